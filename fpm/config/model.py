@@ -1,0 +1,162 @@
+"""Checked, frozen configuration values: what every other part of the program works with.
+
+Attribute names are the directive names with `.` written as `_`. Times are seconds (float), sizes are bytes (int).
+Nothing here reads the world; `fpm.config.load` makes these values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal
+
+Network = IPv4Network | IPv6Network
+ProcessManager = Literal["static", "dynamic", "ondemand"]
+Preload = Literal["auto", "yes", "no"]
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A listening address on a Unix socket; `path` is absolute."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """A listening address on TCP.
+
+    `host` is a numeric address without brackets, or "" for all addresses (try `::` dual stack, then 0.0.0.0).
+    """
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        if not self.host:
+            return str(self.port)
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+ListenAddress = UnixAddress | TcpAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the processes of a pool are. `groups` are the supplementary groups, the primary one included."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    user: str
+    home: str
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalConfig:
+    """The `[global]` section."""
+
+    file: str
+    prefix: str
+    pid: str | None
+    error_log: str | None
+    """A path, "syslog", or None for standard error (the default in the foreground)."""
+    syslog_ident: str
+    syslog_facility: str
+    log_buffering: bool
+    log_level: str
+    """debug, notice, warning, error or alert."""
+    log_limit: int
+    emergency_restart_threshold: int
+    emergency_restart_interval: float
+    process_control_timeout: float
+    process_max: int
+    process_priority: int | None
+    daemonize: bool
+    rlimit_files: int
+    rlimit_core: int | None
+    """None: unchanged; -1: unlimited."""
+    systemd_interval: float
+    control: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """One pool section."""
+
+    name: str
+    where: str
+    """"FILE:LINE" of the section head, for messages."""
+    prefix: str
+    identity: Identity | None
+    """None: the master is not root, processes keep its identity."""
+    listen: ListenAddress
+    listen_backlog: int
+    """As for listen(2); -1 means the system's maximum."""
+    listen_owner: int | None
+    listen_group: int | None
+    listen_mode: int
+    listen_acl_users: tuple[str, ...]
+    listen_acl_groups: tuple[str, ...]
+    listen_allowed_clients: tuple[Network, ...]
+    process_priority: int | None
+    process_dumpable: bool
+    pm: ProcessManager
+    pm_max_children: int
+    pm_start_servers: int
+    pm_min_spare_servers: int
+    pm_max_spare_servers: int
+    pm_max_spawn_rate: int
+    pm_process_idle_timeout: float
+    pm_max_requests: int
+    pm_max_requests_jitter: int
+    """Each worker leaves after pm_max_requests plus a random 0..jitter requests."""
+    pm_status_path: str | None
+    pm_status_listen: ListenAddress | None
+    pm_status_allow: tuple[Network, ...]
+    ping_path: str | None
+    ping_response: str
+    access_log: str | None
+    access_format: str
+    access_suppress_path: tuple[str, ...]
+    slowlog: str | None
+    request_slowlog_timeout: float
+    request_slowlog_trace_depth: int
+    request_terminate_timeout: float
+    request_terminate_timeout_track_finished: bool
+    catch_workers_output: bool
+    decorate_workers_output: bool
+    rlimit_files: int
+    rlimit_core: int | None
+    chroot: str | None
+    chdir: str | None
+    clear_env: bool
+    env: tuple[tuple[str, str], ...]
+    """Already expanded: `$NAME` has been read from the master's environment."""
+    app: str
+    python: str
+    """Absolute path of the interpreter, as seen inside the chroot if there is one (`venv = D` gives D/bin/python)."""
+    pythonpath: tuple[str, ...]
+    preload: Preload
+    startup_timeout: float
+    script_name: str | None
+    """None: auto; else the prefix ("" or "/prefix")."""
+    request_body_spool: bool
+    no_new_privs: bool
+    chroot_automount: bool
+    rootfs: str | None
+    namespaces: tuple[str, ...]
+    network: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration that has passed every check."""
+
+    global_: GlobalConfig
+    pools: tuple[PoolConfig, ...]
+    notices: tuple[str, ...]
+    """Said once at start: ignored values, directives whose work is not built yet."""

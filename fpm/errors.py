@@ -1,0 +1,42 @@
+"""The error tree: each class knows the exit status of the command that it ends.
+
+Exit statuses are PHP-FPM's (fpm.h), which are those of sysexits.h: 0 OK, 64 usage, 70 software, 78 configuration.
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 64
+EXIT_SOFTWARE = 70
+EXIT_CONFIG = 78
+
+
+class FpmError(Exception):
+    """Anything that pyfpm itself reports to its user as one clear sentence."""
+
+    exit_status = EXIT_SOFTWARE
+
+
+class ConfigError(FpmError):
+    """The configuration cannot be used; carries every complaint, not the first only."""
+
+    exit_status = EXIT_CONFIG
+
+    def __init__(self, complaints: list[str]) -> None:
+        super().__init__("\n".join(complaints))
+        self.complaints = complaints
+
+
+class StartError(FpmError):
+    """The master cannot start: a socket in use, a directory that cannot be written."""
+
+
+class ProtocolError(FpmError):
+    """A FastCGI peer sent bytes that no specification allows."""
+
+
+class ControlError(FpmError):
+    """The control socket does not answer, or the running master refused the command."""
+
+    exit_status = EXIT_FAILED

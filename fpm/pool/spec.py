@@ -1,0 +1,147 @@
+"""What the master tells the processes of a pool: the specification, the fixed descriptors, and the messages.
+
+The specification travels as JSON in a sealed memfd, so that the launcher, the template and its workers read the very same
+values whatever their Python version. This module is shared by both sides and needs only the standard library.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from dataclasses import dataclass
+from dataclasses import fields
+from typing import Any
+
+# Descriptors of a template after exec. The launcher puts them there (dup2) and makes them inheritable.
+FD_CHANNEL = 3
+"""SOCK_SEQPACKET to the master; EOF means that the master is gone."""
+FD_SPEC = 4
+FD_BUNDLE = 5
+FD_SCOREBOARD = 6
+FD_WAKE = 7
+"""eventfd of the pool, see fpm.scoreboard.layout.WAKE_BELOW."""
+FD_PARK_TAKE = 8
+"""SOCK_SEQPACKET end from which an idle worker takes parked connections (SCM_RIGHTS)."""
+FD_PARK_PUT = 9
+"""The other end, to which a worker parks an idle kept connection. Non-blocking both."""
+FD_LISTEN = 10
+"""The listening socket, non-blocking."""
+FD_FIRST_FREE = 11
+
+MESSAGE_MAX = 65536
+"""Bytes of one message on a channel. Longer texts are cut by the sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What a worker needs to serve; all of it is fixed for a generation."""
+
+    pool: str
+    pm: str
+    slots: int
+    max_children: int
+    max_requests: int
+    max_requests_jitter: int
+    status_path: str | None
+    status_allow: list[str]
+    """Networks in CIDR form that may see status and ping (by REMOTE_ADDR; absent REMOTE_ADDR is allowed)."""
+    ping_path: str | None
+    ping_response: str
+    script_name: str | None
+    """None: auto, see DESIGN.md."""
+    allowed_clients: list[str]
+    """Networks in CIDR form for TCP peers; empty: everyone."""
+    listen_is_unix: bool
+    access_format: str | None
+    """None: no access log."""
+    access_suppress_path: list[str]
+    log_limit: int
+    body_spool: bool
+    app_name: str
+    """The `app` directive, shown as the script."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateSpec:
+    """Everything a template needs, from identity to application."""
+
+    pool: str
+    generation: int
+    mode: str
+    """"template", or "unavailable": no application, serve the 503 page from the launcher itself."""
+    python: str
+    python_arguments: list[str]
+    app: str
+    preload: str
+    pythonpath: list[str]
+    chroot: str | None
+    chdir: str | None
+    uid: int | None
+    """None: keep the master's identity."""
+    gid: int | None
+    groups: list[int]
+    environ: dict[str, str]
+    """The complete environment of the application."""
+    rlimit_files: int
+    """0: unchanged. The soft limit the master was started with is restored in any case."""
+    rlimit_core: int | None
+    original_rlimit_files: list[int]
+    priority: int | None
+    dumpable: bool
+    no_new_privs: bool
+    worker: WorkerSettings
+
+
+def pack_spec(spec: TemplateSpec) -> bytes:
+    """The specification as JSON bytes."""
+    return json.dumps(asdict(spec)).encode()
+
+
+def unpack_spec(data: bytes) -> TemplateSpec:
+    """The specification from JSON bytes.
+
+    Raises:
+        ValueError, KeyError, TypeError: the bytes are not a specification.
+    """
+    values: dict[str, Any] = json.loads(data)
+    worker = values.pop("worker")
+    known = {field.name for field in fields(WorkerSettings)}
+    return TemplateSpec(worker=WorkerSettings(**{key: worker[key] for key in known}), **values)
+
+
+# Messages are JSON objects, one for each datagram, named by "event" (towards the master) or "command" (from it).
+#
+# template -> master   ready {preload: bool, python, chdir, seconds}    failed {stage, error, traceback}
+#                      notice {level, text}      forked {slot, pid}     fork_failed {slot, error}
+#                      exited {pid, status, user, system, maxrss}       (status: as from wait4(2); times in s; maxrss in KiB)
+# master -> template   fork {slot}  with descriptors [worker channel, stdout, stderr, access log (absent without one)]
+#                      quit {}
+# worker -> master     ready {}     log {level, text}     failed {error, traceback}     limit {requests}  (max_requests is
+#                      reached: it has stopped accepting and waits for quit, while the master makes the replacement)
+# master -> worker     quit {}      reopen {} with descriptor [access log]
+
+
+def pack_message(message: dict[str, Any]) -> bytes:
+    """A message as bytes, never longer than MESSAGE_MAX: long texts in it are cut in the middle."""
+    data = json.dumps(message).encode()
+    room = MESSAGE_MAX
+    while len(data) > MESSAGE_MAX:
+        room //= 2
+        data = json.dumps({key: _cut(value, room) for key, value in message.items()}).encode()
+    return data
+
+
+def unpack_message(data: bytes) -> dict[str, Any]:
+    """A message from bytes; {} if they are not a JSON object (the peer is not trusted)."""
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def _cut(value: Any, room: int) -> Any:
+    if not isinstance(value, str) or len(value) <= room:
+        return value
+    half = room // 2
+    return f"{value[:half]}\n... {len(value) - 2 * half} characters left out ...\n{value[-half:]}"

@@ -1,0 +1,57 @@
+"""The scoreboard's bytes: a header, one stage byte for each slot side by side, then the slots.
+
+Rules of the file. One writer for each part: the master writes the header, a worker writes its own stage byte and slot,
+and (only before a worker has taken the slot, or after it is gone) the master clears it. No locks: a part is preceded by a
+sequence counter that is odd while it is written. A reader copies, checks that the counter was even and has not
+moved, and tries again; what it reads is untrusted (any process of the pool can write any byte).
+Totals are computed by readers.
+"""
+
+from __future__ import annotations
+
+import struct
+
+MAGIC = b"PYFPMSB1"
+HEADER_SIZE = 256
+URI_SIZE = 512
+QUERY_SIZE = 512
+SCRIPT_SIZE = 256
+METHOD_SIZE = 16
+USER_SIZE = 32
+
+WAKE_BELOW = struct.Struct("<H")
+"""At WAKE_BELOW_OFFSET: a worker that takes a request and then counts fewer idle workers than this writes 1 to the pool's
+eventfd. 0 disarms it; the master arms it only while it wants to know."""
+WAKE_BELOW_OFFSET = 8
+
+HEADER = struct.Struct("<8sHHIIIIdQQQQQQ")
+"""magic, wake_below, slot count, slot size, sequence, generation, max_children, start time (epoch s), then what has gone
+from the slots of dead workers or is known only to the master: requests, max_children_reached, slow_requests,
+max_active, max_listen_queue, memory_peak (bytes)."""
+HEADER_SEQUENCE_OFFSET = 16
+
+SLOT = struct.Struct(f"<IIdQdQQQIQI{METHOD_SIZE}s{URI_SIZE}s{QUERY_SIZE}s{SCRIPT_SIZE}s{USER_SIZE}s")
+"""sequence, pid, start time (epoch s), requests served, current or last request's start (epoch s), its duration (us; 0
+while it runs), its CPU time (us), its content length (bytes), reserved, memory peak (bytes), max_active seen, method,
+URI (path without query), query string, script, authenticated user. Texts are NUL padded."""
+SLOT_SIZE = (SLOT.size + 63) // 64 * 64
+
+
+def stages_offset() -> int:
+    """Where the stage bytes begin."""
+    return HEADER_SIZE
+
+
+def slots_offset(slots: int) -> int:
+    """Where the first slot begins: after the stage bytes, on a cache line."""
+    return HEADER_SIZE + (slots + 63) // 64 * 64
+
+
+def slot_offset(slots: int, index: int) -> int:
+    """Where slot `index` of `slots` begins."""
+    return slots_offset(slots) + index * SLOT_SIZE
+
+
+def board_size(slots: int) -> int:
+    """Bytes of a scoreboard with this many slots, in whole pages."""
+    return (slots_offset(slots) + slots * SLOT_SIZE + 4095) // 4096 * 4096
