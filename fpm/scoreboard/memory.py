@@ -1,0 +1,174 @@
+"""The scoreboard's memory, and the part of it that the master writes.
+
+The memory is a sealed memfd: a process of the pool can scribble in it but not shrink it, which would kill the master by
+SIGBUS at its next look.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from dataclasses import dataclass
+
+from fpm.scoreboard.layout import HEADER
+from fpm.scoreboard.layout import HEADER_SEQUENCE_OFFSET
+from fpm.scoreboard.layout import MAGIC
+from fpm.scoreboard.layout import SLOT_SIZE
+from fpm.scoreboard.layout import WAKE_BELOW
+from fpm.scoreboard.layout import WAKE_BELOW_OFFSET
+from fpm.scoreboard.layout import board_size
+from fpm.scoreboard.layout import slot_offset
+from fpm.scoreboard.layout import stages_offset
+from fpm.scoreboard.snapshot import COUNT_MAX
+from fpm.scoreboard.snapshot import Slot
+from fpm.scoreboard.stages import Stage
+
+SLOTS_MAX = 65535
+"""The slot count is 16 bits wide in the header."""
+_SEQUENCE_MASK = 0xFFFFFFFF
+_EMPTY = bytes(SLOT_SIZE - 4)
+_BODY_OFFSET = HEADER_SEQUENCE_OFFSET + 4
+
+
+@dataclass(slots=True)
+class HeaderValues:
+    """What the master knows of a pool beyond its living workers: it keeps one for each pool, writes it when it changes.
+
+    The counters from `requests` on are sums and maxima over workers that are gone, and what only the master sees.
+    """
+
+    generation: int = 0
+    max_children: int = 0
+    start_time: float = 0.0
+    """Epoch seconds."""
+    requests: int = 0
+    max_children_reached: int = 0
+    slow_requests: int = 0
+    max_active: int = 0
+    max_listen_queue: int = 0
+    memory_peak: int = 0
+    """Bytes."""
+
+    def absorb(self, slot: Slot) -> None:
+        """Keep what a dead worker has counted, before its slot is cleared."""
+        self.requests = min(self.requests + slot.requests, COUNT_MAX)
+        self.max_active = max(self.max_active, slot.max_active)
+        self.memory_peak = max(self.memory_peak, slot.memory_peak)
+
+
+class Scoreboard:
+    """One pool's scoreboard, mapped and shared.
+
+    Attributes:
+        fd: the memfd; close-on-exec where this process has created it.
+        slots: how many workers have room.
+        view: all bytes.
+        stages: the stage bytes alone, one for each slot.
+    """
+
+    def __init__(self, fd: int, slots: int, *, owns_fd: bool) -> None:
+        self.fd = fd
+        self.slots = slots
+        self._owns_fd = owns_fd
+        self._map = mmap.mmap(fd, board_size(slots))
+        self.view = memoryview(self._map)
+        self.stages = self.view[stages_offset() : stages_offset() + slots]
+
+    @classmethod
+    def create(cls, slots: int) -> Scoreboard:
+        """Make an empty scoreboard.
+
+        Raises:
+            ValueError: `slots` is not from 1 to SLOTS_MAX.
+            OSError: memfd_create(2), ftruncate(2) or mmap(2) failed.
+        """
+        if not 1 <= slots <= SLOTS_MAX:
+            raise ValueError(f"a scoreboard has 1 to {SLOTS_MAX} slots, not {slots}")
+        fd = os.memfd_create("pyfpm-scoreboard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(fd, board_size(slots))
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+            board = cls(fd, slots, owns_fd=True)
+        except BaseException:
+            os.close(fd)
+            raise
+        HEADER.pack_into(board.view, 0, MAGIC, 0, slots, SLOT_SIZE, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0)
+        return board
+
+    @classmethod
+    def attach(cls, fd: int, slots: int) -> Scoreboard:
+        """Map the scoreboard behind a descriptor that stays the caller's.
+
+        Raises:
+            ValueError: it is smaller than a scoreboard with that many slots, or none at all.
+            OSError: mmap(2) failed.
+        """
+        board = cls(fd, slots, owns_fd=False)
+        if bytes(board.view[: len(MAGIC)]) != MAGIC:
+            board.close()
+            raise ValueError(f"descriptor {fd} is not a scoreboard")
+        return board
+
+    def close(self) -> None:
+        """Unmap it, and close the descriptor where `create` has made it. Views taken by others must be gone."""
+        self.stages.release()
+        self.view.release()
+        self._map.close()
+        if self._owns_fd:
+            self._owns_fd = False
+            os.close(self.fd)
+
+
+def write_header(view: memoryview, values: HeaderValues) -> None:
+    """Write the header's values; only the master does. `wake_below` stays as it is."""
+    sequence = int.from_bytes(view[HEADER_SEQUENCE_OFFSET:_BODY_OFFSET], "little") | 1
+    body = HEADER.pack(
+        MAGIC,
+        0,
+        0,
+        SLOT_SIZE,
+        0,
+        values.generation & 0xFFFFFFFF,
+        min(values.max_children, SLOTS_MAX),
+        values.start_time,
+        values.requests,
+        values.max_children_reached,
+        values.slow_requests,
+        values.max_active,
+        values.max_listen_queue,
+        values.memory_peak,
+    )[_BODY_OFFSET:]
+    _write_sequence(view, HEADER_SEQUENCE_OFFSET, sequence)
+    view[_BODY_OFFSET : HEADER.size] = body
+    _write_sequence(view, HEADER_SEQUENCE_OFFSET, sequence + 1)
+
+
+def set_wake_below(view: memoryview, count: int) -> None:
+    """Let workers tell the pool's eventfd when fewer than `count` of them are idle; 0: never."""
+    WAKE_BELOW.pack_into(view, WAKE_BELOW_OFFSET, min(max(count, 0), 0xFFFF))
+
+
+def clear_slot(view: memoryview, slots: int, index: int) -> None:
+    """Free a slot whose worker is gone (or was never made): stage FREE, all else 0."""
+    view[stages_offset() + index] = Stage.FREE
+    _empty_slot(view, slots, index)
+
+
+def mark_creating(view: memoryview, slots: int, index: int) -> None:
+    """Take a slot for a worker that is about to be forked; the worker fills it."""
+    _empty_slot(view, slots, index)
+    view[stages_offset() + index] = Stage.CREATING
+
+
+def _empty_slot(view: memoryview, slots: int, index: int) -> None:
+    # The counter goes on from where the last owner left it, so that a reader in the middle of the slot notices.
+    offset = slot_offset(slots, index)
+    sequence = int.from_bytes(view[offset : offset + 4], "little") | 1
+    _write_sequence(view, offset, sequence)
+    view[offset + 4 : offset + SLOT_SIZE] = _EMPTY
+    _write_sequence(view, offset, sequence + 1)
+
+
+def _write_sequence(view: memoryview, offset: int, sequence: int) -> None:
+    view[offset : offset + 4] = (sequence & _SEQUENCE_MASK).to_bytes(4, "little")

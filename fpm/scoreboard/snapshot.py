@@ -1,0 +1,210 @@
+"""The scoreboard as values: what the status page, the process manager and the deadlines look at.
+
+Everything read here is untrusted, for any process of the pool can write any byte: numbers are clamped to what can be
+true, times that are no times become 0.0, an unknown stage is a free slot, and no input raises. A reader never waits for
+a writer; a part that is still being written after READ_TRIES tries keeps its numbers and loses its texts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fpm.scoreboard.layout import HEADER
+from fpm.scoreboard.layout import HEADER_SEQUENCE_OFFSET
+from fpm.scoreboard.layout import SLOT
+from fpm.scoreboard.layout import slot_offset
+from fpm.scoreboard.layout import stages_offset
+from fpm.scoreboard.stages import Stage
+
+READ_TRIES = 50
+COUNT_MAX = 2**53 - 1
+"""The largest whole number that every JSON reader keeps exact."""
+TIME_MAX = 253402300799.0
+"""The last second of the year 9999, the last that calendars of the standard library know."""
+PID_MAX = 2**22
+"""The kernel's own bound, PID_MAX_LIMIT; see proc(5)."""
+
+_STAGES = [Stage(value) if value in Stage.__members__.values() else Stage.FREE for value in range(256)]
+_CREATING = bytes([Stage.CREATING])
+_ACCEPTING = bytes([Stage.ACCEPTING])
+_BUSY = [bytes([stage]) for stage in Stage if stage > Stage.ACCEPTING]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the master says of the pool; the counters are those of workers that are gone (see fpm.scoreboard.memory)."""
+
+    generation: int
+    max_children: int
+    start_time: float
+    """Epoch seconds."""
+    requests: int
+    max_children_reached: int
+    slow_requests: int
+    max_active: int
+    max_listen_queue: int
+    memory_peak: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One worker and its current request, or its last one when it is idle."""
+
+    index: int
+    stage: Stage
+    pid: int
+    """0 while it is not known."""
+    start_time: float
+    """Epoch seconds."""
+    requests: int
+    request_start: float
+    """Epoch seconds; 0.0 before the first request."""
+    duration: int
+    """Microseconds; 0 while the request runs."""
+    cpu: int
+    """Microseconds of CPU time of the last request."""
+    content_length: int
+    memory_peak: int
+    """Bytes."""
+    max_active: int
+    """The most busy workers that this one has counted when it took a request."""
+    method: str
+    uri: str
+    """The path without the query; bytes as latin-1, like all texts here."""
+    query: str
+    script: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One reading of a whole scoreboard; `slots[i]` is None where slot i has no worker."""
+
+    header: Header
+    slots: tuple[Slot | None, ...]
+
+    @property
+    def used(self) -> list[Slot]:
+        """The slots that have a worker, in order."""
+        return [slot for slot in self.slots if slot is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many workers are in which state; `active` are those with a request, not the ones being made."""
+
+    idle: int
+    active: int
+    creating: int
+
+    @property
+    def total(self) -> int:
+        """All workers."""
+        return self.idle + self.active + self.creating
+
+
+def census(view: memoryview, slots: int) -> Census:
+    """Count the workers by their stage bytes alone."""
+    stages = bytes(view[stages_offset() : stages_offset() + slots])
+    active = sum(map(stages.count, _BUSY))
+    return Census(idle=stages.count(_ACCEPTING), active=active, creating=stages.count(_CREATING))
+
+
+def read_board(view: memoryview, slots: int) -> Board:
+    """Read the header and every slot in use."""
+    stages = bytes(view[stages_offset() : stages_offset() + slots])
+    return Board(
+        header=read_header(view),
+        slots=tuple(
+            None if _STAGES[byte] is Stage.FREE else read_slot(view, slots, index) for index, byte in enumerate(stages)
+        ),
+    )
+
+
+def read_header(view: memoryview) -> Header:
+    """Read the header alone."""
+    values, _ = _read_stable(lambda: HEADER.unpack_from(view, 0), _header_sequence, view, HEADER_SEQUENCE_OFFSET)
+    _magic, _wake, _count, _size, _sequence, generation, max_children, start_time, *counters = values
+    requests, reached, slow, max_active, max_queue, memory_peak = map(_count_of, counters)
+    return Header(
+        generation=generation,
+        max_children=max_children,
+        start_time=_time_of(start_time),
+        requests=requests,
+        max_children_reached=reached,
+        slow_requests=slow,
+        max_active=max_active,
+        max_listen_queue=max_queue,
+        memory_peak=memory_peak,
+    )
+
+
+def read_slot(view: memoryview, slots: int, index: int) -> Slot:
+    """Read one slot, whatever its stage; the master does so for a worker that has died, before it clears the slot."""
+    offset = slot_offset(slots, index)
+    values, stable = _read_stable(lambda: SLOT.unpack_from(view, offset), _slot_sequence, view, offset)
+    _sequence, pid, start_time, requests, request_start, duration, cpu, length, _reserved, memory, active, *texts = (
+        values
+    )
+    method, uri, query, script, user = (_text_of(text) if stable else "" for text in texts)
+    return Slot(
+        index=index,
+        stage=_STAGES[view[stages_offset() + index]],
+        pid=pid if pid <= PID_MAX else 0,
+        start_time=_time_of(start_time),
+        requests=_count_of(requests),
+        request_start=_time_of(request_start),
+        duration=_count_of(duration),
+        cpu=_count_of(cpu),
+        content_length=_count_of(length),
+        memory_peak=_count_of(memory),
+        max_active=min(active, slots),
+        method=method,
+        uri=uri,
+        query=query,
+        script=script,
+        user=user,
+    )
+
+
+def _header_sequence(values: tuple[Any, ...]) -> int:
+    sequence: int = values[4]
+    return sequence
+
+
+def _slot_sequence(values: tuple[Any, ...]) -> int:
+    sequence: int = values[0]
+    return sequence
+
+
+def _read_stable(
+    read: Callable[[], tuple[Any, ...]], sequence_of: Callable[[tuple[Any, ...]], int], view: memoryview, offset: int
+) -> tuple[tuple[Any, ...], bool]:
+    """Read until nobody has written meanwhile; at most READ_TRIES times.
+
+    The copy holds the counter as it was at its beginning, and the counter is read again after it. A counter that is
+    odd, or has moved, tells of a writer.
+    """
+    values = read()
+    for _ in range(READ_TRIES):
+        sequence = sequence_of(values)
+        if not sequence & 1 and int.from_bytes(view[offset : offset + 4], "little") == sequence:
+            return values, True
+        values = read()
+    return values, False
+
+
+def _count_of(value: int) -> int:
+    return min(value, COUNT_MAX)
+
+
+def _time_of(value: float) -> float:
+    return min(value, TIME_MAX) if math.isfinite(value) and value > 0.0 else 0.0
+
+
+def _text_of(value: bytes) -> str:
+    return value.partition(b"\0")[0].decode("latin-1")

@@ -1,0 +1,218 @@
+"""The scoreboard's memory and its readings: what is written is read, and any bytes at all give sane values."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import random
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from fpm.scoreboard.layout import HEADER
+from fpm.scoreboard.layout import SLOT
+from fpm.scoreboard.layout import WAKE_BELOW
+from fpm.scoreboard.layout import WAKE_BELOW_OFFSET
+from fpm.scoreboard.layout import board_size
+from fpm.scoreboard.layout import slot_offset
+from fpm.scoreboard.layout import stages_offset
+from fpm.scoreboard.memory import SLOTS_MAX
+from fpm.scoreboard.memory import HeaderValues
+from fpm.scoreboard.memory import Scoreboard
+from fpm.scoreboard.memory import clear_slot
+from fpm.scoreboard.memory import mark_creating
+from fpm.scoreboard.memory import set_wake_below
+from fpm.scoreboard.memory import write_header
+from fpm.scoreboard.snapshot import COUNT_MAX
+from fpm.scoreboard.snapshot import PID_MAX
+from fpm.scoreboard.snapshot import TIME_MAX
+from fpm.scoreboard.snapshot import Board
+from fpm.scoreboard.snapshot import census
+from fpm.scoreboard.snapshot import read_board
+from fpm.scoreboard.snapshot import read_header
+from fpm.scoreboard.snapshot import read_slot
+from fpm.scoreboard.stages import Stage
+
+SLOTS = 3
+
+
+@pytest.fixture
+def board() -> Iterator[Scoreboard]:
+    made = Scoreboard.create(SLOTS)
+    yield made
+    made.close()
+
+
+def write_slot(view: memoryview, index: int, stage: int, *values: object, slots: int = SLOTS) -> None:
+    SLOT.pack_into(view, slot_offset(slots, index), 0, *values)
+    view[stages_offset() + index] = stage
+
+
+VALUES = (4711, 1751709600.5, 7, 1751709700.25, 1234, 900, 42, 0, 2097152, 2)
+TEXTS = (b"GET", b"/a\xff b", b"q=1", b"app:main", b"eve")
+
+
+def test_written_slot_is_read_back(board: Scoreboard) -> None:
+    write_slot(board.view, 1, Stage.EXECUTING, *VALUES, *TEXTS)
+    slot = read_board(board.view, SLOTS).slots[1]
+    assert slot is not None
+    assert (slot.pid, slot.start_time, slot.requests, slot.request_start) == VALUES[:4]
+    assert (slot.duration, slot.cpu, slot.content_length) == VALUES[4:7]
+    assert (slot.memory_peak, slot.max_active) == VALUES[8:]
+    assert (slot.index, slot.stage) == (1, Stage.EXECUTING)
+    assert (slot.method, slot.uri, slot.query, slot.script, slot.user) == ("GET", "/a\xff b", "q=1", "app:main", "eve")
+
+
+def test_only_used_slots_are_on_the_board(board: Scoreboard) -> None:
+    write_slot(board.view, 2, Stage.ACCEPTING, *VALUES, *TEXTS)
+    reading = read_board(board.view, SLOTS)
+    assert reading.slots[:2] == (None, None)
+    assert [slot.index for slot in reading.used] == [2]
+
+
+counts = st.integers(0, COUNT_MAX)
+times = st.floats(0.0, TIME_MAX)
+
+
+@given(
+    st.builds(
+        HeaderValues,
+        generation=st.integers(0, 2**32 - 1),
+        max_children=st.integers(0, SLOTS_MAX),
+        start_time=times,
+        requests=counts,
+        max_children_reached=counts,
+        slow_requests=counts,
+        max_active=counts,
+        max_listen_queue=counts,
+        memory_peak=counts,
+    )
+)
+def test_header_is_read_as_written(values: HeaderValues) -> None:
+    view = memoryview(bytearray(board_size(SLOTS)))
+    write_header(view, values)
+    header = read_header(view)
+    assert {name: getattr(header, name) for name in HeaderValues.__slots__} == {
+        name: getattr(values, name) for name in HeaderValues.__slots__
+    }
+
+
+def test_header_leaves_wake_below_alone(board: Scoreboard) -> None:
+    set_wake_below(board.view, 5)
+    write_header(board.view, HeaderValues(generation=9))
+    assert WAKE_BELOW.unpack_from(board.view, WAKE_BELOW_OFFSET) == (5,)
+    assert HEADER.unpack_from(board.view, 0)[2] == SLOTS
+    set_wake_below(board.view, 10**6)
+    assert WAKE_BELOW.unpack_from(board.view, WAKE_BELOW_OFFSET) == (65535,)
+
+
+def test_life_of_a_slot(board: Scoreboard) -> None:
+    write_slot(board.view, 0, Stage.EXECUTING, *VALUES, *TEXTS)
+    clear_slot(board.view, SLOTS, 0)
+    assert read_board(board.view, SLOTS).used == []
+    assert read_slot(board.view, SLOTS, 0).pid == 0
+    mark_creating(board.view, SLOTS, 0)
+    made = read_board(board.view, SLOTS).slots[0]
+    assert made is not None
+    assert (made.stage, made.pid, made.uri, made.requests) == (Stage.CREATING, 0, "", 0)
+
+
+def test_clearing_repairs_a_slot_whose_writer_died_in_the_middle(board: Scoreboard) -> None:
+    write_slot(board.view, 0, Stage.EXECUTING, *VALUES, *TEXTS)
+    board.view[slot_offset(SLOTS, 0)] = 0xFF
+    mark_creating(board.view, SLOTS, 0)
+    assert int.from_bytes(board.view[slot_offset(SLOTS, 0) :][:4], "little") % 2 == 0
+
+
+def test_texts_that_are_still_being_written_are_not_shown(board: Scoreboard) -> None:
+    write_slot(board.view, 0, Stage.EXECUTING, *VALUES, *TEXTS)
+    board.view[slot_offset(SLOTS, 0)] = 1
+    slot = read_slot(board.view, SLOTS, 0)
+    assert slot.pid == VALUES[0]
+    assert (slot.method, slot.uri, slot.query, slot.script, slot.user) == ("", "", "", "", "")
+
+
+def test_census_counts_stages(board: Scoreboard) -> None:
+    for index, stage in enumerate([Stage.CREATING, Stage.ACCEPTING, Stage.FINISHED]):
+        board.stages[index] = stage
+    counted = census(board.view, SLOTS)
+    assert (counted.idle, counted.active, counted.creating, counted.total) == (1, 1, 1, 3)
+
+
+def test_a_dead_worker_is_remembered(board: Scoreboard) -> None:
+    write_slot(board.view, 0, Stage.FREE, *VALUES, *TEXTS)
+    values = HeaderValues(requests=3, max_active=1, memory_peak=2**30)
+    values.absorb(read_slot(board.view, SLOTS, 0))
+    assert (values.requests, values.max_active, values.memory_peak) == (10, 2, 2**30)
+
+
+def assert_sane(board: Board) -> None:
+    for slot in board.used:
+        assert isinstance(slot.stage, Stage)
+        assert slot.stage is not Stage.FREE
+        assert 0 <= slot.pid <= PID_MAX
+        for count in (slot.requests, slot.duration, slot.cpu, slot.content_length, slot.memory_peak):
+            assert 0 <= count <= COUNT_MAX
+        assert 0 <= slot.max_active <= SLOTS
+        for moment in (slot.start_time, slot.request_start):
+            assert math.isfinite(moment)
+            assert 0.0 <= moment <= TIME_MAX
+        for text in (slot.method, slot.uri, slot.query, slot.script, slot.user):
+            assert "\0" not in text
+            assert all(ord(character) < 256 for character in text)
+
+
+USED_BYTES = slot_offset(SLOTS, SLOTS)
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0x00, 0x7F, 0x80, 0xFE, 0xFF, None]))
+@settings(max_examples=100)
+def test_any_bytes_give_sane_values(seed: int, fill: int | None) -> None:
+    data = random.Random(seed).randbytes(USED_BYTES) if fill is None else bytes([fill]) * USED_BYTES
+    view = memoryview(bytearray(data.ljust(board_size(SLOTS), b"\0")))
+    for index in range(SLOTS):
+        view[stages_offset() + index] = seed >> (8 * index) & 0xFF
+    reading = read_board(view, SLOTS)
+    assert_sane(reading)
+    counted = census(view, SLOTS)
+    assert counted.total == len(reading.used)
+    values = HeaderValues()
+    for slot in reading.used:
+        values.absorb(slot)
+    write_header(view, values)
+
+
+def test_a_pool_process_cannot_shrink_the_memory(board: Scoreboard) -> None:
+    with pytest.raises(PermissionError):
+        os.ftruncate(board.fd, 0)
+    assert fcntl.fcntl(board.fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+
+
+def test_attached_memory_is_the_same(board: Scoreboard) -> None:
+    other = Scoreboard.attach(board.fd, SLOTS)
+    other.stages[1] = Stage.EXECUTING
+    assert board.stages[1] == Stage.EXECUTING
+    other.close()
+    assert fcntl.fcntl(board.fd, fcntl.F_GETFD) >= 0
+
+
+def test_what_is_no_scoreboard_is_refused() -> None:
+    fd = os.memfd_create("other")
+    try:
+        with pytest.raises(ValueError):  # noqa: PT011 (mmap's own text)
+            Scoreboard.attach(fd, SLOTS)
+        os.ftruncate(fd, board_size(SLOTS))
+        with pytest.raises(ValueError, match="is not a scoreboard"):
+            Scoreboard.attach(fd, SLOTS)
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("slots", [0, -1, SLOTS_MAX + 1])
+def test_slot_counts_that_cannot_be(slots: int) -> None:
+    with pytest.raises(ValueError, match="slots"):
+        Scoreboard.create(slots)
