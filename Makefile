@@ -1,0 +1,41 @@
+# make help says what there is. Every target sets up what it needs (see .ci/setup).
+
+SHELL = /bin/sh
+BIN = .venv/bin
+TEST_COMMANDS = nginx:nginx-light cgi-fcgi:libfcgi-bin mandoc:mandoc
+BENCH_COMMANDS = nginx:nginx-light uwsgi:uwsgi-core ab:apache2-utils
+DEMO_BIND = 127.0.0.1:8000
+
+.PHONY: help demo test lint types bench man setup clean
+
+help:           ## this text
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: setup     ## the example application on http://127.0.0.1:8000/ until Ctrl-C
+	@cd examples/hello && exec ../../$(BIN)/pyfpm serve --bind $(DEMO_BIND) hello:application
+
+test: setup     ## all tests (PYTEST_ARGS="-k word" for some); as root it installs nginx and others when missing
+	@.ci/setup system $(TEST_COMMANDS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -W error $(PYTEST_ARGS)
+
+lint: setup     ## ruff, manual pages, units
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@if command -v mandoc >/dev/null; then mandoc -Tlint -Wwarning man/*.[0-9]; fi
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/setup; fi
+
+types: setup    ## mypy --strict
+	@$(BIN)/mypy fpm
+
+bench: setup    ## pyfpm beside uWSGI, Gunicorn and flup through one nginx (BENCH_ARGS="--help" for more)
+	@.ci/setup system $(BENCH_COMMANDS)
+	@$(BIN)/python -m bench $(BENCH_ARGS)
+
+man: setup      ## write man/pyfpm.conf.5 from the table of directives
+	@$(BIN)/python -m fpm.config.manual > man/pyfpm.conf.5.new && mv man/pyfpm.conf.5.new man/pyfpm.conf.5
+
+setup:
+	@.ci/setup venv
+
+clean:          ## remove what the other targets made
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

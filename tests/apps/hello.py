@@ -1,0 +1,11 @@
+"""The smallest application."""
+
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "13")])
+    return [b"Hello, world\n"]
+
+
+def make():
+    """For `app = hello:make()`."""
+    return application

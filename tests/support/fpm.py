@@ -1,0 +1,282 @@
+"""A real pyfpm for a test: configuration in a directory of its own, readiness by sd_notify, and a strict end.
+
+    def test_hello(daemon):
+        fpm = daemon({"www": {"app": "hello:application", "pm.max_children": 2}})
+        assert fpm.get("www", "/").status == 200
+
+`daemon` is the fixture of tests/conftest.py. When the test is over, each Daemon is stopped gracefully and must leave
+exit code 0, no process, no zombie, no socket or pid file, and no log line of level WARNING or above that the test has
+not announced with `expect_log`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from tests.support import raw_fastcgi
+from tests.support.interpreter import pool_python
+from tests.support.interpreter import pyfpm_command
+from tests.support.processes import Child
+from tests.support.processes import descendants
+from tests.support.processes import descriptors
+from tests.support.processes import end_strays
+from tests.support.processes import no_zombies
+from tests.support.waiting import wait_until
+
+APPS = Path(__file__).parent.parent / "apps"
+IS_ROOT = os.geteuid() == 0
+POOL_USER = "nobody"
+TROUBLE = re.compile(r"^\[[^]]+\] (WARNING|ERROR|ALERT): ")
+STOP_TIMEOUT = 20.0
+
+Settings = Mapping[str, object]
+
+
+def open_directory() -> Path:
+    """A new directory that every user may enter (pytest's tmp_path is closed to the users of pools)."""
+    directory = Path(tempfile.mkdtemp(prefix="pyfpm-test-"))
+    directory.chmod(0o755)
+    return directory
+
+
+def spell(value: object) -> str:
+    """A value as a configuration file spells it."""
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
+class Daemon:
+    """One master, started by `start`. Attributes: directory, apps (the pools' chdir), pid (once started)."""
+
+    def __init__(self, pools: Mapping[str, Settings], *, global_: Settings | None = None) -> None:
+        self.directory = open_directory()
+        self.apps = self.directory / "apps"
+        shutil.copytree(APPS, self.apps, ignore=shutil.ignore_patterns("__pycache__"))
+        self.apps.chmod(0o755)
+        self.config_file = self.directory / "pyfpm.conf"
+        self.log_file = self.directory / "stderr.log"
+        self.pid_file = self.directory / "pyfpm.pid"
+        self.pid = 0
+        self.states: list[str] = []
+        """Every STATUS=, READY= ... line that came over NOTIFY_SOCKET."""
+        self._expected: list[re.Pattern[str]] = []
+        self._listen: dict[str, raw_fastcgi.Address] = {}
+        self._process: Child | None = None
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._notify.bind(str(self.directory / "notify"))
+        self.configure(pools, global_=global_)
+
+    # --- configuration and start ------------------------------------------------------------------------------------
+
+    def configure(self, pools: Mapping[str, Settings], *, global_: Settings | None = None) -> None:
+        """Write the configuration file; what a pool does not set gets a value that suits tests."""
+        lines = ["[global]"]
+        values = {"pid": self.pid_file, "control": self.directory / "control.sock", **(global_ or {})}
+        lines += [f"{name} = {spell(value)}" for name, value in values.items()]
+        for pool, settings in pools.items():
+            lines += ["", f"[{pool}]"]
+            lines += [f"{name} = {spell(value)}" for name, value in self._pool(pool, settings).items()]
+        self.config_file.write_text("\n".join(lines) + "\n")
+
+    def _pool(self, name: str, settings: Settings) -> dict[str, object]:
+        values: dict[str, object] = {
+            "listen": self.directory / f"{name}.sock",
+            "app": "hello:application",
+            "chdir": self.apps,
+            "python": pool_python(),
+            "pm": "static",
+            "pm.max_children": 1,
+        }
+        if IS_ROOT:
+            values |= {"user": POOL_USER, "listen.mode": "0666"}
+        if "venv" in settings:
+            del values["python"]
+        values |= settings
+        self._listen[name] = _address(str(values["listen"]))
+        return {key: value for key, value in values.items() if value is not None}
+
+    def start(self, *arguments: str, environ: Mapping[str, str] | None = None, ready: bool = True) -> Daemon:
+        """Run `pyfpm -c FILE run` (or other arguments instead of `run`) and wait for READY=1."""
+        variables = {**os.environ, "NOTIFY_SOCKET": str(self.directory / "notify"), **(environ or {})}
+        command = [pyfpm_command(), "-c", str(self.config_file), *(arguments or ("run",))]
+        self.watch(spawn_logged(command, variables, self.log_file))
+        if ready:
+            self.wait_ready()
+        return self
+
+    def watch(self, pid: int) -> None:
+        """Take this process for the master: the one just started, or a daemon adopted by the test process."""
+        self.pid = pid
+        self._process = Child(pid)
+
+    def wait_ready(self, *, timeout: float = 20.0) -> None:
+        """Block until the master says READY=1; AssertionError with its log if it ends first or says nothing."""
+        self.wait_notify("READY=1", timeout=timeout)
+
+    def wait_notify(self, line: str, *, timeout: float = 20.0) -> None:
+        """Block until `line` has come in a datagram of its own sending, and forget it."""
+        assert self._process is not None, "not started"
+        deadline = time.monotonic() + timeout
+        while line not in self.states:
+            left = max(0.0, deadline - time.monotonic())
+            waiting = [self._notify] if self._process.status is not None else [self._notify, self._process.pidfd]
+            readable = select.select(waiting, [], [], left)[0]
+            if self._notify in readable:
+                self.states += self._notify.recv(65536).decode().splitlines()
+            elif not readable or self._process.wait(0) is not None:
+                raise AssertionError(f"no {line} (exit code {self._process.status}); the log:\n{self.log()}")
+        self.states.remove(line)
+
+    # --- what a test asks -------------------------------------------------------------------------------------------
+
+    def address(self, pool: str) -> raw_fastcgi.Address:
+        """Where the pool listens: a path, or (host, port)."""
+        return self._listen[pool]
+
+    def get(self, pool: str, path: str = "/", *, query: str = "", timeout: float = 10.0) -> raw_fastcgi.Reply:
+        """GET on a connection of its own, as nginx would ask."""
+        return raw_fastcgi.get(self.address(pool), path, query=query, timeout=timeout)
+
+    def log(self) -> str:
+        """All that was written to the error log (or standard error) so far."""
+        text = self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+        more = self.directory / "error.log"
+        return text + (more.read_text(errors="replace") if more.exists() else "")
+
+    def wait_log(self, pattern: str, *, timeout: float = 10.0) -> re.Match[str]:
+        """Wait for a line that matches; it is an expected one from then on."""
+        self.expect_log(pattern)
+        found = re.compile(pattern, re.MULTILINE)
+        return wait_until(
+            lambda: found.search(self.log()),
+            timeout=timeout,
+            message=f"no log line matches {pattern!r}; the log:\n{self.log()}",
+        )
+
+    def expect_log(self, *patterns: str) -> None:
+        """Allow lines of level WARNING and above that match one of the patterns (re.search)."""
+        self._expected += [re.compile(pattern) for pattern in patterns]
+
+    def processes(self, title: str = "") -> list[psutil.Process]:
+        """The descendants whose title contains `title` (`pool www`, `template www`)."""
+        return [p for p in descendants(self.pid) if title in _title(p)]
+
+    def workers(self, pool: str) -> list[int]:
+        """Pids of a pool's workers, by process title."""
+        return sorted(p.pid for p in descendants(self.pid) if _title(p) == f"pyfpm: pool {pool}")
+
+    def wait_workers(self, pool: str, count: int, *, timeout: float = 10.0) -> list[int]:
+        """Wait until the pool has exactly `count` workers."""
+        wait_until(
+            lambda: len(self.workers(pool)) == count,
+            timeout=timeout,
+            message=f"pool {pool} has not {count} workers; the log:\n{self.log()}",
+        )
+        return self.workers(pool)
+
+    @contextmanager
+    def no_descriptor_leak(self) -> Iterator[None]:
+        """Assert that the master has the same kinds of descriptors after the block as before, given 3 s to settle."""
+        before = _kinds(self.pid)
+        yield
+        wait_until(
+            lambda: _kinds(self.pid) == before,
+            timeout=3.0,
+            message=f"descriptors of the master before {dict(before)} and after {dict(_kinds(self.pid))}",
+        )
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def signal(self, number: int) -> None:
+        """Send the master a signal."""
+        assert self._process is not None, "not started"
+        self._process.signal(number)
+
+    def wait(self, timeout: float = STOP_TIMEOUT) -> int | None:
+        """The exit code of the master, None if it lives on after `timeout` seconds."""
+        assert self._process is not None, "not started"
+        return self._process.wait(timeout)
+
+    def finish(self) -> None:
+        """Stop the master and make every check; the directory is removed in any case."""
+        try:
+            problems = [] if self._process is None else self._stop(self._process)
+            log = self.log()
+            problems += [f"unexpected in the log: {line}" for line in self._unexpected(log)]
+            if self._process is not None:
+                problems += [f"left behind: {path.name}" for path in self._leftovers()]
+        finally:
+            self._notify.close()
+            shutil.rmtree(self.directory, ignore_errors=True)
+        assert not problems, "\n".join(problems) + f"\nthe log:\n{log}"
+
+    def _stop(self, process: Child) -> list[str]:
+        family = descendants(self.pid)
+        problems: list[str] = []
+        if process.status is None and process.alive():
+            try:
+                no_zombies(self.pid)
+            except AssertionError as error:
+                problems.append(str(error))
+            family = descendants(self.pid)
+            process.signal(signal.SIGQUIT)
+        if process.wait(STOP_TIMEOUT) is None:
+            problems.append(f"the master did not stop within {STOP_TIMEOUT} s of SIGQUIT")
+            process.signal(signal.SIGKILL)
+            process.wait(STOP_TIMEOUT)
+        elif process.status != 0:
+            problems.append(f"exit code {process.status}")
+        family += psutil.Process().children(recursive=True) if problems else []
+        strays = end_strays([p for p in set(family) if p.pid != self.pid and _title(p).startswith("pyfpm")])
+        return problems + [f"process left behind: {stray}" for stray in strays]
+
+    def _unexpected(self, log: str) -> list[str]:
+        lines = [line for line in log.splitlines() if TROUBLE.search(line)]
+        return [line for line in lines if not any(pattern.search(line) for pattern in self._expected)]
+
+    def _leftovers(self) -> list[Path]:
+        found = [path for path in self.directory.iterdir() if path.is_socket() and path.name != "notify"]
+        return found + ([self.pid_file] if self.pid_file.exists() else [])
+
+
+def _address(listen: str) -> raw_fastcgi.Address:
+    if listen.startswith("/"):
+        return listen
+    host, _, port = listen.rpartition(":")
+    return (host.strip("[]") or "127.0.0.1", int(port))
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline()).rstrip()
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return ""
+
+
+def _kinds(pid: int) -> Counter[str]:
+    return Counter(re.sub(r":\[.*", "", target) for target in descriptors(pid))
+
+
+def spawn_logged(command: Sequence[str], environ: Mapping[str, str], log: Path) -> int:
+    """posix_spawn(3) with an empty standard input, and both outputs appended to the log."""
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posixspawn_logged(command[0], command, environ, file_actions=actions, setsigdef=[signal.SIGPIPE])

@@ -1,0 +1,31 @@
+"""Which Python the pools of the tests run under, and where the installed command is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+CANDIDATES = ("/usr/bin/python3", "/usr/local/bin/python3", "/usr/bin/python3.13", "/usr/bin/python3.12")
+
+
+@cache
+def pool_python() -> str:
+    """An interpreter that every user may execute; pyfpm's own when it is not root (then there is one user only)."""
+    if os.geteuid() != 0:
+        return sys.executable
+    for candidate in CANDIDATES:
+        if os.access(candidate, os.X_OK):
+            check = [candidate, "-I", "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
+            if subprocess.run(check, check=False, timeout=20).returncode == 0:
+                return candidate
+    raise AssertionError("no Python 3.11 or later that other users may execute; looked at " + ", ".join(CANDIDATES))
+
+
+def pyfpm_command() -> str:
+    """The installed `pyfpm`, beside the interpreter that runs the tests."""
+    path = Path(sys.executable).with_name("pyfpm")
+    assert path.exists(), f"{path} does not exist: install the project first (make test does)"
+    return str(path)

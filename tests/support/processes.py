@@ -1,0 +1,104 @@
+"""Children of the test process, also the orphaned ones, so that nothing a test starts can be left behind unseen."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+from pathlib import Path
+
+import psutil
+
+from tests.support.waiting import wait_until
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of all orphaned descendants (prctl(2)), so that `stray_children` finds them."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+class Child:
+    """A child of this process, by Popen or adopted, that is waited for without polling."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.status: int | None = None
+
+    def alive(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.wait(0) is None
+
+    def wait(self, timeout: float) -> int | None:
+        """The exit code (negative: the signal that ended it), or None after `timeout` seconds."""
+        if self.status is None and select.select([self.pidfd], [], [], timeout)[0]:
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            os.close(self.pidfd)
+        return self.status
+
+    def signal(self, number: int) -> None:
+        """Send a signal; nothing happens if it has ended."""
+        if self.alive():
+            signal.pidfd_send_signal(self.pidfd, number)
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """All living processes below `pid`, zombies included."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def is_zombie(process: psutil.Process) -> bool:
+    """Whether it has ended and its parent has not asked for its status."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def no_zombies(pid: int, *, timeout: float = 2.0) -> None:
+    """Assert that `pid` buries all its dead within `timeout` seconds."""
+    wait_until(
+        lambda: not [p for p in descendants(pid) if is_zombie(p)],
+        timeout=timeout,
+        message=f"zombies below process {pid}",
+    )
+
+
+def end_strays(processes: list[psutil.Process], *, timeout: float = 2.0) -> list[str]:
+    """Wait for processes that ought to be gone; kill those that are not, and describe them."""
+    _, left = psutil.wait_procs([p for p in processes if not is_zombie(p)], timeout=timeout)
+    strays = []
+    for process in left:
+        if is_zombie(process):
+            continue
+        strays.append(f"{process.pid} {Path(f'/proc/{process.pid}/comm').read_text().strip()} {process.cmdline()}")
+        process.kill()
+    reap_adopted(processes)
+    return strays
+
+
+def reap_adopted(processes: list[psutil.Process]) -> None:
+    """Bury those of the ended processes that became children of this one."""
+    for process in processes:
+        try:
+            os.waitpid(process.pid, os.WNOHANG)
+        except ChildProcessError:
+            continue  # it was somebody else's child, who has buried it
+
+
+def descriptors(pid: int) -> list[str]:
+    """What the open descriptors of a process point at, sorted."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.append(os.readlink(entry))
+        except FileNotFoundError:
+            continue  # closed since the directory was read
+    return sorted(found)
