@@ -1,0 +1,180 @@
+"""One FastCGI request on a connection of its own: `send_request` returns when the response's headers are there."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from types import TracebackType
+
+from flup.server import fcgi_base as flup
+
+from fpm.client.failures import ConnectFailed
+from fpm.client.failures import PeerClosed
+from fpm.client.failures import PeerGarbage
+from fpm.client.failures import PeerRefused
+from fpm.client.records import REQUEST_ID
+from fpm.client.records import Limits
+from fpm.client.records import Wire
+from fpm.client.records import encode_request
+from fpm.client.records import parse_end
+from fpm.client.records import read_record
+from fpm.client.response import Head
+from fpm.client.response import parse_head
+from fpm.client.response import split_head
+from fpm.client.target import connectable
+from fpm.config.model import ListenAddress
+from fpm.config.model import UnixAddress
+
+STDERR_LIMIT = 65536
+REFUSALS = {
+    flup.FCGI_CANT_MPX_CONN: "it does not multiplex connections",
+    flup.FCGI_OVERLOADED: "it is overloaded",
+    flup.FCGI_UNKNOWN_ROLE: "it is no responder",
+}
+
+
+class Response:
+    """A response under way. Iterate (or `read`) for the body; `app_status` and all of `stderr` are known after that."""
+
+    def __init__(self, wire: Wire, sock: socket.socket) -> None:
+        self._wire = wire
+        self._socket = sock
+        self._ended = False
+        self._body_start = b""
+        self.stderr = b""
+        """What came on the STDERR stream, at most STDERR_LIMIT bytes."""
+        self.app_status: int | None = None
+        """The exit status in END_REQUEST; None as long as that has not come."""
+        self.head: Head = self._read_head()
+
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The body in the pieces in which it comes, none of them empty.
+
+        Raises:
+            PeerClosed, PeerTimeout, PeerGarbage, PeerRefused: the body is not complete.
+        """
+        if self._body_start:
+            start, self._body_start = self._body_start, b""
+            yield start
+        while (data := self._next_output()) is not None:
+            yield data
+
+    def read(self, limit: int | None = None) -> bytes:
+        """The body, all of it.
+
+        Raises:
+            PeerGarbage: it is longer than `limit` bytes.
+            PeerClosed, PeerTimeout, PeerRefused: it is not complete.
+        """
+        pieces, size = [], 0
+        for piece in self:
+            pieces.append(piece)
+            size += len(piece)
+            if limit is not None and size > limit:
+                raise PeerGarbage(f"the response is longer than {limit} bytes")
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Close the connection; a server takes that for an abort if the response is not complete."""
+        self._socket.close()
+
+    def _read_head(self) -> Head:
+        received = b""
+        while True:
+            data = self._next_output()
+            if data is None:
+                what = f"only {received[:80]!r}" if received else "nothing"
+                raise PeerGarbage(f"the server ended the request without response headers: it sent {what}")
+            received += data
+            parts = split_head(received)
+            if parts is not None:
+                self._body_start = parts[1]
+                return parse_head(parts[0])
+
+    def _next_output(self) -> bytes | None:
+        """The next piece of STDOUT, None once END_REQUEST has come."""
+        while not self._ended:
+            record = read_record(self._wire)
+            if record is None:
+                raise PeerClosed("the server closed the connection before the end of the response")
+            kind, request, content = record
+            if request != REQUEST_ID:
+                raise PeerGarbage(f"the server sent a record of type {kind} for request {request}, there is only 1")
+            if kind == flup.FCGI_STDOUT:
+                if content:
+                    return content
+            elif kind == flup.FCGI_STDERR:
+                self.stderr = (self.stderr + content)[:STDERR_LIMIT]
+            elif kind == flup.FCGI_END_REQUEST:
+                self._end(content)
+            else:
+                raise PeerGarbage(f"the server sent a record of type {kind}, which no server sends here")
+        return None
+
+    def _end(self, content: bytes) -> None:
+        self._ended = True
+        self.app_status, protocol_status = parse_end(content)
+        if protocol_status != flup.FCGI_REQUEST_COMPLETE:
+            reason = REFUSALS.get(protocol_status, f"protocol status {protocol_status}")
+            raise PeerRefused(f"the server refused the request: {reason}")
+
+
+def send_request(
+    address: ListenAddress, params: Mapping[str, str], body: Iterable[bytes] = (), *, limits: Limits | None = None
+) -> Response:
+    """Connect, send, and read up to the end of the headers. The body is sent while the response comes.
+
+    Parameter texts are latin-1, as in a WSGI environ. The caller closes the response.
+
+    Raises:
+        ConnectFailed, PeerTimeout, PeerClosed, PeerGarbage, PeerRefused: no response.
+    """
+    limits = limits or Limits()
+    sock = connect(address, timeout=limits.connect)
+    try:
+        return Response(Wire(sock, encode_request(params, body), limits), sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def connect(address: ListenAddress, *, timeout: float) -> socket.socket:
+    """A connected stream socket.
+
+    Raises:
+        ConnectFailed: with the address and the reason.
+    """
+    address = connectable(address)
+    try:
+        if not isinstance(address, UnixAddress):
+            return socket.create_connection((address.host, address.port), timeout)
+        return _connect_unix(address.path, timeout)
+    except (TimeoutError, BlockingIOError):
+        raise ConnectFailed(f"cannot connect to {address}: no answer for {timeout:g} s") from None
+    except OSError as error:
+        raise ConnectFailed(f"cannot connect to {address}: {error.strerror or error}") from None
+
+
+def _connect_unix(path: str, timeout: float) -> socket.socket:
+    """Connect with SO_SNDTIMEO: connect(2) then waits for room in a full listen queue."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        seconds = int(timeout)
+        limit = struct.pack("@ll", seconds, int((timeout - seconds) * 1_000_000))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        sock.connect(path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

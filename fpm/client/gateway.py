@@ -1,0 +1,144 @@
+"""A WSGI application that passes every HTTP request on to a FastCGI server, as nginx would with `fastcgi_pass`.
+
+It makes no difference between applications and knows no configuration: an address is all it needs. Which HTTP server it
+runs in is the caller's matter; `pyfpm serve` uses waitress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
+
+from fpm.client.exchange import Response
+from fpm.client.exchange import send_request
+from fpm.client.failures import ClientError
+from fpm.client.failures import PeerTimeout
+from fpm.client.records import Limits
+from fpm.config.model import ListenAddress
+
+READ_SIZE = 65536
+HOP_BY_HOP = frozenset(
+    [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ]
+)
+"""Headers about one connection (RFC 9110 section 7.6.1): the application does not own the one to the browser."""
+DROPPED = frozenset(["HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE"])
+"""Not passed on: HTTP_PROXY sets a proxy for HTTP libraries (httpoxy, CVE-2016-5385), the others are said otherwise."""
+COPIED = (
+    "REQUEST_METHOD",
+    "QUERY_STRING",
+    "CONTENT_TYPE",
+    "CONTENT_LENGTH",
+    "SERVER_PROTOCOL",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_SOFTWARE",
+    "REMOTE_ADDR",
+    "REMOTE_PORT",
+    "REQUEST_URI",
+)
+
+Environ = dict[str, Any]
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+
+
+class Gateway:
+    """The WSGI application. `failed` is told of every request without a (complete) response."""
+
+    def __init__(
+        self,
+        address: ListenAddress,
+        *,
+        limits: Limits | None = None,
+        failed: Callable[[str, ClientError], None] | None = None,
+    ) -> None:
+        self._address = address
+        self._limits = limits or Limits()
+        self._failed = failed
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Forward one request; 502 or 504 if there is no response."""
+        try:
+            params = gateway_params(environ)
+            response = send_request(self._address, params, _body_of(environ), limits=self._limits)
+        except ClientError as error:
+            self._report(environ, error)
+            return _error_page(error, environ, start_response)
+        head = response.head
+        headers = [(name, value) for name, value in head.headers if name.lower() not in HOP_BY_HOP]
+        start_response(f"{head.status} {head.reason}", headers)
+        return _Body(response, environ, self._report)
+
+    def _report(self, environ: Environ, error: ClientError) -> None:
+        if self._failed is not None:
+            self._failed(f"{environ['REQUEST_METHOD']} {environ.get('REQUEST_URI', environ['PATH_INFO'])}", error)
+
+
+class _Body:
+    """The response's body as a WSGI iterable: each piece as it comes."""
+
+    def __init__(self, response: Response, environ: Environ, report: Callable[[Environ, ClientError], None]) -> None:
+        self._response = response
+        self._environ = environ
+        self._report = report
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._response
+        except ClientError as error:
+            # The headers are out. Only a cut connection tells the browser that the rest is missing.
+            self._report(self._environ, error)
+            raise
+        if self._response.stderr:
+            self._environ["wsgi.errors"].write(self._response.stderr.decode("utf-8", "replace"))
+
+    def close(self) -> None:
+        """Called by the HTTP server in any case, also if the browser went away."""
+        self._response.close()
+
+
+def gateway_params(environ: Environ) -> dict[str, str]:
+    """FastCGI parameters of a WSGI request: the application is at the root, so SCRIPT_NAME is empty."""
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    params = {
+        "GATEWAY_INTERFACE": "CGI/1.1",
+        "REQUEST_SCHEME": environ["wsgi.url_scheme"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "DOCUMENT_URI": path,
+    }
+    params |= {name: str(environ[name]) for name in COPIED if name in environ}
+    params |= {name: value for name, value in environ.items() if name.startswith("HTTP_") and name not in DROPPED}
+    if environ["wsgi.url_scheme"] == "https":
+        params["HTTPS"] = "on"
+    return params
+
+
+def _body_of(environ: Environ) -> Iterator[bytes]:
+    """The request's body; no more of it is read than the server takes."""
+    source = environ["wsgi.input"]
+    left = int(environ.get("CONTENT_LENGTH") or 0)
+    while left > 0:
+        data = source.read(min(left, READ_SIZE))
+        if not data:
+            return
+        left -= len(data)
+        yield data
+
+
+def _error_page(error: ClientError, environ: Environ, start_response: StartResponse) -> list[bytes]:
+    """A plain page without details; they are for the terminal."""
+    status = "504 Gateway Timeout" if isinstance(error, PeerTimeout) else "502 Bad Gateway"
+    body = f"{status}\n\nThe application gave no usable response. The terminal of the gateway says why.\n".encode()
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
