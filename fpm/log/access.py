@@ -1,0 +1,273 @@
+"""access.format: compiled once, then rendered for each request (php-fpm.md section 4.5, fpm_log.c).
+
+What a client has sent is escaped, quotes and backslashes included, so that no field can end early and no line can be
+forged; PHP-FPM writes it as it comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+
+from fpm.log.escape import cut
+from fpm.log.escape import decode_wire
+from fpm.log.escape import escape_field
+from fpm.log.times import format_access_time
+from fpm.log.times import format_time
+
+DEFAULT_LIMIT = 1024
+"""Bytes of a line, as PHP-FPM's buffer; the pool's log_limit replaces it."""
+
+
+class AccessRecord:
+    """One request, as the worker fills it in; a plain class, for it is made on the request path.
+
+    Texts are latin-1 as in a WSGI environ. Times are epoch seconds, durations microseconds, sizes bytes.
+    """
+
+    __slots__ = (
+        "accepted",
+        "content_length",
+        "cpu_system",
+        "cpu_user",
+        "duration",
+        "headers",
+        "memory",
+        "method",
+        "params",
+        "parent_pid",
+        "pid",
+        "pool",
+        "query",
+        "remote",
+        "script",
+        "status",
+        "uri",
+        "user",
+        "written",
+    )
+
+    def __init__(self) -> None:
+        self.pool = ""
+        self.pid = 0
+        self.parent_pid = 0
+        self.method = ""
+        self.uri = ""
+        """The path without the query."""
+        self.query = ""
+        self.script = ""
+        self.user = ""
+        self.remote = ""
+        """The address of the FastCGI peer, "" for a Unix socket."""
+        self.status = 0
+        self.content_length = 0
+        """Of the request's body, as declared."""
+        self.accepted = 0.0
+        self.written = 0.0
+        self.duration = 0
+        self.cpu_user = 0
+        self.cpu_system = 0
+        """CPU time; where only the sum is known it may stand in cpu_user."""
+        self.memory = 0
+        self.params: Mapping[str, str] = {}
+        self.headers: Iterable[tuple[str, str]] = ()
+        """Of the response."""
+
+
+Token = Callable[[AccessRecord], str]
+
+
+class AccessFormat:
+    """A compiled format.
+
+    Attributes:
+        uses_cpu: it shows CPU time, which costs a system call to know.
+        uses_memory: it shows memory.
+        uses_headers: it shows response headers.
+    """
+
+    __slots__ = ("_limit", "_tokens", "uses_cpu", "uses_headers", "uses_memory")
+
+    def __init__(self, tokens: list[Token], letters: set[str], limit: int) -> None:
+        self._tokens = tokens
+        self._limit = limit
+        self.uses_cpu = "C" in letters
+        self.uses_memory = "M" in letters
+        self.uses_headers = "o" in letters
+
+    def render(self, record: AccessRecord) -> str:
+        """The line without its newline; it encodes to UTF-8, and then has at most as many bytes as the limit."""
+        line = "".join([token(record) for token in self._tokens])
+        return line if len(line) * 4 <= self._limit else cut(line, self._limit)
+
+
+def compile_format(format: str, limit: int = DEFAULT_LIMIT) -> AccessFormat:
+    """Compile an access.format whose lines have at most `limit` bytes.
+
+    Raises:
+        ValueError: PHP-FPM's sentence on what is wrong with it.
+    """
+    tokens: list[Token] = []
+    letters: set[str] = set()
+    position = 0
+    while position < len(format):
+        percent = format.find("%", position)
+        if percent < 0:
+            percent = len(format)
+        if percent > position:
+            tokens.append(_literal(format[position:percent]))
+        if percent == len(format):
+            break
+        argument, letter, position = _parse_token(format, percent + 1)
+        tokens.append(_compile_token(letter, argument))
+        letters.add(letter)
+    return AccessFormat(tokens, letters, limit)
+
+
+def suppressed(record: AccessRecord, paths: Iterable[str]) -> bool:
+    """Whether access.suppress_path[] drops this line: a plain, empty, successful GET or HEAD of one of the paths."""
+    return (
+        record.uri in paths
+        and record.method in ("GET", "HEAD")
+        and not record.query
+        and not record.content_length
+        and 200 <= record.status < 300
+    )
+
+
+def _parse_token(format: str, position: int) -> tuple[str, str, int]:
+    """The argument in braces ("" without), the letter, and where the rest begins."""
+    argument = ""
+    if format.startswith("{", position):
+        end = format.find("}", position)
+        if end < 0 or end + 1 == len(format):
+            raise ValueError("missing closing embrace in the access.format")
+        argument = format[position + 1 : end]
+        position = end + 1
+    letter = format[position : position + 1]
+    if letter not in _TOKENS or not letter:
+        raise ValueError(f"Invalid token in the access.format (%{letter})")
+    return argument, letter, position + 1
+
+
+def _compile_token(letter: str, argument: str) -> Token:
+    known = _TOKENS[letter]
+    if isinstance(known, dict):
+        token = known.get(argument.lower())
+        if token is None:
+            raise ValueError(f"only {_MODIFIERS[letter]} are allowed as a modifier for %{letter} ('{argument}')")
+        return token
+    if letter in _WITH_ARGUMENT:
+        return _WITH_ARGUMENT[letter](argument)
+    if argument:
+        raise ValueError(f"embrace is not allowed for modifier %{letter}")
+    return known
+
+
+def _literal(text: str) -> Token:
+    return lambda _record: text
+
+
+def _field(text: str) -> str:
+    return escape_field(decode_wire(text)) or "-"
+
+
+def _cpu(microseconds: int, record: AccessRecord) -> str:
+    return f"{microseconds / record.duration * 100 if record.duration > 0 else 0.0:.2f}"
+
+
+def _param(name: str) -> Token:
+    if not name:
+        raise ValueError("the name of the environment variable must be set between embraces for %e")
+    return lambda record: _field(str(record.params.get(name, "")))
+
+
+def _header(name: str) -> Token:
+    if not name:
+        raise ValueError("the name of the header must be set between embraces for %o")
+    wanted = name.lower()
+    return lambda record: _field(next((value for key, value in record.headers if key.lower() == wanted), ""))
+
+
+def _time(moment_of: Callable[[AccessRecord], float], form: str) -> Token:
+    """A token for a time that is formatted once a second: formatting costs more than all the rest of a line."""
+    second = -1
+    text = ""
+
+    def token(record: AccessRecord) -> str:
+        nonlocal second, text
+        moment = moment_of(record)
+        if int(moment) != second:
+            second = int(moment)
+            text = escape_field(format_time(moment, form)) if form else format_access_time(moment)
+        return text
+
+    return token
+
+
+def _accepted(form: str) -> Token:
+    return _time(lambda record: record.accepted, form)
+
+
+def _written(form: str) -> Token:
+    return _time(lambda record: record.written, form)
+
+
+def _nothing(_record: AccessRecord) -> str:
+    return ""
+
+
+def _duration(unit: float) -> Token:
+    return lambda record: f"{record.duration / unit:.3f}"
+
+
+def _memory(unit: int) -> Token:
+    return lambda record: str(record.memory // unit)
+
+
+def _total_cpu(record: AccessRecord) -> str:
+    return _cpu(record.cpu_user + record.cpu_system, record)
+
+
+_TOKENS: dict[str, Token | dict[str, Token]] = {
+    "%": lambda _record: "%",
+    "C": {
+        "": _total_cpu,
+        "total": _total_cpu,
+        "user": lambda record: _cpu(record.cpu_user, record),
+        "system": lambda record: _cpu(record.cpu_system, record),
+    },
+    "d": {
+        **dict.fromkeys(("", "seconds"), _duration(1e6)),
+        **dict.fromkeys(("milliseconds", "milli", "miliseconds", "mili"), _duration(1e3)),
+        **dict.fromkeys(("microseconds", "micro"), lambda record: str(record.duration)),
+    },
+    "M": {
+        **dict.fromkeys(("", "bytes"), _memory(1)),
+        **dict.fromkeys(("kilobytes", "kilo"), _memory(1024)),
+        **dict.fromkeys(("megabytes", "mega"), _memory(1024 * 1024)),
+    },
+    "e": _nothing,
+    "o": _nothing,
+    "t": _nothing,
+    "T": _nothing,
+    "f": lambda record: _field(record.script),
+    "l": lambda record: str(record.content_length),
+    "m": lambda record: _field(record.method),
+    "n": lambda record: _field(record.pool),
+    "p": lambda record: str(record.pid),
+    "P": lambda record: str(record.parent_pid),
+    "q": lambda record: escape_field(decode_wire(record.query)),
+    "Q": lambda record: "?" if record.query else "",
+    "r": lambda record: _field(record.uri),
+    "R": lambda record: _field(record.remote),
+    "s": lambda record: str(record.status),
+    "u": lambda record: _field(record.user),
+}
+_WITH_ARGUMENT: dict[str, Callable[[str], Token]] = {"e": _param, "o": _header, "t": _accepted, "T": _written}
+_MODIFIERS = {
+    "C": "'total', 'user' or 'system'",
+    "d": "'seconds', 'milli', 'milliseconds', 'micro' or 'microseconds'",
+    "M": "'bytes', 'kilo', 'kilobytes', 'mega' or 'megabytes'",
+}

@@ -1,0 +1,137 @@
+"""The error log: PHP-FPM's lines, to a file, to standard error or to syslog. It never blocks and never raises."""
+
+from __future__ import annotations
+
+import os
+import syslog
+import time
+
+from fpm.log.escape import cut
+from fpm.log.escape import escape_line
+from fpm.log.lines import Level
+from fpm.log.lines import format_lines
+from fpm.log.lines import parse_level
+from fpm.log.target import SyslogTarget
+from fpm.log.target import Target
+from fpm.log.target import open_target
+from fpm.log.target import syslog_head
+
+SYSLOG = "syslog"
+_PRIORITY = {
+    Level.DEBUG: syslog.LOG_DEBUG,
+    Level.NOTICE: syslog.LOG_NOTICE,
+    Level.WARNING: syslog.LOG_WARNING,
+    Level.ERROR: syslog.LOG_ERR,
+    Level.ALERT: syslog.LOG_ALERT,
+}
+
+
+class ErrorLog:
+    """The master's log.
+
+    Args:
+        path: a file, "syslog", or None for standard error.
+        level: entries below it are not written.
+        limit: bytes of a line.
+        ident: the name in syslog.
+        facility: syslog's facility, such as daemon or local0.
+
+    Raises:
+        StartError: the file cannot be opened.
+    """
+
+    def __init__(
+        self,
+        path: str | None = None,
+        *,
+        level: str = "notice",
+        limit: int = 1024,
+        ident: str = "pyfpm",
+        facility: str = "daemon",
+    ) -> None:
+        self.level = parse_level(level)
+        self.limit = limit
+        self._ident = ident
+        self._facility = facility
+        self._uses_syslog = path == SYSLOG
+        self._has_stderr = False
+        self._target: Target = SyslogTarget() if self._uses_syslog else open_target(path, "error_log")
+        self._target.say_dropped = self._format_dropped
+
+    def debug(self, text: str) -> None:
+        """For whoever looks for a fault in pyfpm itself."""
+        self.log(Level.DEBUG, text)
+
+    def notice(self, text: str) -> None:
+        """Worth knowing, nobody has to act."""
+        self.log(Level.NOTICE, text)
+
+    def warning(self, text: str) -> None:
+        """Somebody should look at it."""
+        self.log(Level.WARNING, text)
+
+    def error(self, text: str) -> None:
+        """Something does not work."""
+        self.log(Level.ERROR, text)
+
+    def alert(self, text: str) -> None:
+        """Somebody must act now."""
+        self.log(Level.ALERT, text)
+
+    def log(self, level: Level | str, text: str) -> None:
+        """Write an entry at a level that is a value, such as one out of a worker's message."""
+        if isinstance(level, str):
+            level = parse_level(level)
+        if level >= self.level:
+            self._target.write(self._format(level, text))
+
+    def raw(self, text: str) -> None:
+        """Write worker output without any decoration (decorate_workers_output = no); escaped, for it is one line."""
+        line = cut(escape_line(text), self.limit)
+        head = self._syslog_head(Level.NOTICE) if self._uses_syslog else b""
+        self._target.write(head + _encode(line) + b"\n")
+
+    def reopen(self) -> None:
+        """After logrotate has moved the file: write to a new one; if it cannot be made, go on in the old one."""
+        failure = self._target.reopen()
+        if failure:
+            self.error(f"unable to re-open error log file: {failure}; the old one stays in use")
+        elif self._has_stderr:
+            self.take_stderr()
+
+    def take_stderr(self) -> None:
+        """Let everything that this process writes to standard error go to the log's file, also after `reopen`."""
+        self._has_stderr = True
+        if not self._uses_syslog and self._target.fileno() != 2:
+            os.dup2(self._target.fileno(), 2)
+
+    def pending_fd(self) -> int | None:
+        """The descriptor to wait for with POLLOUT before `flush`; None when no line waits for the log's reader."""
+        return self._target.pending_fd()
+
+    def flush(self) -> None:
+        """Write what waits, as far as it goes without waiting."""
+        self._target.flush()
+
+    def close(self) -> None:
+        """Write what can be written and close what was opened."""
+        self._target.close()
+
+    def _format(self, level: Level, text: str) -> bytes:
+        if self._uses_syslog:
+            head = self._syslog_head(level)
+            lines = [cut(f"[{level.name}] {escape_line(line)}", self.limit) for line in text.rstrip("\n").split("\n")]
+            return b"".join(head + _encode(line) + b"\n" for line in lines)
+        pid = os.getpid() if self.level is Level.DEBUG else None
+        lines = format_lines(level, text, time.time(), limit=self.limit, debug_pid=pid)
+        return _encode("\n".join(lines)) + b"\n"
+
+    def _format_dropped(self, count: int) -> bytes:
+        return self._format(Level.WARNING, f"{count} log lines were dropped: the log could not take them in time")
+
+    def _syslog_head(self, level: Level) -> bytes:
+        return syslog_head(_PRIORITY[level], self._facility, self._ident, os.getpid())
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")

@@ -1,0 +1,259 @@
+"""Where log lines go, never waiting for a reader and never raising once open.
+
+A regular file takes what it is given. A pipe, terminal, FIFO or socket may have a reader that is slow, stopped or gone:
+what it does not take at once waits in a bounded buffer, and what does not fit there is dropped and counted. A full disk
+is treated the same way.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import stat
+import syslog
+import time
+from collections.abc import Callable
+
+from fpm.errors import StartError
+from fpm.log.times import MONTHS
+
+BUFFER_MAX = 256 * 1024
+"""Bytes that wait for a reader."""
+CHUNK = 4096
+"""PIPE_BUF: so much a pipe that polls writable takes without blocking, and in one piece; see pipe(7)."""
+_STANDARD = {"/dev/stdout": 1, "/proc/self/fd/1": 1, "/dev/stderr": 2, "/proc/self/fd/2": 2}
+
+
+class Target:
+    """A descriptor and the bytes that wait for it."""
+
+    def __init__(self, fd: int, owns_fd: bool) -> None:
+        self.say_dropped: Callable[[int], bytes] = _dropped_line
+        """Makes the line that is written once the target takes lines again."""
+        self._owns_fd = owns_fd
+        self._pending = bytearray()
+        self._blocked = False
+        self._dropped = 0
+        self._use(fd)
+
+    def write(self, line: bytes) -> None:
+        """Take one line with its newline."""
+        if len(self._pending) + len(line) > BUFFER_MAX:
+            self.flush()
+        if len(self._pending) + len(line) > BUFFER_MAX:
+            self._dropped += 1
+            return
+        self._pending += line
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, as far as it goes without waiting."""
+        self._blocked = False
+        while self._pending:
+            try:
+                written = self._write_some(self._next_chunk())
+            except OSError as error:
+                self._refused(error)
+                return
+            del self._pending[:written]
+            if not self._pending and self._dropped:
+                self._pending += self.say_dropped(self._dropped)
+                self._dropped = 0
+
+    def pending_fd(self) -> int | None:
+        """The descriptor to wait for with POLLOUT, then call `flush`; None when nothing waits for a reader."""
+        return self._fd if self._blocked else None
+
+    def reopen(self) -> str | None:
+        """After the file was renamed: go on in a new one; the reason if that fails. Nothing to do for a descriptor."""
+        return None
+
+    def close(self) -> None:
+        """Write what can be written and let the descriptor go."""
+        self.flush()
+        if self._owns_fd:
+            os.close(self._fd)
+
+    def fileno(self) -> int:
+        """The descriptor, for dup2(2)."""
+        return self._fd
+
+    def _use(self, fd: int) -> None:
+        self._fd = fd
+        mode = os.fstat(fd).st_mode
+        self._is_socket = stat.S_ISSOCK(mode)
+        self._must_poll = not (stat.S_ISREG(mode) or self._is_socket or not os.get_blocking(fd))
+
+    def _next_chunk(self) -> bytes:
+        """Whole lines where possible: another process may append to the same file or pipe."""
+        end = self._pending.rfind(b"\n", 0, CHUNK) + 1
+        return bytes(self._pending[: end or CHUNK])
+
+    def _write_some(self, data: bytes) -> int:
+        if self._is_socket:
+            with socket.socket(fileno=os.dup(self._fd)) as peer:
+                return peer.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        if self._must_poll and not _is_writable(self._fd):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return os.write(self._fd, data)
+
+    def _refused(self, error: OSError) -> None:
+        if error.errno in (errno.EAGAIN, errno.EINTR):
+            self._blocked = True
+        elif error.errno in (errno.EPIPE, errno.EBADF, errno.ECONNRESET, errno.ENOTCONN):
+            # The reader is gone for good: whatever waits will never be read.
+            self._dropped += self._pending.count(b"\n")
+            self._pending.clear()
+        # Anything else (ENOSPC, EDQUOT, EIO): the bytes wait, and are tried again with the next line.
+
+
+class FileTarget(Target):
+    """A file that is opened by its path, and again on request.
+
+    Raises:
+        StartError: it cannot be opened.
+    """
+
+    def __init__(self, path: str, directive: str) -> None:
+        self._path = path
+        try:
+            fd = open_log(path)
+        except OSError as error:
+            raise StartError(explain(path, directive, error)) from error
+        super().__init__(fd, True)
+
+    def reopen(self) -> str | None:
+        """Open the path anew; the old file stays in use if that fails."""
+        self.flush()
+        try:
+            fd = open_log(self._path)
+        except OSError as error:
+            return f"{self._path}: {os.strerror(error.errno or 0)} ({error.errno})"
+        old = self._fd
+        self._use(fd)
+        os.close(old)
+        return None
+
+
+class SyslogTarget(Target):
+    """syslog(3) by its datagram socket, since the C library's would wait for a slow daemon.
+
+    A line begins with `<PRIORITY>`, which the caller writes; see `syslog_head`.
+    """
+
+    def __init__(self, path: str = "/dev/log") -> None:
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._connected = False
+        super().__init__(self._socket.fileno(), False)
+
+    def flush(self) -> None:
+        """Send what waits, one datagram for each line."""
+        self._blocked = False
+        while self._pending:
+            end = self._pending.index(b"\n") + 1
+            try:
+                if not self._connected:
+                    self._socket.connect(self._path)
+                    self._connected = True
+                self._socket.send(bytes(self._pending[: end - 1]))
+            except OSError as error:
+                if error.errno in (errno.EAGAIN, errno.ENOBUFS):
+                    self._blocked = error.errno == errno.EAGAIN
+                    return
+                # The daemon is away or has been restarted: connect again with the next line.
+                self._connected = False
+                self._dropped += 1
+            del self._pending[:end]
+            if not self._pending and self._dropped and self._connected:
+                self._pending += self.say_dropped(self._dropped)
+                self._dropped = 0
+
+    def close(self) -> None:
+        """Send what can be sent."""
+        self.flush()
+        self._socket.close()
+
+
+def syslog_head(priority: int, facility: str, ident: str, pid: int) -> bytes:
+    """`<PRI>Sep 21 14:03:11 ident[pid]: `, as RFC 3164 has it; an unknown facility is daemon."""
+    code = getattr(syslog, f"LOG_{facility.upper().removeprefix('LOG_')}", syslog.LOG_DAEMON)
+    now = time.localtime()
+    clock = f"{now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02}"
+    return f"<{code | priority}>{MONTHS[now.tm_mon - 1]} {now.tm_mday:2} {clock} {ident}[{pid}]: ".encode()
+
+
+def open_target(path: str | None, directive: str) -> Target:
+    """The target for a log's path; None, /dev/stderr and /dev/stdout mean the descriptor this process has.
+
+    Raises:
+        StartError: it cannot be opened, or the descriptor is closed.
+    """
+    if path is not None and path not in _STANDARD:
+        return FileTarget(path, directive)
+    fd = 2 if path is None else _STANDARD[path]
+    try:
+        return Target(*_own_descriptor(fd))
+    except OSError as error:
+        raise StartError(explain(path or "stderr", directive, error)) from error
+
+
+def open_log(path: str) -> int:
+    """Open a log file for appending, 0600 if it is new, without ever waiting.
+
+    Raises:
+        OSError: open(2) failed.
+    """
+    flags = os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    try:
+        return os.open(path, os.O_WRONLY | flags, 0o600)
+    except OSError as error:
+        # A FIFO without a reader (fifo(7)): opened for both it waits for one to come.
+        if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(path).st_mode):
+            raise
+        return os.open(path, os.O_RDWR | flags)
+
+
+def explain(path: str, directive: str, error: OSError) -> str:
+    """PHP-FPM's sentence for a log that cannot be opened, and what to do."""
+    advice = {
+        errno.ENOENT: "create its directory first",
+        errno.ENOTDIR: "a part of the path is a file, not a directory",
+        errno.EISDIR: "it is a directory, name a file in it",
+        errno.EACCES: "let the user that runs pyfpm write there, or choose another path",
+        errno.EPERM: "let the user that runs pyfpm write there, or choose another path",
+        errno.EROFS: "the file system is read-only, choose another path",
+        errno.ENXIO: "it is a socket or a device that nobody serves, choose another path",
+        errno.ENOSPC: "free some space on the file system",
+        errno.EMFILE: "raise rlimit_files",
+        errno.EBADF: f"this descriptor is closed, set {directive} to a file",
+    }.get(error.errno or 0, "choose another path")
+    return f"failed to open {directive} ({path}): {os.strerror(error.errno or 0)} ({error.errno}); {advice}"
+
+
+def _own_descriptor(fd: int) -> tuple[int, bool]:
+    """A description of our own that never blocks, behind the same pipe or terminal, and whether it is ours to close.
+
+    O_NONBLOCK on the given one would be seen by everybody who shares it, the shell among them.
+    """
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISSOCK(mode):
+        return fd, False
+    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        return os.open(f"/proc/self/fd/{fd}", flags), True
+    except OSError:
+        # Another user's terminal or pipe, or no /proc: poll before each write instead.
+        return fd, False
+
+
+def _is_writable(fd: int) -> bool:
+    poller = select.poll()
+    poller.register(fd, select.POLLOUT)
+    return bool(poller.poll(0))
+
+
+def _dropped_line(count: int) -> bytes:
+    return b"%d lines were dropped: the log could not take them in time\n" % count
