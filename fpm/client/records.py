@@ -51,6 +51,7 @@ class Wire:
         self._unsent = memoryview(b"")
         self._incoming = b""
         self._idle = limits.idle
+        self._total = limits.total
         self._end = None if limits.total is None else time.monotonic() + limits.total
         self._poll = select.poll()
         self.at_boundary = True
@@ -88,14 +89,16 @@ class Wire:
                 raise PeerClosed("the server reset the connection") from None
 
     def _wait(self) -> None:
-        timeout = self._idle
-        if self._end is not None:
-            timeout = min(timeout, self._end - time.monotonic())
+        left = self._idle if self._end is None else self._end - time.monotonic()
+        timeout = max(0.0, min(self._idle, left))
         events = select.POLLIN if self._outgoing is None else select.POLLIN | select.POLLOUT
         self._poll.register(self._socket, events)
-        if timeout <= 0 or not self._poll.poll(timeout * 1000):
-            what = "sent nothing" if self._outgoing is None else "neither sent nor took anything"
-            raise PeerTimeout(f"the server {what} for {timeout:.3g} s" if timeout > 0 else "the time limit has passed")
+        if left > 0 and self._poll.poll(timeout * 1000):
+            return
+        if left < self._idle:
+            raise PeerTimeout(f"the server gave no complete answer within {self._total:g} s")
+        what = "sent nothing" if self._outgoing is None else "neither sent nor took anything"
+        raise PeerTimeout(f"the server {what} for {self._idle:g} s")
 
     def _send(self) -> None:
         if not self._unsent and self._outgoing is not None:

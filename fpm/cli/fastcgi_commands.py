@@ -1,0 +1,187 @@
+"""`pyfpm ping` and `pyfpm request`: ask a FastCGI server directly, without a web server between.
+
+`ctx.obj` may have a method `resolve(name) -> ListenAddress` that knows the configured pools; without it only sockets
+can be named. It raises FpmError for a name that it does not know.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import click
+
+from fpm.client.exchange import Response
+from fpm.client.exchange import send_request
+from fpm.client.failures import ClientError
+from fpm.client.params import header_param
+from fpm.client.params import request_params
+from fpm.client.records import Limits
+from fpm.client.target import parse_target
+from fpm.config.model import ListenAddress
+from fpm.errors import EXIT_FAILED
+from fpm.errors import FpmError
+
+PONG_LIMIT = 65536
+READ_SIZE = 65536
+FORM = "application/x-www-form-urlencoded"
+
+
+def address_of(ctx: click.Context, target: str) -> ListenAddress:
+    """The address that SOCKET|POOL means.
+
+    Raises:
+        click.BadParameter: it is neither a socket nor a pool that is known.
+    """
+    try:
+        address = parse_target(target)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if address is not None:
+        return address
+    resolve = getattr(ctx.obj, "resolve", None)
+    if resolve is None:
+        raise click.BadParameter(f"'{target}' is no socket: give a path, HOST:PORT or a port")
+    try:
+        found: ListenAddress = resolve(target)
+    except FpmError as error:
+        raise click.BadParameter(str(error)) from None
+    return found
+
+
+@click.command()
+@click.argument("target", metavar="SOCKET|POOL")
+@click.option("--path", default="/ping", show_default=True, help="ping.path of the pool.")
+@click.option("--expect", default="pong", show_default=True, help="ping.response of the pool.")
+@click.option(
+    "--timeout", default=3.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Seconds in all."
+)
+@click.pass_context
+def ping(ctx: click.Context, target: str, path: str, expect: str, timeout: float) -> None:
+    """Exit 0 if the pool answers `pong`, else 1 (for container probes)."""
+    address = address_of(ctx, target)
+    try:
+        limits = Limits(connect=timeout, idle=timeout, total=timeout)
+        with send_request(address, request_params("GET", path), limits=limits) as response:
+            body = response.read(PONG_LIMIT).decode("latin-1")
+    except ClientError as error:
+        _fail(f"ping: {address}: {error}")
+    if response.head.status != 200 or body.strip() != expect:
+        _fail(f"ping: {address}: answered {response.head.status} {body.strip()[:60]!r} and not {expect!r}")
+    click.echo(body.strip())
+
+
+def _split_pair(text: str, separator: str, option: str) -> tuple[str, str]:
+    name, found, value = text.partition(separator)
+    if not found or not name.strip():
+        raise click.BadParameter(f"'{text}' is not of the form {option}")
+    return name.strip(), value.strip()
+
+
+@click.command()
+@click.argument("target", metavar="SOCKET|POOL")
+@click.argument("path")
+@click.option("-X", "method", metavar="METHOD", help="Request method; GET, or POST with -d.")
+@click.option("-d", "data", metavar="DATA|@FILE|-", help="Request body: the text itself, a file, or standard input.")
+@click.option("-H", "headers", metavar="'NAME: VALUE'", multiple=True, help="Request header, may be repeated.")
+@click.option("-P", "params", metavar="NAME=VALUE", multiple=True, help="FastCGI parameter, may be repeated.")
+@click.option("--include/--body-only", default=True, help="Print status and headers before the body (the default).")
+@click.option(
+    "--timeout", default=60.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Idle seconds."
+)
+@click.pass_context
+def request(
+    ctx: click.Context,
+    target: str,
+    path: str,
+    method: str | None,
+    data: str | None,
+    headers: tuple[str, ...],
+    params: tuple[str, ...],
+    include: bool,
+    timeout: float,
+) -> None:
+    """Send one request over FastCGI and print the response.
+
+    PATH may carry a query string: '/status?json&full'. The exit status is 0 if a complete response came and its
+    status is below 400, else 1.
+    """
+    if not path.startswith("/"):
+        raise click.BadParameter(f"the path '{path}' does not start with a slash")
+    address = address_of(ctx, target)
+    pairs = [_split_pair(header, ":", "'NAME: VALUE'") for header in headers]
+    extra = [_split_pair(param, "=", "NAME=VALUE") for param in params]
+    body, length = _open_body(ctx, data)
+    method = method or ("GET" if body is None else "POST")
+    values = request_params(method, path, headers=pairs, content_length=length)
+    if body is not None and header_param("Content-Type") not in {header_param(name) for name, _ in pairs}:
+        values["CONTENT_TYPE"] = FORM
+    values.update(extra)
+    try:
+        limits = Limits(idle=timeout)
+        with send_request(address, values, _pieces(body), limits=limits) as response:
+            _print_response(response, include=include)
+    except ClientError as error:
+        _fail(f"request: {address}: {error}")
+    if response.head.status >= 400:
+        ctx.exit(EXIT_FAILED)
+
+
+def _open_body(ctx: click.Context, data: str | None) -> tuple[BinaryIO | None, int | None]:
+    """(file positioned at the body, its length in bytes); (None, None) without a body."""
+    if data is None:
+        return None, None
+    if data == "-":
+        return _measured(ctx, sys.stdin.buffer)
+    if data.startswith("@"):
+        try:
+            return _measured(ctx, ctx.with_resource(open(data[1:], "rb")))
+        except OSError as error:
+            raise click.BadParameter(f"cannot read {data[1:]}: {error.strerror}") from None
+    content = data.encode(errors="surrogateescape")
+    spool = ctx.with_resource(tempfile.TemporaryFile())  # noqa: SIM115  the context closes it
+    spool.write(content)
+    spool.seek(0)
+    return spool, len(content)
+
+
+def _measured(ctx: click.Context, source: BinaryIO) -> tuple[BinaryIO, int]:
+    """The file itself if it is a regular one, else a copy: FastCGI servers want CONTENT_LENGTH before the body."""
+    status = os.fstat(source.fileno())
+    if stat.S_ISREG(status.st_mode):
+        return source, status.st_size - source.tell()
+    spool = ctx.with_resource(tempfile.TemporaryFile())  # noqa: SIM115  the context closes it
+    for piece in _pieces(source):
+        spool.write(piece)
+    length = spool.tell()
+    spool.seek(0)
+    return spool, length
+
+
+def _pieces(source: BinaryIO | None) -> Iterator[bytes]:
+    while source is not None and (piece := source.read(READ_SIZE)):
+        yield piece
+
+
+def _print_response(response: Response, *, include: bool) -> None:
+    """To standard output as it comes; what the server says on STDERR goes to standard error."""
+    output = sys.stdout.buffer
+    if include:
+        lines = [f"Status: {response.head.status} {response.head.reason}"]
+        lines += [f"{name}: {value}" for name, value in response.head.headers]
+        output.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1"))
+    for piece in response:
+        output.write(piece)
+        output.flush()
+    output.flush()
+    if response.stderr:
+        sys.stderr.buffer.write(response.stderr)
+
+
+def _fail(text: str) -> None:
+    click.echo(f"pyfpm {text}", err=True)
+    raise SystemExit(EXIT_FAILED)
