@@ -7,7 +7,8 @@ Nothing here reads the world; `fpm.config.load` makes these values.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network
+from ipaddress import IPv6Network
 from typing import Literal
 
 Network = IPv4Network | IPv6Network

@@ -1,0 +1,183 @@
+"""Rules between directives that need nothing but the values. The sentences are PHP-FPM's where it has the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from posixpath import basename
+from posixpath import dirname
+from posixpath import join
+
+from fpm.config.draft import Draft
+from fpm.config.draft import Report
+from fpm.config.machine import Machine
+from fpm.config.model import ListenAddress
+from fpm.config.model import UnixAddress
+from fpm.log.access import compile_format
+
+
+def check_global(draft: Draft, report: Report) -> None:
+    """Rules of `[global]`."""
+    threshold, interval = draft.values["emergency_restart_threshold"], draft.values["emergency_restart_interval"]
+    names = ("emergency_restart_threshold", "emergency_restart_interval")
+    if draft.is_sound(*names) and bool(threshold) != bool(interval):
+        name, other = names if threshold else names[::-1]
+        report.notice(draft.place_of(name), "global", name, f"has no effect without {other}")
+
+
+def check_manager(pool: Draft, report: Report) -> None:
+    """Numbers of workers: those that a process manager needs, and defaults for the rest."""
+    values = pool.values
+    most = values["pm.max_children"] or 0
+    if values["pm.max_requests_jitter"] is None:
+        values["pm.max_requests_jitter"] = values["pm.max_requests"] // 10
+    if values["pm"] == "dynamic":
+        if pool.is_sound("pm.max_children", *_SPARE):
+            _check_dynamic(pool, report)
+        return
+    values["pm.start_servers"] = most if values["pm"] == "static" else 0
+    values["pm.min_spare_servers"] = values["pm.max_spare_servers"] = 0
+    timeout = values["pm.process_idle_timeout"]
+    if values["pm"] == "ondemand" and pool.is_sound("pm.process_idle_timeout") and timeout <= 0:
+        report.refuse(pool, "pm.process_idle_timeout", f"pm.process_idle_timeout({timeout:g}s) must be greater than 0s")
+
+
+_SPARE = ("pm.start_servers", "pm.min_spare_servers", "pm.max_spare_servers")
+
+
+def _check_dynamic(pool: Draft, report: Report) -> None:
+    values = pool.values
+    most, start, low, high = (values[name] for name in ("pm.max_children", *_SPARE))
+    for name, value in (("pm.min_spare_servers", low), ("pm.max_spare_servers", high)):
+        if not value:
+            shown = "" if value is None else f"({value})"
+            report.refuse(pool, name, f"{name}{shown} must be a positive value. pm = dynamic needs it")
+    if not pool.is_sound(*_SPARE):
+        return
+    spare = f"pm.min_spare_servers({low}) and pm.max_spare_servers({high})"
+    if low > most or high > most:
+        report.refuse(
+            pool,
+            "pm.min_spare_servers" if low > most else "pm.max_spare_servers",
+            f"{spare} cannot be greater than pm.max_children({most}). Lower them, or raise pm.max_children",
+        )
+    elif high < low:
+        report.refuse(
+            pool,
+            "pm.max_spare_servers",
+            f"pm.max_spare_servers({high}) must not be less than pm.min_spare_servers({low})",
+        )
+    elif start is None:
+        values["pm.start_servers"] = low + (high - low) // 2
+    elif not low <= start <= high:
+        report.refuse(
+            pool,
+            "pm.start_servers",
+            f"pm.start_servers({start}) must not be less than pm.min_spare_servers({low}) and not greater than "
+            f"pm.max_spare_servers({high})",
+        )
+
+
+def check_looking(pool: Draft, report: Report) -> None:
+    """Status, ping, and who may connect."""
+    values = pool.values
+    if not values["ping.response"]:
+        report.refuse(
+            pool, "ping.response", "the ping response page '' is not long enough. Write at least one character"
+        )
+    same = values["ping.path"] and values["ping.path"] == values["pm.status_path"]
+    if same and pool.is_sound("ping.path", "pm.status_path"):
+        report.refuse(pool, "ping.path", f"'{values['ping.path']}' is pm.status_path as well. Choose another path")
+    if values["listen.allowed_clients"] and isinstance(values["listen"], UnixAddress):
+        report.notice(
+            pool.place_of("listen.allowed_clients"),
+            pool.name,
+            "listen.allowed_clients",
+            "is ignored for a Unix socket. listen.mode, listen.owner and listen.group say who may connect",
+        )
+
+
+def check_logs(pool: Draft, report: Report) -> None:
+    """Formats of logs, and the time limits among themselves."""
+    values = pool.values
+    if pool.is_sound("access.format"):
+        try:
+            compile_format(values["access.format"])
+        except ValueError as error:
+            report.refuse(pool, "access.format", f"wrong format for access.format '{values['access.format']}': {error}")
+    slow, end = values["request_slowlog_timeout"], values["request_terminate_timeout"]
+    if not pool.is_sound("request_slowlog_timeout", "request_terminate_timeout"):
+        return
+    if slow and not values["slowlog"] and pool.is_sound("slowlog"):
+        report.refuse(
+            pool,
+            "request_slowlog_timeout",
+            "'slowlog' must be specified for use with 'request_slowlog_timeout'. Write slowlog = PATH",
+        )
+    elif end and slow > end:
+        report.refuse(
+            pool,
+            "request_slowlog_timeout",
+            f"'request_slowlog_timeout' ({slow:g}) can't be greater than 'request_terminate_timeout' ({end:g})",
+        )
+
+
+def check_confinement(pool: Draft, report: Report) -> None:
+    """Directives of the jail among themselves."""
+    network = pool.values["network"] or ""
+    if network not in ("host", "none") and not (network.startswith("netns:") and network[6:].strip()):
+        report.refuse(pool, "network", f"expected host, none or netns:NAME, found '{network}'")
+    if pool.values["rootfs"] and pool.values["chroot"]:
+        report.refuse(pool, "rootfs", "chroot is set as well. Keep one of the two")
+
+
+def check_together(pools: Iterable[Draft], machine: Machine, report: Report) -> None:
+    """No two sockets at one address, however it is written."""
+    unix: dict[str, Draft] = {}
+    ports: dict[int, list[tuple[str, Draft]]] = {}
+    for pool in pools:
+        for name in ("listen", "pm.status_listen"):
+            address = pool.values[name]
+            if address is not None and pool.is_sound(name):
+                other = _taken(address, pool, machine, unix, ports)
+                if other is not None:
+                    _refuse_taken(report, pool, name, address, other)
+
+
+def _refuse_taken(report: Report, pool: Draft, name: str, address: ListenAddress, other: Draft) -> None:
+    where = other.place_of("listen")
+    report.refuse(
+        pool,
+        name,
+        f"unable to set listen address as it's already used in another pool '{other.name}' ({address}, {where}). "
+        "Each pool needs its own",
+    )
+
+
+def _taken(
+    address: ListenAddress,
+    pool: Draft,
+    machine: Machine,
+    unix: dict[str, Draft],
+    ports: dict[int, list[tuple[str, Draft]]],
+) -> Draft | None:
+    """The pool that has this address; otherwise it is entered for this pool."""
+    if isinstance(address, UnixAddress):
+        # /var/run and /run are one directory on most systems.
+        path = join(machine.real(dirname(address.path)), basename(address.path))
+        other = unix.get(path)
+        unix.setdefault(path, pool)
+        return other
+    for host, holder in ports.setdefault(address.port, []):
+        if _overlap(host, address.host):
+            return holder
+    ports[address.port].append((address.host, pool))
+    return None
+
+
+def _overlap(host: str, other: str) -> bool:
+    """Whether two numeric addresses cannot both be listened on at one port, see ip(7) and ipv6(7); "" is all."""
+    if host == other or "" in (host, other):
+        return True
+    if (":" in host) != (":" in other):
+        return False
+    return "::" in (host, other) or "0.0.0.0" in (host, other)

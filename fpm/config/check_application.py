@@ -1,0 +1,134 @@
+"""The application and its interpreter: what they are, and that the pool's user can use them."""
+
+from __future__ import annotations
+
+from posixpath import join
+from posixpath import normpath
+
+from fpm.config.draft import Draft
+from fpm.config.draft import Report
+from fpm.config.machine import Machine
+from fpm.config.reach import EXECUTE
+from fpm.config.reach import READ
+from fpm.config.reach import Step
+from fpm.config.reach import describe
+from fpm.config.reach import obstacle
+from fpm.config.values import split_application
+
+
+def settle_application(pool: Draft, machine: Machine, report: Report) -> None:
+    """Make `app`, `python` and `pythonpath` absolute, and check that they can be used by the pool's user."""
+    values = pool.values
+    root = values["chroot"] or ""
+    base = values["chdir"] or ("/" if root else values["prefix"])
+    entries = (values["pythonpath"] or "").split(":")
+    values["pythonpath"] = tuple(normpath(join(base, entry)) for entry in entries if entry)
+    if not pool.is_sound("chroot", "chdir", "prefix"):
+        return
+    if values["identity"] is not None:
+        identity: tuple[int, tuple[int, ...]] | None = (values["identity"].uid, values["identity"].groups)
+    else:
+        # With a complaint about the user there is nobody to check for.
+        identity = None if machine.is_root else machine.own_identity()
+    _settle_app(pool, machine, report, base, identity)
+    _settle_python(pool, machine, report, root, identity)
+
+
+def _settle_app(
+    pool: Draft, machine: Machine, report: Report, base: str, identity: tuple[int, tuple[int, ...]] | None
+) -> None:
+    if not pool.is_sound("app"):
+        return
+    where, name = split_application(pool.values["app"])
+    if not where.endswith(".py"):
+        return
+    path = normpath(join(base, where))
+    pool.values["app"] = f"{path}:{name}"
+    steps = machine.steps(path, pool.values["chroot"] or "")
+    if not steps[-1].mode:
+        report.refuse(
+            pool, "app", f"there is no file '{steps[-1].path}'. A relative path belongs to chdir, else to prefix"
+        )
+        return
+    blocked = identity and obstacle(steps, *identity, READ)
+    if blocked:
+        report.refuse(
+            pool, "app", f"{_who(pool)} cannot read '{path}': {describe(blocked)}. Move the file, or change the mode"
+        )
+
+
+def _settle_python(
+    pool: Draft, machine: Machine, report: Report, root: str, identity: tuple[int, tuple[int, ...]] | None
+) -> None:
+    values = pool.values
+    name = "venv" if values["venv"] else "python"
+    if values["venv"] and values["python"]:
+        report.refuse(pool, "venv", "python is set as well. Keep one of the two")
+        return
+    base = "/" if root else values["prefix"]
+    if values["venv"]:
+        values["python"] = join(base, values["venv"], "bin/python")
+    else:
+        values["python"] = join(base, values["python"] or machine.own_python)
+    python = values["python"]
+    steps = machine.steps(python, root)
+    if not steps[-1].mode:
+        report.refuse(pool, name, _missing(pool, steps[-1], root))
+        return
+    if identity is None:
+        return
+    blocked = obstacle(steps, *identity, EXECUTE)
+    if blocked is None and not _is_program(steps[-1]):
+        report.refuse(pool, name, f"'{python}' is not a program. Name the interpreter itself")
+    elif blocked is not None:
+        report.refuse(pool, name, f"{_who(pool)} cannot execute '{python}': {describe(blocked)}. {_advice(pool)}")
+    else:
+        _check_libraries(pool, machine, report, name, root, identity)
+
+
+def _check_libraries(
+    pool: Draft, machine: Machine, report: Report, name: str, root: str, identity: tuple[int, tuple[int, ...]]
+) -> None:
+    python = pool.values["python"]
+    for library in machine.libraries(python, root):
+        blocked = obstacle(machine.steps(library, root), *identity, READ | EXECUTE)
+        if blocked:
+            report.refuse(
+                pool,
+                name,
+                f"{_who(pool)} cannot read the library of '{python}' in {library}: {describe(blocked)}. "
+                f"{_advice(pool)}",
+            )
+            return
+
+
+def _is_program(step: Step) -> bool:
+    return step.mode & 0o170000 == 0o100000 and bool(step.mode & 0o111)
+
+
+def _missing(pool: Draft, step: Step, root: str) -> str:
+    python = pool.values["python"]
+    if root:
+        return (
+            f"there is no '{python}' inside the chroot '{root}' (no {step.path}). Install an interpreter in there, "
+            f"and name "
+            "its path as seen from inside: python = /usr/bin/python3"
+        )
+    if pool.values["venv"]:
+        return f"there is no '{step.path}'. Make the environment: /usr/bin/python3 -m venv {pool.values['venv']}"
+    return f"there is no '{step.path}'. Name an interpreter, as in python = /usr/bin/python3"
+
+
+def _who(pool: Draft) -> str:
+    identity = pool.values["identity"]
+    return f"user {identity.user}" if identity else "this user"
+
+
+def _advice(pool: Draft) -> str:
+    """What to do about an interpreter that the pool's user cannot use; most often it lies in somebody's home."""
+    if pool.values["venv"] or pool.is_set("python"):
+        return "Make it readable for this user, or use a virtual environment made from /usr/bin/python3 outside of it"
+    return (
+        "By default a pool uses the interpreter that runs pyfpm. Set python = /usr/bin/python3, or set venv to an "
+        "environment made with /usr/bin/python3 -m venv"
+    )

@@ -1,0 +1,119 @@
+"""Who a pool runs as, and who owns its socket."""
+
+from __future__ import annotations
+
+from fpm.config.draft import Draft
+from fpm.config.draft import Report
+from fpm.config.machine import Account
+from fpm.config.machine import Machine
+from fpm.config.model import Identity
+from fpm.config.model import UnixAddress
+
+_ID_MAX = 2**32 - 2
+"""uid_t and gid_t are 32 bits wide, and -1 means "do not change"."""
+
+
+def settle_identity(pool: Draft, machine: Machine, report: Report) -> None:
+    """Set `identity`, after the rules for `user` and `group`."""
+    pool.values["identity"] = None
+    if not pool.is_sound("user", "group"):
+        return
+    if not machine.is_root:
+        for name in ("user", "group"):
+            if pool.values[name]:
+                sentence = f"'{name}' directive is ignored when pyfpm is not running as root"
+                report.notice(pool.place_of(name), pool.name, name, sentence)
+        return
+    account = _account(pool, machine, report)
+    if account is None:
+        return
+    gid = _gid(pool, machine, report, account)
+    if gid is None:
+        return
+    if not machine.allow_root and (account.uid == 0 or gid == 0):
+        report.refuse(
+            pool,
+            "user" if account.uid == 0 else "group",
+            "please specify user and group other than root. To run a pool as root all the same, start pyfpm with -R",
+        )
+        return
+    groups = machine.memberships(account, gid)
+    pool.values["identity"] = Identity(account.uid, gid, groups, account.name, account.home or "/")
+
+
+def _account(pool: Draft, machine: Machine, report: Report) -> Account | None:
+    user = pool.values["user"]
+    if not user:
+        if machine.allow_root:
+            return machine.user("0")
+        report.refuse(pool, "user", "user has not been defined. pyfpm runs as root: write user = NAME")
+        return None
+    account = machine.user(user)
+    if account is None:
+        report.refuse(pool, "user", f"cannot get uid for user '{user}'. There is no such user: make it with adduser(8)")
+    elif account.uid > _ID_MAX:
+        report.refuse(pool, "user", f"{user} is too large for a user's number")
+    else:
+        return account
+    return None
+
+
+def _gid(pool: Draft, machine: Machine, report: Report, account: Account) -> int | None:
+    group = pool.values["group"]
+    if group:
+        return _group(pool, machine, report, "group", group)
+    if account.known:
+        return account.gid
+    report.refuse(
+        pool, "group", f"user {account.uid} is not in the user database, so it has no primary group. Write group = NAME"
+    )
+    return None
+
+
+def _group(pool: Draft, machine: Machine, report: Report, name: str, text: str) -> int | None:
+    gid = machine.group(text)
+    if gid is None:
+        report.refuse(
+            pool, name, f"cannot get gid for group '{text}'. There is no such group: make it with addgroup(8)"
+        )
+    elif gid > _ID_MAX:
+        report.refuse(pool, name, f"{text} is too large for a group's number")
+        return None
+    return gid
+
+
+def settle_socket_owner(pool: Draft, machine: Machine, report: Report) -> None:
+    """Make numbers of `listen.owner` and `listen.group`, and look at the names in the access control lists."""
+    values = pool.values
+    owner, group = values["listen.owner"], values["listen.group"]
+    if owner and pool.is_sound("listen.owner"):
+        account = machine.user(owner)
+        values["listen.owner"] = account.uid if account else None
+        if account is None or account.uid > _ID_MAX:
+            report.refuse(pool, "listen.owner", f"cannot get uid for user '{owner}'. There is no such user")
+    if group and pool.is_sound("listen.group"):
+        values["listen.group"] = _group(pool, machine, report, "listen.group", group)
+    for user in values["listen.acl_users"]:
+        if machine.user(user) is None:
+            report.refuse(pool, "listen.acl_users", f"cannot get uid for user '{user}'. There is no such user")
+    for name in values["listen.acl_groups"]:
+        if machine.group(name) is None:
+            report.refuse(pool, "listen.acl_groups", f"cannot get gid for group '{name}'. There is no such group")
+    _warn_of_closed_socket(pool, machine, report)
+
+
+def _warn_of_closed_socket(pool: Draft, machine: Machine, report: Report) -> None:
+    """root's socket of mode 0660 is the most frequent cause of "permission denied" in a web server's log."""
+    values = pool.values
+    if not machine.is_root or not isinstance(values["listen"], UnixAddress):
+        return
+    if not pool.is_sound("listen", "listen.mode", "listen.owner", "listen.group") or values["listen.mode"] & 0o002:
+        return
+    if not (values["listen.owner"] or values["listen.group"]):
+        report.notice(
+            pool.place_of("listen"),
+            pool.name,
+            "listen",
+            "only root can connect to this socket. Set listen.owner or listen.group to the web server's, as in "
+            "listen.group = www-data",
+        )

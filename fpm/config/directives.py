@@ -1,0 +1,78 @@
+"""The one table of directives: look-up by name, suggestions, and those of PHP-FPM that Python has no use for."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from fpm.config.tables import application
+from fpm.config.tables import logs
+from fpm.config.tables import main
+from fpm.config.tables import manager
+from fpm.config.tables import socket
+from fpm.config.tables.entry import Directive
+from fpm.config.tables.entry import Group
+from fpm.config.tables.entry import Scope
+
+GROUPS: tuple[Group, ...] = (
+    *main.GROUPS,
+    *application.GROUPS[:1],
+    *socket.GROUPS,
+    *manager.GROUPS,
+    *logs.GROUPS,
+    *application.GROUPS[1:],
+)
+
+
+def _directives(scope: Scope) -> dict[str, Directive]:
+    groups = (group for group in GROUPS if group.scope == scope)
+    return {directive.name: directive for group in groups for directive in group.directives}
+
+
+GLOBAL_DIRECTIVES = _directives("global")
+POOL_DIRECTIVES = _directives("pool")
+DIRECTIVES: dict[Scope, dict[str, Directive]] = {"global": GLOBAL_DIRECTIVES, "pool": POOL_DIRECTIVES}
+
+INCLUDE = "include"
+"""Read by the loader, in any section."""
+
+_PHP_INI = (
+    "settings of php.ini have no meaning for Python. Pass settings to the application with env[NAME] = value, "
+    "or keep them in its own settings module"
+)
+
+NOT_FOR_PYTHON: dict[str, str] = {
+    "events.mechanism": "has no meaning here, pyfpm always uses epoll. Remove the line",
+    "listen.setfib": "has no meaning on Linux (it chooses a routing table of FreeBSD). Remove the line; for a "
+    "network of "
+    "its own see network",
+    "php_value": _PHP_INI,
+    "php_flag": _PHP_INI,
+    "php_admin_value": _PHP_INI,
+    "php_admin_flag": _PHP_INI,
+    "php_admin_value_file": _PHP_INI,
+    "security.limit_extensions": "has no meaning for Python: the web server does not choose which file is run. "
+    "Remove the "
+    "line; app names the only entry point",
+    "apparmor_hat": "is not supported. Remove the line; confine pools with user, chroot and no_new_privs, or the whole "
+    "daemon with AppArmorProfile= in its systemd unit",
+}
+
+
+def find(scope: Scope, name: str) -> Directive | None:
+    """The directive of this name (any case) in a section of this scope."""
+    return DIRECTIVES[scope].get(name.lower())
+
+
+def unknown(scope: Scope, name: str) -> str:
+    """What to say of a name that is no directive of this scope: the sentence after `NAME: `."""
+    lower = name.lower()
+    if lower in NOT_FOR_PYTHON:
+        return NOT_FOR_PYTHON[lower]
+    if scope == "global" and lower in POOL_DIRECTIVES:
+        return "belongs to a pool. Move it below the head of a pool, as in [www]"
+    if scope == "pool" and lower in GLOBAL_DIRECTIVES:
+        return "belongs to the daemon, not to a pool. Move it below [global]"
+    near = get_close_matches(lower, [*DIRECTIVES[scope], INCLUDE], n=1, cutoff=0.6)
+    if near:
+        return f"unknown directive. Did you mean '{near[0]}'?"
+    return "unknown directive. pyfpm.conf(5) lists them all"

@@ -1,0 +1,70 @@
+"""Every effective value as lines, in the form of `php-fpm -tt`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fpm.config.directives import GLOBAL_DIRECTIVES
+from fpm.config.directives import POOL_DIRECTIVES
+from fpm.config.model import Config
+from fpm.config.model import GlobalConfig
+from fpm.config.model import PoolConfig
+from fpm.config.tables.entry import Directive
+
+
+def dump(config: Config) -> list[str]:
+    """`[global]`, a line `\\tdirective = value` for each directive, a blank line, then the pools in the same way.
+
+    Names of users and groups that were looked up are shown as numbers where only these are kept.
+    """
+    lines = ["[global]", *_section(config.global_, GLOBAL_DIRECTIVES), ""]
+    for pool in config.pools:
+        lines += [f"[{pool.name}]", *_section(pool, POOL_DIRECTIVES), ""]
+    return lines
+
+
+def _section(values: GlobalConfig | PoolConfig, table: dict[str, Directive]) -> Iterator[str]:
+    for directive in table.values():
+        if directive.array:
+            yield from _array(directive, getattr(values, directive.attribute))
+        else:
+            yield f"\t{directive.name} = {_shown(values, directive)}"
+
+
+def _array(directive: Directive, value: tuple[Any, ...]) -> Iterator[str]:
+    if not value:
+        yield f"\t{directive.name} = undefined"
+    for item in value:
+        key, text = item if directive.array == "key" else ("", item)
+        yield f"\t{directive.name}[{key}] = {text}"
+
+
+def _shown(values: GlobalConfig | PoolConfig, directive: Directive) -> str:
+    if directive.name == "venv":
+        return "undefined"  # it has become `python`
+    if directive.name in ("user", "group") and isinstance(values, PoolConfig):
+        identity = values.identity
+        if identity is None:
+            return "undefined"
+        return identity.user if directive.name == "user" else str(identity.gid)
+    return _text(directive, getattr(values, directive.attribute))
+
+
+def _text(directive: Directive, value: Any) -> str:
+    if value is None or value == ():
+        return _UNSET.get(directive.kind, "undefined")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if directive.kind == "time":
+        return f"{int(value)}s" if value == int(value) else f"{round(value * 1000)}ms"
+    if directive.kind == "mode":
+        return f"{value:04o}"
+    if directive.kind == "limit" and value == -1:
+        return "unlimited"
+    if isinstance(value, tuple):
+        return (":" if directive.name == "pythonpath" else " ").join(str(item) for item in value)
+    return str(value) if value != "" else '""'
+
+
+_UNSET = {"limit": "0", "mount": "auto"}

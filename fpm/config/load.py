@@ -1,0 +1,246 @@
+"""Reads pyfpm.conf and what it includes, and makes checked values of it. The only importer of configobj.
+
+Reading has no effect on anything: no file is opened for writing, made or removed.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
+from typing import NamedTuple
+
+from configobj import ConfigObj
+from configobj import ConfigObjError
+
+from fpm.config import directives
+from fpm.config.build import build
+from fpm.config.draft import Draft
+from fpm.config.draft import Place
+from fpm.config.draft import Report
+from fpm.config.facts import DEFAULT_FILE
+from fpm.config.facts import Facts
+from fpm.config.facts import default_control
+from fpm.config.model import Config
+from fpm.config.read import Sections
+from fpm.config.source import number_lines
+from fpm.config.source import read_name
+from fpm.config.source import read_value
+from fpm.config.values import forget_shared
+from fpm.errors import ConfigError
+
+FILE_MAX = 4 * 1024 * 1024
+"""Bytes of one file. A configuration is text written by people; what is larger is a mistake (a log, a disk image)."""
+FILES_MAX = 20_000
+NESTING_MAX = 5
+"""As in PHP-FPM (fpm_conf.c, ini_recursion)."""
+
+
+def load(
+    path: str,
+    *,
+    prefix: str | None = None,
+    environ: Mapping[str, str],
+    is_root: bool,
+    allow_root: bool = False,
+    pid_override: str | None = None,
+) -> Config:
+    """Read, check and freeze the configuration whose main file is `path`.
+
+    `prefix` is the directory of `-p`, `pid_override` the path of `-g`. `environ` feeds `${NAME}` and `env[X] = $NAME`.
+
+    Raises:
+        ConfigError: with everything that is wrong in all files, one line each: `file:line: [pool] directive: sentence`.
+    """
+    path = os.path.abspath(path)
+    report = Report()
+    sections = Sections(Place(0, 0, path), environ, report)
+    _Files(sections).read_main(path)
+    try:
+        facts = Facts(environ=environ, is_root=is_root, allow_root=allow_root)
+        config = build(
+            sections,
+            facts,
+            file=path,
+            prefix=os.path.abspath(prefix) if prefix else os.path.dirname(path),
+            pid_override=os.path.abspath(pid_override) if pid_override else None,
+        )
+    finally:
+        forget_shared()
+    if config is None:
+        raise ConfigError(report.errors())
+    return config
+
+
+def find_control(path: str, *, prefix: str | None = None, environ: Mapping[str, str], is_root: bool) -> str:
+    """Path of the control socket of the daemon that runs with this main file, also while the file has mistakes.
+
+    Raises:
+        ConfigError: the file cannot be read at all.
+    """
+    path = os.path.abspath(path)
+    report = Report()
+    sections = Sections(Place(0, 0, path), environ, report)
+    files = _Files(sections, follow=False)
+    if not os.path.exists(path) and path == DEFAULT_FILE:
+        return default_control(path, environ=environ, is_root=is_root)
+    files.read_main(path)
+    if files.unreadable:
+        raise ConfigError(report.errors())
+    setting = sections.global_.settings.get("control")
+    if setting is None or not setting.text:
+        return default_control(path, environ=environ, is_root=is_root)
+    return os.path.join(prefix or os.path.dirname(path), setting.text)
+
+
+class Statement(NamedTuple):
+    """A section head (value None) or `name = value`, the value still in its quotes."""
+
+    line: int
+    name: str
+    value: str | None
+
+
+class _Files:
+    """Reads files into sections, following includes."""
+
+    def __init__(self, sections: Sections, *, follow: bool = True) -> None:
+        self.unreadable = False
+        self._sections = sections
+        self._report = sections.report
+        self._follow = follow
+        self._count = 0
+        self._open: list[str] = []
+        """Real paths of the files being read, the outermost first."""
+
+    def read_main(self, path: str) -> None:
+        self._read(path, self._sections.global_, None)
+
+    def _read(self, path: str, section: Draft, included_at: Place | None) -> None:
+        """Read one file; its lines before any head belong to `section`, as if they stood at the include."""
+        place = Place(self._count, 0, path)
+        self._count += 1
+        text = self._text(path, section, included_at or place)
+        if text is None:
+            self.unreadable = True
+            return
+        numbered = number_lines(text)
+        if not included_at and not any(numbered.lines) and not numbered.complaints:
+            self._report.error(place, "global", "", "the file is empty. pyfpm.conf(5) tells what to write in it")
+        self._open.append(os.path.realpath(path))
+        heads = [(0, section.name)]
+        for statement in self._statements(numbered.lines, place):
+            here = place._replace(line=statement.line)
+            if statement.value is None:
+                section = self._sections.open(statement.name, here)
+                heads.append((statement.line, section.name))
+            elif statement.name.lower() == directives.INCLUDE:
+                self._include(section, statement.value, here)
+            else:
+                self._sections.assign(section, statement.name, read_value(statement.value), here)
+        self._open.pop()
+        for line, complaint in numbered.complaints:
+            name = [name for start, name in heads if start <= line][-1]
+            self._report.error(place._replace(line=line), name, "", complaint)
+
+    def _statements(self, lines: list[str], place: Place) -> Iterator[Statement]:
+        try:
+            tree = ConfigObj(lines, interpolation=False, list_values=False, raise_errors=True)
+        except ConfigObjError as error:
+            # number_lines leaves nothing that ConfigObj refuses; should it yet, its own words have the line.
+            line = getattr(error, "line_number", 0) or 0
+            self._report.error(place._replace(line=line), "global", "", f"{error.args[0].rstrip('.')}")
+            return
+        yield from _entries(tree, tree.scalars)
+        for numbered in tree.sections:
+            yield Statement(*read_name(numbered), None)
+            yield from _entries(tree[numbered], tree[numbered].scalars)
+
+    def _include(self, section: Draft, value: str, place: Place) -> None:
+        if not self._follow:
+            return
+        text, literal = read_value(value)
+        pattern = text if literal else self._sections.expanded(section, directives.INCLUDE, text, place)
+        if pattern is None:
+            return
+        if not pattern:
+            self._complain(section, place, "there is no path. Write include = pools.d/*.conf, or remove the line")
+            return
+        pattern = os.path.join(os.path.dirname(place.file), pattern)
+        matches = sorted(match for match in glob.glob(pattern) if not os.path.isdir(match))
+        if not matches:
+            self._report.notice(
+                place, section.name, directives.INCLUDE, f"Nothing matches the include pattern '{pattern}'"
+            )
+        for match in matches:
+            self._include_one(section, match, place)
+
+    def _include_one(self, section: Draft, path: str, place: Place) -> None:
+        if os.path.realpath(path) in self._open:
+            self._complain(section, place, f"{path} would include itself. Make the pattern leave it out")
+        elif len(self._open) >= NESTING_MAX:
+            self._complain(
+                section,
+                place,
+                f"failed to include {path}, files are nested more than {NESTING_MAX} deep. Include it from a file "
+                "further up",
+            )
+        elif self._count >= FILES_MAX:
+            if self._count == FILES_MAX:
+                self._complain(section, place, f"there are more than {FILES_MAX} files. Is the pattern too wide?")
+                self._count += 1
+        else:
+            self._read(path, section, place)
+
+    def _complain(self, section: Draft, place: Place, sentence: str) -> None:
+        self._report.error(place, section.name, directives.INCLUDE, sentence)
+
+    def _text(self, path: str, section: Draft, place: Place) -> str | None:
+        """The text of a file, or None after a complaint."""
+        try:
+            data = _read_regular(path)
+        except OSError as error:
+            self._report.error(place, section.name, "", f"failed to open configuration file '{path}': {error.strerror}")
+            return None
+        if len(data) > FILE_MAX:
+            self._report.error(
+                place,
+                section.name,
+                "",
+                f"'{path}' is larger than {FILE_MAX // 1048576} MiB. Is it a configuration file?",
+            )
+            return None
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            self._report.error(
+                Place(place.order, line, path), section.name, "", "the file is not UTF-8 text. Save it in this encoding"
+            )
+            return None
+
+
+def _entries(tree: Any, names: list[str]) -> Iterator[Statement]:
+    for numbered in names:
+        yield Statement(*read_name(numbered), tree[numbered])
+
+
+def _read_regular(path: str) -> bytes:
+    """At most FILE_MAX bytes and one more. A FIFO or a device could stop or flood a reload, so they are refused."""
+    # O_NONBLOCK: open(2) of a FIFO without a writer does not return otherwise.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb", buffering=0) as file:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(0, "it is a directory. Name a file")
+        if not stat.S_ISREG(mode):
+            raise OSError(0, "it is not a regular file")
+        chunks: list[bytes] = []
+        size = 0
+        while size <= FILE_MAX and (chunk := file.read(FILE_MAX + 1 - size)):
+            chunks.append(chunk)
+            size += len(chunk)
+        return b"".join(chunks)

@@ -1,0 +1,61 @@
+"""The questions that the checks ask of the machine. `fpm.config.facts` answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+from typing import Protocol
+
+from fpm.config.reach import Step
+
+
+class Account(NamedTuple):
+    """A user of the machine; `known` is False for a number without an entry in the user database."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    known: bool
+
+
+class Machine(Protocol):
+    """Answers about a machine. Paths below a `root` are those that a process in this chroot would use."""
+
+    environ: Mapping[str, str]
+    is_root: bool
+    allow_root: bool
+    own_python: str
+
+    def user(self, text: str) -> Account | None:
+        """The user of this name or number; None: there is no such name."""
+
+    def group(self, text: str) -> int | None:
+        """Number of the group of this name or number; None: there is no such name."""
+
+    def memberships(self, account: Account, gid: int) -> tuple[int, ...]:
+        """Supplementary groups of a user, `gid` included, as initgroups(3) would set them."""
+
+    def own_identity(self) -> tuple[int, tuple[int, ...]]:
+        """Effective uid and all groups of this process."""
+
+    def control(self, file: str) -> str:
+        """Path of the control socket of the daemon with this main file, if the file does not say."""
+
+    def is_runtime_directory(self, path: str) -> bool:
+        """Whether pyfpm makes this directory itself at start."""
+
+    def is_directory(self, path: str) -> bool:
+        """Whether there is a directory at `path`."""
+
+    def is_file(self, path: str) -> bool:
+        """Whether there is a regular file at `path`."""
+
+    def real(self, path: str) -> str:
+        """`path` without symbolic links."""
+
+    def steps(self, path: str, root: str) -> tuple[Step, ...]:
+        """The components on the way to `path`; ends with one of mode 0 if there is nothing."""
+
+    def libraries(self, python: str, root: str) -> tuple[str, ...]:
+        """Directories that this interpreter needs to read, as far as they can be told without running it."""

@@ -1,0 +1,108 @@
+"""Lines of a configuration file made ready for ConfigObj, and its values read back.
+
+ConfigObj keeps no line numbers, takes `;` for a part of a value and refuses a directive or a section that comes
+twice. PHP-FPM's
+files have `;` comments, a later value replaces an earlier one, and a section can be opened again. So each line is
+rewritten
+before ConfigObj sees it: comments go, and names carry their line (`[12:www]`, `13:user = "alice"`), which makes them
+unique
+and gives each value its place. Lines keep their positions.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from dataclasses import field
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_HEAD = re.compile(r"\[\s*([^\[\]]*?)\s*\]\s*(?:[;#].*)?")
+_QUOTED = re.compile(r"""("(?:[^"\\]|\\.)*"|'[^']*')\s*(?:[;#].*)?""")
+_COMMENT = re.compile(r'"[^"]*"|(;|(?<=\s)#)')
+_ESCAPED = re.compile(r'\\(["\\])')
+
+_QUOTE = "\x01"
+"""Stands for a double quote on the way through ConfigObj. A file cannot contain it: control characters are refused."""
+
+
+@dataclass(slots=True)
+class NumberedText:
+    """A file for ConfigObj."""
+
+    lines: list[str] = field(default_factory=list)
+    complaints: list[tuple[int, str]] = field(default_factory=list)
+    """Line number and sentence."""
+
+
+def number_lines(text: str) -> NumberedText:
+    """Rewrite a file as described above. Lines that cannot be understood become empty, with a complaint."""
+    result = NumberedText()
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        rewritten, complaint = _rewrite(number, line.strip())
+        result.lines.append(rewritten)
+        if complaint:
+            result.complaints.append((number, complaint))
+    return result
+
+
+def _rewrite(number: int, line: str) -> tuple[str, str]:
+    """The line for ConfigObj, and a complaint."""
+    if not line or line[0] in ";#":
+        return "", ""
+    control = _CONTROL.search(line)
+    if control:
+        return "", f"the control character \\x{ord(control[0]):02x} is not allowed. Remove it"
+    if line[0] == "[":
+        match = _HEAD.fullmatch(line)
+        if match is None or not match[1]:
+            return "", f"'{line}' is no head of a section. Write [global] or the name of a pool, as in [www]"
+        return f"[{number}:{match[1]}]", ""
+    name, equals, value = line.partition("=")
+    name = name.rstrip()
+    if not equals or ";" in name:
+        return "", f"'{line}' has no '='. Write directive = value, or put a ';' in front of a comment"
+    if not name:
+        return "", "there is no name in front of the '='. Write directive = value"
+    value, complaint = _without_comment(value.strip())
+    return f'{number}:{name} = "{value.replace(chr(34), _QUOTE)}"', complaint
+
+
+def _without_comment(value: str) -> tuple[str, str]:
+    if value.startswith(('"""', "'''")):
+        return "", "values of several lines (triple quotes) are not understood. Write the value in one line"
+    if value[:1] in ('"', "'"):
+        match = _QUOTED.fullmatch(value)
+        if match:
+            return match[1], ""
+        if value.count(value[0]) == 1:
+            return "", f"the quote ({value[0]}) is not closed. Close it, or leave it out"
+        return "", "there is text after the closing quote. Put the whole value in quotes"
+    if value[:1] in (";", "#"):
+        return "", ""
+    if ";" not in value and "#" not in value:
+        return value, ""
+    for match in _COMMENT.finditer(value):
+        if match[1]:
+            return value[: match.start()].rstrip(), ""
+    return value, ""
+
+
+def read_name(numbered: str) -> tuple[int, str]:
+    """Line and name of a section or directive as it comes out of ConfigObj."""
+    number, _, name = numbered.partition(":")
+    return int(number), name
+
+
+def read_value(value: str) -> tuple[str, bool]:
+    """A value as it comes out of ConfigObj, without its quotes, and whether it is literal (in single quotes).
+
+    As in PHP's ini files, `\\"` and `\\\\` stand for a quote and a backslash in double quotes, and nothing is
+    replaced in
+    single quotes.
+    """
+    value = value[1:-1].replace(_QUOTE, '"')
+    if value[:1] == "'":
+        return value[1:-1], True
+    if value[:1] == '"':
+        return _ESCAPED.sub(r"\1", value[1:-1]), False
+    return value, False

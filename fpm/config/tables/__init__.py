@@ -1,0 +1,1 @@
+"""The table of directives, one module for each group."""

@@ -1,0 +1,171 @@
+"""Pool directives that say which Python application runs, and how."""
+
+from __future__ import annotations
+
+from fpm.config.tables.entry import Directive
+from fpm.config.tables.entry import Group
+
+APPLICATION = Group(
+    "Pool: the application",
+    "pool",
+    (
+        Directive(
+            "app",
+            "application",
+            None,
+            "The WSGI application: `module:callable`, `path/to/file.py:callable`, or with `()` at the end a "
+            "function that "
+            "makes it (`module:factory()`). A file's path is relative to `chdir`, else to `prefix`. "
+            "A module is looked up in `chdir`, in `pythonpath` and in the packages of the pool's Python.",
+            differs="PHP-FPM is told by the web server which file to run; a pool of pyfpm runs one application.",
+            mandatory=True,
+        ),
+        Directive(
+            "python",
+            "path",
+            None,
+            "The interpreter of this pool. The pool's user must be able to execute it and to read its library. "
+            "With `chroot`, the path is the one inside.",
+            default_note="the interpreter that runs pyfpm",
+        ),
+        Directive(
+            "venv",
+            "path",
+            None,
+            "A virtual environment: the same as `python = DIR/bin/python`. Only one of the two can be set.",
+        ),
+        Directive(
+            "pythonpath",
+            "text",
+            None,
+            "Directories in which modules are looked up first, divided by `:`. "
+            "They are relative to `chdir`, else to `prefix`.",
+        ),
+        Directive(
+            "preload",
+            "choice",
+            "auto",
+            "Whether the application is imported once, in the template, and shared by the workers forked from it. "
+            "With `auto` the template looks at itself after the import: if there are threads or connections that do "
+            "not "
+            "survive a fork it says so in the log, and each worker imports for itself. `no` always does that, "
+            "`yes` never looks.",
+            choices=("auto", "yes", "no"),
+            aliases=(("on", "yes"), ("true", "yes"), ("off", "no"), ("false", "no")),
+        ),
+        Directive(
+            "startup_timeout",
+            "time",
+            "60s",
+            "How long the import of the application may take before the pool counts as failed. 0 is without end.",
+            maximum=315_360_000,
+        ),
+        Directive(
+            "script_name",
+            "mount",
+            "auto",
+            'Where the application is mounted: `auto`, a prefix as in `/shop`, or `""` for the root. '
+            "With `auto`, a request without PATH_INFO is for an application at the root: SCRIPT_NAME is empty and "
+            "PATH_INFO the decoded path, so that `include fastcgi_params` of nginx is all that is needed.",
+        ),
+        Directive(
+            "request_body_spool",
+            "boolean",
+            "no",
+            "Whether a request body of unknown length is first read whole, into a temporary file if it is large, so "
+            "that "
+            "CONTENT_LENGTH can be set. For applications that read nothing without it.",
+        ),
+    ),
+)
+
+CONFINEMENT = Group(
+    "Pool: environment and confinement",
+    "pool",
+    (
+        Directive(
+            "chdir",
+            "path",
+            None,
+            "Working directory of the pool's processes, an absolute path, inside the `chroot` if there is one.",
+            default_note="`/` with `chroot`, else the directory in which pyfpm was started",
+        ),
+        Directive(
+            "clear_env",
+            "boolean",
+            "yes",
+            "Whether the environment of the daemon is kept from the application. `env` is added in any case.",
+        ),
+        Directive(
+            "env",
+            "text",
+            None,
+            "A variable for the application's environment: `env[NAME] = value`. "
+            "`env[NAME] = $OTHER` takes the value of OTHER from the daemon's environment. "
+            "USER and HOME are those of the pool's user unless set here.",
+            array="key",
+        ),
+        Directive(
+            "rlimit_files",
+            "integer",
+            "0",
+            "Limit of open files (RLIMIT_NOFILE) of the pool's processes. 0 leaves it as it is.",
+        ),
+        Directive(
+            "rlimit_core",
+            "limit",
+            "0",
+            "Limit of the size of a core file (RLIMIT_CORE) of the pool's processes, in bytes, or `unlimited`. "
+            "0 leaves it as it is.",
+        ),
+        Directive(
+            "no_new_privs",
+            "boolean",
+            "yes",
+            "Whether the pool's processes and all that they start are kept from gaining rights by setuid and setgid "
+            "programs or file capabilities (PR_SET_NO_NEW_PRIVS). An application that runs `sudo`, `crontab`, or "
+            "`sendmail` of Postfix (which is setgid) needs `no`; sending mail by SMTP needs nothing.",
+            differs="PHP-FPM lets a pool run setuid programs.",
+        ),
+        Directive(
+            "chroot",
+            "path",
+            None,
+            "Directory that becomes the root of the pool's processes. `$prefix` at its start is the pool's prefix. "
+            "An interpreter and its libraries must exist inside. Only root can do this.",
+            differs="The application is imported inside, not before.",
+        ),
+        Directive(
+            "chroot.automount",
+            "boolean",
+            "no",
+            "Whether what the interpreter needs is made visible inside the `chroot`.",
+            version="later",
+        ),
+        Directive(
+            "rootfs",
+            "path",
+            None,
+            "Directory tree that becomes the root file system of the pool's processes, in a mount namespace of its "
+            "own.",
+            version="later",
+        ),
+        Directive(
+            "namespaces",
+            "words",
+            None,
+            "Namespaces of the pool's own, a list of words.",
+            choices=("mount", "pid", "ipc", "uts", "user", "cgroup", "network"),
+            version="later",
+        ),
+        Directive(
+            "network",
+            "text",
+            "host",
+            "Network of the pool's processes: `host`, `none`, or `netns:NAME` for one made by ip-netns(8).",
+            version="later",
+        ),
+    ),
+)
+
+GROUPS = (APPLICATION, CONFINEMENT)

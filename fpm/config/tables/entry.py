@@ -1,0 +1,76 @@
+"""What one directive is: the row of the tables beside this module.
+
+The tables feed the parser, `pyfpm test --dump`, man/pyfpm.conf.5 and the check of pools.d/www.conf, so a directive is
+described in one place only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Scope = Literal["global", "pool"]
+Kind = Literal[
+    "text",
+    "path",
+    "file",
+    "integer",
+    "size",
+    "time",
+    "boolean",
+    "choice",
+    "mode",
+    "limit",
+    "account",
+    "address",
+    "networks",
+    "words",
+    "url",
+    "format",
+    "application",
+    "mount",
+]
+"""`path` is a directory or an executable, `file` a file that pyfpm writes: its directory must exist."""
+
+Array = Literal["", "key", "list"]
+"""`key`: written NAME[KEY] = VALUE; `list`: written NAME[] = VALUE, any number of times."""
+
+Version = Literal["", "later"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Directive:
+    """One directive. Compared and hashed by identity: there is one object for each name and scope."""
+
+    name: str
+    kind: Kind
+    default: str | None
+    """As it would be written in a file; None: unset, mandatory, or computed as `default_note` says."""
+    help: str
+    """Sentences for the man page; `words` in backticks are literal."""
+    default_note: str = ""
+    differs: str = ""
+    """How it is not what PHP-FPM does, as sentences; empty if it is the same."""
+    minimum: int = 0
+    maximum: int = 2**31 - 1
+    choices: tuple[str, ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
+    """Other spellings of choices."""
+    array: Array = ""
+    mandatory: bool = False
+    version: Version = ""
+    """`later`: read and checked, but this version does not act on it."""
+
+    @property
+    def attribute(self) -> str:
+        """Name of the field in fpm.config.model."""
+        return self.name.replace(".", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Directives that belong together: a subsection of the man page."""
+
+    title: str
+    scope: Scope
+    directives: tuple[Directive, ...]

@@ -1,0 +1,110 @@
+"""Pool directives for logs and time limits."""
+
+from __future__ import annotations
+
+from fpm.config.tables.entry import Directive
+from fpm.config.tables.entry import Group
+
+_TEN_YEARS = 315_360_000
+
+LOGS = Group(
+    "Pool: logs",
+    "pool",
+    (
+        Directive(
+            "access.log",
+            "file",
+            None,
+            "Path of the access log. The file is made with mode 0600 and reopened on SIGUSR1, without a worker being "
+            "replaced. It is outside of the `chroot`.",
+            default_note="no access log",
+        ),
+        Directive(
+            "access.format",
+            "format",
+            '%R - %u %t "%m %r" %s',
+            "Form of a line of the access log: "
+            "`%C` CPU in percent (`%{user}C`, `%{system}C`, `%{total}C`), `%d` duration in seconds "
+            "(`%{milliseconds}d`, "
+            "`%{microseconds}d`), `%{NAME}e` a variable of the request, `%f` the script, `%l` length of the request "
+            "body, "
+            "`%m` method, `%M` peak memory in bytes (`%{kilobytes}M`, `%{megabytes}M`), `%n` pool, `%{NAME}o` a "
+            "header of "
+            "the response, `%p` pid, `%P` pid of the parent, `%q` query string, `%Q` a `?` if there is one, `%r` path, "
+            "`%R` address of the peer, `%s` status, `%t` time of the request (`%{strftime}t`), `%T` time of the line, "
+            "`%u` authenticated user, `%%` a percent sign.",
+            differs="Control characters are escaped.",
+        ),
+        Directive(
+            "access.suppress_path",
+            "url",
+            None,
+            "`access.suppress_path[] = /ping`: no line for successful GET and HEAD requests of exactly this path "
+            "without "
+            "a query and body. It can be written several times.",
+            array="list",
+        ),
+        Directive(
+            "catch_workers_output",
+            "boolean",
+            "yes",
+            "Whether what workers write to standard output and standard error goes to the error log. "
+            "It is thrown away otherwise.",
+            differs="The default of PHP-FPM is no. A Python program's traceback goes to standard error.",
+        ),
+        Directive(
+            "decorate_workers_output",
+            "boolean",
+            "yes",
+            "Whether the lines of `catch_workers_output` get a time, level, pool and pid in front.",
+        ),
+    ),
+)
+
+LIMITS = Group(
+    "Pool: slow requests and time limits",
+    "pool",
+    (
+        Directive(
+            "request_terminate_timeout",
+            "time",
+            "0",
+            "A worker whose request takes longer is ended. 0 is off.",
+            maximum=_TEN_YEARS,
+            version="later",
+        ),
+        Directive(
+            "request_terminate_timeout_track_finished",
+            "boolean",
+            "no",
+            "Whether the time after fpm.finish_request() counts for the time limits as well.",
+            version="later",
+        ),
+        Directive(
+            "slowlog",
+            "file",
+            None,
+            "Path of the log that gets the stack of a request that takes longer than `request_slowlog_timeout`.",
+            version="later",
+        ),
+        Directive(
+            "request_slowlog_timeout",
+            "time",
+            "0",
+            "The time after which a request is written to `slowlog`. 0 is off.",
+            maximum=_TEN_YEARS,
+            version="later",
+        ),
+        Directive(
+            "request_slowlog_trace_depth",
+            "integer",
+            "20",
+            "The most lines of a stack in `slowlog`.",
+            minimum=1,
+            maximum=10_000,
+            version="later",
+        ),
+    ),
+)
+
+GROUPS = (LOGS, LIMITS)

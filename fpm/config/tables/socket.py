@@ -1,0 +1,101 @@
+"""Pool directives for identity and the listening socket."""
+
+from __future__ import annotations
+
+from fpm.config.tables.entry import Directive
+from fpm.config.tables.entry import Group
+
+IDENTITY = Group(
+    "Pool: identity",
+    "pool",
+    (
+        Directive(
+            "user",
+            "account",
+            None,
+            "User of the pool's processes, a name or a number. Mandatory when pyfpm runs as root, ignored with a "
+            "notice "
+            "otherwise. root is refused unless pyfpm is started with `-R`.",
+        ),
+        Directive(
+            "group",
+            "account",
+            None,
+            "Group of the pool's processes, a name or a number. The user's supplementary groups are set as well.",
+            default_note="the user's primary group",
+        ),
+        Directive(
+            "prefix",
+            "path",
+            None,
+            "Directory to which the relative paths of the pool belong.",
+            default_note="the option `-p`, else the directory of the main configuration file",
+            differs="PHP-FPM has a directory it was compiled for.",
+        ),
+    ),
+)
+
+SOCKET = Group(
+    "Pool: the listening socket",
+    "pool",
+    (
+        Directive(
+            "listen",
+            "address",
+            None,
+            "Where the web server reaches the pool: `/path/to/socket`, `address:port`, `[v6 address]:port`, or "
+            "`port` for "
+            "all addresses. A path is at most 107 bytes long.",
+            differs="A path that is too long is an error; PHP-FPM cuts it.",
+            mandatory=True,
+        ),
+        Directive(
+            "listen.backlog",
+            "integer",
+            "-1",
+            "Length of the queue of connections that wait, as for listen(2). -1 is the most that the system allows "
+            "(`net.core.somaxconn`).",
+            minimum=-1,
+        ),
+        Directive(
+            "listen.owner",
+            "account",
+            None,
+            "Owner of the Unix socket: the web server's user, or leave it and set `listen.group`.",
+            default_note="the user that pyfpm runs as",
+        ),
+        Directive(
+            "listen.group",
+            "account",
+            None,
+            "Group of the Unix socket, most often the web server's.",
+            default_note="the group that pyfpm runs as",
+        ),
+        Directive("listen.mode", "mode", "0660", "Mode of the Unix socket, octal."),
+        Directive(
+            "listen.acl_users",
+            "words",
+            None,
+            "Users who may connect to the Unix socket, by a POSIX access control list.",
+            version="later",
+        ),
+        Directive(
+            "listen.acl_groups",
+            "words",
+            None,
+            "Groups that may connect to the Unix socket, by a POSIX access control list.",
+            version="later",
+        ),
+        Directive(
+            "listen.allowed_clients",
+            "networks",
+            None,
+            "Addresses and networks (`10.0.0.0/8`) that may connect by TCP, divided by commas or blanks. "
+            "Not for Unix sockets.",
+            default_note="any",
+            differs="Networks are understood, and a wrong address is an error at start; PHP-FPM then refuses everyone.",
+        ),
+    ),
+)
+
+GROUPS = (IDENTITY, SOCKET)

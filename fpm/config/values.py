@@ -1,0 +1,318 @@
+"""Parsers of single values: text to value, nothing else. Types and units are PHP-FPM's (fpm_conf.c), see "
+"pyfpm.conf(5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import IPv6Address
+from ipaddress import ip_address
+from ipaddress import ip_network
+from typing import Any
+
+from fpm.config.model import ListenAddress
+from fpm.config.model import Network
+from fpm.config.model import TcpAddress
+from fpm.config.model import UnixAddress
+from fpm.config.tables.entry import Directive
+
+SUN_PATH_MAX = 107
+"""Bytes of the path of a Unix socket: sun_path of unix(7) without its final NUL."""
+
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_TIME = re.compile(r"([0-9]{1,12})(ms|s|m|h|d|)", re.IGNORECASE)
+_TIME_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"([0-9]{1,18})([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_TRUE = ("yes", "on", "true", "1")
+_FALSE = ("no", "off", "false", "none", "0")
+_MODE = re.compile(r"0?[0-7]{3}")
+_URL = re.compile(r"/[A-Za-z0-9/_.~-]+")
+_ACCOUNT = re.compile(r"[A-Za-z0-9_.@\\-][A-Za-z0-9_.@\\ -]{0,254}\$?")
+_MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_APPLICATION = re.compile(rf"(?P<where>{_MODULE}|[^:]*\.py):(?P<name>{_MODULE})(?P<call>\(\))?")
+_HOST_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:/\[\]]*):(?P<port>[^:/]*)")
+_VARIABLE = re.compile(r"\$\{([^}]*)\}|\$pool")
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class ValueRefused(ValueError):
+    """A value that cannot be read; the text is the sentence for the user."""
+
+
+def parse_value(directive: Directive, text: str) -> Any:
+    """The value of `text` for this directive; its type is that of the directive's field in fpm.config.model.
+
+    Raises:
+        ValueRefused: with what was expected and what to do.
+    """
+    if directive.kind in _SHARED:
+        return _parse_shared(directive, text)
+    return _PARSERS[directive.kind](directive, text)
+
+
+@lru_cache(maxsize=4096)
+def _parse_shared(directive: Directive, text: str) -> Any:
+    # A thousand pools say the same things: read once, and keep one object.
+    return _PARSERS[directive.kind](directive, text)
+
+
+def forget_shared() -> None:
+    """Drop the values kept for sharing, once all files are read."""
+    _parse_shared.cache_clear()
+
+
+def expand(text: str, *, pool: str | None, environ: Mapping[str, str]) -> str:
+    """`text` with `$pool`, `${NAME}` and `${NAME:-default}` replaced, in one pass.
+
+    `pool` is None in `[global]`. The default is used when the variable is not set or empty, as in a shell and in PHP
+    8.3.
+
+    Raises:
+        ValueRefused: no such variable, or `$pool` outside of a pool.
+    """
+    if "$" not in text:
+        return text
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1] is None:
+            if pool is None:
+                raise ValueRefused("Can't use '$pool' when the pool is not defined. It can only be used below [POOL]")
+            return pool
+        name, has_default, default = match[1].partition(":-")
+        if not _VARIABLE_NAME.fullmatch(name):
+            raise ValueRefused(f"expected ${{NAME}} or ${{NAME:-default}}, found '{match[0]}'")
+        value = environ.get(name, "")
+        if has_default:
+            return value or default
+        if name not in environ:
+            raise ValueRefused(
+                f"the environment variable {name} is not set. Set it where pyfpm is started, or write "
+                f"${{{name}:-default}}"
+            )
+        return value
+
+    return _VARIABLE.sub(replace, text)
+
+
+def copied_variable(text: str) -> str | None:
+    """NAME if the value of an `env[...]` is `$NAME`, which copies it from the daemon's environment."""
+    if text.startswith("$") and _VARIABLE_NAME.fullmatch(text, 1):
+        return text[1:]
+    return None
+
+
+def parse_address(text: str) -> ListenAddress:
+    """A listening address; the path of a Unix socket is returned as written, it may be relative.
+
+    Raises:
+        ValueRefused: with the forms that are understood.
+    """
+    if text.isascii() and text.isdigit():
+        return TcpAddress("", _port(text))
+    if "/" in text or (":" not in text and text.endswith((".sock", ".socket"))):
+        if text.startswith("unix:"):
+            raise ValueRefused(f"write the path alone, '{text[5:]}' (the 'unix:' is for nginx)")
+        return UnixAddress(text)
+    match = _HOST_PORT.fullmatch(text)
+    if match is None:
+        raise ValueRefused(
+            f"'{text}' is no listening address. Write /path/to/socket, address:port, [IPv6 address]:port, or port"
+        )
+    return TcpAddress(_host(match["host"]), _port(match["port"]))
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 8 and 1 <= int(text) <= 65535):
+        raise ValueRefused(f"invalid port value '{text}'. A port is a number from 1 to 65535")
+    return int(text)
+
+
+def _host(text: str) -> str:
+    if text in ("", "*"):
+        return ""
+    if text.lower() == "localhost":
+        return "127.0.0.1"
+    try:
+        address = ip_address(text.strip("[]"))
+    except ValueError:
+        raise ValueRefused(
+            f"'{text}' is not an IP address. Names are not looked up: write the address itself, or a port alone for all"
+        ) from None
+    if isinstance(address, IPv6Address) != text.startswith("["):
+        raise ValueRefused(f"'{text}': an IPv6 address, and only that, is written in brackets, as in [::1]:9000")
+    return str(address)
+
+
+def split_words(text: str) -> list[str]:
+    """Words divided by commas or blanks."""
+    return text.replace(",", " ").split()
+
+
+def _integer(directive: Directive, text: str) -> int:
+    if not _INTEGER.fullmatch(text):
+        raise ValueRefused(f"expected {_range(directive)}, found '{text}'")
+    value = int(text)
+    if not directive.minimum <= value <= directive.maximum:
+        raise ValueRefused(f"must be {_range(directive)}, found {value}")
+    return value
+
+
+def _range(directive: Directive) -> str:
+    if directive.maximum == 2**31 - 1:
+        return f"a number of at least {directive.minimum}"
+    return f"a number from {directive.minimum} to {directive.maximum}"
+
+
+def _time(directive: Directive, text: str) -> float:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueRefused(f"expected a time as in 30, 30s, 5m, 1h, 1d or 500ms, found '{text}'")
+    value = int(match[1]) * _TIME_UNITS[match[2].lower()]
+    if value > directive.maximum:
+        raise ValueRefused(f"{text} is longer than ten years. Use 0 for no limit, if that is meant")
+    return value
+
+
+def _size(directive: Directive, text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueRefused(f"expected a size in bytes as in 1024, 64K, 512M or 1G, found '{text}'")
+    value = int(match[1]) * _SIZE_UNITS[match[2].lower()]
+    if not directive.minimum <= value <= directive.maximum:
+        raise ValueRefused(f"must be from {directive.minimum} to {directive.maximum} bytes, found {text}")
+    return value
+
+
+def _boolean(directive: Directive, text: str) -> bool:
+    lower = text.lower()
+    if lower in _TRUE:
+        return True
+    if lower in _FALSE:
+        return False
+    raise ValueRefused(f"expected yes or no, found '{text}'")
+
+
+def _choice(directive: Directive, text: str) -> str:
+    lower = text.lower()
+    lower = dict(directive.aliases).get(lower, lower)
+    for choice in directive.choices:
+        if lower == choice:
+            return choice
+    if directive.name == "pm":
+        raise ValueRefused(f"invalid process manager (static, dynamic or ondemand), found '{text}'")
+    raise ValueRefused(f"expected {' or '.join(_commas(directive.choices))}, found '{text}'")
+
+
+def _commas(words: tuple[str, ...]) -> list[str]:
+    return [", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words)
+
+
+def _mode(directive: Directive, text: str) -> int:
+    if not _MODE.fullmatch(text):
+        raise ValueRefused(f"expected an octal mode as in 0660, found '{text}'")
+    return int(text, 8)
+
+
+def _limit(directive: Directive, text: str) -> int | None:
+    """As setrlimit(2) takes it: None for 0 (unchanged), -1 for unlimited."""
+    if text.lower() == "unlimited":
+        return -1
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueRefused(f"must be a size in bytes, or 'unlimited', found '{text}'")
+    return int(match[1]) * _SIZE_UNITS[match[2].lower()] or None
+
+
+def _account(directive: Directive, text: str) -> str:
+    if not _ACCOUNT.fullmatch(text):
+        raise ValueRefused(f"expected a name or a number, found '{text}'")
+    return text
+
+
+def _address(directive: Directive, text: str) -> ListenAddress:
+    return parse_address(text)
+
+
+def _networks(directive: Directive, text: str) -> tuple[Network, ...]:
+    return tuple(_network(word) for word in split_words(text))
+
+
+def _network(word: str) -> Network:
+    try:
+        return ip_network(word)
+    except ValueError as error:
+        if "has host bits set" in str(error):
+            raise ValueRefused(
+                f"'{word}' is an address inside a network. Write {ip_network(word, strict=False)}"
+            ) from None
+        raise ValueRefused(f"Wrong IP address '{word}'. Write addresses or networks, as in 10.0.0.0/8 ::1") from None
+
+
+def _words(directive: Directive, text: str) -> tuple[str, ...]:
+    words = tuple(split_words(text))
+    for word in words:
+        if directive.choices and word not in directive.choices:
+            raise ValueRefused(f"'{word}' is none of {', '.join(directive.choices)}")
+    return words
+
+
+def _url(directive: Directive, text: str) -> str:
+    word = {"pm.status_path": "the status path", "ping.path": "the ping path"}.get(directive.name, "the path")
+    if not text.startswith("/"):
+        raise ValueRefused(f"{word} '{text}' must start with a '/'")
+    if len(text) < 2:
+        raise ValueRefused(f"{word} '{text}' is not long enough. Write at least one character after the '/'")
+    if directive.array or _URL.fullmatch(text):
+        return text
+    raise ValueRefused(f"{word} '{text}' must contain only the following characters '[alphanum]/_-.~'")
+
+
+def _application(directive: Directive, text: str) -> str:
+    if _APPLICATION.fullmatch(text):
+        return text
+    raise ValueRefused(f"expected module:callable, path/to/file.py:callable or module:factory(), found '{text}'")
+
+
+def split_application(app: str) -> tuple[str, str]:
+    """A checked `app` as (module or path of a .py file, name of the callable, with `()` if it is a factory)."""
+    where, _, name = app.rpartition(":")
+    return where, name
+
+
+def _mount(directive: Directive, text: str) -> str | None:
+    if text == "auto":
+        return None
+    prefix = text.rstrip("/")
+    if prefix and not prefix.startswith("/"):
+        raise ValueRefused(f"expected auto, a prefix that starts with a '/', or \"\", found '{text}'")
+    return prefix
+
+
+def _text(directive: Directive, text: str) -> str:
+    return text
+
+
+_PARSERS: dict[str, Callable[[Directive, str], Any]] = {
+    "text": _text,
+    "path": _text,
+    "file": _text,
+    "format": _text,
+    "integer": _integer,
+    "size": _size,
+    "time": _time,
+    "boolean": _boolean,
+    "choice": _choice,
+    "mode": _mode,
+    "limit": _limit,
+    "account": _account,
+    "address": _address,
+    "networks": _networks,
+    "words": _words,
+    "url": _url,
+    "application": _application,
+    "mount": _mount,
+}
+_SHARED = frozenset(_PARSERS) - {"text", "path", "file", "address", "application"}
