@@ -36,7 +36,7 @@ def build(sections: Sections, machine: Machine, *, file: str, prefix: str, pid_o
     parse_all(draft, report)
     check_paths.settle_global(draft, machine, report, file=file, prefix=prefix, pid_override=pid_override)
     check.check_global(draft, report)
-    if not pools:
+    if not pools and not sections.incomplete:
         sentence = "No pool defined. at least one pool section must be specified in config file"
         report.error(draft.place, "global", "", f"{sentence}: write [www] and below it app, listen and pm")
     for pool in pools:

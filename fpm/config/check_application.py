@@ -16,6 +16,10 @@ from fpm.config.reach import obstacle
 from fpm.config.values import split_application
 
 
+OLDEST = (3, 11)
+"""The oldest Python in which the part of pyfpm that runs in a pool works."""
+
+
 def settle_application(pool: Draft, machine: Machine, report: Report) -> None:
     """Make `app`, `python` and `pythonpath` absolute, and check that they can be used by the pool's user."""
     values = pool.values
@@ -90,7 +94,15 @@ def _check_libraries(
     pool: Draft, machine: Machine, report: Report, name: str, root: str, identity: tuple[int, tuple[int, ...]]
 ) -> None:
     python = pool.values["python"]
-    for library in machine.libraries(python, root):
+    version, libraries = machine.interpreter(python, root)
+    if version is not None and version < OLDEST:
+        report.refuse(
+            pool,
+            name,
+            f"'{python}' is Python {version[0]}.{version[1]}; pools need Python {OLDEST[0]}.{OLDEST[1]} or later",
+        )
+        return
+    for library in libraries:
         blocked = obstacle(machine.steps(library, root), *identity, READ | EXECUTE)
         if blocked:
             report.refuse(

@@ -10,7 +10,15 @@ from fpm.config.draft import Draft
 from fpm.config.draft import Report
 from fpm.config.machine import Machine
 from fpm.config.model import UnixAddress
+from fpm.config.reach import EXECUTE
+from fpm.config.reach import WRITE
+from fpm.config.reach import describe
+from fpm.config.reach import obstacle
 from fpm.config.values import SUN_PATH_MAX
+
+
+_APPENDED = ("error_log", "access.log", "slowlog")
+"""Files that are kept when they exist; others are made anew, which needs the directory."""
 
 
 def settle_global(
@@ -62,9 +70,12 @@ def _settle_file(draft: Draft, machine: Machine, report: Report, name: str, base
     if not path or not draft.is_sound(name):
         return
     path = draft.values[name] = join(base, path)
-    if machine.is_directory(path):
+    kind = machine.kind(path)
+    if kind == "directory":
         report.refuse(draft, name, f"'{path}' is a directory. Name a file in it")
-    else:
+    elif kind == "file" and name in _APPENDED:
+        _check_writable(draft, machine, report, name, path)
+    elif kind != "other":
         _check_directory(draft, machine, report, name, path)
 
 
@@ -72,6 +83,18 @@ def _check_directory(draft: Draft, machine: Machine, report: Report, name: str, 
     directory = dirname(path)
     if not machine.is_directory(directory) and not machine.is_runtime_directory(normpath(directory)):
         report.refuse(draft, name, f"the directory '{directory}' does not exist. Make it, or correct the path")
+    elif machine.is_directory(directory):
+        _check_writable(draft, machine, report, name, directory)
+
+
+def _check_writable(draft: Draft, machine: Machine, report: Report, name: str, path: str) -> None:
+    """root may write anywhere; for others it is better to know before the start."""
+    if machine.is_root:
+        return
+    want = WRITE | EXECUTE if machine.is_directory(path) else WRITE
+    blocked = obstacle(machine.steps(path, ""), *machine.own_identity(), want)
+    if blocked:
+        report.refuse(draft, name, f"this user cannot write to '{path}': {describe(blocked)}. Choose another path")
 
 
 def _settle_socket(pool: Draft, machine: Machine, report: Report, name: str, base: str) -> None:

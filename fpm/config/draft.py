@@ -105,4 +105,7 @@ def _also(more: int) -> str:
 
 
 def _line(place: Place, section: str, directive: str, sentence: str) -> str:
-    return f"{place}: [{section}] {directive}: {sentence}." if directive else f"{place}: [{section}] {sentence}."
+    end = "" if sentence.endswith((".", "?", "!")) else "."
+    return (
+        f"{place}: [{section}] {directive}: {sentence}{end}" if directive else f"{place}: [{section}] {sentence}{end}"
+    )

@@ -1,4 +1,4 @@
-"""What the checks ask of the machine: users, groups, directories, files. Answers are kept: a thousand pools ask the same.
+"""What the checks ask of the machine: users, groups, directories, files. Answers are kept for a thousand pools.
 
 Nothing is changed, only looked at.
 """
@@ -15,8 +15,10 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from collections.abc import Mapping
+from typing import Literal
 
 from fpm.config.machine import Account
+from fpm.config.machine import Interpreter
 from fpm.config.reach import Step
 
 DEFAULT_FILE = "/etc/pyfpm/pyfpm.conf"
@@ -61,9 +63,9 @@ class Facts:
         self._users: dict[str, Account | None] = {}
         self._groups: dict[str, int | None] = {}
         self._memberships: dict[tuple[str, int], tuple[int, ...]] = {}
-        self._modes: dict[str, int] = {}
+        self._kinds: dict[str, Literal["", "file", "directory", "other"]] = {}
         self._steps: dict[tuple[str, str], tuple[Step, ...]] = {}
-        self._libraries: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._interpreters: dict[tuple[str, str], Interpreter] = {}
         self._real: dict[str, str] = {}
 
     def user(self, text: str) -> Account | None:
@@ -99,22 +101,15 @@ class Facts:
         """Whether pyfpm makes this directory itself."""
         return path == runtime_directory(environ=self.environ, is_root=self.is_root)
 
-    def mode(self, path: str) -> int:
-        """st_mode of what is at `path`, links followed; 0 if there is nothing, or nothing that can be seen."""
-        if path not in self._modes:
-            try:
-                self._modes[path] = os.stat(path).st_mode
-            except (OSError, ValueError):
-                self._modes[path] = 0
-        return self._modes[path]
+    def kind(self, path: str) -> Literal["", "file", "directory", "other"]:
+        """What there is at `path`, links followed; "" for nothing, or nothing that can be seen."""
+        if path not in self._kinds:
+            self._kinds[path] = _kind(path)
+        return self._kinds[path]
 
     def is_directory(self, path: str) -> bool:
         """Whether there is a directory at `path`."""
-        return stat.S_ISDIR(self.mode(path))
-
-    def is_file(self, path: str) -> bool:
-        """Whether there is a regular file at `path`."""
-        return stat.S_ISREG(self.mode(path))
+        return self.kind(path) == "directory"
 
     def real(self, path: str) -> str:
         """`path` without symbolic links."""
@@ -129,13 +124,23 @@ class Facts:
             self._steps[key] = tuple(_walk(path, root))
         return self._steps[key]
 
-    def libraries(self, python: str, root: str) -> tuple[str, ...]:
-        """Directories that this interpreter needs to read, as far as they can be told without running it."""
+    def interpreter(self, python: str, root: str) -> Interpreter:
+        """What can be told of an interpreter without running it."""
         key = (python, root)
-        if key not in self._libraries:
+        if key not in self._interpreters:
             own = python == self.own_python and not root
-            self._libraries[key] = _own_libraries() if own else tuple(_libraries(python, root))
-        return self._libraries[key]
+            self._interpreters[key] = _own_interpreter() if own else _interpreter(python, root)
+        return self._interpreters[key]
+
+
+def _kind(path: str) -> Literal["", "file", "directory", "other"]:
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return ""
+    if stat.S_ISDIR(mode):
+        return "directory"
+    return "file" if stat.S_ISREG(mode) else "other"
 
 
 def _look_up_user(text: str) -> Account | None:
@@ -199,24 +204,21 @@ def _step(shown: str, root: str, found: os.stat_result) -> Step:
     return Step(path, found.st_mode, found.st_uid, found.st_gid, has_acl)
 
 
-def _own_libraries() -> tuple[str, ...]:
+def _own_interpreter() -> Interpreter:
     found = dict.fromkeys([os.path.dirname(os.__file__), sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")])
-    return tuple(path for path in found if os.path.isdir(path))
+    return Interpreter(sys.version_info[:2], tuple(path for path in found if os.path.isdir(path)))
 
 
-def _libraries(python: str, root: str) -> Iterator[str]:
-    """The library of the interpreter behind `python`, and that of the virtual environment it may belong to."""
-    steps = list(_walk(python, root))
-    if not steps[-1].mode:
-        return
-    real = steps[-1].path[len(root) :]
-    directory = os.path.dirname(os.path.dirname(python))
-    version = re.search(r"python(3\.\d+)", os.path.basename(real))
-    if version is None:
-        return
-    library = f"lib/python{version[1]}"
-    for base in dict.fromkeys([os.path.dirname(os.path.dirname(real)), directory]):
-        if os.path.isdir(f"{root}{base}/{library}"):
-            yield f"{base}/{library}"
-    if os.path.isdir(f"{root}{directory}/{library}/site-packages"):
-        yield f"{directory}/{library}/site-packages"
+def _interpreter(python: str, root: str) -> Interpreter:
+    """From the name behind `python` (/usr/bin/python3.11): its library, and that of its virtual environment."""
+    real = list(_walk(python, root))[-1].path[len(root) :]
+    name = re.fullmatch(r"python3\.(\d+)t?", os.path.basename(real))
+    if name is None:
+        return Interpreter(None, ())
+    library = f"lib/python3.{name[1]}"
+    environment = os.path.dirname(os.path.dirname(python))
+    base = os.path.dirname(os.path.dirname(real))
+    candidates = dict.fromkeys(
+        [f"{base}/{library}", f"{environment}/{library}", f"{environment}/{library}/site-packages"]
+    )
+    return Interpreter((3, int(name[1])), tuple(path for path in candidates if os.path.isdir(root + path)))

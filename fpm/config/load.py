@@ -79,21 +79,20 @@ def find_control(path: str, *, prefix: str | None = None, environ: Mapping[str, 
     """Path of the control socket of the daemon that runs with this main file, also while the file has mistakes.
 
     Raises:
-        ConfigError: the file cannot be read at all.
+        ConfigError: the file cannot be read at all, or its `control` is wrong.
     """
     path = os.path.abspath(path)
     report = Report()
     sections = Sections(Place(0, 0, path), environ, report)
-    files = _Files(sections, follow=False)
     if not os.path.exists(path) and path == DEFAULT_FILE:
         return default_control(path, environ=environ, is_root=is_root)
-    files.read_main(path)
-    if files.unreadable:
+    _Files(sections, follow=False).read_main(path)
+    if sections.incomplete or not sections.global_.is_sound("control"):
         raise ConfigError(report.errors())
     setting = sections.global_.settings.get("control")
     if setting is None or not setting.text:
         return default_control(path, environ=environ, is_root=is_root)
-    return os.path.join(prefix or os.path.dirname(path), setting.text)
+    return os.path.join(os.path.abspath(prefix) if prefix else os.path.dirname(path), setting.text)
 
 
 class Statement(NamedTuple):
@@ -108,7 +107,6 @@ class _Files:
     """Reads files into sections, following includes."""
 
     def __init__(self, sections: Sections, *, follow: bool = True) -> None:
-        self.unreadable = False
         self._sections = sections
         self._report = sections.report
         self._follow = follow
@@ -125,7 +123,7 @@ class _Files:
         self._count += 1
         text = self._text(path, section, included_at or place)
         if text is None:
-            self.unreadable = True
+            self._sections.incomplete = True
             return
         numbered = number_lines(text)
         if not included_at and not any(numbered.lines) and not numbered.complaints:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 from typing import NamedTuple
 from typing import Protocol
 
@@ -17,6 +18,14 @@ class Account(NamedTuple):
     gid: int
     home: str
     known: bool
+
+
+class Interpreter(NamedTuple):
+    """What can be told of a Python interpreter without running it."""
+
+    version: tuple[int, int] | None
+    libraries: tuple[str, ...]
+    """Directories that it needs to read."""
 
 
 class Machine(Protocol):
@@ -48,14 +57,14 @@ class Machine(Protocol):
     def is_directory(self, path: str) -> bool:
         """Whether there is a directory at `path`."""
 
-    def is_file(self, path: str) -> bool:
-        """Whether there is a regular file at `path`."""
-
     def real(self, path: str) -> str:
         """`path` without symbolic links."""
 
     def steps(self, path: str, root: str) -> tuple[Step, ...]:
         """The components on the way to `path`; ends with one of mode 0 if there is nothing."""
 
-    def libraries(self, python: str, root: str) -> tuple[str, ...]:
-        """Directories that this interpreter needs to read, as far as they can be told without running it."""
+    def interpreter(self, python: str, root: str) -> Interpreter:
+        """What can be told of an interpreter without running it."""
+
+    def kind(self, path: str) -> Literal["", "file", "directory", "other"]:
+        """What there is at `path`, links followed; "" for nothing."""

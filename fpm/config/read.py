@@ -27,6 +27,8 @@ class Sections:
         self.global_ = Draft("global", "global", main)
         self.pools: dict[str, Draft] = {}
         """By name in lower case."""
+        self.incomplete = False
+        """A file could not be read, so what is missing may stand there."""
         self._environ = environ
 
     def open(self, name: str, place: Place) -> Draft:
