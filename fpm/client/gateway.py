@@ -10,6 +10,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
+from typing import TextIO
 
 from fpm.client.exchange import Response
 from fpm.client.exchange import send_request
@@ -52,59 +53,63 @@ Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
+Report = Callable[[str, str], None]
+"""Called once for each request with `METHOD URI` and how it ended: the status, or what went wrong."""
+
+
 class Gateway:
-    """The WSGI application. `failed` is told of every request without a (complete) response."""
+    """The WSGI application."""
 
     def __init__(
         self,
         address: ListenAddress,
         *,
         limits: Limits | None = None,
-        failed: Callable[[str, ClientError], None] | None = None,
+        report: Report | None = None,
     ) -> None:
         self._address = address
         self._limits = limits or Limits()
-        self._failed = failed
+        self._report = report or (lambda request, outcome: None)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Forward one request; 502 or 504 if there is no response."""
+        request = f"{environ['REQUEST_METHOD']} {environ.get('REQUEST_URI') or environ['PATH_INFO']}"
         try:
             params = gateway_params(environ)
             response = send_request(self._address, params, _body_of(environ), limits=self._limits)
         except ClientError as error:
-            self._report(environ, error)
+            self._report(request, str(error))
             return _error_page(error, environ, start_response)
         head = response.head
         headers = [(name, value) for name, value in head.headers if name.lower() not in HOP_BY_HOP]
         start_response(f"{head.status} {head.reason}", headers)
-        return _Body(response, environ, self._report)
-
-    def _report(self, environ: Environ, error: ClientError) -> None:
-        if self._failed is not None:
-            self._failed(f"{environ['REQUEST_METHOD']} {environ.get('REQUEST_URI', environ['PATH_INFO'])}", error)
+        return _Body(response, environ["wsgi.errors"], lambda outcome: self._report(request, outcome))
 
 
 class _Body:
     """The response's body as a WSGI iterable: each piece as it comes."""
 
-    def __init__(self, response: Response, environ: Environ, report: Callable[[Environ, ClientError], None]) -> None:
+    def __init__(self, response: Response, errors: TextIO, report: Callable[[str], None]) -> None:
         self._response = response
-        self._environ = environ
+        self._errors = errors
         self._report = report
+        self._outcome = f"{response.head.status}, the client went away"
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._response
         except ClientError as error:
             # The headers are out. Only a cut connection tells the browser that the rest is missing.
-            self._report(self._environ, error)
+            self._outcome = f"{self._response.head.status}, then {error}"
             raise
+        self._outcome = str(self._response.head.status)
         if self._response.stderr:
-            self._environ["wsgi.errors"].write(self._response.stderr.decode("utf-8", "replace"))
+            self._errors.write(self._response.stderr.decode("utf-8", "replace"))
 
     def close(self) -> None:
         """Called by the HTTP server in any case, also if the browser went away."""
         self._response.close()
+        self._report(self._outcome)
 
 
 def gateway_params(environ: Environ) -> dict[str, str]:

@@ -1,0 +1,158 @@
+"""`pyfpm serve MODULE:APP`: an application in a real pool, to be looked at with a browser. For development only."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+import click
+import waitress
+from waitress import wasyncore
+
+from fpm.cli.serve_pool import ServedPool
+from fpm.cli.serve_pool import ServeError
+from fpm.cli.serve_pool import served_pool
+from fpm.client.gateway import Gateway
+from fpm.errors import EXIT_FAILED
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+TEXT = """
+pyfpm serves {app} on http://{address}/   (Ctrl-C stops)
+
+To use it for real, write a pool file and point nginx at its socket:
+
+    ; /etc/pyfpm/pools.d/{name}.conf
+    [{name}]
+    user = {user}
+    listen = /run/pyfpm/{name}.sock
+    listen.group = www-data
+    app = {app}
+    chdir = {chdir}
+    python = {python}
+    pm = dynamic
+    pm.max_children = {workers}
+    pm.start_servers = 1
+    pm.min_spare_servers = 1
+    pm.max_spare_servers = {spare}
+
+    # nginx, in a server block
+    location / {{
+        include fastcgi_params;
+        fastcgi_pass unix:/run/pyfpm/{name}.sock;
+    }}
+"""
+
+
+class _Stop(SystemExit):
+    """A signal asked us to stop, or the pool's master has ended. waitress's loop lets a SystemExit pass."""
+
+
+@click.command()
+@click.argument("app", metavar="MODULE:APP")
+@click.option("--bind", default="127.0.0.1:8000", show_default=True, metavar="HOST:PORT", help="Port 0: any free one.")
+@click.option("--workers", default=4, show_default=True, type=click.IntRange(1, 1000), help="Most worker processes.")
+def serve(app: str, bind: str, workers: int) -> None:
+    """Serve one application on a local HTTP port, without any configuration.
+
+    The application is imported from the current directory, with the Python that runs pyfpm. For development: in
+    production nginx stands where this gateway does.
+    """
+    try:
+        with _listen(bind) as listener, _signals_stop(), served_pool(app, workers) as pool:
+            host, port = listener.getsockname()[:2]
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            click.echo(_introduction(app, address, workers))
+            _serve(listener, pool, workers)
+    except _Stop as stop:
+        raise SystemExit(stop.code) from None
+    except ServeError as error:
+        click.echo(f"pyfpm serve: {error}", err=True)
+        raise SystemExit(EXIT_FAILED) from None
+
+
+def _listen(bind: str) -> socket.socket:
+    host, colon, port = bind.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter(f"'{bind}' is not HOST:PORT", param_hint="--bind")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, int(port)), family=family, backlog=128)
+    except OSError as error:
+        raise ServeError(f"cannot listen on {bind}: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def _signals_stop() -> Iterator[None]:
+    """INT, TERM and HUP raise _Stop once. A second signal does not disturb the cleaning up, which is bounded."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in STOPPING:
+            signal.signal(each, signal.SIG_IGN)
+        raise _Stop(0)
+
+    before = {number: signal.signal(number, stop) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _serve(listener: socket.socket, pool: ServedPool, workers: int) -> None:
+    """Forward HTTP until a signal, or the end of the pool's master."""
+
+    def master_ended(number: int, frame: FrameType | None) -> None:
+        if pool.process.poll() is not None:
+            click.echo(f"pyfpm serve: the pool's master ended with status {pool.process.returncode}", err=True)
+            raise _Stop(EXIT_FAILED)
+
+    # The gateway reports what goes wrong in one line; waitress would add its own traceback.
+    logging.getLogger("waitress").setLevel(logging.CRITICAL)
+    channels: dict[int, object] = {}
+    server = waitress.create_server(
+        Gateway(pool.address, report=_print_request),
+        map=channels,
+        sockets=[listener],
+        # A thread for each worker, and some to wait in the pool's listen queue as nginx's connections do.
+        threads=workers + 4,
+        ident=None,
+        clear_untrusted_proxy_headers=True,
+    )
+    before = signal.signal(signal.SIGCHLD, master_ended)
+    try:
+        wasyncore.loop(timeout=1.0, use_poll=True, map=channels)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+        # The pool goes first: then threads that wait for it end at once.
+        pool.process.terminate()
+        server.task_dispatcher.shutdown()
+        wasyncore.close_all(channels)
+
+
+def _print_request(request: str, outcome: str) -> None:
+    click.echo(f"{time.strftime('%H:%M:%S')} {request} {outcome}")
+
+
+def _introduction(app: str, address: str, workers: int) -> str:
+    name = re.sub(r"\W", "", app.partition(":")[0].removesuffix(".py").rpartition("/")[2]) or "app"
+    return TEXT.format(
+        app=app,
+        address=address,
+        name=name,
+        user=getpass.getuser() if os.geteuid() else "www-data",
+        chdir=os.getcwd(),
+        python=sys.executable,
+        workers=workers,
+        spare=min(2, workers),
+    )

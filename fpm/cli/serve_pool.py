@@ -1,0 +1,181 @@
+"""The pool behind `pyfpm serve`: a generated configuration in a temporary directory, and `pyfpm run` as a child."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fpm.client.exchange import send_request
+from fpm.client.failures import ClientError
+from fpm.client.params import request_params
+from fpm.client.records import Limits
+from fpm.config.model import UnixAddress
+from fpm.errors import EXIT_FAILED
+from fpm.errors import FpmError
+
+POOL = "serve"
+PING = "/-pyfpm-serve-ping"
+STARTUP_TIMEOUT = 60
+STOP_TIMEOUT = 10.0
+PATH_MAX = 90
+"""Room for the temporary directory in the path of a Unix socket (108 bytes, unix(7))."""
+PR_SET_PDEATHSIG = 1
+RUN = "import sys; from fpm.cli.main import main; sys.exit(main())"
+
+
+class ServeError(FpmError):
+    """`pyfpm serve` cannot begin, or its pool has gone."""
+
+    exit_status = EXIT_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class ServedPool:
+    """A pool that has said pong."""
+
+    process: subprocess.Popen[bytes]
+    address: UnixAddress
+
+
+def pool_file(values: Mapping[str, str]) -> str:
+    """The text of a configuration file with one pool; `values` are added to what every served pool has.
+
+    Raises:
+        ServeError: a value cannot be spelt in a configuration file.
+    """
+    lines = ["[global]", *(_line(name, values[name]) for name in ("control", "pid")), "log_level = warning"]
+    # Ctrl-C must not wait for an application that is deep in thought.
+    lines += ["process_control_timeout = 3s", "", f"[{POOL}]"]
+    lines += [_line(name, value) for name, value in values.items() if name not in ("control", "pid")]
+    lines += [f"startup_timeout = {STARTUP_TIMEOUT}s", f"ping.path = {PING}", "clear_env = no"]
+    lines += ["catch_workers_output = yes", "decorate_workers_output = no"]
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, value: str) -> str:
+    """`name = value`, in single quotes because nothing is replaced in these."""
+    if "'" in value or not value.isprintable():
+        raise ServeError(f"{name}: the text {value!r} has a quote or a control character, which no pool file can hold")
+    return f"{name} = '{value}'"
+
+
+def pool_values(directory: Path, app: str, workers: int, environ: Mapping[str, str]) -> dict[str, str]:
+    """What is particular to this application: the calling user's interpreter, directory and PYTHONPATH."""
+    values = {
+        "control": str(directory / "control"),
+        "pid": str(directory / "pid"),
+        "listen": str(directory / "socket"),
+        "app": app,
+        "chdir": os.getcwd(),
+        "python": sys.executable,
+        "pm": "dynamic",
+        "pm.max_children": str(workers),
+        "pm.start_servers": "1",
+        "pm.min_spare_servers": "1",
+        "pm.max_spare_servers": str(min(2, workers)),
+    }
+    if os.geteuid() == 0:
+        values["user"] = "root"
+    if environ.get("PYTHONPATH"):
+        values["pythonpath"] = environ["PYTHONPATH"]
+    return values
+
+
+@contextmanager
+def served_pool(app: str, workers: int) -> Iterator[ServedPool]:
+    """Run the pool; when the context ends, it is stopped and nothing of it is left.
+
+    Raises:
+        ServeError: it does not start, or the application cannot be imported (its traceback is on standard error then).
+    """
+    directory = Path(tempfile.mkdtemp(prefix="pyfpm-serve-"))
+    if len(str(directory)) > PATH_MAX:
+        directory.rmdir()
+        directory = Path(tempfile.mkdtemp(prefix="pyfpm-serve-", dir="/tmp"))
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        file = directory / "pyfpm.conf"
+        values = pool_values(directory, app, workers, os.environ)
+        file.write_text(pool_file(values))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(str(directory / "notify"))
+            process = _spawn(file, {**os.environ, "NOTIFY_SOCKET": str(directory / "notify")})
+            _wait_ready(notify, process)
+        address = UnixAddress(values["listen"])
+        _check_application(address, app)
+        yield ServedPool(process, address)
+    finally:
+        try:
+            if process is not None:
+                _stop(process)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _spawn(file: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """`pyfpm -c FILE run` in a process group of its own: Ctrl-C is for us, and we stop the pool in good order."""
+    # -P: a click.py in the current directory is not ours.
+    command = [sys.executable, "-P", "-c", RUN, "-c", str(file)]
+    command += ["-R", "run"] if os.geteuid() == 0 else ["run"]
+    libc = ctypes.CDLL(None)
+
+    def end_with_parent() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+    # There is no thread yet, so preexec_fn is safe.
+    return subprocess.Popen(
+        command, env=dict(environ), stdin=subprocess.DEVNULL, process_group=0, preexec_fn=end_with_parent
+    )
+
+
+def _wait_ready(notify: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    """Block until READY=1 comes (sd_notify(3)), or the master ends."""
+    end = time.monotonic() + STARTUP_TIMEOUT + 15
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        while True:
+            readable = select.select([notify.fileno(), pidfd], [], [], max(0.0, end - time.monotonic()))[0]
+            if notify.fileno() in readable:
+                if b"READY=1" in notify.recv(65536).split(b"\n"):
+                    return
+            elif readable:
+                raise ServeError(f"pyfpm could not start the pool, it ended with status {process.wait()}")
+            else:
+                raise ServeError("the pool is not ready after a long time")
+    finally:
+        os.close(pidfd)
+
+
+def _check_application(address: UnixAddress, app: str) -> None:
+    """A pool without a working application answers everything with 503, its ping too."""
+    limits = Limits(connect=STARTUP_TIMEOUT, idle=STARTUP_TIMEOUT)
+    try:
+        with send_request(address, request_params("GET", PING), limits=limits) as response:
+            status, body = response.head.status, response.read(65536)
+    except ClientError as error:
+        raise ServeError(f"the pool does not answer: {error}") from None
+    if status != 200 or body != b"pong":
+        raise ServeError(f"{app} cannot be imported; the reason stands above")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Fast stop (SIGTERM); what is left after STOP_TIMEOUT seconds is killed."""
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
