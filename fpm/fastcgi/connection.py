@@ -1,0 +1,218 @@
+"""The server's side of one FastCGI connection as a state machine without any input or output.
+
+    receive_data(bytes)   what came from the peer, cut anywhere
+    next_event()          what it means; NEED_DATA when it does not mean anything yet
+    end_request()         the driver has sent END_REQUEST
+
+One request at a time: a second BEGIN_REQUEST while one is active is answered with CANT_MPX_CONN (5.5). Records of
+requests that are not active are ignored, as 3.3 wants. After a ProtocolError the connection is good for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from fpm.errors import ProtocolError
+from fpm.fastcgi.constants import BEGIN_BODY
+from fpm.fastcgi.constants import HEADER
+from fpm.fastcgi.constants import KEEP_CONN
+from fpm.fastcgi.constants import PARAMS_LIMIT
+from fpm.fastcgi.constants import VERSION
+from fpm.fastcgi.constants import ProtocolStatus
+from fpm.fastcgi.constants import RecordType
+from fpm.fastcgi.constants import Role
+from fpm.fastcgi.events import NEED_DATA
+from fpm.fastcgi.events import Aborted
+from fpm.fastcgi.events import BodyData
+from fpm.fastcgi.events import BodyEnd
+from fpm.fastcgi.events import Event
+from fpm.fastcgi.events import Reply
+from fpm.fastcgi.events import RequestBegun
+from fpm.fastcgi.params import decode_params
+from fpm.fastcgi.params import encode_pair
+from fpm.fastcgi.records import pack_end
+from fpm.fastcgi.records import pack_record
+from fpm.fastcgi.records import pack_unknown_type
+
+
+class State(Enum):
+    """Where the connection is with its request."""
+
+    IDLE = "between requests"
+    PARAMS = "variables are coming"
+    BODY = "the body is coming"
+    ACTIVE = "all has come, the answer is being made"
+    ERROR = "broken"
+
+
+_HEADER_SIZE = HEADER.size
+
+
+class Connection:
+    """One connection from a web server.
+
+    Args:
+        max_conns, max_reqs: what GET_VALUES is told (4.1): how many connections and requests the pool takes at once.
+    """
+
+    def __init__(self, *, max_conns: int = 1, max_reqs: int = 1) -> None:
+        self.state = State.IDLE
+        self.request_id = 0
+        self._keep = False
+        self._values = {
+            "FCGI_MAX_CONNS": max_conns,
+            "FCGI_MAX_REQS": max_reqs,
+            "FCGI_MPXS_CONNS": 0,
+        }
+        self._buffer = bytearray()
+        self._params = bytearray()
+        self._body_left = 0
+        self._skip = 0
+
+    @property
+    def clean(self) -> bool:
+        """Between requests and between records: forgetting this object loses nothing."""
+        return self.state is State.IDLE and not self._buffer and not self._skip
+
+    def adopt(self, request_id: int, keep: bool) -> None:
+        """A request that was recognised without this object (match_simple_request) is the active one."""
+        self.state, self.request_id, self._keep = State.ACTIVE, request_id, keep
+
+    def receive_data(self, data: bytes) -> None:
+        """Takes bytes from the peer."""
+        self._buffer += data
+
+    def end_request(self) -> None:
+        """END_REQUEST has gone out; what still comes for the request is ignored."""
+        if self.state is not State.ERROR:
+            self.state = State.IDLE
+        self._skip += self._body_left
+        self._body_left = 0
+
+    def next_event(self) -> Event:
+        """The next event of the bytes received so far.
+
+        Raises:
+            ProtocolError: no specification allows these bytes.
+        """
+        if self.state is State.ERROR:
+            raise ProtocolError("the connection is already broken")
+        try:
+            while True:
+                event = self._step()
+                if event is not None:
+                    return event
+        except ProtocolError:
+            self.state = State.ERROR
+            raise
+
+    def _step(self) -> Event | None:
+        """One step: a piece of body, a skip, or a record; None when it means nothing to the driver."""
+        buffer = self._buffer
+        if self._body_left:
+            return self._take_body()
+        if self._skip:
+            dropped = min(self._skip, len(buffer))
+            del buffer[:dropped]
+            self._skip -= dropped
+        if self._skip or len(buffer) < _HEADER_SIZE:
+            return NEED_DATA
+        version, kind, request_id, length, padding = HEADER.unpack_from(buffer)
+        if version != VERSION:
+            raise ProtocolError(f"record of FastCGI version {version}")
+        handler = self._find_handler(kind, request_id)
+        if handler is None:
+            del buffer[:_HEADER_SIZE]
+            self._skip = length + padding
+            return None
+        if kind == RecordType.STDIN:
+            del buffer[:_HEADER_SIZE]
+            self._body_left, self._skip = length, padding
+            return None if length else self._end_body()
+        if len(buffer) < _HEADER_SIZE + length:
+            return NEED_DATA
+        content = bytes(buffer[_HEADER_SIZE : _HEADER_SIZE + length])
+        del buffer[: _HEADER_SIZE + length]
+        self._skip = padding
+        return handler(self, kind, request_id, content)
+
+    def _find_handler(self, kind: int, request_id: int) -> Callable[[Connection, int, int, bytes], Event | None] | None:
+        """The function for a record, or None for a record to ignore."""
+        if kind not in _KNOWN:
+            return _HANDLERS["unknown"] if request_id == 0 else None
+        if kind in (RecordType.BEGIN_REQUEST, RecordType.GET_VALUES):
+            return _HANDLERS[kind]
+        if request_id != self.request_id:
+            return None
+        return _HANDLERS.get((self.state, kind))
+
+    def _take_body(self) -> Event:
+        buffer = self._buffer
+        if not buffer:
+            return NEED_DATA
+        data = bytes(buffer[: self._body_left])
+        del buffer[: len(data)]
+        self._body_left -= len(data)
+        return BodyData(data)
+
+    def _end_body(self) -> Event:
+        self.state = State.ACTIVE
+        return BodyEnd()
+
+    def _begin(self, kind: int, request_id: int, content: bytes) -> Event | None:
+        if len(content) != BEGIN_BODY.size:
+            raise ProtocolError(f"BEGIN_REQUEST of {len(content)} bytes")
+        role, flags = BEGIN_BODY.unpack(content)
+        keep = bool(flags & KEEP_CONN)
+        if self.state is not State.IDLE:
+            if request_id == self.request_id:
+                raise ProtocolError(f"BEGIN_REQUEST for request {request_id}, which is active")
+            return Reply(pack_end(request_id, 0, ProtocolStatus.CANT_MPX_CONN))
+        if role != Role.RESPONDER:
+            return Reply(pack_end(request_id, 0, ProtocolStatus.UNKNOWN_ROLE), close=not keep)
+        self.state, self.request_id, self._keep = State.PARAMS, request_id, keep
+        self._params.clear()
+        return None
+
+    def _add_params(self, kind: int, request_id: int, content: bytes) -> Event | None:
+        if content:
+            if len(self._params) + len(content) > PARAMS_LIMIT:
+                raise ProtocolError(f"more than {PARAMS_LIMIT} bytes of PARAMS")
+            self._params += content
+            return None
+        params = decode_params(bytes(self._params))
+        self._params.clear()
+        self.state = State.BODY
+        return RequestBegun(request_id, self._keep, params)
+
+    def _abort(self, kind: int, request_id: int, content: bytes) -> Event | None:
+        if self.state is not State.PARAMS:
+            return Aborted()
+        self.state = State.IDLE
+        return Reply(pack_end(request_id), close=not self._keep)
+
+    def _get_values(self, kind: int, request_id: int, content: bytes) -> Event | None:
+        asked = decode_params(content)
+        pairs = [encode_pair(name.encode(), b"%d" % self._values[name]) for name in asked if name in self._values]
+        return Reply(pack_record(RecordType.GET_VALUES_RESULT, 0, b"".join(pairs)))
+
+    def _unknown(self, kind: int, request_id: int, content: bytes) -> Event | None:
+        return Reply(pack_unknown_type(kind))
+
+    def _read_body(self, kind: int, request_id: int, content: bytes) -> Event | None:
+        raise AssertionError("STDIN is read piece by piece, by _take_body")
+
+
+_KNOWN = frozenset(RecordType)
+_HANDLERS: dict[object, Callable[[Connection, int, int, bytes], Event | None]] = {
+    "unknown": Connection._unknown,
+    RecordType.BEGIN_REQUEST: Connection._begin,
+    RecordType.GET_VALUES: Connection._get_values,
+    (State.PARAMS, RecordType.PARAMS): Connection._add_params,
+    (State.PARAMS, RecordType.ABORT_REQUEST): Connection._abort,
+    (State.BODY, RecordType.STDIN): Connection._read_body,
+    (State.BODY, RecordType.ABORT_REQUEST): Connection._abort,
+    (State.ACTIVE, RecordType.ABORT_REQUEST): Connection._abort,
+}
+"""What is not here is ignored: DATA, records of requests that are over, a peer that sends us what only we may send."""

@@ -1,0 +1,55 @@
+"""Records on the way out: pure functions from values to bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fpm.fastcgi.constants import END_BODY
+from fpm.fastcgi.constants import HEADER
+from fpm.fastcgi.constants import MAX_CONTENT
+from fpm.fastcgi.constants import UNKNOWN_BODY
+from fpm.fastcgi.constants import VERSION
+from fpm.fastcgi.constants import ProtocolStatus
+from fpm.fastcgi.constants import RecordType
+
+_STDOUT = int(RecordType.STDOUT)
+_pack_header = HEADER.pack
+
+
+def pack_record(kind: int, request_id: int, content: bytes) -> bytes:
+    """One record without padding; `content` has at most MAX_CONTENT bytes."""
+    return _pack_header(VERSION, kind, request_id, len(content), 0) + content
+
+
+def pack_stream(kind: int, request_id: int, data: bytes) -> Iterator[bytes | memoryview]:
+    """Buffers that carry `data` as records of a stream, in order; `data` itself is not copied."""
+    whole = memoryview(data)
+    for start in range(0, len(data), MAX_CONTENT):
+        part = whole[start : start + MAX_CONTENT]
+        yield _pack_header(VERSION, kind, request_id, len(part), 0)
+        yield part
+
+
+def pack_end(
+    request_id: int, app_status: int = 0, protocol_status: ProtocolStatus = ProtocolStatus.REQUEST_COMPLETE
+) -> bytes:
+    """END_REQUEST (5.5)."""
+    return pack_record(RecordType.END_REQUEST, request_id, END_BODY.pack(app_status & 0xFFFFFFFF, protocol_status))
+
+
+def pack_finish(request_id: int) -> bytes:
+    """What ends a good answer: the end of STDOUT and END_REQUEST."""
+    return _FINISH_1 if request_id == 1 else pack_record(_STDOUT, request_id, b"") + pack_end(request_id)
+
+
+def pack_stdout(request_id: int, data: bytes) -> bytes:
+    """One STDOUT record; `data` has 1 to MAX_CONTENT bytes."""
+    return _pack_header(VERSION, _STDOUT, request_id, len(data), 0) + data
+
+
+def pack_unknown_type(kind: int) -> bytes:
+    """UNKNOWN_TYPE, the answer to a management record of a type we do not know (4.2)."""
+    return pack_record(RecordType.UNKNOWN_TYPE, 0, UNKNOWN_BODY.pack(kind))
+
+
+_FINISH_1 = pack_record(_STDOUT, 1, b"") + pack_end(1)

@@ -1,0 +1,36 @@
+"""A short way for the shape in which every web server sends a request without a body.
+
+BEGIN_REQUEST, one PARAMS record, the empty PARAMS and the empty STDIN record, all of request 1, in one buffer. What is
+recognised here means exactly what the state machine would make of it (a property test holds the two together); all else
+is left to the state machine.
+"""
+
+from __future__ import annotations
+
+from fpm.fastcgi.constants import BEGIN_BODY
+from fpm.fastcgi.constants import HEADER
+from fpm.fastcgi.constants import KEEP_CONN
+from fpm.fastcgi.constants import VERSION
+from fpm.fastcgi.constants import RecordType
+from fpm.fastcgi.constants import Role
+from fpm.fastcgi.records import pack_record
+
+PARAMS_START = 24
+"""Where the content of the PARAMS record begins: after BEGIN_REQUEST (16 bytes) and a header (8)."""
+
+_BEGIN_CLOSE = pack_record(RecordType.BEGIN_REQUEST, 1, BEGIN_BODY.pack(Role.RESPONDER, 0))
+_BEGIN_KEEP = pack_record(RecordType.BEGIN_REQUEST, 1, BEGIN_BODY.pack(Role.RESPONDER, KEEP_CONN))
+_PARAMS_HEAD = HEADER.pack(VERSION, RecordType.PARAMS, 1, 0, 0)[:4]
+_TAIL = pack_record(RecordType.PARAMS, 1, b"") + pack_record(RecordType.STDIN, 1, b"")
+
+
+def match_simple_request(data: bytes) -> tuple[bool, int] | None:
+    """(keep the connection, end of the PARAMS content) if `data` is exactly such a request, else None."""
+    begin = data[:16]
+    if (begin != _BEGIN_CLOSE and begin != _BEGIN_KEEP) or data[16:20] != _PARAMS_HEAD or len(data) < 40:
+        return None
+    length = data[20] << 8 | data[21]
+    end = PARAMS_START + length
+    if not length or data[end + data[22] :] != _TAIL:
+        return None
+    return begin == _BEGIN_KEEP, end

@@ -1,0 +1,164 @@
+"""The connections a worker holds while it does not serve them, and the parking of such connections.
+
+A connection is held when nothing has come from it yet, when half of a request's head has come, when the web server
+keeps it between two requests, and when its answer is complete and only the peer's close is awaited. Each has its
+deadline. Before a worker serves a request it parks the others: it sends their descriptors to whichever worker is idle.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+from collections.abc import Iterable
+from enum import IntEnum
+
+from fpm.fastcgi.connection import Connection
+from fpm.pool.reports import take_descriptor
+from fpm.pool.wire import read_available
+
+
+class Held(IntEnum):
+    """Why a connection is held."""
+
+    SILENT = 1
+    HEAD = 2
+    KEPT = 3
+    LINGERING = 4
+
+
+LIMITS = {Held.SILENT: 5.0, Held.HEAD: 10.0, Held.KEPT: 120.0, Held.LINGERING: 2.0}
+"""Seconds. PHP-FPM waits 5 for the first byte; nginx closes a kept connection itself after 60."""
+_PARK_HEAD = struct.Struct("<Bd64s")
+"""kind, deadline (monotonic, which all processes share), peer address; then what has come of the request's head."""
+_PARKED_BYTES = 60000
+"""Most bytes of a half-sent head that travel with a parked connection; a longer one stays where it is."""
+_LINGER_READS = 16
+"""Reads of 64 KiB from a lingering connection in one turn."""
+
+
+class HeldConnection:
+    """One of them. `machine` and `raw` (what it has been fed) are there once some of a head has come."""
+
+    __slots__ = ("deadline", "fd", "kind", "machine", "peer", "raw")
+
+    def __init__(self, fd: int, peer: str, kind: Held, deadline: float) -> None:
+        self.fd = fd
+        self.peer = peer
+        self.kind = kind
+        self.deadline = deadline
+        self.machine: Connection | None = None
+        self.raw = b""
+
+
+class Connections:
+    """What this worker holds.
+
+    Args:
+        epoll: watches them.
+        park_put, park_take: the ends of the pool's parking socket, non-blocking SOCK_SEQPACKET.
+    """
+
+    def __init__(self, epoll: select.epoll, park_put: socket.socket, park_take: socket.socket) -> None:
+        self._epoll = epoll
+        self._put = park_put
+        self._take = park_take
+        self.held: dict[int, HeldConnection] = {}
+
+    def hold(self, connection: HeldConnection) -> None:
+        """Watches a connection, or goes on watching it."""
+        if connection.fd not in self.held:
+            self.held[connection.fd] = connection
+            self._epoll.register(connection.fd, select.EPOLLIN)
+
+    def forget(self, fd: int) -> None:
+        """Stops watching it, if it was watched; the descriptor stays open."""
+        if self.held.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def close(self, fd: int) -> None:
+        """Stops watching it and closes it."""
+        self.forget(fd)
+        os.close(fd)
+
+    def next_deadline(self) -> float | None:
+        """Monotonic time of the first deadline; None while nothing is held."""
+        return min([connection.deadline for connection in self.held.values()], default=None)
+
+    def close_expired(self, now: float) -> None:
+        """Closes those over their time."""
+        for connection in [held for held in self.held.values() if held.deadline <= now]:
+            self.close(connection.fd)
+
+    def linger(self, fd: int, peer: str, now: float) -> None:
+        """Half-closes a connection and waits, without waiting, for the peer to close it.
+
+        Closing at once would, with unread bytes about, reset the connection and take the answer from the peer.
+        """
+        self.forget(fd)
+        half_close(fd)
+        if self.drain(fd):
+            os.close(fd)
+        else:
+            self.hold(HeldConnection(fd, peer, Held.LINGERING, now + LIMITS[Held.LINGERING]))
+
+    def drain(self, fd: int) -> bool:
+        """Throws away what has come; True at the end of the stream."""
+        for _ in range(_LINGER_READS):
+            data = read_available(fd)
+            if not data:
+                return data is not None
+        return False
+
+    def park_others(self, served: int) -> None:
+        """Parks all but the one that is about to be served; what cannot be parked stays, or is closed if kept idle."""
+        for connection in [held for held in self.held.values() if held.fd != served]:
+            if connection.kind is not Held.LINGERING and not self.park(connection) and connection.kind is Held.KEPT:
+                self.close(connection.fd)
+
+    def park(self, connection: HeldConnection) -> bool:
+        """Gives a connection to whichever worker is idle; False if there is no room."""
+        if len(connection.raw) > _PARKED_BYTES:
+            return False
+        head = _PARK_HEAD.pack(connection.kind, connection.deadline, connection.peer.encode())
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, connection.fd.to_bytes(4, "little"))]
+        try:
+            self._put.sendmsg([head, connection.raw], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:  # EAGAIN: the queue is full; ETOOMANYREFS: too many descriptors on their way
+            return False
+        self.close(connection.fd)
+        return True
+
+    def take_parked(self) -> HeldConnection | None:
+        """A connection that another worker has parked; not watched yet."""
+        try:
+            data, ancillary, _, _ = self._take.recvmsg(
+                _PARK_HEAD.size + _PARKED_BYTES, socket.CMSG_SPACE(4), socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+            )
+        except OSError:  # another worker was faster
+            return None
+        fd = take_descriptor(ancillary)
+        if fd is None:
+            return None
+        kind, deadline, peer = _PARK_HEAD.unpack_from(data)
+        connection = HeldConnection(fd, peer.rstrip(b"\0").decode(), Held(kind), deadline)
+        connection.raw = data[_PARK_HEAD.size :]
+        return connection
+
+    def close_all(self, kinds: Iterable[Held] = tuple(Held)) -> None:
+        """Parks or closes all that are held."""
+        for connection in [held for held in self.held.values() if held.kind in kinds]:
+            if connection.kind is Held.LINGERING or not self.park(connection):
+                self.close(connection.fd)
+
+
+def half_close(fd: int) -> None:
+    """shutdown(2) of our side: the peer reads the rest of the answer and then the end."""
+    view = socket.socket(fileno=fd)
+    try:
+        view.shutdown(socket.SHUT_WR)
+    except OSError:  # ENOTCONN: the peer is gone already
+        return
+    finally:
+        view.detach()

@@ -1,0 +1,196 @@
+"""One request on one connection: where the application's input comes from and where its answer goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from fpm.errors import ProtocolError
+from fpm.fastcgi.connection import Connection
+from fpm.fastcgi.connection import State
+from fpm.fastcgi.constants import MAX_CONTENT
+from fpm.fastcgi.constants import RecordType
+from fpm.fastcgi.events import NEED_DATA
+from fpm.fastcgi.events import Aborted
+from fpm.fastcgi.events import BodyData
+from fpm.fastcgi.events import BodyEnd
+from fpm.fastcgi.events import Reply
+from fpm.fastcgi.records import pack_end
+from fpm.fastcgi.records import pack_finish
+from fpm.fastcgi.records import pack_stdout
+from fpm.fastcgi.records import pack_stream
+from fpm.pool.wire import PeerGone
+from fpm.pool.wire import read_available
+from fpm.pool.wire import read_or_wait
+from fpm.pool.wire import send_all
+from fpm.pool.wire import send_buffers
+
+STALL = 60.0
+"""Seconds after which a body that does not come, or an answer that is not taken, ends the request."""
+_LOOK_AFTER = 0.001
+"""Seconds a request must have taken before it is worth a system call to see what else has come meanwhile."""
+
+
+class Exchange:
+    """The connection's side of a request; the Sink of its Response.
+
+    Args:
+        machine: the connection's state machine, or None for a request that came in the simple shape.
+        started: monotonic time of the request's start.
+        on_release: called when the answer is complete but the application goes on (fpm.finish_request).
+    """
+
+    __slots__ = ("_on_release", "aborted", "broken", "fd", "finished", "keep", "machine", "request_id", "started")
+
+    def __init__(
+        self,
+        fd: int,
+        request_id: int,
+        keep: bool,
+        machine: Connection | None,
+        started: float,
+        on_release: Callable[[Exchange], None],
+    ) -> None:
+        self.fd = fd
+        self.request_id = request_id
+        self.keep = keep
+        """Whether the connection can carry another request after this one."""
+        self.machine = machine
+        self.started = started
+        self.finished = False
+        self.aborted = False
+        self.broken = False
+        """The peer is gone: nothing can be sent any more."""
+        self._on_release = on_release
+
+    def pull(self) -> bytes:
+        """The next piece of the body, b"" at its end.
+
+        Raises:
+            PeerGone: the body will not come to its end.
+        """
+        machine = self.machine
+        if machine is None or self.finished:
+            return b""
+        while machine.state is State.BODY:
+            event = self._next_event(machine)
+            if event is NEED_DATA:
+                data = read_or_wait(self.fd, STALL)
+                if not data:
+                    self.broken = True
+                    raise PeerGone("the web server went away in the middle of the body")
+                machine.receive_data(data)
+            elif isinstance(event, BodyData):
+                return event.data
+            elif isinstance(event, BodyEnd):
+                return b""
+            else:
+                self._obey(event)
+        return b""
+
+    def _next_event(self, machine: Connection) -> object:
+        try:
+            return machine.next_event()
+        except ProtocolError as error:
+            self.broken = True
+            raise PeerGone(str(error)) from error
+
+    def _obey(self, event: object) -> None:
+        if isinstance(event, Reply):
+            self._send(event.data)
+        elif isinstance(event, Aborted):
+            self.aborted = True
+            raise PeerGone("the web server aborted the request")
+
+    def _send(self, data: bytes) -> None:
+        try:
+            send_all(self.fd, data, STALL)
+        except PeerGone:
+            self.broken = True
+            raise
+
+    def send(self, data: bytes) -> None:
+        """Sends a piece of the answer now.
+
+        Raises:
+            PeerGone: nobody wants it any more.
+        """
+        if self.broken or self.aborted:
+            raise PeerGone("the web server has gone away")
+        if not data:
+            return
+        if len(data) <= MAX_CONTENT:
+            self._send(pack_stdout(self.request_id, data))
+        else:
+            self._send_large(data, b"")
+
+    def finish(self, data: bytes) -> None:
+        """Sends the last piece and END_REQUEST.
+
+        Raises:
+            PeerGone: nobody wants it any more.
+        """
+        if self.broken or self.aborted:
+            raise PeerGone("the web server has gone away")
+        if self.machine is not None or monotonic() - self.started > _LOOK_AFTER:
+            self._look()
+        self.finished = True
+        end = pack_finish(self.request_id)
+        if not data:
+            self._send(end)
+        elif len(data) <= MAX_CONTENT:
+            self._send(pack_stdout(self.request_id, data) + end)
+        else:
+            self._send_large(data, end)
+        self._end()
+
+    def release(self) -> None:
+        """The answer is complete, the application goes on: the web server must not wait for the connection."""
+        self._on_release(self)
+
+    def abandon(self) -> None:
+        """The application has given up on a request that nobody wants: END_REQUEST if the peer still listens."""
+        if self.finished:
+            return
+        self.finished = True
+        if self.broken or not self.aborted:
+            self.keep = False
+            return
+        try:
+            self._send(pack_end(self.request_id))
+        except PeerGone:
+            self.keep = False
+        self._end()
+
+    def break_off(self) -> None:
+        """Ends an answer that cannot be completed: no END_REQUEST and a close tell the web server that it is cut."""
+        self.finished = True
+        self.keep = False
+
+    def _send_large(self, data: bytes, end: bytes) -> None:
+        try:
+            send_buffers(self.fd, [*pack_stream(RecordType.STDOUT, self.request_id, data), end], STALL)
+        except PeerGone:
+            self.broken = True
+            raise
+
+    def _end(self) -> None:
+        machine = self.machine
+        if machine is not None:
+            if machine.state is not State.ACTIVE:
+                self.keep = False  # some of the body is still to come; only a new connection is sure to be clean
+            machine.end_request()
+
+    def _look(self) -> None:
+        """Takes what has come since the request: the rest of its body, a second request to refuse, an abort."""
+        machine = self.machine
+        if machine is None:
+            machine = self.machine = Connection()
+            machine.adopt(self.request_id, self.keep)
+        for attempt in range(2):
+            while (event := self._next_event(machine)) is not NEED_DATA:
+                self._obey(event)
+            data = read_available(self.fd) if attempt == 0 else None
+            if not data:
+                return
+            machine.receive_data(data)

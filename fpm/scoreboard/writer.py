@@ -1,0 +1,117 @@
+"""A worker's own part of the scoreboard: its stage byte and its slot (fpm.scoreboard.layout has the rules)."""
+
+from __future__ import annotations
+
+import struct
+
+from fpm.scoreboard.layout import METHOD_SIZE
+from fpm.scoreboard.layout import QUERY_SIZE
+from fpm.scoreboard.layout import SCRIPT_SIZE
+from fpm.scoreboard.layout import URI_SIZE
+from fpm.scoreboard.layout import USER_SIZE
+from fpm.scoreboard.layout import WAKE_BELOW_OFFSET
+from fpm.scoreboard.layout import slot_offset
+from fpm.scoreboard.memory import Scoreboard
+from fpm.scoreboard.stages import Stage
+
+# The groups of fields of layout.SLOT that are written together, and where they begin in it (a test compares them).
+IDENTITY = struct.Struct("<Id")
+IDENTITY_OFFSET = 4
+BEGIN = struct.Struct("<QdQQQ")
+BEGIN_OFFSET = 16
+DONE = struct.Struct("<QQ")
+DONE_OFFSET = 32
+PEAKS = struct.Struct("<QI")
+PEAKS_OFFSET = 60
+TEXTS = struct.Struct(f"<{METHOD_SIZE}s{URI_SIZE}s{QUERY_SIZE}s")
+TEXTS_OFFSET = 72
+SCRIPT = struct.Struct(f"<{SCRIPT_SIZE}s")
+SCRIPT_OFFSET = TEXTS_OFFSET + TEXTS.size
+USER = struct.Struct(f"<{USER_SIZE}s")
+USER_OFFSET = SCRIPT_OFFSET + SCRIPT.size
+
+_FREE = Stage.FREE
+_CREATING = Stage.CREATING
+_IDLE = int(Stage.ACCEPTING)
+
+
+class SlotWriter:
+    """Writes one worker's slot.
+
+    Args:
+        index: the slot, given by the master with the fork.
+        pid, started: process id, epoch seconds.
+        script: what the status page shows as the script.
+    """
+
+    __slots__ = ("_board", "_memory", "_offset", "_peak_active", "_sequence", "_stages", "_user", "index", "requests")
+
+    def __init__(self, board: Scoreboard, index: int, *, pid: int, started: float, script: str) -> None:
+        self._board = board.view
+        self._stages = board.stages
+        self._offset = slot_offset(board.slots, index)
+        self._sequence = int.from_bytes(self._board[self._offset : self._offset + 4], "little") & ~1
+        self._peak_active = 0
+        self._memory = 0
+        self._user = False
+        self.index = index
+        self.requests = 0
+        self._open()
+        IDENTITY.pack_into(self._board, self._offset + IDENTITY_OFFSET, pid, started)
+        SCRIPT.pack_into(self._board, self._offset + SCRIPT_OFFSET, script.encode("utf-8", "replace"))
+        self._close()
+
+    def _open(self) -> None:
+        self._sequence = (self._sequence + 1) & 0xFFFFFFFF
+        self._board[self._offset : self._offset + 4] = self._sequence.to_bytes(4, "little")
+
+    _close = _open
+    """The counter is odd between the two."""
+
+    def set_stage(self, stage: int) -> None:
+        """The stage byte; it stands outside of the slot, next to those of the other workers."""
+        self._stages[self.index] = stage
+
+    def take(self) -> bool:
+        """A request has come: READING_HEADERS. True if the master wants to hear that few workers are idle now."""
+        stages = self._stages
+        stages[self.index] = Stage.READING_HEADERS
+        self.requests += 1
+        every = stages.tobytes()
+        idle = every.count(_IDLE)
+        active = len(every) - every.count(_FREE) - every.count(_CREATING) - idle
+        if active > self._peak_active:
+            self._peak_active = active
+            self.write_memory(self._memory)
+        return idle < self._board[WAKE_BELOW_OFFSET] | self._board[WAKE_BELOW_OFFSET + 1] << 8
+
+    def begin(self, *, now: float, method: str, uri: str, query: str, length: int, user: str) -> None:
+        """What the request is; texts are Latin-1 as in environ and are cut to their fields."""
+        board = self._board
+        offset = self._offset
+        self._open()
+        BEGIN.pack_into(board, offset + BEGIN_OFFSET, self.requests, now, 0, 0, length)
+        TEXTS.pack_into(
+            board,
+            offset + TEXTS_OFFSET,
+            method.encode("latin-1"),
+            uri.encode("latin-1"),
+            query.encode("latin-1"),
+        )
+        if user or self._user:
+            self._user = bool(user)
+            USER.pack_into(board, offset + USER_OFFSET, user.encode("latin-1"))
+        self._close()
+
+    def end(self, *, duration: int, cpu: int) -> None:
+        """How long the request took, and its CPU time, both in microseconds."""
+        self._open()
+        DONE.pack_into(self._board, self._offset + DONE_OFFSET, duration, cpu)
+        self._close()
+
+    def write_memory(self, memory: int) -> None:
+        """The process's memory peak in bytes."""
+        self._memory = memory
+        self._open()
+        PEAKS.pack_into(self._board, self._offset + PEAKS_OFFSET, memory, self._peak_active)
+        self._close()

@@ -1,0 +1,113 @@
+"""FastCGI variables -> WSGI environ (PEP 3333), complete also when the web server sends little.
+
+The rules are there because some web server needs each of them; the tests send what those servers send.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+Environ = dict[str, Any]
+
+_DROPPED = ("HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE")
+"""HTTP_PROXY: a client could set the proxy of our outgoing requests (CVE-2016-5385). HTTP_TRANSFER_ENCODING: nginx has
+taken the chunks apart, and frameworks that believe the header read nothing. The two others: CONTENT_LENGTH and
+CONTENT_TYPE say it."""
+_SECURE = frozenset({"on", "1", "yes", "true", "https"})
+
+
+def complete_environ(environ: Environ, mount: str | None) -> str:
+    """Turns the variables of a request into what PEP 3333 asks of environ, in place.
+
+    Args:
+        mount: the `script_name` directive; None for "auto".
+
+    Returns:
+        The whole decoded path (SCRIPT_NAME + PATH_INFO) as the web server gave it.
+    """
+    for name in _DROPPED:
+        if name in environ:
+            del environ[name]
+    script_name: str = environ.get("SCRIPT_NAME", "")
+    if mount is None and script_name[:1] == "/" and "PATH_INFO" not in environ:
+        # nginx's stock fastcgi_params: the decoded path is in SCRIPT_NAME, and the application is at the root.
+        path = environ["PATH_INFO"] = script_name
+        environ["SCRIPT_NAME"] = ""
+    else:
+        path = _mount(environ, script_name, mount)
+    if content_length(environ) is None:
+        environ.pop("CONTENT_LENGTH", None)
+    if not environ.get("CONTENT_TYPE", True):
+        del environ["CONTENT_TYPE"]
+    if "SCRIPT_FILENAME" in environ and environ["SCRIPT_FILENAME"].startswith("proxy:"):
+        environ["SCRIPT_FILENAME"] = _strip_proxy(environ["SCRIPT_FILENAME"])
+    secure = (environ.get("HTTPS") or environ.get("REQUEST_SCHEME", "")).lower() in _SECURE
+    environ["wsgi.url_scheme"] = "https" if secure else "http"
+    for name, default in _DEFAULTS:
+        if name not in environ:
+            environ[name] = default
+    if not environ.get("SERVER_NAME"):
+        environ["SERVER_NAME"] = _server_name(environ)
+    if not environ.get("SERVER_PORT"):
+        environ["SERVER_PORT"] = "443" if secure else "80"
+    return path
+
+
+_DEFAULTS = (("REQUEST_METHOD", "GET"), ("QUERY_STRING", ""), ("SERVER_PROTOCOL", "HTTP/1.0"))
+
+
+def content_length(environ: Environ) -> int | None:
+    """CONTENT_LENGTH in bytes; None where the web server does not know it: absent, "" (nginx) or "-1" (Caddy)."""
+    text = environ.get("CONTENT_LENGTH", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
+def _mount(environ: Environ, script_name: str, mount: str | None) -> str:
+    """Sets SCRIPT_NAME and PATH_INFO where the short way does not fit; returns the whole path."""
+    path_info = environ.get("PATH_INFO")
+    path = _whole_path(environ, script_name, path_info)
+    if mount is None and path_info is not None and path == script_name + path_info:
+        environ["SCRIPT_NAME"] = "" if script_name == "/" else script_name
+        environ["PATH_INFO"] = "/" + path_info.lstrip("/") if script_name == "/" else path_info
+        if not environ["SCRIPT_NAME"] and not path_info:
+            environ["PATH_INFO"] = "/"
+        return path
+    prefix = (mount or "").rstrip("/")
+    inside = path == prefix or path.startswith(prefix + "/")
+    environ["SCRIPT_NAME"] = prefix
+    # A path that is not below the prefix has had it taken off by the web server.
+    environ["PATH_INFO"] = path[len(prefix) :] if inside else path
+    return path
+
+
+def _whole_path(environ: Environ, script_name: str, path_info: str | None) -> str:
+    path = script_name + (path_info or "")
+    if not path:
+        path = environ.get("DOCUMENT_URI") or _request_path(environ)
+    elif script_name == path_info and _request_path(environ) == script_name:
+        # `include fastcgi_params; fastcgi_param PATH_INFO $fastcgi_script_name;` sends the path twice.
+        path = script_name
+    return path if path[:1] == "/" else "/" + path
+
+
+def _request_path(environ: Environ) -> str:
+    """The decoded path of REQUEST_URI, as Latin-1 text like all of environ."""
+    target: str = environ.get("REQUEST_URI", "").partition("?")[0]
+    if "://" in target[:10]:
+        target = "/" + target.partition("://")[2].partition("/")[2]
+    return unquote_to_bytes(target.encode("latin-1")).decode("latin-1")
+
+
+def _strip_proxy(filename: str) -> str:
+    """Apache's mod_proxy_fcgi: `proxy:fcgi://host:port/srv/app.py`, or with `unix:PATH|` in front of fcgi."""
+    rest = filename.rpartition("fcgi://")[2] if "fcgi://" in filename else filename.removeprefix("proxy:")
+    slash = rest.find("/")
+    return rest[slash:] if slash >= 0 else ""
+
+
+def _server_name(environ: Environ) -> str:
+    """A name for a web server that sends none, or an empty one as nginx does without `server_name`."""
+    host: str = environ.get("HTTP_HOST", "")
+    host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+    return host or environ.get("SERVER_ADDR") or "localhost"

@@ -1,0 +1,208 @@
+"""Calls a WSGI application and turns what it gives into the bytes of a CGI response (PEP 3333, RFC 3875 section 6).
+
+Nothing here knows where the bytes go: a Sink takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
+from typing import Protocol
+
+from fpm.wsgi.environ import Environ
+from fpm.wsgi.head import format_head
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
+WSGIApp = Callable[[Environ, Any], Iterable[bytes]]
+
+FILE_BLOCK = 65535
+"""Bytes that wsgi.file_wrapper reads at once unless told otherwise: what one record carries."""
+
+_ERROR_BODY = b"""<!DOCTYPE html>
+<title>500 Internal Server Error</title>
+<h1>Internal Server Error</h1>
+<p>The application failed. What happened is in its log.</p>
+"""
+ERROR_PAGE = (
+    b"Status: 500 Internal Server Error\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s"
+    % (len(_ERROR_BODY), _ERROR_BODY)
+)
+_COMPLETE = (list, tuple)
+
+
+class Sink(Protocol):
+    """Where the bytes of a response go."""
+
+    finished: bool
+    """The answer is complete; nothing more may be sent."""
+
+    def send(self, data: bytes) -> None:
+        """Sends some bytes now; returns when they are on their way."""
+
+    def finish(self, data: bytes) -> None:
+        """Sends the last bytes (maybe none) and ends the request."""
+
+    def release(self) -> None:
+        """Lets go of the web server although the application goes on; only after finish()."""
+
+
+class FileWrapper:
+    """wsgi.file_wrapper: an iterable over the blocks of a file-like object."""
+
+    __slots__ = ("_block", "_file", "close")
+
+    def __init__(self, file: Any, block: int = FILE_BLOCK) -> None:
+        self._file = file
+        self._block = block
+        self.close: Callable[[], object] = getattr(file, "close", _nothing)
+
+    def __iter__(self) -> FileWrapper:
+        return self
+
+    def __next__(self) -> bytes:
+        data: bytes = self._file.read(self._block)
+        if data:
+            return data
+        raise StopIteration
+
+
+def _nothing() -> None:
+    """The close() of a file without one."""
+
+
+class Response:
+    """The answer to one request while an application makes it."""
+
+    __slots__ = ("_bodyless", "_head", "_left", "_sink", "sent_size", "started", "status", "surplus")
+
+    def __init__(self, sink: Sink, method: str) -> None:
+        self._sink = sink
+        self._bodyless = method == "HEAD"
+        self._head: str | None = None
+        self._left: int | None = None
+        self.started = False
+        """The head has gone out; an error can no longer become a 500 page."""
+        self.status = ""
+        self.sent_size = 0
+        """Bytes of the body so far."""
+        self.surplus = 0
+        """Bytes that the application made beyond its own Content-Length; they are dropped."""
+
+    @property
+    def head(self) -> str:
+        """Status and headers as text, "" before start_response()."""
+        return self._head or ""
+
+    @property
+    def short(self) -> bool:
+        """The body is shorter than its Content-Length."""
+        return bool(self._left) and not self._bodyless
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        """The callable of PEP 3333.
+
+        Raises:
+            TypeError, ValueError: status or headers break the rules.
+            RuntimeError: called a second time without exc_info.
+        """
+        if exc_info is not None:
+            try:
+                if self.started and not self._sink.finished:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # no cycle through this frame
+        elif self._head is not None:
+            raise RuntimeError("start_response() called again without exc_info")
+        self._head, self._left = format_head(status, headers)
+        self.status = status
+        if status[:3] in ("204", "304"):
+            self._bodyless = True
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """The callable that start_response() returns: sends the bytes before it returns."""
+        if not isinstance(data, bytes):
+            raise TypeError(f"the body must be made of bytes, not {type(data).__name__}")
+        if self._sink.finished:
+            return
+        self._sink.send(self._take(data))
+
+    def _flush(self) -> bytes:
+        """The head, if nothing was sent yet."""
+        return b"" if self.started else self._take(b"")
+
+    def _take(self, data: bytes) -> bytes:
+        """The bytes to send for a piece of body: the head before the first; no body where there must not be one."""
+        head = b""
+        if not self.started:
+            if self._head is None:
+                raise RuntimeError("the application gave a body before it called start_response()")
+            self.started = True
+            head = f"{self._head}\r\n".encode("latin-1")
+        if self._bodyless:
+            return head
+        if self._left is not None:
+            if len(data) > self._left:
+                self.surplus += len(data) - self._left
+                data = data[: self._left]
+            self._left -= len(data)
+        self.sent_size += len(data)
+        return head + data if head else data
+
+    def send_result(self, result: Iterable[bytes]) -> None:
+        """Sends what the application returned. A generator's blocks go out one by one, as each is made."""
+        if isinstance(result, _COMPLETE) and not self.started:
+            body = result[0] if len(result) == 1 else b"".join(result)
+            if not isinstance(body, bytes):
+                raise TypeError(f"the body must be made of bytes, not {type(body).__name__}")
+            if not self._sink.finished:
+                self._send_whole(body)
+            return
+        for data in result:
+            if data or not isinstance(data, bytes):
+                self.write(data)
+        if not self._sink.finished and not self.short:
+            self._sink.finish(self._flush())
+
+    def _send_whole(self, body: bytes) -> None:
+        """Sends a response whose body is all there, and so is its length unless it is HEAD's and left out."""
+        if self._left is None and self._head is not None and (body or not self._bodyless):
+            self._head = f"{self._head}Content-Length: {len(body)}\r\n"
+            self._left = len(body)
+        data = self._take(body)
+        if self.short:
+            self._sink.send(data)
+        else:
+            self._sink.finish(data)
+
+    def finish_early(self) -> bool:
+        """fpm.finish_request(): sends what there is and ends the request; False if it has ended already.
+
+        Raises:
+            RuntimeError: start_response() has not been called, so there is nothing to send.
+        """
+        if self._sink.finished:
+            return False
+        if self._head is None:
+            raise RuntimeError("finish_request() was called before start_response(): there is no response to finish")
+        self._sink.finish(self._flush())
+        self._sink.release()
+        return True
+
+
+def run_application(application: WSGIApp, environ: Environ, response: Response) -> None:
+    """Calls the application once and sends its answer; its iterable is always closed.
+
+    Raises:
+        Whatever the application raises.
+    """
+    result = application(environ, response.start_response)
+    try:
+        response.send_result(result)
+    finally:
+        if hasattr(result, "close"):
+            result.close()
