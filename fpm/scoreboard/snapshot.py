@@ -94,6 +94,14 @@ class Board:
 
 
 @dataclass(frozen=True, slots=True)
+class ListenQueue:
+    """Connections that the kernel holds for a listening socket, and how many it holds at most; 0, 0: not known."""
+
+    length: int
+    maximum: int
+
+
+@dataclass(frozen=True, slots=True)
 class Census:
     """How many workers are in which state; `active` are those with a request, not the ones being made."""
 

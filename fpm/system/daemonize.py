@@ -1,0 +1,101 @@
+"""Into the background, with a parent that waits for the outcome: 0 when all is ready, else the reason and its status.
+
+The protocol on the pipe: an exit status (signed 32 bits), then a text in UTF-8 for the terminal, until the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import struct
+import sys
+
+from fpm.errors import EXIT_SOFTWARE
+
+_STATUS = struct.Struct("=i")
+_TEXT_MAX = 65536
+"""Bytes; a pipe takes so much at once, so that the daemon never waits for its parent (pipe(7))."""
+
+
+class StartReport:
+    """The daemon's end: tells the waiting parent, once, how the start went."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd: int | None = fd
+
+    def ready(self) -> None:
+        """Everything is up: the parent leaves with 0."""
+        self._send(0, "")
+
+    def failed(self, status: int, text: str) -> None:
+        """It did not work: the parent prints the text on standard error and leaves with the status."""
+        self._send(status, text)
+
+    def _send(self, status: int, text: str) -> None:
+        if self._fd is None:
+            return
+        fd, self._fd = self._fd, None
+        message = _STATUS.pack(status) + text.encode("utf-8", "backslashreplace")
+        # The parent may have been killed meanwhile: the daemon lives on.
+        with contextlib.suppress(OSError):
+            os.write(fd, message[: _TEXT_MAX - 1])
+        os.close(fd)
+
+
+def daemonize() -> StartReport:
+    """Fork; return in the child only, in a session of its own, with standard input and output at /dev/null.
+
+    Standard error stays the caller's until the log takes it over, so that what goes wrong before is seen. The parent
+    waits for the report and exits with it; a Ctrl-C there stops the daemon's start.
+
+    Raises:
+        OSError: pipe(2) or fork(2) failed.
+    """
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        os.close(writer)
+        os._exit(_await_report(reader, pid))
+    os.close(reader)
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    if null > 2:
+        os.close(null)
+    return StartReport(writer)
+
+
+def _await_report(reader: int, pid: int) -> int:
+    message = b""
+    while True:
+        try:
+            chunk = os.read(reader, _TEXT_MAX)
+        except KeyboardInterrupt:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            continue
+        message += chunk
+        if not chunk:
+            break
+    if len(message) >= _STATUS.size:
+        status: int = _STATUS.unpack_from(message)[0]
+        text = message[_STATUS.size :].decode("utf-8", "replace")
+    else:
+        status, text = EXIT_SOFTWARE, f"pyfpm did not start: {_describe_end(os.waitpid(pid, 0)[1])}"
+    if text:
+        # The terminal may be gone; the status still says it.
+        with contextlib.suppress(OSError):
+            os.write(2, text.rstrip("\n").encode("utf-8", "backslashreplace") + b"\n")
+    return status
+
+
+def _describe_end(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        name = signal.Signals(number).name if number in set(signal.Signals) else "unknown"
+        return f"the daemon was killed by signal {number} ({name}) before it was ready"
+    return f"the daemon exited with code {os.WEXITSTATUS(status)} before it was ready"

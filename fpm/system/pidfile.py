@@ -1,0 +1,67 @@
+"""The pid file: made whole or not at all, readable by everybody."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+
+from fpm.errors import StartError
+
+_ADVICE = {
+    errno.ENOENT: "create its directory first",
+    errno.ENOTDIR: "a part of the path is a file, not a directory",
+    errno.EACCES: "let the user that runs pyfpm write to its directory, or set `pid` to another path",
+    errno.EPERM: "let the user that runs pyfpm write to its directory, or set `pid` to another path",
+    errno.EROFS: "the file system is read-only, set `pid` to another path",
+    errno.EISDIR: "it is a directory, name a file in it",
+    errno.ENOSPC: "free some space on the file system",
+}
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write the pid in decimal; a reader sees the old file or the new one, never half of it.
+
+    Raises:
+        StartError: it cannot be written.
+    """
+    draft = f"{path}.{pid}.new"
+    try:
+        # A name that somebody has put there before us is removed, not followed.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(fd, b"%d\n" % pid)
+            os.fchmod(fd, 0o644)
+        finally:
+            os.close(fd)
+        os.rename(draft, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
+        advice = _ADVICE.get(error.errno or 0, "set `pid` to another path")
+        reason = f"{os.strerror(error.errno or 0)} ({error.errno})"
+        raise StartError(f"Unable to create the PID file ({path}): {reason}; {advice}") from error
+
+
+def read_pid_file(path: str) -> int | None:
+    """The pid in a file; None if there is no file or no pid in it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        text = os.read(fd, 32).strip()
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return int(text) if text.isdigit() and int(text) > 0 else None
+
+
+def remove_pid_file(path: str, pid: int) -> None:
+    """Remove the file if it is still ours: a newer master may have written its own."""
+    if read_pid_file(path) == pid:
+        with contextlib.suppress(OSError):
+            os.unlink(path)

@@ -1,0 +1,112 @@
+"""The process title in ps(1) and top(1), and the name in /proc/PID/comm, which monitors read.
+
+The title is written over the process's own arguments, as setproctitle(3) does it. It reaches into the
+environment's area only after libc has been given copies of all variables. Where /proc cannot be used (in a chroot, or
+without rights to its files) the same is done with ctypes; where that is missing too, the title stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+NAME = b"pyfpm"
+_PR_SET_NAME = 15
+_ARG_START = 48 - 3
+"""Field of /proc/PID/stat, proc(5), counted from after the name in parentheses; arg_end, env_start, env_end follow."""
+_TITLE_MAX = 4095
+"""Bytes; the kernel shows at most a page of a title that reaches into the environment."""
+
+_area: tuple[int, int, int] | None = None
+"""Start of the arguments, their end, and the end of what may be written; the same in forked processes."""
+_environment_is_copied = False
+
+
+def set_title(text: str) -> None:
+    """Show this text as the process's command line, and the name pyfpm; never raises."""
+    data = text.encode("utf-8", "backslashreplace").replace(b"\0", b" ")[:_TITLE_MAX]
+    _set_name()
+    area = _find_area()
+    if area is None:
+        return
+    start, arguments_end, end = area
+    length = arguments_end - start
+    if len(data) >= length:
+        _copy_environment()
+        data = data[: end - start - 1]
+    _write(start, data.ljust(length, b"\0") + b"\0" * (len(data) >= length))
+
+
+def _set_name() -> None:
+    try:
+        with open("/proc/self/comm", "wb", buffering=0) as comm:
+            comm.write(NAME)
+    except OSError:
+        with contextlib.suppress(ImportError, AttributeError, OSError):
+            import ctypes  # only where /proc is missing: it costs memory in every worker
+
+            ctypes.CDLL(None).prctl(_PR_SET_NAME, NAME, 0, 0, 0)
+
+
+def _find_area() -> tuple[int, int, int] | None:
+    global _area
+    if _area is None:
+        _area = _area_from_proc() or _area_from_libc()
+    return _area
+
+
+def _area_from_proc() -> tuple[int, int, int] | None:
+    try:
+        with open("/proc/self/stat", "rb") as stat:
+            fields = stat.read().rpartition(b")")[2].split()
+        start, end, env_start, env_end = (int(field) for field in fields[_ARG_START : _ARG_START + 4])
+    except (OSError, ValueError):
+        return None
+    if not 0 < start < end:
+        return None
+    return start, end, env_end if env_start == end and env_end > end else end
+
+
+def _area_from_libc() -> tuple[int, int, int] | None:
+    """Without /proc: libc knows where argv[0] is, and the other arguments follow it; compared before it is believed."""
+    try:
+        import ctypes
+
+        start = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "program_invocation_name").value
+    except (ImportError, ValueError, OSError):
+        return None
+    expected = b"".join(os.fsencode(argument) + b"\0" for argument in sys.orig_argv)
+    if not start or not ctypes.string_at(start, 1) or ctypes.string_at(start) != expected.partition(b"\0")[0]:
+        return None
+    if ctypes.string_at(start, len(expected)) != expected:
+        return None
+    return start, start + len(expected), start + len(expected)
+
+
+def _copy_environment() -> None:
+    """Have libc hold every variable on the heap, so that its first place can be overwritten."""
+    global _environment_is_copied
+    if _environment_is_copied:
+        return
+    for name, value in os.environb.items():
+        with contextlib.suppress(OSError, ValueError):
+            os.putenv(name, value)
+    _environment_is_copied = True
+
+
+def _write(address: int, data: bytes) -> None:
+    try:
+        fd = os.open("/proc/self/mem", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        with contextlib.suppress(ImportError):
+            import ctypes
+
+            ctypes.memmove(address, data, len(data))
+        return
+    try:
+        os.pwrite(fd, data, address)
+    except OSError:
+        return  # a kernel that forbids it: the old title stays
+    finally:
+        os.close(fd)
