@@ -15,7 +15,6 @@ from fpm.config.reach import describe
 from fpm.config.reach import obstacle
 from fpm.config.values import split_application
 
-
 OLDEST = (3, 11)
 """The oldest Python in which the part of pyfpm that runs in a pool works."""
 

@@ -16,7 +16,6 @@ from fpm.config.reach import describe
 from fpm.config.reach import obstacle
 from fpm.config.values import SUN_PATH_MAX
 
-
 _APPENDED = ("error_log", "access.log", "slowlog")
 """Files that are kept when they exist; others are made anew, which needs the directory."""
 

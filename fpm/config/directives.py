@@ -42,7 +42,7 @@ _PHP_INI = (
 
 NOT_FOR_PYTHON: dict[str, str] = {
     "events.mechanism": "has no meaning here, pyfpm always uses epoll. Remove the line",
-    "listen.setfib": "has no meaning on Linux (it chooses a routing table of FreeBSD). Remove the line; for a "
+    "listen.setfib": "has no meaning on Linux (it chooses a routing table on BSD systems). Remove the line; for a "
     "network of "
     "its own see network",
     "php_value": _PHP_INI,

@@ -7,6 +7,8 @@ from typing import Any
 
 from fpm.config.directives import GLOBAL_DIRECTIVES
 from fpm.config.directives import POOL_DIRECTIVES
+from fpm.config.facts import group_name
+from fpm.config.facts import user_name
 from fpm.config.model import Config
 from fpm.config.model import GlobalConfig
 from fpm.config.model import PoolConfig
@@ -16,7 +18,7 @@ from fpm.config.tables.entry import Directive
 def dump(config: Config) -> list[str]:
     """`[global]`, a line `\\tdirective = value` for each directive, a blank line, then the pools in the same way.
 
-    Names of users and groups that were looked up are shown as numbers where only these are kept.
+    Users and groups are shown by their names.
     """
     lines = ["[global]", *_section(config.global_, GLOBAL_DIRECTIVES), ""]
     for pool in config.pools:
@@ -47,7 +49,7 @@ def _shown(values: GlobalConfig | PoolConfig, directive: Directive) -> str:
         identity = values.identity
         if identity is None:
             return "undefined"
-        return identity.user if directive.name == "user" else str(identity.gid)
+        return identity.user if directive.name == "user" else group_name(identity.gid)
     return _text(directive, getattr(values, directive.attribute))
 
 
@@ -62,6 +64,8 @@ def _text(directive: Directive, value: Any) -> str:
         return f"{value:04o}"
     if directive.kind == "limit" and value == -1:
         return "unlimited"
+    if directive.name in ("listen.owner", "listen.group"):
+        return user_name(value) if directive.name == "listen.owner" else group_name(value)
     if isinstance(value, tuple):
         return (":" if directive.name == "pythonpath" else " ").join(str(item) for item in value)
     return str(value) if value != "" else '""'

@@ -133,6 +133,22 @@ class Facts:
         return self._interpreters[key]
 
 
+def user_name(uid: int) -> str:
+    """Name of a user, or the number as text."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return str(uid)
+
+
+def group_name(gid: int) -> str:
+    """Name of a group, or the number as text."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except (KeyError, OverflowError):
+        return str(gid)
+
+
 def _kind(path: str) -> Literal["", "file", "directory", "other"]:
     try:
         mode = os.stat(path).st_mode

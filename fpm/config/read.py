@@ -47,6 +47,9 @@ class Sections:
                     "them a "
                     "letter, a digit or _",
                 )
+                # It takes the lines that follow, so that they are looked at, and goes no further.
+                self.incomplete = True
+                return Draft("pool", name, place)
             draft = self.pools[lower] = Draft("pool", name, place)
         return draft
 
