@@ -279,4 +279,4 @@ def spawn_logged(command: Sequence[str], environ: Mapping[str, str], log: Path) 
         (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o644),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    return os.posixspawn_logged(command[0], command, environ, file_actions=actions, setsigdef=[signal.SIGPIPE])
+    return os.posix_spawn(command[0], command, environ, file_actions=actions, setsigdef=[signal.SIGPIPE])

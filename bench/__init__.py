@@ -1,0 +1,1 @@
+"""Benchmarks that put pyfpm beside its peers on this machine: `make bench`."""
