@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
+from typing import NoReturn
 
 import click
 
@@ -32,10 +33,10 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def address_of(ctx: click.Context, target: str) -> ListenAddress:
-    """The address that SOCKET|POOL means.
+    """The address that SOCKET|POOL means; ends the command with status 1 if the pool is not known.
 
     Raises:
-        click.BadParameter: it is neither a socket nor a pool that is known.
+        click.BadParameter: it cannot be either.
     """
     try:
         address = parse_target(target)
@@ -49,7 +50,7 @@ def address_of(ctx: click.Context, target: str) -> ListenAddress:
     try:
         found: ListenAddress = resolve(target)
     except FpmError as error:
-        raise click.BadParameter(str(error)) from None
+        _fail(f"{ctx.info_name}: {target}: {error}")
     return found
 
 
@@ -182,6 +183,6 @@ def _print_response(response: Response, *, include: bool) -> None:
         sys.stderr.buffer.write(response.stderr)
 
 
-def _fail(text: str) -> None:
+def _fail(text: str) -> NoReturn:
     click.echo(f"pyfpm {text}", err=True)
     raise SystemExit(EXIT_FAILED)

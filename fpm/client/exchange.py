@@ -153,7 +153,7 @@ def connect(address: ListenAddress, *, timeout: float) -> socket.socket:
     """A connected stream socket.
 
     Raises:
-        ConnectFailed: with the address and the reason.
+        ConnectFailed: with the reason.
     """
     address = connectable(address)
     try:
@@ -161,9 +161,9 @@ def connect(address: ListenAddress, *, timeout: float) -> socket.socket:
             return socket.create_connection((address.host, address.port), timeout)
         return _connect_unix(address.path, timeout)
     except (TimeoutError, BlockingIOError):
-        raise ConnectFailed(f"cannot connect to {address}: no answer for {timeout:g} s") from None
+        raise ConnectFailed(f"cannot connect: no answer for {timeout:g} s") from None
     except OSError as error:
-        raise ConnectFailed(f"cannot connect to {address}: {error.strerror or error}") from None
+        raise ConnectFailed(f"cannot connect: {error.strerror or error}") from None
 
 
 def _connect_unix(path: str, timeout: float) -> socket.socket:

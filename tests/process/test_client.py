@@ -153,7 +153,7 @@ def test_nobody_there(tmp_path: object) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         address = TcpAddress("127.0.0.1", sock.getsockname()[1])
-        with pytest.raises(ConnectFailed, match=f"cannot connect to {address}: Connection refused"):
+        with pytest.raises(ConnectFailed, match="cannot connect: Connection refused"):
             send_request(address, PARAMS)
 
 
