@@ -15,7 +15,9 @@ def _spell(code: int) -> str:
 _TAB = 0x09
 _BIDI = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 """Characters that turn the reading direction: a line would read differently from what it says."""
-_UNSAFE = {code: _spell(code) for code in [*range(0x20), 0x7F, 0x2028, 0x2029, *_BIDI, *range(0xD800, 0xE000)]}
+_NO_TEXT = [0xFFFE, 0xFFFF, *range(0xD800, 0xE000)]
+"""What XML 1.0 (production 2) or UTF-8 does not allow."""
+_UNSAFE = {code: _spell(code) for code in [*range(0x20), 0x7F, 0x2028, 0x2029, *_BIDI, *_NO_TEXT]}
 # The C1 controls (0x9b begins a terminal's control sequence) come mostly from bytes that were no UTF-8.
 _UNSAFE |= {code: f"\\x{code:02x}" for code in range(0x80, 0xA0)}
 _UNSAFE_WITHOUT_TAB = {code: text for code, text in _UNSAFE.items() if code != _TAB}

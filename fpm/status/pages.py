@@ -1,0 +1,231 @@
+"""PHP-FPM's status page in its five formats, to the byte (php-fpm.md section 4, ecosystem.md section 1.2).
+
+Every key stands in one of the two tables below; a format is a way of writing a table's keys and values. All texts are
+escaped here, in PHP-FPM only some are.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from fpm.log.escape import escape
+from fpm.log.times import format_access_time
+from fpm.status.model import PoolStatus
+from fpm.status.model import ProcessStatus
+
+STATUS_HEADERS = (
+    ("Expires", "Thu, 01 Jan 1970 00:00:00 GMT"),
+    ("Cache-Control", "no-cache, no-store, must-revalidate, max-age=0"),
+)
+"""On the status and the ping page alike, before Content-type."""
+PING_CONTENT_TYPE = "text/plain;charset=UTF-8"
+
+POOL_KEYS = (
+    "pool",
+    "process manager",
+    "start time",
+    "start since",
+    "accepted conn",
+    "listen queue",
+    "max listen queue",
+    "listen queue len",
+    "idle processes",
+    "active processes",
+    "total processes",
+    "max active processes",
+    "max children reached",
+    "slow requests",
+    "memory peak",
+)
+"""A key is a field of PoolStatus with blanks for underscores."""
+PROCESS_KEYS = (
+    "pid",
+    "state",
+    "start time",
+    "start since",
+    "requests",
+    "request duration",
+    "request method",
+    "request uri",
+    "content length",
+    "user",
+    "script",
+    "last request cpu",
+    "last request memory",
+)
+_METRICS = (
+    ("start since", "start_since", "counter", "The number of seconds since FPM has started."),
+    ("accepted conn", "accepted_connections", "counter", "The number of requests accepted by the pool."),
+    ("listen queue", "listen_queue", "gauge", "The number of requests in the queue of pending connections."),
+    (
+        "max listen queue",
+        "max_listen_queue",
+        "counter",
+        "The maximum number of requests in the queue of pending connections since FPM has started.",
+    ),
+    ("listen queue len", "listen_queue_length", "gauge", "The size of the socket queue of pending connections."),
+    ("idle processes", "idle_processes", "gauge", "The number of idle processes."),
+    ("active processes", "active_processes", "gauge", "The number of active processes."),
+    ("total processes", "total_processes", "gauge", "The number of idle + active processes."),
+    (
+        "max active processes",
+        "max_active_processes",
+        "counter",
+        "The maximum number of active processes since FPM has started.",
+    ),
+    (
+        "max children reached",
+        "max_children_reached",
+        "counter",
+        "The number of times, the process limit has been reached, when pm tries to start more children "
+        "(works only for pm 'dynamic' and 'ondemand').",
+    ),
+    (
+        "slow requests",
+        "slow_requests",
+        "counter",
+        "The number of requests that exceeded your 'request_slowlog_timeout' value.",
+    ),
+    ("memory peak", "memory_peak", "gauge", "The memory usage peak since FPM has started."),
+)
+_TYPE_FIRST = "listen queue len"
+"""Its TYPE line comes before its HELP line, unlike all others."""
+
+_HTML_HEAD = (
+    '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd">\n'
+    '<html xmlns="http://www.w3.org/1999/xhtml" xml:lang="en" lang="en">\n'
+    "<head><title>PHP-FPM Status Page</title></head>\n<body>\n"
+)
+_MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#039;"})
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A response's body and its type."""
+
+    content_type: str
+    body: bytes
+
+
+def render_status(status: PoolStatus, query_string: str) -> Page:
+    """The page that a query string asks for: a format counts by its key, whatever its value; `full` lists processes."""
+    keys = {part.partition("=")[0] for part in query_string.split("&")}
+    processes = status.processes if "full" in keys else None
+    for name in ("html", "xml", "json", "openmetrics"):
+        if name in keys:
+            break
+    else:
+        name = "text"
+    content_type, render = _FORMATS[name]
+    return Page(content_type, render(status, processes).encode())
+
+
+Processes = tuple[ProcessStatus, ...] | None
+"""None: the short page."""
+
+
+def _text(status: PoolStatus, processes: Processes) -> str:
+    parts = [_text_block(status, POOL_KEYS)]
+    for process in processes or ():
+        parts += ["\n************************\n", _text_block(process, PROCESS_KEYS)]
+    return "".join(parts)
+
+
+def _text_block(of: PoolStatus | ProcessStatus, keys: tuple[str, ...]) -> str:
+    names = ("request URI" if key == "request uri" else key for key in keys)
+    return "".join(
+        [f"{name + ':':<22}{escape(value)}\n" for name, value in zip(names, _texts(of, keys, True), strict=True)]
+    )
+
+
+def _json(status: PoolStatus, processes: Processes) -> str:
+    pool = _json_members(status, POOL_KEYS)
+    if processes is None:
+        return f"{{{pool}}}"
+    members = ",".join([f"{{{_json_members(process, PROCESS_KEYS)}}}" for process in processes])
+    return f'{{{pool}, "processes":[{members}]}}'
+
+
+def _json_members(of: PoolStatus | ProcessStatus, keys: tuple[str, ...]) -> str:
+    return ",".join([f'"{key}":{_json_value(key, _value(of, key))}' for key in keys])
+
+
+def _json_value(key: str, value: str | float) -> str:
+    if isinstance(value, str):
+        text = json.dumps(value)
+        return text.replace("/", "\\/") if key == "request uri" else text
+    return _number(value)
+
+
+def _xml(status: PoolStatus, processes: Processes) -> str:
+    parts = ['<?xml version="1.0" ?>\n<status>\n', *(f"{one}\n" for one in _xml_elements(status, POOL_KEYS))]
+    if processes is not None:
+        parts.append("<processes>\n")
+        parts += [f"<process>{''.join(_xml_elements(process, PROCESS_KEYS))}</process>\n" for process in processes]
+        parts.append("</processes>\n")
+    return "".join([*parts, "</status>"])
+
+
+def _xml_elements(of: PoolStatus | ProcessStatus, keys: tuple[str, ...]) -> list[str]:
+    tags = [key.replace(" ", "-") for key in keys]
+    return [f"<{tag}>{_markup(value)}</{tag}>" for tag, value in zip(tags, _texts(of, keys, False), strict=True)]
+
+
+def _html(status: PoolStatus, processes: Processes) -> str:
+    values = zip(POOL_KEYS, _texts(status, POOL_KEYS, True), strict=True)
+    parts = [_HTML_HEAD, "<table>\n"]
+    parts += [f"<tr><th>{key}</th><td>{_markup(value)}</td></tr>\n" for key, value in values]
+    if processes is None:
+        return "".join([*parts, "</table>\n</body></html>"])
+    parts += ['</table>\n<table border="1">\n<tr>', *(f"<th>{key}</th>" for key in PROCESS_KEYS), "</tr>\n"]
+    for process in processes:
+        cells = "".join([f"<td>{_markup(value)}</td>" for value in _texts(process, PROCESS_KEYS, True)])
+        parts.append(f"<tr>{cells}</tr>\n")
+    return "".join([*parts, "</table></body></html>"])
+
+
+def _openmetrics(status: PoolStatus, processes: Processes) -> str:
+    """PHP-FPM's page has no labels and nothing more when `full`."""
+    reached = f"Could pool {escape(status.pool)} using a {status.process_manager} PM on PHP-FPM be reached?"
+    lines = [f"# HELP phpfpm_up {reached}", "# TYPE phpfpm_up gauge", "phpfpm_up 1"]
+    for key, name, kind, text in _METRICS:
+        head = [f"# HELP phpfpm_{name} {text}", f"# TYPE phpfpm_{name} {kind}"]
+        lines += reversed(head) if key == _TYPE_FIRST else head
+        lines.append(f"phpfpm_{name} {_value(status, key)}")
+    return "\n".join([*lines, "# EOF\n"])
+
+
+_FORMATS = {
+    "text": ("text/plain;charset=UTF-8", _text),
+    "json": ("application/json", _json),
+    "xml": ("text/xml;charset=UTF-8", _xml),
+    "html": ("text/html;charset=UTF-8", _html),
+    "openmetrics": ("application/openmetrics-text; version=1.0.0; charset=utf-8", _openmetrics),
+}
+
+
+def _value(of: PoolStatus | ProcessStatus, key: str) -> str | float:
+    value: str | float = getattr(of, key.replace(" ", "_"))
+    return value
+
+
+def _texts(of: PoolStatus | ProcessStatus, keys: tuple[str, ...], dates: bool) -> list[str]:
+    """The values, not escaped yet; the start time as a date or as epoch seconds."""
+    values = [_value(of, key) for key in keys]
+    return [
+        value
+        if isinstance(value, str)
+        else format_access_time(value)
+        if dates and key == "start time"
+        else _number(value)
+        for key, value in zip(keys, values, strict=True)
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _markup(text: str) -> str:
+    return escape(text).translate(_MARKUP)
