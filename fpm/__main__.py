@@ -1,0 +1,6 @@
+"""`python -m fpm` is `pyfpm`."""
+
+from fpm.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""`pyfpm run`, `start` and `test`: the commands that read the configuration themselves."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from fpm.cli.options import Options
+from fpm.config.dump import dump
+from fpm.config.model import Config
+from fpm.config.model import GlobalConfig
+from fpm.errors import EXIT_FAILED
+from fpm.errors import EXIT_OK
+from fpm.errors import FpmError
+from fpm.log.error import ErrorLog
+from fpm.master.master import Master
+from fpm.system.daemonize import StartReport
+from fpm.system.daemonize import daemonize
+
+SYSLOG = "syslog"
+
+
+def run_foreground(options: Options) -> int:
+    """Become the master.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        FpmError: the configuration is wrong, or the start fails.
+    """
+    config = options.load()
+    # PHP-FPM's rule: in the foreground on a terminal, or with -O, the log is what one sees.
+    sees_log = options.force_stderr or sys.stderr.isatty()
+    log = open_log(config.global_, None if sees_log else config.global_.error_log)
+    return _master(options, config, log).run()
+
+
+def run_daemon(options: Options) -> int:
+    """Go into the background; the calling process ends when all is ready, or with the reason why not.
+
+    Returns:
+        The exit status of the master, much later, in the background process.
+
+    Raises:
+        FpmError: the configuration is wrong.
+    """
+    config = options.load()
+    path = config.global_.error_log or SYSLOG
+    log = open_log(config.global_, path)
+    report = daemonize()
+    return _run_reported(options, config, log, report)
+
+
+def _run_reported(options: Options, config: Config, log: ErrorLog, report: StartReport) -> int:
+    def on_ready(failed: list[str]) -> None:
+        if failed:
+            names = ", ".join(failed)
+            report.failed(EXIT_FAILED, f"pyfpm: started, but these pools have failed (see the log): {names}")
+        else:
+            report.ready()
+        log.take_stderr()
+
+    try:
+        return _master(options, config, log, on_ready).run()
+    except FpmError as error:
+        log.alert(str(error))
+        report.failed(error.exit_status, f"pyfpm: {error}")
+        return error.exit_status
+
+
+def _master(options: Options, config: Config, log: ErrorLog, on_ready: object = None) -> Master:
+    ready = on_ready if callable(on_ready) else _nothing
+    return Master(config, log, environ=dict(os.environ), load=options.load, on_ready=ready)
+
+
+def _nothing(failed: list[str]) -> None:
+    """In the foreground the log says it all."""
+
+
+def open_log(settings: GlobalConfig, path: str | None) -> ErrorLog:
+    """The error log of these settings, at `path` (None: standard error)."""
+    return ErrorLog(
+        path,
+        level=settings.log_level,
+        limit=settings.log_limit,
+        ident=settings.syslog_ident,
+        facility=settings.syslog_facility,
+    )
+
+
+def check(options: Options, *, with_dump: bool) -> int:
+    """`pyfpm test`: read, check, say so; nothing else happens.
+
+    Raises:
+        ConfigError: with every complaint.
+    """
+    config = options.load()
+    if with_dump:
+        for line in dump(config):
+            click.echo(line, err=True)
+    for notice in config.notices:
+        click.echo(f"NOTICE: {notice}", err=True)
+    click.echo(f"NOTICE: configuration file {options.file} test is successful", err=True)
+    return EXIT_OK

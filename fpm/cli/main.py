@@ -1,0 +1,110 @@
+"""`pyfpm`: the command line, with php-fpm's flags and exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from fpm import __version__
+from fpm.cli import commands
+from fpm.cli import daemon
+from fpm.cli import fastcgi_commands
+from fpm.cli.options import Options
+from fpm.config.facts import DEFAULT_FILE
+from fpm.errors import EXIT_FAILED
+from fpm.errors import EXIT_OK
+from fpm.errors import EXIT_USAGE
+from fpm.errors import FpmError
+
+HELP = """FastCGI process manager for Python.
+
+Without a command the flags are php-fpm's: `pyfpm -y FILE -F` runs in the foreground, `pyfpm -y FILE -D` in the
+background, `-t` tests the configuration, `-tt` also prints every value."""
+
+
+@click.group(invoke_without_command=True, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-c", "-y", "--config", "--fpm-config", "file", default=DEFAULT_FILE, show_default=True, metavar="FILE")
+@click.option("-t", "--test", "tests", count=True, help="Test the configuration and exit; twice: print every value.")
+@click.option("-F", "--nodaemonize", "foreground", is_flag=True, help="Stay in the foreground.")
+@click.option("-D", "--daemonize", "background", is_flag=True, help="Go into the background.")
+@click.option("-R", "--allow-to-run-as-root", "allow_root", is_flag=True, help="Allow pools that run as root.")
+@click.option("-p", "--prefix", metavar="DIR", help="Where relative paths begin.")
+@click.option("-g", "--pid", metavar="FILE", help="The pid file.")
+@click.option(
+    "-O", "--force-stderr", is_flag=True, help="Log to standard error in the foreground, whatever error_log says."
+)
+@click.version_option(__version__, "-v", "--version", prog_name="pyfpm")
+@click.pass_context
+def cli(
+    ctx: click.Context,
+    file: str,
+    tests: int,
+    foreground: bool,
+    background: bool,
+    allow_root: bool,
+    prefix: str | None,
+    pid: str | None,
+    force_stderr: bool,
+) -> None:
+    """The group; its help is HELP."""
+    options = Options(file, prefix, pid, allow_root, force_stderr)
+    ctx.obj = options
+    if ctx.invoked_subcommand is not None:
+        return
+    if tests:
+        ctx.exit(daemon.check(options, with_dump=tests > 1))
+    if foreground and background:
+        raise click.UsageError("-F and -D exclude each other.")
+    if len(sys.argv) == 1:
+        click.echo(ctx.get_help())
+        ctx.exit(EXIT_USAGE)
+    in_background = background or (not foreground and options.load().global_.daemonize)
+    ctx.exit(daemon.run_daemon(options) if in_background else daemon.run_foreground(options))
+
+
+@cli.command()
+@click.pass_context
+def run(ctx: click.Context) -> None:
+    """Run in the foreground (systemd, containers)."""
+    ctx.exit(daemon.run_foreground(ctx.obj))
+
+
+@cli.command()
+@click.pass_context
+def start(ctx: click.Context) -> None:
+    """Run in the background; returns when all pools are ready."""
+    ctx.exit(daemon.run_daemon(ctx.obj))
+
+
+@cli.command()
+@click.option("--dump", is_flag=True, help="Print every effective value.")
+@click.pass_context
+def test(ctx: click.Context, dump: bool) -> None:
+    """Check the configuration, all of it, without any effect."""
+    ctx.exit(daemon.check(ctx.obj, with_dump=dump))
+
+
+for command in (commands.stop, commands.reload, commands.reopen_logs, commands.status):
+    cli.add_command(command)
+cli.add_command(fastcgi_commands.ping)
+cli.add_command(fastcgi_commands.request)
+
+
+def main() -> None:
+    """The console script: errors of ours are one clear text and an exit status of sysexits.h."""
+    try:
+        status = cli.main(prog_name="pyfpm", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        status = EXIT_USAGE
+    except click.ClickException as error:
+        error.show()
+        status = EXIT_FAILED
+    except click.Abort:
+        status = EXIT_FAILED
+    except FpmError as error:
+        for line in str(error).splitlines():
+            click.echo(f"pyfpm: {line}", err=True)
+        status = error.exit_status
+    sys.exit(status if isinstance(status, int) else EXIT_OK)

@@ -1,0 +1,61 @@
+"""What stands before the command: which configuration, and php-fpm's own flags."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from fpm.cli.control_client import ask
+from fpm.config.facts import DEFAULT_FILE
+from fpm.config.load import find_control
+from fpm.config.load import load
+from fpm.config.model import Config
+from fpm.config.model import ListenAddress
+from fpm.config.values import parse_address
+from fpm.errors import ControlError
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of the whole command line."""
+
+    file: str = DEFAULT_FILE
+    prefix: str | None = None
+    pid: str | None = None
+    allow_root: bool = False
+    force_stderr: bool = False
+
+    def load(self) -> Config:
+        """Read and check the configuration.
+
+        Raises:
+            ConfigError: with every complaint.
+        """
+        return load(
+            self.file,
+            prefix=self.prefix,
+            environ=os.environ,
+            is_root=os.geteuid() == 0,
+            allow_root=self.allow_root,
+            pid_override=self.pid,
+        )
+
+    def control_path(self) -> str:
+        """The control socket of the daemon with this configuration, whatever mistakes the file has by now.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        return find_control(self.file, prefix=self.prefix, environ=os.environ, is_root=os.geteuid() == 0)
+
+    def resolve(self, pool: str) -> ListenAddress:
+        """The address of a pool of the running daemon.
+
+        Raises:
+            ControlError: no daemon answers, or it has no such pool.
+        """
+        answer = ask(self.control_path(), {"command": "status", "pool": pool})
+        address = parse_address(answer["pools"][0]["listen"])
+        if isinstance(address, str):
+            raise ControlError(f"the daemon gives a strange address for pool {pool}: {address}")
+        return address

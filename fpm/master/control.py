@@ -1,0 +1,167 @@
+"""The control socket: one JSON object a line in, one JSON object a line out, for the master's own user and root only.
+
+The connection stays open until the answer is complete; for a stop that is the end of the master.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from fpm.errors import StartError
+from fpm.master.listeners import Listener
+from fpm.master.listeners import open_private_unix
+from fpm.master.loop import READ
+from fpm.master.loop import WRITE
+from fpm.master.loop import Loop
+
+REQUEST_MAX = 65536
+ANSWER_MAX = 64 * 1024 * 1024
+"""Bytes that may wait for a client that does not read."""
+CONNECTIONS_MAX = 64
+SILENCE_MAX = 10.0
+"""Seconds until a client that has asked nothing is sent away."""
+PEER_CREDENTIALS = struct.Struct("iII")
+
+Handler = Callable[["Connection", dict[str, Any]], None]
+
+
+def open_control_socket(path: str) -> Listener:
+    """Bind the control socket, mode 0600; its directory is made if it is missing.
+
+    Raises:
+        StartError: another master listens there, or the path cannot be used.
+    """
+    directory = os.path.dirname(path)
+    try:
+        os.makedirs(directory, 0o755, exist_ok=True)
+        return open_private_unix(path)
+    except OSError as error:
+        raise StartError(
+            f"cannot open the control socket {path}: {error.strerror}; set [global] control to a path that you can write"
+        ) from error
+    except StartError as error:
+        raise StartError(f"{error} (the control socket; is this daemon running already?)") from error
+
+
+class ControlServer:
+    """Accepts connections and gives whole requests to `handle`."""
+
+    def __init__(self, loop: Loop, listener: Listener, handle: Handler) -> None:
+        self.loop = loop
+        self.listener = listener
+        self.handle = handle
+        self.connections: set[Connection] = set()
+        loop.watch(listener.socket.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Close all connections and remove the socket."""
+        self.loop.forget(self.listener.socket.fileno())
+        for connection in list(self.connections):
+            connection.close()
+        self.listener.close()
+
+    def _accept(self) -> None:
+        try:
+            accepted, _ = self.listener.socket.accept()
+        except OSError:
+            return  # it has gone again, or no descriptor is left: the next event comes if it still waits
+        if len(self.connections) >= CONNECTIONS_MAX or not _is_allowed(accepted):
+            accepted.close()
+            return
+        self.connections.add(Connection(self, accepted))
+
+
+class Connection:
+    """One client of the control socket."""
+
+    def __init__(self, server: ControlServer, accepted: socket.socket) -> None:
+        self.server = server
+        self.socket = accepted
+        self.socket.setblocking(False)
+        self._received = b""
+        self._unsent = b""
+        self._closing = False
+        self._asked = False
+        self._timer = server.loop.call_later(SILENCE_MAX, self.close)
+        server.loop.watch(accepted.fileno(), self._on_ready)
+
+    def answer(self, message: dict[str, Any], *, last: bool = True) -> None:
+        """Send one line; the connection is closed after the last one."""
+        if self.socket.fileno() < 0:
+            return
+        self._unsent += json.dumps(message).encode() + b"\n"
+        self._closing = self._closing or last
+        if len(self._unsent) > ANSWER_MAX:
+            self.close()
+            return
+        self._flush()
+
+    def close(self) -> None:
+        """Drop the client."""
+        self._timer.cancel()
+        if self.socket.fileno() >= 0:
+            self.server.loop.forget(self.socket.fileno())
+            self.socket.close()
+        self.server.connections.discard(self)
+
+    def _on_ready(self) -> None:
+        if self._unsent:
+            self._flush()
+        if self.socket.fileno() >= 0:
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            data = self.socket.recv(REQUEST_MAX)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        if self._asked:
+            return  # one question a connection
+        self._received += data
+        line, newline, _ = self._received.partition(b"\n")
+        if newline:
+            self._asked = True
+            self._timer.cancel()
+            self.server.handle(self, _parse(line))
+        elif len(self._received) > REQUEST_MAX:
+            self.answer({"ok": False, "error": "the request is too long"})
+
+    def _flush(self) -> None:
+        try:
+            sent = self.socket.send(self._unsent, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        self._unsent = self._unsent[sent:]
+        if not self._unsent and self._closing:
+            self.close()
+            return
+        events = READ | WRITE if self._unsent else READ
+        self.server.loop.watch(self.socket.fileno(), self._on_ready, events)
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def _is_allowed(accepted: socket.socket) -> bool:
+    """Root and the master's own user (SO_PEERCRED, unix(7)); the file's mode says the same."""
+    data = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
+    uid = PEER_CREDENTIALS.unpack(data)[1]
+    return uid in (0, os.geteuid())

@@ -1,0 +1,50 @@
+"""Wait statuses in words, as PHP-FPM logs them (fpm_children_bury)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from signal import Signals
+
+SIGNAL_MASK = 0x7F
+CORE_FLAG = 0x80
+EMERGENCY_SIGNALS = frozenset({Signals.SIGSEGV, Signals.SIGBUS})
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended. Exactly one of `code` and `signal` is set; neither if nobody could tell."""
+
+    code: int | None = None
+    signal: int | None = None
+    core: bool = False
+
+    @property
+    def is_emergency(self) -> bool:
+        """A death that counts for emergency_restart_threshold."""
+        return self.signal in EMERGENCY_SIGNALS
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            core = " - core dumped" if self.core else ""
+            return f"on signal {self.signal} ({signal_name(self.signal)}{core})"
+        if self.code is not None:
+            return f"with code {self.code}"
+        return "in an unknown way (its template ended at the same time)"
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL for 9; SIGRTMIN+n and unknown numbers as `signal N`."""
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def parse_status(status: int | None) -> Exit:
+    """The meaning of a status from wait4(2), see wait(2)'s macros; None is an unknown one."""
+    if status is None:
+        return Exit()
+    signal = status & SIGNAL_MASK
+    if signal:
+        return Exit(signal=signal, core=bool(status & CORE_FLAG))
+    return Exit(code=(status >> 8) & 0xFF)

@@ -1,0 +1,110 @@
+"""Who notices that a pool is full, without waking the master for every request.
+
+Armed: the scoreboard tells the workers below how many idle ones to speak up; the one that takes a request and counts fewer
+writes to the pool's eventfd. Watching: nobody is idle, so the master looks at the listening socket itself. Off: the pool is as large as
+it may be, or does not want to know. A wake-up that turns out to be for nothing makes the next one wait a little longer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from fpm.master.loop import Loop
+from fpm.master.loop import Timer
+from fpm.scoreboard.memory import set_wake_below
+
+FIRST_PAUSE = 0.002
+LONGEST_PAUSE = 0.1
+
+
+class Fullness:
+    """The two descriptors that can tell the master about one pool, at most one of them watched at a time."""
+
+    def __init__(self, loop: Loop, notice: Callable[[], None]) -> None:
+        """`notice` is called when the pool may be full; nothing is watched then, until one of the methods is called."""
+        self._loop = loop
+        self._notice = notice
+        self._listen_fd = -1
+        self._wake_fd = -1
+        self._view: memoryview | None = None
+        self._timer: Timer | None = None
+        self._pause = 0.0
+
+    def set_listener(self, fd: int) -> None:
+        """The listening socket's descriptor (another one after a reload)."""
+        self.off()
+        self._listen_fd = fd
+
+    def set_scoreboard(self, view: memoryview | None, wake_fd: int) -> None:
+        """The scoreboard whose workers shall speak up, and the pool's eventfd."""
+        self.off()
+        self._view = view
+        self._wake_fd = wake_fd
+
+    def arm(self, below: int) -> None:
+        """Be told when fewer than `below` workers are idle; 0 is the same as off()."""
+        if below <= 0 or self._view is None:
+            self.off()
+            return
+        self._forget(self._listen_fd)
+        self._delay(lambda: self._arm_now(below))
+
+    def watch_listener(self) -> None:
+        """Be told when a connection waits."""
+        self._disarm()
+        self._delay(lambda: self._loop.watch(self._listen_fd, self._on_event))
+
+    def off(self) -> None:
+        """Be told nothing."""
+        self._cancel()
+        self._disarm()
+        self._forget(self._listen_fd)
+
+    def was_for_nothing(self) -> None:
+        """The last notice led to nothing: wait a little before the next."""
+        self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+
+    def was_right(self) -> None:
+        """The last notice made workers: the next may come at once."""
+        self._pause = 0.0
+
+    def _arm_now(self, below: int) -> None:
+        if self._view is not None:
+            set_wake_below(self._view, below)
+            self._loop.watch(self._wake_fd, self._on_event)
+
+    def _delay(self, action: Callable[[], None]) -> None:
+        self._cancel()
+        if self._pause > 0:
+            self._timer = self._loop.call_later(self._pause, action)
+        else:
+            action()
+
+    def _on_event(self) -> None:
+        self.off()
+        self._notice()
+
+    def _disarm(self) -> None:
+        if self._view is not None:
+            set_wake_below(self._view, 0)
+        self._forget(self._wake_fd)
+        _drain(self._wake_fd)
+
+    def _forget(self, fd: int) -> None:
+        if fd >= 0:
+            self._loop.forget(fd)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _drain(fd: int) -> None:
+    if fd < 0:
+        return
+    try:
+        os.eventfd_read(fd)
+    except BlockingIOError:
+        return  # nothing had been written

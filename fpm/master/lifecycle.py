@@ -1,0 +1,65 @@
+"""The master's states and the ways out of them (PHP-FPM's fpm_pctl): normal, finishing, terminating."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+KILL_AFTER = 1.0
+"""Seconds between SIGTERM and SIGKILL when a graceful stop has used up its time (PHP-FPM's second step)."""
+FAST_KILL_AFTER = 5.0
+"""The longest that a fast stop waits before SIGKILL."""
+
+
+class State(Enum):
+    """What the master is doing."""
+
+    NORMAL = "normal"
+    FINISHING = "finishing"
+    TERMINATING = "terminating"
+
+
+class Step(Enum):
+    """How strongly processes are asked to leave."""
+
+    QUIT = "quit"
+    TERM = "term"
+    KILL = "kill"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A stop in progress: what to do now and how long to wait before the next step (seconds)."""
+
+    step: Step
+    wait: float
+
+
+ALLOWED: dict[State, frozenset[State]] = {
+    State.NORMAL: frozenset({State.FINISHING, State.TERMINATING}),
+    State.FINISHING: frozenset({State.TERMINATING}),
+    State.TERMINATING: frozenset(),
+}
+
+
+def may_change(state: State, wanted: State) -> bool:
+    """Is this change of state allowed?"""
+    return wanted in ALLOWED[state]
+
+
+def first_ending(state: State, control_timeout: float) -> Ending:
+    """The first step of a stop.
+
+    Args:
+        control_timeout: process_control_timeout in seconds.
+    """
+    if state is State.TERMINATING:
+        return Ending(Step.TERM, min(control_timeout or FAST_KILL_AFTER, FAST_KILL_AFTER))
+    return Ending(Step.QUIT, control_timeout)
+
+
+def next_ending(ending: Ending) -> Ending:
+    """The step after `ending` when its time is up: QUIT, TERM, then KILL again and again."""
+    if ending.step is Step.QUIT:
+        return Ending(Step.TERM, KILL_AFTER)
+    return Ending(Step.KILL, KILL_AFTER)

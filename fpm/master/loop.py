@@ -1,0 +1,103 @@
+"""The master's event loop: epoll(7) and timers. It sleeps until something happens; without timers it sleeps for ever.
+
+A callback that raises is a defect of pyfpm; it is reported and the loop goes on, for the master must not die of it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import field
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+EVENTS_PER_TURN = 256
+
+
+@dataclass(order=True, slots=True)
+class Timer:
+    """A callback at a time (monotonic seconds); `cancel` makes it do nothing."""
+
+    when: float
+    number: int
+    callback: Callable[[], None] | None = field(compare=False)
+
+    def cancel(self) -> None:
+        """Forget it."""
+        self.callback = None
+
+
+class Loop:
+    """One epoll instance and a heap of timers."""
+
+    def __init__(self, report: Callable[[BaseException], None]) -> None:
+        """`report` gets every exception that a callback lets escape."""
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._timers: list[Timer] = []
+        self._numbers = itertools.count()
+        self._report = report
+        self.now = time.monotonic()
+        """Monotonic seconds, read once for each turn."""
+        self.wakeups = 0
+        """How often the loop has woken up; for tests and for the status."""
+
+    def watch(self, fd: int, callback: Callable[[], None], events: int = READ) -> None:
+        """Call back whenever fd is ready (level-triggered), until `forget`."""
+        if fd in self._callbacks:
+            self._epoll.modify(fd, events)
+        else:
+            self._epoll.register(fd, events)
+        self._callbacks[fd] = callback
+
+    def forget(self, fd: int) -> None:
+        """Stop watching; before the descriptor is closed. Nothing happens if it is not watched."""
+        if self._callbacks.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def is_watched(self, fd: int) -> bool:
+        """Is fd watched?"""
+        return fd in self._callbacks
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call back once, `seconds` from now."""
+        timer = Timer(time.monotonic() + seconds, next(self._numbers), callback)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def run_once(self) -> None:
+        """Sleep until something is ready, then call what is due."""
+        events = self._epoll.poll(self._timeout(), EVENTS_PER_TURN)
+        self.wakeups += 1
+        self.now = time.monotonic()
+        for fd, _ in events:
+            # An earlier callback of this turn may have closed the descriptor.
+            callback = self._callbacks.get(fd)
+            if callback is not None:
+                self._call(callback)
+        while self._timers and self._timers[0].when <= self.now:
+            due = heapq.heappop(self._timers).callback
+            if due is not None:
+                self._call(due)
+
+    def close(self) -> None:
+        """Close the epoll instance."""
+        self._epoll.close()
+
+    def _timeout(self) -> float | None:
+        while self._timers and self._timers[0].callback is None:
+            heapq.heappop(self._timers)
+        if not self._timers:
+            return None
+        # epoll counts whole milliseconds and Python rounds up, so a timer is never called too early.
+        return max(0.0, self._timers[0].when - time.monotonic())
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception as error:
+            self._report(error)

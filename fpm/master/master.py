@@ -1,0 +1,419 @@
+"""The master: reads events, asks the pure modules, tells the pools. One thread, and it never waits for anybody.
+
+Rules of the file. Signals, the control socket and timers all end in the same few methods. The master never
+imports an application and never forks without exec.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable
+from collections.abc import Mapping
+from signal import Signals
+from typing import Any
+
+from fpm.config.model import Config
+from fpm.config.model import PoolConfig
+from fpm.errors import EXIT_OK
+from fpm.errors import ConfigError
+from fpm.errors import StartError
+from fpm.log.error import ErrorLog
+from fpm.master import control
+from fpm.master.exits import parse_status
+from fpm.master.lifecycle import Ending
+from fpm.master.lifecycle import State
+from fpm.master.lifecycle import Step
+from fpm.master.lifecycle import first_ending
+from fpm.master.lifecycle import may_change
+from fpm.master.lifecycle import next_ending
+from fpm.master.listeners import Listener
+from fpm.master.listeners import adopt_listener
+from fpm.master.listeners import is_same_address
+from fpm.master.listeners import open_listener
+from fpm.master.loop import WRITE
+from fpm.master.loop import Loop
+from fpm.master.pool import PoolEvents
+from fpm.master.pool import PoolSupervisor
+from fpm.master.process import become_subreaper
+from fpm.master.process import raise_file_limit
+from fpm.master.process import reap_next
+from fpm.master.reporting import pool_facts
+from fpm.master.reporting import pool_status
+from fpm.master.services import Budget
+from fpm.master.services import Services
+from fpm.master.signals import SignalReader
+from fpm.pool.bundle import pack_bundle
+from fpm.pool.bundle import sealed_memfd
+from fpm.status.pages import render_status
+from fpm.system import pidfile
+from fpm.system import systemd
+from fpm.system.listen_queue import ListenQueueReader
+from fpm.system.proctitle import set_title
+
+STOP_MARGIN = 2.0
+"""Seconds after the last step for workers when the process groups are killed."""
+
+
+class Master:
+    """Everything that the daemon does after its configuration has been checked."""
+
+    def __init__(
+        self,
+        config: Config,
+        log: ErrorLog,
+        *,
+        environ: Mapping[str, str],
+        load: Callable[[], Config],
+        on_ready: Callable[[list[str]], None],
+    ) -> None:
+        """
+        Args:
+            environ: the environment that env[X] = $Y and clear_env = no speak of.
+            load: reads the configuration anew for a reload; raises ConfigError.
+            on_ready: called once when every pool serves or has failed, with the names of the failed ones.
+        """
+        self.config = config
+        self.log = log
+        self.environ = environ
+        self.load = load
+        self.on_ready = on_ready
+        self.loop = Loop(self._report_defect)
+        self.state = State.NORMAL
+        self.pools: dict[str, PoolSupervisor] = {}
+        self.leaving: list[PoolSupervisor] = []
+        """Pools that a reload has removed and that still have processes."""
+        self.ready = False
+        self.done = False
+        self._ending: Ending | None = None
+        self._log_fd: int | None = None
+        self._stop_waiters: list[control.Connection] = []
+
+    # ---------------------------------------------------------------- beginning
+
+    def run(self) -> int:
+        """Start, serve, and stop when told to.
+
+        Returns:
+            The exit status.
+
+        Raises:
+            StartError: a socket, a log or the pid file cannot be had; nothing is left behind then.
+        """
+        try:
+            self._start()
+            while not self.done:
+                self.loop.run_once()
+                self._watch_log()
+        finally:
+            self._clean_up()
+        self.log.notice("exiting, bye-bye!")
+        return EXIT_OK
+
+    def _start(self) -> None:
+        settings = self.config.global_
+        original = raise_file_limit(settings.rlimit_files)
+        become_subreaper()
+        self.signals = SignalReader()
+        self.loop.watch(self.signals.fd, self._on_signals)
+        self.services = Services(
+            loop=self.loop,
+            log=self.log,
+            settings=settings,
+            bundle_fd=sealed_memfd("pyfpm-bundle", pack_bundle()),
+            environ=self.environ,
+            original_rlimit_files=original,
+            queues=ListenQueueReader(),
+            budget=Budget(settings.process_max),
+            clock=time.time,
+        )
+        self.control: control.ControlServer | None = None
+        listener = control.open_control_socket(settings.control)
+        self.control = control.ControlServer(self.loop, listener, self._on_command)
+        if settings.pid is not None:
+            pidfile.write_pid_file(settings.pid, os.getpid())
+        passed = systemd.listen_fds(self.environ, os.getpid())
+        for pool in self.config.pools:
+            self._add_pool(pool, self._listener_for(pool, passed))
+        for name in passed:
+            self.log.warning(f"socket {name} passed by LISTEN_FDS belongs to no pool; it is closed")
+            os.close(passed[name])
+        set_title(f"pyfpm: master process ({settings.file})")
+        for notice in self.config.notices:
+            self.log.notice(notice)
+        self.log.notice(f"fpm is running, pid {os.getpid()}")
+        for supervisor in self.pools.values():
+            supervisor.start()
+        self._check_ready()
+
+    def _add_pool(self, config: PoolConfig, listener: Listener) -> PoolSupervisor:
+        events = PoolEvents(on_settled=self._check_ready, on_empty=self._on_pool_empty)
+        self.pools[config.name] = PoolSupervisor(self.services, config, listener, events)
+        return self.pools[config.name]
+
+    def _listener_for(self, pool: PoolConfig, passed: dict[str, int]) -> Listener:
+        for name, fd in passed.items():
+            if name == pool.name or is_same_address(fd, pool.listen):
+                del passed[name]
+                return adopt_listener(pool, fd)
+        return open_listener(pool)
+
+    def _check_ready(self) -> None:
+        if self.ready or not all(pool.settled for pool in self.pools.values()):
+            return
+        self.ready = True
+        failed = [name for name, pool in self.pools.items() if pool.templates.failure is not None]
+        self.log.notice("ready to handle connections" + (f" (failed pools: {', '.join(failed)})" if failed else ""))
+        status = "Ready to handle connections" if not failed else f"Failed pools: {', '.join(failed)}"
+        self._notify(f"READY=1\nSTATUS={status}\nMAINPID={os.getpid()}")
+        self._schedule_notify()
+        self.on_ready(failed)
+
+    def _watch_log(self) -> None:
+        """Lines wait for a slow reader of the log: go on when there is room."""
+        fd = self.log.pending_fd()
+        if fd != self._log_fd and self._log_fd is not None:
+            self.loop.forget(self._log_fd)
+        if fd is not None and not self.loop.is_watched(fd):
+            self.loop.watch(fd, self.log.flush, WRITE)
+        self._log_fd = fd
+
+    # ---------------------------------------------------------------- systemd
+
+    def _notify(self, state: str) -> None:
+        systemd.notify(state, self.environ)
+
+    def _schedule_notify(self) -> None:
+        watchdog = systemd.watchdog_interval(self.environ, os.getpid())
+        interval = watchdog / 2 if watchdog else self.config.global_.systemd_interval
+        if interval and "NOTIFY_SOCKET" in self.environ:
+            self.loop.call_later(interval, lambda: self._notify_status(bool(watchdog)))
+
+    def _notify_status(self, watchdog: bool) -> None:
+        if self.state is not State.NORMAL:
+            return
+        census = [pool.workers.census() for pool in self.pools.values()]
+        active, idle = sum(one.active for one in census), sum(one.idle for one in census)
+        self._notify(("WATCHDOG=1\n" if watchdog else "") + f"STATUS=Processes active: {active}, idle: {idle}")
+        self._schedule_notify()
+
+    # ---------------------------------------------------------------- signals
+
+    def _on_signals(self) -> None:
+        numbers = self.signals.read()
+        if Signals.SIGCHLD in numbers:
+            self._reap()
+        if Signals.SIGTERM in numbers or Signals.SIGINT in numbers:
+            self.stop(State.TERMINATING)
+        elif Signals.SIGQUIT in numbers:
+            self.stop(State.FINISHING)
+        if Signals.SIGUSR1 in numbers:
+            self.reopen_logs()
+        if Signals.SIGUSR2 in numbers or Signals.SIGHUP in numbers:
+            self.reload()
+
+    def _reap(self) -> None:
+        while True:
+            pid = reap_next(self._before_reaping, self._after_reaping)
+            if pid == 0:
+                return
+
+    def _before_reaping(self, pid: int) -> None:
+        """The zombie still holds its pid, so its process group cannot be somebody else's yet."""
+        for pool in self._all_pools():
+            template = pool.templates.find(pid)
+            if template is not None and pool.stopping:
+                template.kill()
+
+    def _after_reaping(self, pid: int, status: int) -> None:
+        for pool in self._all_pools():
+            template = pool.templates.find(pid)
+            if template is not None:
+                pool.templates.gone(template, parse_status(status))
+                return
+            child = pool.workers.find(pid)
+            if child is not None:
+                pool.workers.bury(child, parse_status(status))
+                return
+        self.log.debug(f"process {pid}, left behind by an application, exited {parse_status(status)}")
+
+    # ---------------------------------------------------------------- what it is told
+
+    def reopen_logs(self) -> None:
+        """SIGUSR1: open all log files anew, without touching a worker's request."""
+        try:
+            self.log.reopen()
+            self.log.notice("error log file re-opened")
+        except StartError as error:
+            self.log.error(f"unable to re-open error log file: {error}")
+        for pool in self.pools.values():
+            pool.reopen_logs()
+
+    def reload(self) -> list[str]:
+        """SIGUSR2, SIGHUP: read the configuration anew and give every pool a new generation.
+
+        Returns:
+            Why nothing was done; empty when the new generations are on their way.
+        """
+        if self.state is not State.NORMAL:
+            return ["the master is stopping"]
+        self.log.notice("Reloading in progress ...")
+        self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            config = self.load()
+            opened = self._open_new_listeners(config)
+        except (ConfigError, StartError) as error:
+            complaints = str(error).splitlines()
+            for complaint in complaints:
+                self.log.error(f"reload failed: {complaint}")
+            self._notify("READY=1\nSTATUS=Reload failed, the former configuration serves on")
+            return complaints
+        self._apply(config, opened)
+        self._notify("READY=1\nSTATUS=Ready to handle connections")
+        return []
+
+    def _open_new_listeners(self, config: Config) -> dict[str, Listener]:
+        opened: dict[str, Listener] = {}
+        try:
+            for pool in config.pools:
+                running = self.pools.get(pool.name)
+                if running is None or running.config.listen != pool.listen:
+                    opened[pool.name] = open_listener(pool)
+        except StartError:
+            for listener in opened.values():
+                listener.close()
+            raise
+        return opened
+
+    def _apply(self, config: Config, opened: dict[str, Listener]) -> None:
+        self.config = config
+        self.services.settings = config.global_
+        self.services.budget.limit = config.global_.process_max
+        names = {pool.name for pool in config.pools}
+        for name in list(self.pools):
+            if name not in names or name in opened:
+                self._remove_pool(name)
+        for pool in config.pools:
+            if pool.name in opened:
+                self._start_added(self._add_pool(pool, opened[pool.name]))
+            else:
+                self.pools[pool.name].reload(pool)
+
+    def _start_added(self, pool: PoolSupervisor) -> None:
+        try:
+            pool.start()
+        except StartError as error:
+            self.log.error(f"[pool {pool.config.name}] {error}")
+
+    def _remove_pool(self, name: str) -> None:
+        pool = self.pools.pop(name)
+        self.leaving.append(pool)
+        pool.begin_stop()
+        pool.quit_all(self.config.global_.process_control_timeout)
+
+    def stop(self, state: State) -> None:
+        """SIGQUIT (FINISHING: requests in hand finish), SIGTERM and SIGINT (TERMINATING: at once)."""
+        if not may_change(self.state, state):
+            self.log.debug(f"not switching to '{state.value}' state, because already in '{self.state.value}' state")
+            return
+        self.state = state
+        self.log.notice("Terminating ..." if state is State.TERMINATING else "Finishing ...")
+        self._notify("STOPPING=1\nSTATUS=" + ("Terminating" if state is State.TERMINATING else "Finishing"))
+        timeout = self.config.global_.process_control_timeout
+        self._ending = first_ending(state, timeout)
+        for pool in self._all_pools():
+            if not pool.stopping:
+                pool.begin_stop()
+        self._press()
+
+    def _press(self) -> None:
+        ending = self._ending
+        if ending is None or self.done:
+            return
+        for pool in self._all_pools():
+            if ending.step is Step.QUIT:
+                pool.quit_all(ending.wait)
+            elif ending.step is Step.TERM:
+                pool.terminate_all(ending.wait)
+            else:
+                pool.templates.kill_all()
+        self._ending = next_ending(ending)
+        # Workers have timers of their own for their last steps; what is left after them is killed by groups.
+        self.loop.call_later(ending.wait + STOP_MARGIN, self._press_if_still(ending))
+        self._on_pool_empty()
+
+    def _press_if_still(self, former: Ending) -> Callable[[], None]:
+        expected = self._ending
+
+        def press() -> None:
+            if self._ending is expected:
+                self._press()
+
+        return press
+
+    def _on_pool_empty(self) -> None:
+        for pool in list(self.leaving):
+            if pool.is_empty:
+                self.leaving.remove(pool)
+                pool.close()
+        if self.state is not State.NORMAL and all(pool.is_empty for pool in self._all_pools()):
+            self.done = True
+
+    # ---------------------------------------------------------------- the control socket
+
+    def _on_command(self, connection: control.Connection, request: dict[str, Any]) -> None:
+        command = request.get("command")
+        if command == "status":
+            connection.answer(self._status(request))
+        elif command == "stop":
+            self.log.notice("stop requested on the control socket")
+            self._stop_waiters.append(connection)
+            connection.answer({"ok": True, "pid": os.getpid()}, last=False)
+            self.stop(State.TERMINATING if request.get("now") else State.FINISHING)
+        elif command == "reload":
+            complaints = self.reload()
+            connection.answer({"ok": not complaints, "complaints": complaints})
+        elif command == "reopen-logs":
+            self.reopen_logs()
+            connection.answer({"ok": True})
+        else:
+            connection.answer({"ok": False, "error": f"unknown command {command!r}"})
+
+    def _status(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = request.get("pool")
+        if name is not None and name not in self.pools:
+            known = ", ".join(list(self.pools)[:20])
+            return {"ok": False, "error": f"there is no pool {name!r}; there are: {known}"}
+        chosen = [self.pools[name]] if isinstance(name, str) else list(self.pools.values())
+        pools = []
+        for pool in chosen:
+            facts = pool_facts(pool)
+            query = request.get("query")
+            if isinstance(query, str):
+                page = render_status(pool_status(pool), query)
+                facts["page"] = page.body.decode("utf-8", "replace")
+                facts["content_type"] = page.content_type
+            pools.append(facts)
+        return {"ok": True, "pid": os.getpid(), "file": self.config.global_.file, "pools": pools}
+
+    # ---------------------------------------------------------------- the end
+
+    def _all_pools(self) -> list[PoolSupervisor]:
+        return [*self.pools.values(), *self.leaving]
+
+    def _report_defect(self, error: BaseException) -> None:
+        self.log.alert("internal error, please report it; the master goes on:")
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            self.log.alert(line)
+
+    def _clean_up(self) -> None:
+        """Leave nothing behind, however far the start has come."""
+        for pool in self._all_pools():
+            pool.templates.kill_all()
+            pool.close()
+        if getattr(self, "control", None) is not None and self.control is not None:
+            self.control.close()
+        if self.config.global_.pid is not None:
+            pidfile.remove_pid_file(self.config.global_.pid, os.getpid())
+        self.loop.close()

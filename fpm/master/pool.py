@@ -1,0 +1,296 @@
+"""A pool supervisor: one pool's listener, templates and workers, from the listening socket to the last process.
+
+Rules of the file. Nothing here waits. How many workers there should be is the staffing's business (`fpm.master.staffing`), how they
+come to be the templates' (`fpm.master.templates`); this is where the two and the rest of the master meet.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fpm.config.model import PoolConfig
+from fpm.errors import StartError
+from fpm.master.access_log import open_access_log
+from fpm.master.child import Child
+from fpm.master.exits import Exit
+from fpm.master.exits import parse_status
+from fpm.master.listeners import Listener
+from fpm.master.restarts import EmergencyWindow
+from fpm.master.services import Services
+from fpm.master.shared import Shared
+from fpm.master.staffing import Staffing
+from fpm.master.template_process import TemplateProcess
+from fpm.master.template_process import TemplateState
+from fpm.master.templates import Done
+from fpm.master.templates import Templates
+from fpm.master.templates import TemplatesEvents
+from fpm.master.workers import WorkerEvents
+from fpm.master.workers import Workers
+from fpm.scoreboard.memory import HeaderValues
+from fpm.scoreboard.memory import Scoreboard
+from fpm.scoreboard.memory import write_header
+
+
+@dataclass(frozen=True, slots=True)
+class PoolEvents:
+    """Whom a pool tells."""
+
+    on_settled: Callable[[], None]
+    """It serves for the first time, or has failed for the first time."""
+    on_empty: Callable[[], None]
+    """It is stopping and its last process has gone."""
+
+
+class PoolSupervisor:
+    """One pool."""
+
+    def __init__(self, services: Services, config: PoolConfig, listener: Listener, events: PoolEvents) -> None:
+        self.services = services
+        self.config = config
+        self.listener = listener
+        self.events = events
+        self.settled = False
+        self.stopping = False
+        self.values = HeaderValues(start_time=services.clock(), max_children=config.pm_max_children)
+        self.workers = Workers(
+            services,
+            config,
+            self.values,
+            WorkerEvents(self._on_worker_ready, self._on_worker_failed, self._on_limit, self._on_worker_gone),
+        )
+        self.templates = Templates(
+            services,
+            config,
+            listener,
+            TemplatesEvents(
+                on_ready=self._on_template_ready,
+                on_new_generation=self._on_new_generation,
+                on_failed=self._on_failed,
+                on_forked=self._on_forked,
+                on_fork_failed=self._on_fork_failed,
+                on_worker_exit=self._on_worker_exit,
+                on_gone=self._check_empty,
+                on_shared=self._on_shared,
+                has_workers=lambda: any(child.ready for child in self.workers.children),
+                log=self.log,
+            ),
+        )
+        self.staffing = Staffing(services, config, listener, self.workers, self.templates, self.write_header, self.log)
+        self._emergency = EmergencyWindow()
+
+    # ---------------------------------------------------------------- beginning, reload, end
+
+    def start(self) -> None:
+        """Begin to serve: with a template and first workers, or (ondemand) with a look at the listening socket.
+
+        Raises:
+            StartError: the access log cannot be opened.
+        """
+        if self.config.access_log is not None:
+            self.workers.access_log = open_access_log(self.config.access_log)
+        if self.config.pm == "ondemand":
+            self._settle()
+        self.staffing.start()
+
+    def reload(self, config: PoolConfig, done: Done | None = None) -> None:
+        """Start a new generation; the old one serves until the new one can."""
+        if self.templates.present is None and not self.workers.children:
+            self._take_config(config)
+            self.templates.forgive()
+            self.staffing.start()
+            if done is not None:
+                done(None)
+            return
+        self.templates.try_generation(config, done)
+
+    def reopen_logs(self) -> None:
+        """Open the access log anew and hand it to the workers (SIGUSR1)."""
+        if self.config.access_log is None:
+            return
+        try:
+            fd = open_access_log(self.config.access_log)
+        except StartError as error:
+            self.log("error", f"{error}; the former file stays in use")
+            return
+        former, self.workers.access_log = self.workers.access_log, fd
+        self.workers.reopen_logs()
+        if former is not None:
+            os.close(former)
+        self.log("notice", "access log file re-opened")
+
+    def begin_stop(self) -> None:
+        """Accept nothing and make nothing any more; workers are told separately."""
+        self.stopping = True
+        self.staffing.stop()
+        # New clients are refused at once; those that wait in the queue would hang until the end.
+        self.listener.close()
+        self.templates.begin_stop()
+
+    def quit_all(self, timeout: float) -> None:
+        """Let requests in hand finish, then leave."""
+        for child in list(self.workers.children):
+            self.workers.retire(child, "stop", timeout)
+        self.templates.dismiss_all()
+        self._check_empty()
+
+    def terminate_all(self, timeout: float) -> None:
+        """SIGTERM now."""
+        for child in list(self.workers.children):
+            self.workers.terminate(child, "stop", timeout)
+        self.templates.dismiss_all()
+        self._check_empty()
+
+    def close(self) -> None:
+        """Give all descriptors back, after the last process has gone; the socket file is removed."""
+        self.staffing.stop()
+        self.listener.close()
+        for child in self.workers.children:
+            child.close()
+        self.templates.close()
+        if self.workers.access_log is not None:
+            os.close(self.workers.access_log)
+            self.workers.access_log = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Has every process gone?"""
+        return not self.workers.children and not self.templates.all()
+
+    @property
+    def board(self) -> Scoreboard | None:
+        """The present scoreboard; None while the pool has never had a process."""
+        return self.templates.shared.board if self.templates.shared else None
+
+    @property
+    def state(self) -> str:
+        """One word for the status: failed, stopping, starting, running or idle (no process)."""
+        present = self.templates.present
+        if self.templates.failure is not None:
+            return "failed"
+        if self.stopping:
+            return "stopping"
+        if present is not None and present.state is TemplateState.STARTING and not self.workers.children:
+            return "starting"
+        return "running" if self.workers.children else "idle"
+
+    def write_header(self) -> None:
+        """Let the status pages of the workers see what only the master counts."""
+        present = self.templates.present
+        self.values.generation = present.generation if present else self.templates.generation
+        board = self.board
+        if board is not None:
+            write_header(board.view, self.values)
+
+    def log(self, level: str, text: str) -> None:
+        """An entry about this pool."""
+        self.services.log.log(level, f"[pool {self.config.name}] {text}")
+
+    # ---------------------------------------------------------------- what templates say
+
+    def _on_template_ready(self) -> None:
+        if self.config.pm == "ondemand":
+            self.templates.stop_responder()
+        self.staffing.evaluate()
+
+    def _on_new_generation(self, config: PoolConfig) -> None:
+        """The new template is ready: its workers take over one by one."""
+        self._take_config(config)
+        self.staffing.replace_all()
+
+    def _on_failed(self) -> None:
+        self._settle()
+        self.staffing.start_over()
+
+    def _on_shared(self, shared: Shared) -> None:
+        self.staffing.fullness.set_scoreboard(shared.board.view, shared.wake)
+        write_header(shared.board.view, self.values)
+
+    def _on_forked(self, template: TemplateProcess, message: dict[str, Any]) -> None:
+        self.workers.learn_pid(template, message.get("slot"), message.get("pid"))
+
+    def _on_fork_failed(self, template: TemplateProcess, message: dict[str, Any]) -> None:
+        self.log("error", f"the template cannot fork: {message.get('error')}")
+        for child in list(self.workers.children):
+            if child.template is template and child.slot == message.get("slot") and not child.claimed_pid:
+                self.workers.bury(child, Exit(code=1))
+
+    def _on_worker_exit(self, template: TemplateProcess, message: dict[str, Any]) -> None:
+        pid, status = message.get("pid"), message.get("status")
+        if not isinstance(pid, int) or not isinstance(status, int):
+            return
+        child = self.workers.find(pid)
+        if child is not None and child.template is template:
+            self.workers.bury(child, parse_status(status))
+
+    def _take_config(self, config: PoolConfig) -> None:
+        self.config = self.workers.config = self.templates.config = self.staffing.config = config
+        self.values.max_children = config.pm_max_children
+        self.write_header()
+
+    # ---------------------------------------------------------------- what workers say
+
+    def _on_worker_ready(self, child: Child) -> None:
+        self.log("debug" if self.settled else "notice", f"child {child.pid} started")
+        self.templates.forgive()
+        self.staffing.worker_ready(child)
+        if self.workers.census().starting == 0:
+            self._settle()
+
+    def _on_limit(self, child: Child) -> None:
+        """It has stopped accepting at pm.max_requests; its replacement is made before it leaves."""
+        if child.outgoing or self.stopping:
+            self.workers.retire(child, "max_requests", self.services.settings.process_control_timeout)
+            return
+        child.leaving = "max_requests"
+        child.awaits_replacement = True
+        self.staffing.replace_one()
+
+    def _on_worker_failed(self, child: Child, error: str, traceback: str) -> None:
+        """With preload = no: the import failed in the worker."""
+        child.leaving = "failed to start"
+        self.templates.fail(error, traceback)
+
+    def _on_worker_gone(self, child: Child, exit_: Exit, requests: int) -> None:
+        now = self.services.loop.now
+        age = now - child.started
+        self.write_header()
+        self._log_exit(child, exit_, age)
+        if exit_.is_emergency:
+            self._count_emergency(now)
+        if not self.stopping:
+            self.staffing.worker_gone(child, age, requests)
+        self._check_empty()
+
+    def _log_exit(self, child: Child, exit_: Exit, age: float) -> None:
+        pid = child.pid or child.claimed_pid
+        seconds = f"after {age:.6f} seconds from start"
+        if child.leaving == "idle" and exit_.code == 0:
+            self.log("debug", f"child {pid} has been killed by the process management {seconds}")
+            return
+        level = "notice" if exit_.code == 0 or (self.stopping and child.leaving) else "warning"
+        self.log(level, f"child {pid} exited {exit_} {seconds}")
+
+    def _count_emergency(self, now: float) -> None:
+        settings = self.services.settings
+        threshold, interval = settings.emergency_restart_threshold, settings.emergency_restart_interval
+        self._emergency = self._emergency.add(now, threshold)
+        if self._emergency.is_reached(now, threshold, interval) and not self.stopping:
+            self._emergency = EmergencyWindow()
+            self.log(
+                "warning",
+                f"failed processes threshold ({threshold} in {interval:g} sec) is reached, "
+                "restarting the template of this pool",
+            )
+            self.reload(self.config)
+
+    def _settle(self) -> None:
+        if not self.settled:
+            self.settled = True
+            self.events.on_settled()
+
+    def _check_empty(self) -> None:
+        if self.stopping and self.is_empty:
+            self.events.on_empty()

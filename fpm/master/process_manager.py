@@ -1,0 +1,126 @@
+"""How many workers a pool should have: static, dynamic, ondemand. Pure arithmetic on a census.
+
+The words and limits are PHP-FPM's (fpm_pctl_perform_idle_server_maintenance); what differs, on purpose:
+a burst is answered at once and not once a second (`decide_burst`), and all surplus goes together when its time is up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fpm.config.model import PoolConfig
+
+BUSY_RATE = 8
+"""From this spawn rate on a pool is said to be busy (PHP-FPM's figure)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """The workers of a pool that have not been told to leave."""
+
+    idle: int
+    active: int
+    starting: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.idle + self.active + self.starting
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """What to do now, and when to look again.
+
+    Attributes:
+        spawn: workers to make.
+        retire: workers to send away, those longest idle first.
+        rate: the spawn rate for the next turn.
+        reached_max: more workers were wanted than pm.max_children allows.
+        busy: worth the warning that the pool seems busy.
+        look_again: seconds until the next turn; None: not before something happens.
+    """
+
+    spawn: int = 0
+    retire: int = 0
+    rate: int = 1
+    reached_max: bool = False
+    busy: bool = False
+    look_again: float | None = None
+
+
+def first_workers(config: PoolConfig) -> int:
+    """How many workers a pool starts with."""
+    return {"static": config.pm_max_children, "dynamic": config.pm_start_servers, "ondemand": 0}[config.pm]
+
+
+def wake_threshold(config: PoolConfig, *, hurried: bool) -> int:
+    """Below how many idle workers the master wants to be told.
+
+    Args:
+        hurried: the maintenance timer runs anyway and looks after spare workers, only "nobody idle" is urgent.
+    """
+    if config.pm == "static":
+        return 0
+    if config.pm == "dynamic" and not hurried:
+        return max(config.pm_min_spare_servers, 1)
+    return 1
+
+
+def decide_burst(config: PoolConfig, census: Census, waiting: int) -> int:
+    """How many workers to make at once because connections wait and nobody is idle.
+
+    Args:
+        waiting: connections in the listen queue.
+    """
+    if census.idle > 0:
+        return 0
+    return max(0, min(waiting - census.starting, config.pm_max_children - census.total))
+
+
+def decide_maintenance(config: PoolConfig, census: Census, rate: int, idle_for: Sequence[float]) -> Maintenance:
+    """The regular turn of a pool.
+
+    Args:
+        rate: the spawn rate that the last turn gave.
+        idle_for: seconds that each idle worker has been idle, in any order.
+    """
+    if config.pm == "dynamic":
+        return _maintain_dynamic(config, census, rate, idle_for)
+    if config.pm == "ondemand":
+        return _maintain_ondemand(config, census, idle_for)
+    missing = config.pm_max_children - census.total
+    return Maintenance(spawn=max(missing, 0), retire=max(-missing, 0))
+
+
+def _maintain_ondemand(config: PoolConfig, census: Census, idle_for: Sequence[float]) -> Maintenance:
+    timeout = config.pm_process_idle_timeout
+    over = sum(1 for seconds in idle_for if seconds >= timeout)
+    remaining = [timeout - seconds for seconds in idle_for if seconds < timeout]
+    busy = census.active + census.starting
+    # A worker that is busy now cannot be over its time before a whole timeout has passed.
+    look_again = min(remaining, default=timeout) if remaining or busy else None
+    return Maintenance(retire=over, look_again=look_again)
+
+
+def _maintain_dynamic(config: PoolConfig, census: Census, rate: int, idle_for: Sequence[float]) -> Maintenance:
+    spare = census.idle + census.starting
+    if spare > config.pm_max_spare_servers:
+        surplus = spare - config.pm_max_spare_servers
+        over = sum(1 for seconds in idle_for if seconds >= config.pm_process_idle_timeout)
+        return Maintenance(retire=min(surplus, over), look_again=1.0)
+    if spare >= config.pm_min_spare_servers:
+        # Workers that become idle tell nobody: while there are busy ones, look whether they have become surplus.
+        unsettled = census.active > 0 or census.starting > 0
+        return Maintenance(look_again=1.0 if unsettled else None)
+    missing = config.pm_min_spare_servers - spare
+    room = config.pm_max_children - census.total
+    if room <= 0:
+        return Maintenance(reached_max=True, look_again=1.0)
+    return Maintenance(
+        spawn=min(rate, missing, room),
+        rate=min(rate * 2, config.pm_max_spawn_rate),
+        busy=rate >= BUSY_RATE,
+        look_again=1.0,
+    )

@@ -1,0 +1,57 @@
+"""What the master tells about its pools: PHP-FPM's numbers from the scoreboard, and what only the master knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fpm.master.pool import PoolSupervisor
+from fpm.scoreboard.snapshot import Board
+from fpm.scoreboard.snapshot import Header
+from fpm.scoreboard.snapshot import read_board
+from fpm.status.model import PoolStatus
+from fpm.status.model import build_status
+
+
+def pool_status(pool: PoolSupervisor) -> PoolStatus:
+    """The status of one pool, whether it has processes or not."""
+    shared = pool.board
+    board = read_board(shared.view, shared.slots) if shared else Board(_header(pool), ())
+    return build_status(
+        pool=pool.config.name,
+        pm=pool.config.pm,
+        board=board,
+        queue=pool.services.queues.read(pool.listener.socket.fileno()),
+        now=pool.services.clock(),
+    )
+
+
+def pool_facts(pool: PoolSupervisor) -> dict[str, Any]:
+    """State, generation and the reason of a failure."""
+    facts: dict[str, Any] = {
+        "name": pool.config.name,
+        "listen": str(pool.config.listen),
+        "state": pool.state,
+        "generation": pool.templates.generation,
+        "ping_path": pool.config.ping_path,
+        "status_path": pool.config.pm_status_path,
+    }
+    if pool.templates.failure is not None:
+        facts["error"] = pool.templates.failure.error
+        facts["traceback"] = pool.templates.failure.traceback
+        facts["failed_since"] = pool.templates.failure.since
+    return facts
+
+
+def _header(pool: PoolSupervisor) -> Header:
+    values = pool.values
+    return Header(
+        generation=values.generation,
+        max_children=values.max_children,
+        start_time=values.start_time,
+        requests=values.requests,
+        max_children_reached=values.max_children_reached,
+        slow_requests=values.slow_requests,
+        max_active=values.max_active,
+        max_listen_queue=values.max_listen_queue,
+        memory_peak=values.memory_peak,
+    )

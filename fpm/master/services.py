@@ -1,0 +1,41 @@
+"""What every pool supervisor is given: the loop, the log and the facts of this master."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fpm.config.model import GlobalConfig
+from fpm.log.error import ErrorLog
+from fpm.master.loop import Loop
+from fpm.system.listen_queue import ListenQueueReader
+
+
+@dataclass(slots=True)
+class Budget:
+    """The workers of all pools together, for `process.max` (0: no limit)."""
+
+    limit: int = 0
+    used: int = 0
+    warned: bool = False
+
+    def room(self, wanted: int) -> int:
+        """How many of `wanted` new workers are allowed."""
+        return wanted if self.limit <= 0 else max(0, min(wanted, self.limit - self.used))
+
+
+@dataclass(slots=True)
+class Services:
+    """Shared by all pools of one master."""
+
+    loop: Loop
+    log: ErrorLog
+    settings: GlobalConfig
+    bundle_fd: int
+    environ: Mapping[str, str]
+    original_rlimit_files: tuple[int, int]
+    queues: ListenQueueReader
+    budget: Budget
+    clock: Callable[[], float]
+    """Epoch seconds, as the scoreboard has them."""

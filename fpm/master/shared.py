@@ -1,0 +1,37 @@
+"""What the processes of a pool share; it exists only once the pool has processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+from fpm.scoreboard.memory import Scoreboard
+
+
+@dataclass(slots=True)
+class Shared:
+    """The scoreboard, the eventfd that tells of a full pool, and the parking socket; all close-on-exec."""
+
+    board: Scoreboard
+    wake: int
+    park: tuple[socket.socket, socket.socket]
+
+    @classmethod
+    def create(cls, slots: int) -> Shared:
+        """Make them.
+
+        Raises:
+            OSError: no descriptors or no memory left.
+        """
+        park = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in park:
+            end.setblocking(False)
+        return cls(Scoreboard.create(slots), os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), park)
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.board.close()
+        os.close(self.wake)
+        for end in self.park:
+            end.close()

@@ -1,0 +1,49 @@
+"""Signals as events: the handlers do nothing, the wakeup descriptor tells the loop, the loop decides.
+
+See signal(7) and signal.set_wakeup_fd.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from signal import Signals
+
+HANDLED = (
+    Signals.SIGTERM,
+    Signals.SIGINT,
+    Signals.SIGQUIT,
+    Signals.SIGUSR1,
+    Signals.SIGUSR2,
+    Signals.SIGHUP,
+    Signals.SIGCHLD,
+)
+
+
+class SignalReader:
+    """A pipe that holds the numbers of the signals that have come."""
+
+    def __init__(self) -> None:
+        self.fd, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        for number in HANDLED:
+            signal.signal(number, _do_nothing)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+    def read(self) -> set[Signals]:
+        """The signals since the last call; several of a kind are one."""
+        try:
+            data = os.read(self.fd, 4096)
+        except BlockingIOError:
+            return set()
+        return {Signals(number) for number in data if number in HANDLED}
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        signal.set_wakeup_fd(-1)
+        os.close(self.fd)
+        os.close(self._write)
+
+
+def _do_nothing(number: int, frame: object) -> None:
+    """Its meaning is decided in the loop."""

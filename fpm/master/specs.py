@@ -1,0 +1,112 @@
+"""From a pool's configuration to what its processes are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fpm.config.model import PoolConfig
+from fpm.config.model import UnixAddress
+from fpm.pool.spec import TemplateSpec
+from fpm.pool.spec import WorkerSettings
+
+NOT_FOR_APPLICATIONS = ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID")
+"""What systemd tells the master is not the applications' business, even with clear_env = no."""
+SLOTS_MAX = 65535
+EXTRA_SLOTS = 8
+
+
+def slots_for(config: PoolConfig) -> int:
+    """Room in the scoreboard: a whole second generation, and those that replace leaving workers."""
+    return min(2 * config.pm_max_children + EXTRA_SLOTS, SLOTS_MAX)
+
+
+def pool_environ(config: PoolConfig, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The application's whole environment: clear_env, env[], USER and HOME of the pool's user."""
+    environ = {} if config.clear_env else dict(inherited)
+    for name in NOT_FOR_APPLICATIONS:
+        environ.pop(name, None)
+    if config.identity is not None and not config.clear_env:
+        # The master's own home is nobody else's.
+        environ.pop("USER", None)
+        environ.pop("HOME", None)
+    environ.update(config.env)
+    if config.identity is not None:
+        environ.setdefault("USER", config.identity.user)
+        environ.setdefault("HOME", config.identity.home)
+    return environ
+
+
+def worker_settings(config: PoolConfig, *, log_limit: int, slots: int) -> WorkerSettings:
+    """What the workers of this configuration need."""
+    return WorkerSettings(
+        pool=config.name,
+        pm=config.pm,
+        slots=slots,
+        max_children=config.pm_max_children,
+        max_requests=config.pm_max_requests,
+        max_requests_jitter=config.pm_max_requests_jitter,
+        status_path=config.pm_status_path,
+        status_allow=[str(network) for network in config.pm_status_allow],
+        ping_path=config.ping_path,
+        ping_response=config.ping_response,
+        script_name=config.script_name,
+        allowed_clients=[str(network) for network in config.listen_allowed_clients],
+        listen_is_unix=isinstance(config.listen, UnixAddress),
+        access_format=config.access_format if config.access_log else None,
+        access_suppress_path=list(config.access_suppress_path),
+        log_limit=log_limit,
+        body_spool=config.request_body_spool,
+        app_name=config.app,
+    )
+
+
+def unavailable_settings(config: PoolConfig, *, log_limit: int) -> WorkerSettings:
+    """Settings of the 503 responder: a scoreboard of one slot, no status page, no access log, never recycled."""
+    settings = worker_settings(config, log_limit=log_limit, slots=1)
+    values = {name: getattr(settings, name) for name in WorkerSettings.__slots__}
+    values.update(max_children=1, max_requests=0, status_path=None, ping_path=None, access_format=None)
+    return WorkerSettings(**values)
+
+
+def template_spec(
+    config: PoolConfig,
+    *,
+    mode: str,
+    generation: int,
+    worker: WorkerSettings,
+    original_rlimit_files: tuple[int, int],
+    priority: int | None,
+    inherited: Mapping[str, str],
+) -> TemplateSpec:
+    """The specification of one template.
+
+    Args:
+        mode: "template" or "unavailable".
+        original_rlimit_files: RLIMIT_NOFILE (soft, hard) with which the master was started.
+        priority: the global process.priority, for pools without their own.
+        inherited: the master's environment.
+    """
+    identity = config.identity
+    return TemplateSpec(
+        pool=config.name,
+        generation=generation,
+        mode=mode,
+        python=config.python,
+        python_arguments=[],
+        app=config.app,
+        preload=config.preload,
+        pythonpath=list(config.pythonpath),
+        chroot=config.chroot,
+        chdir=config.chdir or ("/" if config.chroot else None),
+        uid=identity.uid if identity else None,
+        gid=identity.gid if identity else None,
+        groups=list(identity.groups) if identity else [],
+        environ=pool_environ(config, inherited),
+        rlimit_files=config.rlimit_files,
+        rlimit_core=config.rlimit_core,
+        original_rlimit_files=list(original_rlimit_files),
+        priority=config.process_priority if config.process_priority is not None else priority,
+        dumpable=config.process_dumpable,
+        no_new_privs=config.no_new_privs,
+        worker=worker,
+    )

@@ -1,0 +1,209 @@
+"""One template as the master sees it: executed, not forked; starting, ready, and one day gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from signal import Signals
+from typing import Any
+
+from fpm.config.model import PoolConfig
+from fpm.log.lines import worker_line_room
+from fpm.master.channel import Channel
+from fpm.master.loop import Timer
+from fpm.master.output import OutputReader
+from fpm.master.services import Services
+from fpm.pool import boot
+from fpm.pool.bundle import sealed_memfd
+from fpm.pool.spec import FD_BUNDLE
+from fpm.pool.spec import FD_CHANNEL
+from fpm.pool.spec import FD_LISTEN
+from fpm.pool.spec import FD_PARK_PUT
+from fpm.pool.spec import FD_PARK_TAKE
+from fpm.pool.spec import FD_SCOREBOARD
+from fpm.pool.spec import FD_SPEC
+from fpm.pool.spec import FD_WAKE
+from fpm.pool.spec import TemplateSpec
+from fpm.pool.spec import pack_spec
+
+LAST_WORDS = 20
+"""Lines of a template's output that are kept to explain its death."""
+QUIT_TIME = 10.0
+"""Seconds that a template without workers may take to leave."""
+
+
+class TemplateState(Enum):
+    """Where a template stands."""
+
+    STARTING = "starting"
+    READY = "ready"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolDescriptors:
+    """What all processes of a pool share; all close-on-exec in the master."""
+
+    scoreboard: int
+    wake: int
+    park_take: int
+    park_put: int
+    listen: int
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateEvents:
+    """Whom a template tells."""
+
+    on_message: Callable[[TemplateProcess, dict[str, Any]], None]
+    on_startup_timeout: Callable[[TemplateProcess], None]
+    write_line: Callable[[str, str, bool], None]
+    """Stream name, line, whether the pipe was closed within it."""
+
+
+class TemplateProcess:
+    """A template (or, with mode "unavailable", a 503 responder) of one generation."""
+
+    def __init__(self, services: Services, config: PoolConfig, spec: TemplateSpec, events: TemplateEvents) -> None:
+        self.services = services
+        self.config = config
+        self.spec = spec
+        self.events = events
+        self.generation = spec.generation
+        self.state = TemplateState.STARTING
+        self.started = services.loop.now
+        self.preload = True
+        self.directory = ""
+        """The application's working directory as the template found it, symlinks resolved."""
+        self.failure: tuple[str, str] | None = None
+        """Error and traceback, once it has reported them."""
+        self.quitting = False
+        self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
+        self.channel = Channel()
+        self.pid = 0
+        self._timer: Timer | None = None
+        self._outputs: list[OutputReader] = []
+
+    def spawn(self, shared: PoolDescriptors) -> None:
+        """Execute the launcher.
+
+        Raises:
+            OSError: it cannot be executed, or there are no descriptors or processes left.
+        """
+        spec_fd = sealed_memfd("pyfpm-spec", pack_spec(self.spec))
+        try:
+            for stream in ("stdout", "stderr"):
+                self._outputs.append(self._reader(stream))
+            placed = {
+                1: self._outputs[0].write_fd,
+                2: self._outputs[1].write_fd,
+                FD_CHANNEL: self.channel.peer.fileno(),
+                FD_SPEC: spec_fd,
+                FD_BUNDLE: self.services.bundle_fd,
+                FD_SCOREBOARD: shared.scoreboard,
+                FD_WAKE: shared.wake,
+                FD_PARK_TAKE: shared.park_take,
+                FD_PARK_PUT: shared.park_put,
+                FD_LISTEN: shared.listen,
+            }
+            arguments = [sys.executable, "-I", "-S", "-B", "-c", boot.STUB, "launch", _room_for_title(self.spec)]
+            self.pid = os.posix_spawn(
+                sys.executable,
+                arguments,
+                {},
+                file_actions=_file_actions(placed),
+                setsid=True,  # Ctrl-C on the master's terminal is the master's; the process group is the pool's
+                setsigmask=[],
+                setsigdef=sorted(signal.valid_signals() - {Signals.SIGKILL, Signals.SIGSTOP}),
+            )
+        finally:
+            os.close(spec_fd)
+            for output in self._outputs:
+                output.close_writer()
+        self.channel.close_peer()
+        self.services.loop.watch(self.channel.fd, self._on_channel)
+        if self.spec.mode == "template":
+            timeout = self.config.startup_timeout
+            self._timer = self.services.loop.call_later(timeout, lambda: self.events.on_startup_timeout(self))
+
+    def become_ready(self, message: dict[str, Any]) -> None:
+        """The template has said that it can fork."""
+        self.state = TemplateState.READY
+        self.preload = bool(message.get("preload"))
+        self.directory = str(message.get("chdir", ""))
+        self._cancel_timer()
+
+    def fork_worker(self, slot: int, fds: list[int]) -> bool:
+        """Ask for a worker; False if the request could not be sent now."""
+        return self.channel.send({"command": "fork", "slot": slot}, fds)
+
+    def quit(self) -> None:
+        """Leave as soon as the last worker has left."""
+        if not self.quitting:
+            self.quitting = True
+            self._cancel_timer()
+            self.channel.send({"command": "quit"})
+
+    def kill(self) -> None:
+        """SIGKILL to the process group: the template and, while it is alive, all that it has made."""
+        self._cancel_timer()
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, Signals.SIGKILL)
+
+    def terminate(self) -> None:
+        """SIGTERM to the template alone; only while it has not been reaped."""
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, Signals.SIGTERM)
+
+    def close(self) -> None:
+        """Take the last messages and lines, then give all descriptors back."""
+        self._cancel_timer()
+        if self.channel.fd >= 0:
+            self._on_channel()
+            self.services.loop.forget(self.channel.fd)
+        self.channel.close()
+        for output in self._outputs:
+            output.close()
+        self.state = TemplateState.GONE
+
+    def _reader(self, stream: str) -> OutputReader:
+        def write_line(line: str, closed: bool) -> None:
+            self.last_words.append(line)
+            self.events.write_line(stream, line, closed)
+
+        room = worker_line_room(self.spec.pool, 0, stream, self.services.settings.log_limit)
+        return OutputReader(self.services.loop, write_line, room)
+
+    def _on_channel(self) -> None:
+        messages, alive = self.channel.receive()
+        for received in messages:
+            self.events.on_message(self, received.message)
+        if not alive and self.channel.fd >= 0:
+            self.services.loop.forget(self.channel.fd)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _file_actions(placed: dict[int, int]) -> list[tuple[Any, ...]]:
+    """dup2(2) each descriptor to its place, by way of numbers that nobody uses, so that none overwrites another."""
+    base = max([*placed.values(), *placed]) + 1
+    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)]
+    actions += [(os.POSIX_SPAWN_DUP2, fd, base + target) for target, fd in placed.items()]
+    actions += [(os.POSIX_SPAWN_DUP2, base + target, target) for target in placed]
+    actions += [(os.POSIX_SPAWN_CLOSE, base + target) for target in placed]
+    return actions
+
+
+def _room_for_title(spec: TemplateSpec) -> str:
+    return f"pyfpm: launcher {spec.pool}"

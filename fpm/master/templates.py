@@ -1,0 +1,349 @@
+"""The templates of one pool: the present one, a new generation on trial, old ones with workers left, and the 503 responder.
+
+A pool whose template does not start is *failed*: the reason is kept for log and status, clients get 503, and the
+start is tried again with growing pauses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fpm.config.model import PoolConfig
+from fpm.master.exits import Exit
+from fpm.master.listeners import Listener
+from fpm.master.restarts import YOUNG
+from fpm.master.restarts import Backoff
+from fpm.master.restarts import after_template_failure
+from fpm.master.services import Services
+from fpm.master.shared import Shared
+from fpm.master.specs import slots_for
+from fpm.master.specs import template_spec
+from fpm.master.specs import unavailable_settings
+from fpm.master.specs import worker_settings
+from fpm.master.template_process import PoolDescriptors
+from fpm.master.template_process import TemplateEvents
+from fpm.master.template_process import TemplateProcess
+from fpm.master.template_process import TemplateState
+from fpm.master.timers import NamedTimers
+
+TEXT_MAX = 65536
+Done = Callable[[str | None], None]
+"""Gets None when a new generation serves, else the reason why it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a pool has no application."""
+
+    error: str
+    traceback: str
+    since: float
+    """Epoch seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A new generation on its way."""
+
+    template: TemplateProcess
+    config: PoolConfig
+    done: Done | None
+
+
+@dataclass(frozen=True, slots=True)
+class TemplatesEvents:
+    """Whom the templates' keeper tells."""
+
+    on_ready: Callable[[], None]
+    """The present template can fork."""
+    on_new_generation: Callable[[PoolConfig], None]
+    """A trial has succeeded and is the present template now."""
+    on_failed: Callable[[], None]
+    on_forked: Callable[[TemplateProcess, dict[str, Any]], None]
+    on_fork_failed: Callable[[TemplateProcess, dict[str, Any]], None]
+    on_worker_exit: Callable[[TemplateProcess, dict[str, Any]], None]
+    on_gone: Callable[[], None]
+    on_shared: Callable[[Shared], None]
+    """The pool has got a (new) scoreboard."""
+    has_workers: Callable[[], bool]
+    log: Callable[[str, str], None]
+
+
+class Templates:
+    """Keeper of a pool's templates."""
+
+    def __init__(self, services: Services, config: PoolConfig, listener: Listener, events: TemplatesEvents) -> None:
+        self.services = services
+        self.config = config
+        self.listener = listener
+        self.events = events
+        self.present: TemplateProcess | None = None
+        self.responder: TemplateProcess | None = None
+        """Answers 503 while there is no worker."""
+        self.trial: Trial | None = None
+        self.old: list[TemplateProcess] = []
+        self.failure: Failure | None = None
+        self.shared: Shared | None = None
+        self.generation = 0
+        self.stopping = False
+        self.backoff = Backoff()
+        self._old_shared: list[Shared] = []
+        self._responder_shared: Shared | None = None
+        self._timers = NamedTimers(services.loop)
+
+    # ---------------------------------------------------------------- the present template
+
+    def ready_template(self) -> TemplateProcess | None:
+        """The present template if it can fork now; else it is started, if no pause is running, and None returned."""
+        if self.present is None and not self.stopping and self.services.loop.now >= self.backoff.until:
+            try:
+                self.present = self._spawn(self.config, "template", self._shared_for(self.config))
+            except OSError as error:
+                self.fail("cannot start a template", f"{error.strerror}")
+        ready = self.present is not None and self.present.state is TemplateState.READY
+        return self.present if ready else None
+
+    def dismiss_present(self) -> None:
+        """The pool is idle: no template until the next connection."""
+        if self.present is not None:
+            self._dismiss(self.present)
+            self.present = None
+
+    def fail(self, error: str, traceback: str) -> None:
+        """No application: say why, tell clients 503, try again later."""
+        now = self.services.loop.now
+        self.backoff = after_template_failure(self.backoff, now)
+        pause = self.backoff.until - now
+        self.failure = Failure(error, traceback, self.services.clock())
+        self.events.log("error", f"failed to start: {error}; next try in {pause:.0f} s")
+        self._log_lines(traceback)
+        if not self.events.has_workers():
+            self.start_responder()
+        self._timers.set("retry", pause, self._retry)
+        self.events.on_failed()
+
+    def forgive(self) -> None:
+        """The application works: no failure, no pause, no responder."""
+        self.failure = None
+        self.backoff = Backoff()
+        self.stop_responder()
+
+    def _retry(self) -> None:
+        if self.present is None:
+            self.ready_template()
+        else:
+            self.events.on_ready()  # with preload = no the template is there, and only workers have failed
+
+    # ---------------------------------------------------------------- a new generation
+
+    def try_generation(self, config: PoolConfig, done: Done | None) -> None:
+        """Start a template with this configuration beside the present one, which serves on until it is ready."""
+        if self.trial is not None:
+            self._end_trial(self.trial, "superseded by another reload")
+        try:
+            template = self._spawn(config, "template", self._shared_for(config))
+        except OSError as error:
+            if done is not None:
+                done(f"cannot start a template: {error.strerror}")
+            return
+        self.trial = Trial(template, config, done)
+
+    def _accept_trial(self, trial: Trial) -> None:
+        former, self.present, self.trial = self.present, trial.template, None
+        self.config = trial.config
+        self.failure = None
+        self.backoff = Backoff()
+        if former is not None:
+            self._dismiss(former)
+        self.events.on_new_generation(trial.config)
+        if trial.done is not None:
+            trial.done(None)
+
+    def _end_trial(self, trial: Trial, error: str, traceback: str = "") -> None:
+        self.trial = None
+        self.events.log("error", f"reload failed, the former generation serves on: {error}")
+        self._log_lines(traceback)
+        if trial.template.state is not TemplateState.GONE:
+            self.old.append(trial.template)
+            trial.template.kill()
+        if trial.done is not None:
+            trial.done(error)
+
+    # ---------------------------------------------------------------- the 503 responder
+
+    def start_responder(self) -> None:
+        """Answer 503 on the listening socket."""
+        if self.responder is not None or self.stopping:
+            return
+        try:
+            if self._responder_shared is None:
+                self._responder_shared = Shared.create(1)
+            self.responder = self._spawn(self.config, "unavailable", self._responder_shared)
+        except OSError as error:
+            self.events.log("error", f"cannot start the 503 responder: {error.strerror}")
+
+    def stop_responder(self) -> None:
+        """Workers answer again."""
+        if self.responder is not None:
+            self._dismiss(self.responder)
+            self.responder = None
+
+    # ---------------------------------------------------------------- the end
+
+    def all(self) -> list[TemplateProcess]:
+        """Every template and responder that has not been reaped."""
+        trial = self.trial.template if self.trial else None
+        found = [self.present, self.responder, trial, *self.old]
+        return [template for template in found if template is not None]
+
+    def find(self, pid: int) -> TemplateProcess | None:
+        """The one with this pid."""
+        return next((template for template in self.all() if template.pid == pid), None)
+
+    def begin_stop(self) -> None:
+        """Make nothing any more."""
+        self.stopping = True
+        self._timers.cancel_all()
+        self.stop_responder()
+        if self.trial is not None:
+            self._end_trial(self.trial, "the pool is stopping")
+
+    def dismiss_all(self) -> None:
+        """Templates leave when their last worker has left."""
+        for template in self.all():
+            if template.state is TemplateState.STARTING and template.spec.mode == "template":
+                template.kill()  # it is importing and listens to nobody
+            else:
+                template.quit()
+
+    def kill_all(self) -> None:
+        """SIGKILL to all process groups of the pool."""
+        for template in self.all():
+            template.kill()
+
+    def gone(self, template: TemplateProcess, exit_: Exit) -> None:
+        """One of them has ended and has been reaped."""
+        was_ready = template.state is TemplateState.READY
+        template.close()
+        error, traceback = template.failure or (f"its template exited {exit_}", "\n".join(template.last_words))
+        if template in self.old:
+            self.old.remove(template)
+        elif template is self.responder:
+            self.responder = None
+            self.events.log("warning", f"the 503 responder exited {exit_}")
+        elif self.trial is not None and template is self.trial.template:
+            self._end_trial(self.trial, error, traceback)
+        elif template is self.present:
+            self.present = None
+            self._lost_present(template, exit_, was_ready, error, traceback)
+        self.events.on_gone()
+
+    def close(self) -> None:
+        """Give all descriptors back."""
+        self._timers.cancel_all()
+        for template in self.all():
+            template.close()
+        for shared in [*self._old_shared, self.shared, self._responder_shared]:
+            if shared is not None:
+                shared.close()
+
+    def _lost_present(
+        self, template: TemplateProcess, exit_: Exit, was_ready: bool, error: str, traceback: str
+    ) -> None:
+        if self.stopping:
+            return
+        if not was_ready or template.failure is not None:
+            self.fail(error, traceback)
+            return
+        self.events.log(
+            "warning",
+            f"template {template.pid} exited {exit_}; its workers serve on and a new template is started "
+            "(the code that it imports may be newer than theirs)",
+        )
+        now = self.services.loop.now
+        if now - template.started < YOUNG:
+            self.backoff = after_template_failure(self.backoff, now)
+        self._timers.set("retry", self.backoff.until - now, self._retry)
+
+    def _dismiss(self, template: TemplateProcess) -> None:
+        self.old.append(template)
+        template.quit()
+
+    # ---------------------------------------------------------------- processes and what they say
+
+    def _spawn(self, config: PoolConfig, mode: str, shared: Shared) -> TemplateProcess:
+        self.generation += mode == "template"
+        limit = self.services.settings.log_limit
+        if mode == "template":
+            settings = worker_settings(config, log_limit=limit, slots=shared.board.slots)
+        else:
+            settings = unavailable_settings(config, log_limit=limit)
+        spec = template_spec(
+            config,
+            mode=mode,
+            generation=self.generation,
+            worker=settings,
+            original_rlimit_files=self.services.original_rlimit_files,
+            priority=self.services.settings.process_priority,
+            inherited=self.services.environ,
+        )
+        events = TemplateEvents(self._on_message, self._on_startup_timeout, self._write_line)
+        template = TemplateProcess(self.services, config, spec, events)
+        listen = self.listener.socket.fileno()
+        take, put = (end.fileno() for end in shared.park)
+        try:
+            template.spawn(PoolDescriptors(shared.board.fd, shared.wake, take, put, listen))
+        except OSError:
+            template.close()
+            raise
+        return template
+
+    def _shared_for(self, config: PoolConfig) -> Shared:
+        """The pool's shared memory and sockets, made anew if the present scoreboard is too small."""
+        slots = slots_for(config)
+        if self.shared is None or self.shared.board.slots < slots:
+            if self.shared is not None:
+                self._old_shared.append(self.shared)
+            self.shared = Shared.create(slots)
+            self.events.on_shared(self.shared)
+        return self.shared
+
+    def _on_message(self, template: TemplateProcess, message: dict[str, Any]) -> None:
+        event = message.get("event")
+        if event == "ready" and template.state is TemplateState.STARTING:
+            template.become_ready(message)
+            self._on_ready(template)
+        elif event == "failed" and template.failure is None:
+            template.failure = (str(message.get("error", "")), str(message.get("traceback", "")))
+        elif event in ("notice", "log"):
+            for line in str(message.get("text", ""))[:TEXT_MAX].splitlines():
+                self.events.log("notice", line)
+        elif event == "forked":
+            self.events.on_forked(template, message)
+        elif event == "fork_failed":
+            self.events.on_fork_failed(template, message)
+        elif event == "exited":
+            self.events.on_worker_exit(template, message)
+
+    def _on_ready(self, template: TemplateProcess) -> None:
+        if self.trial is not None and template is self.trial.template:
+            self._accept_trial(self.trial)
+        elif template is self.present:
+            if template.preload:
+                self.failure = None
+                self.backoff = Backoff()
+            self.events.on_ready()
+
+    def _on_startup_timeout(self, template: TemplateProcess) -> None:
+        seconds = template.config.startup_timeout
+        template.failure = (f"the application was not imported within {seconds:g} s (startup_timeout)", "")
+        template.kill()
+
+    def _write_line(self, stream: str, line: str, closed: bool) -> None:
+        self.events.log("warning", f'template said into {stream}: "{line}"')
+
+    def _log_lines(self, text: str) -> None:
+        for line in text.splitlines():
+            self.events.log("error", f"  {line}")

@@ -1,0 +1,271 @@
+"""The workers of one pool: made, told to leave, pressed to leave, and buried. It carries out; the pool decides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from signal import Signals
+from typing import Any
+
+from fpm.config.model import PoolConfig
+from fpm.log.lines import format_worker_line
+from fpm.log.lines import worker_line_room
+from fpm.master.channel import Received
+from fpm.master.child import Child
+from fpm.master.exits import Exit
+from fpm.master.lifecycle import KILL_AFTER
+from fpm.master.output import OutputReader
+from fpm.master.process_manager import Census
+from fpm.master.services import Services
+from fpm.master.template_process import TemplateProcess
+from fpm.scoreboard.memory import HeaderValues
+from fpm.scoreboard.memory import Scoreboard
+from fpm.scoreboard.memory import clear_slot
+from fpm.scoreboard.memory import mark_creating
+from fpm.scoreboard.stages import Stage
+
+EXIT_REPORT_TIME = 2.0
+"""Seconds between a worker's last sign of life and the end of waiting for its template's report."""
+TEXT_MAX = 65536
+PID_ROOM = 9_999_999
+"""The longest pid (proc(5)), for the room of a line while the pid is not known yet."""
+LEVELS = frozenset({"debug", "notice", "warning", "error", "alert"})
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEvents:
+    """Whom the workers' keeper tells."""
+
+    on_ready: Callable[[Child], None]
+    on_failed: Callable[[Child, str, str], None]
+    on_limit: Callable[[Child], None]
+    on_gone: Callable[[Child, Exit, int], None]
+    """The worker, how it ended and how many requests it had taken."""
+
+
+class Workers:
+    """All workers of a pool, of every generation."""
+
+    def __init__(self, services: Services, config: PoolConfig, values: HeaderValues, events: WorkerEvents) -> None:
+        self.services = services
+        self.config = config
+        self.values = values
+        self.events = events
+        self.children: list[Child] = []
+        self.access_log: int | None = None
+
+    def census(self) -> Census:
+        """Count those that the process manager counts."""
+        idle = active = starting = 0
+        for child in self.children:
+            if not child.counts:
+                continue
+            if not child.ready:
+                starting += 1
+            elif child.stage is Stage.ACCEPTING:
+                idle += 1
+            else:
+                active += 1
+        return Census(idle, active, starting)
+
+    def idle_children(self) -> list[tuple[float, Child]]:
+        """Seconds idle and worker, the longest idle first."""
+        now = self.services.loop.now
+        found = []
+        for child in self.children:
+            if child.counts and child.ready and child.stage is Stage.ACCEPTING:
+                found.append((now - self._idle_since(child), child))
+        return sorted(found, key=lambda pair: -pair[0])
+
+    def spawn(self, template: TemplateProcess, board: Scoreboard, count: int) -> int:
+        """Ask the template for workers; returns how many requests were sent."""
+        allowed = self.services.budget.room(count)
+        if allowed < count and not self.services.budget.warned:
+            self.services.budget.warned = True
+            self.services.log.warning(
+                "The maximum number of processes has been reached. "
+                "Please review your configuration and consider raising 'process.max'"
+            )
+        made = 0
+        while made < allowed and self._spawn_one(template, board):
+            made += 1
+        return made
+
+    def retire(self, child: Child, reason: str, timeout: float) -> None:
+        """Let it finish its request and leave; TERM after `timeout` seconds, KILL a second later."""
+        if child.leaving is None:
+            child.leaving = reason
+        child.channel.send({"command": "quit"})
+        child.set_timer(timeout, lambda: self._press(child, Signals.SIGTERM))
+
+    def terminate(self, child: Child, reason: str, timeout: float) -> None:
+        """SIGTERM now, KILL after `timeout` seconds."""
+        child.leaving = reason
+        if not child.send_signal(Signals.SIGTERM):
+            child.channel.send({"command": "quit"})
+        child.set_timer(timeout, lambda: self._press(child, Signals.SIGKILL))
+
+    def reopen_logs(self) -> None:
+        """Give every worker the present access log."""
+        fds = [] if self.access_log is None else [self.access_log]
+        for child in self.children:
+            child.channel.send({"command": "reopen"}, fds)
+
+    def learn_pid(self, template: TemplateProcess, slot: object, pid: object) -> None:
+        """The template says which process it has forked for a slot."""
+        for child in self.children:
+            if child.template is template and child.slot == slot and isinstance(pid, int) and not child.claimed_pid:
+                child.claimed_pid = pid
+                if not child.pid:
+                    child.learn_pid(pid)
+
+    def find(self, pid: int) -> Child | None:
+        """The worker with this pid."""
+        return next((child for child in self.children if pid and pid in (child.pid, child.claimed_pid)), None)
+
+    def bury(self, child: Child, exit_: Exit) -> None:
+        """The process has ended: keep what it has counted, free the slot, tell the pool."""
+        if child not in self.children:
+            return
+        self.children.remove(child)
+        self.services.budget.used -= 1
+        self.services.budget.warned = False
+        child.close()
+        slot = child.read_slot()
+        self.values.absorb(slot)
+        clear_slot(child.board.view, child.board.slots, child.slot)
+        self.events.on_gone(child, exit_, slot.requests)
+
+    def _spawn_one(self, template: TemplateProcess, board: Scoreboard) -> bool:
+        slot = self._free_slot(board)
+        if slot is None:
+            return False
+        try:
+            child = Child(self.services, template, board, slot)
+        except OSError as error:
+            self._cannot_make(f"no descriptors left for a new worker: {error.strerror}")
+            return False
+        fds = [child.channel.peer.fileno()]
+        devnull = -1
+        try:
+            if self.config.catch_workers_output:
+                child.outputs = [self._reader(child, stream) for stream in ("stdout", "stderr")]
+                fds += [output.write_fd for output in child.outputs]
+            else:
+                devnull = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+                fds += [devnull, devnull]
+            if self.access_log is not None:
+                fds.append(self.access_log)
+            mark_creating(board.view, board.slots, slot)
+            sent = template.fork_worker(slot, fds)
+        except OSError as error:
+            self._cannot_make(f"cannot make a worker: {error.strerror}")
+            sent = False
+        finally:
+            if devnull >= 0:
+                os.close(devnull)
+            for output in child.outputs:
+                output.close_writer()
+            child.channel.close_peer()
+        if not sent:
+            child.close()
+            clear_slot(board.view, board.slots, slot)
+            return False
+        self.children.append(child)
+        self.services.budget.used += 1
+        self.services.loop.watch(child.channel.fd, lambda: self._on_channel(child))
+        if not template.preload:
+            timeout = self.config.startup_timeout
+            child.set_timer(timeout, lambda: self._startup_timeout(child))
+        return True
+
+    def _free_slot(self, board: Scoreboard) -> int | None:
+        taken = {child.slot for child in self.children if child.board is board}
+        return next((slot for slot in range(board.slots) if slot not in taken), None)
+
+    def _reader(self, child: Child, stream: str) -> OutputReader:
+        def write_line(line: str, closed: bool) -> None:
+            if not self.config.decorate_workers_output:
+                self.services.log.raw(line)
+                return
+            pid = child.pid or child.claimed_pid
+            self.services.log.warning(format_worker_line(self.config.name, pid, stream, line, closed=closed))
+
+        room = worker_line_room(self.config.name, PID_ROOM, stream, self.services.settings.log_limit)
+        return OutputReader(self.services.loop, write_line, room)
+
+    def _on_channel(self, child: Child) -> None:
+        messages, alive = child.channel.receive()
+        for received in messages:
+            self._on_message(child, received)
+        if not alive and child.channel.fd >= 0:
+            self.services.loop.forget(child.channel.fd)
+            # The exit status comes from the template, or from waitpid(2) if the worker is an orphan; not for ever.
+            child.set_timer(EXIT_REPORT_TIME, lambda: self._without_report(child))
+
+    def _on_message(self, child: Child, received: Received) -> None:
+        if not child.pid and not child.learn_pid(received.pid):
+            self.services.log.warning(
+                f"[pool {self.config.name}] process {received.pid} speaks for a worker but is not one; told to leave"
+            )
+            child.channel.socket.shutdown(2)
+            return
+        message = received.message
+        event = message.get("event")
+        if event == "ready" and not child.ready:
+            child.ready = True
+            child.idle_since = self.services.loop.now
+            child.clear_timer()
+            self.events.on_ready(child)
+        elif event == "log":
+            self._log(child, message)
+        elif event == "failed":
+            self.events.on_failed(child, str(message.get("error", "")), str(message.get("traceback", "")))
+        elif event == "limit" and child.leaving is None:
+            self.events.on_limit(child)
+
+    def _log(self, child: Child, message: dict[str, Any]) -> None:
+        level = message.get("level")
+        write = getattr(self.services.log, level if isinstance(level, str) and level in LEVELS else "warning")
+        for line in str(message.get("text", ""))[:TEXT_MAX].splitlines():
+            write(f"[pool {self.config.name}] child {child.pid}: {line}")
+
+    def _press(self, child: Child, number: Signals) -> None:
+        slot = child.read_slot()
+        doing = f', request "{slot.method} {slot.uri}"' if slot.stage > Stage.ACCEPTING and slot.method else ""
+        self.services.log.warning(
+            f"[pool {self.config.name}] child {child.pid}{doing} has not left in time ({child.leaving}), "
+            f"sending {number.name}"
+        )
+        if not child.send_signal(number):
+            child.channel.close()  # its pid has never become known: it reads end of file, and leaves
+        child.set_timer(KILL_AFTER, lambda: self._press(child, Signals.SIGKILL))
+
+    def _startup_timeout(self, child: Child) -> None:
+        seconds = self.config.startup_timeout
+        self.events.on_failed(child, f"the worker did not finish its import within {seconds:g} s", "")
+        self._press_hard(child)
+
+    def _press_hard(self, child: Child) -> None:
+        child.leaving = "startup_timeout"
+        if not child.send_signal(Signals.SIGKILL):
+            child.channel.close()
+
+    def _without_report(self, child: Child) -> None:
+        if child.is_gone():
+            self.bury(child, Exit())
+        else:
+            # It has closed its channel and lives on: it can be told nothing any more.
+            self._press(child, Signals.SIGTERM)
+
+    def _cannot_make(self, text: str) -> None:
+        self.services.log.error(f"[pool {self.config.name}] {text}")
+
+    def _idle_since(self, child: Child) -> float:
+        """Monotonic seconds; the scoreboard's clock is the epoch's, so only its distance from now is used."""
+        slot = child.read_slot()
+        if not slot.request_start:
+            return child.idle_since
+        age = self.services.clock() - slot.request_start - slot.duration / 1e6
+        return max(child.idle_since, self.services.loop.now - max(age, 0.0))

@@ -1,0 +1,87 @@
+"""The pool side of fpm as one piece of memory: sources (and code, for the same Python) in a sealed memfd.
+
+Processes of a pool import `fpm` from it, so that nothing of the master's site-packages is on their path, a chroot needs
+no copy of fpm, the installation need not be readable by the pool's user, and a `pip install --upgrade` of pyfpm in
+the middle cannot mix two versions.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+import marshal
+import os
+import pkgutil
+from fcntl import F_ADD_SEALS
+from fcntl import F_SEAL_GROW
+from fcntl import F_SEAL_SEAL
+from fcntl import F_SEAL_SHRINK
+from fcntl import F_SEAL_WRITE
+from fcntl import fcntl
+from importlib.machinery import SourceFileLoader
+
+POOL_PACKAGES = ("fpm.fastcgi", "fpm.pool", "fpm.scoreboard", "fpm.status", "fpm.wsgi")
+"""Packages that run inside a pool, whole."""
+POOL_MODULES = (
+    "fpm",
+    "fpm.errors",
+    "fpm.library",
+    "fpm.log",
+    "fpm.log.access",
+    "fpm.log.escape",
+    "fpm.log.times",
+    "fpm.log.escape",
+    "fpm.log.times",
+    "fpm.system",
+    "fpm.system.listen_queue",
+    "fpm.system.proctitle",
+)
+"""Single modules beside them."""
+
+
+def pool_module_names() -> list[str]:
+    """The full names of all modules that a pool gets."""
+    names = list(POOL_MODULES)
+    for package in POOL_PACKAGES:
+        spec = importlib.util.find_spec(package)
+        locations = spec.submodule_search_locations if spec else None
+        names.append(package)
+        names.extend(f"{package}.{module.name}" for module in pkgutil.iter_modules(locations))
+    return names
+
+
+def pack_bundle() -> bytes:
+    """Read the modules from the installation.
+
+    Returns:
+        JSON: "boot" is the source that installs the importer; "magic" the bytecode's magic number; "modules" maps a
+        name to [is package, file, source, marshalled code in base64].
+    """
+    modules = {}
+    for name in pool_module_names():
+        spec = importlib.util.find_spec(name)
+        if spec is None or not isinstance(spec.loader, SourceFileLoader) or spec.origin is None:
+            raise ImportError(f"{name} has no source file; pyfpm needs an ordinary installation of itself")
+        code = base64.b64encode(marshal.dumps(spec.loader.get_code(name))).decode()
+        is_package = spec.submodule_search_locations is not None
+        modules[name] = [is_package, spec.origin, spec.loader.get_source(name), code]
+    bundle = {
+        "boot": modules["fpm.pool.boot"][2],
+        "magic": importlib.util.MAGIC_NUMBER.hex(),
+        "modules": modules,
+    }
+    return json.dumps(bundle).encode()
+
+
+def sealed_memfd(name: str, data: bytes) -> int:
+    """A read-only anonymous file: memfd_create(2) with every seal, so that no process of a pool can change it.
+
+    Returns:
+        The descriptor, close-on-exec.
+    """
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(data)
+    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
+    return fd

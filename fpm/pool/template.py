@@ -1,0 +1,275 @@
+"""The template: imports the application once, then forks workers from its memory when the master asks.
+
+Rules of the file. The template never serves. Between fork requests it sleeps in poll(2). It is the parent of the workers and
+reports how each of them ended. When the master is gone (end of file on the channel) it leaves; so do the workers, by themselves.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+from typing import NoReturn
+
+from fpm.pool.worker import run_worker
+from fpm.system.proctitle import set_title
+
+from fpm import run_postfork
+from fpm.errors import EXIT_SOFTWARE
+from fpm.pool.application import load_application
+from fpm.pool.fork_safety import survey
+from fpm.pool.launch import execute_template
+from fpm.pool.spec import FD_CHANNEL
+from fpm.pool.spec import FD_FIRST_FREE
+from fpm.pool.spec import FD_SPEC
+from fpm.pool.spec import MESSAGE_MAX
+from fpm.pool.spec import TemplateSpec
+from fpm.pool.spec import pack_message
+from fpm.pool.spec import unpack_message
+from fpm.pool.spec import unpack_spec
+
+WSGIApplication = Callable[..., Any]
+FDS_PER_FORK = 4
+"""Worker channel, stdout, stderr and, if there is one, the access log."""
+
+
+def main(*, preload_again: bool) -> NoReturn:
+    """Run the template to its end.
+
+    Args:
+        preload_again: false after the template has found that the application must not be preloaded and has
+            executed itself anew to be rid of its threads.
+    """
+    spec = unpack_spec(os.pread(FD_SPEC, os.fstat(FD_SPEC).st_size, 0))
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=FD_CHANNEL)
+    for fd in range(3, FD_FIRST_FREE):
+        os.set_inheritable(fd, False)
+    set_title(f"pyfpm: template {spec.pool}")
+    prepare_interpreter(spec)
+    preload = spec.preload != "no" and preload_again
+    started = time.monotonic()
+    application = import_or_leave(spec, channel) if preload else None
+    if spec.preload == "auto" and preload:
+        _leave_preload_if_unsafe(spec, channel)
+    # Objects that exist now are never freed: the collector need not touch, and so copy, their pages in the workers.
+    gc.collect()
+    gc.freeze()
+    ready = {
+        "event": "ready",
+        "preload": preload,
+        "python": sys.version.split()[0],
+        "chdir": os.getcwd(),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    channel.send(pack_message(ready))
+    Template(spec, channel, application).run()
+
+
+def prepare_interpreter(spec: TemplateSpec) -> None:
+    """sys.path and sys.argv as the application expects them: the pool's pythonpath, then the working directory."""
+    sys.argv = [spec.python]
+    for directory in reversed([*spec.pythonpath, os.getcwd()]):
+        if directory not in sys.path:
+            sys.path.insert(0, directory)
+    # SIGINT from a terminal is the master's business; what is left of it ends the process as in PHP-FPM.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def import_or_leave(spec: TemplateSpec, channel: socket.socket) -> WSGIApplication:
+    """Import the application; if that fails in any way, report it and end the process."""
+    try:
+        return load_application(spec.app)
+    except BaseException as error:  # SystemExit too: a module may end the interpreter while it is imported
+        report_import_failure(channel, error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_SOFTWARE)
+
+
+def report_import_failure(channel: socket.socket, error: BaseException) -> None:
+    """Tell the master why, with the traceback from the application's first line on."""
+    frames = error.__traceback__
+    while frames is not None and "fpm/pool/" in frames.tb_frame.f_code.co_filename:
+        frames = frames.tb_next
+    text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+    if isinstance(error, SystemExit):
+        summary = f"the application called sys.exit({error.code!r}) while it was imported"
+    else:
+        summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    channel.send(pack_message({"event": "failed", "stage": "import", "error": summary, "traceback": text}))
+
+
+def _leave_preload_if_unsafe(spec: TemplateSpec, channel: socket.socket) -> None:
+    reasons = survey()
+    if not reasons:
+        return
+    text = (
+        f"preload = auto: not safe to fork from, {'; '.join(reasons)}. Each worker imports the application itself. "
+        "Start such things in a function registered with fpm.postfork, or set preload = yes or no to say so"
+    )
+    channel.send(pack_message({"event": "notice", "level": "notice", "text": text}))
+    # Only exec(2) gets rid of threads and of what C libraries keep.
+    execute_template(spec, "template-no-preload")
+
+
+class Template:
+    """The loop after the import: fork requests from the master, exits of workers to it."""
+
+    def __init__(self, spec: TemplateSpec, channel: socket.socket, application: WSGIApplication | None) -> None:
+        self.spec = spec
+        self.channel = channel
+        self.application = application
+        self.quitting = False
+        self.children: set[int] = set()
+        self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self) -> NoReturn:
+        """Serve the master until it says quit and all workers are gone, or until it is gone itself."""
+        signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        poll = select.poll()
+        poll.register(self.channel, select.POLLIN)
+        poll.register(self.wake_read, select.POLLIN)
+        while not (self.quitting and not self.children):
+            ready = {fd for fd, _ in poll.poll()}
+            if self.wake_read in ready:
+                os.read(self.wake_read, 4096)
+                self.reap_workers()
+            if self.channel.fileno() in ready and not self.take_message():
+                break
+        os._exit(0)
+
+    def take_message(self) -> bool:
+        """One message of the master; False when the master is gone."""
+        data, fds = receive_with_fds(self.channel)
+        if not data:
+            return False
+        message = unpack_message(data)
+        if message.get("command") == "fork":
+            self.fork_worker(int(message["slot"]), fds)
+        elif message.get("command") == "quit":
+            self.quitting = True
+        return True
+
+    def fork_worker(self, slot: int, fds: list[int]) -> None:
+        """fork(2); the child never comes back from here."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A signal between fork and the reset of the wakeup descriptor would be written to the template's pipe.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT})
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self.send({"event": "fork_failed", "slot": slot, "error": error.strerror})
+            pid = -1
+        if pid == 0:
+            self.become_worker(slot, fds)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT})
+        for fd in fds:
+            os.close(fd)
+        if pid > 0:
+            self.children.add(pid)
+            self.send({"event": "forked", "slot": slot, "pid": pid})
+
+    def reap_workers(self) -> None:
+        """wait4(2) for every child that has ended, and tell the master."""
+        while self.children:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                self.children.clear()
+                return
+            if pid == 0:
+                return
+            if pid not in self.children:
+                continue  # a child that the application's import left behind
+            self.children.discard(pid)
+            self.send(
+                {
+                    "event": "exited",
+                    "pid": pid,
+                    "status": status,
+                    "user": usage.ru_utime,
+                    "system": usage.ru_stime,
+                    "maxrss": usage.ru_maxrss,
+                }
+            )
+
+    def send(self, message: dict[str, Any]) -> None:
+        """To the master; when it is gone the next read of the channel says so."""
+        try:
+            self.channel.send(pack_message(message))
+        except (BrokenPipeError, ConnectionResetError):
+            self.quitting = True
+
+    def become_worker(self, slot: int, fds: list[int]) -> NoReturn:
+        """The child's side of the fork, to the end of the process."""
+        code = EXIT_SOFTWARE
+        try:
+            channel, access_log = self._take_descriptors(fds)
+            set_title(f"pyfpm: pool {self.spec.pool}")
+            application = self.application or import_or_leave(self.spec, channel)
+            run_postfork()
+            code = run_worker(self.spec.worker, application, slot=slot, channel=channel, access_log=access_log)
+            _finish_threads()
+            atexit._run_exitfuncs()
+        except BaseException:  # nothing may unwind into the template's loop
+            traceback.print_exc()
+        finally:
+            _flush_standard_streams()
+            os._exit(code)
+
+    def _take_descriptors(self, fds: list[int]) -> tuple[socket.socket, int | None]:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT})
+        os.close(self.wake_read)
+        os.close(self.wake_write)
+        self.channel.close()
+        channel_fd, out, err, *rest = fds
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        os.close(out)
+        os.close(err)
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=channel_fd)
+        return channel, rest[0] if rest else None
+
+
+def receive_with_fds(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """One datagram and the descriptors that came with it (close-on-exec); b"" at end of file."""
+    space = socket.CMSG_SPACE(FDS_PER_FORK * array.array("i").itemsize)
+    try:
+        data, ancillary, _, _ = channel.recvmsg(MESSAGE_MAX, space, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:
+        return b"", []
+    fds = array.array("i")
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    return data, fds.tolist()
+
+
+def _finish_threads() -> None:
+    """Wait for the application's non-daemon threads, as the interpreter does at its end; the master bounds the time."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+
+
+def _flush_standard_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # the pipe's reader is gone, or the application has closed the stream
+            continue
