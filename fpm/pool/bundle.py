@@ -31,8 +31,6 @@ POOL_MODULES = (
     "fpm.log.access",
     "fpm.log.escape",
     "fpm.log.times",
-    "fpm.log.escape",
-    "fpm.log.times",
     "fpm.system",
     "fpm.system.listen_queue",
     "fpm.system.proctitle",
