@@ -31,7 +31,7 @@ def check_manager(pool: Draft, report: Report) -> None:
     if values["pm.max_requests_jitter"] is None:
         values["pm.max_requests_jitter"] = values["pm.max_requests"] // 10
     if values["pm"] == "dynamic":
-        if pool.is_sound("pm.max_children", *_SPARE):
+        if pool.is_sound(*_SPARE):
             _check_dynamic(pool, report)
         return
     values["pm.start_servers"] = most if values["pm"] == "static" else 0
@@ -51,7 +51,7 @@ def _check_dynamic(pool: Draft, report: Report) -> None:
         if not value:
             shown = "" if value is None else f"({value})"
             report.refuse(pool, name, f"{name}{shown} must be a positive value. pm = dynamic needs it")
-    if not pool.is_sound(*_SPARE):
+    if not pool.is_sound("pm.max_children", *_SPARE) or most is None:
         return
     spare = f"pm.min_spare_servers({low}) and pm.max_spare_servers({high})"
     if low > most or high > most:

@@ -5,6 +5,7 @@ Reading has no effect on anything: no file is opened for writing, made or remove
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import stat
@@ -121,7 +122,7 @@ class _Files:
         """Read one file; its lines before any head belong to `section`, as if they stood at the include."""
         place = Place(self._count, 0, path)
         self._count += 1
-        text = self._text(path, section, included_at or place)
+        text = self._text(place, section, included_at or place)
         if text is None:
             self._sections.incomplete = True
             return
@@ -194,10 +195,12 @@ class _Files:
             self._read(path, section, place)
 
     def _complain(self, section: Draft, place: Place, sentence: str) -> None:
+        self._sections.incomplete = True
         self._report.error(place, section.name, directives.INCLUDE, sentence)
 
-    def _text(self, path: str, section: Draft, place: Place) -> str | None:
-        """The text of a file, or None after a complaint."""
+    def _text(self, file: Place, section: Draft, place: Place) -> str | None:
+        """The text of a file, or None after a complaint, made at `place`."""
+        path = file.file
         try:
             data = _read_regular(path)
         except OSError as error:
@@ -216,7 +219,7 @@ class _Files:
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             self._report.error(
-                Place(place.order, line, path), section.name, "", "the file is not UTF-8 text. Save it in this encoding"
+                file._replace(line=line), section.name, "", "the file is not UTF-8 text. Save it in this encoding"
             )
             return None
 
@@ -230,15 +233,17 @@ def _read_regular(path: str) -> bytes:
     """At most FILE_MAX bytes and one more. A FIFO or a device could stop or flood a reload, so they are refused."""
     # O_NONBLOCK: open(2) of a FIFO without a writer does not return otherwise.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb", buffering=0) as file:
+    try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):
-            raise IsADirectoryError(0, "it is a directory. Name a file")
+            raise IsADirectoryError(errno.EISDIR, "it is a directory. Name a file")
         if not stat.S_ISREG(mode):
-            raise OSError(0, "it is not a regular file")
+            raise OSError(errno.EINVAL, "it is not a regular file")
         chunks: list[bytes] = []
         size = 0
-        while size <= FILE_MAX and (chunk := file.read(FILE_MAX + 1 - size)):
+        while size <= FILE_MAX and (chunk := os.read(descriptor, FILE_MAX + 1 - size)):
             chunks.append(chunk)
             size += len(chunk)
         return b"".join(chunks)
+    finally:
+        os.close(descriptor)

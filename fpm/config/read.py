@@ -12,8 +12,8 @@ from fpm.config.draft import Report
 from fpm.config.draft import Setting
 from fpm.config.tables.entry import Directive
 from fpm.config.values import ValueRefused
-from fpm.config.values import copied_variable
-from fpm.config.values import expand
+from fpm.config.variables import copied_variable
+from fpm.config.variables import expand
 
 _POOL_NAME = re.compile(r"\w[\w.@+~-]{0,62}")
 _ARRAY = re.compile(r"(?P<name>[^\[\]]*?)\s*\[(?P<key>[^\[\]]*)\]")
