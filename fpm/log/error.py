@@ -11,6 +11,8 @@ from fpm.log.escape import escape_line
 from fpm.log.lines import Level
 from fpm.log.lines import format_lines
 from fpm.log.lines import parse_level
+from fpm.log.lines import worker_line_room
+from fpm.log.target import FileTarget
 from fpm.log.target import SyslogTarget
 from fpm.log.target import Target
 from fpm.log.target import open_target
@@ -100,10 +102,21 @@ class ErrorLog:
             self.take_stderr()
 
     def take_stderr(self) -> None:
-        """Let everything that this process writes to standard error go to the log's file, also after `reopen`."""
-        self._has_stderr = True
-        if not self._uses_syslog and self._target.fileno() != 2:
+        """Let what this process itself writes to standard error go to the log's file, also after `reopen`.
+
+        With syslog it goes nowhere; where the log is standard error, nothing changes.
+        """
+        if self._uses_syslog:
+            null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            os.dup2(null, 2)
+            os.close(null)
+        elif isinstance(self._target, FileTarget):
+            self._has_stderr = True
             os.dup2(self._target.fileno(), 2)
+
+    def worker_room(self, pool: str, pid: int, stream: str) -> int:
+        """Bytes of a worker's line that fit into one entry of this log: the `room` of its LineAssembler."""
+        return worker_line_room(pool, pid, stream, self.limit, debug_pid=self._debug_pid())
 
     def pending_fd(self) -> int | None:
         """The descriptor to wait for with POLLOUT before `flush`; None when no line waits for the log's reader."""
@@ -122,9 +135,11 @@ class ErrorLog:
             head = self._syslog_head(level)
             lines = [cut(f"[{level.name}] {escape_line(line)}", self.limit) for line in text.rstrip("\n").split("\n")]
             return b"".join(head + _encode(line) + b"\n" for line in lines)
-        pid = os.getpid() if self.level is Level.DEBUG else None
-        lines = format_lines(level, text, time.time(), limit=self.limit, debug_pid=pid)
+        lines = format_lines(level, text, time.time(), limit=self.limit, debug_pid=self._debug_pid())
         return _encode("\n".join(lines)) + b"\n"
+
+    def _debug_pid(self) -> int | None:
+        return os.getpid() if self.level is Level.DEBUG else None
 
     def _format_dropped(self, count: int) -> bytes:
         return self._format(Level.WARNING, f"{count} log lines were dropped: the log could not take them in time")

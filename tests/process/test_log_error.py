@@ -15,6 +15,8 @@ import pytest
 
 from fpm.errors import StartError
 from fpm.log.error import ErrorLog
+from fpm.log.lines import LineAssembler
+from fpm.log.lines import format_worker_line
 from fpm.log.target import BUFFER_MAX
 from fpm.log.target import FileTarget
 from fpm.log.target import SyslogTarget
