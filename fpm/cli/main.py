@@ -11,6 +11,7 @@ from fpm.cli import commands
 from fpm.cli import daemon
 from fpm.cli import fastcgi_commands
 from fpm.cli.options import Options
+from fpm.cli.serve import serve
 from fpm.config.facts import DEFAULT_FILE
 from fpm.errors import EXIT_FAILED
 from fpm.errors import EXIT_OK
@@ -89,6 +90,7 @@ for command in (commands.stop, commands.reload, commands.reopen_logs, commands.s
     cli.add_command(command)
 cli.add_command(fastcgi_commands.ping)
 cli.add_command(fastcgi_commands.request)
+cli.add_command(serve)
 
 
 def main() -> None:
