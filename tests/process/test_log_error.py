@@ -136,6 +136,32 @@ def test_standard_error_follows_the_file(tmp_path: Path, stderr: None) -> None:
     assert path.read_text() == "from below again\n"
 
 
+def test_standard_error_with_syslog_is_nowhere(stderr: None) -> None:
+    reader, writer = os.pipe()
+    os.dup2(writer, 2)
+    log = ErrorLog("syslog")
+    log.take_stderr()
+    os.write(2, b"lost\n")
+    assert read_available(reader) == b""
+    log.close()
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("level", ["notice", "debug"])
+def test_worker_lines_fill_the_limit(level: str, tmp_path: Path) -> None:
+    path = tmp_path / "error.log"
+    log = ErrorLog(str(path), level=level, limit=600)
+    assembler = LineAssembler(log.worker_room("www", 4711, "stdout"))
+    for line in assembler.feed(b"z" * 5000 + b"\n"):
+        log.warning(format_worker_line("www", 4711, "stdout", line))
+    log.close()
+    lines = path.read_text().splitlines()
+    assert {len(line) for line in lines[:-1]} == {600}
+    assert all(line.endswith('z"') for line in lines)
+    assert path.read_text().count("z") == 5000
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
