@@ -234,7 +234,6 @@ def _interpreter(python: str, root: str) -> Interpreter:
     library = f"lib/python3.{name[1]}"
     environment = os.path.dirname(os.path.dirname(python))
     base = os.path.dirname(os.path.dirname(real))
-    candidates = dict.fromkeys(
-        [f"{base}/{library}", f"{environment}/{library}", f"{environment}/{library}/site-packages"]
-    )
+    paths = [(base, library), (environment, library), (environment, library, "site-packages")]
+    candidates = dict.fromkeys(os.path.join(*parts) for parts in paths)
     return Interpreter((3, int(name[1])), tuple(path for path in candidates if os.path.isdir(root + path)))

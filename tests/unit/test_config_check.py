@@ -1,0 +1,263 @@
+"""Rules between directives, and those that look at users and directories: each with the sentence it ends in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fpm.config.model import Identity
+from tests.support.configuration import Files
+from tests.support.configuration import section
+
+DYNAMIC = {"pm": "dynamic", "pm__max_children": "5", "pm__min_spare_servers": "1", "pm__max_spare_servers": "3"}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def test_numbers_of_workers(files: Files) -> None:
+    dynamic = files.pool(section("www", **DYNAMIC))
+    assert (dynamic.pm_start_servers, dynamic.pm_min_spare_servers, dynamic.pm_max_spare_servers) == (2, 1, 3)
+    static = files.pool(section("www", pm="static", pm__max_children="4", pm__min_spare_servers="9"))
+    assert (static.pm_start_servers, static.pm_min_spare_servers, static.pm_max_spare_servers) == (4, 0, 0)
+    assert files.pool(section("www")).pm_start_servers == 0
+
+
+@pytest.mark.parametrize(
+    ("requests", "jitter", "expected"), [(None, None, 0), ("500", None, 50), ("5", None, 0), ("500", "7", 7)]
+)
+def test_jitter(files: Files, requests: str | None, jitter: str | None, expected: int) -> None:
+    pool = files.pool(section("www", pm__max_requests=requests, pm__max_requests_jitter=jitter))
+    assert pool.pm_max_requests_jitter == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "directive", "part"),
+    [
+        ({"pm": None}, "pm", "the process manager is missing (static, dynamic or ondemand)"),
+        ({"pm__max_children": None}, "pm.max_children", "pm.max_children must be a positive value"),
+        ({"listen": None}, "listen", "no listen address have been defined!"),
+        ({"listen": ""}, "listen", "no listen address have been defined!"),
+        ({"app": None}, "app", "no application has been defined"),
+        ({**DYNAMIC, "pm__min_spare_servers": None}, "pm.min_spare_servers", "must be a positive value"),
+        (
+            {**DYNAMIC, "pm__min_spare_servers": "0"},
+            "pm.min_spare_servers",
+            "pm.min_spare_servers(0) must be a positive",
+        ),
+        ({**DYNAMIC, "pm__max_spare_servers": None}, "pm.max_spare_servers", "must be a positive value"),
+        (
+            {**DYNAMIC, "pm__max_spare_servers": "6"},
+            "pm.max_spare_servers",
+            "cannot be greater than pm.max_children(5)",
+        ),
+        (
+            {**DYNAMIC, "pm__min_spare_servers": "6"},
+            "pm.min_spare_servers",
+            "cannot be greater than pm.max_children(5)",
+        ),
+        (
+            {**DYNAMIC, "pm__min_spare_servers": "4"},
+            "pm.max_spare_servers",
+            "pm.max_spare_servers(3) must not be less than pm.min_spare_servers(4)",
+        ),
+        (
+            {**DYNAMIC, "pm__start_servers": "4"},
+            "pm.start_servers",
+            "pm.start_servers(4) must not be less than pm.min_spare_servers(1) and not greater",
+        ),
+        ({"pm__max_spawn_rate": "0"}, "pm.max_spawn_rate", "from 1"),
+        ({"pm__process_idle_timeout": "0"}, "pm.process_idle_timeout", "(0s) must be greater than 0s"),
+        ({"ping__response": '""'}, "ping.response", "is not long enough"),
+        ({"ping__path": "/x", "pm__status_path": "/x"}, "ping.path", "is pm.status_path as well"),
+        ({"access__format": "%Z"}, "access.format", "wrong format for access.format '%Z'"),
+        ({"access__format": "%{x"}, "access.format", "missing closing embrace"),
+        ({"request_slowlog_timeout": "5"}, "request_slowlog_timeout", "'slowlog' must be specified"),
+        (
+            {"slowlog": "x.log", "request_slowlog_timeout": "5s", "request_terminate_timeout": "2s"},
+            "request_slowlog_timeout",
+            "'request_slowlog_timeout' (5) can't be greater than 'request_terminate_timeout' (2)",
+        ),
+        ({"request_slowlog_trace_depth": "0"}, "request_slowlog_trace_depth", "from 1"),
+        ({"process__priority": "-20"}, "process.priority", "from -19 to 20"),
+        ({"network": "moon"}, "network", "expected host, none or netns:NAME"),
+        ({"rootfs": "nowhere"}, "rootfs", "is not the absolute path of a directory"),
+        ({"chdir": "relative"}, "chdir", "must start with a '/'"),
+        ({"chdir": "/nowhere/at/all"}, "chdir", "does not exist or is not a directory"),
+        ({"prefix": "nowhere"}, "prefix", "does not exist or is not a directory"),
+        ({"access__log": "nowhere/a.log"}, "access.log", "the directory 'nowhere' does not exist"),
+        ({"access__log": "/"}, "access.log", "'/' is a directory"),
+        ({"slowlog": "nowhere/a.log"}, "slowlog", "does not exist"),
+        ({"listen": "nowhere/a.sock"}, "listen", "the directory 'nowhere' does not exist"),
+        ({"listen": "/tmp/" + "x" * 103}, "listen", "(found length: 108, maximal length: 107)"),
+        ({"listen": "/tmp/" + "é" * 52}, "listen", "(found length: 109, maximal length: 107)"),
+        ({"events.mechanism": "epoll"}, "events.mechanism", "always uses epoll"),
+        ({"listen.setfib": "1"}, "listen.setfib", "no meaning on Linux"),
+        ({"php_admin_value[memory_limit]": "1"}, "php_admin_value", "no meaning for Python"),
+        ({"security.limit_extensions": ".php"}, "security.limit_extensions", "no meaning for Python"),
+        ({"log_level": "debug"}, "log_level", "belongs to the daemon"),
+        ({"pm.max_childern": "1"}, "pm.max_childern", "Did you mean 'pm.max_children'?"),
+        ({"usr": "1"}, "usr", "Did you mean 'user'?"),
+        ({"includ": "x"}, "includ", "Did you mean 'include'?"),
+        ({"user[x]": "1"}, "user", "has no keys"),
+        ({"env": "1"}, "env", "You must provide a key"),
+        ({"env[]": "1"}, "env", "You must provide a key"),
+        ({"access.suppress_path[x]": "/x"}, "access.suppress_path", "takes no key"),
+        ({"access.suppress_path[]": "x"}, "access.suppress_path", "must start with a '/'"),
+    ],
+)
+def test_pool_refused(files: Files, changes: dict[str, str | None], directive: str, part: str) -> None:
+    (complaint,) = files.complaints(section("www", **changes))
+    where, said = complaint.split(": ", 1)
+    assert where.startswith("main.conf:")
+    assert said.startswith(f"[www] {directive}: ")
+    assert part in said
+
+
+@pytest.mark.parametrize(
+    ("line", "directive", "part"),
+    [
+        ("events.mechanism = kqueue", "events.mechanism", "always uses epoll"),
+        ("pm = static", "pm", "belongs to a pool"),
+        ("env[A] = 1", "env", "belongs to a pool"),
+        ("pid = nowhere/pid", "pid", "the directory 'nowhere' does not exist"),
+        ("error_log = /", "error_log", "is a directory"),
+        ("control = " + "x" * 108, "control", "too long for a Unix socket"),
+        ("syslog.ident = $pool", "syslog.ident", "Can't use '$pool' when the pool is not defined"),
+        ("log_limit = 100", "log_limit", "from 512"),
+        ("process.max = -1", "process.max", "at least 0"),
+        ("log_leven = debug", "log_leven", "Did you mean 'log_level'?"),
+    ],
+)
+def test_global_refused(files: Files, line: str, directive: str, part: str) -> None:
+    (complaint,) = files.complaints(f"{line}\n{section('www')}")
+    assert complaint.startswith(f"main.conf:1: [global] {directive}: ")
+    assert part in complaint
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("9000", "9000"),
+        ("9000", "127.0.0.1:9000"),
+        ("[::1]:9000", "*:9000"),
+        ("127.0.0.1:9000", "localhost:9000"),
+        ("0.0.0.0:9000", "10.0.0.1:9000"),
+        ("[::]:9000", "[0::1]:9000"),
+        ("/tmp/a.sock", "/tmp/../tmp//a.sock"),
+        ("dir/a.sock", "link/a.sock"),
+    ],
+)
+def test_one_address_for_one_pool(files: Files, first: str, second: str) -> None:
+    (files.directory / "dir").mkdir()
+    (files.directory / "link").symlink_to("dir")
+    (complaint,) = files.complaints(section("a", listen=first) + section("b", listen=second))
+    assert complaint.startswith("main.conf:8: [b] listen: unable to set listen address as it's already used in another")
+    assert "pool 'a'" in complaint
+    assert "main.conf:3" in complaint
+
+
+def test_different_addresses(files: Files) -> None:
+    addresses = ["9000", "127.0.0.1:9001", "127.0.0.2:9001", "[::1]:9001", "a.sock", "b.sock", "/tmp/a.sock"]
+    text = "".join(section(f"p{index}", listen=address) for index, address in enumerate(addresses))
+    assert len(files.load(text).pools) == len(addresses)
+
+
+def test_root_needs_users(files: Files) -> None:
+    complaints = files.complaints(
+        section("a", listen="1")
+        + section("b", listen="2", user="no-such-user")
+        + section("c", listen="3", user="root")
+        + section("d", listen="4", user="daemon", group="no-such-group")
+        + section("e", listen="5", user="4000000001")
+        + section("f", listen="6", user="99999999999", group="daemon"),
+        is_root=True,
+    )
+    said = [complaint.split(" ", 1)[1] for complaint in complaints]
+    assert said[0].startswith("[a] user: user has not been defined")
+    assert said[1].startswith("[b] user: cannot get uid for user 'no-such-user'")
+    assert said[2].startswith("[c] user: please specify user and group other than root")
+    assert said[3].startswith("[d] group: cannot get gid for group 'no-such-group'")
+    assert said[4].startswith("[e] group: user 4000000001 is not in the user database")
+    assert said[5].startswith("[f] user: 99999999999 is too large")
+    assert len(said) == 6
+
+
+def test_root_pools_with_permission(files: Files) -> None:
+    root = Identity(0, 0, (0,), "root", "/root")
+    for user in (None, "root", "0"):
+        identity = files.pool(section("www", user=user), is_root=True, allow_root=True).identity
+        assert identity is not None
+        assert (identity.uid, identity.gid, identity.user) == (root.uid, root.gid, root.user)
+        assert 0 in identity.groups
+
+
+def test_group_of_root_is_refused_as_well(files: Files) -> None:
+    (complaint,) = files.complaints(section("www", user="daemon", group="root"), is_root=True)
+    assert complaint.startswith("main.conf:7: [www] group: please specify user and group other than root")
+
+
+def test_users_are_ignored_for_others_than_root(files: Files) -> None:
+    text = section("a", listen="1", user="no-such-user", group="x") + section("b", listen="2", user="y")
+    assert [pool.identity for pool in files.load(text).pools] == [None, None]
+    assert files.notices(text) == [
+        "main.conf:6: [a] user: 'user' directive is ignored when pyfpm is not running as root. (also in 1 more place)",
+        "main.conf:7: [a] group: 'group' directive is ignored when pyfpm is not running as root.",
+    ]
+
+
+def test_owner_of_a_socket(files: Files) -> None:
+    pool = files.pool(
+        section("www", listen="a.sock", listen__owner="daemon", listen__group="0", listen__mode="0600"),
+    )
+    assert (pool.listen_owner, pool.listen_group, pool.listen_mode) == (1, 0, 0o600)
+    complaints = files.complaints(
+        section("www", listen__owner="nobody-here", listen__group="no-group", listen__acl_users="daemon, nobody-here")
+    )
+    assert [complaint.split(": ")[1] for complaint in complaints] == [
+        "[www] listen.owner", "[www] listen.group", "[www] listen.acl_users",
+    ]  # fmt: skip
+
+
+def test_a_socket_that_only_root_can_use_is_mentioned(files: Files) -> None:
+    text = section("www", listen="a.sock", user="root")
+    (notice,) = files.notices(text, is_root=True, allow_root=True)
+    assert notice.startswith("main.conf:3: [www] listen: only root can connect to this socket. Set listen.owner")
+    for more in ("listen.group = daemon\n", "listen.mode = 0666\n"):
+        assert files.notices(text + more, is_root=True, allow_root=True) == []
+
+
+def test_allowed_clients_of_a_unix_socket_are_mentioned(files: Files) -> None:
+    (notice,) = files.notices(section("www", listen="a.sock", listen__allowed_clients="127.0.0.1"))
+    assert "is ignored for a Unix socket" in notice
+
+
+def test_what_comes_later_is_said_once(files: Files) -> None:
+    later = {"slowlog": "x.log", "request_terminate_timeout": "5s", "chroot.automount": "yes", "namespaces": "pid"}
+    text = section("a", listen="1", **later, network="none") + section("b", listen="2", **later, network="host")
+    notices = files.notices(text)
+    assert len(notices) == 5
+    assert all("does nothing yet in this version." in notice for notice in notices)
+    assert sum("(also in 1 more place)" in notice for notice in notices) == 4
+
+
+def test_half_of_the_emergency_restart_is_mentioned(files: Files) -> None:
+    (notice,) = files.notices("emergency_restart_threshold = 3\n" + section("www"))
+    assert notice.startswith(
+        "main.conf:1: [global] emergency_restart_threshold: has no effect without emergency_restart"
+    )
+
+
+def test_the_runtime_directory_need_not_exist(files: Files) -> None:
+    files.environ = {"XDG_RUNTIME_DIR": str(files.directory)}
+    pool = files.pool(section("www", listen=f"{files.directory}/pyfpm/www.sock"))
+    assert str(pool.listen) == f"{files.directory}/pyfpm/www.sock"
+
+
+def test_special_files_as_logs(files: Files) -> None:
+    config = files.load("error_log = /dev/stderr\n" + section("www", access__log="/dev/null"))
+    assert (config.global_.error_log, config.pools[0].access_log) == ("/dev/stderr", "/dev/null")
+    assert files.load("error_log = syslog\n" + section("www")).global_.error_log == "syslog"
