@@ -21,10 +21,15 @@ LONGEST_PAUSE = 0.1
 class Fullness:
     """The two descriptors that can tell the master about one pool, at most one of them watched at a time."""
 
-    def __init__(self, loop: Loop, notice: Callable[[], None]) -> None:
-        """`notice` is called when the pool may be full; nothing is watched then, until one of the methods is called."""
+    def __init__(self, loop: Loop, notice: Callable[[], None], count_idle: Callable[[], int]) -> None:
+        """
+        Args:
+            notice: called when the pool may be full; nothing is watched then, until one of the methods is called.
+            count_idle: the idle workers at this moment.
+        """
         self._loop = loop
         self._notice = notice
+        self._count_idle = count_idle
         self._listen_fd = -1
         self._wake_fd = -1
         self._view: memoryview | None = None
@@ -73,6 +78,9 @@ class Fullness:
         if self._view is not None:
             set_wake_below(self._view, below)
             self._loop.watch(self._wake_fd, self._on_event)
+            # A worker that became busy before it was asked to speak up has kept silent.
+            if self._count_idle() < below:
+                self._on_event()
 
     def _delay(self, action: Callable[[], None]) -> None:
         self._cancel()

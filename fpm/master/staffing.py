@@ -47,7 +47,7 @@ class Staffing:
         self.listener = listener
         self.workers = workers
         self.templates = templates
-        self.fullness = Fullness(services.loop, self._on_fullness)
+        self.fullness = Fullness(services.loop, self._on_fullness, lambda: workers.census().idle)
         self._write_header = write_header
         self._log = log
         self._timers = NamedTimers(services.loop)
@@ -138,6 +138,8 @@ class Staffing:
         idle = self.workers.idle_children()
         turn = process_manager.decide_maintenance(self.config, census, self._rate, [seconds for seconds, _ in idle])
         self._rate = turn.rate
+        if census.total < self.config.pm_max_children:
+            self._reached_max = False  # the next time is another episode
         if turn.reached_max:
             self._say_max_reached()
         if turn.busy:
@@ -175,7 +177,6 @@ class Staffing:
             return 0
         made = self.workers.spawn(template, shared.board, count)
         if made:
-            self._reached_max = False
             self._timers.cancel("idle-template")
         return made
 

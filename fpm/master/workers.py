@@ -227,9 +227,10 @@ class Workers:
 
     def _log(self, child: Child, message: dict[str, Any]) -> None:
         level = message.get("level")
-        write = getattr(self.services.log, level if isinstance(level, str) and level in LEVELS else "warning")
-        for line in str(message.get("text", ""))[:TEXT_MAX].splitlines():
-            write(f"[pool {self.config.name}] child {child.pid}: {line}")
+        text = str(message.get("text", ""))[:TEXT_MAX]
+        known = level if isinstance(level, str) and level in LEVELS else "warning"
+        # A text of several lines, such as a traceback, gets the pool's name in each of them from the log.
+        self.services.log.log(known, f"[pool {self.config.name}] child {child.pid}: {text}")
 
     def _press(self, child: Child, number: Signals) -> None:
         slot = child.read_slot()

@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 import traceback
+from io import BytesIO
 from tempfile import TemporaryFile
 from time import monotonic
 from time import process_time
@@ -14,8 +15,11 @@ from time import process_time
 from fpm.library import current
 from fpm.library import finish_request
 from fpm.log.access import AccessRecord
+from fpm.log.escape import decode_wire
+from fpm.log.escape import escape
 from fpm.pool.access_log import AccessLog
 from fpm.pool.exchange import Exchange
+from fpm.pool.own_pages import OwnPages
 from fpm.pool.reports import Reports
 from fpm.pool.spec import WorkerSettings
 from fpm.pool.wire import PeerGone
@@ -34,9 +38,10 @@ from fpm.wsgi.response import run_application
 _INFO = int(Stage.INFO)
 _EXECUTING = int(Stage.EXECUTING)
 _FINISHED = int(Stage.FINISHED)
-_IDLE = int(Stage.ACCEPTING)
 _MEMORY_EVERY = 32
 """getrusage(2) costs more than a hello world does in Python, so short requests look at their memory only sometimes."""
+_AT_ONCE = 0.001
+"""Seconds between two requests within which the CPU clock, a system call, is not read again."""
 _LONG = 1000
 """Microseconds from which a request is long enough to look at its memory."""
 SPOOL_BLOCK = 65536
@@ -52,7 +57,9 @@ class Service:
         slot: SlotWriter,
         reports: Reports,
         access_log: AccessLog | None,
+        pages: OwnPages,
     ) -> None:
+        self._pages = pages
         self._application = application
         self._mount = settings.script_name
         self._spool = settings.body_spool
@@ -62,6 +69,9 @@ class Service:
         self._reports = reports
         self._access_log = access_log
         self._pid = os.getpid()
+        self._end_mark = 0.0
+        """Monotonic time of the last request's end, and the process's CPU time then."""
+        self._cpu_mark = 0.0
         self._constants: Environ = {
             "wsgi.version": (1, 0),
             "wsgi.errors": sys.stderr,
@@ -75,75 +85,91 @@ class Service:
 
     def serve(self, exchange: Exchange, environ: Environ, peer: str) -> None:
         """Serves a request whose variables are in `environ`, and leaves the exchange finished or broken."""
-        cpu = process_time()
+        # Between two requests that follow each other at once nothing but their own handling uses CPU time.
+        cpu = self._cpu_mark if exchange.started - self._end_mark < _AT_ONCE else process_time()
         now = time.time()
         slot = self._slot
-        slot.set_stage(_INFO)
-        length = content_length(environ)
+        slot.stages[slot.index] = _INFO
+        length = None
         path = complete_environ(environ, self._mount)
         environ.update(self._constants)
-        environ["wsgi.input"] = body = BodyStream(exchange.pull, length)
+        if exchange.machine is None:
+            environ["wsgi.input"] = BytesIO()
+        else:
+            length = content_length(environ)
+            environ["wsgi.input"] = BodyStream(exchange.pull, length)
         method = environ["REQUEST_METHOD"]
-        slot.begin(
-            now=now,
-            method=method,
-            uri=path,
-            query=environ["QUERY_STRING"],
-            length=length or 0,
-            user=environ.get("REMOTE_USER", ""),
-        )
-        slot.set_stage(_EXECUTING)
+        slot.begin(now, method, path, environ["QUERY_STRING"], length or 0, environ.get("REMOTE_USER", ""))
+        slot.stages[slot.index] = _EXECUTING
         response = Response(exchange, method)
-        current.request = response
-        try:
-            if self._spool and length is None and exchange.machine is not None:
-                self._spool_body(environ, body)
-            run_application(self._application, environ, response)
-            if response.short and not exchange.finished:
-                self._break_off(exchange, environ, path, "body shorter than its Content-Length")
-        except PeerGone:
-            exchange.abandon()
-        except BaseException as error:
-            self._fail(error, exchange, response, environ, path)
-        finally:
-            current.request = None
-            slot.set_stage(_FINISHED)
-        duration = int((monotonic() - exchange.started) * 1e6)
-        cpu_used = int((process_time() - cpu) * 1e6)
-        slot.end(duration=duration, cpu=cpu_used)
+        self._answer(exchange, environ, response, path)
+        slot.stages[slot.index] = _FINISHED
+        self._end_mark = end = monotonic()
+        self._cpu_mark = process_time()
+        duration = int((end - exchange.started) * 1e6)
+        cpu_used = int((self._cpu_mark - cpu) * 1e6)
+        slot.end(duration, cpu_used)
         if duration > _LONG or slot.requests % _MEMORY_EVERY == 1:
             slot.write_memory(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
         if self._access_log is not None:
             self._log_access(self._access_log, environ, response, path, peer, now, duration, cpu_used)
 
-    def _fail(self, error: BaseException, exchange: Exchange, response: Response, environ: Environ, path: str) -> None:
+    def _answer(self, exchange: Exchange, environ: Environ, response: Response, path: str) -> None:
+        current.request = response
+        try:
+            if path in self._pages.paths and (page := self._pages.answer(path, environ)) is not None:
+                response.status = "200 OK"
+                exchange.finish(page)
+                return
+            if self._spool and exchange.machine is not None and "CONTENT_LENGTH" not in environ:
+                self._spool_body(environ)
+            run_application(self._application, environ, response)
+            self._check_length(exchange, environ, response)
+        except PeerGone:
+            exchange.abandon()
+        except BaseException as error:  # SystemExit too: it ends the request that raised it, not the worker
+            self._fail(error, exchange, response, environ)
+        finally:
+            current.request = None
+
+    def _check_length(self, exchange: Exchange, environ: Environ, response: Response) -> None:
+        """An application that gave more or less than its own Content-Length is told so."""
+        if response.short and not exchange.finished:
+            exchange.break_off()
+            self._log("warning", environ, "the body is shorter than its Content-Length; the connection was cut off")
+        elif response.surplus:
+            self._log("warning", environ, f"{response.surplus} bytes beyond the Content-Length were not sent")
+
+    def _fail(self, error: BaseException, exchange: Exchange, response: Response, environ: Environ) -> None:
         """The application raised: 500 if the head is still ours to give, else an end that the web server notices."""
-        frames = error.__traceback__
-        text = "".join(traceback.format_exception(type(error), error, frames))
-        method = environ.get("REQUEST_METHOD")
-        self._reports.log(
-            "error", f"[pool {self._pool}] child {self._pid}: {method} {path}: uncaught exception\n{text}"
-        )
+        if (exchange.broken or exchange.aborted) and _comes_from_peer(error):
+            exchange.abandon()
+            return
+        self._log("error", environ, f"uncaught exception\n{_format_traceback(error)}")
         if exchange.finished:
             return
         if response.started:
             exchange.break_off()
             return
         response.status = "500 Internal Server Error"
+        head, empty, body = ERROR_PAGE.partition(b"\r\n\r\n")
         try:
-            exchange.finish(ERROR_PAGE if method != "HEAD" else ERROR_PAGE.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+            exchange.finish(head + empty + (b"" if environ["REQUEST_METHOD"] == "HEAD" else body))
         except PeerGone:
             exchange.abandon()
 
-    def _break_off(self, exchange: Exchange, environ: Environ, path: str, reason: str) -> None:
-        method = environ.get("REQUEST_METHOD")
-        self._reports.log("warning", f"[pool {self._pool}] child {self._pid}: {method} {path}: {reason}")
-        exchange.break_off()
+    def _log(self, level: str, environ: Environ, text: str) -> None:
+        """A line for the error log that says which request it is about."""
+        uri = environ["SCRIPT_NAME"] + environ["PATH_INFO"]
+        if environ["QUERY_STRING"]:
+            uri += "?" + environ["QUERY_STRING"]
+        request = escape(decode_wire(f"{environ['REQUEST_METHOD']} {uri}"))
+        self._reports.log(level, f"[pool {self._pool}] child {self._pid}, {request}: {text}")
 
-    def _spool_body(self, environ: Environ, body: BodyStream) -> None:
+    def _spool_body(self, environ: Environ) -> None:
         """Reads a body of unknown length into a temporary file, for frameworks that need CONTENT_LENGTH."""
         file = TemporaryFile()  # noqa: SIM115  the application reads it; it is closed with the request
-        while block := body.read(SPOOL_BLOCK):
+        while block := environ["wsgi.input"].read(SPOOL_BLOCK):
             file.write(block)
         environ["CONTENT_LENGTH"] = str(file.tell())
         file.seek(0)
@@ -182,3 +208,26 @@ class Service:
             (name, value) for name, _, value in (line.partition(": ") for line in response.head.split("\r\n")[1:-1])
         ]
         log.write(record)
+
+
+def _comes_from_peer(error: BaseException) -> bool:
+    """Whether it was raised because the web server is gone, directly or by a framework that turned it into its own."""
+    cause: BaseException | None = error
+    for _ in range(_CHAIN_MAX):
+        if cause is None or isinstance(cause, PeerGone):
+            break
+        cause = cause.__cause__ or cause.__context__
+    return isinstance(cause, PeerGone)
+
+
+def _format_traceback(error: BaseException) -> str:
+    """The traceback from the application's first frame on; all of it if there is none."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code in _OUR_FRAMES:
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames or error.__traceback__)).rstrip()
+
+
+_CHAIN_MAX = 20
+"""Exceptions of one chain that are looked at."""
+_OUR_FRAMES = (Service._answer.__code__, run_application.__code__)
