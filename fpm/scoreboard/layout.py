@@ -1,8 +1,8 @@
 """The scoreboard's bytes: a header, one stage byte for each slot side by side, then the slots.
 
 Rules of the file. One writer for each part: the master writes the header, a worker writes its own stage byte and slot,
-and (only before a worker has taken the slot, or after it is gone) the master clears it. No locks: a part is preceded by a
-sequence counter that is odd while it is written. A reader copies, checks that the counter was even and has not
+and (only before a worker has taken the slot, or after it is gone) the master clears it. No locks: a part is preceded by
+a sequence counter that is odd while it is written. A reader copies, checks that the counter was even and has not
 moved, and tries again; what it reads is untrusted (any process of the pool can write any byte).
 Totals are computed by readers.
 """
@@ -20,13 +20,13 @@ METHOD_SIZE = 16
 USER_SIZE = 32
 
 WAKE_BELOW = struct.Struct("<H")
-"""At WAKE_BELOW_OFFSET: a worker that takes a request and then counts fewer idle workers than this writes 1 to the pool's
-eventfd. 0 disarms it; the master arms it only while it wants to know."""
+"""At WAKE_BELOW_OFFSET: a worker that takes a request and then counts fewer idle workers than this writes 1 to the
+pool's eventfd. 0 disarms it; the master arms it only while it wants to know."""
 WAKE_BELOW_OFFSET = 8
 
 HEADER = struct.Struct("<8sHHIIIIdQQQQQQ")
-"""magic, wake_below, slot count, slot size, sequence, generation, max_children, start time (epoch s), then what has gone
-from the slots of dead workers or is known only to the master: requests, max_children_reached, slow_requests,
+"""magic, wake_below, slot count, slot size, sequence, generation, max_children, start time (epoch s), then what has
+gone from the slots of dead workers or is known only to the master: requests, max_children_reached, slow_requests,
 max_active, max_listen_queue, memory_peak (bytes)."""
 HEADER_SEQUENCE_OFFSET = 16
 
