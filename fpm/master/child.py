@@ -1,8 +1,8 @@
 """One worker as the master sees it: a slot, a channel, two pipes and, once its pid is known, a pidfd.
 
-The pid comes from the template or from the kernel (credentials of the worker's first message). It is believed only if that
-process is a child of the pool's template (or, orphaned, of the master): a hostile pool cannot make the master signal
-another process. Signals go through the pidfd, so that a pid used again is no danger either.
+The pid comes from the template or from the kernel (credentials of the worker's first message). It is believed only if
+that process is a child of the pool's template (or, orphaned, of the master): a hostile pool cannot make the master
+signal another process. Signals go through the pidfd, so that a pid used again is no danger either.
 """
 
 from __future__ import annotations

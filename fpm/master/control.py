@@ -42,7 +42,8 @@ def open_control_socket(path: str) -> Listener:
         return open_private_unix(path)
     except OSError as error:
         raise StartError(
-            f"cannot open the control socket {path}: {error.strerror}; set [global] control to a path that you can write"
+            f"cannot open the control socket {path}: {error.strerror}; "
+            "set [global] control to a path that you can write"
         ) from error
     except StartError as error:
         raise StartError(f"{error} (the control socket; is this daemon running already?)") from error

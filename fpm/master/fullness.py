@@ -1,8 +1,9 @@
 """Who notices that a pool is full, without waking the master for every request.
 
-Armed: the scoreboard tells the workers below how many idle ones to speak up; the one that takes a request and counts fewer
-writes to the pool's eventfd. Watching: nobody is idle, so the master looks at the listening socket itself. Off: the pool is as large as
-it may be, or does not want to know. A wake-up that turns out to be for nothing makes the next one wait a little longer.
+Armed: the scoreboard tells the workers below how many idle ones to speak up; the one that takes a request and counts
+fewer writes to the pool's eventfd. Watching: nobody is idle, so the master looks at the listening socket itself. Off:
+the pool is as large as it may be, or does not want to know. A wake-up that turns out to be for nothing makes the next
+one wait a little longer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A pool supervisor: one pool's listener, templates and workers, from the listening socket to the last process.
 
-Rules of the file. Nothing here waits. How many workers there should be is the staffing's business (`fpm.master.staffing`), how they
-come to be the templates' (`fpm.master.templates`); this is where the two and the rest of the master meet.
+Rules of the file. Nothing here waits. How many workers there should be is the staffing's business
+(`fpm.master.staffing`), how they come to be the templates' (`fpm.master.templates`); here the two and the rest of the
+master meet.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class EmergencyWindow:
         return replace(self, times=(*self.times, now)[-threshold:] if threshold > 0 else ())
 
     def is_reached(self, now: float, threshold: int, interval: float) -> bool:
-        """`threshold` deaths within `interval` seconds (emergency_restart_threshold and _interval; 0 switches it off)."""
+        """`threshold` deaths within `interval` seconds (emergency_restart_threshold and _interval; 0: off)."""
         if threshold <= 0 or interval <= 0:
             return False
         return len(self.times) >= threshold and now - self.times[0] <= interval

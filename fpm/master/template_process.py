@@ -19,8 +19,8 @@ from fpm.master.channel import Channel
 from fpm.master.loop import Timer
 from fpm.master.output import OutputReader
 from fpm.master.services import Services
-from fpm.pool import boot
 from fpm.pool.bundle import sealed_memfd
+from fpm.pool.spec import BOOT_COMMAND
 from fpm.pool.spec import FD_BUNDLE
 from fpm.pool.spec import FD_CHANNEL
 from fpm.pool.spec import FD_LISTEN
@@ -112,7 +112,7 @@ class TemplateProcess:
                 FD_PARK_PUT: shared.park_put,
                 FD_LISTEN: shared.listen,
             }
-            arguments = [sys.executable, "-I", "-S", "-B", "-c", boot.STUB, "launch", _room_for_title(self.spec)]
+            arguments = [sys.executable, "-I", "-S", "-B", "-c", BOOT_COMMAND, "launch", _room_for_title(self.spec)]
             self.pid = os.posix_spawn(
                 sys.executable,
                 arguments,

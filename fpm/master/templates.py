@@ -1,4 +1,4 @@
-"""The templates of one pool: the present one, a new generation on trial, old ones with workers left, and the 503 responder.
+"""The templates of one pool: the present one, one on trial, old ones with workers left, and the 503 responder.
 
 A pool whose template does not start is *failed*: the reason is kept for log and status, clients get 503, and the
 start is tried again with growing pauses.

@@ -1,7 +1,7 @@
 """The first code of a launcher and of a template: make `import fpm` work from the bundle, then go on.
 
-It is executed by `python -c` with STUB, before fpm can be imported, so it imports nothing of fpm at the top. The role is
-the first argument: "launch" or "template".
+It is executed by `python -c` (fpm.pool.spec.BOOT_COMMAND) before fpm can be imported, so it imports nothing of fpm at the
+top. The role is the first argument: "launch" or "template".
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ from typing import Any
 
 BUNDLE = 5
 """Same as fpm.pool.spec.FD_BUNDLE."""
-
-STUB = "import os,json;exec(compile(json.loads(os.pread(5,os.fstat(5).st_size,0))['boot'],'<pyfpm boot>','exec'))"
-"""What `python -c` gets."""
 
 
 class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):

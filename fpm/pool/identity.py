@@ -1,7 +1,7 @@
 """Becoming the pool's user: limits, priority, jail, groups, gid, uid, and no way back.
 
-The order is PHP-FPM's (fpm_unix_init_child): everything that needs root first, the uid last. Each step that fails raises
-OSError with the step in `filename`, so that the message names it.
+The order is PHP-FPM's (fpm_unix_init_child): everything that needs root first, the uid last. Each step that fails
+raises OSError with the step in `filename`, so that the message names it.
 """
 
 from __future__ import annotations

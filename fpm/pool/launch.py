@@ -14,8 +14,8 @@ from typing import NoReturn
 from fpm.system.proctitle import set_title
 
 from fpm.errors import EXIT_SOFTWARE
-from fpm.pool import boot
 from fpm.pool.identity import apply_identity
+from fpm.pool.spec import BOOT_COMMAND
 from fpm.pool.spec import FD_CHANNEL
 from fpm.pool.spec import FD_FIRST_FREE
 from fpm.pool.spec import FD_SPEC
@@ -56,7 +56,7 @@ def execute_template(spec: TemplateSpec, role: str) -> NoReturn:
         os.set_inheritable(fd, True)
     # -P: neither the directory of a script nor "" comes first on sys.path; what comes there is the pool's decision.
     # The last argument only makes room for the process title.
-    arguments = [spec.python, "-P", *spec.python_arguments, "-c", boot.STUB, role, spec.pool]
+    arguments = [spec.python, "-P", *spec.python_arguments, "-c", BOOT_COMMAND, role, spec.pool]
     os.execve(spec.python, arguments, spec.environ)
 
 

@@ -1,7 +1,7 @@
 """What the master tells the processes of a pool: the specification, the fixed descriptors, and the messages.
 
-The specification travels as JSON in a sealed memfd, so that the launcher, the template and its workers read the very same
-values whatever their Python version. This module is shared by both sides and needs only the standard library.
+The specification travels as JSON in a sealed memfd, so that the launcher, the template and its workers read the very
+same values whatever their Python version. This module is shared by both sides and needs only the standard library.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ FD_PARK_PUT = 9
 FD_LISTEN = 10
 """The listening socket, non-blocking."""
 FD_FIRST_FREE = 11
+
+BOOT_COMMAND = (
+    f"import os,json;"
+    f"exec(compile(json.loads(os.pread({FD_BUNDLE},os.fstat({FD_BUNDLE}).st_size,0))['boot'],'<pyfpm boot>','exec'))"
+)
+"""What `python -c` gets: execute fpm.pool.boot out of the bundle."""
 
 MESSAGE_MAX = 65536
 """Bytes of one message on a channel. Longer texts are cut by the sender."""
@@ -113,11 +119,11 @@ def unpack_spec(data: bytes) -> TemplateSpec:
 #
 # template -> master   ready {preload: bool, python, chdir, seconds}    failed {stage, error, traceback}
 #                      notice {level, text}      forked {slot, pid}     fork_failed {slot, error}
-#                      exited {pid, status, user, system, maxrss}       (status: as from wait4(2); times in s; maxrss in KiB)
-# master -> template   fork {slot}  with descriptors [worker channel, stdout, stderr, access log (absent without one)]
+#                      exited {pid, status, user, system, maxrss}   (as from wait4(2): times in s, maxrss in KiB)
+# master -> template   fork {slot}  with descriptors [worker channel, stdout, stderr, access log (if there is one)]
 #                      quit {}
-# worker -> master     ready {}     log {level, text}     failed {error, traceback}     limit {requests}  (max_requests is
-#                      reached: it has stopped accepting and waits for quit, while the master makes the replacement)
+# worker -> master     ready {}     log {level, text}     failed {error, traceback}     limit {requests}  (max_requests
+#                      is reached: it has stopped accepting and waits for quit while its replacement is made)
 # master -> worker     quit {}      reopen {} with descriptor [access log]
 
 

@@ -1,7 +1,8 @@
 """The template: imports the application once, then forks workers from its memory when the master asks.
 
-Rules of the file. The template never serves. Between fork requests it sleeps in poll(2). It is the parent of the workers and
-reports how each of them ended. When the master is gone (end of file on the channel) it leaves; so do the workers, by themselves.
+Rules of the file. The template never serves. Between fork requests it sleeps in poll(2). It is the parent of the
+workers and reports how each of them ended. When the master is gone (end of file on the channel) it leaves; so do the
+workers, by themselves.
 """
 
 from __future__ import annotations
