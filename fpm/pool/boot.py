@@ -1,7 +1,7 @@
 """The first code of a launcher and of a template: make `import fpm` work from the bundle, then go on.
 
-It is executed by `python -c` (fpm.pool.spec.BOOT_COMMAND) before fpm can be imported, so it imports nothing of fpm at the
-top. The role is the first argument: "launch" or "template".
+It is executed by `python -c` (fpm.pool.spec.BOOT_COMMAND) before fpm can be imported, so it imports nothing of fpm at
+the top. The role is the first argument: "launch" or "template".
 """
 
 from __future__ import annotations

@@ -11,8 +11,6 @@ import socket
 import sys
 from typing import NoReturn
 
-from fpm.system.proctitle import set_title
-
 from fpm.errors import EXIT_SOFTWARE
 from fpm.pool.identity import apply_identity
 from fpm.pool.spec import BOOT_COMMAND
@@ -23,6 +21,7 @@ from fpm.pool.spec import TemplateSpec
 from fpm.pool.spec import pack_message
 from fpm.pool.spec import unpack_spec
 from fpm.pool.unavailable import serve_unavailable
+from fpm.system.proctitle import set_title
 
 
 def main() -> NoReturn:

@@ -22,9 +22,6 @@ from collections.abc import Callable
 from typing import Any
 from typing import NoReturn
 
-from fpm.pool.worker import run_worker
-from fpm.system.proctitle import set_title
-
 from fpm import run_postfork
 from fpm.errors import EXIT_SOFTWARE
 from fpm.pool.application import load_application
@@ -38,6 +35,8 @@ from fpm.pool.spec import TemplateSpec
 from fpm.pool.spec import pack_message
 from fpm.pool.spec import unpack_message
 from fpm.pool.spec import unpack_spec
+from fpm.pool.worker import run_worker
+from fpm.system.proctitle import set_title
 
 WSGIApplication = Callable[..., Any]
 FDS_PER_FORK = 4
