@@ -61,6 +61,10 @@ class Draft:
         return not self.broken.intersection(directives)
 
 
+ERRORS_MAX = 1000
+"""Complaints after which no further line is read."""
+
+
 class Report:
     """Everything that is to be said: errors, and notices which are said once however many pools they concern."""
 
@@ -70,7 +74,15 @@ class Report:
 
     def error(self, place: Place, section: str, directive: str, sentence: str) -> None:
         """Complain; the configuration cannot be used."""
+        if len(self._errors) == ERRORS_MAX:
+            sentence = f"there are more than {ERRORS_MAX} mistakes. The rest of the files is not read"
+            directive = ""
         self._errors.append((place, _line(place, section, directive, sentence)))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether reading on would help nobody: somebody has named a file that is none of ours."""
+        return len(self._errors) > ERRORS_MAX
 
     def refuse(self, draft: Draft, directive: str, sentence: str, place: Place | None = None) -> None:
         """Complain about a directive of a section, and keep further checks away from it."""

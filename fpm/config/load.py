@@ -27,13 +27,14 @@ from fpm.config.facts import Facts
 from fpm.config.facts import default_control
 from fpm.config.model import Config
 from fpm.config.read import Sections
+from fpm.config.source import COMPLAINTS_MAX
 from fpm.config.source import number_lines
 from fpm.config.source import read_name
 from fpm.config.source import read_value
 from fpm.config.values import forget_shared
 from fpm.errors import ConfigError
 
-FILE_MAX = 4 * 1024 * 1024
+FILE_MAX = 1024 * 1024
 """Bytes of one file. A configuration is text written by people; what is larger is a mistake (a log, a disk image)."""
 FILES_MAX = 20_000
 NESTING_MAX = 5
@@ -132,6 +133,9 @@ class _Files:
         self._open.append(os.path.realpath(path))
         heads = [(0, section.name)]
         for statement in self._statements(numbered.lines, place):
+            if self._report.is_full:
+                self._sections.incomplete = True
+                break
             here = place._replace(line=statement.line)
             if statement.value is None:
                 section = self._sections.open(statement.name, here)
@@ -141,6 +145,7 @@ class _Files:
             else:
                 self._sections.assign(section, statement.name, read_value(statement.value), here)
         self._open.pop()
+        self._sections.incomplete |= len(numbered.complaints) > COMPLAINTS_MAX
         for line, complaint in numbered.complaints:
             name = [name for start, name in heads if start <= line][-1]
             self._report.error(place._replace(line=line), name, "", complaint)

@@ -27,7 +27,7 @@ _ACTIVE = {
 }
 """What the sample pool sets: an application of the standard library, so that it runs as it is."""
 
-_EXAMPLES = {
+EXAMPLES = {
     "pid": "/run/pyfpm/pyfpm.pid",
     "control": "/run/pyfpm/control.sock",
     "error_log": "/var/log/pyfpm.log",
@@ -104,7 +104,7 @@ def _directive(directive: Directive) -> Iterator[str]:
         yield f"{directive.name} = {_ACTIVE[directive.name]}"
         return
     key = {"": "", "list": "[]", "key": f"[{_EXAMPLE_KEYS.get(directive.name, 'NAME')}]"}[directive.array]
-    value = _EXAMPLES.get(directive.name, directive.default or "")
+    value = EXAMPLES.get(directive.name, directive.default or "")
     yield f";{directive.name}{key} = {_quoted(value)}"
 
 

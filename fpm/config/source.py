@@ -21,6 +21,9 @@ _QUOTED = re.compile(r"""("(?:[^"\\]|\\.)*"|'[^']*')\s*(?:[;#].*)?""")
 _COMMENT = re.compile(r'"[^"]*"|(;|(?<=\s)#)')
 _ESCAPED = re.compile(r'\\(["\\])')
 
+COMPLAINTS_MAX = 100
+"""Lines of one file that cannot be understood, after which the rest is not looked at."""
+
 _QUOTE = "\x01"
 """Stands for a double quote on the way through ConfigObj. A file cannot contain it: control characters are refused."""
 
@@ -42,6 +45,9 @@ def number_lines(text: str) -> NumberedText:
         result.lines.append(rewritten)
         if complaint:
             result.complaints.append((number, complaint))
+            if len(result.complaints) == COMPLAINTS_MAX:
+                result.complaints.append((number, "there are more lines like that. Is this a configuration file?"))
+                break
     return result
 
 

@@ -129,7 +129,7 @@ def test_an_include_without_a_path(files: Files) -> None:
         (b"\n; only a comment\n", "the file is empty"),
         (b"a = \xff\n", "main.conf:1: [global] the file is not UTF-8 text"),
         (b"[www]\n\n# \xe9\n", "main.conf:3: [global] the file is not UTF-8 text"),
-        (b"; " + b"x" * FILE_MAX, "is larger than 4 MiB"),
+        (b"; " + b"x" * FILE_MAX, "is larger than 1 MiB"),
         (b"[www]\nuser = a\x00b\n", "main.conf:2: [www] the control character \\x00"),
         (b"[global]\nlog_level = debug\n", "No pool defined. at least one pool section must be specified"),
     ],
@@ -180,6 +180,15 @@ def test_one_complaint_for_one_mistake(files: Files) -> None:
     assert len(files.complaints(section("www", pm="dynamic", pm__max_children="x"))) == 3  # two are missing as well
     assert len(files.complaints(section("www", listen="${NOPE}"))) == 1
     assert len(files.complaints(section("bad name"))) == 1
+
+
+def test_a_file_that_is_none_of_ours_ends_soon(files: Files) -> None:
+    complaints = files.complaints("word\n" * 100_000)
+    assert len(complaints) == 101
+    assert complaints[-1] == "main.conf:100: [global] there are more lines like that. Is this a configuration file?"
+    complaints = files.complaints("word = 1\n" * 20_000)
+    assert len(complaints) == 1001
+    assert "there are more than 1000 mistakes" in complaints[-1]
 
 
 def test_the_exit_status_is_that_of_php_fpm(files: Files) -> None:
