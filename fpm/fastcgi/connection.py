@@ -75,6 +75,11 @@ class Connection:
         """Between requests and between records: forgetting this object loses nothing."""
         return self.state is State.IDLE and not self._buffer and not self._skip
 
+    @property
+    def unread(self) -> bytes | None:
+        """Between requests: the bytes that another Connection would need to go on; None if that is not possible."""
+        return bytes(self._buffer) if self.state is State.IDLE and not self._skip else None
+
     def adopt(self, request_id: int, keep: bool) -> None:
         """A request that was recognised without this object (match_simple_request) is the active one."""
         self.state, self.request_id, self._keep = State.ACTIVE, request_id, keep

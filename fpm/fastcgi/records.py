@@ -42,6 +42,13 @@ def pack_finish(request_id: int) -> bytes:
     return _FINISH_1 if request_id == 1 else pack_record(_STDOUT, request_id, b"") + pack_end(request_id)
 
 
+def pack_answer(request_id: int, data: bytes) -> bytes:
+    """A short last piece of an answer (at most MAX_CONTENT bytes) and its end."""
+    if request_id == 1 and data:
+        return _pack_header(VERSION, _STDOUT, 1, len(data), 0) + data + _FINISH_1
+    return (pack_stdout(request_id, data) if data else b"") + pack_finish(request_id)
+
+
 def pack_stdout(request_id: int, data: bytes) -> bytes:
     """One STDOUT record; `data` has 1 to MAX_CONTENT bytes."""
     return _pack_header(VERSION, _STDOUT, request_id, len(data), 0) + data

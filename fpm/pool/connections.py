@@ -11,11 +11,13 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Iterable
 from enum import IntEnum
 
 from fpm.fastcgi.connection import Connection
 from fpm.pool.reports import take_descriptor
+from fpm.pool.spec import FD_PARK_PUT
+from fpm.pool.spec import FD_PARK_TAKE
+from fpm.pool.wire import is_readable
 from fpm.pool.wire import read_available
 
 
@@ -49,7 +51,8 @@ class HeldConnection:
         self.kind = kind
         self.deadline = deadline
         self.machine: Connection | None = None
-        self.raw = b""
+        self.raw: bytes | None = b""
+        """None: it cannot be parked."""
 
 
 class Connections:
@@ -57,13 +60,12 @@ class Connections:
 
     Args:
         epoll: watches them.
-        park_put, park_take: the ends of the pool's parking socket, non-blocking SOCK_SEQPACKET.
     """
 
-    def __init__(self, epoll: select.epoll, park_put: socket.socket, park_take: socket.socket) -> None:
+    def __init__(self, epoll: select.epoll) -> None:
         self._epoll = epoll
-        self._put = park_put
-        self._take = park_take
+        self._put = socket.socket(fileno=FD_PARK_PUT)
+        self._take = socket.socket(fileno=FD_PARK_TAKE)
         self.held: dict[int, HeldConnection] = {}
 
     def hold(self, connection: HeldConnection) -> None:
@@ -111,15 +113,24 @@ class Connections:
                 return data is not None
         return False
 
-    def park_others(self, served: int) -> None:
-        """Parks all but the one that is about to be served; what cannot be parked stays, or is closed if kept idle."""
+    def park_others(self, served: int, somebody_idle: bool) -> None:
+        """Before a request is served: finds another worker for all connections but the one it came on."""
         for connection in [held for held in self.held.values() if held.fd != served]:
-            if connection.kind is not Held.LINGERING and not self.park(connection) and connection.kind is Held.KEPT:
-                self.close(connection.fd)
+            if connection.kind is Held.KEPT:
+                self.park_or_close(connection, somebody_idle)
+            elif connection.kind is not Held.LINGERING:
+                self.park(connection)
+
+    def park_or_close(self, connection: HeldConnection, somebody_idle: bool) -> None:
+        """Gets rid of a kept connection. Without an idle worker it is closed: the web server's next request then stands
+        in the listen queue, where the master sees it; unless that request has come already."""
+        wanted = somebody_idle or is_readable(connection.fd)
+        if not wanted or not self.park(connection):
+            self.close(connection.fd)
 
     def park(self, connection: HeldConnection) -> bool:
-        """Gives a connection to whichever worker is idle; False if there is no room."""
-        if len(connection.raw) > _PARKED_BYTES:
+        """Gives a connection to whichever worker is idle; False if it cannot be moved or there is no room."""
+        if connection.raw is None or len(connection.raw) > _PARKED_BYTES:
             return False
         head = _PARK_HEAD.pack(connection.kind, connection.deadline, connection.peer.encode())
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, connection.fd.to_bytes(4, "little"))]
@@ -146,10 +157,12 @@ class Connections:
         connection.raw = data[_PARK_HEAD.size :]
         return connection
 
-    def close_all(self, kinds: Iterable[Held] = tuple(Held)) -> None:
-        """Parks or closes all that are held."""
-        for connection in [held for held in self.held.values() if held.kind in kinds]:
-            if connection.kind is Held.LINGERING or not self.park(connection):
+    def close_all(self, somebody_idle: bool) -> None:
+        """This worker takes no more requests: others get the connections, if there are any."""
+        for connection in list(self.held.values()):
+            if connection.kind is Held.LINGERING:
+                continue
+            if not somebody_idle or not self.park(connection):
                 self.close(connection.fd)
 
 

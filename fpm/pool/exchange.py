@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic
+from typing import Protocol
 
 from fpm.errors import ProtocolError
 from fpm.fastcgi.connection import Connection
@@ -15,6 +15,7 @@ from fpm.fastcgi.events import Aborted
 from fpm.fastcgi.events import BodyData
 from fpm.fastcgi.events import BodyEnd
 from fpm.fastcgi.events import Reply
+from fpm.fastcgi.records import pack_answer
 from fpm.fastcgi.records import pack_end
 from fpm.fastcgi.records import pack_finish
 from fpm.fastcgi.records import pack_stdout
@@ -31,16 +32,32 @@ _LOOK_AFTER = 0.001
 """Seconds a request must have taken before it is worth a system call to see what else has come meanwhile."""
 
 
+class Host(Protocol):
+    """The worker's loop, to which connections belong."""
+
+    def release(self, exchange: Exchange) -> None:
+        """Lets go of a connection whose answer is complete while the application goes on."""
+
+    def make_machine(self) -> Connection:
+        """A state machine for a connection."""
+
+
 class Exchange:
     """The connection's side of a request; the Sink of its Response.
 
     Args:
         machine: the connection's state machine, or None for a request that came in the simple shape.
         started: monotonic time of the request's start.
-        on_release: called when the answer is complete but the application goes on (fpm.finish_request).
+        host: the worker's loop.
     """
 
-    __slots__ = ("_on_release", "aborted", "broken", "fd", "finished", "keep", "machine", "request_id", "started")
+    # Values that nearly every exchange keeps to its end stand in the class, which makes a new one cheaper.
+    finished = False
+    """The answer is complete."""
+    aborted = False
+    """The web server has sent ABORT_REQUEST."""
+    broken = False
+    """The peer is gone: nothing can be sent any more."""
 
     def __init__(
         self,
@@ -49,7 +66,7 @@ class Exchange:
         keep: bool,
         machine: Connection | None,
         started: float,
-        on_release: Callable[[Exchange], None],
+        host: Host,
     ) -> None:
         self.fd = fd
         self.request_id = request_id
@@ -57,11 +74,7 @@ class Exchange:
         """Whether the connection can carry another request after this one."""
         self.machine = machine
         self.started = started
-        self.finished = False
-        self.aborted = False
-        self.broken = False
-        """The peer is gone: nothing can be sent any more."""
-        self._on_release = on_release
+        self._host = host
 
     def pull(self) -> bytes:
         """The next piece of the body, b"" at its end.
@@ -135,18 +148,15 @@ class Exchange:
         if self.machine is not None or monotonic() - self.started > _LOOK_AFTER:
             self._look()
         self.finished = True
-        end = pack_finish(self.request_id)
-        if not data:
-            self._send(end)
-        elif len(data) <= MAX_CONTENT:
-            self._send(pack_stdout(self.request_id, data) + end)
+        if len(data) <= MAX_CONTENT:
+            self._send(pack_answer(self.request_id, data))
         else:
-            self._send_large(data, end)
+            self._send_large(data, pack_finish(self.request_id))
         self._end()
 
     def release(self) -> None:
         """The answer is complete, the application goes on: the web server must not wait for the connection."""
-        self._on_release(self)
+        self._host.release(self)
 
     def abandon(self) -> None:
         """The application has given up on a request that nobody wants: END_REQUEST if the peer still listens."""
@@ -185,7 +195,7 @@ class Exchange:
         """Takes what has come since the request: the rest of its body, a second request to refuse, an abort."""
         machine = self.machine
         if machine is None:
-            machine = self.machine = Connection()
+            machine = self.machine = self._host.make_machine()
             machine.adopt(self.request_id, self.keep)
         for attempt in range(2):
             while (event := self._next_event(machine)) is not NEED_DATA:

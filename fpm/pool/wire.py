@@ -75,6 +75,11 @@ def send_buffers(fd: int, buffers: Sequence[bytes | memoryview], timeout: float)
             pending[first] = pending[first][sent:]
 
 
+def is_readable(fd: int) -> bool:
+    """Whether something has come: bytes, the end of the stream, or on a listening socket a connection."""
+    return _wait(fd, select.POLLIN, 0)
+
+
 def _wait(fd: int, event: int, timeout: float) -> bool:
     poll = select.poll()
     poll.register(fd, event)

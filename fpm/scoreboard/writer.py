@@ -30,8 +30,9 @@ SCRIPT_OFFSET = TEXTS_OFFSET + TEXTS.size
 USER = struct.Struct(f"<{USER_SIZE}s")
 USER_OFFSET = SCRIPT_OFFSET + SCRIPT.size
 
-_FREE = Stage.FREE
-_CREATING = Stage.CREATING
+_FREE = int(Stage.FREE)
+_CREATING = int(Stage.CREATING)
+_READING_HEADERS = int(Stage.READING_HEADERS)
 _IDLE = int(Stage.ACCEPTING)
 
 
@@ -44,13 +45,28 @@ class SlotWriter:
         script: what the status page shows as the script.
     """
 
-    __slots__ = ("_board", "_memory", "_offset", "_peak_active", "_sequence", "_stages", "_user", "index", "requests")
+    __slots__ = (
+        "_board",
+        "_counter",
+        "_memory",
+        "_offset",
+        "_peak_active",
+        "_sequence",
+        "_sequences",
+        "_user",
+        "index",
+        "requests",
+        "stages",
+    )
 
     def __init__(self, board: Scoreboard, index: int, *, pid: int, started: float, script: str) -> None:
         self._board = board.view
-        self._stages = board.stages
+        self.stages = board.stages
+        """The stage bytes of the pool; this worker writes the one at `index`."""
         self._offset = slot_offset(board.slots, index)
-        self._sequence = int.from_bytes(self._board[self._offset : self._offset + 4], "little") & ~1
+        self._sequences = self._board.cast("I")
+        self._counter = self._offset // 4
+        self._sequence = self._sequences[self._counter] & ~1
         self._peak_active = 0
         self._memory = 0
         self._user = False
@@ -63,19 +79,24 @@ class SlotWriter:
 
     def _open(self) -> None:
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
-        self._board[self._offset : self._offset + 4] = self._sequence.to_bytes(4, "little")
+        self._sequences[self._counter] = self._sequence
 
     _close = _open
     """The counter is odd between the two."""
 
     def set_stage(self, stage: int) -> None:
         """The stage byte; it stands outside of the slot, next to those of the other workers."""
-        self._stages[self.index] = stage
+        self.stages[self.index] = stage
+
+    def others_idle(self) -> bool:
+        """Whether another worker is idle; this one does not count, idle or not."""
+        mine = self.stages[self.index] == _IDLE
+        return self.stages.tobytes().count(_IDLE) > mine
 
     def take(self) -> bool:
         """A request has come: READING_HEADERS. True if the master wants to hear that few workers are idle now."""
-        stages = self._stages
-        stages[self.index] = Stage.READING_HEADERS
+        stages = self.stages
+        stages[self.index] = _READING_HEADERS
         self.requests += 1
         every = stages.tobytes()
         idle = every.count(_IDLE)
@@ -85,11 +106,11 @@ class SlotWriter:
             self.write_memory(self._memory)
         return idle < self._board[WAKE_BELOW_OFFSET] | self._board[WAKE_BELOW_OFFSET + 1] << 8
 
-    def begin(self, *, now: float, method: str, uri: str, query: str, length: int, user: str) -> None:
+    def begin(self, now: float, method: str, uri: str, query: str, length: int, user: str) -> None:
         """What the request is; texts are Latin-1 as in environ and are cut to their fields."""
         board = self._board
         offset = self._offset
-        self._open()
+        self._sequences[self._counter] = sequence = (self._sequence + 1) & 0xFFFFFFFF
         BEGIN.pack_into(board, offset + BEGIN_OFFSET, self.requests, now, 0, 0, length)
         TEXTS.pack_into(
             board,
@@ -101,9 +122,9 @@ class SlotWriter:
         if user or self._user:
             self._user = bool(user)
             USER.pack_into(board, offset + USER_OFFSET, user.encode("latin-1"))
-        self._close()
+        self._sequences[self._counter] = self._sequence = (sequence + 1) & 0xFFFFFFFF
 
-    def end(self, *, duration: int, cpu: int) -> None:
+    def end(self, duration: int, cpu: int) -> None:
         """How long the request took, and its CPU time, both in microseconds."""
         self._open()
         DONE.pack_into(self._board, self._offset + DONE_OFFSET, duration, cpu)

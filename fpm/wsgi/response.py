@@ -75,20 +75,20 @@ def _nothing() -> None:
 class Response:
     """The answer to one request while an application makes it."""
 
-    __slots__ = ("_bodyless", "_head", "_left", "_sink", "sent_size", "started", "status", "surplus")
+    _head: str | None = None
+    _left: int | None = None
+    """Bytes that are still to come by the application's Content-Length."""
+    started = False
+    """The head has gone out; an error can no longer become a 500 page."""
+    status = ""
+    sent_size = 0
+    """Bytes of the body so far."""
+    surplus = 0
+    """Bytes that the application made beyond its own Content-Length; they are dropped."""
 
     def __init__(self, sink: Sink, method: str) -> None:
         self._sink = sink
         self._bodyless = method == "HEAD"
-        self._head: str | None = None
-        self._left: int | None = None
-        self.started = False
-        """The head has gone out; an error can no longer become a 500 page."""
-        self.status = ""
-        self.sent_size = 0
-        """Bytes of the body so far."""
-        self.surplus = 0
-        """Bytes that the application made beyond its own Content-Length; they are dropped."""
 
     @property
     def head(self) -> str:

@@ -1,0 +1,201 @@
+"""A worker's loop: waits for a connection or a message from the master, and has one request at a time served.
+
+Rules of the file. Everything the loop waits for is in one epoll set: the channel, the listening socket, the parking
+socket, the connections held. Nothing here waits for a peer; only a request that is being served may.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+import random
+import select
+import signal
+from ipaddress import ip_address
+from ipaddress import ip_network
+from time import monotonic
+
+from fpm.errors import EXIT_OK
+from fpm.errors import EXIT_SOFTWARE
+from fpm.pool.access_log import AccessLog
+from fpm.pool.connections import LIMITS
+from fpm.pool.connections import Connections
+from fpm.pool.connections import Held
+from fpm.pool.connections import HeldConnection
+from fpm.pool.conversations import Conversations
+from fpm.pool.reports import Reports
+from fpm.pool.service import Service
+from fpm.pool.spec import FD_LISTEN
+from fpm.pool.spec import FD_PARK_TAKE
+from fpm.pool.spec import WorkerSettings
+from fpm.pool.wire import read_available
+from fpm.scoreboard.stages import Stage
+from fpm.scoreboard.writer import SlotWriter
+
+
+class WorkerLoop:
+    """The loop of one worker."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        service: Service,
+        slot: SlotWriter,
+        reports: Reports,
+        access_log: AccessLog | None,
+    ) -> None:
+        self._slot = slot
+        self._reports = reports
+        self._access_log = access_log
+        self._unix = settings.listen_is_unix
+        self._allowed = [ip_network(text, strict=False) for text in settings.allowed_clients]
+        self._limit = _draw_limit(settings)
+        self._quitting = False
+        self._code = EXIT_OK
+        self._listener = _socket.socket(fileno=FD_LISTEN)
+        self._epoll = select.epoll()
+        self._connections = Connections(self._epoll)
+        self._held = self._connections.held
+        self._conversations = Conversations(settings, service, slot, reports, self._connections)
+        self._quit_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll.register(self._quit_event, select.EPOLLIN)
+        self._epoll.register(reports.fd, select.EPOLLIN)
+        self._epoll.register(FD_LISTEN, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        self._epoll.register(FD_PARK_TAKE, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+
+    def run(self) -> int:
+        """The loop; returns the exit code."""
+        signal.signal(signal.SIGQUIT, self._quit_on_signal)
+        poll = self._epoll.poll
+        while not self._quitting:
+            events = poll(self._timeout() if self._held else None)
+            if len(events) > 1:
+                events.sort(key=self._rank)
+            for fd, _ in events:
+                if fd == FD_LISTEN:
+                    self._accept()
+                elif fd == self._reports.fd:
+                    self._take_message()
+                elif fd == FD_PARK_TAKE:
+                    self._take_parked()
+                elif fd in self._held:
+                    self._read_held(self._held[fd])
+                elif fd == self._quit_event:
+                    self._quitting = True
+                if self._quitting:
+                    break
+                if self._limit and self._slot.requests >= self._limit:
+                    self._stop_accepting()
+                    break
+            if self._held:
+                self._connections.close_expired(monotonic())
+        self._connections.close_all(self._slot.others_idle())
+        return self._code
+
+    def _rank(self, event: tuple[int, int]) -> bool:
+        """Messages from the master come first: a quit must not wait for one more request."""
+        return event[0] != self._reports.fd
+
+    def _quit_on_signal(self, number: int, frame: object) -> None:
+        """SIGQUIT, which is PHP-FPM's way to end a worker after its request; the loop has to wake up for it."""
+        os.eventfd_write(self._quit_event, 1)
+
+    def _timeout(self) -> float | None:
+        """Seconds to the first deadline of a connection, None without one."""
+        deadline = self._connections.next_deadline()
+        return None if deadline is None else max(0.0, deadline - monotonic())
+
+    def _take_message(self) -> None:
+        received = self._reports.receive()
+        if received is None:
+            self._quitting = True
+            return
+        message, fd = received
+        if message.get("command") == "quit":
+            self._quitting = True
+        elif message.get("command") == "reopen" and fd is not None and self._access_log is not None:
+            self._access_log.replace_descriptor(fd)
+            fd = None
+        if fd is not None:
+            os.close(fd)
+
+    def _accept(self) -> None:
+        if not self._conversations.accepting:
+            return
+        try:
+            fd, address = self._listener._accept()  # type: ignore[attr-defined]
+        except OSError as error:  # EAGAIN: another worker was faster; ECONNABORTED: the client is gone already
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._leave_without_descriptors(error)
+            return
+        peer = ""
+        if not self._unix:
+            peer = address[0]
+            if self._allowed and not self._is_allowed(peer):
+                os.close(fd)
+                return
+        os.set_blocking(fd, False)
+        data = read_available(fd)
+        if data is None:
+            connection = HeldConnection(fd, peer, Held.SILENT, monotonic() + LIMITS[Held.SILENT])
+            self._connections.hold(connection)
+        elif data:
+            self._conversations.receive(fd, peer, data, None)
+        else:
+            os.close(fd)
+
+    def _leave_without_descriptors(self, error: OSError) -> None:
+        """The application leaks descriptors. Trying again would be a busy loop; a new worker has all of them."""
+        self._reports.log("error", f"accept() failed: {error.strerror} ({error.errno}); this worker leaves")
+        self._quitting = True
+        self._code = EXIT_SOFTWARE
+
+    def _is_allowed(self, peer: str) -> bool:
+        address = ip_address(peer)
+        if address.version == 6 and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if any(address in network for network in self._allowed):
+            return True
+        self._reports.log("error", f"Connection disallowed: IP address '{address}' has been dropped.")
+        return False
+
+    def _take_parked(self) -> None:
+        connection = self._connections.take_parked()
+        if connection is None:
+            return
+        if connection.raw:
+            connection.machine = self._conversations.make_machine()
+            raw, connection.raw = connection.raw, b""
+            self._connections.hold(connection)
+            self._conversations.feed(connection, raw)
+        else:
+            self._connections.hold(connection)
+
+    def _read_held(self, connection: HeldConnection) -> None:
+        if connection.kind is Held.LINGERING:
+            if self._connections.drain(connection.fd):
+                self._connections.close(connection.fd)
+            return
+        data = read_available(connection.fd)
+        if data:
+            self._conversations.receive(connection.fd, connection.peer, data, connection)
+        elif data is not None:
+            self._connections.close(connection.fd)
+
+    def _stop_accepting(self) -> None:
+        """pm.max_requests is reached: the master hears it, makes a replacement, and then says quit."""
+        self._limit = 0
+        self._conversations.accepting = False
+        self._epoll.unregister(FD_LISTEN)
+        self._epoll.unregister(FD_PARK_TAKE)
+        self._connections.close_all(self._slot.others_idle())
+        self._slot.set_stage(Stage.END)
+        self._reports.send({"event": "limit", "requests": self._slot.requests})
+
+
+def _draw_limit(settings: WorkerSettings) -> int:
+    """How many requests this worker serves; 0: no limit. The jitter keeps workers from leaving all at once."""
+    if not settings.max_requests:
+        return 0
+    return settings.max_requests + random.randint(0, max(0, settings.max_requests_jitter))
