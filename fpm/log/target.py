@@ -8,6 +8,7 @@ is treated the same way.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import select
 import socket
@@ -214,6 +215,21 @@ def open_log(path: str) -> int:
         if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(path).st_mode):
             raise
         return os.open(path, os.O_RDWR | flags)
+
+
+def open_shared_log(path: str, directive: str) -> int:
+    """A descriptor for a log that other processes write to, such as the access log; the caller closes it.
+
+    Raises:
+        StartError: it cannot be opened.
+    """
+    try:
+        if path not in _STANDARD:
+            return open_log(path)
+        fd, is_ours = _own_descriptor(_STANDARD[path])
+        return fd if is_ours else fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    except OSError as error:
+        raise StartError(explain(path, directive, error)) from error
 
 
 def explain(path: str, directive: str, error: OSError) -> str:

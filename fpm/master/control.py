@@ -36,9 +36,8 @@ def open_control_socket(path: str) -> Listener:
     Raises:
         StartError: another master listens there, or the path cannot be used.
     """
-    directory = os.path.dirname(path)
     try:
-        os.makedirs(directory, 0o755, exist_ok=True)
+        _make_directory(os.path.dirname(path))
         return open_private_unix(path)
     except OSError as error:
         raise StartError(
@@ -47,6 +46,21 @@ def open_control_socket(path: str) -> Listener:
         ) from error
     except StartError as error:
         raise StartError(f"{error} (the control socket; is this daemon running already?)") from error
+
+
+def _make_directory(directory: str) -> None:
+    """Make the runtime directory if it is missing; below /tmp nobody else must have made it for us.
+
+    Raises:
+        OSError: it cannot be made.
+        StartError: it belongs to somebody else.
+    """
+    try:
+        os.makedirs(directory, 0o755 if os.geteuid() == 0 else 0o700)
+    except FileExistsError:
+        owner = os.lstat(directory).st_uid
+        if os.path.dirname(directory) == "/tmp" and owner != os.geteuid():
+            raise StartError(f"{directory} belongs to another user (uid {owner}); set [global] control") from None
 
 
 class ControlServer:

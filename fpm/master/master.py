@@ -403,9 +403,8 @@ class Master:
         return [*self.pools.values(), *self.leaving]
 
     def _report_defect(self, error: BaseException) -> None:
-        self.log.alert("internal error, please report it; the master goes on:")
-        for line in "".join(traceback.format_exception(error)).splitlines():
-            self.log.alert(line)
+        text = "".join(traceback.format_exception(error))
+        self.log.alert(f"internal error, please report it; the master goes on:\n{text}")
 
     def _clean_up(self) -> None:
         """Leave nothing behind, however far the start has come."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
-from fpm.master.access_log import open_access_log
+from fpm.log.target import open_shared_log
 from fpm.master.child import Child
 from fpm.master.exits import Exit
 from fpm.master.exits import parse_status
@@ -91,7 +91,7 @@ class PoolSupervisor:
             StartError: the access log cannot be opened.
         """
         if self.config.access_log is not None:
-            self.workers.access_log = open_access_log(self.config.access_log)
+            self.workers.access_log = open_shared_log(self.config.access_log, "access.log")
         if self.config.pm == "ondemand":
             self._settle()
         self.staffing.start()
@@ -112,7 +112,7 @@ class PoolSupervisor:
         if self.config.access_log is None:
             return
         try:
-            fd = open_access_log(self.config.access_log)
+            fd = open_shared_log(self.config.access_log, "access.log")
         except StartError as error:
             self.log("error", f"{error}; the former file stays in use")
             return

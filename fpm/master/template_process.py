@@ -14,7 +14,6 @@ from signal import Signals
 from typing import Any
 
 from fpm.config.model import PoolConfig
-from fpm.log.lines import worker_line_room
 from fpm.master.channel import Channel
 from fpm.master.loop import Timer
 from fpm.master.output import OutputReader
@@ -179,7 +178,7 @@ class TemplateProcess:
             self.last_words.append(line)
             self.events.write_line(stream, line, closed)
 
-        room = worker_line_room(self.spec.pool, 0, stream, self.services.settings.log_limit)
+        room = self.services.log.worker_room(self.spec.pool, 0, stream)
         return OutputReader(self.services.loop, write_line, room)
 
     def _on_channel(self) -> None:

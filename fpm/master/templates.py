@@ -117,8 +117,7 @@ class Templates:
         self.backoff = after_template_failure(self.backoff, now)
         pause = self.backoff.until - now
         self.failure = Failure(error, traceback, self.services.clock())
-        self.events.log("error", f"failed to start: {error}; next try in {pause:.0f} s")
-        self._log_lines(traceback)
+        self.events.log("error", f"failed to start: {error}; next try in {pause:.0f} s\n{traceback}".rstrip())
         if not self.events.has_workers():
             self.start_responder()
         self._timers.set("retry", pause, self._retry)
@@ -163,8 +162,7 @@ class Templates:
 
     def _end_trial(self, trial: Trial, error: str, traceback: str = "") -> None:
         self.trial = None
-        self.events.log("error", f"reload failed, the former generation serves on: {error}")
-        self._log_lines(traceback)
+        self.events.log("error", f"reload failed, the former generation serves on: {error}\n{traceback}".rstrip())
         if trial.template.state is not TemplateState.GONE:
             self.old.append(trial.template)
             trial.template.kill()
@@ -318,8 +316,7 @@ class Templates:
         elif event == "failed" and template.failure is None:
             template.failure = (str(message.get("error", "")), str(message.get("traceback", "")))
         elif event in ("notice", "log"):
-            for line in str(message.get("text", ""))[:TEXT_MAX].splitlines():
-                self.events.log("notice", line)
+            self.events.log("notice", str(message.get("text", ""))[:TEXT_MAX])
         elif event == "forked":
             self.events.on_forked(template, message)
         elif event == "fork_failed":
@@ -343,7 +340,3 @@ class Templates:
 
     def _write_line(self, stream: str, line: str, closed: bool) -> None:
         self.events.log("warning", f'template said into {stream}: "{line}"')
-
-    def _log_lines(self, text: str) -> None:
-        for line in text.splitlines():
-            self.events.log("error", f"  {line}")

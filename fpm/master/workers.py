@@ -10,7 +10,6 @@ from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.log.lines import format_worker_line
-from fpm.log.lines import worker_line_room
 from fpm.master.channel import Received
 from fpm.master.child import Child
 from fpm.master.exits import Exit
@@ -192,7 +191,9 @@ class Workers:
             pid = child.pid or child.claimed_pid
             self.services.log.warning(format_worker_line(self.config.name, pid, stream, line, closed=closed))
 
-        room = worker_line_room(self.config.name, PID_ROOM, stream, self.services.settings.log_limit)
+        log = self.services.log
+        decorated = self.config.decorate_workers_output
+        room = log.worker_room(self.config.name, PID_ROOM, stream) if decorated else log.limit
         return OutputReader(self.services.loop, write_line, room)
 
     def _on_channel(self, child: Child) -> None:

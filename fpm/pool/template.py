@@ -76,9 +76,9 @@ def main(*, preload_again: bool) -> NoReturn:
 
 
 def prepare_interpreter(spec: TemplateSpec) -> None:
-    """sys.path and sys.argv as the application expects them: the pool's pythonpath, then the working directory."""
+    """sys.path and sys.argv as the application expects them: the working directory, the pool's pythonpath, the rest."""
     sys.argv = [spec.python]
-    for directory in reversed([*spec.pythonpath, os.getcwd()]):
+    for directory in reversed([os.getcwd(), *spec.pythonpath]):
         if directory not in sys.path:
             sys.path.insert(0, directory)
     # SIGINT from a terminal is the master's business; what is left of it ends the process as in PHP-FPM.
