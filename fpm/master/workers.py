@@ -230,8 +230,10 @@ class Workers:
         level = message.get("level")
         text = str(message.get("text", ""))[:TEXT_MAX]
         known = level if isinstance(level, str) and level in LEVELS else "warning"
-        # A text of several lines, such as a traceback, gets the pool's name in each of them from the log.
-        self.services.log.log(known, f"[pool {self.config.name}] child {child.pid}: {text}")
+        # A text of several lines, such as a traceback, gets the pool's name in each of them from the log. A worker
+        # names itself in its texts; one that does not, or lies, is named here.
+        name = f"[pool {self.config.name}] child {child.pid}"
+        self.services.log.log(known, text if text.startswith(name) else f"{name}: {text}")
 
     def _press(self, child: Child, number: Signals) -> None:
         slot = child.read_slot()
