@@ -131,6 +131,8 @@ def _serve(listener: socket.socket, pool: ServedPool, workers: int) -> None:
     )
     before = signal.signal(signal.SIGCHLD, master_ended)
     try:
+        master_ended(signal.SIGCHLD, None)  # it may have ended before the handler was there
+        # The second is for a signal that the kernel gives to a thread: Python handles it when this one wakes up.
         wasyncore.loop(timeout=1.0, use_poll=True, map=channels)
     finally:
         signal.signal(signal.SIGCHLD, before)
