@@ -48,6 +48,8 @@ class Child:
         self.ready = False
         self.leaving: str | None = None
         """Why it has been told to leave; None while it shall stay."""
+        self.held = False
+        """Proves a new generation: it accepts nothing yet."""
         self.outgoing = False
         """Of an old generation: serves until a new worker takes its place."""
         self.awaits_replacement = False
@@ -56,7 +58,7 @@ class Child:
     @property
     def counts(self) -> bool:
         """Is it one of the workers that the process manager counts?"""
-        return self.leaving is None and not self.outgoing
+        return self.leaving is None and not self.outgoing and not self.held
 
     @property
     def stage(self) -> Stage:

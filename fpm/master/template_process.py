@@ -8,6 +8,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from dataclasses import dataclass
 from enum import Enum
 from signal import Signals
@@ -29,6 +30,7 @@ from fpm.pool.spec import FD_SCOREBOARD
 from fpm.pool.spec import FD_SPEC
 from fpm.pool.spec import FD_WAKE
 from fpm.pool.spec import TemplateSpec
+from fpm.pool.spec import WorkerSettings
 from fpm.pool.spec import pack_spec
 
 LAST_WORDS = 20
@@ -138,9 +140,14 @@ class TemplateProcess:
         self.directory = str(message.get("chdir", ""))
         self._cancel_timer()
 
-    def fork_worker(self, slot: int, fds: list[int]) -> bool:
+    def fork_worker(self, slot: int, fds: list[int], *, hold: bool = False) -> bool:
         """Ask for a worker; False if the request could not be sent now."""
-        return self.channel.send({"command": "fork", "slot": slot}, fds)
+        return self.channel.send({"command": "fork", "slot": slot, "hold": hold}, fds)
+
+    def apply(self, settings: WorkerSettings) -> None:
+        """Fork workers with these settings from now on."""
+        own = asdict(settings) | {"slots": self.spec.worker.slots}
+        self.channel.send({"command": "settings", "worker": own})
 
     def quit(self) -> None:
         """Leave as soon as the last worker has left."""

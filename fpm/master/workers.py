@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from dataclasses import dataclass
 from signal import Signals
 from typing import Any
@@ -18,6 +19,7 @@ from fpm.master.output import OutputReader
 from fpm.master.process_manager import Census
 from fpm.master.services import Services
 from fpm.master.template_process import TemplateProcess
+from fpm.pool.spec import WorkerSettings
 from fpm.scoreboard.memory import HeaderValues
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.memory import clear_slot
@@ -77,6 +79,16 @@ class Workers:
                 found.append((now - self._idle_since(child), child))
         return sorted(found, key=lambda pair: -pair[0])
 
+    def spawn_held(self, template: TemplateProcess, board: Scoreboard) -> Child | None:
+        """Ask a template on trial for one worker that accepts nothing before `serve`; None if it could not be asked."""
+        return self.children[-1] if self._spawn_one(template, board, hold=True) else None
+
+    def serve(self, child: Child) -> None:
+        """The generation of a held worker is proved: it takes requests now."""
+        child.held = False
+        child.idle_since = self.services.loop.now
+        child.channel.send({"command": "serve"})
+
     def spawn(self, template: TemplateProcess, board: Scoreboard, count: int) -> int:
         """Ask the template for workers; returns how many requests were sent."""
         allowed = self.services.budget.room(count)
@@ -104,6 +116,14 @@ class Workers:
         if not child.send_signal(Signals.SIGTERM):
             child.channel.send({"command": "quit"})
         child.set_timer(timeout, lambda: self._press(child, Signals.SIGKILL))
+
+    def apply(self, settings: WorkerSettings, *, log_changed: bool) -> None:
+        """Let the running workers serve by new settings."""
+        fds = [self.access_log] if log_changed and self.access_log is not None else []
+        for child in self.children:
+            # The scoreboard that it has mapped stays the one it was forked with.
+            own = asdict(settings) | {"slots": child.board.slots}
+            child.channel.send({"command": "settings", "worker": own}, fds)
 
     def reopen_logs(self) -> None:
         """Give every worker the present access log."""
@@ -136,7 +156,7 @@ class Workers:
         clear_slot(child.board.view, child.board.slots, child.slot)
         self.events.on_gone(child, exit_, slot.requests)
 
-    def _spawn_one(self, template: TemplateProcess, board: Scoreboard) -> bool:
+    def _spawn_one(self, template: TemplateProcess, board: Scoreboard, *, hold: bool = False) -> bool:
         slot = self._free_slot(board)
         if slot is None:
             return False
@@ -157,7 +177,7 @@ class Workers:
             if self.access_log is not None:
                 fds.append(self.access_log)
             mark_creating(board.view, board.slots, slot)
-            sent = template.fork_worker(slot, fds)
+            sent = template.fork_worker(slot, fds, hold=hold)
         except OSError as error:
             self._cannot_make(f"cannot make a worker: {error.strerror}")
             sent = False
@@ -171,6 +191,7 @@ class Workers:
             child.close()
             clear_slot(board.view, board.slots, slot)
             return False
+        child.held = hold
         self.children.append(child)
         self.services.budget.used += 1
         self.services.loop.watch(child.channel.fd, lambda: self._on_channel(child))

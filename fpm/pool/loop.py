@@ -18,7 +18,6 @@ from time import monotonic
 
 from fpm.errors import EXIT_OK
 from fpm.errors import EXIT_SOFTWARE
-from fpm.pool.access_log import AccessLog
 from fpm.pool.connections import LIMITS
 from fpm.pool.connections import Connections
 from fpm.pool.connections import Held
@@ -29,6 +28,7 @@ from fpm.pool.service import Service
 from fpm.pool.spec import FD_LISTEN
 from fpm.pool.spec import FD_PARK_TAKE
 from fpm.pool.spec import WorkerSettings
+from fpm.pool.spec import unpack_worker_settings
 from fpm.pool.wire import read_available
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
@@ -43,11 +43,11 @@ class WorkerLoop:
         service: Service,
         slot: SlotWriter,
         reports: Reports,
-        access_log: AccessLog | None,
     ) -> None:
+        self._settings = settings
+        self._service = service
         self._slot = slot
         self._reports = reports
-        self._access_log = access_log
         self._unix = settings.listen_is_unix
         self._allowed = [ip_network(text, strict=False) for text in settings.allowed_clients]
         self._limit = _draw_limit(settings)
@@ -61,8 +61,15 @@ class WorkerLoop:
         self._quit_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._quit_event, select.EPOLLIN)
         self._epoll.register(reports.fd, select.EPOLLIN)
-        self._epoll.register(FD_LISTEN, select.EPOLLIN | select.EPOLLEXCLUSIVE)
-        self._epoll.register(FD_PARK_TAKE, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        self._conversations.accepting = False
+
+    def begin_accepting(self) -> None:
+        """Take connections from now on."""
+        if not self._conversations.accepting:
+            self._conversations.accepting = True
+            self._epoll.register(FD_LISTEN, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            self._epoll.register(FD_PARK_TAKE, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            self._slot.set_stage(Stage.ACCEPTING)
 
     def run(self) -> int:
         """The loop; returns the exit code."""
@@ -114,11 +121,32 @@ class WorkerLoop:
         message, fd = received
         if message.get("command") == "quit":
             self._quitting = True
-        elif message.get("command") == "reopen" and fd is not None and self._access_log is not None:
-            self._access_log.replace_descriptor(fd)
+        elif message.get("command") == "serve":
+            self.begin_accepting()
+        elif message.get("command") == "check" and fd is not None:
+            os.set_blocking(fd, False)
+            self._connections.hold(HeldConnection(fd, "", Held.SILENT, monotonic() + LIMITS[Held.SILENT]))
+            fd = None
+        elif message.get("command") == "settings":
+            fd = self._apply(unpack_worker_settings(message.get("worker")), fd)
+        elif message.get("command") == "reopen" and fd is not None and self._service.access_log is not None:
+            self._service.access_log.replace_descriptor(fd)
             fd = None
         if fd is not None:
             os.close(fd)
+
+    def _apply(self, settings: WorkerSettings | None, log_fd: int | None) -> int | None:
+        """Serve by new settings from now on; returns the descriptor if it is not wanted."""
+        if settings is None:
+            return log_fd
+        if (settings.max_requests, settings.max_requests_jitter) != (
+            self._settings.max_requests,
+            self._settings.max_requests_jitter,
+        ):
+            self._limit = _draw_limit(settings)
+        self._settings = settings
+        self._allowed = [ip_network(text, strict=False) for text in settings.allowed_clients]
+        return self._service.apply(settings, log_fd)
 
     def _accept(self) -> None:
         if not self._conversations.accepting:

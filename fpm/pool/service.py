@@ -67,7 +67,7 @@ class Service:
         self._script = settings.app_name
         self._slot = slot
         self._reports = reports
-        self._access_log = access_log
+        self.access_log = access_log
         self._pid = os.getpid()
         self._end_mark = 0.0
         """Monotonic time of the last request's end, and the process's CPU time then."""
@@ -82,6 +82,27 @@ class Service:
             "wsgi.file_wrapper": FileWrapper,
             "fpm.finish_request": finish_request,
         }
+
+    def apply(self, settings: WorkerSettings, log_fd: int | None) -> int | None:
+        """Serve by new settings of the same application.
+
+        Args:
+            log_fd: the access log, if it is another one than before.
+
+        Returns:
+            `log_fd` if no log is wanted; the caller closes it.
+        """
+        self._pages = self._pages.with_settings(settings)
+        former = self.access_log
+        if not settings.access_format:
+            self.access_log = None
+        elif log_fd is not None:
+            self.access_log, log_fd = AccessLog(settings, log_fd), None
+        elif former is not None:
+            self.access_log, former = AccessLog(settings, former.fd), None
+        if former is not None:
+            os.close(former.fd)
+        return log_fd
 
     def serve(self, exchange: Exchange, environ: Environ, peer: str) -> None:
         """Serves a request whose variables are in `environ`, and leaves the exchange finished or broken."""
@@ -111,8 +132,8 @@ class Service:
         slot.end(duration, cpu_used)
         if duration > _LONG or slot.requests % _MEMORY_EVERY == 1:
             slot.write_memory(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-        if self._access_log is not None:
-            self._log_access(self._access_log, environ, response, path, peer, now, duration, cpu_used)
+        if self.access_log is not None:
+            self._log_access(self.access_log, environ, response, path, peer, now, duration, cpu_used)
 
     def _answer(self, exchange: Exchange, environ: Environ, response: Response, path: str) -> None:
         current.request = response
