@@ -24,7 +24,7 @@ ANSWER_MAX = 64 * 1024 * 1024
 """Bytes that may wait for a client that does not read."""
 CONNECTIONS_MAX = 64
 SILENCE_MAX = 10.0
-"""Seconds until a client that has asked nothing is sent away."""
+"""Seconds until a client that has asked nothing, or does not read its answer, is sent away."""
 PEER_CREDENTIALS = struct.Struct("iII")
 
 Handler = Callable[["Connection", dict[str, Any]], None]
@@ -36,16 +36,21 @@ def open_control_socket(path: str) -> Listener:
     Raises:
         StartError: another master listens there, or the path cannot be used.
     """
+    directory = os.path.dirname(path)
     try:
-        _make_directory(os.path.dirname(path))
+        _make_directory(directory)
+    except OSError as error:
+        raise StartError(_cannot_open(path, f"{directory}: {error.strerror}")) from error
+    try:
         return open_private_unix(path)
     except OSError as error:
-        raise StartError(
-            f"cannot open the control socket {path}: {error.strerror}; "
-            "set [global] control to a path that you can write"
-        ) from error
+        raise StartError(_cannot_open(path, str(error.strerror))) from error
     except StartError as error:
         raise StartError(f"{error} (the control socket; is this daemon running already?)") from error
+
+
+def _cannot_open(path: str, reason: str) -> str:
+    return f"cannot open the control socket {path}: {reason}; set [global] control to a path that you can write"
 
 
 def _make_directory(directory: str) -> None:
@@ -55,8 +60,10 @@ def _make_directory(directory: str) -> None:
         OSError: it cannot be made.
         StartError: it belongs to somebody else.
     """
+    mode = 0o755 if os.geteuid() == 0 else 0o700
     try:
-        os.makedirs(directory, 0o755 if os.geteuid() == 0 else 0o700)
+        os.makedirs(directory, mode)
+        os.chmod(directory, mode)  # whatever the umask is: the pools of root may listen there, too
     except FileExistsError:
         owner = os.lstat(directory).st_uid
         if os.path.dirname(directory) == "/tmp" and owner != os.geteuid():
@@ -110,7 +117,9 @@ class Connection:
         if self.socket.fileno() < 0:
             return
         self._unsent += json.dumps(message).encode() + b"\n"
-        self._closing = self._closing or last
+        if last and not self._closing:
+            self._closing = True
+            self._timer = self.server.loop.call_later(SILENCE_MAX, self.close)
         if len(self._unsent) > ANSWER_MAX:
             self.close()
             return
@@ -147,7 +156,11 @@ class Connection:
         if newline:
             self._asked = True
             self._timer.cancel()
-            self.server.handle(self, _parse(line))
+            try:
+                self.server.handle(self, _parse(line))
+            except Exception:
+                self.close()  # the loop reports it; the client must not wait for ever
+                raise
         elif len(self._received) > REQUEST_MAX:
             self.answer({"ok": False, "error": "the request is too long"})
 

@@ -30,11 +30,13 @@ class Listener:
     def close(self) -> None:
         """Close it and remove its file, if the file is still the one we made."""
         self.socket.close()
-        if self.inode is None or not isinstance(self.address, UnixAddress):
+        # Once only: the number of a removed inode may be that of another socket soon.
+        made, self.inode = self.inode, None
+        if made is None or not isinstance(self.address, UnixAddress):
             return
         try:
             found = os.lstat(self.address.path)
-            if (found.st_dev, found.st_ino) == self.inode:
+            if (found.st_dev, found.st_ino) == made:
                 os.unlink(self.address.path)
         except FileNotFoundError:
             return  # somebody has removed it already, which is what we want
@@ -89,8 +91,11 @@ def adopt_listener(pool: PoolConfig, fd: int) -> Listener:
 
 def is_same_address(fd: int, address: ListenAddress) -> bool:
     """Is the socket behind fd bound to this address?"""
-    with socket.socket(fileno=os.dup(fd)) as copy:
-        name = copy.getsockname()
+    try:
+        with socket.socket(fileno=os.dup(fd)) as copy:
+            name = copy.getsockname()
+    except OSError:
+        return False  # it is no socket at all
     if isinstance(address, UnixAddress):
         return bool(name == address.path)
     return isinstance(name, tuple) and name[1] == address.port and (not address.host or name[0] == address.host)
@@ -100,9 +105,10 @@ def _open_unix(address: UnixAddress, backlog: int, *, mode: int, owner: int | No
     _remove_stale(address.path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        # Nobody can connect before listen(2), so owner and mode are right before the first connection; the umask
-        # keeps the file closed also for programs that look at it meanwhile.
-        before = os.umask(0o777)
+        # The file gets the socket's own mode, less the umask (unix(7)): no later chmod(2) by name, which somebody who
+        # may write to the directory could turn to another file.
+        os.fchmod(listening.fileno(), mode)
+        before = os.umask(0)
         try:
             listening.bind(address.path)
         finally:
@@ -110,9 +116,8 @@ def _open_unix(address: UnixAddress, backlog: int, *, mode: int, owner: int | No
         made = os.lstat(address.path)
         try:
             if owner is not None or group is not None:
-                os.chown(address.path, -1 if owner is None else owner, -1 if group is None else group)
-            os.chmod(address.path, mode)
-            listening.listen(backlog)
+                os.lchown(address.path, -1 if owner is None else owner, -1 if group is None else group)
+            listening.listen(backlog)  # nobody can connect before
         except OSError:
             os.unlink(address.path)
             raise

@@ -15,12 +15,16 @@ from signal import Signals
 from typing import Any
 
 from fpm.config.model import Config
+from fpm.config.model import GlobalConfig
 from fpm.config.model import PoolConfig
 from fpm.errors import EXIT_OK
 from fpm.errors import ConfigError
 from fpm.errors import StartError
 from fpm.log.error import ErrorLog
+from fpm.log.lines import parse_level
 from fpm.master import control
+from fpm.master.addresses import NewListeners
+from fpm.master.addresses import PassedSockets
 from fpm.master.exits import parse_status
 from fpm.master.lifecycle import Ending
 from fpm.master.lifecycle import State
@@ -29,27 +33,24 @@ from fpm.master.lifecycle import first_ending
 from fpm.master.lifecycle import may_change
 from fpm.master.lifecycle import next_ending
 from fpm.master.listeners import Listener
-from fpm.master.listeners import adopt_listener
-from fpm.master.listeners import is_same_address
-from fpm.master.listeners import open_listener
 from fpm.master.loop import WRITE
 from fpm.master.loop import Loop
+from fpm.master.notifier import MANAGER_VARIABLES
+from fpm.master.notifier import Notifier
 from fpm.master.pool import PoolEvents
 from fpm.master.pool import PoolSupervisor
 from fpm.master.process import become_subreaper
 from fpm.master.process import raise_file_limit
 from fpm.master.process import reap_next
-from fpm.master.reporting import pool_facts
-from fpm.master.reporting import pool_status
+from fpm.master.reporting import status_answer
 from fpm.master.services import Budget
 from fpm.master.services import Services
 from fpm.master.signals import SignalReader
 from fpm.pool.bundle import pack_bundle
 from fpm.pool.bundle import sealed_memfd
-from fpm.status.pages import render_status
-from fpm.system import pidfile
 from fpm.system import systemd
 from fpm.system.listen_queue import ListenQueueReader
+from fpm.system.pidfile import OwnPidFile
 from fpm.system.proctitle import set_title
 
 STOP_MARGIN = 2.0
@@ -84,10 +85,12 @@ class Master:
         self.pools: dict[str, PoolSupervisor] = {}
         self.leaving: list[PoolSupervisor] = []
         """Pools that a reload has removed and that still have processes."""
+        self.control: control.ControlServer | None = None
         self.ready = False
         self.done = False
         self._ending: Ending | None = None
         self._log_fd: int | None = None
+        self._pid_file = OwnPidFile()
         self._stop_waiters: list[control.Connection] = []
 
     # ---------------------------------------------------------------- beginning
@@ -122,23 +125,26 @@ class Master:
             log=self.log,
             settings=settings,
             bundle_fd=sealed_memfd("pyfpm-bundle", pack_bundle()),
-            environ=self.environ,
+            environ={name: value for name, value in self.environ.items() if name not in MANAGER_VARIABLES},
             original_rlimit_files=original,
             queues=ListenQueueReader(),
             budget=Budget(settings.process_max),
             clock=time.time,
         )
-        self.control: control.ControlServer | None = None
+        self.notifier = Notifier(
+            self.loop,
+            self.environ,
+            interval=settings.systemd_interval,
+            census=lambda: [pool.workers.census() for pool in self.pools.values()],
+        )
         listener = control.open_control_socket(settings.control)
         self.control = control.ControlServer(self.loop, listener, self._on_command)
-        if settings.pid is not None:
-            pidfile.write_pid_file(settings.pid, os.getpid())
-        passed = systemd.listen_fds(self.environ, os.getpid())
+        self._pid_file.move(settings.pid)
+        passed = PassedSockets(systemd.listen_fds(self.environ, os.getpid()))
         for pool in self.config.pools:
-            self._add_pool(pool, self._listener_for(pool, passed))
-        for name in passed:
+            self._add_pool(pool, passed.listener_for(pool))
+        for name in passed.close():
             self.log.warning(f"socket {name} passed by LISTEN_FDS belongs to no pool; it is closed")
-            os.close(passed[name])
         set_title(f"pyfpm: master process ({settings.file})")
         for notice in self.config.notices:
             self.log.notice(notice)
@@ -152,51 +158,28 @@ class Master:
         self.pools[config.name] = PoolSupervisor(self.services, config, listener, events)
         return self.pools[config.name]
 
-    def _listener_for(self, pool: PoolConfig, passed: dict[str, int]) -> Listener:
-        for name, fd in passed.items():
-            if name == pool.name or is_same_address(fd, pool.listen):
-                del passed[name]
-                return adopt_listener(pool, fd)
-        return open_listener(pool)
-
     def _check_ready(self) -> None:
         if self.ready or not all(pool.settled for pool in self.pools.values()):
             return
         self.ready = True
         failed = [name for name, pool in self.pools.items() if pool.templates.failure is not None]
         self.log.notice("ready to handle connections" + (f" (failed pools: {', '.join(failed)})" if failed else ""))
-        status = "Ready to handle connections" if not failed else f"Failed pools: {', '.join(failed)}"
-        self._notify(f"READY=1\nSTATUS={status}\nMAINPID={os.getpid()}")
-        self._schedule_notify()
+        self.notifier.ready(failed)
         self.on_ready(failed)
 
     def _watch_log(self) -> None:
         """Lines wait for a slow reader of the log: go on when there is room."""
         fd = self.log.pending_fd()
-        if fd != self._log_fd and self._log_fd is not None:
-            self.loop.forget(self._log_fd)
+        if fd != self._log_fd:
+            self._forget_log()
         if fd is not None and not self.loop.is_watched(fd):
             self.loop.watch(fd, self.log.flush, WRITE)
         self._log_fd = fd
 
-    # ---------------------------------------------------------------- systemd
-
-    def _notify(self, state: str) -> None:
-        systemd.notify(state, self.environ)
-
-    def _schedule_notify(self) -> None:
-        watchdog = systemd.watchdog_interval(self.environ, os.getpid())
-        interval = watchdog / 2 if watchdog else self.config.global_.systemd_interval
-        if interval and "NOTIFY_SOCKET" in self.environ:
-            self.loop.call_later(interval, lambda: self._notify_status(bool(watchdog)))
-
-    def _notify_status(self, watchdog: bool) -> None:
-        if self.state is not State.NORMAL:
-            return
-        census = [pool.workers.census() for pool in self.pools.values()]
-        active, idle = sum(one.active for one in census), sum(one.idle for one in census)
-        self._notify(("WATCHDOG=1\n" if watchdog else "") + f"STATUS=Processes active: {active}, idle: {idle}")
-        self._schedule_notify()
+    def _forget_log(self) -> None:
+        if self._log_fd is not None:
+            self.loop.forget(self._log_fd)
+            self._log_fd = None
 
     # ---------------------------------------------------------------- signals
 
@@ -242,8 +225,10 @@ class Master:
 
     def reopen_logs(self) -> None:
         """SIGUSR1: open all log files anew, without touching a worker's request."""
+        self._forget_log()
         try:
             self.log.reopen()
+            self.log.flush()
             self.log.notice("error log file re-opened")
         except StartError as error:
             self.log.error(f"unable to re-open error log file: {error}")
@@ -259,37 +244,39 @@ class Master:
         if self.state is not State.NORMAL:
             return ["the master is stopping"]
         self.log.notice("Reloading in progress ...")
-        self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self.notifier.reloading()
+        opened = NewListeners()
         try:
             config = self.load()
-            opened = self._open_new_listeners(config)
+            opened.open(config.pools, {name: (pool.config, pool.listener) for name, pool in self.pools.items()})
         except (ConfigError, StartError) as error:
             complaints = str(error).splitlines()
             for complaint in complaints:
                 self.log.error(f"reload failed: {complaint}")
-            self._notify("READY=1\nSTATUS=Reload failed, the former configuration serves on")
+            self.notifier.reloaded(failed=True)
             return complaints
-        self._apply(config, opened)
-        self._notify("READY=1\nSTATUS=Ready to handle connections")
+        opened.take_over()
+        self._take_settings(config.global_)
+        self._apply(config, opened.by_pool)
+        self.notifier.reloaded(failed=False)
         return []
 
-    def _open_new_listeners(self, config: Config) -> dict[str, Listener]:
-        opened: dict[str, Listener] = {}
+    def _take_settings(self, settings: GlobalConfig) -> None:
+        former = self.config.global_
+        for name in ("control", "error_log", "syslog_ident", "syslog_facility", "rlimit_files", "systemd_interval"):
+            if getattr(former, name) != getattr(settings, name):
+                directive = name.replace("syslog_", "syslog.")
+                self.log.notice(f"[global] {directive} has changed, which counts from the next start on")
+        self.log.level = parse_level(settings.log_level)
         try:
-            for pool in config.pools:
-                running = self.pools.get(pool.name)
-                if running is None or running.config.listen != pool.listen:
-                    opened[pool.name] = open_listener(pool)
-        except StartError:
-            for listener in opened.values():
-                listener.close()
-            raise
-        return opened
+            self._pid_file.move(settings.pid)
+        except StartError as error:
+            self.log.error(f"{error}; the former file stays in use")
+        self.services.settings = settings
+        self.services.budget.limit = settings.process_max
 
     def _apply(self, config: Config, opened: dict[str, Listener]) -> None:
         self.config = config
-        self.services.settings = config.global_
-        self.services.budget.limit = config.global_.process_max
         names = {pool.name for pool in config.pools}
         for name in list(self.pools):
             if name not in names or name in opened:
@@ -319,7 +306,7 @@ class Master:
             return
         self.state = state
         self.log.notice("Terminating ..." if state is State.TERMINATING else "Finishing ...")
-        self._notify("STOPPING=1\nSTATUS=" + ("Terminating" if state is State.TERMINATING else "Finishing"))
+        self.notifier.stopping("Terminating" if state is State.TERMINATING else "Finishing")
         timeout = self.config.global_.process_control_timeout
         self._ending = first_ending(state, timeout)
         for pool in self._all_pools():
@@ -365,7 +352,7 @@ class Master:
     def _on_command(self, connection: control.Connection, request: dict[str, Any]) -> None:
         command = request.get("command")
         if command == "status":
-            connection.answer(self._status(request))
+            connection.answer(status_answer(self.pools, self.config.global_.file, request))
         elif command == "stop":
             self.log.notice("stop requested on the control socket")
             self._stop_waiters.append(connection)
@@ -379,23 +366,6 @@ class Master:
             connection.answer({"ok": True})
         else:
             connection.answer({"ok": False, "error": f"unknown command {command!r}"})
-
-    def _status(self, request: dict[str, Any]) -> dict[str, Any]:
-        name = request.get("pool")
-        if name is not None and name not in self.pools:
-            known = ", ".join(list(self.pools)[:20])
-            return {"ok": False, "error": f"there is no pool {name!r}; there are: {known}"}
-        chosen = [self.pools[name]] if isinstance(name, str) else list(self.pools.values())
-        pools = []
-        for pool in chosen:
-            facts = pool_facts(pool)
-            query = request.get("query")
-            if isinstance(query, str):
-                page = render_status(pool_status(pool), query)
-                facts["page"] = page.body.decode("utf-8", "replace")
-                facts["content_type"] = page.content_type
-            pools.append(facts)
-        return {"ok": True, "pid": os.getpid(), "file": self.config.global_.file, "pools": pools}
 
     # ---------------------------------------------------------------- the end
 
@@ -411,8 +381,7 @@ class Master:
         for pool in self._all_pools():
             pool.templates.kill_all()
             pool.close()
-        if getattr(self, "control", None) is not None and self.control is not None:
+        if self.control is not None:
             self.control.close()
-        if self.config.global_.pid is not None:
-            pidfile.remove_pid_file(self.config.global_.pid, os.getpid())
+        self._pid_file.remove()
         self.loop.close()

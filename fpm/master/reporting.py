@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from fpm.master.pool import PoolSupervisor
@@ -10,6 +12,27 @@ from fpm.scoreboard.snapshot import Header
 from fpm.scoreboard.snapshot import read_board
 from fpm.status.model import PoolStatus
 from fpm.status.model import build_status
+from fpm.status.pages import render_status
+
+POOLS_NAMED = 20
+"""Names in an error about an unknown pool."""
+
+
+def status_answer(pools: Mapping[str, PoolSupervisor], file: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to the control socket's `status`, with `pool` (one of them) and `query` (page wanted) if given."""
+    name, query = request.get("pool"), request.get("query")
+    if name is not None and (not isinstance(name, str) or name not in pools):
+        known = ", ".join(list(pools)[:POOLS_NAMED])
+        return {"ok": False, "error": f"there is no pool {name!r}; there are: {known}"}
+    described = []
+    for pool in pools.values() if name is None else [pools[name]]:
+        facts = pool_facts(pool)
+        if isinstance(query, str):
+            page = render_status(pool_status(pool), query)
+            facts["page"] = page.body.decode("utf-8", "replace")
+            facts["content_type"] = page.content_type
+        described.append(facts)
+    return {"ok": True, "pid": os.getpid(), "file": file, "pools": described}
 
 
 def pool_status(pool: PoolSupervisor) -> PoolStatus:

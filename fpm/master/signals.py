@@ -29,6 +29,8 @@ class SignalReader:
         for number in HANDLED:
             signal.signal(number, _do_nothing)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        # Whoever has started us may have blocked some, and a mask is inherited.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
     def read(self) -> set[Signals]:
         """The signals since the last call; several of a kind are one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from fpm.config.model import PoolConfig
 from fpm.config.model import UnixAddress
@@ -75,10 +76,28 @@ def unavailable_settings(config: PoolConfig, *, log_limit: int) -> WorkerSetting
     return WorkerSettings(**values)
 
 
+def unavailable_spec(spec: TemplateSpec) -> TemplateSpec:
+    """The 503 responder's specification: the pool's user, and nothing else that could fail as it did for the template.
+
+    It runs no code of the application, so it needs neither the jail nor the limits; being executed as root and never
+    again, it is not dumpable, so that no process of the same user can take hold of it (PR_SET_DUMPABLE, prctl(2)).
+    """
+    return replace(
+        spec,
+        mode="unavailable",
+        chroot=None,
+        chdir="/",
+        rlimit_files=0,
+        rlimit_core=None,
+        priority=None,
+        dumpable=False,
+        no_new_privs=True,
+    )
+
+
 def template_spec(
     config: PoolConfig,
     *,
-    mode: str,
     generation: int,
     worker: WorkerSettings,
     original_rlimit_files: tuple[int, int],
@@ -88,7 +107,6 @@ def template_spec(
     """The specification of one template.
 
     Args:
-        mode: "template" or "unavailable".
         original_rlimit_files: RLIMIT_NOFILE (soft, hard) with which the master was started.
         priority: the global process.priority, for pools without their own.
         inherited: the master's environment.
@@ -97,7 +115,7 @@ def template_spec(
     return TemplateSpec(
         pool=config.name,
         generation=generation,
-        mode=mode,
+        mode="template",
         python=config.python,
         python_arguments=[],
         app=config.app,

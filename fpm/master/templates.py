@@ -21,6 +21,7 @@ from fpm.master.shared import Shared
 from fpm.master.specs import slots_for
 from fpm.master.specs import template_spec
 from fpm.master.specs import unavailable_settings
+from fpm.master.specs import unavailable_spec
 from fpm.master.specs import worker_settings
 from fpm.master.template_process import PoolDescriptors
 from fpm.master.template_process import TemplateEvents
@@ -280,13 +281,14 @@ class Templates:
             settings = unavailable_settings(config, log_limit=limit)
         spec = template_spec(
             config,
-            mode=mode,
             generation=self.generation,
             worker=settings,
             original_rlimit_files=self.services.original_rlimit_files,
             priority=self.services.settings.process_priority,
             inherited=self.services.environ,
         )
+        if mode == "unavailable":
+            spec = unavailable_spec(spec)
         events = TemplateEvents(self._on_message, self._on_startup_timeout, self._write_line)
         template = TemplateProcess(self.services, config, spec, events)
         listen = self.listener.socket.fileno()

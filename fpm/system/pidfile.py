@@ -65,3 +65,29 @@ def remove_pid_file(path: str, pid: int) -> None:
     if read_pid_file(path) == pid:
         with contextlib.suppress(OSError):
             os.unlink(path)
+
+
+class OwnPidFile:
+    """The pid file of this process: none at first, written, moved by a reload, removed at the end."""
+
+    def __init__(self) -> None:
+        self.path: str | None = None
+
+    def move(self, path: str | None) -> None:
+        """Have it at this path from now on, or nowhere.
+
+        Raises:
+            StartError: it cannot be written there; the former one stays.
+        """
+        if path == self.path:
+            return
+        if path is not None:
+            write_pid_file(path, os.getpid())
+        self.remove()
+        self.path = path
+
+    def remove(self) -> None:
+        """Nothing happens if there is none."""
+        if self.path is not None:
+            remove_pid_file(self.path, os.getpid())
+        self.path = None

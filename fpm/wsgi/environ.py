@@ -107,7 +107,7 @@ def _request_path(environ: Environ) -> str:
 
 def _strip_proxy(filename: str) -> str:
     """Apache's mod_proxy_fcgi: `proxy:fcgi://host:port/srv/app.py`, or with `unix:PATH|` in front of fcgi."""
-    rest = filename.rpartition("fcgi://")[2] if "fcgi://" in filename else filename.removeprefix("proxy:")
+    rest = filename.rpartition("://")[2] if "://" in filename else filename.removeprefix("proxy:")
     slash = rest.find("/")
     return rest[slash:] if slash >= 0 else ""
 

@@ -17,6 +17,7 @@ import select
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -71,6 +72,8 @@ class Daemon:
         self.log_file = self.directory / "stderr.log"
         self.pid_file = self.directory / "pyfpm.pid"
         self.pid = 0
+        self.expected_exit = 0
+        """Exit code the master must end with; negative if the test kills it, and then files may be left."""
         self.states: list[str] = []
         """Every STATUS=, READY= ... line that came over NOTIFY_SOCKET."""
         self._expected: list[re.Pattern[str]] = []
@@ -109,14 +112,56 @@ class Daemon:
         self._listen[name] = _address(str(values["listen"]))
         return {key: value for key, value in values.items() if value is not None}
 
-    def start(self, *arguments: str, environ: Mapping[str, str] | None = None, ready: bool = True) -> Daemon:
-        """Run `pyfpm -c FILE run` (or other arguments instead of `run`) and wait for READY=1."""
+    def start(
+        self,
+        *arguments: str,
+        environ: Mapping[str, str] | None = None,
+        ready: bool = True,
+        wrapper: Sequence[str] = (),
+    ) -> Daemon:
+        """Run `pyfpm -c FILE run` (or other arguments instead of `run`) and wait for READY=1.
+
+        `wrapper` is a command that executes its arguments, such as setpriv(1), with the same pid.
+        """
         variables = {**os.environ, "NOTIFY_SOCKET": str(self.directory / "notify"), **(environ or {})}
-        command = [pyfpm_command(), "-c", str(self.config_file), *(arguments or ("run",))]
+        command = [*wrapper, pyfpm_command(), "-c", str(self.config_file), *(arguments or ("run",))]
         self.watch(spawn_logged(command, variables, self.log_file))
         if ready:
             self.wait_ready()
         return self
+
+    def start_background(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run `pyfpm -c FILE OPTIONS start`; if it succeeds, the daemon is watched from then on.
+
+        Give it an error_log (`global_={"error_log": "error.log"}`, found by `log`): it has no standard error.
+        """
+        command = [pyfpm_command(), "-c", str(self.config_file), *options, "start"]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+        )
+        if self.pid_file.exists():
+            self.watch(int(self.pid_file.read_text()))
+        return done
+
+    def cli(
+        self,
+        *arguments: str,
+        wrapper: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+        timeout: float = 20.0,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run another `pyfpm -c FILE ARGUMENTS` to its end, with both outputs caught."""
+        command = [*wrapper, pyfpm_command(), "-c", str(self.config_file), *arguments]
+        variables = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"} | dict(environ or {})
+        return subprocess.run(
+            command,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
 
     def watch(self, pid: int) -> None:
         """Take this process for the master: the one just started, or a daemon adopted by the test process."""
@@ -211,6 +256,12 @@ class Daemon:
         assert self._process is not None, "not started"
         return self._process.wait(timeout)
 
+    def forget(self) -> None:
+        """The start has failed as the test wanted: its exit code is no problem, and nothing of it may be left."""
+        assert self._process is not None, "not started"
+        assert self._process.status is not None, "it runs"
+        self._process = None
+
     def finish(self) -> None:
         """Stop the master and make every check; the directory is removed in any case."""
         try:
@@ -238,7 +289,7 @@ class Daemon:
             problems.append(f"the master did not stop within {STOP_TIMEOUT} s of SIGQUIT")
             process.signal(signal.SIGKILL)
             process.wait(STOP_TIMEOUT)
-        elif process.status != 0:
+        elif process.status != self.expected_exit:
             problems.append(f"exit code {process.status}")
         family += psutil.Process().children(recursive=True) if problems else []
         strays = end_strays([p for p in set(family) if p.pid != self.pid and _title(p).startswith("pyfpm")])
@@ -249,6 +300,8 @@ class Daemon:
         return [line for line in lines if not any(pattern.search(line) for pattern in self._expected)]
 
     def _leftovers(self) -> list[Path]:
+        if self.expected_exit < 0:
+            return []
         found = [path for path in self.directory.iterdir() if path.is_socket() and path.name != "notify"]
         return found + ([self.pid_file] if self.pid_file.exists() else [])
 

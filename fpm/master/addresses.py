@@ -1,0 +1,90 @@
+"""Which pool gets which listening socket: passed by systemd, handed over by a pool that a reload removes, or new."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from collections.abc import Mapping
+
+from fpm.config.model import PoolConfig
+from fpm.errors import StartError
+from fpm.master.listeners import Listener
+from fpm.master.listeners import adopt_listener
+from fpm.master.listeners import is_same_address
+from fpm.master.listeners import open_listener
+
+
+class PassedSockets:
+    """The sockets of LISTEN_FDS (sd_listen_fds(3)) that no pool has taken yet."""
+
+    def __init__(self, passed: Mapping[str, int]) -> None:
+        self._passed = dict(passed)
+
+    def listener_for(self, pool: PoolConfig) -> Listener:
+        """The passed socket with the pool's name, else the one with its address, else a new socket.
+
+        Raises:
+            StartError: the address cannot be had, or what was passed is no listening socket.
+        """
+        name = pool.name if pool.name in self._passed else None
+        if name is None:
+            name = next((name for name, fd in self._passed.items() if is_same_address(fd, pool.listen)), None)
+        return open_listener(pool) if name is None else adopt_listener(pool, self._passed.pop(name))
+
+    def close(self) -> list[str]:
+        """Close what is left; returns the names."""
+        names = list(self._passed)
+        for fd in self._passed.values():
+            os.close(fd)
+        self._passed.clear()
+        return names
+
+
+class NewListeners:
+    """The sockets that a new configuration needs beside those that stay with their pools.
+
+    A pool that is renamed, or two that exchange their addresses, go on with the sockets there are: what waits in
+    their queues is not lost.
+    """
+
+    def __init__(self) -> None:
+        self.by_pool: dict[str, Listener] = {}
+        self._givers: list[tuple[Listener, Listener]] = []
+
+    def open(self, pools: Iterable[PoolConfig], running: Mapping[str, tuple[PoolConfig, Listener]]) -> None:
+        """Open one for each new pool and each whose address has changed.
+
+        Args:
+            running: configuration and listener of the pools that serve now.
+
+        Raises:
+            StartError: an address cannot be had; nothing has changed then.
+        """
+        try:
+            for pool in pools:
+                present = running.get(pool.name)
+                if present is None or present[0].listen != pool.listen:
+                    self.by_pool[pool.name] = self._one(pool, running)
+        except StartError:
+            self._give_back()
+            raise
+
+    def take_over(self) -> None:
+        """The reload goes on: the former owners do not remove the socket files any more."""
+        for giver, _ in self._givers:
+            giver.inode = None
+
+    def _one(self, pool: PoolConfig, running: Mapping[str, tuple[PoolConfig, Listener]]) -> Listener:
+        for config, listener in running.values():
+            # A pool whose name and address stay is not here: two pools cannot have one address (fpm.config.check).
+            if config.listen == pool.listen:
+                copy = Listener(listener.address, listener.socket.dup(), listener.inode)
+                self._givers.append((listener, copy))
+                return copy
+        return open_listener(pool)
+
+    def _give_back(self) -> None:
+        for _, copy in self._givers:
+            copy.inode = None
+        for listener in self.by_pool.values():
+            listener.close()

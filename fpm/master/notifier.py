@@ -1,0 +1,74 @@
+"""What systemd is told, and how often: ready, reloading, stopping, the numbers of the status line, the watchdog."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+from fpm.master.loop import Loop
+from fpm.master.process_manager import Census
+from fpm.system import systemd
+
+MANAGER_VARIABLES = frozenset(
+    {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}
+)
+"""Said to the master alone; an application that inherits them would speak in its name."""
+
+
+class Notifier:
+    """The master's side of sd_notify(3). Without a service manager it does nothing and sets no timer."""
+
+    def __init__(
+        self, loop: Loop, environ: Mapping[str, str], *, interval: float, census: Callable[[], Sequence[Census]]
+    ) -> None:
+        """
+        Args:
+            interval: systemd_interval in seconds; 0: no regular status. The watchdog's own interval goes before it.
+            census: the workers of each pool.
+        """
+        self._loop = loop
+        self._environ = environ
+        self._census = census
+        self._watchdog = systemd.watchdog_interval(environ, os.getpid())
+        # Half the time that systemd allows (sd_watchdog_enabled(3)).
+        self._interval = self._watchdog / 2 if self._watchdog else interval
+        self._silent = False
+
+    def ready(self, failed: Sequence[str]) -> None:
+        """The start is over; from now on the status is told regularly."""
+        status = f"Failed pools: {', '.join(failed)}" if failed else "Ready to handle connections"
+        self._send(f"READY=1\nSTATUS={status}\nMAINPID={os.getpid()}")
+        self._schedule()
+
+    def reloading(self) -> None:
+        """A reload has begun (Type=notify-reload wants the time, too)."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def reloaded(self, *, failed: bool) -> None:
+        """The reload is over."""
+        status = "Reload failed, the former configuration serves on" if failed else "Ready to handle connections"
+        self._send(f"READY=1\nSTATUS={status}")
+
+    def stopping(self, how: str) -> None:
+        """The end has begun: no more regular messages."""
+        self._silent = True
+        self._send(f"STOPPING=1\nSTATUS={how}")
+
+    def _send(self, state: str) -> None:
+        systemd.notify(state, self._environ)
+
+    def _schedule(self) -> None:
+        if self._interval and "NOTIFY_SOCKET" in self._environ:
+            self._loop.call_later(self._interval, self._tell_status)
+
+    def _tell_status(self) -> None:
+        if self._silent:
+            return
+        census = self._census()
+        active, idle = sum(one.active for one in census), sum(one.idle for one in census)
+        watchdog = "WATCHDOG=1\n" if self._watchdog else ""
+        self._send(f"{watchdog}STATUS=Processes active: {active}, idle: {idle}")
+        self._schedule()

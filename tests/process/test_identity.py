@@ -1,0 +1,169 @@
+"""Each pool is its own user: ids, groups, environment, limits; what cannot be applied fails the pool in clear words."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.fpm import Daemon
+from tests.support.pools import echo
+from tests.support.pools import wait_state
+from tests.support.pools import write_app
+
+Start = Callable[..., Daemon]
+ECHO = {"app": "echo:application"}
+
+
+def status_of(pid: int) -> dict[str, str]:
+    """/proc/PID/status, proc(5)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def limits_of(pid: int) -> dict[str, list[str]]:
+    """Soft and hard limits by their names in /proc/PID/limits."""
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()[1:]
+    return {line[:26].strip(): line[26:].split()[:2] for line in lines}
+
+
+def a_second_user() -> pwd.struct_passwd:
+    """An ordinary user beside nobody, with a group of its own."""
+    return next(user for user in pwd.getpwall() if user.pw_uid not in (0, 65534) and user.pw_gid not in (0, 65534))
+
+
+@pytest.mark.root
+def test_two_pools_under_two_users(daemon: Start) -> None:
+    second = a_second_user()
+    pools = {"one": {**ECHO, "user": "nobody"}, "two": {**ECHO, "user": second.pw_name}}
+    fpm = daemon(pools)
+    for pool, user in (("one", pwd.getpwnam("nobody")), ("two", second)):
+        told = echo(fpm, pool)
+        processes = [p.pid for title in ("pool", "template") for p in fpm.processes(f"{title} {pool}")]
+        assert len(processes) == 2
+        for pid in processes:
+            status = status_of(pid)
+            assert status["Uid"].split() == [str(user.pw_uid)] * 4
+            assert status["Gid"].split() == [str(user.pw_gid)] * 4
+            assert set(map(int, status["Groups"].split())) == set(os.getgrouplist(user.pw_name, user.pw_gid))
+            assert status["NoNewPrivs"] == "1"
+            assert set(status["CapEff"]) == set(status["CapPrm"]) == {"0"}
+        assert told["os.environ"]["USER"] == user.pw_name
+        assert told["os.environ"]["HOME"] == user.pw_dir
+
+
+@pytest.mark.root
+def test_files_of_the_other_pool_are_closed(daemon: Start) -> None:
+    second = a_second_user()
+    fpm = daemon({"one": {"app": "reader:application"}, "two": {"app": "reader:application", "user": second.pw_name}},
+                 started=False)  # fmt: skip
+    write_app(
+        fpm,
+        "reader",
+        """
+        def application(environ, start_response):
+            try:
+                answer = open(environ["QUERY_STRING"], "rb").read()
+            except OSError as error:
+                answer = error.strerror.encode()
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return [answer]
+        """,
+    )
+    secret = fpm.directory / "secret"
+    secret.write_text("of two")
+    os.chown(secret, second.pw_uid, second.pw_gid)
+    secret.chmod(0o600)
+    fpm.start()
+    assert fpm.get("two", query=str(secret)).body == b"of two"
+    assert fpm.get("one", query=str(secret)).body == b"Permission denied"
+    other_worker = fpm.workers("two")[0]
+    assert fpm.get("one", query=f"/proc/{other_worker}/environ").body == b"Permission denied"
+    assert fpm.get("one", query=f"/proc/{fpm.pid}/environ").body == b"Permission denied"
+
+
+@pytest.mark.root
+def test_group_and_no_new_privs_can_be_chosen(daemon: Start) -> None:
+    fpm = daemon({"www": {**ECHO, "group": "daemon", "no_new_privs": False}})
+    told = echo(fpm, "www")
+    assert told["gid"] == 1
+    assert status_of(told["pid"])["NoNewPrivs"] == "0"
+
+
+def test_environment_is_cleared_and_filled(daemon: Start) -> None:
+    pools = {
+        "clear": {**ECHO, "env[PLAIN]": "a value", "env[COPIED]": "$FROM_MASTER"},
+        "whole": {**ECHO, "clear_env": False},
+    }
+    fpm = daemon(pools, environ={"FROM_MASTER": "of the master", "LISTEN_FDNAMES": "x"})
+    clear = echo(fpm, "clear")["os.environ"]
+    assert clear["PLAIN"] == "a value"
+    assert clear["COPIED"] == "of the master"
+    expected = {"PLAIN", "COPIED", "USER", "HOME"} if os.geteuid() == 0 else {"PLAIN", "COPIED"}
+    # LC_CTYPE is set by Python itself (PEP 538).
+    assert set(clear) - {"LC_CTYPE"} == expected
+    whole = echo(fpm, "whole")["os.environ"]
+    assert whole["FROM_MASTER"] == "of the master"
+    assert "NOTIFY_SOCKET" not in whole
+    assert "LISTEN_FDNAMES" not in whole
+
+
+@pytest.mark.root
+def test_home_of_the_master_is_not_given_away(daemon: Start) -> None:
+    fpm = daemon({"www": {**ECHO, "clear_env": False, "env[HOME]": "/srv"}}, environ={"HOME": "/root", "USER": "root"})
+    environ = echo(fpm, "www")["os.environ"]
+    assert environ["USER"] == "nobody"
+    assert environ["HOME"] == "/srv"
+
+
+def test_limits_and_priority(daemon: Start) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    pools = {
+        "own": {**ECHO, "rlimit_files": 300, "rlimit_core": 4096, "process.priority": 5, "process.dumpable": True},
+        "plain": ECHO,
+    }
+    fpm = daemon(pools)
+    own = echo(fpm, "own")["pid"]
+    assert limits_of(own)["Max open files"][0] == "300"
+    assert limits_of(own)["Max core file size"] == ["4096", "4096"]
+    assert os.getpriority(os.PRIO_PROCESS, own) == 5
+    # A process that is not dumpable has its /proc files owned by root (PR_SET_DUMPABLE, prctl(2)).
+    assert Path(f"/proc/{own}/environ").stat().st_uid == echo(fpm, "own")["uid"]
+    plain = echo(fpm, "plain")["pid"]
+    assert limits_of(plain)["Max open files"] == [str(soft), str(hard)]
+    assert os.getpriority(os.PRIO_PROCESS, plain) == 0
+
+
+def test_global_priority_is_the_default(daemon: Start) -> None:
+    fpm = daemon({"www": ECHO, "own": {**ECHO, "process.priority": 7}}, global_={"process.priority": 3})
+    assert os.getpriority(os.PRIO_PROCESS, echo(fpm, "www")["pid"]) == 3
+    assert os.getpriority(os.PRIO_PROCESS, echo(fpm, "own")["pid"]) == 7
+
+
+def test_chdir_is_the_working_directory(daemon: Start) -> None:
+    fpm = daemon({"www": ECHO})
+    assert echo(fpm, "www")["cwd"] == str(fpm.apps)
+
+
+@pytest.mark.root
+def test_directory_closed_to_the_user_fails_the_pool_only(daemon: Start) -> None:
+    fpm = daemon({"www": {}, "closed": {}}, started=False)
+    closed = fpm.directory / "closed"
+    closed.mkdir(mode=0o700)
+    fpm.configure({"www": {}, "closed": {"chdir": closed, "user": "nobody"}})
+    fpm.expect_log(r"\[pool closed\]")
+    fpm.start()
+    failed = wait_state(fpm, "closed", "failed")
+    assert failed["error"] == f"cannot apply chdir = {closed}: Permission denied"
+    assert fpm.get("www").status == 200
+    reply = fpm.get("closed")
+    assert (reply.status, reply.headers["retry-after"]) == (503, "5")
+    closed.chmod(0o755)
+    (closed / "hello.py").write_text((fpm.apps / "hello.py").read_text())
+    (closed / "hello.py").chmod(0o644)
+    wait_state(fpm, "closed", "running", timeout=15.0)
+    assert fpm.get("closed").status == 200

@@ -1,0 +1,235 @@
+"""Listening sockets of a real daemon: Unix and TCP, owner and mode, stale and live ones, backlog, allowed clients."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import socket
+import stat
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import raw_fastcgi
+from tests.support.fpm import POOL_USER
+from tests.support.fpm import Daemon
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody has at this moment."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def refused(fpm: Daemon) -> str:
+    """What a start says that must not succeed; nothing of it may be left."""
+    fpm.start(ready=False)
+    status = fpm.wait()
+    assert status == 70, f"exit code {status}, the log:\n{fpm.log()}"
+    fpm.forget()
+    return fpm.log()
+
+
+@pytest.mark.root
+def test_owner_group_and_mode_of_a_unix_socket(daemon: Start) -> None:
+    fpm = daemon({"www": {"listen.owner": POOL_USER, "listen.group": "daemon", "listen.mode": "0640"}})
+    found = os.stat(str(fpm.address("www")))
+    assert stat.S_IMODE(found.st_mode) == 0o640
+    assert found.st_uid == pwd.getpwnam(POOL_USER).pw_uid
+    assert found.st_gid == pwd.getpwnam("daemon").pw_gid
+
+
+@pytest.mark.root
+def test_nobody_connects_before_owner_and_mode_are_right(daemon: Start) -> None:
+    fpm = daemon({"www": {"listen.owner": POOL_USER, "listen.mode": "0606"}}, started=False)
+    path = fpm.directory / "www.sock"
+    seen: list[tuple[int, int]] = []
+
+    def race() -> None:
+        def connected() -> bool:
+            with socket.socket(socket.AF_UNIX) as client:
+                if client.connect_ex(str(path)) != 0:
+                    return False
+                found = path.stat()
+                seen.append((stat.S_IMODE(found.st_mode), found.st_uid))
+                return True
+
+        while not connected():
+            pass
+
+    racer = threading.Thread(target=race, daemon=True)
+    racer.start()
+    fpm.start()
+    racer.join(10)
+    assert seen == [(0o606, pwd.getpwnam(POOL_USER).pw_uid)]
+
+
+def test_the_umask_changes_no_mode_and_stays(daemon: Start) -> None:
+    fpm = daemon({"www": {"listen.mode": "0666"}}, started=False)
+    fpm.start(wrapper=("/bin/sh", "-c", 'umask 0137; exec "$0" "$@"'))
+    assert stat.S_IMODE(os.stat(str(fpm.address("www"))).st_mode) == 0o666
+    assert stat.S_IMODE((fpm.directory / "control.sock").stat().st_mode) == 0o600
+    for pid in (fpm.pid, *fpm.workers("www")):
+        assert "Umask:\t0137" in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_a_stale_socket_is_replaced(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, started=False)
+    for name in ("www.sock", "control.sock"):
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(fpm.directory / name))
+    fpm.start()
+    assert fpm.get("www").status == 200
+
+
+def test_a_live_socket_is_refused_and_left_alone(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, started=False)
+    path = str(fpm.address("www"))
+    with socket.socket(socket.AF_UNIX) as owner:
+        owner.bind(path)
+        owner.listen(1)
+        assert f"[pool www] Another FPM instance seems to already listen on {path}" in refused(fpm)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+    os.unlink(path)
+
+
+def test_a_live_socket_with_a_full_queue_is_refused(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, started=False)
+    path = str(fpm.address("www"))
+    with socket.socket(socket.AF_UNIX) as owner:
+        owner.bind(path)
+        owner.listen(0)
+        clients = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) for _ in range(5)]
+        assert errno.EAGAIN in {client.connect_ex(path) for client in clients}
+        assert f"Another FPM instance seems to already listen on {path}" in refused(fpm)
+        for client in clients:
+            client.close()
+    os.unlink(path)
+
+
+def test_a_file_in_the_place_of_the_socket_is_never_removed(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, started=False)
+    path = Path(str(fpm.address("www")))
+    path.write_text("precious")
+    assert f"{path} exists and is not a socket" in refused(fpm)
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_an_address_with_a_port(daemon: Start, host: str) -> None:
+    port = free_port(host.strip("[]"))
+    fpm = daemon({"www": {"listen": f"{host}:{port}"}})
+    assert raw_fastcgi.get((host.strip("[]"), port)).status == 200
+    with pytest.raises(ConnectionRefusedError):
+        raw_fastcgi.get(("127.0.0.2" if host == "127.0.0.1" else "127.0.0.1", port))
+    assert fpm.get("www").status == 200
+
+
+def test_a_port_alone_means_every_address_of_both_families(daemon: Start) -> None:
+    port = free_port("::")
+    daemon({"www": {"listen": port}})
+    assert [raw_fastcgi.get((host, port)).status for host in ("127.0.0.1", "127.0.0.2", "::1")] == [200, 200, 200]
+
+
+def test_a_port_that_somebody_has_is_named(daemon: Start) -> None:
+    with socket.socket() as owner:
+        owner.bind(("127.0.0.1", 0))
+        owner.listen(1)
+        port = owner.getsockname()[1]
+        fpm = daemon({"other": {}, "www": {"listen": f"127.0.0.1:{port}"}}, started=False)
+        assert f"[pool www] cannot listen on 127.0.0.1:{port}: the address is in use" in refused(fpm)
+
+
+def test_an_address_of_another_machine_is_named(daemon: Start) -> None:
+    fpm = daemon({"www": {"listen": "192.0.2.1:9000"}}, started=False)
+    assert "[pool www] cannot listen on 192.0.2.1:9000: this machine does not have that address" in refused(fpm)
+
+
+def test_a_port_is_free_again_after_the_stop(daemon: Start) -> None:
+    port = free_port()
+    for _ in range(2):
+        fpm = daemon({"www": {"listen": f"127.0.0.1:{port}"}})
+        assert fpm.get("www").status == 200
+        assert fpm.cli("stop").returncode == 0
+
+
+def test_the_backlog(daemon: Start) -> None:
+    somaxconn = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    ports = {"set": free_port(), "most": free_port()}
+    pools = {name: {"listen": f"127.0.0.1:{port}"} for name, port in ports.items()}
+    pools["set"]["listen.backlog"] = "7"
+    pools["most"]["listen.backlog"] = "-1"
+    fpm = daemon({**pools, "unix": {"listen.backlog": 9}})
+
+    def backlog(*arguments: str) -> int:
+        found = subprocess.run(["ss", "-ln", *arguments], capture_output=True, text=True, check=True, timeout=10).stdout
+        lines = [line.split() for line in found.splitlines() if "LISTEN" in line]
+        return int(next(line[line.index("LISTEN") + 2] for line in lines))
+
+    assert backlog("-t", f"sport = :{ports['set']}") == 7
+    assert backlog("-t", f"sport = :{ports['most']}") == min(65535, somaxconn)
+    assert backlog("-x", "src", str(fpm.address("unix"))) == 9
+
+
+@pytest.mark.parametrize(
+    ("allowed", "welcome", "unwelcome"),
+    [
+        ("127.0.0.1", "127.0.0.1", "127.0.0.2"),
+        ("192.0.2.0/24,127.0.0.2/31", "127.0.0.3", "127.0.0.1"),
+    ],
+)
+def test_allowed_clients(daemon: Start, allowed: str, welcome: str, unwelcome: str) -> None:
+    port = free_port()
+    fpm = daemon({"www": {"listen": f"127.0.0.1:{port}", "listen.allowed_clients": allowed}})
+
+    def ask(source: str) -> bytes:
+        with socket.socket() as client:
+            client.settimeout(10)
+            client.bind((source, 0))
+            client.connect(("127.0.0.1", port))
+            try:
+                client.sendall(raw_fastcgi.request_bytes(raw_fastcgi.web_params()))
+                return client.recv(65536)
+            except ConnectionError:
+                return b""
+
+    assert b"Hello" in ask(welcome)
+    assert ask(unwelcome) == b""
+    fpm.wait_log(rf"Connection disallowed: IP address '{unwelcome}' has been dropped")
+    assert b"Hello" in ask(welcome)
+
+
+def test_allowed_clients_on_both_families(daemon: Start) -> None:
+    port = free_port("::")
+    daemon({"www": {"listen": port, "listen.allowed_clients": "127.0.0.1,::1"}})
+    assert [raw_fastcgi.get((host, port)).status for host in ("127.0.0.1", "::1")] == [200, 200]
+
+
+def test_the_socket_that_somebody_put_in_our_place_is_not_removed(daemon: Start) -> None:
+    fpm = daemon({"www": {}})
+    path = str(fpm.address("www"))
+    os.unlink(path)
+    with socket.socket(socket.AF_UNIX) as another:
+        another.bind(path)
+        assert fpm.cli("stop").returncode == 0
+        assert os.path.exists(path)
+    os.unlink(path)
+
+
+def test_many_pools_open_and_close_their_sockets(daemon: Start) -> None:
+    pools = {f"p{number}": {"pm": "ondemand"} for number in range(50)}
+    fpm = daemon(pools)
+    assert sum(path.is_socket() for path in fpm.directory.iterdir()) == 52
+    assert fpm.get("p49").status == 200
+    assert fpm.cli("stop").returncode == 0
+    wait_until(lambda: [path.name for path in fpm.directory.iterdir() if path.is_socket()] == ["notify"])

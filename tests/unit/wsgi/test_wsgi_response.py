@@ -1,0 +1,268 @@
+"""start_response, write, iterables: PEP 3333 as bytes."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from fpm.wsgi.head import format_head
+from fpm.wsgi.response import FileWrapper
+from fpm.wsgi.response import Response
+from fpm.wsgi.response import run_application
+
+PLAIN = [("Content-Type", "text/plain")]
+HEAD = b"Status: 200 OK\r\nContent-Type: text/plain\r\n"
+
+
+class Recorder:
+    """A sink that keeps what it gets, piece by piece."""
+
+    def __init__(self):
+        self.finished = False
+        self.released = False
+        self.pieces = []
+
+    def send(self, data):
+        self.pieces.append(data)
+
+    def finish(self, data):
+        self.pieces.append(data)
+        self.finished = True
+
+    def release(self):
+        self.released = True
+
+    @property
+    def sent(self):
+        return b"".join(self.pieces)
+
+
+def respond(application, method="GET"):
+    sink = Recorder()
+    run_application(application, {}, Response(sink, method))
+    return sink
+
+
+def make(result, status="200 OK", headers=PLAIN):
+    def application(environ, start_response):
+        start_response(status, list(headers))
+        return result
+
+    return application
+
+
+def test_one_element_gets_a_content_length_and_goes_out_at_once():
+    sink = respond(make([b"hello"]))
+    assert sink.pieces == [HEAD + b"Content-Length: 5\r\n\r\nhello"]
+    assert sink.finished
+
+
+def test_a_content_length_of_the_application_stays():
+    assert respond(make([b"abc"], headers=[("content-length", "3")])).sent.count(b"ength: 3") == 1
+
+
+def test_head_has_the_length_and_no_body():
+    assert respond(make([b"hello"]), "HEAD").sent == HEAD + b"Content-Length: 5\r\n\r\n"
+    assert respond(make([]), "HEAD").sent == HEAD + b"\r\n"
+    assert respond(make(iter([b"a", b"b"])), "HEAD").sent == HEAD + b"\r\n"
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_statuses_without_a_body(status):
+    sink = respond(make([b""], status, []))
+    assert sink.sent == f"Status: {status}\r\n\r\n".encode()
+    assert b"forbidden" not in respond(make(iter([b"forbidden"]), status, [])).sent
+
+
+def test_a_generator_goes_out_block_by_block_and_empty_blocks_do_not():
+    sink = respond(make(iter([b"", b"one", b"", b"two"])))
+    assert sink.pieces == [HEAD + b"\r\none", b"two", b""]
+
+
+def test_start_response_may_come_with_the_first_block():
+    def application(environ, start_response):
+        start_response("200 OK", list(PLAIN))
+        yield b"late"
+
+    assert respond(application).sent == HEAD + b"\r\nlate"
+
+
+def test_write_sends_before_it_returns():
+    sink = Recorder()
+
+    def application(environ, start_response):
+        write = start_response("200 OK", list(PLAIN))
+        write(b"one")
+        assert sink.pieces == [HEAD + b"\r\none"]
+        return [b"two"]
+
+    run_application(application, {}, Response(sink, "GET"))
+    assert sink.sent == HEAD + b"\r\nonetwo"
+    assert sink.finished
+
+
+def test_exc_info_replaces_a_head_that_has_not_gone_out():
+    def application(environ, start_response):
+        start_response("200 OK", list(PLAIN))
+        try:
+            raise KeyError("x")
+        except KeyError:
+            start_response("500 Oops", [], sys.exc_info())
+        return [b"sorry"]
+
+    assert respond(application).sent == b"Status: 500 Oops\r\nContent-Length: 5\r\n\r\nsorry"
+
+
+def test_exc_info_raises_the_very_exception_when_the_head_has_gone_out():
+    raised = KeyError("the very one")
+
+    def application(environ, start_response):
+        start_response("200 OK", list(PLAIN))(b"gone")
+        try:
+            raise raised
+        except KeyError:
+            start_response("500 Oops", [], sys.exc_info())
+        return []
+
+    with pytest.raises(KeyError) as caught:
+        respond(application)
+    assert caught.value is raised
+
+
+def test_a_second_start_response_without_exc_info():
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        start_response("200 OK", [])
+        return []
+
+    with pytest.raises(RuntimeError, match="again without exc_info"):
+        respond(application)
+
+
+@pytest.mark.parametrize("result", [[b"x"], iter([b"x"]), [], iter([])])
+def test_a_body_without_start_response(result):
+    with pytest.raises(RuntimeError, match="before it called start_response"):
+        respond(lambda environ, start_response: result)
+
+
+@pytest.mark.parametrize("result", [["text"], iter(["text"]), [b"a", "b"], iter([None]), 5, None])
+def test_a_body_that_is_not_made_of_bytes(result):
+    with pytest.raises(TypeError):
+        respond(make(result))
+
+
+class Closing:
+    """An iterable that counts how often it was closed."""
+
+    def __init__(self, blocks, error=None):
+        self.blocks, self.error, self.closed = iter(blocks), error, 0
+
+    def __iter__(self):
+        yield from self.blocks
+        if self.error:
+            raise self.error
+
+    def close(self):
+        self.closed += 1
+
+
+def test_close_is_called_once_whatever_happens():
+    good, bad, wrong = Closing([b"x"]), Closing([b"x"], ValueError("boom")), Closing(["text"])
+    respond(make(good))
+    with pytest.raises(ValueError, match="boom"):
+        respond(make(bad))
+    with pytest.raises(TypeError):
+        respond(make(wrong))
+    assert (good.closed, bad.closed, wrong.closed) == (1, 1, 1)
+
+
+def test_more_than_content_length_is_not_sent():
+    sink = Recorder()
+    response = Response(sink, "GET")
+    run_application(make(iter([b"123", b"456"]), headers=[("Content-Length", "4")]), {}, response)
+    assert sink.sent.endswith(b"\r\n\r\n1234")
+    assert response.surplus == 2
+    assert sink.finished
+
+
+@pytest.mark.parametrize("result", [[b"123"], [b"1", b"23"], iter([b"1", b"23"])])
+def test_less_than_content_length_is_not_finished(result):
+    sink = Recorder()
+    response = Response(sink, "GET")
+    run_application(make(result, headers=[("Content-Length", "4")]), {}, response)
+    assert response.short
+    assert not sink.finished
+
+
+def test_finish_early():
+    sink = Recorder()
+    response = Response(sink, "GET")
+    answers = []
+
+    def application(environ, start_response):
+        write = start_response("200 OK", list(PLAIN))
+        answers.append(response.finish_early())
+        answers.append(response.finish_early())
+        write(b"dropped")
+        yield b"dropped too"
+
+    run_application(application, {}, response)
+    assert answers == [True, False]
+    assert (sink.sent, sink.released) == (HEAD + b"\r\n", True)
+
+
+def test_finish_early_before_start_response():
+    with pytest.raises(RuntimeError, match="before start_response"):
+        Response(Recorder(), "GET").finish_early()
+
+
+def test_file_wrapper_reads_blocks_and_closes(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 100)
+    file = path.open("rb")
+    sink = respond(make(FileWrapper(file, 40)))
+    assert [len(piece) for piece in sink.pieces[1:]] == [40, 20, 0]
+    assert file.closed
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        ("200", "not a list"),
+        (200, []),
+        ("OK", []),
+        ("200 OK\r\nX: y", []),
+        ("20 OK", []),
+        ("200 OK", [("X", "a\r\nY: b")]),
+        ("200 OK", [("X", "a\nb")]),
+        ("200 OK", [("X", "a\0")]),
+        ("200 OK", [("X\r\n", "a")]),
+        ("200 OK", [("X y", "a")]),
+        ("200 OK", [("", "a")]),
+        ("200 OK", [("X:", "a")]),
+        ("200 OK", [("X", "€")]),
+        ("200 €", []),
+        ("200 OK", [("X", 5)]),
+        ("200 OK", [(b"X", "a")]),
+        ("200 OK", [("X", b"a")]),
+        ("200 OK", [("Connection", "close")]),
+        ("200 OK", [("Transfer-Encoding", "chunked")]),
+        ("200 OK", [("Status", "404")]),
+        ("200 OK", [("Content-Length", "five")]),
+        ("200 OK", [("Content-Length", "-5")]),
+        ("200 OK", [("X", "a", "b")]),
+        ("200 OK", ["no pair"]),
+    ],
+)
+def test_heads_that_break_the_rules(status, headers):
+    for _ in range(2):  # the second time the caches must not have learnt something wrong
+        with pytest.raises((TypeError, ValueError)):
+            format_head(status, headers)
+
+
+def test_heads_that_keep_them():
+    text, length = format_head("404 Nicht da \xe4", [("X-Latin", "\xe4\xff\xa0"), ("X-Tab", "a\tb"), ("x", "")])
+    assert text == "Status: 404 Nicht da \xe4\r\nX-Latin: \xe4\xff\xa0\r\nX-Tab: a\tb\r\nx: \r\n"
+    assert length is None
+    assert format_head("200 OK", [("CONTENT-LENGTH", "12")])[1] == 12
