@@ -3,7 +3,8 @@
 SHELL = /bin/sh
 BIN = .venv/bin
 TEST_COMMANDS = nginx:nginx-light cgi-fcgi:libfcgi-bin mandoc:mandoc
-BENCH_COMMANDS = nginx:nginx-light uwsgi:uwsgi-core ab:apache2-utils
+BENCH_COMMANDS = nginx:nginx-light ab:apache2-utils \
+	uwsgi:uwsgi-core /usr/lib/uwsgi/plugins/python3_plugin.so:uwsgi-plugin-python3
 DEMO_BIND = 127.0.0.1:8000
 
 .PHONY: help demo test lint types bench man setup clean
@@ -31,8 +32,8 @@ bench: setup    ## pyfpm beside uWSGI, Gunicorn and flup through one nginx (BENC
 	@.ci/setup system $(BENCH_COMMANDS)
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
-man: setup      ## write man/pyfpm.conf.5 from the table of directives
-	@$(BIN)/python -m fpm.config.manual > man/pyfpm.conf.5.new && mv man/pyfpm.conf.5.new man/pyfpm.conf.5
+man: setup      ## write man/pyfpm.conf.5 and the sample configurations from the table of directives
+	@$(BIN)/python -m fpm.config.manual
 
 setup:
 	@.ci/setup venv

@@ -187,7 +187,7 @@ class Exchange:
     def _end(self) -> None:
         machine = self.machine
         if machine is not None:
-            if machine.state is not State.ACTIVE:
+            if machine.state is not State.ACTIVE and not self.aborted:
                 self.keep = False  # some of the body is still to come; only a new connection is sure to be clean
             machine.end_request()
 

@@ -1,0 +1,161 @@
+"""What the tests of the worker's protocol ask for, by path."""
+
+import contextlib
+import json
+import sys
+import time
+from wsgiref.validate import validator
+
+import fpm
+
+postfork_ran = []
+
+
+@fpm.postfork
+def after_fork():
+    postfork_ran.append(True)
+
+
+def application(environ, start_response):
+    handler = HANDLERS.get(environ["PATH_INFO"], echo)
+    return handler(environ, start_response)
+
+
+def plain(start_response, body, status="200 OK"):
+    start_response(status, [("Content-Type", "text/plain")])
+    return [body]
+
+
+def echo(environ, start_response):
+    """The environ without its objects, and the body."""
+    body = environ["wsgi.input"].read()
+    seen = {key: value for key, value in environ.items() if isinstance(value, str | int | bool)}
+    return plain(start_response, json.dumps({"environ": seen, "body": body.decode("latin-1")}).encode())
+
+
+def ignore(environ, start_response):
+    return plain(start_response, b"did not look at the body")
+
+
+def exact(environ, start_response):
+    return plain(start_response, environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+
+
+def large(environ, start_response):
+    return plain(start_response, b"x" * int(environ["QUERY_STRING"]))
+
+
+def endless(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    while True:
+        yield b"y" * 65536
+
+
+def sleep(environ, start_response):
+    time.sleep(float(environ["QUERY_STRING"]))
+    return plain(start_response, b"slept")
+
+
+def short(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "100")])
+    return [b"only this"]
+
+
+def surplus(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "4")])
+    return [b"four and more"]
+
+
+def sleepy_stream(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"first"
+    time.sleep(float(environ["QUERY_STRING"]))
+    yield b"second"
+
+
+def hook(environ, start_response):
+    return plain(start_response, str(len(postfork_ran)).encode())
+
+
+def finish(environ, start_response):
+    """Finishes by the function in environ, then works for QUERY_STRING seconds and says so."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"answer"
+    first, second = environ["fpm.finish_request"](), fpm.finish_request()
+    time.sleep(float(environ["QUERY_STRING"] or 0))
+    yield b"dropped"
+    sys.stderr.write(f"after the answer: {first} {second}\n")
+
+
+def finish_and_fail(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"answer"
+    fpm.finish_request()
+    raise RuntimeError("nobody sees this but the log")
+
+
+def quit_system(environ, start_response):
+    sys.exit(3)
+
+
+def fail(environ, start_response):
+    raise RuntimeError("a secret for the log only")
+
+
+def fail_later(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"the first piece"
+    raise RuntimeError("after the headers")
+
+
+def swallow(environ, start_response):
+    """Meets every error of the peer and goes on, as careless code does."""
+    write = start_response("200 OK", [("Content-Type", "text/plain")])
+    for _ in range(1000):
+        with contextlib.suppress(OSError):
+            write(b"z" * 65536)
+    return []
+
+
+def unreadable(environ, start_response):
+    """Turns the error of the peer into one of its own, as Django does."""
+    try:
+        environ["wsgi.input"].read()
+    except OSError as error:
+        raise ValueError("the framework's own error") from error
+    return plain(start_response, b"read")
+
+
+def inner(environ, start_response):
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"].readline(5)
+    environ["wsgi.input"].readlines(5)
+    list(environ["wsgi.input"])
+    environ["wsgi.errors"].write("")
+    environ["wsgi.errors"].flush()
+    environ["wsgi.errors"].writelines([])
+    answer = b"valid " + body
+    bodyless = environ["REQUEST_METHOD"] == "HEAD"
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer)))])
+    return [b"" if bodyless else answer]
+
+
+HANDLERS = {
+    "/ignore": ignore,
+    "/exact": exact,
+    "/large": large,
+    "/endless": endless,
+    "/sleep": sleep,
+    "/short": short,
+    "/surplus": surplus,
+    "/sleepy": sleepy_stream,
+    "/hook": hook,
+    "/finish": finish,
+    "/finish-fail": finish_and_fail,
+    "/exit": quit_system,
+    "/fail": fail,
+    "/fail-later": fail_later,
+    "/swallow": swallow,
+    "/unreadable": unreadable,
+    "/valid": validator(inner),
+}
