@@ -7,7 +7,6 @@ import click
 from fpm.cli.control_client import ask
 from fpm.cli.control_client import stop as stop_and_wait
 from fpm.cli.options import Options
-from fpm.errors import EXIT_CONFIG
 from fpm.errors import EXIT_FAILED
 
 FORMATS = ("text", "json", "html", "xml", "openmetrics")
@@ -20,19 +19,6 @@ FORMATS = ("text", "json", "html", "xml", "openmetrics")
 def stop(options: Options, now: bool, timeout: float) -> None:
     """Stop the daemon and wait until it has gone."""
     stop_and_wait(options.control_path(), now=now, timeout=timeout)
-
-
-@click.command()
-@click.pass_context
-def reload(ctx: click.Context) -> None:
-    """Read the configuration anew; every pool gets a new generation of workers."""
-    options: Options = ctx.obj
-    answer = ask(options.control_path(), {"command": "reload"})
-    for complaint in answer.get("complaints", []):
-        click.echo(complaint, err=True)
-    if not answer.get("ok"):
-        click.echo("pyfpm: reload failed, the former configuration serves on", err=True)
-        ctx.exit(EXIT_CONFIG)
 
 
 @click.command("reopen-logs")

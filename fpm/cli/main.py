@@ -10,6 +10,7 @@ from fpm import __version__
 from fpm.cli import commands
 from fpm.cli import daemon
 from fpm.cli import fastcgi_commands
+from fpm.cli import reload
 from fpm.cli.options import Options
 from fpm.cli.serve import serve
 from fpm.config.facts import DEFAULT_FILE
@@ -86,7 +87,7 @@ def test(ctx: click.Context, dump: bool) -> None:
     ctx.exit(daemon.check(ctx.obj, with_dump=dump))
 
 
-for command in (commands.stop, commands.reload, commands.reopen_logs, commands.status):
+for command in (commands.stop, reload.reload, reload.rollback, commands.reopen_logs, commands.status):
     cli.add_command(command)
 cli.add_command(fastcgi_commands.ping)
 cli.add_command(fastcgi_commands.request)

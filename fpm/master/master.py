@@ -17,13 +17,12 @@ from typing import Any
 from fpm.config.model import Config
 from fpm.config.model import GlobalConfig
 from fpm.config.model import PoolConfig
+from fpm.errors import EXIT_CONFIG
 from fpm.errors import EXIT_OK
-from fpm.errors import ConfigError
 from fpm.errors import StartError
 from fpm.log.error import ErrorLog
 from fpm.log.lines import parse_level
 from fpm.master import control
-from fpm.master.addresses import NewListeners
 from fpm.master.addresses import PassedSockets
 from fpm.master.exits import parse_status
 from fpm.master.lifecycle import Ending
@@ -42,6 +41,8 @@ from fpm.master.pool import PoolSupervisor
 from fpm.master.process import become_subreaper
 from fpm.master.process import raise_file_limit
 from fpm.master.process import reap_next
+from fpm.master.reloader import Reloader
+from fpm.master.reloader import Request
 from fpm.master.reporting import status_answer
 from fpm.master.services import Budget
 from fpm.master.services import Services
@@ -55,6 +56,10 @@ from fpm.system.proctitle import set_title
 
 STOP_MARGIN = 2.0
 """Seconds after the last step for workers when the process groups are killed."""
+
+
+def _tell_nobody(message: dict[str, Any]) -> None:
+    """A reload by signal: the log says it all."""
 
 
 class Master:
@@ -129,8 +134,10 @@ class Master:
             original_rlimit_files=original,
             queues=ListenQueueReader(),
             budget=Budget(settings.process_max),
+            reapers={},
             clock=time.time,
         )
+        self.reloader = Reloader(self, time.time)
         self.notifier = Notifier(
             self.loop,
             self.environ,
@@ -142,7 +149,7 @@ class Master:
         self._pid_file.move(settings.pid)
         passed = PassedSockets(systemd.listen_fds(self.environ, os.getpid()))
         for pool in self.config.pools:
-            self._add_pool(pool, passed.listener_for(pool))
+            self.pools[pool.name] = self.make_pool(pool, passed.listener_for(pool))
         for name in passed.close():
             self.log.warning(f"socket {name} passed by LISTEN_FDS belongs to no pool; it is closed")
         set_title(f"pyfpm: master process ({settings.file})")
@@ -152,11 +159,6 @@ class Master:
         for supervisor in self.pools.values():
             supervisor.start()
         self._check_ready()
-
-    def _add_pool(self, config: PoolConfig, listener: Listener) -> PoolSupervisor:
-        events = PoolEvents(on_settled=self._check_ready, on_empty=self._on_pool_empty)
-        self.pools[config.name] = PoolSupervisor(self.services, config, listener, events)
-        return self.pools[config.name]
 
     def _check_ready(self) -> None:
         if self.ready or not all(pool.settled for pool in self.pools.values()):
@@ -219,6 +221,10 @@ class Master:
             if child is not None:
                 pool.workers.bury(child, parse_status(status))
                 return
+        reaper = self.services.reapers.pop(pid, None)
+        if reaper is not None:
+            reaper(status)
+            return
         self.log.debug(f"process {pid}, left behind by an application, exited {parse_status(status)}")
 
     # ---------------------------------------------------------------- what it is told
@@ -235,31 +241,26 @@ class Master:
         for pool in self.pools.values():
             pool.reopen_logs()
 
-    def reload(self) -> list[str]:
-        """SIGUSR2, SIGHUP: read the configuration anew and give every pool a new generation.
+    def reload(self) -> None:
+        """SIGUSR2, SIGHUP: as `pyfpm reload`, without anybody who waits for the outcome."""
+        if self.state is State.NORMAL:
+            self.reloader.request(Request(tell=_tell_nobody))
 
-        Returns:
-            Why nothing was done; empty when the new generations are on their way.
-        """
-        if self.state is not State.NORMAL:
-            return ["the master is stopping"]
-        self.log.notice("Reloading in progress ...")
-        self.notifier.reloading()
-        opened = NewListeners()
-        try:
-            config = self.load()
-            opened.open(config.pools, {name: (pool.config, pool.listener) for name, pool in self.pools.items()})
-        except (ConfigError, StartError) as error:
-            complaints = str(error).splitlines()
-            for complaint in complaints:
-                self.log.error(f"reload failed: {complaint}")
-            self.notifier.reloaded(failed=True)
-            return complaints
-        opened.take_over()
+    def make_pool(self, config: PoolConfig, listener: Listener) -> PoolSupervisor:
+        """See fpm.master.reload.Host."""
+        events = PoolEvents(on_settled=self._check_ready, on_empty=self._on_pool_empty)
+        return PoolSupervisor(self.services, config, listener, events)
+
+    def drain_pool(self, pool: PoolSupervisor) -> None:
+        """See fpm.master.reload.Host."""
+        self.leaving.append(pool)
+        pool.begin_stop()
+        pool.quit_all(self.config.global_.process_control_timeout)
+
+    def take_config(self, config: Config) -> None:
+        """See fpm.master.reload.Host."""
         self._take_settings(config.global_)
-        self._apply(config, opened.by_pool)
-        self.notifier.reloaded(failed=False)
-        return []
+        self.config = config
 
     def _take_settings(self, settings: GlobalConfig) -> None:
         former = self.config.global_
@@ -275,30 +276,6 @@ class Master:
         self.services.settings = settings
         self.services.budget.limit = settings.process_max
 
-    def _apply(self, config: Config, opened: dict[str, Listener]) -> None:
-        self.config = config
-        names = {pool.name for pool in config.pools}
-        for name in list(self.pools):
-            if name not in names or name in opened:
-                self._remove_pool(name)
-        for pool in config.pools:
-            if pool.name in opened:
-                self._start_added(self._add_pool(pool, opened[pool.name]))
-            else:
-                self.pools[pool.name].reload(pool)
-
-    def _start_added(self, pool: PoolSupervisor) -> None:
-        try:
-            pool.start()
-        except StartError as error:
-            self.log.error(f"[pool {pool.config.name}] {error}")
-
-    def _remove_pool(self, name: str) -> None:
-        pool = self.pools.pop(name)
-        self.leaving.append(pool)
-        pool.begin_stop()
-        pool.quit_all(self.config.global_.process_control_timeout)
-
     def stop(self, state: State) -> None:
         """SIGQUIT (FINISHING: requests in hand finish), SIGTERM and SIGINT (TERMINATING: at once)."""
         if not may_change(self.state, state):
@@ -307,6 +284,7 @@ class Master:
         self.state = state
         self.log.notice("Terminating ..." if state is State.TERMINATING else "Finishing ...")
         self.notifier.stopping("Terminating" if state is State.TERMINATING else "Finishing")
+        self.reloader.cancel("the master is stopping")
         timeout = self.config.global_.process_control_timeout
         self._ending = first_ending(state, timeout)
         for pool in self._all_pools():
@@ -358,14 +336,42 @@ class Master:
             self._stop_waiters.append(connection)
             connection.answer({"ok": True, "pid": os.getpid()}, last=False)
             self.stop(State.TERMINATING if request.get("now") else State.FINISHING)
-        elif command == "reload":
-            complaints = self.reload()
-            connection.answer({"ok": not complaints, "complaints": complaints})
+        elif command in ("reload", "rollback"):
+            self._on_reload(connection, request)
         elif command == "reopen-logs":
             self.reopen_logs()
             connection.answer({"ok": True})
         else:
             connection.answer({"ok": False, "error": f"unknown command {command!r}"})
+
+    def _on_reload(self, connection: control.Connection, request: dict[str, Any]) -> None:
+        names = request.get("pools")
+        named = tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+        if self.state is not State.NORMAL:
+            connection.answer({"ok": False, "error": "the master is stopping"})
+        elif request.get("dry_run"):
+            plan, complaints = self.reloader.plan(named)
+            status = EXIT_CONFIG if plan is None else EXIT_OK
+            lines = plan.lines() if plan is not None else []
+            connection.answer({"ok": plan is not None, "status": status, "complaints": complaints, "plan": lines})
+        else:
+            timeout = request.get("timeout")
+            rollback = request.get("pool") if request.get("command") == "rollback" else None
+
+            def tell(message: dict[str, Any]) -> None:
+                connection.answer(message, last="ok" in message)
+
+            if request.get("no_wait"):
+                connection.answer({"ok": True})
+
+            self.reloader.request(
+                Request(
+                    tell,
+                    named,
+                    float(timeout) if isinstance(timeout, int | float) else 0.0,
+                    rollback if isinstance(rollback, str) else None,
+                )
+            )
 
     # ---------------------------------------------------------------- the end
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.master.exits import Exit
 from fpm.master.listeners import Listener
+from fpm.master.releases import pin
+from fpm.master.releases import still_exists
 from fpm.master.restarts import YOUNG
 from fpm.master.restarts import Backoff
 from fpm.master.restarts import after_template_failure
@@ -28,10 +31,9 @@ from fpm.master.template_process import TemplateEvents
 from fpm.master.template_process import TemplateProcess
 from fpm.master.template_process import TemplateState
 from fpm.master.timers import NamedTimers
+from fpm.pool.spec import WorkerSettings
 
 TEXT_MAX = 65536
-Done = Callable[[str | None], None]
-"""Gets None when a new generation serves, else the reason why it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Trial:
 
     template: TemplateProcess
     config: PoolConfig
-    done: Done | None
+    pinned: PoolConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,11 @@ class TemplatesEvents:
 
     on_ready: Callable[[], None]
     """The present template can fork."""
+    on_trial_ready: Callable[[], None]
+    on_trial_failed: Callable[[str, str], None]
+    """Error and traceback."""
     on_new_generation: Callable[[PoolConfig], None]
-    """A trial has succeeded and is the present template now."""
+    """A trial has been accepted and is the present template now."""
     on_failed: Callable[[], None]
     on_forked: Callable[[TemplateProcess, dict[str, Any]], None]
     on_fork_failed: Callable[[TemplateProcess, dict[str, Any]], None]
@@ -78,6 +83,10 @@ class Templates:
     def __init__(self, services: Services, config: PoolConfig, listener: Listener, events: TemplatesEvents) -> None:
         self.services = services
         self.config = config
+        self.pinned = pin(config)
+        """The same with the directories of this generation."""
+        self.former: PoolConfig | None = None
+        """The pinned configuration of the generation before, for a rollback."""
         self.listener = listener
         self.events = events
         self.present: TemplateProcess | None = None
@@ -87,7 +96,9 @@ class Templates:
         self.old: list[TemplateProcess] = []
         self.failure: Failure | None = None
         self.shared: Shared | None = None
-        self.generation = 0
+        self.generation = 1
+        self._last_generation = 1
+        """Numbers are not used again: that of a trial that failed is in the log."""
         self.stopping = False
         self.backoff = Backoff()
         self._old_shared: list[Shared] = []
@@ -99,8 +110,10 @@ class Templates:
     def ready_template(self) -> TemplateProcess | None:
         """The present template if it can fork now; else it is started, if no pause is running, and None returned."""
         if self.present is None and not self.stopping and self.services.loop.now >= self.backoff.until:
+            if self.failure is not None or not still_exists(self.pinned):
+                self.pinned = pin(self.config)  # nothing of this generation runs, and the release may be mended
             try:
-                self.present = self._spawn(self.config, "template", self._shared_for(self.config))
+                self.present = self._spawn(self.pinned, "template", self._shared_for(self.config))
             except OSError as error:
                 self.fail("cannot start a template", f"{error.strerror}")
         ready = self.present is not None and self.present.state is TemplateState.READY
@@ -138,37 +151,67 @@ class Templates:
 
     # ---------------------------------------------------------------- a new generation
 
-    def try_generation(self, config: PoolConfig, done: Done | None) -> None:
-        """Start a template with this configuration beside the present one, which serves on until it is ready."""
-        if self.trial is not None:
-            self._end_trial(self.trial, "superseded by another reload")
-        try:
-            template = self._spawn(config, "template", self._shared_for(config))
-        except OSError as error:
-            if done is not None:
-                done(f"cannot start a template: {error.strerror}")
-            return
-        self.trial = Trial(template, config, done)
+    def begin_trial(self, config: PoolConfig) -> None:
+        """Start a template with this configuration beside the present one, which serves on.
 
-    def _accept_trial(self, trial: Trial) -> None:
-        former, self.present, self.trial = self.present, trial.template, None
-        self.config = trial.config
+        Raises:
+            OSError: it cannot be executed.
+        """
+        self.drop_trial()
+        pinned = pin(config)
+        self._last_generation += 1
+        template = self._spawn(pinned, "template", self._shared_for(config), generation=self._last_generation)
+        self.trial = Trial(template, config, pinned)
+
+    def accept_trial(self) -> None:
+        """The template on trial becomes the present one."""
+        trial, self.trial = self.trial, None
+        if trial is None:
+            return
+        former, self.present = self.present, trial.template
+        self._take(trial.config, trial.pinned, trial.template.generation)
         self.failure = None
         self.backoff = Backoff()
+        self._timers.cancel("retry")
         if former is not None:
             self._dismiss(former)
         self.events.on_new_generation(trial.config)
-        if trial.done is not None:
-            trial.done(None)
 
-    def _end_trial(self, trial: Trial, error: str, traceback: str = "") -> None:
-        self.trial = None
-        self.events.log("error", f"reload failed, the former generation serves on: {error}\n{traceback}".rstrip())
-        if trial.template.state is not TemplateState.GONE:
+    def renew(self, config: PoolConfig) -> None:
+        """A new generation of a pool without processes: its next template finds the present release."""
+        self._last_generation += 1
+        self._take(config, pin(config), self._last_generation)
+        self.failure = None
+        self.backoff = Backoff()
+
+    def apply(self, settings: WorkerSettings) -> None:
+        """Workers are forked with these settings from now on; the generation stays."""
+        for template in self.all():
+            if template.spec.mode == "template":
+                template.apply(settings)
+
+    def drop_trial(self) -> None:
+        """The generation on trial goes without having served."""
+        trial, self.trial = self.trial, None
+        if trial is not None and trial.template.state is not TemplateState.GONE:
             self.old.append(trial.template)
-            trial.template.kill()
-        if trial.done is not None:
-            trial.done(error)
+            if trial.template.state is TemplateState.READY:
+                trial.template.quit()
+            else:
+                trial.template.kill()
+
+    def take_numbers(self, config: PoolConfig) -> None:
+        """The same generation by other numbers: its directories stay."""
+        pinned = self.pinned
+        self.config = config
+        self.pinned = replace(
+            config, chdir=pinned.chdir, app=pinned.app, python=pinned.python, pythonpath=pinned.pythonpath
+        )
+
+    def _take(self, config: PoolConfig, pinned: PoolConfig, generation: int) -> None:
+        self.former = self.pinned
+        self.generation = generation
+        self.config, self.pinned = config, pinned
 
     # ---------------------------------------------------------------- the 503 responder
 
@@ -206,8 +249,7 @@ class Templates:
         self.stopping = True
         self._timers.cancel_all()
         self.stop_responder()
-        if self.trial is not None:
-            self._end_trial(self.trial, "the pool is stopping")
+        self.drop_trial()
 
     def dismiss_all(self) -> None:
         """Templates leave when their last worker has left."""
@@ -233,7 +275,8 @@ class Templates:
             self.responder = None
             self.events.log("warning", f"the 503 responder exited {exit_}")
         elif self.trial is not None and template is self.trial.template:
-            self._end_trial(self.trial, error, traceback)
+            self.trial = None
+            self.events.on_trial_failed(error, traceback)
         elif template is self.present:
             self.present = None
             self._lost_present(template, exit_, was_ready, error, traceback)
@@ -272,8 +315,9 @@ class Templates:
 
     # ---------------------------------------------------------------- processes and what they say
 
-    def _spawn(self, config: PoolConfig, mode: str, shared: Shared) -> TemplateProcess:
-        self.generation += mode == "template"
+    def _spawn(
+        self, config: PoolConfig, mode: str, shared: Shared, *, generation: int | None = None
+    ) -> TemplateProcess:
         limit = self.services.settings.log_limit
         if mode == "template":
             settings = worker_settings(config, log_limit=limit, slots=shared.board.slots)
@@ -281,7 +325,7 @@ class Templates:
             settings = unavailable_settings(config, log_limit=limit)
         spec = template_spec(
             config,
-            generation=self.generation,
+            generation=generation or self.generation,
             worker=settings,
             original_rlimit_files=self.services.original_rlimit_files,
             priority=self.services.settings.process_priority,
@@ -328,7 +372,7 @@ class Templates:
 
     def _on_ready(self, template: TemplateProcess) -> None:
         if self.trial is not None and template is self.trial.template:
-            self._accept_trial(self.trial)
+            self.events.on_trial_ready()
         elif template is self.present:
             if template.preload:
                 self.failure = None

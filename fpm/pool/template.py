@@ -237,9 +237,7 @@ class Template:
             set_title(f"pyfpm: pool {self.spec.pool}")
             application = self.application or import_or_leave(self.spec, channel)
             run_postfork()
-            code = run_worker(
-                self.settings, application, slot=slot, channel=channel, access_log=access_log, hold=hold
-            )
+            code = run_worker(self.settings, application, slot=slot, channel=channel, access_log=access_log, hold=hold)
             _finish_threads()
             atexit._run_exitfuncs()
         except BaseException:  # nothing may unwind into the template's loop
