@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from fpm.cli.control_client import ask
 from fpm.cli.control_client import stop as stop_and_wait
 from fpm.cli.options import Options
 from fpm.errors import EXIT_FAILED
+from fpm.log.times import format_time
 
 FORMATS = ("text", "json", "html", "xml", "openmetrics")
 
@@ -28,6 +31,12 @@ def reopen_logs(options: Options) -> None:
     ask(options.control_path(), {"command": "reopen-logs"})
 
 
+def describe_reload(last: dict[str, Any]) -> str:
+    """`succeeded, TIME` or `failed, TIME: reason`."""
+    when = format_time(last["at"])
+    return f"succeeded, {when}" if last["ok"] else f"failed, {when}: {last['reason']}"
+
+
 @click.command()
 @click.argument("pool", required=False)
 @click.option("--full", is_flag=True, help="Each worker, too.")
@@ -43,6 +52,8 @@ def status(ctx: click.Context, pool: str | None, full: bool, form: str) -> None:
         click.echo("[" + ",".join(one["page"] for one in pools) + "]")
     else:
         click.echo("\n".join(one["page"].rstrip("\n") for one in pools))
+    if form == "text" and answer.get("last_reload") is not None:
+        click.echo(f"\nlast reload:          {describe_reload(answer['last_reload'])}")
     failed = [one for one in pools if one["state"] == "failed"]
     for one in failed:
         click.echo(f"\npool {one['name']} has failed: {one['error']}", err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 import click
 
@@ -13,6 +14,7 @@ from fpm.config.model import Config
 from fpm.config.model import GlobalConfig
 from fpm.errors import EXIT_FAILED
 from fpm.errors import EXIT_OK
+from fpm.errors import EXIT_SOFTWARE
 from fpm.errors import FpmError
 from fpm.log.error import ErrorLog
 from fpm.master.master import Master
@@ -22,8 +24,11 @@ from fpm.system.daemonize import daemonize
 SYSLOG = "syslog"
 
 
-def run_foreground(options: Options) -> int:
+def run_foreground(options: Options, *, strict: bool = False) -> int:
     """Become the master.
+
+    Args:
+        strict: end again if a pool cannot start.
 
     Returns:
         The exit status.
@@ -35,11 +40,14 @@ def run_foreground(options: Options) -> int:
     # PHP-FPM's rule: in the foreground on a terminal, or with -O, the log is what one sees.
     sees_log = options.force_stderr or sys.stderr.isatty()
     log = open_log(config.global_, None if sees_log else config.global_.error_log)
-    return _master(options, config, log).run()
+    return _master(options, config, log, strict=strict).run()
 
 
-def run_daemon(options: Options) -> int:
+def run_daemon(options: Options, *, strict: bool = False) -> int:
     """Go into the background; the calling process ends when all is ready, or with the reason why not.
+
+    Args:
+        strict: end again if a pool cannot start.
 
     Returns:
         The exit status of the master, much later, in the background process.
@@ -51,12 +59,14 @@ def run_daemon(options: Options) -> int:
     path = config.global_.error_log or SYSLOG
     log = open_log(config.global_, path)
     report = daemonize()
-    return _run_reported(options, config, log, report)
+    return _run_reported(options, config, log, report, strict=strict)
 
 
-def _run_reported(options: Options, config: Config, log: ErrorLog, report: StartReport) -> int:
+def _run_reported(options: Options, config: Config, log: ErrorLog, report: StartReport, *, strict: bool) -> int:
     def on_ready(failed: list[str]) -> None:
-        if failed:
+        if failed and strict:
+            report.failed(EXIT_SOFTWARE, f"pyfpm: not started, these pools have failed: {', '.join(failed)}")
+        elif failed:
             names = ", ".join(failed)
             report.failed(EXIT_FAILED, f"pyfpm: started, but these pools have failed (see the log): {names}")
         else:
@@ -64,16 +74,23 @@ def _run_reported(options: Options, config: Config, log: ErrorLog, report: Start
         log.take_stderr()
 
     try:
-        return _master(options, config, log, on_ready).run()
+        return _master(options, config, log, on_ready, strict=strict).run()
     except FpmError as error:
         log.alert(str(error))
         report.failed(error.exit_status, f"pyfpm: {error}")
         return error.exit_status
 
 
-def _master(options: Options, config: Config, log: ErrorLog, on_ready: object = None) -> Master:
-    ready = on_ready if callable(on_ready) else _nothing
-    return Master(config, log, environ=dict(os.environ), load=options.load, on_ready=ready)
+def _master(
+    options: Options,
+    config: Config,
+    log: ErrorLog,
+    on_ready: Callable[[list[str]], None] | None = None,
+    *,
+    strict: bool,
+) -> Master:
+    ready = on_ready or _nothing
+    return Master(config, log, environ=dict(os.environ), load=options.load, on_ready=ready, strict=strict)
 
 
 def _nothing(failed: list[str]) -> None:

@@ -24,6 +24,8 @@ HELP = """FastCGI process manager for Python.
 Without a command the flags are php-fpm's: `pyfpm -y FILE -F` runs in the foreground, `pyfpm -y FILE -D` in the
 background, `-t` tests the configuration, `-tt` also prints every value."""
 
+STRICT = "End again if a pool cannot start, instead of serving the others."
+
 
 @click.group(invoke_without_command=True, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-c", "-y", "--config", "--fpm-config", "file", default=DEFAULT_FILE, show_default=True, metavar="FILE")
@@ -66,17 +68,19 @@ def cli(
 
 
 @cli.command()
+@click.option("--strict", is_flag=True, help=STRICT)
 @click.pass_context
-def run(ctx: click.Context) -> None:
+def run(ctx: click.Context, strict: bool) -> None:
     """Run in the foreground (systemd, containers)."""
-    ctx.exit(daemon.run_foreground(ctx.obj))
+    ctx.exit(daemon.run_foreground(ctx.obj, strict=strict))
 
 
 @cli.command()
+@click.option("--strict", is_flag=True, help=STRICT)
 @click.pass_context
-def start(ctx: click.Context) -> None:
+def start(ctx: click.Context, strict: bool) -> None:
     """Run in the background; returns when all pools are ready."""
-    ctx.exit(daemon.run_daemon(ctx.obj))
+    ctx.exit(daemon.run_daemon(ctx.obj, strict=strict))
 
 
 @cli.command()

@@ -19,6 +19,7 @@ from fpm.config.model import GlobalConfig
 from fpm.config.model import PoolConfig
 from fpm.errors import EXIT_CONFIG
 from fpm.errors import EXIT_OK
+from fpm.errors import EXIT_SOFTWARE
 from fpm.errors import StartError
 from fpm.log.error import ErrorLog
 from fpm.log.lines import parse_level
@@ -73,18 +74,22 @@ class Master:
         environ: Mapping[str, str],
         load: Callable[[], Config],
         on_ready: Callable[[list[str]], None],
+        strict: bool = False,
     ) -> None:
         """
         Args:
             environ: the environment that env[X] = $Y and clear_env = no speak of.
             load: reads the configuration anew for a reload; raises ConfigError.
             on_ready: called once when every pool serves or has failed, with the names of the failed ones.
+            strict: end again if a pool fails at the start.
         """
         self.config = config
         self.log = log
         self.environ = environ
         self.load = load
         self.on_ready = on_ready
+        self.strict = strict
+        self._status = EXIT_OK
         self.loop = Loop(self._report_defect)
         self.state = State.NORMAL
         self.pools: dict[str, PoolSupervisor] = {}
@@ -117,7 +122,7 @@ class Master:
         finally:
             self._clean_up()
         self.log.notice("exiting, bye-bye!")
-        return EXIT_OK
+        return self._status
 
     def _start(self) -> None:
         settings = self.config.global_
@@ -166,8 +171,13 @@ class Master:
         self.ready = True
         failed = [name for name, pool in self.pools.items() if pool.templates.failure is not None]
         self.log.notice("ready to handle connections" + (f" (failed pools: {', '.join(failed)})" if failed else ""))
-        self.notifier.ready(failed)
         self.on_ready(failed)
+        if failed and self.strict:
+            self.log.alert(f"started with --strict, and these pools have failed: {', '.join(failed)}")
+            self._status = EXIT_SOFTWARE
+            self.stop(State.TERMINATING)
+            return
+        self.notifier.ready(failed)
 
     def _watch_log(self) -> None:
         """Lines wait for a slow reader of the log: go on when there is room."""
@@ -330,7 +340,7 @@ class Master:
     def _on_command(self, connection: control.Connection, request: dict[str, Any]) -> None:
         command = request.get("command")
         if command == "status":
-            connection.answer(status_answer(self.pools, self.config.global_.file, request))
+            connection.answer(status_answer(self.pools, self.config.global_.file, self.reloader.last, request))
         elif command == "stop":
             self.log.notice("stop requested on the control socket")
             self._stop_waiters.append(connection)

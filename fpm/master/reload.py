@@ -182,12 +182,16 @@ class Reload:
 
     def _commit(self) -> None:
         self._committed = True
+        self._swap_total = sum(self._workers_to_swap(plan) for plan in self._plan.pools)
         self._opened.take_over()
         self._host.take_config(self._config)
         for plan in self._plan.pools:
             self._commit_pool(plan)
-        self._swap_total = sum(pool.unswapped for pool in self._host.pools.values())
         self._watch_swap()
+
+    def _workers_to_swap(self, plan: PoolPlan) -> int:
+        pool = self._host.pools.get(plan.name)
+        return pool.workers.census().total if pool is not None and plan.name in self._proved else 0
 
     def _commit_pool(self, plan: PoolPlan) -> None:
         running = self._host.pools.get(plan.name)

@@ -113,14 +113,19 @@ def import_or_leave(spec: TemplateSpec, channel: socket.socket) -> WSGIApplicati
 def report_import_failure(channel: socket.socket, error: BaseException) -> None:
     """Tell the master why, with the traceback from the application's first line on."""
     frames = error.__traceback__
-    while frames is not None and "fpm/pool/" in frames.tb_frame.f_code.co_filename:
+    while frames is not None and _is_machinery(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
-    text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+    text = "".join(traceback.format_exception(type(error), error, frames))
     if isinstance(error, SystemExit):
         summary = f"the application called sys.exit({error.code!r}) while it was imported"
     else:
         summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     channel.send(pack_message({"event": "failed", "stage": "import", "error": summary, "traceback": text}))
+
+
+def _is_machinery(file: str) -> bool:
+    """Frames between pyfpm and the application, which tell its author nothing."""
+    return "fpm/pool/" in file or file.startswith("<frozen importlib") or file.endswith("importlib/__init__.py")
 
 
 def _leave_preload_if_unsafe(spec: TemplateSpec, channel: socket.socket) -> None:
