@@ -33,7 +33,7 @@ def reopen_logs(options: Options) -> None:
 
 def describe_reload(last: dict[str, Any]) -> str:
     """`succeeded, TIME` or `failed, TIME: reason`."""
-    when = format_time(last["at"])
+    when = format_time(last["at"], "%d/%b/%Y:%H:%M:%S %z")
     return f"succeeded, {when}" if last["ok"] else f"failed, {when}: {last['reason']}"
 
 
