@@ -87,13 +87,19 @@ def prepare_interpreter(spec: TemplateSpec) -> None:
 
 def import_or_leave(spec: TemplateSpec, channel: socket.socket) -> WSGIApplication:
     """Import the application; if that fails in any way, report it and end the process."""
+    pid = os.getpid()
     try:
-        return load_application(spec.app)
+        application = load_application(spec.app)
     except BaseException as error:  # SystemExit too: a module may end the interpreter while it is imported
-        report_import_failure(channel, error)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        if os.getpid() == pid:
+            report_import_failure(channel, error)
+        _flush_standard_streams()
         os._exit(EXIT_SOFTWARE)
+    if os.getpid() != pid:
+        # The module has called fork(2) and this is its child, which must not be a second template or worker.
+        _flush_standard_streams()
+        os._exit(0)
+    return application
 
 
 def report_import_failure(channel: socket.socket, error: BaseException) -> None:
