@@ -24,6 +24,7 @@ from typing import NoReturn
 
 from fpm import run_postfork
 from fpm.errors import EXIT_SOFTWARE
+from fpm.pool.application import ApplicationError
 from fpm.pool.application import load_application
 from fpm.pool.fork_safety import survey
 from fpm.pool.launch import execute_template
@@ -110,6 +111,8 @@ def report_import_failure(channel: socket.socket, error: BaseException) -> None:
     text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
     if isinstance(error, SystemExit):
         summary = f"the application called sys.exit({error.code!r}) while it was imported"
+    elif isinstance(error, ApplicationError):
+        summary = str(error)
     else:
         summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     channel.send(pack_message({"event": "failed", "stage": "import", "error": summary, "traceback": text}))
@@ -146,6 +149,7 @@ class Template:
         poll = select.poll()
         poll.register(self.channel, select.POLLIN)
         poll.register(self.wake_read, select.POLLIN)
+        self.reap_workers()  # a child that the application's import has left behind may have ended before this
         while not (self.quitting and not self.children):
             ready = {fd for fd, _ in poll.poll()}
             if self.wake_read in ready:
@@ -188,8 +192,8 @@ class Template:
             self.send({"event": "forked", "slot": slot, "pid": pid})
 
     def reap_workers(self) -> None:
-        """wait4(2) for every child that has ended, and tell the master."""
-        while self.children:
+        """wait4(2) for every child that has ended, and tell the master of those that were workers."""
+        while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
@@ -198,7 +202,7 @@ class Template:
             if pid == 0:
                 return
             if pid not in self.children:
-                continue  # a child that the application's import left behind
+                continue
             self.children.discard(pid)
             self.send(
                 {
