@@ -22,6 +22,7 @@ lint: setup     ## ruff, manual pages, units
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@if command -v mandoc >/dev/null; then mandoc -Tlint -Wwarning man/*.[0-9]; fi
+	@if command -v systemd-analyze >/dev/null; then .ci/check-units; fi
 	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/setup; fi
 
 types: setup    ## mypy --strict
