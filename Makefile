@@ -3,8 +3,7 @@
 SHELL = /bin/sh
 BIN = .venv/bin
 TEST_COMMANDS = nginx:nginx-light cgi-fcgi:libfcgi-bin mandoc:mandoc
-BENCH_COMMANDS = nginx:nginx-light ab:apache2-utils \
-	uwsgi:uwsgi-core /usr/lib/uwsgi/plugins/python3_plugin.so:uwsgi-plugin-python3
+BENCH_COMMANDS = nginx:nginx-light ab:apache2-utils uwsgi:uwsgi-core uwsgi_python3:uwsgi-plugin-python3
 DEMO_BIND = 127.0.0.1:8000
 
 .PHONY: help demo test lint types bench man setup clean
@@ -23,6 +22,7 @@ lint: setup     ## ruff, manual pages, units
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@if command -v mandoc >/dev/null; then mandoc -Tlint -Wwarning man/*.[0-9]; fi
+	@if command -v systemd-analyze >/dev/null; then .ci/check-units; fi
 	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/setup; fi
 
 types: setup    ## mypy --strict

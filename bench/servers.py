@@ -89,18 +89,28 @@ def start_master(directory: Path, pools: str, *, timeout: float = 60.0) -> subpr
     command = [Path(sys.executable).with_name("pyfpm"), "-c", file, *(["-R"] if IS_ROOT else []), "run"]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         ready.bind(str(notify))
-        ready.settimeout(timeout)
+        ready.settimeout(0.1)
         with (directory / "pyfpm.log").open("ab") as log:
             environ = {**os.environ, "NOTIFY_SOCKET": str(notify)}
             process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            while b"READY=1" not in ready.recv(65536):
-                pass
-        except TimeoutError:
+            measure.wait_for(
+                lambda: process.poll() is not None or _says_ready(ready), "pyfpm is ready", timeout=timeout
+            )
+            if process.poll() is not None:
+                raise RuntimeError(f"pyfpm ended with status {process.returncode}")
+        except RuntimeError as error:
             process.kill()
             process.wait()
-            raise RuntimeError(f"pyfpm is not ready: {(directory / 'pyfpm.log').read_text()[-2000:]}") from None
+            raise RuntimeError(f"{error}; its log: {(directory / 'pyfpm.log').read_text()[-2000:]}") from None
     return process
+
+
+def _says_ready(notify: socket.socket) -> bool:
+    try:
+        return b"READY=1" in notify.recv(65536)
+    except TimeoutError:
+        return False
 
 
 def start_pyfpm(directory: Path, workers: int) -> Server:

@@ -10,7 +10,7 @@ from fpm.cli.control_client import ask
 from fpm.cli.control_client import stop as stop_and_wait
 from fpm.cli.options import Options
 from fpm.errors import EXIT_FAILED
-from fpm.log.times import format_time
+from fpm.log.times import format_access_time
 
 FORMATS = ("text", "json", "html", "xml", "openmetrics")
 
@@ -33,7 +33,7 @@ def reopen_logs(options: Options) -> None:
 
 def describe_reload(last: dict[str, Any]) -> str:
     """`succeeded, TIME` or `failed, TIME: reason`."""
-    when = format_time(last["at"], "%d/%b/%Y:%H:%M:%S %z")
+    when = format_access_time(last["at"])
     return f"succeeded, {when}" if last["ok"] else f"failed, {when}: {last['reason']}"
 
 

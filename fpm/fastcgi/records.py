@@ -37,6 +37,15 @@ def pack_end(
     return pack_record(RecordType.END_REQUEST, request_id, END_BODY.pack(app_status & 0xFFFFFFFF, protocol_status))
 
 
+def pack_break(request_id: int) -> bytes:
+    """What makes a web server see that an answer will never be complete; the connection is closed after it.
+
+    The protocol has no word for that, and nginx takes a plain close for a good end. This is the head of a record that
+    an application must not send: nginx stops at its type, others (Caddy, Apache) at the content that does not come.
+    """
+    return _pack_header(VERSION, RecordType.ABORT_REQUEST, request_id, MAX_CONTENT, 0)
+
+
 def pack_finish(request_id: int) -> bytes:
     """What ends a good answer: the end of STDOUT and END_REQUEST."""
     return _FINISH_1 if request_id == 1 else pack_record(_STDOUT, request_id, b"") + pack_end(request_id)

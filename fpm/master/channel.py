@@ -10,9 +10,12 @@ import contextlib
 import os
 import socket
 import struct
+import time
 from dataclasses import dataclass
 from typing import Any
 
+from fpm.master.share import Share
+from fpm.master.share import message_cost
 from fpm.pool.spec import MESSAGE_MAX
 from fpm.pool.spec import pack_message
 from fpm.pool.spec import unpack_message
@@ -65,12 +68,22 @@ class Channel:
             return False
         return True
 
-    def receive(self) -> tuple[list[Received], bool]:
-        """What has come, at most MESSAGES_PER_TURN.
+    def receive(self, share: Share) -> tuple[list[Received], bool]:
+        """What has come, at most MESSAGES_PER_TURN, at the cost of the pool's share.
 
         Returns:
             The messages, and whether the other side is still there.
         """
+        begin = time.monotonic()
+        messages, alive = self._receive()
+        costs = sum(
+            message_cost(text) for message in messages if isinstance(text := message.message.get("text", ""), str)
+        )
+        now = time.monotonic()
+        share.spend(now - begin + costs, now)
+        return messages, alive
+
+    def _receive(self) -> tuple[list[Received], bool]:
         messages: list[Received] = []
         space = socket.CMSG_SPACE(CREDENTIALS.size)
         for _ in range(MESSAGES_PER_TURN):

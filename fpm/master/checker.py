@@ -19,6 +19,7 @@ from fpm.master.child import Child
 from fpm.master.loop import Timer
 from fpm.master.output import OutputReader
 from fpm.master.services import Services
+from fpm.master.share import Share
 
 GRACE = 5.0
 """Seconds beyond the check's own time that the client may need to start."""
@@ -37,7 +38,7 @@ class Checker:
         self._services = services
         self._done: Callable[[str | None], None] | None = done
         self._lines: list[str] = []
-        self._output = OutputReader(services.loop, lambda line, closed: self._lines.append(line), 4096)
+        self._output = OutputReader(services.loop, Share(), lambda line, closed: self._lines.append(line), 4096)
         self._pid = 0
         ours, theirs = socket.socketpair()
         try:
@@ -86,7 +87,7 @@ class Checker:
 
     def _ended(self, status: int) -> None:
         self._timer.cancel()
-        self._output.close()
+        self._output.finish()
         done, self._done = self._done, None
         if done is not None:
             words = " ".join(self._lines).strip() or f"the check ended with status {status} and said nothing"

@@ -16,9 +16,11 @@ from signal import Signals
 from typing import TYPE_CHECKING
 
 from fpm.master.channel import Channel
+from fpm.master.fair_reader import FairReader
 from fpm.master.loop import Timer
 from fpm.master.output import OutputReader
 from fpm.master.services import Services
+from fpm.master.share import Share
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.snapshot import read_slot
@@ -38,6 +40,7 @@ class Child:
         self.slot = slot
         self.channel = Channel()
         self.outputs: list[OutputReader] = []
+        self._reader: FairReader | None = None
         self.started = services.loop.now
         """Monotonic seconds."""
         self.idle_since = self.started
@@ -82,8 +85,10 @@ class Child:
             pidfd = os.pidfd_open(pid)
         except OSError:
             return True  # it has ended already; its exit will be reported
-        # The pidfd is open first: whatever /proc says now is about the process that it holds.
-        if _parent_of(pid) not in {self.template.pid, os.getpid()}:
+        # The pidfd is open first: whatever /proc says now is about the process that it holds. An orphan is the master's
+        # child, like every template; the session that its template has made tells whose it is.
+        parent, session = _family_of(pid)
+        if parent != self.template.pid and not (parent == os.getpid() and session == self.template.pid != pid):
             os.close(pidfd)
             return False
         self.pid, self.pidfd = pid, pidfd
@@ -107,6 +112,16 @@ class Child:
         poll.register(self.pidfd, select.POLLIN)
         return bool(poll.poll(0))
 
+    def watch_channel(self, share: Share, callback: Callable[[], None]) -> None:
+        """Call back when a message has come, as the pool's share allows."""
+        self._reader = FairReader(self.services.loop, share, self.channel.fd, callback, timed=False)
+
+    def forget_channel(self) -> None:
+        """Nothing more will come from it."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
     def set_timer(self, seconds: float, callback: Callable[[], None]) -> None:
         """The next thing to happen to this child; replaces the former timer."""
         self.clear_timer()
@@ -121,19 +136,19 @@ class Child:
     def close(self) -> None:
         """Give everything back, after the process has ended or could not be made."""
         self.clear_timer()
-        if self.channel.fd >= 0:
-            self.services.loop.forget(self.channel.fd)
+        self.forget_channel()
         self.channel.close()
         for output in self.outputs:
-            output.close()
+            output.finish()
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
 
 
-def _parent_of(pid: int) -> int:
-    """The parent's pid from /proc/PID/stat (proc(5)); 0 if the process is gone."""
+def _family_of(pid: int) -> tuple[int, int]:
+    """Parent and session from /proc/PID/stat (proc(5)); 0, 0 if the process is gone."""
     with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
         # The name in parentheses may itself hold blanks and parentheses.
-        return int(file.read().rpartition(b")")[2].split()[1])
-    return 0
+        fields = file.read().rpartition(b")")[2].split()
+        return int(fields[1]), int(fields[3])
+    return 0, 0

@@ -8,6 +8,7 @@ one wait a little longer.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 
@@ -68,7 +69,7 @@ class Fullness:
         self._forget(self._listen_fd)
 
     def was_for_nothing(self) -> None:
-        """The last notice led to nothing: wait a little before the next."""
+        """The last notice led, so far, to nothing: wait a little before the next."""
         self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
 
     def was_right(self) -> None:
@@ -111,9 +112,8 @@ class Fullness:
 
 
 def _drain(fd: int) -> None:
+    """Reset the eventfd without ever waiting: a process of the pool can make it a blocking one (F_SETFL, fcntl(2))."""
     if fd < 0:
         return
-    try:
-        os.eventfd_read(fd)
-    except BlockingIOError:
-        return  # nothing had been written
+    with contextlib.suppress(BlockingIOError):  # nothing had been written
+        os.preadv(fd, [bytearray(8)], -1, os.RWF_NOWAIT)

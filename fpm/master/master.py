@@ -227,7 +227,8 @@ class Master:
             if template is not None:
                 pool.templates.gone(template, parse_status(status))
                 return
-            child = pool.workers.find(pid)
+        for pool in self._all_pools():
+            child = pool.workers.find_known(pid)
             if child is not None:
                 pool.workers.bury(child, parse_status(status))
                 return

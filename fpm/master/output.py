@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable
 
 from fpm.log.lines import LineAssembler
+from fpm.master.fair_reader import FairReader
 from fpm.master.loop import Loop
+from fpm.master.share import Share
 
-CHUNK = 65536
+CHUNK = 8192
+"""Bytes of one turn: even if each is a line of its own, other pools wait less than 0.1 s."""
 PIPE_SIZE = 262144
 """Bytes that a worker can write while the master looks elsewhere (F_SETPIPE_SZ, fcntl(2))."""
-DRAIN_MAX = 64
-"""Chunks read at most when a process has ended."""
+DRAIN_TIME = 0.02
+"""Seconds to read on at once when a process has ended; what is left after them comes by and by."""
+DRAIN_MAX = 256
+"""Chunks read at most then: the largest pipe that a process can make (pipe(7)), and more."""
 
 
 class OutputReader:
     """The reading end of one process's pipe."""
 
-    def __init__(self, loop: Loop, write_line: Callable[[str, bool], None], room: int) -> None:
+    def __init__(self, loop: Loop, share: Share, write_line: Callable[[str, bool], None], room: int) -> None:
         """
         Args:
+            share: the pool's, from which reading and writing are paid.
             write_line: gets each line, and whether the pipe was closed in the middle of it.
             room: bytes of the longest line; longer ones come in pieces (fpm.log.lines.worker_line_room).
         """
-        self._loop = loop
         self._write_line = write_line
         self._assembler = LineAssembler(room)
+        self._turns_left: int | None = None
+        """Once the process has ended: how many more chunks are read."""
         self.fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.fd, False)
         _enlarge(self.fd)
-        loop.watch(self.fd, self._on_readable)
+        self._reader = FairReader(loop, share, self.fd, self._on_readable, timed=True)
 
     def close_writer(self) -> None:
         """After the writing end has been given away."""
@@ -39,18 +47,33 @@ class OutputReader:
             os.close(self.write_fd)
             self.write_fd = -1
 
+    def finish(self) -> None:
+        """The process has ended: read what is left, and close; the last line may be an open one."""
+        self.close_writer()
+        self._turns_left = DRAIN_MAX
+        end = time.monotonic() + DRAIN_TIME
+        while self.fd >= 0 and time.monotonic() < end:
+            self._on_readable()
+
     def close(self) -> None:
-        """Read what is left, and close; the last line may be an open one."""
+        """Close at once, whatever is left."""
         self.close_writer()
         if self.fd < 0:
             return
-        for _ in range(DRAIN_MAX):
-            if self.fd < 0 or not self._read():
-                break
-        self._close_reader()
+        self._reader.close()
+        os.close(self.fd)
+        self.fd = -1
+        rest = self._assembler.close()
+        if rest:
+            self._write_line(rest, True)
 
     def _on_readable(self) -> None:
-        self._read()
+        if not self._read() and self._turns_left is not None:
+            self.close()
+        elif self._turns_left is not None:
+            self._turns_left -= 1
+            if self._turns_left <= 0:
+                self.close()
 
     def _read(self) -> bool:
         try:
@@ -60,18 +83,8 @@ class OutputReader:
         for line in self._assembler.feed(data):
             self._write_line(line, False)
         if not data:
-            self._close_reader()
+            self.close()
         return bool(data)
-
-    def _close_reader(self) -> None:
-        if self.fd < 0:
-            return
-        self._loop.forget(self.fd)
-        os.close(self.fd)
-        self.fd = -1
-        rest = self._assembler.close()
-        if rest:
-            self._write_line(rest, True)
 
 
 def _enlarge(fd: int) -> None:

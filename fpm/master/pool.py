@@ -23,6 +23,7 @@ from fpm.master.proof import Proof
 from fpm.master.proof import Verdict
 from fpm.master.restarts import EmergencyWindow
 from fpm.master.services import Services
+from fpm.master.share import Share
 from fpm.master.shared import Shared
 from fpm.master.specs import worker_settings
 from fpm.master.staffing import Staffing
@@ -35,6 +36,9 @@ from fpm.master.workers import Workers
 from fpm.scoreboard.memory import HeaderValues
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.memory import write_header
+
+HOPELESS = 3
+"""Workers that die in a row before they serve, until the pool is said to have failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +62,19 @@ class PoolSupervisor:
         self.settled = False
         self.stopping = False
         self.values = HeaderValues(start_time=services.clock(), max_children=config.pm_max_children)
+        self.share = Share()
         self.workers = Workers(
             services,
             config,
             self.values,
+            self.share,
             WorkerEvents(self._on_worker_ready, self._on_worker_failed, self._on_limit, self._on_worker_gone),
         )
         self.templates = Templates(
             services,
             config,
             listener,
+            self.share,
             TemplatesEvents(
                 on_ready=self._on_template_ready,
                 on_trial_ready=self._on_trial_ready,
@@ -79,13 +86,15 @@ class PoolSupervisor:
                 on_worker_exit=self._on_worker_exit,
                 on_gone=self._check_empty,
                 on_shared=self._on_shared,
-                has_workers=lambda: any(child.ready for child in self.workers.children),
+                has_workers=self._has_workers,
                 log=self.log,
             ),
         )
         self.staffing = Staffing(services, config, listener, self.workers, self.templates, self.write_header, self.log)
         self.proof: Proof | None = None
         self._emergency = EmergencyWindow()
+        self._failed_at = 0.0
+        """Monotonic seconds of the last failure that workers have told of."""
 
     # ---------------------------------------------------------------- beginning, reload, end
 
@@ -311,9 +320,15 @@ class PoolSupervisor:
         """With preload = no: the import failed in the worker."""
         child.leaving = "failed to start"
         if not child.held:
-            self.templates.fail(error, traceback)
+            self._fail(child, error, traceback)
         elif self.proof is not None:
             self.proof.fail(error, traceback)
+
+    def _fail(self, child: Child, error: str, traceback: str) -> None:
+        """A worker cannot start: one failure for all that were made before it is noticed."""
+        if child.started >= self._failed_at:
+            self._failed_at = self.services.loop.now
+            self.templates.fail(error, traceback)
 
     def _on_worker_gone(self, child: Child, exit_: Exit, requests: int) -> None:
         now = self.services.loop.now
@@ -326,7 +341,20 @@ class PoolSupervisor:
             self.proof.worker_gone(child, exit_)
         elif not self.stopping:
             self.staffing.worker_gone(child, age, requests)
+            self._check_start(child, exit_)
         self._check_empty()
+
+    def _check_start(self, child: Child, exit_: Exit) -> None:
+        """Several workers in a row that end before they serve, and nobody who does: the pool has failed."""
+        if child.ready or child.leaving is not None or self._has_workers() or child.started < self._failed_at:
+            return
+        if self.staffing.deaths_in_a_row >= HOPELESS:
+            # What is wrong may have been mended meanwhile: the next try is one with a new template.
+            self.templates.dismiss_present()
+            self._fail(child, f"its workers end before they serve; the last one exited {exit_}", "")
+
+    def _has_workers(self) -> bool:
+        return any(child.ready for child in self.workers.children)
 
     def _log_exit(self, child: Child, exit_: Exit, age: float) -> None:
         pid = child.pid or child.claimed_pid

@@ -127,6 +127,11 @@ class Staffing:
                 self._owed += 1
         self.evaluate()
 
+    @property
+    def deaths_in_a_row(self) -> int:
+        """Workers that have died young, one after the other."""
+        return self._backoff.failures
+
     # ---------------------------------------------------------------- what is, what should be
 
     def evaluate(self) -> None:
@@ -181,7 +186,8 @@ class Staffing:
             self._first = self._owed = 0
             return
         made = self._spawn(count)
-        self.fullness.was_right()
+        if made:
+            self.fullness.was_right()
         self._first = max(self._first - made, 0)
         self._owed = max(self._owed - made, 0)
         if made < count:
@@ -241,8 +247,8 @@ class Staffing:
             self._timers.set("maintain", max(seconds, SHORTEST), self.maintain)
 
     def _on_fullness(self) -> None:
-        if self.workers.census().idle > 0:
-            self.fullness.was_for_nothing()
+        # Until workers are made of it; a listening socket that is shut down, for one, is readable for ever.
+        self.fullness.was_for_nothing()
         self.evaluate()
 
     def _leave_idle_template(self) -> None:

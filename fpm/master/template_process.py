@@ -16,9 +16,11 @@ from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.master.channel import Channel
+from fpm.master.fair_reader import FairReader
 from fpm.master.loop import Timer
 from fpm.master.output import OutputReader
 from fpm.master.services import Services
+from fpm.master.share import Share
 from fpm.pool.bundle import sealed_memfd
 from fpm.pool.spec import BOOT_COMMAND
 from fpm.pool.spec import FD_BUNDLE
@@ -37,6 +39,8 @@ LAST_WORDS = 20
 """Lines of a template's output that are kept to explain its death."""
 QUIT_TIME = 10.0
 """Seconds that a template without workers may take to leave."""
+LAST_TURNS = 64
+"""Turns of reading the channel of a template that has ended; each of its workers' exits may be a message."""
 
 
 class TemplateState(Enum):
@@ -71,10 +75,13 @@ class TemplateEvents:
 class TemplateProcess:
     """A template (or, with mode "unavailable", a 503 responder) of one generation."""
 
-    def __init__(self, services: Services, config: PoolConfig, spec: TemplateSpec, events: TemplateEvents) -> None:
+    def __init__(
+        self, services: Services, config: PoolConfig, spec: TemplateSpec, share: Share, events: TemplateEvents
+    ) -> None:
         self.services = services
         self.config = config
         self.spec = spec
+        self.share = share
         self.events = events
         self.generation = spec.generation
         self.state = TemplateState.STARTING
@@ -90,6 +97,7 @@ class TemplateProcess:
         self.pid = 0
         self._timer: Timer | None = None
         self._outputs: list[OutputReader] = []
+        self._reader: FairReader | None = None
 
     def spawn(self, shared: PoolDescriptors) -> None:
         """Execute the launcher.
@@ -100,7 +108,7 @@ class TemplateProcess:
         spec_fd = sealed_memfd("pyfpm-spec", pack_spec(self.spec))
         try:
             for stream in ("stdout", "stderr"):
-                self._outputs.append(self._reader(stream))
+                self._outputs.append(self._output(stream))
             placed = {
                 1: self._outputs[0].write_fd,
                 2: self._outputs[1].write_fd,
@@ -128,7 +136,7 @@ class TemplateProcess:
             for output in self._outputs:
                 output.close_writer()
         self.channel.close_peer()
-        self.services.loop.watch(self.channel.fd, self._on_channel)
+        self._reader = FairReader(self.services.loop, self.share, self.channel.fd, self._on_channel, timed=False)
         if self.spec.mode == "template":
             timeout = self.config.startup_timeout
             self._timer = self.services.loop.call_later(timeout, lambda: self.events.on_startup_timeout(self))
@@ -172,28 +180,34 @@ class TemplateProcess:
     def close(self) -> None:
         """Take the last messages and lines, then give all descriptors back."""
         self._cancel_timer()
-        if self.channel.fd >= 0:
-            self._on_channel()
-            self.services.loop.forget(self.channel.fd)
+        for _ in range(LAST_TURNS):
+            if self._reader is not None:
+                self._on_channel()
+        self._forget_channel()
         self.channel.close()
         for output in self._outputs:
-            output.close()
+            output.finish()
         self.state = TemplateState.GONE
 
-    def _reader(self, stream: str) -> OutputReader:
+    def _output(self, stream: str) -> OutputReader:
         def write_line(line: str, closed: bool) -> None:
             self.last_words.append(line)
             self.events.write_line(stream, line, closed)
 
         room = self.services.log.worker_room(self.spec.pool, 0, stream)
-        return OutputReader(self.services.loop, write_line, room)
+        return OutputReader(self.services.loop, self.share, write_line, room)
 
     def _on_channel(self) -> None:
-        messages, alive = self.channel.receive()
+        messages, alive = self.channel.receive(self.share)
         for received in messages:
             self.events.on_message(self, received.message)
-        if not alive and self.channel.fd >= 0:
-            self.services.loop.forget(self.channel.fd)
+        if not alive:
+            self._forget_channel()
+
+    def _forget_channel(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

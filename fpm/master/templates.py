@@ -20,6 +20,7 @@ from fpm.master.restarts import YOUNG
 from fpm.master.restarts import Backoff
 from fpm.master.restarts import after_template_failure
 from fpm.master.services import Services
+from fpm.master.share import Share
 from fpm.master.shared import Shared
 from fpm.master.specs import slots_for
 from fpm.master.specs import template_spec
@@ -80,7 +81,9 @@ class TemplatesEvents:
 class Templates:
     """Keeper of a pool's templates."""
 
-    def __init__(self, services: Services, config: PoolConfig, listener: Listener, events: TemplatesEvents) -> None:
+    def __init__(
+        self, services: Services, config: PoolConfig, listener: Listener, share: Share, events: TemplatesEvents
+    ) -> None:
         self.services = services
         self.config = config
         self.pinned = pin(config)
@@ -88,6 +91,7 @@ class Templates:
         self.former: PoolConfig | None = None
         """The pinned configuration of the generation before, for a rollback."""
         self.listener = listener
+        self.share = share
         self.events = events
         self.present: TemplateProcess | None = None
         self.responder: TemplateProcess | None = None
@@ -101,6 +105,7 @@ class Templates:
         """Numbers are not used again: that of a trial that failed is in the log."""
         self.stopping = False
         self.backoff = Backoff()
+        self._responder_backoff = Backoff()
         self._old_shared: list[Shared] = []
         self._responder_shared: Shared | None = None
         self._timers = NamedTimers(services.loop)
@@ -138,9 +143,9 @@ class Templates:
         self.events.on_failed()
 
     def forgive(self) -> None:
-        """The application works: no failure, no pause, no responder."""
+        """A worker serves: no failure, no pause, no responder."""
         self.failure = None
-        self.backoff = Backoff()
+        self.backoff = self._responder_backoff = Backoff()
         self.stop_responder()
 
     def _retry(self) -> None:
@@ -273,7 +278,7 @@ class Templates:
             self.old.remove(template)
         elif template is self.responder:
             self.responder = None
-            self.events.log("warning", f"the 503 responder exited {exit_}")
+            self._lost_responder(exit_, error)
         elif self.trial is not None and template is self.trial.template:
             self.trial = None
             self.events.on_trial_failed(error, traceback)
@@ -309,6 +314,16 @@ class Templates:
             self.backoff = after_template_failure(self.backoff, now)
         self._timers.set("retry", self.backoff.until - now, self._retry)
 
+    def _lost_responder(self, exit_: Exit, error: str) -> None:
+        self.events.log("warning", f"the 503 responder exited {exit_}: {error}")
+        now = self.services.loop.now
+        self._responder_backoff = after_template_failure(self._responder_backoff, now)
+        self._timers.set("responder", self._responder_backoff.until - now, self._restart_responder)
+
+    def _restart_responder(self) -> None:
+        if self.failure is not None and not self.events.has_workers():
+            self.start_responder()
+
     def _dismiss(self, template: TemplateProcess) -> None:
         self.old.append(template)
         template.quit()
@@ -334,7 +349,7 @@ class Templates:
         if mode == "unavailable":
             spec = unavailable_spec(spec)
         events = TemplateEvents(self._on_message, self._on_startup_timeout, self._write_line)
-        template = TemplateProcess(self.services, config, spec, events)
+        template = TemplateProcess(self.services, config, spec, self.share, events)
         listen = self.listener.socket.fileno()
         take, put = (end.fileno() for end in shared.park)
         try:
@@ -376,7 +391,7 @@ class Templates:
         elif template is self.present:
             if template.preload:
                 self.failure = None
-                self.backoff = Backoff()
+                self.backoff = replace(self.backoff, until=0.0)  # forgiven when a worker serves
             self.events.on_ready()
 
     def _on_startup_timeout(self, template: TemplateProcess) -> None:

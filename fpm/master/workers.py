@@ -18,6 +18,7 @@ from fpm.master.lifecycle import KILL_AFTER
 from fpm.master.output import OutputReader
 from fpm.master.process_manager import Census
 from fpm.master.services import Services
+from fpm.master.share import Share
 from fpm.master.template_process import TemplateProcess
 from fpm.pool.spec import WorkerSettings
 from fpm.scoreboard.memory import HeaderValues
@@ -48,10 +49,13 @@ class WorkerEvents:
 class Workers:
     """All workers of a pool, of every generation."""
 
-    def __init__(self, services: Services, config: PoolConfig, values: HeaderValues, events: WorkerEvents) -> None:
+    def __init__(
+        self, services: Services, config: PoolConfig, values: HeaderValues, share: Share, events: WorkerEvents
+    ) -> None:
         self.services = services
         self.config = config
         self.values = values
+        self.share = share
         self.events = events
         self.children: list[Child] = []
         self.access_log: int | None = None
@@ -140,8 +144,12 @@ class Workers:
                     child.learn_pid(pid)
 
     def find(self, pid: int) -> Child | None:
-        """The worker with this pid."""
+        """The worker that its template knows by this pid; believe nothing of it that concerns others."""
         return next((child for child in self.children if pid and pid in (child.pid, child.claimed_pid)), None)
+
+    def find_known(self, pid: int) -> Child | None:
+        """The worker that certainly has this pid."""
+        return next((child for child in self.children if pid and pid == child.pid), None)
 
     def bury(self, child: Child, exit_: Exit) -> None:
         """The process has ended: keep what it has counted, free the slot, tell the pool."""
@@ -194,7 +202,7 @@ class Workers:
         child.held = hold
         self.children.append(child)
         self.services.budget.used += 1
-        self.services.loop.watch(child.channel.fd, lambda: self._on_channel(child))
+        child.watch_channel(self.share, lambda: self._on_channel(child))
         if not template.preload:
             timeout = self.config.startup_timeout
             child.set_timer(timeout, lambda: self._startup_timeout(child))
@@ -215,14 +223,14 @@ class Workers:
         log = self.services.log
         decorated = self.config.decorate_workers_output
         room = log.worker_room(self.config.name, PID_ROOM, stream) if decorated else log.limit
-        return OutputReader(self.services.loop, write_line, room)
+        return OutputReader(self.services.loop, self.share, write_line, room)
 
     def _on_channel(self, child: Child) -> None:
-        messages, alive = child.channel.receive()
+        messages, alive = child.channel.receive(self.share)
         for received in messages:
             self._on_message(child, received)
-        if not alive and child.channel.fd >= 0:
-            self.services.loop.forget(child.channel.fd)
+        if not alive and child in self.children:
+            child.forget_channel()
             # The exit status comes from the template, or from waitpid(2) if the worker is an orphan; not for ever.
             child.set_timer(EXIT_REPORT_TIME, lambda: self._without_report(child))
 
@@ -242,7 +250,7 @@ class Workers:
             self.events.on_ready(child)
         elif event == "log":
             self._log(child, message)
-        elif event == "failed":
+        elif event == "failed" and not child.ready:
             self.events.on_failed(child, str(message.get("error", "")), str(message.get("traceback", "")))
         elif event == "limit" and child.leaving is None:
             self.events.on_limit(child)

@@ -45,7 +45,9 @@ def _attribute(value: Any, name: str, app: str, module: ModuleType) -> Any:
     except AttributeError:
         names = sorted(key for key, found in vars(module).items() if callable(found) and not key.startswith("_"))
         have = ", ".join(names[:10]) or "nothing callable"
-        raise ApplicationError(f"app = {app}: {module.__name__} has no {name!r}; it has {have}") from None
+        # The file tells when a module of the library, say `site`, has been found in place of the application's.
+        where = getattr(module, "__file__", None) or "built-in"
+        raise ApplicationError(f"app = {app}: {module.__name__} ({where}) has no {name!r}; it has {have}") from None
 
 
 def _load_file(path: str) -> ModuleType:

@@ -17,7 +17,6 @@ from fpm.fastcgi.connection import Connection
 from fpm.pool.reports import take_descriptor
 from fpm.pool.spec import FD_PARK_PUT
 from fpm.pool.spec import FD_PARK_TAKE
-from fpm.pool.wire import is_readable
 from fpm.pool.wire import read_available
 
 
@@ -32,6 +31,9 @@ class Held(IntEnum):
 
 LIMITS = {Held.SILENT: 5.0, Held.HEAD: 10.0, Held.KEPT: 120.0, Held.LINGERING: 2.0}
 """Seconds. PHP-FPM waits 5 for the first byte; nginx closes a kept connection itself after 60."""
+KEPT_AT_ONCE = 2
+SURPLUS_LIMIT = 5.0
+"""A worker that holds more kept connections than KEPT_AT_ONCE closes the longest idle ones after this many seconds."""
 _PARK_HEAD = struct.Struct("<Bd64s")
 """kind, deadline (monotonic, which all processes share), peer address; then what has come of the request's head."""
 _PARKED_BYTES = 60000
@@ -113,20 +115,23 @@ class Connections:
                 return data is not None
         return False
 
-    def park_others(self, served: int, somebody_idle: bool) -> None:
+    def park_others(self, served: int) -> None:
         """Before a request is served: finds another worker for all connections but the one it came on."""
         for connection in [held for held in self.held.values() if held.fd != served]:
-            if connection.kind is Held.KEPT:
-                self.park_or_close(connection, somebody_idle)
-            elif connection.kind is not Held.LINGERING:
-                self.park(connection)
+            if connection.kind is not Held.LINGERING and not self.park(connection) and connection.kind is Held.KEPT:
+                self.close(connection.fd)
 
-    def park_or_close(self, connection: HeldConnection, somebody_idle: bool) -> None:
-        """Gets rid of a kept connection. Without an idle worker it is closed: the web server's next request then stands
-        in the listen queue, where the master sees it; unless that request has come already."""
-        wanted = somebody_idle or is_readable(connection.fd)
-        if not wanted or not self.park(connection):
-            self.close(connection.fd)
+    def shorten_surplus(self, now: float) -> None:
+        """Lets the longest idle kept connections beyond KEPT_AT_ONCE go soon.
+
+        Never the one just answered: the web server may be writing its next request to it already. It takes the newest
+        first, so that one idle for seconds is one it does not need.
+        """
+        kept = [connection for connection in self.held.values() if connection.kind is Held.KEPT]
+        if len(kept) > KEPT_AT_ONCE:
+            kept.sort(key=lambda connection: connection.deadline)
+            for connection in kept[:-KEPT_AT_ONCE]:
+                connection.deadline = min(connection.deadline, now + SURPLUS_LIMIT)
 
     def park(self, connection: HeldConnection) -> bool:
         """Gives a connection to whichever worker is idle; False if it cannot be moved or there is no room."""

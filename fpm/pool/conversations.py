@@ -22,11 +22,9 @@ from fpm.pool.connections import half_close
 from fpm.pool.exchange import Exchange
 from fpm.pool.reports import Reports
 from fpm.pool.service import Service
-from fpm.pool.spec import FD_LISTEN
 from fpm.pool.spec import FD_WAKE
 from fpm.pool.spec import WorkerSettings
 from fpm.pool.wire import PeerGone
-from fpm.pool.wire import is_readable
 from fpm.pool.wire import send_all
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
@@ -123,7 +121,7 @@ class Conversations:
     def _serve(self, exchange: Exchange, params: dict[str, str], peer: str) -> bool:
         """Serves a request and decides what becomes of its connection; True if it is kept."""
         if self._held:
-            self._connections.park_others(exchange.fd, self._slot.others_idle())
+            self._connections.park_others(exchange.fd)
         if self._slot.take():
             os.eventfd_write(FD_WAKE, 1)
         self._service.serve(exchange, params, peer)
@@ -135,7 +133,7 @@ class Conversations:
         fd = exchange.fd
         if fd < 0:
             return False  # fpm.finish_request() has let it go already
-        if exchange.keep and not exchange.broken and self._may_keep(fd):
+        if exchange.keep and not exchange.broken and self.accepting:
             self._connections.hold(self._as_kept(exchange, peer))
             return True
         if exchange.machine is None and self._unix:
@@ -146,11 +144,6 @@ class Conversations:
         else:
             self._connections.linger(fd, peer, monotonic())
         return False
-
-    def _may_keep(self, fd: int) -> bool:
-        """Only if it is the one connection held and nobody waits in the listen queue."""
-        others = len(self._held) - (fd in self._held)
-        return not others and self.accepting and not is_readable(FD_LISTEN)
 
     def _as_kept(self, exchange: Exchange, peer: str) -> HeldConnection:
         connection = self._held.get(exchange.fd) or HeldConnection(exchange.fd, peer, Held.KEPT, 0.0)
@@ -168,4 +161,5 @@ class Conversations:
         connection = self._as_kept(exchange, "")
         self._connections.hold(connection)
         exchange.fd = -1
-        self._connections.park_or_close(connection, self._slot.others_idle())
+        if not self._connections.park(connection):
+            self._connections.close(connection.fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import monotonic
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from fpm.fastcgi.events import BodyData
 from fpm.fastcgi.events import BodyEnd
 from fpm.fastcgi.events import Reply
 from fpm.fastcgi.records import pack_answer
+from fpm.fastcgi.records import pack_break
 from fpm.fastcgi.records import pack_end
 from fpm.fastcgi.records import pack_finish
 from fpm.fastcgi.records import pack_stdout
@@ -173,9 +175,11 @@ class Exchange:
         self._end()
 
     def break_off(self) -> None:
-        """Ends an answer that cannot be completed: no END_REQUEST and a close tell the web server that it is cut."""
+        """Ends an answer that cannot be completed, so that the web server knows it (see records.pack_break)."""
         self.finished = True
         self.keep = False
+        with suppress(PeerGone):
+            self._send(pack_break(self.request_id))
 
     def _send_large(self, data: bytes, end: bytes) -> None:
         try:

@@ -192,6 +192,7 @@ class WorkerLoop:
         connection = self._connections.take_parked()
         if connection is None:
             return
+        self._connections.shorten_surplus(monotonic())
         if connection.raw:
             connection.machine = self._conversations.make_machine()
             raw, connection.raw = connection.raw, b""

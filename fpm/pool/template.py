@@ -25,6 +25,7 @@ from typing import NoReturn
 
 from fpm import run_postfork
 from fpm.errors import EXIT_SOFTWARE
+from fpm.pool.application import ApplicationError
 from fpm.pool.application import load_application
 from fpm.pool.fork_safety import survey
 from fpm.pool.launch import execute_template
@@ -101,13 +102,19 @@ def _import_within(spec: TemplateSpec, channel: socket.socket) -> WSGIApplicatio
 
 def import_or_leave(spec: TemplateSpec, channel: socket.socket) -> WSGIApplication:
     """Import the application; if that fails in any way, report it and end the process."""
+    pid = os.getpid()
     try:
-        return load_application(spec.app)
+        application = load_application(spec.app)
     except BaseException as error:  # SystemExit too: a module may end the interpreter while it is imported
-        report_import_failure(channel, error)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        if os.getpid() == pid:
+            report_import_failure(channel, error)
+        _flush_standard_streams()
         os._exit(EXIT_SOFTWARE)
+    if os.getpid() != pid:
+        # The module has called fork(2) and this is its child, which must not be a second template or worker.
+        _flush_standard_streams()
+        os._exit(0)
+    return application
 
 
 def report_import_failure(channel: socket.socket, error: BaseException) -> None:
@@ -118,6 +125,8 @@ def report_import_failure(channel: socket.socket, error: BaseException) -> None:
     text = "".join(traceback.format_exception(type(error), error, frames))
     if isinstance(error, SystemExit):
         summary = f"the application called sys.exit({error.code!r}) while it was imported"
+    elif isinstance(error, ApplicationError):
+        summary = str(error)
     else:
         summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     channel.send(pack_message({"event": "failed", "stage": "import", "error": summary, "traceback": text}))
@@ -160,6 +169,7 @@ class Template:
         poll = select.poll()
         poll.register(self.channel, select.POLLIN)
         poll.register(self.wake_read, select.POLLIN)
+        self.reap_workers()  # a child that the application's import has left behind may have ended before this
         while not (self.quitting and not self.children):
             ready = {fd for fd, _ in poll.poll()}
             if self.wake_read in ready:
@@ -204,8 +214,8 @@ class Template:
             self.send({"event": "forked", "slot": slot, "pid": pid})
 
     def reap_workers(self) -> None:
-        """wait4(2) for every child that has ended, and tell the master."""
-        while self.children:
+        """wait4(2) for every child that has ended, and tell the master of those that were workers."""
+        while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
@@ -214,7 +224,7 @@ class Template:
             if pid == 0:
                 return
             if pid not in self.children:
-                continue  # a child that the application's import left behind
+                continue
             self.children.discard(pid)
             self.send(
                 {

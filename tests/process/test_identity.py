@@ -14,6 +14,7 @@ from tests.support.fpm import Daemon
 from tests.support.pools import echo
 from tests.support.pools import wait_state
 from tests.support.pools import write_app
+from tests.support.waiting import wait_until
 
 Start = Callable[..., Daemon]
 ECHO = {"app": "echo:application"}
@@ -165,5 +166,4 @@ def test_directory_closed_to_the_user_fails_the_pool_only(daemon: Start) -> None
     closed.chmod(0o755)
     (closed / "hello.py").write_text((fpm.apps / "hello.py").read_text())
     (closed / "hello.py").chmod(0o644)
-    wait_state(fpm, "closed", "running", timeout=15.0)
-    assert fpm.get("closed").status == 200
+    wait_until(lambda: fpm.get("closed").status == 200, timeout=15.0)

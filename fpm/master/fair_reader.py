@@ -1,0 +1,52 @@
+"""Watches a descriptor that a pool's process writes to, as long as the pool has time left in its share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fpm.master.loop import Loop
+from fpm.master.loop import Timer
+from fpm.master.share import Share
+
+WAKEUP = 0.00003
+"""Seconds that a turn of the loop costs, beyond what the callback does."""
+
+
+class FairReader:
+    """One descriptor in the loop. The callback reads a bounded piece; the time it takes is spent from the share."""
+
+    def __init__(self, loop: Loop, share: Share, fd: int, callback: Callable[[], None], *, timed: bool) -> None:
+        """
+        Args:
+            timed: spend the whole callback's time; if false the callback spends what it finds right.
+        """
+        self._loop = loop
+        self._share = share
+        self._fd = fd
+        self._callback = callback
+        self._timed = timed
+        self._timer: Timer | None = None
+        self._closed = False
+        self._resume()
+
+    def close(self) -> None:
+        """Watch no more; before the descriptor is closed."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop.forget(self._fd)
+
+    def _resume(self) -> None:
+        self._timer = None
+        self._loop.watch(self._fd, self._on_ready)
+
+    def _on_ready(self) -> None:
+        begin = time.monotonic()
+        self._callback()
+        now = time.monotonic()
+        self._share.spend(WAKEUP + (now - begin if self._timed else 0.0), now)
+        pause = self._share.pause(now)
+        if pause > 0 and not self._closed:
+            self._loop.forget(self._fd)
+            self._timer = self._loop.call_later(pause, self._resume)
