@@ -95,6 +95,7 @@ PURE = [
     "fpm.master",
     "fpm.master.exits",
     "fpm.master.lifecycle",
+    "fpm.master.plan",
     "fpm.master.process_manager",
     "fpm.master.restarts",
     "fpm.master.specs",
