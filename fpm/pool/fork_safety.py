@@ -50,6 +50,7 @@ def _connected_to(fd: int) -> str | None:
         with socket.socket(fileno=os.dup(fd)) as connection:
             if connection.type == socket.SOCK_DGRAM:
                 return None  # syslog and the like: a datagram socket may be shared
-            return str(connection.getpeername())
+            # A socket pair, such as the one in every event loop of asyncio, has no name.
+            return str(connection.getpeername() or "a socket pair")
     except OSError:  # not open, or not connected
         return None

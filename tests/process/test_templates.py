@@ -1,0 +1,233 @@
+"""Templates: what is preloaded and what not, and what happens when a template, a worker or the master is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import psutil
+
+from tests.support.fpm import Daemon
+from tests.support.pools import clients
+from tests.support.pools import echo
+from tests.support.pools import facts
+from tests.support.pools import numbers
+from tests.support.pools import wait_numbers
+from tests.support.pools import write_app
+from tests.support.processes import is_zombie
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+
+WHERE_IMPORTED = """
+import os
+imported_by = os.getpid()
+{more}
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{{imported_by}} {{os.getpid()}}".encode()]
+"""
+THREAD = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True, name='poller').start()\n"
+CONNECTION = "import socket\na, b = socket.socketpair()\n"
+
+
+def template_of(fpm: Daemon, pool: str) -> int:
+    """The pid of the pool's only template."""
+    (template,) = fpm.processes(f"template {pool}")
+    return template.pid
+
+
+def imported_in(fpm: Daemon, pool: str) -> str:
+    """Whether the application was imported in the template or in the worker."""
+    importer, worker = map(int, fpm.get(pool).body.split())
+    if importer == worker:
+        return "worker"
+    assert importer == template_of(fpm, pool)
+    return "template"
+
+
+def test_preload(daemon: Start) -> None:
+    cases = {
+        "plain": ("auto", "", "template"),
+        "thread": ("auto", THREAD, "worker"),
+        "connection": ("auto", CONNECTION, "worker"),
+        "forced": ("yes", THREAD, "template"),
+        "never": ("no", "", "worker"),
+    }
+    pools = {
+        name: {"app": f"app_{name}:application", "preload": preload, "pm.max_children": 3}
+        for name, (preload, _, _) in cases.items()
+    }
+    fpm = daemon(pools, started=False)
+    for name, (_, more, _) in cases.items():
+        write_app(fpm, f"app_{name}", WHERE_IMPORTED.format(more=more))
+    # Python 3.12 and later warn when a process with threads forks; preload = yes says that it is meant.
+    fpm.expect_log("DeprecationWarning", "os.fork")
+    fpm.start()
+    for name, (_, _, place) in cases.items():
+        assert imported_in(fpm, name) == place, name
+    log = fpm.log()
+    assert log.count("preload = auto: not safe to fork from") == 2
+    assert "[pool thread] preload = auto: not safe to fork from, 1 thread(s) alive after the import (poller)" in log
+    assert "[pool connection] preload = auto: not safe to fork from, connected socket(s)" in log
+
+
+def test_killed_template_leaves_its_workers_serving(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "slow:application", "pm.max_children": 3}})
+    workers = fpm.workers("www")
+    former = template_of(fpm, "www")
+    fpm.expect_log(f"template {former} exited on signal 9")
+    with clients(fpm, "www", query="0.01", count=3) as found:
+        os.kill(former, signal.SIGKILL)
+        wait_until(lambda: len(fpm.processes("template www")) == 1 and template_of(fpm, "www") != former)
+        begun = len(found.good)
+        wait_until(lambda: len(found.good) > begun + 20)
+    assert found.bad == []
+    assert fpm.workers("www") == workers
+    # The orphans are the master's now: their ends are learnt and they are replaced by the new template.
+    for pid in workers:
+        fpm.expect_log(f"child {pid} exited on signal 9")
+        os.kill(pid, signal.SIGKILL)
+    fpm.wait_log(f"child {workers[-1]} exited on signal 9 .SIGKILL. after")
+    wait_until(lambda: len(set(fpm.workers("www")) - set(workers)) == 3)
+    assert facts(fpm, "www")["generation"] == 2
+
+
+def test_killed_workers_lose_only_the_request_in_hand(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "slow:application", "pm.max_children": 3}})
+    fpm.expect_log(r"child \d+ exited on signal 9")
+    killed = 6
+    with clients(fpm, "www", query="0.02", count=4) as found:
+        for _ in range(killed):
+            count = len(found.good)
+            victim = fpm.workers("www")[0]
+            os.kill(victim, signal.SIGKILL)
+            wait_until(lambda victim=victim: victim not in fpm.workers("www"))
+            wait_until(lambda count=count: len(found.good) > count + 3)
+        fpm.wait_workers("www", 3)
+    assert len(found.bad) <= killed
+    served = len(found.good)
+    assert served <= wait_numbers(fpm, "www", idle_processes=3)["accepted conn"] <= served + killed
+
+
+def test_workers_and_templates_killed_together(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "slow:application", "pm.max_children": 2}, "good": {}})
+    fpm.expect_log("exited on signal 9", "in an unknown way")
+    with clients(fpm, "good", count=1) as found:
+        family = [template_of(fpm, "www"), *fpm.workers("www")]
+        for pid in family:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: len(set(fpm.workers("www")) - set(family)) == 2)
+        assert fpm.get("www", query="0").status == 200
+    assert found.bad == []
+    wait_until(lambda: not [p for p in fpm.processes() if is_zombie(p)])
+    wait_numbers(fpm, "www", total_processes=2)
+
+
+def test_template_killed_while_it_imports(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "waiting:application"}}, started=False)
+    write_app(
+        fpm,
+        "waiting",
+        """
+        import os, time
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+        from hello import application
+        """,
+    )
+    fpm.start(ready=False)
+    wait_until(lambda: fpm.processes("template www"))
+    fpm.expect_log(r"\[pool www\] failed to start: its template exited on signal 9")
+    os.kill(template_of(fpm, "www"), signal.SIGKILL)
+    fpm.wait_ready()
+    assert fpm.get("www").status == 503
+    (fpm.apps / "go").touch()
+    wait_until(lambda: fpm.get("www").status == 200)
+
+
+def test_killed_responder_comes_back(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "broken_import:application"}}, started=False)
+    fpm.expect_log(r"\[pool www\]")
+    fpm.start()
+    assert fpm.get("www").status == 503
+    # The pauses between the tries for the application must not be those for the answer.
+    fpm.wait_log("next try in 4 s")
+    (responder,) = fpm.processes("unavailable www")
+    os.kill(responder.pid, signal.SIGKILL)
+    fpm.wait_log("the 503 responder exited on signal 9")
+    assert fpm.get("www", timeout=3.5).status == 503
+
+
+def test_nobody_outlives_a_killed_master(daemon: Start) -> None:
+    pools = {
+        "www": {"app": "slow:application", "pm.max_children": 3},
+        "broken": {"app": "broken_import:application"},
+        "ondemand": {"app": "slow:application", "pm": "ondemand"},
+    }
+    fpm = daemon(pools, started=False)
+    fpm.expect_log(r"\[pool broken\]")
+    fpm.start()
+    assert fpm.get("ondemand", query="0").status == 200
+    family = fpm.processes("pyfpm")
+    assert len(family) >= 1 + 3 + 1 + 2
+    with clients(fpm, "www", query="0.3", count=2) as found:
+        wait_numbers(fpm, "www", active_processes=2)
+        fpm.signal(signal.SIGKILL)
+        # The requests in hand are finished.
+        wait_until(lambda: len(found.good) >= 2)
+        found.stopped.set()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert [p for p in alive if not is_zombie(p)] == []
+    assert fpm.wait() == -signal.SIGKILL
+    for path in fpm.directory.glob("*.sock"):
+        path.unlink()
+    fpm.pid_file.unlink()
+    fpm.forget()
+
+
+def test_emergency_restart_is_the_pools_alone(daemon: Start) -> None:
+    pools = {"www": {"app": "poison:application", "pm.max_children": 2}, "good": {"app": "echo:application"}}
+    fpm = daemon(pools, global_={"emergency_restart_threshold": 3, "emergency_restart_interval": "1m"}, started=False)
+    write_app(
+        fpm,
+        "poison",
+        """
+        import ctypes
+
+        def application(environ, start_response):
+            if environ["QUERY_STRING"] == "die":
+                ctypes.string_at(0)
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return [b"alive"]
+        """,
+    )
+    fpm.expect_log("exited on signal 11", "failed processes threshold")
+    fpm.start()
+    good_worker, good_template = echo(fpm, "good")["pid"], template_of(fpm, "good")
+    former = template_of(fpm, "www")
+    for number in range(1, 4):
+        reply = fpm.get("www", query="die")
+        assert reply.stdout == b""
+        wait_until(lambda number=number: fpm.log().count("exited on signal 11 (SIGSEGV") == number)
+        assert fpm.get("www").status == 200
+    fpm.wait_log(r"\[pool www\] failed processes threshold \(3 in 60 sec\) is reached, restarting the template")
+    wait_until(lambda: facts(fpm, "www")["generation"] == 2 and template_of(fpm, "www") != former)
+    assert fpm.get("www").body == b"alive"
+    assert facts(fpm, "good")["generation"] == 1
+    assert (echo(fpm, "good")["pid"], template_of(fpm, "good")) == (good_worker, good_template)
+
+
+def test_poison_loses_only_its_own_requests(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "trouble:application", "pm.max_children": 3}})
+    fpm.expect_log(r"child \d+ exited on signal 9")
+    with clients(fpm, "www", "/", count=1) as found:
+        for _ in range(5):
+            assert fpm.get("www", "/kill").stdout == b""
+            count = len(found.good)
+            wait_until(lambda count=count: len(found.good) > count)
+    assert found.bad == []
+    fpm.wait_workers("www", 3)
+    assert numbers(fpm, "www")["accepted conn"] >= len(found.good) + 5
