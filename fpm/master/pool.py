@@ -265,6 +265,10 @@ class PoolSupervisor:
         self.staffing.replace_all()
 
     def _on_failed(self) -> None:
+        for child in self.workers.children:
+            if child.awaits_replacement:
+                self.log("warning", f"child {child.pid} serves on past pm.max_requests, there is nothing to replace it")
+                self.workers.serve(child)
         self._settle()
         self.staffing.start_over()
 
@@ -314,6 +318,9 @@ class PoolSupervisor:
             return
         child.leaving = "max_requests"
         child.awaits_replacement = True
+        if not child.template.preload:
+            # Its replacement has to import the application first, which may take long, or fail.
+            self.workers.serve(child)
         self.staffing.replace_one()
 
     def _on_worker_failed(self, child: Child, error: str, traceback: str) -> None:

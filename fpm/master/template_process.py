@@ -35,7 +35,7 @@ from fpm.pool.spec import TemplateSpec
 from fpm.pool.spec import WorkerSettings
 from fpm.pool.spec import pack_spec
 
-LAST_WORDS = 20
+LAST_WORDS = 60
 """Lines of a template's output that are kept to explain its death."""
 QUIT_TIME = 10.0
 """Seconds that a template without workers may take to leave."""

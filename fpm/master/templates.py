@@ -273,7 +273,8 @@ class Templates:
         """One of them has ended and has been reaped."""
         was_ready = template.state is TemplateState.READY
         template.close()
-        error, traceback = template.failure or (f"its template exited {exit_}", "\n".join(template.last_words))
+        error, traceback = template.failure or (f"its template exited {exit_}", "")
+        traceback = traceback or "\n".join(template.last_words)
         if template in self.old:
             self.old.remove(template)
         elif template is self.responder:

@@ -250,7 +250,7 @@ class Template:
         try:
             channel, access_log = self._take_descriptors(fds)
             set_title(f"pyfpm: pool {self.spec.pool}")
-            application = self.application or import_or_leave(self.spec, channel)
+            application = self.application or _import_within(self.spec, channel)
             run_postfork()
             code = run_worker(self.settings, application, slot=slot, channel=channel, access_log=access_log, hold=hold)
             _finish_threads()
