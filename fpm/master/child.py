@@ -33,12 +33,19 @@ if TYPE_CHECKING:
 class Child:
     """A worker of a pool, from the fork request to the end."""
 
-    def __init__(self, services: Services, template: TemplateProcess, board: Scoreboard, slot: int) -> None:
+    def __init__(
+        self,
+        services: Services,
+        template: TemplateProcess,
+        board: Scoreboard,
+        slot: int,
+        channel: Channel | None = None,
+    ) -> None:
         self.services = services
         self.template = template
         self.board = board
         self.slot = slot
-        self.channel = Channel()
+        self.channel = channel or Channel()
         self.outputs: list[OutputReader] = []
         self._reader: FairReader | None = None
         self.started = services.loop.now

@@ -76,7 +76,13 @@ class TemplateProcess:
     """A template (or, with mode "unavailable", a 503 responder) of one generation."""
 
     def __init__(
-        self, services: Services, config: PoolConfig, spec: TemplateSpec, share: Share, events: TemplateEvents
+        self,
+        services: Services,
+        config: PoolConfig,
+        spec: TemplateSpec,
+        share: Share,
+        events: TemplateEvents,
+        channel: Channel | None = None,
     ) -> None:
         self.services = services
         self.config = config
@@ -93,10 +99,10 @@ class TemplateProcess:
         """Error and traceback, once it has reported them."""
         self.quitting = False
         self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
-        self.channel = Channel()
+        self.channel = channel or Channel()
         self.pid = 0
         self._timer: Timer | None = None
-        self._outputs: list[OutputReader] = []
+        self.outputs: list[OutputReader] = []
         self._reader: FairReader | None = None
 
     def spawn(self, shared: PoolDescriptors) -> None:
@@ -108,10 +114,10 @@ class TemplateProcess:
         spec_fd = sealed_memfd("pyfpm-spec", pack_spec(self.spec))
         try:
             for stream in ("stdout", "stderr"):
-                self._outputs.append(self._output(stream))
+                self.outputs.append(self._output(stream))
             placed = {
-                1: self._outputs[0].write_fd,
-                2: self._outputs[1].write_fd,
+                1: self.outputs[0].write_fd,
+                2: self.outputs[1].write_fd,
                 FD_CHANNEL: self.channel.peer.fileno(),
                 FD_SPEC: spec_fd,
                 FD_BUNDLE: self.services.bundle_fd,
@@ -133,13 +139,26 @@ class TemplateProcess:
             )
         finally:
             os.close(spec_fd)
-            for output in self._outputs:
+            for output in self.outputs:
                 output.close_writer()
         self.channel.close_peer()
         self._reader = FairReader(self.services.loop, self.share, self.channel.fd, self._on_channel, timed=False)
         if self.spec.mode == "template":
             timeout = self.config.startup_timeout
             self._timer = self.services.loop.call_later(timeout, lambda: self.events.on_startup_timeout(self))
+
+    def adopt(self, pid: int, outputs: list[int], *, started: float, preload: bool, directory: str) -> None:
+        """Go on with a template that is ready since before an upgrade; its channel has been given to the constructor.
+
+        Args:
+            outputs: reading ends of its standard output and standard error.
+            started: monotonic seconds.
+        """
+        self.pid, self.started, self.preload, self.directory = pid, started, preload, directory
+        self.state = TemplateState.READY
+        streams = zip(("stdout", "stderr"), outputs, strict=False)
+        self.outputs = [self._output(stream, fd) for stream, fd in streams if fd >= 0]
+        self._reader = FairReader(self.services.loop, self.share, self.channel.fd, self._on_channel, timed=False)
 
     def become_ready(self, message: dict[str, Any]) -> None:
         """The template has said that it can fork."""
@@ -185,17 +204,17 @@ class TemplateProcess:
                 self._on_channel()
         self._forget_channel()
         self.channel.close()
-        for output in self._outputs:
+        for output in self.outputs:
             output.finish()
         self.state = TemplateState.GONE
 
-    def _output(self, stream: str) -> OutputReader:
+    def _output(self, stream: str, fd: int | None = None) -> OutputReader:
         def write_line(line: str, closed: bool) -> None:
             self.last_words.append(line)
             self.events.write_line(stream, line, closed)
 
         room = self.services.log.worker_room(self.spec.pool, 0, stream)
-        return OutputReader(self.services.loop, self.share, write_line, room)
+        return OutputReader(self.services.loop, self.share, write_line, room, fd)
 
     def _on_channel(self) -> None:
         messages, alive = self.channel.receive(self.share)

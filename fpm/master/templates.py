@@ -6,12 +6,14 @@ start is tried again with growing pauses.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
 
 from fpm.config.model import PoolConfig
+from fpm.master.channel import Channel
 from fpm.master.exits import Exit
 from fpm.master.listeners import Listener
 from fpm.master.releases import pin
@@ -33,6 +35,7 @@ from fpm.master.template_process import TemplateProcess
 from fpm.master.template_process import TemplateState
 from fpm.master.timers import NamedTimers
 from fpm.pool.spec import WorkerSettings
+from fpm.pool.spec import unpack_spec
 
 TEXT_MAX = 65536
 
@@ -101,12 +104,12 @@ class Templates:
         self.failure: Failure | None = None
         self.shared: Shared | None = None
         self.generation = 1
-        self._last_generation = 1
+        self.last_generation = 1
         """Numbers are not used again: that of a trial that failed is in the log."""
         self.stopping = False
         self.backoff = Backoff()
         self._responder_backoff = Backoff()
-        self._old_shared: list[Shared] = []
+        self.old_shared: list[Shared] = []
         self._responder_shared: Shared | None = None
         self._timers = NamedTimers(services.loop)
 
@@ -164,8 +167,8 @@ class Templates:
         """
         self.drop_trial()
         pinned = pin(config)
-        self._last_generation += 1
-        template = self._spawn(pinned, "template", self._shared_for(config), generation=self._last_generation)
+        self.last_generation += 1
+        template = self._spawn(pinned, "template", self._shared_for(config), generation=self.last_generation)
         self.trial = Trial(template, config, pinned)
 
     def accept_trial(self) -> None:
@@ -184,8 +187,8 @@ class Templates:
 
     def renew(self, config: PoolConfig) -> None:
         """A new generation of a pool without processes: its next template finds the present release."""
-        self._last_generation += 1
-        self._take(config, pin(config), self._last_generation)
+        self.last_generation += 1
+        self._take(config, pin(config), self.last_generation)
         self.failure = None
         self.backoff = Backoff()
 
@@ -236,6 +239,31 @@ class Templates:
         if self.responder is not None:
             self._dismiss(self.responder)
             self.responder = None
+
+    # ---------------------------------------------------------------- an upgrade of pyfpm
+
+    def adopt(self, state: dict[str, Any]) -> TemplateProcess:
+        """Go on with a template that was ready before an upgrade; the caller says what it is.
+
+        Args:
+            state: as fpm.master.handover describes it.
+        """
+        spec = unpack_spec(json.dumps(state["spec"]).encode())
+        events = TemplateEvents(self._on_message, self._on_startup_timeout, self._write_line)
+        channel = Channel(None if state["gone"] else state["channel"])
+        template = TemplateProcess(self.services, self.pinned, spec, self.share, events, channel)
+        if state["gone"]:  # its workers serve on
+            template.pid = state["pid"]
+            template.close()
+            return template
+        template.adopt(
+            state["pid"],
+            state["outputs"],
+            started=state["started"],
+            preload=state["preload"],
+            directory=state["directory"],
+        )
+        return template
 
     # ---------------------------------------------------------------- the end
 
@@ -293,7 +321,7 @@ class Templates:
         self._timers.cancel_all()
         for template in self.all():
             template.close()
-        for shared in [*self._old_shared, self.shared, self._responder_shared]:
+        for shared in [*self.old_shared, self.shared, self._responder_shared]:
             if shared is not None:
                 shared.close()
 
@@ -365,7 +393,7 @@ class Templates:
         slots = slots_for(config)
         if self.shared is None or self.shared.board.slots < slots:
             if self.shared is not None:
-                self._old_shared.append(self.shared)
+                self.old_shared.append(self.shared)
             self.shared = Shared.create(slots)
             self.events.on_shared(self.shared)
         return self.shared

@@ -208,11 +208,23 @@ class Workers:
             child.set_timer(timeout, lambda: self._startup_timeout(child))
         return True
 
+    def adopt(self, child: Child, outputs: list[int]) -> None:
+        """Go on with a worker that serves since before an upgrade.
+
+        Args:
+            outputs: reading ends of its pipes, -1 for a closed one; empty with catch_workers_output = no.
+        """
+        streams = zip(("stdout", "stderr"), outputs, strict=False)
+        child.outputs = [self._reader(child, stream, fd) for stream, fd in streams if fd >= 0]
+        self.children.append(child)
+        self.services.budget.used += 1
+        child.watch_channel(self.share, lambda: self._on_channel(child))
+
     def _free_slot(self, board: Scoreboard) -> int | None:
         taken = {child.slot for child in self.children if child.board is board}
         return next((slot for slot in range(board.slots) if slot not in taken), None)
 
-    def _reader(self, child: Child, stream: str) -> OutputReader:
+    def _reader(self, child: Child, stream: str, fd: int | None = None) -> OutputReader:
         def write_line(line: str, closed: bool) -> None:
             if not self.config.decorate_workers_output:
                 self.services.log.raw(line)
@@ -223,7 +235,7 @@ class Workers:
         log = self.services.log
         decorated = self.config.decorate_workers_output
         room = log.worker_room(self.config.name, PID_ROOM, stream) if decorated else log.limit
-        return OutputReader(self.services.loop, self.share, write_line, room)
+        return OutputReader(self.services.loop, self.share, write_line, room, fd)
 
     def _on_channel(self, child: Child) -> None:
         messages, alive = child.channel.receive(self.share)
