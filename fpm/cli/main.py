@@ -83,6 +83,15 @@ def start(ctx: click.Context, strict: bool) -> None:
     ctx.exit(daemon.run_daemon(ctx.obj, strict=strict))
 
 
+@cli.command(hidden=True)
+@click.option("--background", is_flag=True, hidden=True)
+@click.option("--check", is_flag=True, hidden=True)
+@click.pass_context
+def resume(ctx: click.Context, background: bool, check: bool) -> None:
+    """Go on where the former program of an upgrade has stopped; not for people."""
+    ctx.exit(daemon.resume(ctx.obj, background=background, check_only=check))
+
+
 @cli.command()
 @click.option("--dump", is_flag=True, help="Print every effective value.")
 @click.pass_context
@@ -91,7 +100,7 @@ def test(ctx: click.Context, dump: bool) -> None:
     ctx.exit(daemon.check(ctx.obj, with_dump=dump))
 
 
-for command in (commands.stop, reload.reload, reload.rollback, commands.reopen_logs, commands.status):
+for command in (commands.stop, reload.reload, reload.rollback, reload.upgrade, commands.reopen_logs, commands.status):
     cli.add_command(command)
 cli.add_command(fastcgi_commands.ping)
 cli.add_command(fastcgi_commands.request)

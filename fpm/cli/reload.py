@@ -47,6 +47,18 @@ def rollback(ctx: click.Context, pool: str, timeout: float) -> None:
     ctx.exit(_conclude(follow(options.control_path(), request, show_step), "rollback failed, nothing has changed"))
 
 
+@click.command()
+@click.pass_context
+def upgrade(ctx: click.Context) -> None:
+    """Let the running daemon become the installed pyfpm, without losing a connection; its pid stays."""
+    options: Options = ctx.obj
+    answer = follow(options.control_path(), {"command": "upgrade"}, show_step)
+    status = _conclude(answer, "upgrade failed, nothing has changed")
+    if status == 0:
+        click.echo(f"pyfpm {answer.get('version')} runs", err=True)
+    ctx.exit(status)
+
+
 def ask_without_waiting(options: Options, request: dict[str, Any]) -> None:
     """Start it; the master goes on when we have gone."""
     ask(options.control_path(), {**request, "no_wait": True})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from fpm.master.loop import Timer
 from fpm.master.output import OutputReader
 from fpm.master.services import Services
 from fpm.master.share import Share
+from fpm.master.spawn import spawn
 
 GRACE = 5.0
 """Seconds beyond the check's own time that the client may need to start."""
@@ -64,26 +64,8 @@ class Checker:
     def _spawn(self, check: ReloadCheck, fd: int) -> int:
         arguments = [sys.executable, "-m", "fpm.client.check", check.method, check.path, str(check.status)]
         arguments.append(f"{check.timeout:g}")
-        base = max(fd, self._output.write_fd, 3) + 1
-        # By way of numbers that nobody uses, as in fpm.master.template_process.
-        actions = [
-            (os.POSIX_SPAWN_DUP2, fd, base),
-            (os.POSIX_SPAWN_DUP2, self._output.write_fd, base + 1),
-            (os.POSIX_SPAWN_DUP2, base, 0),
-            (os.POSIX_SPAWN_DUP2, base + 1, 1),
-            (os.POSIX_SPAWN_DUP2, base + 1, 2),
-            (os.POSIX_SPAWN_CLOSE, base),
-            (os.POSIX_SPAWN_CLOSE, base + 1),
-        ]
-        return os.posix_spawn(
-            sys.executable,
-            arguments,
-            {"PYTHONPATH": os.pathsep.join(sys.path)},
-            file_actions=actions,
-            setsid=True,
-            setsigmask=[],
-            setsigdef=sorted(signal.valid_signals() - {Signals.SIGKILL, Signals.SIGSTOP}),
-        )
+        out = self._output.write_fd
+        return spawn(arguments, {0: fd, 1: out, 2: out}, {"PYTHONPATH": os.pathsep.join(sys.path)})
 
     def _ended(self, status: int) -> None:
         self._timer.cancel()

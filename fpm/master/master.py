@@ -11,13 +11,15 @@ import time
 import traceback
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from signal import Signals
 from typing import Any
 
+from fpm import __version__
 from fpm.config.model import Config
 from fpm.config.model import GlobalConfig
 from fpm.config.model import PoolConfig
-from fpm.errors import EXIT_CONFIG
+from fpm.config.model import UnixAddress
 from fpm.errors import EXIT_OK
 from fpm.errors import EXIT_SOFTWARE
 from fpm.errors import StartError
@@ -25,7 +27,11 @@ from fpm.log.error import ErrorLog
 from fpm.log.lines import parse_level
 from fpm.master import control
 from fpm.master.addresses import PassedSockets
+from fpm.master.commands import refusal
+from fpm.master.commands import run_command
 from fpm.master.exits import parse_status
+from fpm.master.handover import restore_listener
+from fpm.master.handover import restore_pool
 from fpm.master.lifecycle import Ending
 from fpm.master.lifecycle import State
 from fpm.master.lifecycle import Step
@@ -44,10 +50,11 @@ from fpm.master.process import raise_file_limit
 from fpm.master.process import reap_next
 from fpm.master.reloader import Reloader
 from fpm.master.reloader import Request
-from fpm.master.reporting import status_answer
 from fpm.master.services import Budget
 from fpm.master.services import Services
 from fpm.master.signals import SignalReader
+from fpm.master.upgrade import Upgrade
+from fpm.master.upgrade import installed_program
 from fpm.pool.bundle import pack_bundle
 from fpm.pool.bundle import sealed_memfd
 from fpm.system import systemd
@@ -75,6 +82,8 @@ class Master:
         load: Callable[[], Config],
         on_ready: Callable[[list[str]], None],
         strict: bool = False,
+        arguments: Sequence[str] = (),
+        handed: dict[str, Any] | None = None,
     ) -> None:
         """
         Args:
@@ -82,6 +91,8 @@ class Master:
             load: reads the configuration anew for a reload; raises ConfigError.
             on_ready: called once when every pool serves or has failed, with the names of the failed ones.
             strict: end again if a pool fails at the start.
+            arguments: the arguments with which an upgrade executes the installed program.
+            handed: what the former program of an upgrade has handed over, see fpm.master.handover.
         """
         self.config = config
         self.log = log
@@ -89,6 +100,9 @@ class Master:
         self.load = load
         self.on_ready = on_ready
         self.strict = strict
+        self.arguments = arguments
+        self.original_rlimit_files = (0, 0)
+        self._handed = handed
         self._status = EXIT_OK
         self.loop = Loop(self._report_defect)
         self.state = State.NORMAL
@@ -101,7 +115,6 @@ class Master:
         self._ending: Ending | None = None
         self._log_fd: int | None = None
         self._pid_file = OwnPidFile()
-        self._stop_waiters: list[control.Connection] = []
 
     # ---------------------------------------------------------------- beginning
 
@@ -126,7 +139,9 @@ class Master:
 
     def _start(self) -> None:
         settings = self.config.global_
-        original = raise_file_limit(settings.rlimit_files)
+        handed = self._handed
+        limits = raise_file_limit(settings.rlimit_files)
+        self.original_rlimit_files = limits if handed is None else tuple(handed["rlimit_files"])
         become_subreaper()
         self.signals = SignalReader()
         self.loop.watch(self.signals.fd, self._on_signals)
@@ -136,7 +151,7 @@ class Master:
             settings=settings,
             bundle_fd=sealed_memfd("pyfpm-bundle", pack_bundle()),
             environ={name: value for name, value in self.environ.items() if name not in MANAGER_VARIABLES},
-            original_rlimit_files=original,
+            original_rlimit_files=self.original_rlimit_files,
             queues=ListenQueueReader(),
             budget=Budget(settings.process_max),
             reapers={},
@@ -149,21 +164,49 @@ class Master:
             interval=settings.systemd_interval,
             census=lambda: [pool.workers.census() for pool in self.pools.values()],
         )
-        listener = control.open_control_socket(settings.control)
-        self.control = control.ControlServer(self.loop, listener, self._on_command)
+        set_title(f"pyfpm: master process ({settings.file})")
+        if handed is None:
+            self._begin()
+        else:
+            self._go_on(handed)
+        self._check_ready()
+
+    def _begin(self) -> None:
+        """Nothing runs yet."""
+        settings = self.config.global_
+        self._serve_control(control.open_control_socket(settings.control))
         self._pid_file.move(settings.pid)
         passed = PassedSockets(systemd.listen_fds(self.environ, os.getpid()))
         for pool in self.config.pools:
             self.pools[pool.name] = self.make_pool(pool, passed.listener_for(pool))
         for name in passed.close():
             self.log.warning(f"socket {name} passed by LISTEN_FDS belongs to no pool; it is closed")
-        set_title(f"pyfpm: master process ({settings.file})")
         for notice in self.config.notices:
             self.log.notice(notice)
         self.log.notice(f"fpm is running, pid {os.getpid()}")
         for supervisor in self.pools.values():
             supervisor.start()
-        self._check_ready()
+
+    def _go_on(self, handed: dict[str, Any]) -> None:
+        """After an upgrade: sockets, templates and workers are there."""
+        server = self._serve_control(restore_listener(UnixAddress(self.config.global_.control), handed["control"]))
+        self._pid_file.path = self.config.global_.pid
+        states = {state["name"]: state for state in handed["pools"]}
+        for config in self.config.pools:
+            pool = self.make_pool(config, restore_listener(config.listen, states[config.name]["listener"]))
+            self.pools[config.name] = pool
+            restore_pool(pool, states[config.name])
+        self.log.notice(f"upgraded to pyfpm {__version__}, pid {os.getpid()}")
+        for pool in self.pools.values():
+            pool.staffing.resume()
+        self._reap()
+        server.answer_handed(handed["waiter"], {"ok": True, "version": __version__})
+
+    def _serve_control(self, listener: Listener) -> control.ControlServer:
+        self.control = control.ControlServer(
+            self.loop, listener, lambda connection, request: run_command(self, connection, request)
+        )
+        return self.control
 
     def _check_ready(self) -> None:
         if self.ready or not all(pool.settled for pool in self.pools.values()):
@@ -336,53 +379,16 @@ class Master:
         if self.state is not State.NORMAL and all(pool.is_empty for pool in self._all_pools()):
             self.done = True
 
-    # ---------------------------------------------------------------- the control socket
+    def upgrade(self, waiter: control.Connection) -> None:
+        """`pyfpm upgrade`: become the installed program, with everything that runs."""
 
-    def _on_command(self, connection: control.Connection, request: dict[str, Any]) -> None:
-        command = request.get("command")
-        if command == "status":
-            connection.answer(status_answer(self.pools, self.config.global_.file, self.reloader.last, request))
-        elif command == "stop":
-            self.log.notice("stop requested on the control socket")
-            self._stop_waiters.append(connection)
-            connection.answer({"ok": True, "pid": os.getpid()}, last=False)
-            self.stop(State.TERMINATING if request.get("now") else State.FINISHING)
-        elif command in ("reload", "rollback"):
-            self._on_reload(connection, request)
-        elif command == "reopen-logs":
-            self.reopen_logs()
-            connection.answer({"ok": True})
-        else:
-            connection.answer({"ok": False, "error": f"unknown command {command!r}"})
+        def fail(reason: str) -> None:
+            self.log.error(f"upgrade failed, nothing has changed: {reason}")
+            self.notifier.reloaded(failed=True)
+            waiter.answer(refusal(reason))
 
-    def _on_reload(self, connection: control.Connection, request: dict[str, Any]) -> None:
-        names = request.get("pools")
-        named = tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
-        if self.state is not State.NORMAL:
-            connection.answer({"ok": False, "error": "the master is stopping"})
-        elif request.get("dry_run"):
-            plan, complaints = self.reloader.plan(named)
-            status = EXIT_CONFIG if plan is None else EXIT_OK
-            lines = plan.lines() if plan is not None else []
-            connection.answer({"ok": plan is not None, "status": status, "complaints": complaints, "plan": lines})
-        else:
-            timeout = request.get("timeout")
-            rollback = request.get("pool") if request.get("command") == "rollback" else None
-
-            def tell(message: dict[str, Any]) -> None:
-                connection.answer(message, last="ok" in message)
-
-            if request.get("no_wait"):
-                connection.answer({"ok": True})
-
-            self.reloader.request(
-                Request(
-                    tell,
-                    named,
-                    float(timeout) if isinstance(timeout, int | float) else 0.0,
-                    rollback if isinstance(rollback, str) else None,
-                )
-            )
+        self.notifier.reloading()
+        Upgrade(self, installed_program(self.arguments), self.environ, waiter, fail).start(self.load)
 
     # ---------------------------------------------------------------- the end
 

@@ -98,6 +98,11 @@ class Reloader:
         self._waiting = request
         request.tell({"step": "waiting for the reload under way"})
 
+    @property
+    def busy(self) -> bool:
+        """Is a reload under way?"""
+        return self._current is not None
+
     def cancel(self, reason: str) -> None:
         """The master stops."""
         if self._waiting is not None:

@@ -69,6 +69,13 @@ class Staffing:
         self._first = max(process_manager.first_workers(self.config) - self.workers.census().total, 0)
         self.evaluate()
 
+    def resume(self) -> None:
+        """Go on with the workers that an upgrade has handed over."""
+        self.fullness.set_listener(self.listener.socket.fileno())
+        if self.templates.failure is not None:
+            self._first = process_manager.first_workers(self.config)
+        self.evaluate()
+
     def start_over(self) -> None:
         """The application does not start: begin anew when it does."""
         self._first = max(self._first, process_manager.first_workers(self.config))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from fpm.master.loop import Timer
 from fpm.master.output import OutputReader
 from fpm.master.services import Services
 from fpm.master.share import Share
+from fpm.master.spawn import spawn
 from fpm.pool.bundle import sealed_memfd
 from fpm.pool.spec import BOOT_COMMAND
 from fpm.pool.spec import FD_BUNDLE
@@ -128,15 +128,7 @@ class TemplateProcess:
                 FD_LISTEN: shared.listen,
             }
             arguments = [sys.executable, "-I", "-S", "-B", "-c", BOOT_COMMAND, "launch", _room_for_title(self.spec)]
-            self.pid = os.posix_spawn(
-                sys.executable,
-                arguments,
-                {},
-                file_actions=_file_actions(placed),
-                setsid=True,  # Ctrl-C on the master's terminal is the master's; the process group is the pool's
-                setsigmask=[],
-                setsigdef=sorted(signal.valid_signals() - {Signals.SIGKILL, Signals.SIGSTOP}),
-            )
+            self.pid = spawn(arguments, placed, {})
         finally:
             os.close(spec_fd)
             for output in self.outputs:
@@ -232,16 +224,6 @@ class TemplateProcess:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _file_actions(placed: dict[int, int]) -> list[tuple[Any, ...]]:
-    """dup2(2) each descriptor to its place, by way of numbers that nobody uses, so that none overwrites another."""
-    base = max([*placed.values(), *placed]) + 1
-    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)]
-    actions += [(os.POSIX_SPAWN_DUP2, fd, base + target) for target, fd in placed.items()]
-    actions += [(os.POSIX_SPAWN_DUP2, base + target, target) for target in placed]
-    actions += [(os.POSIX_SPAWN_CLOSE, base + target) for target in placed]
-    return actions
 
 
 def _room_for_title(spec: TemplateSpec) -> str:
