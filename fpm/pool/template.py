@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import atexit
 import gc
+import importlib
 import os
 import select
 import signal
@@ -26,8 +27,8 @@ from fpm import run_postfork
 from fpm.errors import EXIT_SOFTWARE
 from fpm.pool.application import ApplicationError
 from fpm.pool.application import load_application
+from fpm.pool.execute import execute_template
 from fpm.pool.fork_safety import survey
-from fpm.pool.launch import execute_template
 from fpm.pool.spec import FD_CHANNEL
 from fpm.pool.spec import FD_FIRST_FREE
 from fpm.pool.spec import FD_SPEC
@@ -106,9 +107,9 @@ def import_or_leave(spec: TemplateSpec, channel: socket.socket) -> WSGIApplicati
 def report_import_failure(channel: socket.socket, error: BaseException) -> None:
     """Tell the master why, with the traceback from the application's first line on."""
     frames = error.__traceback__
-    while frames is not None and "fpm/pool/" in frames.tb_frame.f_code.co_filename:
+    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
-    text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+    text = "".join(traceback.format_exception(type(error), error, frames))
     if isinstance(error, SystemExit):
         summary = f"the application called sys.exit({error.code!r}) while it was imported"
     elif isinstance(error, ApplicationError):
@@ -116,6 +117,11 @@ def report_import_failure(channel: socket.socket, error: BaseException) -> None:
     else:
         summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     channel.send(pack_message({"event": "failed", "stage": "import", "error": summary, "traceback": text}))
+
+
+def _is_ours(file: str) -> bool:
+    """Frames between the template and the application's first line tell nobody anything."""
+    return file.startswith("<frozen importlib") or file == importlib.__file__ or "fpm/pool/" in file
 
 
 def _leave_preload_if_unsafe(spec: TemplateSpec, channel: socket.socket) -> None:

@@ -97,6 +97,7 @@ PURE = [
     "fpm.master.lifecycle",
     "fpm.master.process_manager",
     "fpm.master.restarts",
+    "fpm.master.share",
     "fpm.master.specs",
     "fpm.pool",
     "fpm.pool.spec",
