@@ -136,3 +136,7 @@ class SlotWriter:
         self._open()
         PEAKS.pack_into(self._board, self._offset + PEAKS_OFFSET, memory, self._peak_active)
         self._close()
+
+    def close(self) -> None:
+        """Lets go of the memory, so that the scoreboard can be unmapped."""
+        self._sequences.release()
