@@ -1,15 +1,17 @@
 """Who notices that a pool is full, without waking the master for every request.
 
-Armed: the scoreboard tells the workers below how many idle ones to speak up; the one that takes a request and counts
-fewer writes to the pool's eventfd. Watching: nobody is idle, so the master looks at the listening socket itself. Off:
-the pool is as large as it may be, or does not want to know. A wake-up that turns out to be for nothing makes the next
-one wait a little longer.
+Armed: the scoreboard tells the workers below how many idle ones to speak up; one that takes a request and counts fewer
+writes to the pool's eventfd. Watching: nobody is idle, so the master looks at the listening socket itself, and at what
+busy workers have parked. Off: the pool is as large as it may be, or does not want to know. A wake-up that turns out to
+be for nothing makes the next one wait a little longer.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import termios
 from collections.abc import Callable
 
 from fpm.master.loop import Loop
@@ -21,7 +23,7 @@ LONGEST_PAUSE = 0.1
 
 
 class Fullness:
-    """The two descriptors that can tell the master about one pool, at most one of them watched at a time."""
+    """The descriptors that can tell the master about one pool; when one has done so, none is watched any more."""
 
     def __init__(self, loop: Loop, notice: Callable[[], None], count_idle: Callable[[], int]) -> None:
         """
@@ -34,6 +36,7 @@ class Fullness:
         self._count_idle = count_idle
         self._listen_fd = -1
         self._wake_fd = -1
+        self._parked_fd = -1
         self._view: memoryview | None = None
         self._timer: Timer | None = None
         self._pause = 0.0
@@ -43,9 +46,10 @@ class Fullness:
         self.off()
         self._listen_fd = fd
 
-    def set_scoreboard(self, view: memoryview | None, wake_fd: int) -> None:
-        """The scoreboard whose workers shall speak up, and the pool's eventfd."""
+    def set_scoreboard(self, view: memoryview | None, wake_fd: int, parked_fd: int) -> None:
+        """The scoreboard whose workers shall speak up, the pool's eventfd, the socket where connections are parked."""
         self.off()
+        self._parked_fd = parked_fd
         self._view = view
         self._wake_fd = wake_fd
 
@@ -54,19 +58,25 @@ class Fullness:
         if below <= 0 or self._view is None:
             self.off()
             return
-        self._forget(self._listen_fd)
+        self._forget_waiting()
         self._delay(lambda: self._arm_now(below))
 
     def watch_listener(self) -> None:
         """Be told when a connection waits."""
         self._disarm()
-        self._delay(lambda: self._loop.watch(self._listen_fd, self._on_event))
+        self._delay(self._watch_now)
+
+    def anything_parked(self) -> bool:
+        """Does a connection wait that a worker has parked before it became busy? There may be a request on it."""
+        if self._parked_fd < 0:
+            return False
+        return any(fcntl.ioctl(self._parked_fd, termios.FIONREAD, bytes(4)))
 
     def off(self) -> None:
         """Be told nothing."""
         self._cancel()
         self._disarm()
-        self._forget(self._listen_fd)
+        self._forget_waiting()
 
     def was_for_nothing(self) -> None:
         """The last notice led, so far, to nothing: wait a little before the next."""
@@ -75,6 +85,15 @@ class Fullness:
     def was_right(self) -> None:
         """The last notice made workers: the next may come at once."""
         self._pause = 0.0
+
+    def _watch_now(self) -> None:
+        for fd in (self._listen_fd, self._parked_fd):
+            if fd >= 0:
+                self._loop.watch(fd, self._on_event)
+
+    def _forget_waiting(self) -> None:
+        self._forget(self._listen_fd)
+        self._forget(self._parked_fd)
 
     def _arm_now(self, below: int) -> None:
         if self._view is not None:

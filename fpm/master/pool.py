@@ -273,7 +273,7 @@ class PoolSupervisor:
         self.staffing.start_over()
 
     def _on_shared(self, shared: Shared) -> None:
-        self.staffing.fullness.set_scoreboard(shared.board.view, shared.wake)
+        self.staffing.fullness.set_scoreboard(shared.board.view, shared.wake, shared.park[0].fileno())
         write_header(shared.board.view, self.values)
 
     def _on_forked(self, template: TemplateProcess, message: dict[str, Any]) -> None:

@@ -166,7 +166,7 @@ class Staffing:
         idle = self.workers.idle_children()
         turn = process_manager.decide_maintenance(self.config, census, self._rate, [seconds for seconds, _ in idle])
         self._rate = turn.rate
-        if census.total < self.config.pm_max_children:
+        if census.total - turn.retire < self.config.pm_max_children:
             self._reached_max = False  # the next time is another episode
         if turn.reached_max:
             self._say_max_reached()
@@ -213,14 +213,15 @@ class Staffing:
         return max(self.config.pm_max_children - census.total, 0) if self.config.pm == "static" else 0
 
     def _waiting(self, census: Census) -> int:
-        """Connections in the listen queue, if it matters now."""
+        """Connections that wait for a worker, if it matters now."""
         if census.idle > 0 or self.config.pm == "static":
             return 0
         length = self.services.queues.read(self.listener.socket.fileno()).length
         if length > self.workers.values.max_listen_queue:
             self.workers.values.max_listen_queue = length
             self._write_header()
-        return length
+        # However many are parked, one new worker takes them all; if it gets busy with the first, it is asked again.
+        return length + self.fullness.anything_parked()
 
     def _watch(self, census: Census) -> None:
         """Choose how the next change is noticed."""

@@ -133,13 +133,15 @@ class Templates:
             self._dismiss(self.present)
             self.present = None
 
-    def fail(self, error: str, traceback: str) -> None:
+    def fail(self, error: str, traceback: str, *, logged: bool = False) -> None:
         """No application: say why, tell clients 503, try again later."""
         now = self.services.loop.now
         self.backoff = after_template_failure(self.backoff, now)
         pause = self.backoff.until - now
         self.failure = Failure(error, traceback, self.services.clock())
-        self.events.log("error", f"failed to start: {error}; next try in {pause:.0f} s\n{traceback}".rstrip())
+        # What a template has written before its end is in the log already.
+        text = "" if logged else traceback
+        self.events.log("error", f"failed to start: {error}; next try in {pause:.0f} s\n{text}".rstrip())
         if not self.events.has_workers():
             self.start_responder()
         self._timers.set("retry", pause, self._retry)
@@ -331,7 +333,7 @@ class Templates:
         if self.stopping:
             return
         if not was_ready or template.failure is not None:
-            self.fail(error, traceback)
+            self.fail(error, traceback, logged=template.failure is None)
             return
         self.events.log(
             "warning",

@@ -154,7 +154,8 @@ class Exchange:
             self._send(pack_answer(self.request_id, data))
         else:
             self._send_large(data, pack_finish(self.request_id))
-        self._end()
+        if self.machine is not None:
+            self._end(self.machine)
 
     def release(self) -> None:
         """The answer is complete, the application goes on: the web server must not wait for the connection."""
@@ -172,7 +173,8 @@ class Exchange:
             self._send(pack_end(self.request_id))
         except PeerGone:
             self.keep = False
-        self._end()
+        if self.machine is not None:
+            self._end(self.machine)
 
     def break_off(self) -> None:
         """Ends an answer that cannot be completed, so that the web server knows it (see records.pack_break)."""
@@ -188,12 +190,10 @@ class Exchange:
             self.broken = True
             raise
 
-    def _end(self) -> None:
-        machine = self.machine
-        if machine is not None:
-            if machine.state is not State.ACTIVE and not self.aborted:
-                self.keep = False  # some of the body is still to come; only a new connection is sure to be clean
-            machine.end_request()
+    def _end(self, machine: Connection) -> None:
+        if machine.state is not State.ACTIVE and not self.aborted:
+            self.keep = False  # some of the body is still to come; only a new connection is sure to be clean
+        machine.end_request()
 
     def _look(self) -> None:
         """Takes what has come since the request: the rest of its body, a second request to refuse, an abort."""

@@ -12,12 +12,10 @@ import sys
 from typing import NoReturn
 
 from fpm.errors import EXIT_SOFTWARE
+from fpm.pool.execute import execute_template
 from fpm.pool.identity import apply_identity
-from fpm.pool.spec import BOOT_COMMAND
 from fpm.pool.spec import FD_CHANNEL
-from fpm.pool.spec import FD_FIRST_FREE
 from fpm.pool.spec import FD_SPEC
-from fpm.pool.spec import TemplateSpec
 from fpm.pool.spec import pack_message
 from fpm.pool.spec import unpack_spec
 from fpm.pool.unavailable import serve_unavailable
@@ -43,20 +41,6 @@ def main() -> NoReturn:
         if isinstance(error, PermissionError):
             hint = f"; user {spec.uid} must be able to execute it and to enter every directory above it"
         _fail(channel, "exec", f"cannot execute {spec.python}: {error.strerror}{hint}")
-
-
-def execute_template(spec: TemplateSpec, role: str) -> NoReturn:
-    """Replace this process by the pool's interpreter, with the descriptors of fpm.pool.spec and no others.
-
-    Raises:
-        OSError: the interpreter cannot be executed.
-    """
-    for fd in range(FD_FIRST_FREE):
-        os.set_inheritable(fd, True)
-    # -P: neither the directory of a script nor "" comes first on sys.path; what comes there is the pool's decision.
-    # The last argument only makes room for the process title.
-    arguments = [spec.python, "-P", *spec.python_arguments, "-c", BOOT_COMMAND, role, spec.pool]
-    os.execve(spec.python, arguments, spec.environ)
 
 
 def _fail(channel: socket.socket, stage: str, error: str) -> NoReturn:

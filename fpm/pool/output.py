@@ -78,8 +78,14 @@ def open_output(fd: int) -> TextIO:
 
 
 def replace_standard_streams() -> None:
-    """Gives the application streams that never block; modules that have kept the old ones still have them."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    sys.stdout = open_output(1)
-    sys.stderr = open_output(2)
+    """Gives the application streams that never block; those it has already got from an earlier call stay.
+
+    They go by descriptor number, so they may be made before the descriptors are what they will be in the worker. A
+    module that was imported before has kept the old ones, a logging handler for example: call this before.
+    """
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if isinstance(getattr(getattr(stream, "buffer", None), "raw", None), PipeOutput):
+            continue
+        stream.flush()
+        setattr(sys, name, open_output(fd))

@@ -60,6 +60,7 @@ class Service:
         pages: OwnPages,
     ) -> None:
         self._pages = pages
+        self._own_paths = pages.paths
         self._application = application
         self._mount = settings.script_name
         self._spool = settings.body_spool
@@ -138,14 +139,15 @@ class Service:
     def _answer(self, exchange: Exchange, environ: Environ, response: Response, path: str) -> None:
         current.request = response
         try:
-            if path in self._pages.paths and (page := self._pages.answer(path, environ)) is not None:
+            if path in self._own_paths and (page := self._pages.answer(path, environ)) is not None:
                 response.status = "200 OK"
                 exchange.finish(page)
                 return
             if self._spool and exchange.machine is not None and "CONTENT_LENGTH" not in environ:
                 self._spool_body(environ)
             run_application(self._application, environ, response)
-            self._check_length(exchange, environ, response)
+            if not exchange.finished or response.surplus:
+                self._check_length(exchange, environ, response)
         except PeerGone:
             exchange.abandon()
         except BaseException as error:  # SystemExit too: it ends the request that raised it, not the worker

@@ -11,6 +11,7 @@ import array
 import atexit
 import faulthandler
 import gc
+import importlib
 import os
 import select
 import signal
@@ -27,8 +28,8 @@ from fpm import run_postfork
 from fpm.errors import EXIT_SOFTWARE
 from fpm.pool.application import ApplicationError
 from fpm.pool.application import load_application
+from fpm.pool.execute import execute_template
 from fpm.pool.fork_safety import survey
-from fpm.pool.launch import execute_template
 from fpm.pool.spec import FD_CHANNEL
 from fpm.pool.spec import FD_FIRST_FREE
 from fpm.pool.spec import FD_SPEC
@@ -120,7 +121,7 @@ def import_or_leave(spec: TemplateSpec, channel: socket.socket) -> WSGIApplicati
 def report_import_failure(channel: socket.socket, error: BaseException) -> None:
     """Tell the master why, with the traceback from the application's first line on."""
     frames = error.__traceback__
-    while frames is not None and _is_machinery(frames.tb_frame.f_code.co_filename):
+    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     text = "".join(traceback.format_exception(type(error), error, frames))
     if isinstance(error, SystemExit):
@@ -132,9 +133,9 @@ def report_import_failure(channel: socket.socket, error: BaseException) -> None:
     channel.send(pack_message({"event": "failed", "stage": "import", "error": summary, "traceback": text}))
 
 
-def _is_machinery(file: str) -> bool:
-    """Frames between pyfpm and the application, which tell its author nothing."""
-    return "fpm/pool/" in file or file.startswith("<frozen importlib") or file.endswith("importlib/__init__.py")
+def _is_ours(file: str) -> bool:
+    """Frames between the template and the application's first line tell nobody anything."""
+    return file.startswith("<frozen importlib") or file == importlib.__file__ or "fpm/pool/" in file
 
 
 def _leave_preload_if_unsafe(spec: TemplateSpec, channel: socket.socket) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
 
 from fpm.pool.access_log import AccessLog
 from fpm.pool.loop import WorkerLoop
@@ -27,7 +26,6 @@ def run_worker(
     slot: int,
     channel: socket.socket,
     access_log: int | None,
-    load_application: Callable[[], WSGIApp] | None = None,
     hold: bool = False,
 ) -> int:
     """Serves until the master says quit or is gone; the main function of a freshly forked worker.
@@ -36,7 +34,6 @@ def run_worker(
         slot: this worker's slot of the scoreboard.
         channel: SOCK_SEQPACKET to the master.
         access_log: descriptor opened to append, or None.
-        load_application: makes the application in this process instead of `application` (preload = no).
         hold: accept nothing before the master says so: this worker proves a new generation.
 
     Returns:
@@ -45,8 +42,6 @@ def run_worker(
     replace_standard_streams()
     board = Scoreboard.attach(FD_SCOREBOARD, settings.slots)
     writer = SlotWriter(board, slot, pid=os.getpid(), started=time.time(), script=settings.app_name)
-    if load_application is not None:
-        application = load_application()
     reports = Reports(channel)
     log = AccessLog(settings, access_log) if access_log is not None and settings.access_format else None
     service = Service(settings, application, writer, reports, log, OwnPages(settings, board))

@@ -126,9 +126,9 @@ class SlotWriter:
 
     def end(self, duration: int, cpu: int) -> None:
         """How long the request took, and its CPU time, both in microseconds."""
-        self._open()
+        self._sequences[self._counter] = sequence = (self._sequence + 1) & 0xFFFFFFFF
         DONE.pack_into(self._board, self._offset + DONE_OFFSET, duration, cpu)
-        self._close()
+        self._sequences[self._counter] = self._sequence = (sequence + 1) & 0xFFFFFFFF
 
     def write_memory(self, memory: int) -> None:
         """The process's memory peak in bytes."""
@@ -136,3 +136,7 @@ class SlotWriter:
         self._open()
         PEAKS.pack_into(self._board, self._offset + PEAKS_OFFSET, memory, self._peak_active)
         self._close()
+
+    def close(self) -> None:
+        """Lets go of the memory, so that the scoreboard can be unmapped."""
+        self._sequences.release()

@@ -30,6 +30,7 @@ ERROR_PAGE = (
     % (len(_ERROR_BODY), _ERROR_BODY)
 )
 _COMPLETE = (list, tuple)
+_BODYLESS = ("204", "304")
 
 
 class Sink(Protocol):
@@ -88,7 +89,7 @@ class Response:
 
     def __init__(self, sink: Sink, method: str) -> None:
         self._sink = sink
-        self._bodyless = method == "HEAD"
+        self._head_only = self._bodyless = method == "HEAD"
 
     @property
     def head(self) -> str:
@@ -119,8 +120,7 @@ class Response:
             raise RuntimeError("start_response() called again without exc_info")
         self._head, self._left = format_head(status, headers)
         self.status = status
-        if status[:3] in ("204", "304"):
-            self._bodyless = True
+        self._bodyless = self._head_only or status[:3] in _BODYLESS
         return self.write
 
     def write(self, data: bytes) -> None:
@@ -169,10 +169,22 @@ class Response:
             self._sink.finish(self._flush())
 
     def _send_whole(self, body: bytes) -> None:
-        """Sends a response whose body is all there, and so is its length unless it is HEAD's and left out."""
-        if self._left is None and self._head is not None and (body or not self._bodyless):
+        """Sends a response whose body is all there, and with it its length."""
+        head, size = self._head, len(body)
+        if head is None or self._bodyless or (self._left is not None and self._left != size):
+            self._send_unusual(body)
+            return
+        if self._left is None:
+            head = self._head = f"{head}Content-Length: {size}\r\n"
+        self.started = True
+        self._left = 0
+        self.sent_size = size
+        self._sink.finish(f"{head}\r\n".encode("latin-1") + body)
+
+    def _send_unusual(self, body: bytes) -> None:
+        """As _send_whole, for one without start_response(), without a body, or with a Content-Length that is wrong."""
+        if self._head_only and self._left is None and self._head is not None and body:
             self._head = f"{self._head}Content-Length: {len(body)}\r\n"
-            self._left = len(body)
         data = self._take(body)
         if self.short:
             self._sink.send(data)

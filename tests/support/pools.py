@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import textwrap
 import threading
 import time
@@ -26,6 +27,14 @@ def write_app(fpm: Daemon, name: str, source: str) -> None:
     new.write_text(textwrap.dedent(source))
     new.chmod(0o644)
     new.rename(path)
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody has at this moment; the kernel gives the next caller another one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def echo(fpm: Daemon, pool: str, path: str = "/") -> dict[str, Any]:

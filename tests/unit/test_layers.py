@@ -98,6 +98,7 @@ PURE = [
     "fpm.master.plan",
     "fpm.master.process_manager",
     "fpm.master.restarts",
+    "fpm.master.share",
     "fpm.master.specs",
     "fpm.pool",
     "fpm.pool.spec",

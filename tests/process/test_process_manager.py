@@ -1,0 +1,175 @@
+"""How many workers there are: static, dynamic and ondemand, with real clients and a real clock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tests.support.fpm import Daemon
+from tests.support.pools import clients
+from tests.support.pools import free_port
+from tests.support.pools import numbers
+from tests.support.pools import together
+from tests.support.pools import wait_numbers
+from tests.support.pools import wait_state
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+SLOW = {"app": "slow:application"}
+DYNAMIC = {
+    **SLOW,
+    "pm": "dynamic",
+    "pm.max_children": 50,
+    "pm.start_servers": 2,
+    "pm.min_spare_servers": 2,
+    "pm.max_spare_servers": 4,
+    "pm.process_idle_timeout": "1s",
+}
+ONDEMAND = {**SLOW, "pm": "ondemand", "pm.max_children": 50, "pm.process_idle_timeout": "1s"}
+BURST = 50
+MAX_REACHED = "server reached pm.max_children setting"
+
+
+def burst(fpm: Daemon, pool: str, count: int, seconds: float) -> float:
+    """`count` requests of `seconds` at once; all must be answered. The time until the last one was."""
+    replies, took = together(count, lambda _: fpm.get(pool, query=str(seconds), timeout=25.0))
+    assert [getattr(reply, "status", reply) for reply in replies] == [200] * count
+    return took
+
+
+def test_static_replaces_the_dead(daemon: Start) -> None:
+    fpm = daemon({"www": {**SLOW, "pm.max_children": 4}})
+    first = fpm.workers("www")
+    assert len(first) == 4
+    fpm.expect_log("exited on signal 15", "exited on signal 9")
+    os.kill(first[0], signal.SIGKILL)
+    os.kill(first[1], signal.SIGTERM)
+    wait_until(lambda: len(set(fpm.workers("www")) - set(first)) == 2)
+    page = wait_numbers(fpm, "www", idle_processes=4)
+    assert page["total processes"] == 4
+    assert page["process manager"] == "static"
+    assert page["max children reached"] == 0
+
+
+def test_worker_told_to_quit_by_hand_is_replaced(daemon: Start) -> None:
+    fpm = daemon({"www": {**SLOW, "pm.max_children": 2}})
+    victim = fpm.workers("www")[0]
+    os.kill(victim, signal.SIGQUIT)
+    fpm.wait_log(rf"NOTICE: \[pool www\] child {victim} exited with code 0 after")
+    wait_numbers(fpm, "www", idle_processes=2)
+
+
+def test_dynamic_starts_grows_and_shrinks(daemon: Start) -> None:
+    pool = {**DYNAMIC, "pm.max_children": 30, "pm.min_spare_servers": 2, "pm.start_servers": 3}
+    fpm = daemon({"www": pool})
+    assert numbers(fpm, "www")["idle processes"] == 3
+    burst(fpm, "www", 20, 0.5)
+    grown = wait_numbers(fpm, "www", active_processes=0)
+    assert grown["total processes"] >= 20
+    assert grown["max active processes"] == 20
+    # All surplus goes together when its time is up, down to max_spare_servers.
+    wait_numbers(fpm, "www", total_processes=4, timeout=6.0)
+    assert numbers(fpm, "www")["max children reached"] == 0
+
+
+def test_dynamic_keeps_spare_servers(daemon: Start) -> None:
+    pool = {**DYNAMIC, "pm.min_spare_servers": 3, "pm.start_servers": 3}
+    fpm = daemon({"www": pool})
+    with clients(fpm, "www", query="2", count=2):
+        page = wait_numbers(fpm, "www", active_processes=2, idle_processes=3, timeout=5.0)
+        assert page["total processes"] == 5
+    assert len(fpm.workers("www")) == 5
+
+
+def test_ondemand_from_nothing_to_nothing(daemon: Start) -> None:
+    fpm = daemon({"www": ONDEMAND})
+    assert fpm.processes("www") == []
+    assert fpm.get("www", query="0").status == 200
+    assert len(fpm.workers("www")) == 1
+    burst(fpm, "www", 5, 0.3)
+    assert 5 <= numbers(fpm, "www")["total processes"] <= 6
+    wait_until(lambda: fpm.workers("www") == [], timeout=5.0)
+    wait_until(lambda: fpm.processes("www") == [], timeout=5.0, message="the template stays")
+    wait_state(fpm, "www", "idle")
+    page = numbers(fpm, "www")
+    assert (page["accepted conn"], page["total processes"]) == (6, 0)
+    assert fpm.get("www", query="0").status == 200
+
+
+@pytest.mark.parametrize("pool", [DYNAMIC, ONDEMAND], ids=["dynamic", "ondemand"])
+def test_burst_is_answered_as_it_comes(daemon: Start, pool: dict[str, object]) -> None:
+    fpm = daemon({"www": {**pool, "pm.process_idle_timeout": "30s"}})
+    if pool is ONDEMAND:
+        burst(fpm, "www", 2, 0.2)
+    wait_numbers(fpm, "www", idle_processes=2)
+    # The goal is 1.0 s (`make bench`); here other tests run beside it, and PHP-FPM's 2.0 and 4.5 s are far enough.
+    assert burst(fpm, "www", BURST, 0.5) < 1.8
+    assert numbers(fpm, "www")["max children reached"] == 0
+
+
+@pytest.mark.parametrize("pm", ["dynamic", "ondemand"])
+@pytest.mark.parametrize("family", ["unix", "tcp"])
+def test_max_children_is_kept_and_told_once_an_episode(daemon: Start, pm: str, family: str) -> None:
+    pool = DYNAMIC if pm == "dynamic" else ONDEMAND
+    listen = {"listen": f"127.0.0.1:{free_port()}"} if family == "tcp" else {}
+    fpm = daemon({"www": {**pool, **listen, "pm.max_children": 4}})
+    fpm.expect_log(MAX_REACHED)
+    for episode in (1, 2):
+        with clients(fpm, "www", query="0.5", count=9) as found:
+            page = wait_numbers(fpm, "www", active_processes=4, listen_queue=5)
+            assert page["listen queue len"] > 5
+            wait_until(lambda: len(found.good) >= 12)
+            assert len(fpm.workers("www")) == 4
+            page = numbers(fpm, "www")
+            assert page["max children reached"] == episode
+            assert page["max listen queue"] >= 5
+        wait_until(lambda: len(fpm.workers("www")) < 4, timeout=8.0) if pm == "ondemand" else None
+        if pm == "dynamic":
+            break
+    count = 1 if pm == "dynamic" else 2
+    assert fpm.log().count(f"[pool www] {MAX_REACHED} (4), consider raising it") == count
+
+
+def test_process_max_is_shared_by_all_pools(daemon: Start) -> None:
+    pools = {"one": {**ONDEMAND, "pm.process_idle_timeout": "1s"}, "two": {**ONDEMAND}}
+    fpm = daemon(pools, global_={"process.max": 3})
+    fpm.expect_log("The maximum number of processes has been reached", MAX_REACHED)
+    with clients(fpm, "one", query="0.2", count=4) as one:
+        wait_until(lambda: len(one.good) >= 4)
+        assert len(fpm.workers("one")) == 3
+        before = psutil.Process(fpm.pid).cpu_times()
+        began = time.monotonic()
+        one.stopped.set()
+        # The other pool has to wait until there is room, and the master does not spin meanwhile.
+        assert fpm.get("two", query="0", timeout=10.0).status == 200
+        after = psutil.Process(fpm.pid).cpu_times()
+        spent = after.user + after.system - before.user - before.system
+        assert spent < 0.1 + 0.1 * (time.monotonic() - began)
+    assert len(fpm.workers("one")) + len(fpm.workers("two")) <= 3
+
+
+def test_idle_daemon_sleeps(daemon: Start) -> None:
+    pools = {"static": SLOW, "dynamic": DYNAMIC, "ondemand": ONDEMAND}
+    fpm = daemon(pools, global_={"systemd_interval": 0})
+    for pool in pools:
+        assert fpm.get(pool, query="0").status == 200
+    wait_until(lambda: not fpm.processes("template ondemand"), timeout=6.0)
+    processes = [psutil.Process(fpm.pid), *fpm.processes()]
+
+    def switches() -> int:
+        return sum(process.num_ctx_switches().voluntary for process in processes)
+
+    # Two seconds without a single wake-up of any process, within ten.
+    last = {"count": switches(), "at": time.monotonic()}
+
+    def is_asleep() -> bool:
+        if (count := switches()) != last["count"]:
+            last.update(count=count, at=time.monotonic())
+        return time.monotonic() - last["at"] > 2.0
+
+    wait_until(is_asleep, timeout=10.0, message="the idle daemon wakes up again and again")

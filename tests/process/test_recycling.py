@@ -1,0 +1,161 @@
+"""Workers that leave at pm.max_requests, and workers that die again and again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tests.support.fpm import Daemon
+from tests.support.pools import clients
+from tests.support.pools import numbers
+from tests.support.pools import wait_numbers
+from tests.support.pools import wait_state
+from tests.support.pools import write_app
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+PID = """
+import os
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+"""
+MANAGERS = {
+    "static": {"pm": "static", "pm.max_children": 2},
+    "dynamic": {"pm": "dynamic", "pm.max_children": 4, "pm.min_spare_servers": 1, "pm.max_spare_servers": 2},
+    "ondemand": {"pm": "ondemand", "pm.max_children": 3},
+}
+
+
+def test_exact_limit_without_jitter(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "pid:application", "pm.max_requests": 5, "pm.max_requests_jitter": 0}}, started=False)
+    write_app(fpm, "pid", PID)
+    fpm.start()
+    served = [fpm.get("www").body for _ in range(23)]
+    counts = list(Counter(served).values())
+    assert counts == [5, 5, 5, 5, 3]
+    assert len(fpm.workers("www")) == 1
+    assert numbers(fpm, "www")["accepted conn"] == 23
+
+
+def test_jitter_spreads_the_limits(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "pid:application", "pm.max_requests": 4, "pm.max_requests_jitter": 6}}, started=False)
+    write_app(fpm, "pid", PID)
+    fpm.start()
+    served = [fpm.get("www").body for _ in range(150)]
+    counts = list(Counter(served).values())[:-1]
+    assert min(counts) >= 4
+    assert max(counts) <= 10
+    assert len(set(counts)) > 2
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_no_request_fails_while_workers_are_recycled(daemon: Start, manager: str) -> None:
+    pool = {"app": "pid:application", "pm.max_requests": 10, "pm.max_requests_jitter": 3, **MANAGERS[manager]}
+    fpm = daemon({"www": pool}, started=False)
+    write_app(fpm, "pid", PID)
+    fpm.expect_log("server reached pm.max_children setting")
+    fpm.start()
+    with clients(fpm, "www", count=3) as found:
+        wait_until(lambda: len(found.good) >= 600 or found.bad, timeout=20.0)
+    assert found.bad == []
+    counts = Counter(found.good)
+    assert len(counts) >= 40
+    # The last request on a worker may already be on its way to it when it reaches its limit.
+    assert max(counts.values()) <= 13
+    wait_until(lambda: numbers(fpm, "www")["accepted conn"] == len(found.good))
+
+
+def test_replacement_is_there_before_the_old_worker_leaves(daemon: Start) -> None:
+    pool = {"app": "lingering:application", "pm.max_requests": 1, "pm.max_requests_jitter": 0}
+    fpm = daemon({"www": pool}, started=False)
+    write_app(
+        fpm,
+        "lingering",
+        """
+        import atexit, os, time
+        import fpm
+
+        @fpm.postfork
+        def stay():
+            atexit.register(time.sleep, 0.5)
+
+        def application(environ, start_response):
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return [str(os.getpid()).encode()]
+        """,
+    )
+    fpm.start()
+    first = int(fpm.get("www").body)
+    # The old one takes its time to end; the next request does not wait for that.
+    began = time.monotonic()
+    second = int(fpm.get("www").body)
+    assert time.monotonic() - began < 0.4
+    assert second != first
+    assert psutil.pid_exists(first)
+    fpm.wait_log(rf"NOTICE: \[pool www\] child {first} exited with code 0 after")
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_dying_at_every_start_does_not_spin(daemon: Start, manager: str) -> None:
+    pool = {"app": "dying:application", **MANAGERS[manager]}
+    fpm = daemon({"www": pool, "good": {}}, started=False)
+    write_app(
+        fpm,
+        "dying",
+        """
+        import os
+        import fpm
+        from hello import application
+
+        @fpm.postfork
+        def die():
+            with open("forks", "a") as file:
+                file.write("x")
+            os.abort()
+        """,
+    )
+    forks = fpm.apps / "forks"
+    forks.touch()
+    forks.chmod(0o666)
+    fpm.expect_log(r"\[pool www\]")
+    fpm.start()
+    assert fpm.get("www").status == 503
+    wait_state(fpm, "www", "failed")
+    # An ondemand pool tries again when somebody asks.
+    wait_until(lambda: fpm.get("www").status == 503 and "next try in 2 s" in fpm.log())
+    assert forks.stat().st_size < 20
+    assert fpm.get("good").status == 200
+    cpu = psutil.Process(fpm.pid).cpu_times()
+    assert cpu.user + cpu.system < 2.0
+
+
+def test_worker_that_dies_in_every_request_is_replaced_with_pauses(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "trouble:application", "pm.max_children": 2}})
+    fpm.expect_log(r"exited on signal 9")
+    began = time.monotonic()
+    with clients(fpm, "www", "/kill", count=4) as found:
+        wait_until(lambda: len(found.bad) >= 15, timeout=20.0)
+    seconds = time.monotonic() - began
+    deaths = fpm.log().count("exited on signal 9")
+    # Fast at first, then about one each second and slot, for clients wait; never as fast as they can fork.
+    assert deaths < 12 + 3 * seconds
+    assert fpm.get("www").status == 200
+    wait_numbers(fpm, "www", total_processes=2)
+
+
+def test_one_death_is_replaced_at_once(daemon: Start) -> None:
+    fpm = daemon({"www": {"pm.max_children": 1}})
+    fpm.expect_log("exited on signal 9")
+    (worker,) = fpm.workers("www")
+    began = time.monotonic()
+    os.kill(worker, signal.SIGKILL)
+    assert fpm.get("www").status == 200
+    assert time.monotonic() - began < 0.5
