@@ -68,7 +68,9 @@ class PoolSupervisor:
             config,
             self.values,
             self.share,
-            WorkerEvents(self._on_worker_ready, self._on_worker_failed, self._on_limit, self._on_worker_gone),
+            WorkerEvents(
+                self._on_worker_ready, self._on_serving, self._on_worker_failed, self._on_limit, self._on_worker_gone
+            ),
         )
         self.templates = Templates(
             services,
@@ -310,6 +312,10 @@ class PoolSupervisor:
         self.staffing.worker_ready(child)
         if self.workers.census().starting == 0:
             self._settle()
+
+    def _on_serving(self, child: Child) -> None:
+        if not self.stopping:
+            self.staffing.worker_ready(child)
 
     def _on_limit(self, child: Child) -> None:
         """It has stopped accepting at pm.max_requests; its replacement is made before it leaves."""

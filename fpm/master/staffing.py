@@ -97,7 +97,6 @@ class Staffing:
         self._backoff = Backoff()
         wanted = max(process_manager.first_workers(self.config), min(len(outgoing), self.config.pm_max_children))
         self._first = max(wanted - self.workers.census().total, 0)
-        self._retire_outgoing()  # for the worker of the proof
         self.evaluate()
 
     def adjust(self) -> None:

@@ -40,6 +40,8 @@ class WorkerEvents:
     """Whom the workers' keeper tells."""
 
     on_ready: Callable[[Child], None]
+    on_serving: Callable[[Child], None]
+    """A worker that was held takes requests now."""
     on_failed: Callable[[Child, str, str], None]
     on_limit: Callable[[Child], None]
     on_gone: Callable[[Child, Exit, int], None]
@@ -260,6 +262,8 @@ class Workers:
             child.idle_since = self.services.loop.now
             child.clear_timer()
             self.events.on_ready(child)
+        elif event == "serving" and child.ready:
+            self.events.on_serving(child)
         elif event == "log":
             self._log(child, message)
         elif event == "failed" and not child.ready:

@@ -33,6 +33,9 @@ from fpm.pool.wire import read_available
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
 
+HANDOVERS_MAX = 8
+"""How often a worker that leaves looks again whether the others are still there."""
+
 
 class WorkerLoop:
     """The loop of one worker."""
@@ -52,6 +55,8 @@ class WorkerLoop:
         self._allowed = [ip_network(text, strict=False) for text in settings.allowed_clients]
         self._limit = _draw_limit(settings)
         self._quitting = False
+        self._left = False
+        """Everything that others could take has been handed over."""
         self._code = EXIT_OK
         self._listener = _socket.socket(fileno=FD_LISTEN)
         self._epoll = select.epoll()
@@ -75,7 +80,7 @@ class WorkerLoop:
         """The loop; returns the exit code."""
         signal.signal(signal.SIGQUIT, self._quit_on_signal)
         poll = self._epoll.poll
-        while not self._quitting:
+        while not self._quitting or self._held:
             events = poll(self._timeout() if self._held else None)
             if len(events) > 1:
                 events.sort(key=self._rank)
@@ -89,20 +94,30 @@ class WorkerLoop:
                 elif fd in self._held:
                     self._read_held(self._held[fd])
                 elif fd == self._quit_event:
+                    os.eventfd_read(fd)
                     self._quitting = True
-                if self._quitting:
+                if self._quitting and not self._left:
                     break
                 if self._limit and self._slot.requests >= self._limit:
-                    self._stop_accepting()
+                    self._reach_limit()
                     break
+            if self._quitting and not self._left:
+                self._left = True
+                self._stop_accepting()
             if self._held:
                 self._connections.close_expired(monotonic())
-        self._connections.close_all(self._slot.others_idle())
+        if not self._slot.others_serving():
+            self._connections.close_parked()
         return self._code
 
-    def _rank(self, event: tuple[int, int]) -> bool:
-        """Messages from the master come first: a quit must not wait for one more request."""
-        return event[0] != self._reports.fd
+    def _rank(self, event: tuple[int, int]) -> int:
+        """What comes first: messages from the master, for a quit must not wait for one more request. Then parked
+        connections, which go on to another worker if a request is served; then new ones; those held come last, since
+        they are parked while one of the others is served."""
+        fd = event[0]
+        if fd == self._reports.fd:
+            return 0
+        return 1 if fd == FD_PARK_TAKE else 2 if fd == FD_LISTEN else 3
 
     def _quit_on_signal(self, number: int, frame: object) -> None:
         """SIGQUIT, which is PHP-FPM's way to end a worker after its request; the loop has to wake up for it."""
@@ -116,6 +131,7 @@ class WorkerLoop:
     def _take_message(self) -> None:
         received = self._reports.receive()
         if received is None:
+            self._epoll.unregister(self._reports.fd)  # or it would be ready for ever while connections are served
             self._quitting = True
             return
         message, fd = received
@@ -123,6 +139,7 @@ class WorkerLoop:
             self._quitting = True
         elif message.get("command") == "serve":
             self.begin_accepting()
+            self._reports.send({"event": "serving"})
         elif message.get("command") == "check" and fd is not None:
             os.set_blocking(fd, False)
             self._connections.hold(HeldConnection(fd, "", Held.SILENT, monotonic() + LIMITS[Held.SILENT]))
@@ -149,21 +166,10 @@ class WorkerLoop:
         return self._service.apply(settings, log_fd)
 
     def _accept(self) -> None:
-        if not self._conversations.accepting:
+        accepted = self._accept_one() if self._conversations.accepting else None
+        if accepted is None:
             return
-        try:
-            fd, address = self._listener._accept()  # type: ignore[attr-defined]
-        except OSError as error:  # EAGAIN: another worker was faster; ECONNABORTED: the client is gone already
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                self._leave_without_descriptors(error)
-            return
-        peer = ""
-        if not self._unix:
-            peer = address[0]
-            if self._allowed and not self._is_allowed(peer):
-                os.close(fd)
-                return
-        os.set_blocking(fd, False)
+        fd, peer = accepted
         data = read_available(fd)
         if data is None:
             connection = HeldConnection(fd, peer, Held.SILENT, monotonic() + LIMITS[Held.SILENT])
@@ -172,6 +178,23 @@ class WorkerLoop:
             self._conversations.receive(fd, peer, data, None)
         else:
             os.close(fd)
+
+    def _accept_one(self) -> tuple[int, str] | None:
+        """The descriptor and the address of a new connection."""
+        try:
+            fd, address = self._listener._accept()  # type: ignore[attr-defined]
+        except OSError as error:  # EAGAIN: another worker was faster; ECONNABORTED: the client is gone already
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._leave_without_descriptors(error)
+            return None
+        peer = ""
+        if not self._unix:
+            peer = address[0]
+            if self._allowed and not self._is_allowed(peer):
+                os.close(fd)
+                return None
+        os.set_blocking(fd, False)
+        return fd, peer
 
     def _leave_without_descriptors(self, error: OSError) -> None:
         """The application leaks descriptors. Trying again would be a busy loop; a new worker has all of them."""
@@ -190,9 +213,11 @@ class WorkerLoop:
 
     def _take_parked(self) -> None:
         connection = self._connections.take_parked()
-        if connection is None:
-            return
-        self._connections.shorten_surplus(monotonic())
+        if connection is not None:
+            self._connections.shorten_surplus(monotonic())
+            self._hold_parked(connection)
+
+    def _hold_parked(self, connection: HeldConnection) -> None:
         if connection.raw:
             connection.machine = self._conversations.make_machine()
             raw, connection.raw = connection.raw, b""
@@ -212,15 +237,36 @@ class WorkerLoop:
         elif data is not None:
             self._connections.close(connection.fd)
 
-    def _stop_accepting(self) -> None:
+    def _reach_limit(self) -> None:
         """pm.max_requests is reached: the master hears it, makes a replacement, and then says quit."""
         self._limit = 0
-        self._conversations.accepting = False
+        self._stop_accepting()
+        self._reports.send({"event": "limit", "requests": self._slot.requests})
+
+    def _stop_accepting(self) -> None:
+        """Take nothing new; what has been taken goes to other workers, or is answered here if nobody is idle.
+
+        The listening socket and the parking socket wake one worker for each connection (EPOLLEXCLUSIVE, epoll_ctl(2)).
+        If it was this one, just now, then nobody else knows of that connection: so it is taken, if it is there.
+        """
+        if not self._conversations.accepting:
+            return
         self._epoll.unregister(FD_LISTEN)
         self._epoll.unregister(FD_PARK_TAKE)
-        self._connections.close_all(self._slot.others_idle())
-        self._slot.set_stage(Stage.END)
-        self._reports.send({"event": "limit", "requests": self._slot.requests})
+        accepted = self._accept_one()
+        if accepted is not None:
+            self._connections.hold(HeldConnection(*accepted, Held.SILENT, monotonic() + LIMITS[Held.SILENT]))
+        self._conversations.accepting = False
+        slot = self._slot
+        slot.set_stage(Stage.END)
+        for _ in range(HANDOVERS_MAX):
+            while (connection := self._connections.take_parked()) is not None:
+                self._hold_parked(connection)
+            others = slot.others_idle(), slot.others_serving()
+            self._connections.hand_over(*others, monotonic())
+            # Whoever was there may have left meanwhile, after a last look for parked connections.
+            if others == (slot.others_idle(), slot.others_serving()):
+                return
 
 
 def _draw_limit(settings: WorkerSettings) -> int:
