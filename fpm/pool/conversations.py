@@ -30,6 +30,7 @@ from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
 
 _IDLE = int(Stage.ACCEPTING)
+_ENDING = int(Stage.END)
 _REPLY_PATIENCE = 1.0
 """Seconds for a protocol answer of a few bytes to be taken."""
 
@@ -126,7 +127,7 @@ class Conversations:
             os.eventfd_write(FD_WAKE, 1)
         self._service.serve(exchange, params, peer)
         kept = self._let_go(exchange, peer)
-        self._slot.stages[self._slot.index] = _IDLE
+        self._slot.stages[self._slot.index] = _IDLE if self.accepting else _ENDING
         return kept
 
     def _let_go(self, exchange: Exchange, peer: str) -> bool:

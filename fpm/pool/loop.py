@@ -86,7 +86,7 @@ class WorkerLoop:
                 events.sort(key=self._rank)
             for fd, _ in events:
                 if fd == FD_LISTEN:
-                    self._accept()
+                    self._accept(alone=len(events) == 1)
                 elif fd == self._reports.fd:
                     self._take_message()
                 elif fd == FD_PARK_TAKE:
@@ -111,13 +111,12 @@ class WorkerLoop:
         return self._code
 
     def _rank(self, event: tuple[int, int]) -> int:
-        """What comes first: messages from the master, for a quit must not wait for one more request. Then parked
-        connections, which go on to another worker if a request is served; then new ones; those held come last, since
-        they are parked while one of the others is served."""
+        """Messages from the master come first: a quit must not wait for one more request. Then what only this worker
+        knows of (EPOLLEXCLUSIVE): it is taken before one of the held connections is served, which may take long."""
         fd = event[0]
         if fd == self._reports.fd:
             return 0
-        return 1 if fd == FD_PARK_TAKE else 2 if fd == FD_LISTEN else 3
+        return 1 if fd in (FD_LISTEN, FD_PARK_TAKE) else 2
 
     def _quit_on_signal(self, number: int, frame: object) -> None:
         """SIGQUIT, which is PHP-FPM's way to end a worker after its request; the loop has to wake up for it."""
@@ -165,12 +164,13 @@ class WorkerLoop:
         self._allowed = [ip_network(text, strict=False) for text in settings.allowed_clients]
         return self._service.apply(settings, log_fd)
 
-    def _accept(self) -> None:
+    def _accept(self, *, alone: bool) -> None:
+        """A new connection: served at once if nothing else is to be done, so that no turn of the loop is needed."""
         accepted = self._accept_one() if self._conversations.accepting else None
         if accepted is None:
             return
         fd, peer = accepted
-        data = read_available(fd)
+        data = read_available(fd) if alone else None
         if data is None:
             connection = HeldConnection(fd, peer, Held.SILENT, monotonic() + LIMITS[Held.SILENT])
             self._connections.hold(connection)

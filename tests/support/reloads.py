@@ -177,3 +177,24 @@ def fewest_ready(fpm: Daemon, pool: str) -> Iterator[list[int]]:
         stopped.set()
         thread.join(JOIN_TIME)
     assert looks, "nobody has looked"
+
+
+def hesitant(fpm: Daemon, pool: str, query: str = "") -> Callable[[Load], None]:
+    """One connection for each request; it is sent in three parts, with a little time before each."""
+    request = request_bytes(web_params(query=query))
+    parts = [request[:5], request[5:100], request[100:]]
+
+    def loop(found: Load) -> None:
+        while not found.stopped.wait(PACE):
+            try:
+                with Wire(fpm.address(pool), timeout=20.0) as wire:
+                    for part in parts:
+                        found.stopped.wait(0.02)
+                        wire.send(part)
+                    reply = wire.read_reply()
+            except OSError as error:
+                found.bad.append(error)
+                continue
+            _sort(found, reply)
+
+    return loop
