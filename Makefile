@@ -3,6 +3,8 @@
 SHELL = /bin/sh
 BIN = .venv/bin
 TEST_COMMANDS = nginx:nginx-light cgi-fcgi:libfcgi-bin mandoc:mandoc
+# Their tests are skipped where they are missing: a browser for the HTML page, a monitor that wants its libraries.
+WANTED_COMMANDS = chromium:chromium zabbix_agentd:zabbix-agent
 BENCH_COMMANDS = nginx:nginx-light ab:apache2-utils uwsgi:uwsgi-core uwsgi_python3:uwsgi-plugin-python3
 DEMO_BIND = 127.0.0.1:8000
 
@@ -16,6 +18,8 @@ demo: setup     ## the example application on http://127.0.0.1:8000/ until Ctrl-
 
 test: setup     ## all tests (PYTEST_ARGS="-k word" for some); as root it installs nginx and others when missing
 	@.ci/setup system $(TEST_COMMANDS)
+	@.ci/setup wanted $(WANTED_COMMANDS)
+	@.ci/setup monitors
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -W error $(PYTEST_ARGS)
 
 lint: setup     ## ruff, manual pages, units
