@@ -1,0 +1,154 @@
+"""All that the daemon's own HTML pages, `pyfpm status` and `pyfpm top` show: plain values, drawn from one snapshot.
+
+`fpm.status.web` renders them: `render_overview(Overview) -> bytes` for `/` and `render_pool(PoolPage) -> bytes` for
+`/pool/NAME` of `[global] status_listen`. Times are epoch seconds unless they say otherwise; texts are as decoded (they
+may hold anything: control characters, markup), the renderer escapes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fpm.status.extras import PoolExtras
+from fpm.status.model import PoolStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """The last reload of the daemon."""
+
+    at: float
+    ok: bool
+    reason: str
+    """Why it failed, or ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A worker that ended unasked, or was ended by the master because it did not leave."""
+
+    at: float
+    pid: int
+    cause: str
+    """As in "on signal 11 (SIGSEGV)"."""
+    age: float
+    """Seconds that it lived."""
+    requests: int
+    request: str
+    """Method and URI that it had in hand, or ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlowRequest:
+    """A request that took longer than request_slowlog_timeout."""
+
+    at: float
+    """When it ended; of one that still runs, now."""
+    pid: int
+    seconds: float
+    request: str
+    """Method and URI."""
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker."""
+
+    pid: int
+    state: str
+    """PHP-FPM's words: Idle, Running, Finishing ..."""
+    idle: bool
+    age: float
+    """Seconds since its start."""
+    generation: int
+    """0: not known."""
+    leaving: str
+    """Why the master has told it to leave, or ""."""
+    requests: int
+    request_age: float
+    """Seconds: how long the request in hand has been running; of an idle worker, how long its last one took."""
+    request_method: str
+    request_uri: str
+    """With the query; "-" if there was none. Of an idle worker, its last."""
+    user: str
+    last_request_cpu: float
+    """Percent of one core; 0 unless idle."""
+    memory_peak: int
+    """Bytes."""
+    pss: int | None
+    """Bytes; None: not known (yet)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One point of a pool's small history; there are points only for the time in which somebody was looking."""
+
+    at: float
+    idle: int
+    active: int
+    queue: int
+    rate: float
+    """Requests a second since the point before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """One pool."""
+
+    name: str
+    listen: str
+    """Its address."""
+    state: str
+    """running, starting, idle (no process, nothing wrong), failed, stopping."""
+    app: str
+    ready: bool
+    """Would /readyz/NAME say yes?"""
+    status: PoolStatus
+    extras: PoolExtras
+    error: str
+    """Why it has failed, or ""."""
+    traceback: str
+    rate: float | None
+    """Requests a second of late; None: not known yet."""
+    workers: tuple[Worker, ...]
+    """Empty where only the overview was asked for."""
+    history: tuple[Moment, ...]
+    """The oldest first."""
+    slow: tuple[SlowRequest, ...]
+    """The newest first; a few."""
+    deaths: tuple[Death, ...]
+    """The newest first; a few."""
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The master."""
+
+    version: str
+    host: str
+    pid: int
+    file: str
+    """Its configuration file."""
+    started: float
+    now: float
+    """When the snapshot was taken."""
+    draining: bool
+    """It is stopping."""
+    last_reload: Reload | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything at a glance; pools in the order of the configuration, without their workers."""
+
+    daemon: Daemon
+    pools: tuple[Pool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPage:
+    """One pool with its workers, and the daemon for the head of the page."""
+
+    daemon: Daemon
+    pool: Pool
