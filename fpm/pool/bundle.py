@@ -21,7 +21,7 @@ from fcntl import F_SEAL_WRITE
 from fcntl import fcntl
 from importlib.machinery import SourceFileLoader
 
-POOL_PACKAGES = ("fpm.fastcgi", "fpm.pool", "fpm.scoreboard", "fpm.status", "fpm.wsgi")
+POOL_PACKAGES = ("fpm.fastcgi", "fpm.pool", "fpm.scoreboard", "fpm.wsgi")
 """Packages that run inside a pool, whole."""
 POOL_MODULES = (
     "fpm",
@@ -31,6 +31,10 @@ POOL_MODULES = (
     "fpm.log.access",
     "fpm.log.escape",
     "fpm.log.times",
+    "fpm.status",
+    "fpm.status.extras",
+    "fpm.status.model",
+    "fpm.status.pages",
     "fpm.system",
     "fpm.system.listen_queue",
     "fpm.system.proctitle",

@@ -1,0 +1,202 @@
+"""The inside of one pool's HTML page: figures, history, workers, slow requests, deaths, settings."""
+
+from __future__ import annotations
+
+from fpm.status.figures import format_age
+from fpm.status.figures import format_count
+from fpm.status.figures import format_percent
+from fpm.status.figures import format_rate
+from fpm.status.figures import format_size
+from fpm.status.figures import format_span
+from fpm.status.overview import Pool
+from fpm.status.overview import Worker
+from fpm.status.web_chart import chart
+from fpm.status.web_chart import scale
+from fpm.status.web_parts import Cell
+from fpm.status.web_parts import badge
+from fpm.status.web_parts import facts
+from fpm.status.web_parts import meter
+from fpm.status.web_parts import moment
+from fpm.status.web_parts import table
+from fpm.status.web_parts import text
+from fpm.status.web_parts import tile
+from fpm.status.web_parts import tiles
+
+WORKERS_MAX = 500
+"""Rows; the busy ones come first."""
+LONG = 5.0
+"""Seconds from which a request in hand stands out."""
+WORKER_HEADS = (
+    ("Pid", ""),
+    ("State", ""),
+    ("Request", ""),
+    ("For", "num"),
+    ("Age", "num"),
+    ("Requests", "num"),
+    ("CPU", "num"),
+    ("Memory", "num"),
+    ("Peak", "num"),
+)
+SLOW_HEADS = (("When", ""), ("Request", ""), ("Took", "num"), ("Pid", "num"))
+DEATH_HEADS = (
+    ("When", ""),
+    ("Worker", ""),
+    ("How", ""),
+    ("Request in hand", ""),
+    ("Lived", "num"),
+    ("Requests", "num"),
+)
+
+
+def pool_body(pool: Pool, now: float) -> str:
+    """All sections of the page."""
+    sections = [
+        _figures(pool),
+        _history(pool),
+        _workers(pool),
+        _slow(pool, now),
+        _deaths(pool, now),
+        "<h2>Settings and totals</h2>",
+        facts(_facts(pool, now)),
+    ]
+    return "".join(sections)
+
+
+def _figures(pool: Pool) -> str:
+    status, extras = pool.status, pool.extras
+    busy, most = status.active_processes, extras.max_children
+    wait = (
+        "" if extras.queue_wait is None or not status.listen_queue else f"for {format_span(extras.queue_wait / 1000)}"
+    )
+    full = "bad" if busy >= most > 0 and status.listen_queue else "warn" if busy >= most > 0 else ""
+    return tiles(
+        [
+            tile("Busy", str(busy), f"of {most}{meter(busy, status.idle_processes, most)}", full),
+            tile("Idle", str(status.idle_processes)),
+            tile("Waiting", format_count(status.listen_queue), wait, "bad" if status.listen_queue else ""),
+            tile("Requests/s", format_rate(pool.rate)),
+            tile("Requests", format_count(status.accepted_conn)),
+            tile("Errors", format_count(extras.errors), kind="bad" if extras.errors else ""),
+            tile("Slow", format_count(status.slow_requests), kind="warn" if status.slow_requests else ""),
+            tile("Memory", format_size(extras.memory_pss)),
+        ]
+    )
+
+
+def _history(pool: Pool) -> str:
+    limit = pool.extras.max_children
+    drawn = chart(pool.history, limit=limit, height=130, label="busy workers, idle workers and queue over time")
+    if not drawn:
+        return ""
+    span = format_age(pool.history[-1].at - pool.history[0].at)
+    return (
+        f'<h2>History</h2><div class="card history">'
+        f'<div class="axis"><span>{scale(pool.history, limit)}</span></div>{drawn}'
+        f'<div class="axis"><span>{span} ago</span><span>now</span></div><div class="legend">'
+        '<span class="busy">busy</span><span class="idle">idle</span><span class="queue">waiting in the queue</span>'
+        '<span class="limit">pm.max_children</span></div></div>'
+    )
+
+
+def _workers(pool: Pool) -> str:
+    if not pool.workers:
+        return '<h2>Workers</h2><p class="card empty">None at this moment.</p>'
+    ordered = sorted(pool.workers, key=lambda worker: (worker.idle, -worker.request_age, worker.pid))
+    left_out = len(ordered) - WORKERS_MAX
+    more = f'<p class="soft">and {left_out} more</p>' if left_out > 0 else ""
+    rows = [_worker(worker, pool.extras.generation) for worker in ordered[:WORKERS_MAX]]
+    return f"<h2>Workers</h2>{table(WORKER_HEADS, rows)}{more}"
+
+
+def _worker(worker: Worker, generation: int) -> list[Cell]:
+    kind = "" if worker.idle else "ok"
+    state = badge(worker.state, kind)
+    if worker.leaving:
+        state += " " + badge(f"leaves: {worker.leaving}", "warn")
+    if worker.generation and worker.generation != generation:
+        state += " " + badge(f"generation {worker.generation}")
+    has_request = worker.request_uri != "-"
+    request = (
+        f'<span class="mono">{text(worker.request_method)} {text(worker.request_uri)}</span>' if has_request else ""
+    )
+    if worker.user != "-" and has_request:
+        request += f' <span class="soft">{text(worker.user)}</span>'
+    if worker.idle and has_request:
+        request = f'<span class="soft">{request}</span>'
+    hot = not worker.idle and worker.request_age >= LONG
+    cpu = f"{worker.last_request_cpu:.0f} %" if worker.idle and worker.requests else ""
+    return [
+        Cell(str(worker.pid)),
+        Cell(state),
+        Cell(request, "request" if request else "request none"),
+        Cell(
+            format_span(worker.request_age) if has_request else "",
+            "num hot" if hot else "num" if has_request else "num none",
+        ),
+        Cell(format_age(worker.age), "num"),
+        Cell(format_count(worker.requests), "num"),
+        Cell(cpu, "num" if cpu else "num none"),
+        Cell(format_size(worker.pss), "num"),
+        Cell(format_size(worker.memory_peak), "num"),
+    ]
+
+
+def _slow(pool: Pool, now: float) -> str:
+    if not pool.slow:
+        return ""
+    rows = [
+        [
+            Cell(badge("running", "warn") if slow.running else moment(slow.at, now)),
+            Cell(f'<span class="mono">{text(slow.request)}</span>', "request"),
+            Cell(format_span(slow.seconds), "num"),
+            Cell(str(slow.pid), "num"),
+        ]
+        for slow in pool.slow
+    ]
+    return f"<h2>Slow requests</h2>{table(SLOW_HEADS, rows)}"
+
+
+def _deaths(pool: Pool, now: float) -> str:
+    if not pool.deaths:
+        return ""
+    rows = [
+        [
+            Cell(moment(death.at, now)),
+            Cell(str(death.pid)),
+            Cell(badge(death.cause, "bad")),
+            Cell(f'<span class="mono">{text(death.request)}</span>', "request" if death.request else "request none"),
+            Cell(format_age(death.age), "num"),
+            Cell(format_count(death.requests), "num"),
+        ]
+        for death in pool.deaths
+    ]
+    return f"<h2>Last deaths</h2>{table(DEATH_HEADS, rows)}"
+
+
+def _facts(pool: Pool, now: float) -> list[tuple[str, str]]:
+    status, extras = pool.status, pool.extras
+    spare = f"{extras.min_spare} to {extras.max_spare}" if status.process_manager == "dynamic" else ""
+    reload = "failed, " if extras.last_reload_failed else ""
+    return [
+        ("Application", f"<code>{text(pool.app)}</code>"),
+        ("Listens on", f"<code>{text(pool.listen)}</code>"),
+        ("Process manager", text(status.process_manager)),
+        ("pm.max_children", str(extras.max_children)),
+        ("Spare workers", spare),
+        ("pm.max_requests", format_count(extras.max_requests) if extras.max_requests else "no limit"),
+        ("Generation", str(extras.generation)),
+        ("Last reload", f"{reload}{moment(extras.last_reload, now)}" if extras.last_reload else "never"),
+        ("Started", moment(status.start_time, now)),
+        ("Busy now", format_percent(status.active_processes, extras.max_children)),
+        ("Most busy", str(status.max_active_processes)),
+        ("Times it was reached", format_count(status.max_children_reached)),
+        ("Listen queue", f"{status.listen_queue} of {status.listen_queue_len}"),
+        ("Longest queue", str(status.max_listen_queue)),
+        ("In the background", str(extras.background)),
+        ("Recycled workers", format_count(extras.recycled)),
+        ("Deaths by exit", format_count(extras.deaths_by_exit)),
+        ("Deaths by signal", format_count(extras.deaths_by_signal)),
+        ("Deaths by SIGKILL", format_count(extras.deaths_by_kill)),
+        ("Deaths by timeout", format_count(extras.deaths_by_timeout)),
+        ("Largest worker", format_size(status.memory_peak)),
+    ]

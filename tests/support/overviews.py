@@ -1,0 +1,210 @@
+"""Overviews and pool pages with plausible values, for the tests of what shows them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from fpm.status.extras import PoolExtras
+from fpm.status.model import PoolStatus
+from fpm.status.overview import Daemon
+from fpm.status.overview import Death
+from fpm.status.overview import Moment
+from fpm.status.overview import Overview
+from fpm.status.overview import Pool
+from fpm.status.overview import PoolPage
+from fpm.status.overview import Reload
+from fpm.status.overview import SlowRequest
+from fpm.status.overview import Worker
+
+NOW = 1_795_000_000.0
+NASTY = "/\"><script>alert(1)</script>&'\x1b[31m\u202e\udc80\n" + "ä" * 20
+DAEMON = Daemon(
+    version="0.1.0",
+    host="web1.example.net",
+    pid=812,
+    file="/etc/pyfpm/pyfpm.conf",
+    started=NOW - 273_000,
+    now=NOW,
+    draining=False,
+    last_reload=Reload(NOW - 4000, True, ""),
+)
+EXTRAS = PoolExtras(
+    generation=7,
+    last_reload=int(NOW) - 4000,
+    last_reload_failed=False,
+    failed=False,
+    failed_since=0,
+    start_failures=0,
+    next_start=0,
+    max_children=20,
+    min_spare=2,
+    max_spare=6,
+    max_requests=1000,
+    busy_percent=45,
+    background=1,
+    errors=0,
+    recycled=42,
+    deaths_by_exit=0,
+    deaths_by_signal=1,
+    deaths_by_kill=0,
+    deaths_by_timeout=0,
+    last_death=int(NOW) - 7200,
+    last_death_cause="on signal 11 (SIGSEGV)",
+    queue_wait=None,
+    memory_pss=187_000_000,
+)
+STATUS = PoolStatus(
+    pool="shop",
+    process_manager="dynamic",
+    start_time=int(NOW) - 273_000,
+    start_since=273_000,
+    accepted_conn=1_284_551,
+    listen_queue=0,
+    max_listen_queue=31,
+    listen_queue_len=4096,
+    idle_processes=3,
+    active_processes=9,
+    total_processes=12,
+    max_active_processes=18,
+    max_children_reached=2,
+    slow_requests=5,
+    memory_peak=61_000_000,
+    processes=(),
+)
+DEATH = Death(NOW - 7200, 4711, "on signal 11 (SIGSEGV)", 812.5, 340, "GET /thumbnail/88123?size=large")
+
+
+def worker(pid: int, **values: Any) -> Worker:
+    """One worker: idle, unless told otherwise."""
+    usual: dict[str, Any] = {
+        "pid": pid,
+        "state": "Idle",
+        "idle": True,
+        "age": 2700.0 + pid,
+        "generation": 7,
+        "leaving": "",
+        "requests": 512,
+        "request_age": 0.034,
+        "request_method": "GET",
+        "request_uri": "/products/list?page=3",
+        "user": "-",
+        "last_request_cpu": 41.0,
+        "memory_peak": 48_000_000,
+        "pss": 15_600_000,
+    }
+    return Worker(**(usual | values))
+
+
+def busy(pid: int, uri: str, age: float, **values: Any) -> Worker:
+    """One that has a request in hand for `age` seconds."""
+    usual: dict[str, Any] = {"state": "Running", "idle": False, "request_uri": uri, "request_age": age}
+    return worker(pid, **(usual | {"last_request_cpu": 0.0} | values))
+
+
+def history(busiest: int, limit: int, seconds: int = 300) -> tuple[Moment, ...]:
+    """A wave, with a queue where it would rise over the limit."""
+    moments = []
+    for second in range(seconds):
+        wanted = int(busiest * (0.55 + 0.45 * math.sin(second / 23) + 0.15 * math.sin(second / 3.1)))
+        active = max(0, min(wanted, limit))
+        moments.append(
+            Moment(NOW - seconds + second, min(3, limit - active), active, max(0, wanted - limit), 4.0 * active)
+        )
+    return tuple(moments)
+
+
+def pool(name: str = "shop", **values: Any) -> Pool:
+    """One pool; PoolStatus and PoolExtras may be given by their fields, too."""
+    status = replace(STATUS, pool=name, **{key: values.pop(key) for key in list(values) if key in PoolStatus.__slots__})
+    extras = replace(EXTRAS, **{key: values.pop(key) for key in list(values) if key in PoolExtras.__slots__})
+    usual: dict[str, Any] = {
+        "name": name,
+        "listen": f"/run/pyfpm/{name}.sock",
+        "state": "running",
+        "app": f"{name}.wsgi:application",
+        "ready": True,
+        "status": status,
+        "extras": extras,
+        "error": "",
+        "traceback": "",
+        "rate": 38.4,
+        "workers": (),
+        "history": history(11, 20),
+        "slow": (),
+        "deaths": (DEATH,),
+    }
+    return Pool(**(usual | values))
+
+
+def busy_shop() -> Pool:
+    """A pool with something of everything."""
+    workers = [
+        busy(2101, "/checkout/pay?order=88121", 0.21, user="alice"),
+        busy(2102, "/report/yearly?format=xlsx&from=2020-01-01&to=2026-11-21&group=customer", 74.2),
+        busy(2107, "/search?q=winter+shoes", 6.4, request_method="POST", generation=6, leaving="replaced"),
+        busy(2110, "/api/v2/stock", 0.003, state="Finishing"),
+        *(worker(pid) for pid in range(2111, 2114)),
+        worker(2114, requests=0, request_uri="-", request_method="-", request_age=0.0, last_request_cpu=0.0, pss=None),
+    ]
+    slow = (
+        SlowRequest(NOW, 2102, 74.2, "GET /report/yearly?format=xlsx", True),
+        SlowRequest(NOW - 3100, 1980, 8.9, "POST /import/prices", False),
+    )
+    return pool(workers=tuple(workers), slow=slow, listen_queue=4, queue_wait=120, active_processes=20)
+
+
+def broken() -> Pool:
+    """A pool whose application cannot be imported."""
+    trace = (
+        'Traceback (most recent call last):\n  File "/srv/blog/blog/wsgi.py", line 3, in <module>\n    import djnago'
+    )
+    return pool(
+        "blog",
+        state="failed",
+        ready=False,
+        failed=True,
+        failed_since=int(NOW) - 90,
+        next_start=int(NOW) + 24,
+        start_failures=4,
+        error="ModuleNotFoundError: No module named 'djnago'",
+        traceback=trace + "\nModuleNotFoundError: No module named 'djnago'\n",
+        idle_processes=0,
+        active_processes=0,
+        total_processes=0,
+        rate=0.0,
+        history=(),
+        errors=0,
+        memory_pss=None,
+    )
+
+
+def idle() -> Pool:
+    """A pool without a process, and nothing is wrong with it."""
+    return pool(
+        "wiki-of-the-department-of-internal-affairs",
+        process_manager="ondemand",
+        state="idle",
+        idle_processes=0,
+        active_processes=0,
+        total_processes=0,
+        accepted_conn=12,
+        slow_requests=0,
+        rate=0.0,
+        history=history(0, 5),
+        max_children=5,
+        memory_pss=0,
+        deaths=(),
+    )
+
+
+def overview(*pools: Pool) -> Overview:
+    """These pools, or a few different ones."""
+    few = (pool(), busy_shop(), broken(), idle(), pool("api", errors=17, rate=481.2, accepted_conn=88_120_911))
+    return Overview(DAEMON, pools or tuple(replace(one, workers=()) for one in few))
+
+
+def page(one: Pool) -> PoolPage:
+    """The page of one pool."""
+    return PoolPage(DAEMON, one)
