@@ -35,6 +35,7 @@ def build(sections: Sections, machine: Machine, *, file: str, prefix: str, pid_o
     draft = sections.global_
     parse_all(draft, report)
     check_paths.settle_global(draft, machine, report, file=file, prefix=prefix, pid_override=pid_override)
+    check_identity.settle_owner(draft, machine, report, "status_listen")
     check.check_global(draft, report)
     if not pools and not sections.incomplete:
         sentence = "No pool defined. at least one pool section must be specified in config file"
@@ -42,7 +43,7 @@ def build(sections: Sections, machine: Machine, *, file: str, prefix: str, pid_o
     for pool in pools:
         parse_all(pool, report)
         check_pool(pool, machine, report, prefix)
-    check.check_together(pools, machine, report)
+    check.check_together([draft, *pools], machine, report)
     if report.failed:
         return None
     return Config(_global(draft, file, prefix), tuple(_pool(pool) for pool in pools), report.notices())

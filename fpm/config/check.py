@@ -130,13 +130,13 @@ def check_confinement(pool: Draft, report: Report) -> None:
         report.refuse(pool, "rootfs", "chroot is set as well. Keep one of the two")
 
 
-def check_together(pools: Iterable[Draft], machine: Machine, report: Report) -> None:
+def check_together(sections: Iterable[Draft], machine: Machine, report: Report) -> None:
     """No two sockets at one address, however it is written."""
     unix: dict[str, Draft] = {}
     ports: dict[int, list[tuple[str, Draft]]] = {}
-    for pool in pools:
-        for name in ("listen", "pm.status_listen"):
-            address = pool.values[name]
+    for pool in sections:
+        for name in ("listen", "pm.status_listen", "status_listen"):
+            address = pool.values.get(name)
             if address is not None and pool.is_sound(name):
                 other = _taken(address, pool, machine, unix, ports)
                 if other is not None:
@@ -144,12 +144,15 @@ def check_together(pools: Iterable[Draft], machine: Machine, report: Report) -> 
 
 
 def _refuse_taken(report: Report, pool: Draft, name: str, address: ListenAddress, other: Draft) -> None:
-    where = other.place_of("listen")
+    own = next(one for one in ("listen", "pm.status_listen", "status_listen") if other.is_set(one))
+    place = other.place_of(own)
+    user = "in [global]" if other.scope == "global" else f"in another pool '{other.name}'"
+    if other is pool:
+        user = "in this pool"
     report.refuse(
         pool,
         name,
-        f"unable to set listen address as it's already used in another pool '{other.name}' ({address}, {where}). "
-        "Each pool needs its own",
+        f"unable to set listen address as it's already used {user} ({address}, {place}). Each pool needs its own",
     )
 
 

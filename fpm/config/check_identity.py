@@ -85,14 +85,7 @@ def _group(pool: Draft, machine: Machine, report: Report, name: str, text: str) 
 def settle_socket_owner(pool: Draft, machine: Machine, report: Report) -> None:
     """Make numbers of `listen.owner` and `listen.group`, and look at the names in the access control lists."""
     values = pool.values
-    owner, group = values["listen.owner"], values["listen.group"]
-    if owner and pool.is_sound("listen.owner"):
-        account = machine.user(owner)
-        values["listen.owner"] = account.uid if account else None
-        if account is None or account.uid > _ID_MAX:
-            report.refuse(pool, "listen.owner", f"cannot get uid for user '{owner}'. There is no such user")
-    if group and pool.is_sound("listen.group"):
-        values["listen.group"] = _group(pool, machine, report, "listen.group", group)
+    settle_owner(pool, machine, report, "listen")
     for user in values["listen.acl_users"]:
         if machine.user(user) is None:
             report.refuse(pool, "listen.acl_users", f"cannot get uid for user '{user}'. There is no such user")
@@ -100,6 +93,20 @@ def settle_socket_owner(pool: Draft, machine: Machine, report: Report) -> None:
         if machine.group(name) is None:
             report.refuse(pool, "listen.acl_groups", f"cannot get gid for group '{name}'. There is no such group")
     _warn_of_closed_socket(pool, machine, report)
+
+
+def settle_owner(draft: Draft, machine: Machine, report: Report, socket: str) -> None:
+    """Make numbers of SOCKET.owner and SOCKET.group."""
+    values = draft.values
+    for_owner, for_group = f"{socket}.owner", f"{socket}.group"
+    owner, group = values[for_owner], values[for_group]
+    if owner and draft.is_sound(for_owner):
+        account = machine.user(owner)
+        values[for_owner] = account.uid if account else None
+        if account is None or account.uid > _ID_MAX:
+            report.refuse(draft, for_owner, f"cannot get uid for user '{owner}'. There is no such user")
+    if group and draft.is_sound(for_group):
+        values[for_group] = _group(draft, machine, report, for_group, group)
 
 
 def _warn_of_closed_socket(pool: Draft, machine: Machine, report: Report) -> None:

@@ -38,6 +38,7 @@ def settle_global(
         report.refuse(draft, "control", f"can only be set in the main file. Move the line to {file}")
     _settle_file(draft, machine, report, "control", prefix)
     _check_length(draft, report, "control", values["control"])
+    _settle_socket(draft, machine, report, "status_listen", prefix)
 
 
 def settle_pool(pool: Draft, machine: Machine, report: Report, prefix: str) -> None:

@@ -64,8 +64,8 @@ def _text(directive: Directive, value: Any) -> str:
         return f"{value:04o}"
     if directive.kind == "limit" and value == -1:
         return "unlimited"
-    if directive.name in ("listen.owner", "listen.group"):
-        return user_name(value) if directive.name == "listen.owner" else group_name(value)
+    if directive.kind == "account":
+        return user_name(value) if directive.name.endswith(".owner") else group_name(value)
     if isinstance(value, tuple):
         return (":" if directive.name == "pythonpath" else " ").join(str(item) for item in value)
     return str(value) if value != "" else '""'

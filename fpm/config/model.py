@@ -95,6 +95,11 @@ class GlobalConfig:
     """None: unchanged; -1: unlimited."""
     systemd_interval: float
     control: str
+    status_listen: ListenAddress | None
+    status_listen_owner: int | None
+    status_listen_group: int | None
+    status_listen_mode: int
+    status_allow: tuple[Network, ...]
 
 
 @dataclass(frozen=True, slots=True)

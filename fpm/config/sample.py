@@ -30,6 +30,9 @@ _ACTIVE = {
 EXAMPLES = {
     "pid": "/run/pyfpm/pyfpm.pid",
     "control": "/run/pyfpm/control.sock",
+    "status_listen": "127.0.0.1:9100",
+    "status_listen.owner": "root",
+    "status_listen.group": "www-data",
     "error_log": "/var/log/pyfpm.log",
     "process.priority": "-5",
     "python": "/usr/bin/python3",

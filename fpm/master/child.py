@@ -63,6 +63,12 @@ class Child:
         self.outgoing = False
         """Of an old generation: serves until a new worker takes its place."""
         self.awaits_replacement = False
+        self.pressed = False
+        """It has not left, or not started, in time: the master has ended it."""
+        self.pss: int | None = None
+        """Bytes, when last looked at."""
+        self.pss_at = 0.0
+        """Monotonic seconds."""
         self.timer: Timer | None = None
 
     @property

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from typing import Any
 from typing import Protocol
 
-from fpm.config.model import Config
 from fpm.errors import EXIT_CONFIG
 from fpm.errors import EXIT_FAILED
 from fpm.errors import EXIT_OK
 from fpm.log.error import ErrorLog
 from fpm.master.control import Connection
 from fpm.master.lifecycle import State
-from fpm.master.pool import PoolSupervisor
-from fpm.master.reloader import Reloader
+from fpm.master.looking import LookedAt
+from fpm.master.looking import take_snapshot
 from fpm.master.reloader import Request
 from fpm.master.reporting import status_answer
+from fpm.master.reporting import unknown_pool
 
 
-class CommandHost(Protocol):
+class CommandHost(LookedAt, Protocol):
     """The master, as far as commands go."""
 
-    config: Config
     log: ErrorLog
-    state: State
-    pools: dict[str, PoolSupervisor]
-    reloader: Reloader
 
     def stop(self, state: State) -> None:
         """Begin to end."""
@@ -43,6 +40,8 @@ def run_command(host: CommandHost, connection: Connection, request: dict[str, An
     command = request.get("command")
     if command == "status":
         connection.answer(status_answer(host.pools, host.config.global_.file, host.reloader.last, request))
+    elif command == "snapshot":
+        _answer_snapshot(host, connection, request)
     elif command == "stop":
         host.log.notice("stop requested on the control socket")
         connection.answer({"ok": True, "pid": os.getpid()}, last=False)
@@ -58,6 +57,16 @@ def run_command(host: CommandHost, connection: Connection, request: dict[str, An
         _reload(host, connection, request)
     else:
         connection.answer({"ok": False, "error": f"unknown command {command!r}"})
+
+
+def _answer_snapshot(host: CommandHost, connection: Connection, request: dict[str, Any]) -> None:
+    """The bytes that fpm.status.snapshot.read_snapshot reads: of `pool` or of all, with their `workers` or without."""
+    name = request.get("pool")
+    if isinstance(name, str) and name not in host.pools:
+        connection.answer(unknown_pool(name, host.pools))
+        return
+    data = take_snapshot(host, name if isinstance(name, str) else None, workers=bool(request.get("workers")))
+    connection.answer({"ok": True, "snapshot": base64.b64encode(data).decode()})
 
 
 def _reload(host: CommandHost, connection: Connection, request: dict[str, Any]) -> None:

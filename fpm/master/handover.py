@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import fields
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,8 @@ from fpm.master.template_process import TemplateState
 from fpm.master.templates import Failure
 from fpm.pool.bundle import sealed_memfd
 from fpm.scoreboard.memory import Scoreboard
+from fpm.status.overview import Death
+from fpm.status.overview import SlowRequest
 
 VERSION = 1
 """Raised when the description changes in a way that an older or newer program cannot read."""
@@ -102,7 +105,9 @@ def describe_pool(pool: PoolSupervisor, baggage: Baggage) -> dict[str, Any]:
         "name": pool.config.name,
         "listener": describe_listener(pool.listener, baggage),
         "access_log": None if pool.workers.access_log is None else baggage.keep(pool.workers.access_log),
-        "values": asdict(pool.values),
+        "values": asdict(pool.record.values),
+        "deaths": [asdict(death) for death in pool.record.deaths],
+        "slow": [asdict(request) for request in pool.record.slow],
         "generation": templates.generation,
         "last_generation": templates.last_generation,
         "pinned": {name: getattr(templates.pinned, name) for name in PINNED},
@@ -118,8 +123,12 @@ def restore_pool(pool: PoolSupervisor, state: Mapping[str, Any]) -> None:
     """Go on with a pool that has just been made for its handed-over listener."""
     templates = pool.templates
     pool.settled = True
-    for name, value in state["values"].items():
-        setattr(pool.values, name, value)
+    values = pool.record.values
+    for name in {one.name for one in fields(values)} & set(state["values"]):  # an older program has fewer
+        setattr(values, name, state["values"][name])
+    pool.record.take_config(pool.config)
+    pool.record.deaths.extend(Death(**death) for death in state.get("deaths", []))
+    pool.record.slow.extend(SlowRequest(**request) for request in state.get("slow", []))
     templates.generation = state["generation"]
     templates.last_generation = state["last_generation"]
     templates.pinned = _pinned(pool.config, state["pinned"])

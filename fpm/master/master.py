@@ -41,6 +41,7 @@ from fpm.master.lifecycle import next_ending
 from fpm.master.listeners import Listener
 from fpm.master.loop import WRITE
 from fpm.master.loop import Loop
+from fpm.master.memory import MemoryLooks
 from fpm.master.notifier import MANAGER_VARIABLES
 from fpm.master.notifier import Notifier
 from fpm.master.pool import PoolEvents
@@ -48,6 +49,7 @@ from fpm.master.pool import PoolSupervisor
 from fpm.master.process import become_subreaper
 from fpm.master.process import raise_file_limit
 from fpm.master.process import reap_next
+from fpm.master.reloader import LastReload
 from fpm.master.reloader import Reloader
 from fpm.master.reloader import Request
 from fpm.master.services import Budget
@@ -102,6 +104,9 @@ class Master:
         self.strict = strict
         self.arguments = arguments
         self.original_rlimit_files = (0, 0)
+        self.memory = MemoryLooks()
+        self.started = time.time() if handed is None else handed.get("started", 0.0)
+        """Epoch seconds; an upgrade is no start."""
         self._handed = handed
         self._status = EXIT_OK
         self.loop = Loop(self._report_defect)
@@ -191,6 +196,8 @@ class Master:
         """After an upgrade: sockets, templates and workers are there."""
         server = self._serve_control(restore_listener(UnixAddress(self.config.global_.control), handed["control"]))
         self._pid_file.path = self.config.global_.pid
+        if handed.get("last_reload") is not None:
+            self.reloader.last = LastReload(**handed["last_reload"])
         states = {state["name"]: state for state in handed["pools"]}
         for config in self.config.pools:
             pool = self.make_pool(config, restore_listener(config.listen, states[config.name]["listener"]))

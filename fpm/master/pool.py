@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from fpm.config.model import PoolConfig
@@ -21,6 +22,8 @@ from fpm.master.exits import parse_status
 from fpm.master.listeners import Listener
 from fpm.master.proof import Proof
 from fpm.master.proof import Verdict
+from fpm.master.record import Failing
+from fpm.master.record import Record
 from fpm.master.restarts import EmergencyWindow
 from fpm.master.services import Services
 from fpm.master.share import Share
@@ -29,13 +32,14 @@ from fpm.master.specs import worker_settings
 from fpm.master.staffing import Staffing
 from fpm.master.template_process import TemplateProcess
 from fpm.master.template_process import TemplateState
+from fpm.master.templates import Failure
 from fpm.master.templates import Templates
 from fpm.master.templates import TemplatesEvents
 from fpm.master.workers import WorkerEvents
 from fpm.master.workers import Workers
-from fpm.scoreboard.memory import HeaderValues
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.memory import write_header
+from fpm.scoreboard.snapshot import Slot
 
 HOPELESS = 3
 """Workers that die in a row before they serve, until the pool is said to have failed."""
@@ -61,15 +65,20 @@ class PoolSupervisor:
         self.events = events
         self.settled = False
         self.stopping = False
-        self.values = HeaderValues(start_time=services.clock(), max_children=config.pm_max_children)
+        self.record = Record(config, services.clock())
         self.share = Share()
         self.workers = Workers(
             services,
             config,
-            self.values,
+            self.record.values,
             self.share,
             WorkerEvents(
-                self._on_worker_ready, self._on_serving, self._on_worker_failed, self._on_limit, self._on_worker_gone
+                self._on_worker_ready,
+                self._on_serving,
+                self._on_worker_failed,
+                self._on_limit,
+                self._on_worker_gone,
+                self._on_slow,
             ),
         )
         self.templates = Templates(
@@ -222,6 +231,11 @@ class PoolSupervisor:
         """The present scoreboard; None while the pool has never had a process."""
         return self.templates.shared.board if self.templates.shared else None
 
+    def boards(self) -> list[Scoreboard]:
+        """Every scoreboard that a worker may be on, the present one last."""
+        shared = [*self.templates.old_shared, *([self.templates.shared] if self.templates.shared else [])]
+        return [one.board for one in shared]
+
     @property
     def state(self) -> str:
         """One word for the status: failed, stopping, starting, running or idle (no process)."""
@@ -236,11 +250,32 @@ class PoolSupervisor:
 
     def write_header(self) -> None:
         """Let the status pages of the workers see what only the master counts."""
-        present = self.templates.present
-        self.values.generation = present.generation if present else self.templates.generation
+        present, failure = self.templates.present, self.templates.failure
+        values = self.record.values
+        values.generation = present.generation if present else self.templates.generation
+        self.record.failing(None if failure is None else self._failing(failure))
         board = self.board
-        if board is not None:
-            write_header(board.view, self.values)
+        if board is None:
+            return
+        elsewhere = [child.read_slot() for child in self.workers.children if child.board is not board]
+        if elsewhere:  # a reload has made a larger scoreboard, and some workers still write to the former one
+            values = replace(values)
+            for slot in elsewhere:
+                values.absorb(slot, self.services.clock())
+        write_header(board.view, values)
+
+    def _failing(self, failure: Failure) -> Failing:
+        backoff = self.templates.backoff
+        return Failing(
+            since=failure.since,
+            starts=backoff.failures,
+            next_start=self.services.clock() + max(backoff.until - self.services.loop.now, 0.0),
+        )
+
+    def reloaded(self, at: float, *, ok: bool) -> None:
+        """A reload of the daemon has ended, at this time (epoch seconds)."""
+        self.record.reloaded(at, ok=ok)
+        self.write_header()
 
     def log(self, level: str, text: str) -> None:
         """An entry about this pool."""
@@ -271,12 +306,13 @@ class PoolSupervisor:
             if child.awaits_replacement:
                 self.log("warning", f"child {child.pid} serves on past pm.max_requests, there is nothing to replace it")
                 self.workers.serve(child)
+        self.write_header()
         self._settle()
         self.staffing.start_over()
 
     def _on_shared(self, shared: Shared) -> None:
         self.staffing.fullness.set_scoreboard(shared.board.view, shared.wake, shared.park[0].fileno())
-        write_header(shared.board.view, self.values)
+        self.write_header()
 
     def _on_forked(self, template: TemplateProcess, message: dict[str, Any]) -> None:
         self.workers.learn_pid(template, message.get("slot"), message.get("pid"))
@@ -297,7 +333,7 @@ class PoolSupervisor:
 
     def _take_config(self, config: PoolConfig) -> None:
         self.config = self.workers.config = self.staffing.config = config
-        self.values.max_children = config.pm_max_children
+        self.record.take_config(config)
         self.write_header()
 
     # ---------------------------------------------------------------- what workers say
@@ -308,7 +344,10 @@ class PoolSupervisor:
                 self.proof.worker_ready(child)
             return
         self.log("debug" if self.settled else "notice", f"child {child.pid} started")
+        failed = self.templates.failure is not None
         self.templates.forgive()
+        if failed:
+            self.write_header()
         self.staffing.worker_ready(child)
         if self.workers.census().starting == 0:
             self._settle()
@@ -343,9 +382,21 @@ class PoolSupervisor:
             self._failed_at = self.services.loop.now
             self.templates.fail(error, traceback)
 
-    def _on_worker_gone(self, child: Child, exit_: Exit, requests: int) -> None:
+    def _on_slow(self, child: Child, request: str, seconds: float) -> None:
+        self.record.slow_request(child.pid, request, seconds, self.services.clock())
+
+    def _on_worker_gone(self, child: Child, exit_: Exit, slot: Slot) -> None:
         now = self.services.loop.now
         age = now - child.started
+        self.record.worker_gone(
+            exit_,
+            slot,
+            pid=child.pid or child.claimed_pid,
+            age=age,
+            told=child.leaving or "",
+            ended=child.pressed,
+            now=self.services.clock(),
+        )
         self.write_header()
         self._log_exit(child, exit_, age)
         if exit_.is_emergency:
@@ -353,7 +404,7 @@ class PoolSupervisor:
         if child.held and self.proof is not None:
             self.proof.worker_gone(child, exit_)
         elif not self.stopping:
-            self.staffing.worker_gone(child, age, requests)
+            self.staffing.worker_gone(child, age, slot.requests)
             self._check_start(child, exit_)
         self._check_empty()
 

@@ -177,6 +177,8 @@ class Reloader:
         self._current = None
         reason = "; ".join(outcome.reasons)
         self.last = LastReload(self._clock(), ok, reason)
+        for pool in self._host.pools.values():
+            pool.reloaded(self.last.at, ok=ok)
         if ok:
             log.notice("reload finished")
         for line in outcome.reasons:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import asdict
 from signal import Signals
 from typing import Any
 from typing import Protocol
@@ -53,6 +54,7 @@ class UpgradeHost(Host, Protocol):
     leaving: list[PoolSupervisor]
     config: Config
     original_rlimit_files: tuple[int, int]
+    started: float
 
 
 class Rehearsal:
@@ -181,11 +183,14 @@ class Upgrade:
         if server is None:
             raise StartError("there is no control socket")
         waiter = self._waiter.socket.fileno()
+        last = self._host.reloader.last
         return {
             "pid": os.getpid(),
             "dump": dump(self._host.config),
             "control": describe_listener(server.listener, baggage),
             "rlimit_files": list(self._host.original_rlimit_files),
+            "started": self._host.started,
+            "last_reload": asdict(last) if last is not None else None,
             "waiter": baggage.keep(waiter) if waiter >= 0 else -1,
             "pools": [describe_pool(pool, baggage) for pool in self._host.pools.values()],
         }

@@ -21,15 +21,20 @@ from fpm.master.services import Services
 from fpm.master.share import Share
 from fpm.master.template_process import TemplateProcess
 from fpm.pool.spec import WorkerSettings
-from fpm.scoreboard.memory import HeaderValues
+from fpm.scoreboard.header import HeaderValues
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.memory import clear_slot
 from fpm.scoreboard.memory import mark_creating
+from fpm.scoreboard.memory import retire_slot
+from fpm.scoreboard.snapshot import COUNT_MAX
+from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 
 EXIT_REPORT_TIME = 2.0
 """Seconds between a worker's last sign of life and the end of waiting for its template's report."""
 TEXT_MAX = 65536
+SLOW_REQUEST_MAX = 1024
+"""Characters of a slow request that are kept."""
 PID_ROOM = 9_999_999
 """The longest pid (proc(5)), for the room of a line while the pid is not known yet."""
 LEVELS = frozenset({"debug", "notice", "warning", "error", "alert"})
@@ -44,8 +49,10 @@ class WorkerEvents:
     """A worker that was held takes requests now."""
     on_failed: Callable[[Child, str, str], None]
     on_limit: Callable[[Child], None]
-    on_gone: Callable[[Child, Exit, int], None]
-    """The worker, how it ended and how many requests it had taken."""
+    on_gone: Callable[[Child, Exit, Slot], None]
+    """The worker, how it ended and its slot as it was."""
+    on_slow: Callable[[Child, str, float], None]
+    """A request (method and URI) has taken longer than it should, this many seconds."""
 
 
 class Workers:
@@ -161,10 +168,8 @@ class Workers:
         self.services.budget.used -= 1
         self.services.budget.warned = False
         child.close()
-        slot = child.read_slot()
-        self.values.absorb(slot)
-        clear_slot(child.board.view, child.board.slots, child.slot)
-        self.events.on_gone(child, exit_, slot.requests)
+        slot = retire_slot(child.board.view, child.board.slots, child.slot, self.values, self.services.clock())
+        self.events.on_gone(child, exit_, slot)
 
     def _spawn_one(self, template: TemplateProcess, board: Scoreboard, *, hold: bool = False) -> bool:
         slot = self._free_slot(board)
@@ -270,6 +275,8 @@ class Workers:
             self.events.on_failed(child, str(message.get("error", "")), str(message.get("traceback", "")))
         elif event == "limit" and child.leaving is None:
             self.events.on_limit(child)
+        elif event == "slow":
+            self._slow(child, message)
 
     def _log(self, child: Child, message: dict[str, Any]) -> None:
         level = message.get("level")
@@ -280,7 +287,13 @@ class Workers:
         name = f"[pool {self.config.name}] child {child.pid}"
         self.services.log.log(known, text if text.startswith(name) else f"{name}: {text}")
 
+    def _slow(self, child: Child, message: dict[str, Any]) -> None:
+        request, microseconds = message.get("request"), message.get("microseconds")
+        if isinstance(request, str) and isinstance(microseconds, int):
+            self.events.on_slow(child, request[:SLOW_REQUEST_MAX], min(max(microseconds, 0), COUNT_MAX) / 1e6)
+
     def _press(self, child: Child, number: Signals) -> None:
+        child.pressed = True
         slot = child.read_slot()
         doing = f', request "{slot.method} {slot.uri}"' if slot.stage > Stage.ACCEPTING and slot.method else ""
         self.services.log.warning(
@@ -298,6 +311,7 @@ class Workers:
 
     def _press_hard(self, child: Child) -> None:
         child.leaving = "startup_timeout"
+        child.pressed = True
         if not child.send_signal(Signals.SIGKILL):
             child.channel.close()
 

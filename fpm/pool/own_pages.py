@@ -10,10 +10,11 @@ from fpm.pool.spec import FD_LISTEN
 from fpm.pool.spec import WorkerSettings
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.snapshot import read_board
-from fpm.status.model import PoolStatus
+from fpm.status.extras import build_extras
 from fpm.status.model import build_status
 from fpm.status.pages import PING_CONTENT_TYPE
 from fpm.status.pages import STATUS_HEADERS
+from fpm.status.pages import Page
 from fpm.status.pages import render_status
 from fpm.system.listen_queue import ListenQueueReader
 from fpm.wsgi.environ import Environ
@@ -48,16 +49,17 @@ class OwnPages:
         if path == self._settings.ping_path:
             content_type, body = PING_CONTENT_TYPE, self._settings.ping_response.encode()
         else:
-            page = render_status(self._status(), environ["QUERY_STRING"])
+            page = self._status(environ["QUERY_STRING"])
             content_type, body = page.content_type, page.body
         lines = [f"{name}: {value}\r\n" for name, value in (*STATUS_HEADERS, ("Content-type", content_type))]
         return "".join(lines).encode() + b"\r\n" + (b"" if environ["REQUEST_METHOD"] == "HEAD" else body)
 
-    def _status(self) -> PoolStatus:
+    def _status(self, query_string: str) -> Page:
         settings = self._settings
         board = read_board(self._board.view, settings.slots)
         queue = self._queue.read(FD_LISTEN)
-        return build_status(pool=settings.pool, pm=settings.pm, board=board, queue=queue, now=time.time())
+        status = build_status(pool=settings.pool, pm=settings.pm, board=board, queue=queue, now=time.time())
+        return render_status(status, query_string, build_extras(board))
 
     def _is_allowed(self, address: str) -> bool:
         """By REMOTE_ADDR; without one it is not a web server that asks but somebody with access to the socket."""

@@ -44,7 +44,11 @@ _AT_ONCE = 0.001
 """Seconds between two requests within which the CPU clock, a system call, is not read again."""
 _LONG = 1000
 """Microseconds from which a request is long enough to look at its memory."""
+_NEVER = 1 << 62
+"""Microseconds that no request takes."""
 SPOOL_BLOCK = 65536
+SLOW_REQUEST_MAX = 1024
+"""Characters of a slow request's method and URI that are told."""
 
 
 class Service:
@@ -63,6 +67,7 @@ class Service:
         self._own_paths = pages.paths
         self._application = application
         self._mount = settings.script_name
+        self._slow_limit = settings.slow_limit or _NEVER
         self._spool = settings.body_spool
         self._pool = settings.pool
         self._script = settings.app_name
@@ -94,6 +99,7 @@ class Service:
             `log_fd` if no log is wanted; the caller closes it.
         """
         self._pages = self._pages.with_settings(settings)
+        self._slow_limit = settings.slow_limit or _NEVER
         former = self.access_log
         if not settings.access_format:
             self.access_log = None
@@ -130,7 +136,10 @@ class Service:
         self._cpu_mark = process_time()
         duration = int((end - exchange.started) * 1e6)
         cpu_used = int((self._cpu_mark - cpu) * 1e6)
-        slot.end(duration, cpu_used)
+        slow = duration > self._slow_limit
+        slot.end(duration, cpu_used, slow)
+        if slow:
+            self._report_slow(environ, path, duration)
         if duration > _LONG or slot.requests % _MEMORY_EVERY == 1:
             slot.write_memory(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
         if self.access_log is not None:
@@ -168,6 +177,7 @@ class Service:
         if (exchange.broken or exchange.aborted) and _comes_from_peer(error):
             exchange.abandon()
             return
+        self._slot.count_error()
         self._log("error", environ, f"uncaught exception\n{_format_traceback(error)}")
         if exchange.finished:
             return
@@ -180,6 +190,14 @@ class Service:
             exchange.finish(head + empty + (b"" if environ["REQUEST_METHOD"] == "HEAD" else body))
         except PeerGone:
             exchange.abandon()
+
+    def _report_slow(self, environ: Environ, path: str, duration: int) -> None:
+        """For the list of slow requests that the daemon's own pages show."""
+        # The application may have taken anything out of its environ.
+        method, query = environ.get("REQUEST_METHOD", ""), environ.get("QUERY_STRING", "")
+        uri = f"{path}?{query}" if query else path
+        request = decode_wire(f"{method} {uri}"[:SLOW_REQUEST_MAX])
+        self._reports.send({"event": "slow", "request": request, "microseconds": duration})
 
     def _log(self, level: str, environ: Environ, text: str) -> None:
         """A line for the error log that says which request it is about."""

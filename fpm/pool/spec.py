@@ -65,6 +65,8 @@ class WorkerSettings:
     body_spool: bool
     app_name: str
     """The `app` directive, shown as the script."""
+    slow_limit: int = 0
+    """Microseconds from which a request counts as slow (request_slowlog_timeout); 0: none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def unpack_spec(data: bytes) -> TemplateSpec:
     values: dict[str, Any] = json.loads(data)
     worker = values.pop("worker")
     known = {field.name for field in fields(WorkerSettings)}
-    return TemplateSpec(worker=WorkerSettings(**{key: worker[key] for key in known}), **values)
+    return TemplateSpec(worker=WorkerSettings(**{key: worker[key] for key in known & set(worker)}), **values)
 
 
 # Messages are JSON objects, one for each datagram, named by "event" (towards the master) or "command" (from it).
@@ -125,7 +127,7 @@ def unpack_spec(data: bytes) -> TemplateSpec:
 #                      settings {worker}  (a WorkerSettings object, for the workers forked from now on)    quit {}
 # worker -> master     ready {}     log {level, text}     failed {error, traceback}     limit {requests}  (max_requests
 #                      is reached: it has stopped accepting and waits for quit while its replacement is made)
-#                      serving {}     (the answer to `serve`)
+#                      serving {}     (the answer to `serve`)     slow {request, microseconds}
 # master -> worker     quit {}      reopen {} with descriptor [access log]
 #                      settings {worker} with descriptor [access log] if its path has changed
 # A worker forked with hold = true proves a new generation: it accepts nothing until it is told

@@ -4,7 +4,10 @@ Rules of the file. One writer for each part: the master writes the header, a wor
 and (only before a worker has taken the slot, or after it is gone) the master clears it. No locks: a part is preceded by
 a sequence counter that is odd while it is written. A reader copies, checks that the counter was even and has not
 moved, and tries again; what it reads is untrusted (any process of the pool can write any byte).
-Totals are computed by readers.
+Totals are computed by readers. A worker that dies has its slot added to the header and cleared within one step of the
+header's counter, so that a reader who looks at that counter before and after counts it once.
+
+Both structures grow at their ends only: after an upgrade of pyfpm, old workers and a new master share a scoreboard.
 """
 
 from __future__ import annotations
@@ -24,16 +27,21 @@ WAKE_BELOW = struct.Struct("<H")
 pool's eventfd. 0 disarms it; the master arms it only while it wants to know."""
 WAKE_BELOW_OFFSET = 8
 
-HEADER = struct.Struct("<8sHHIIIIdQQQQQQ")
+HEADER = struct.Struct("<8sHHIIIIdQQQQQQQQQQQQQddddIIIIII")
 """magic, wake_below, slot count, slot size, sequence, generation, max_children, start time (epoch s), then what has
 gone from the slots of dead workers or is known only to the master: requests, max_children_reached, slow_requests,
-max_active, max_listen_queue, memory_peak (bytes)."""
+max_active, max_listen_queue, memory_peak (bytes); errors, recycled, deaths by exit, signal, kill, timeout, slow limit
+(us; 0: none); times of the last death, the last reload, the failure and the next start (epoch s; 0: none); the wait
+status of the last death, failed starts in a row, flags, min_spare, max_spare, max_requests."""
+FLAG_FAILED = 1
+FLAG_RELOAD_FAILED = 2
 HEADER_SEQUENCE_OFFSET = 16
 
-SLOT = struct.Struct(f"<IIdQdQQQIQI{METHOD_SIZE}s{URI_SIZE}s{QUERY_SIZE}s{SCRIPT_SIZE}s{USER_SIZE}s")
+SLOT = struct.Struct(f"<IIdQdQQQIQI{METHOD_SIZE}s{URI_SIZE}s{QUERY_SIZE}s{SCRIPT_SIZE}s{USER_SIZE}sI")
 """sequence, pid, start time (epoch s), requests served, current or last request's start (epoch s), its duration (us; 0
-while it runs), its CPU time (us), its content length (bytes), reserved, memory peak (bytes), max_active seen, method,
-URI (path without query), query string, script, authenticated user. Texts are NUL padded."""
+while it runs), its CPU time (us), its content length (bytes), slow requests, memory peak (bytes), max_active seen,
+method, URI (path without query), query string, script, authenticated user, errors (uncaught exceptions). Texts are NUL
+padded."""
 SLOT_SIZE = (SLOT.size + 63) // 64 * 64
 
 

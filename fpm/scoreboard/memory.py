@@ -9,8 +9,11 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from dataclasses import dataclass
+import struct
 
+from fpm.scoreboard.header import SLOTS_MAX
+from fpm.scoreboard.header import HeaderValues
+from fpm.scoreboard.header import pack_header
 from fpm.scoreboard.layout import HEADER
 from fpm.scoreboard.layout import HEADER_SEQUENCE_OFFSET
 from fpm.scoreboard.layout import MAGIC
@@ -20,41 +23,14 @@ from fpm.scoreboard.layout import WAKE_BELOW_OFFSET
 from fpm.scoreboard.layout import board_size
 from fpm.scoreboard.layout import slot_offset
 from fpm.scoreboard.layout import stages_offset
-from fpm.scoreboard.snapshot import COUNT_MAX
 from fpm.scoreboard.snapshot import Slot
+from fpm.scoreboard.snapshot import read_slot
 from fpm.scoreboard.stages import Stage
 
-SLOTS_MAX = 65535
-"""The slot count is 16 bits wide in the header."""
 _SEQUENCE_MASK = 0xFFFFFFFF
 _EMPTY = bytes(SLOT_SIZE - 4)
 _BODY_OFFSET = HEADER_SEQUENCE_OFFSET + 4
-
-
-@dataclass(slots=True)
-class HeaderValues:
-    """What the master knows of a pool beyond its living workers: it keeps one for each pool, writes it when it changes.
-
-    The counters from `requests` on are sums and maxima over workers that are gone, and what only the master sees.
-    """
-
-    generation: int = 0
-    max_children: int = 0
-    start_time: float = 0.0
-    """Epoch seconds."""
-    requests: int = 0
-    max_children_reached: int = 0
-    slow_requests: int = 0
-    max_active: int = 0
-    max_listen_queue: int = 0
-    memory_peak: int = 0
-    """Bytes."""
-
-    def absorb(self, slot: Slot) -> None:
-        """Keep what a dead worker has counted, before its slot is cleared."""
-        self.requests = min(self.requests + slot.requests, COUNT_MAX)
-        self.max_active = max(self.max_active, slot.max_active)
-        self.memory_peak = max(self.memory_peak, slot.memory_peak)
+_START = struct.Struct("<8sHHI")
 
 
 class Scoreboard:
@@ -93,7 +69,7 @@ class Scoreboard:
         except BaseException:
             os.close(fd)
             raise
-        HEADER.pack_into(board.view, 0, MAGIC, 0, slots, SLOT_SIZE, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0)
+        _START.pack_into(board.view, 0, MAGIC, 0, slots, SLOT_SIZE)
         return board
 
     @classmethod
@@ -122,26 +98,33 @@ class Scoreboard:
 
 def write_header(view: memoryview, values: HeaderValues) -> None:
     """Write the header's values; only the master does. `wake_below` stays as it is."""
-    sequence = int.from_bytes(view[HEADER_SEQUENCE_OFFSET:_BODY_OFFSET], "little") | 1
-    body = HEADER.pack(
-        MAGIC,
-        0,
-        0,
-        SLOT_SIZE,
-        0,
-        values.generation & 0xFFFFFFFF,
-        min(values.max_children, SLOTS_MAX),
-        values.start_time,
-        values.requests,
-        values.max_children_reached,
-        values.slow_requests,
-        values.max_active,
-        values.max_listen_queue,
-        values.memory_peak,
-    )[_BODY_OFFSET:]
-    _write_sequence(view, HEADER_SEQUENCE_OFFSET, sequence)
-    view[_BODY_OFFSET : HEADER.size] = body
+    sequence = _open_header(view)
+    view[_BODY_OFFSET : HEADER.size] = pack_header(values)[_BODY_OFFSET : HEADER.size]
     _write_sequence(view, HEADER_SEQUENCE_OFFSET, sequence + 1)
+
+
+def retire_slot(view: memoryview, slots: int, index: int, values: HeaderValues, now: float) -> Slot:
+    """Move what a dead worker has counted from its slot to the header, so that no reader counts it twice or not at all.
+
+    Args:
+        now: epoch seconds.
+
+    Returns:
+        The slot as it was.
+    """
+    slot = read_slot(view, slots, index)
+    values.absorb(slot, now)
+    sequence = _open_header(view)
+    view[_BODY_OFFSET : HEADER.size] = pack_header(values)[_BODY_OFFSET : HEADER.size]
+    clear_slot(view, slots, index)
+    _write_sequence(view, HEADER_SEQUENCE_OFFSET, sequence + 1)
+    return slot
+
+
+def _open_header(view: memoryview) -> int:
+    sequence = int.from_bytes(view[HEADER_SEQUENCE_OFFSET:_BODY_OFFSET], "little") | 1
+    _write_sequence(view, HEADER_SEQUENCE_OFFSET, sequence)
+    return sequence
 
 
 def set_wake_below(view: memoryview, count: int) -> None:

@@ -15,11 +15,15 @@ from typing import Any
 from fpm.scoreboard.layout import HEADER
 from fpm.scoreboard.layout import HEADER_SEQUENCE_OFFSET
 from fpm.scoreboard.layout import SLOT
+from fpm.scoreboard.layout import SLOT_SIZE
 from fpm.scoreboard.layout import slot_offset
+from fpm.scoreboard.layout import slots_offset
 from fpm.scoreboard.layout import stages_offset
 from fpm.scoreboard.stages import Stage
 
 READ_TRIES = 50
+BOARD_TRIES = 5
+"""Deaths of workers in the middle of a reading that are waited out."""
 COUNT_MAX = 2**53 - 1
 """The largest whole number that every JSON reader keeps exact."""
 TIME_MAX = 253402300799.0
@@ -48,6 +52,26 @@ class Header:
     max_listen_queue: int
     memory_peak: int
     """Bytes."""
+    errors: int = 0
+    recycled: int = 0
+    deaths_by_exit: int = 0
+    deaths_by_signal: int = 0
+    deaths_by_kill: int = 0
+    deaths_by_timeout: int = 0
+    slow_limit: int = 0
+    """Microseconds from which a request is slow; 0: none is."""
+    last_death: float = 0.0
+    """This and the three below are epoch seconds; 0.0: never."""
+    last_reload: float = 0.0
+    failed_since: float = 0.0
+    next_start: float = 0.0
+    last_death_status: int = 0
+    """Wait status."""
+    start_failures: int = 0
+    flags: int = 0
+    min_spare: int = 0
+    max_spare: int = 0
+    max_requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +102,14 @@ class Slot:
     query: str
     script: str
     user: str
+    slow: int = 0
+    """Requests that took longer than the header's slow_limit; the one in hand is not among them."""
+    errors: int = 0
+
+    def is_slow(self, limit: int, now: float) -> bool:
+        """Has the request in hand taken longer than `limit` (microseconds; 0: never) at `now` (epoch seconds)?"""
+        busy = self.stage > Stage.ACCEPTING and self.request_start > 0.0 and self.duration == 0
+        return busy and limit > 0 and (now - self.request_start) * 1e6 > limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,40 +154,83 @@ def census(view: memoryview, slots: int) -> Census:
     return Census(idle=stages.count(_ACCEPTING), active=active, creating=stages.count(_CREATING))
 
 
-def read_board(view: memoryview, slots: int) -> Board:
-    """Read the header and every slot in use."""
+def read_board(view: memoryview, slots: int, room: int = 0) -> Board:
+    """Read the header and every slot in use; again if meanwhile a dead worker's slot went into the header.
+
+    Args:
+        room: how many slots the original has, if this is a copy of the used ones.
+    """
+    board = _read_board(view, slots, room)
+    for _ in range(BOARD_TRIES):
+        before = board.header
+        if read_header(view) == before:
+            break
+        board = _read_board(view, slots, room)
+    return board
+
+
+def _read_board(view: memoryview, slots: int, room: int) -> Board:
+    header = read_header(view)
     stages = bytes(view[stages_offset() : stages_offset() + slots])
     return Board(
-        header=read_header(view),
+        header=header,
         slots=tuple(
-            None if _STAGES[byte] is Stage.FREE else read_slot(view, slots, index) for index, byte in enumerate(stages)
+            None if _STAGES[byte] is Stage.FREE else read_slot(view, slots, index, room)
+            for index, byte in enumerate(stages)
         ),
     )
+
+
+def copy_slots(view: memoryview, slots: int) -> list[tuple[int, bytes]]:
+    """The slots in use as they are, each with its stage, for somebody who hands them on without a look at them."""
+    stages = bytes(view[stages_offset() : stages_offset() + slots])
+    if stages.count(0) == slots:
+        return []
+    return [(stage, _copy_slot(view, slot_offset(slots, index))) for index, stage in enumerate(stages) if stage]
+
+
+def join_board(header: bytes, copied: list[tuple[int, bytes]]) -> bytes:
+    """A scoreboard with just these slots, for `read_board`; `header` has HEADER_SIZE bytes."""
+    room = slots_offset(len(copied)) - stages_offset()
+    return b"".join([header, bytes([stage for stage, _ in copied]).ljust(room, b"\0"), *(slot for _, slot in copied)])
+
+
+def _copy_slot(view: memoryview, offset: int) -> bytes:
+    for _ in range(READ_TRIES):
+        copy = bytes(view[offset : offset + SLOT_SIZE])
+        if not copy[0] & 1 and view[offset : offset + 4] == copy[:4]:
+            return copy
+    return b"\1" + copy[1:]  # whoever reads the copy is told that it is not whole
 
 
 def read_header(view: memoryview) -> Header:
     """Read the header alone."""
     values, _ = _read_stable(lambda: HEADER.unpack_from(view, 0), _header_sequence, view, HEADER_SEQUENCE_OFFSET)
-    _magic, _wake, _count, _size, _sequence, generation, max_children, start_time, *counters = values
-    requests, reached, slow, max_active, max_queue, memory_peak = map(_count_of, counters)
+    _magic, _wake, _count, _size, _sequence, generation, max_children, start_time, *rest = values
+    counters, times, numbers = map(_count_of, rest[:13]), map(_time_of, rest[13:17]), rest[17:]
+    # In the order of the fields of Header.
+    requests, reached, slow, max_active, max_queue, memory_peak, *more = counters
     return Header(
-        generation=generation,
-        max_children=max_children,
-        start_time=_time_of(start_time),
-        requests=requests,
-        max_children_reached=reached,
-        slow_requests=slow,
-        max_active=max_active,
-        max_listen_queue=max_queue,
-        memory_peak=memory_peak,
+        generation,
+        max_children,
+        _time_of(start_time),
+        requests,
+        reached,
+        slow,
+        max_active,
+        max_queue,
+        memory_peak,
+        *more,
+        *times,
+        *numbers,
     )
 
 
-def read_slot(view: memoryview, slots: int, index: int) -> Slot:
+def read_slot(view: memoryview, slots: int, index: int, room: int = 0) -> Slot:
     """Read one slot, whatever its stage; the master does so for a worker that has died, before it clears the slot."""
     offset = slot_offset(slots, index)
     values, stable = _read_stable(lambda: SLOT.unpack_from(view, offset), _slot_sequence, view, offset)
-    _sequence, pid, start_time, requests, request_start, duration, cpu, length, _reserved, memory, active, *texts = (
+    _sequence, pid, start_time, requests, request_start, duration, cpu, length, slow, memory, active, *texts, errors = (
         values
     )
     method, uri, query, script, user = (_text_of(text) if stable else "" for text in texts)
@@ -170,12 +245,14 @@ def read_slot(view: memoryview, slots: int, index: int) -> Slot:
         cpu=_count_of(cpu),
         content_length=_count_of(length),
         memory_peak=_count_of(memory),
-        max_active=min(active, slots),
+        max_active=min(active, room or slots),
         method=method,
         uri=uri,
         query=query,
         script=script,
         user=user,
+        slow=slow,
+        errors=errors,
     )
 
 
@@ -200,10 +277,14 @@ def _read_stable(
     values = read()
     for _ in range(READ_TRIES):
         sequence = sequence_of(values)
-        if not sequence & 1 and int.from_bytes(view[offset : offset + 4], "little") == sequence:
+        if not sequence & 1 and _number_at(view, offset) == sequence:
             return values, True
         values = read()
     return values, False
+
+
+def _number_at(view: memoryview, offset: int) -> int:
+    return int.from_bytes(view[offset : offset + 4], "little")
 
 
 def _count_of(value: int) -> int:

@@ -29,6 +29,8 @@ SCRIPT = struct.Struct(f"<{SCRIPT_SIZE}s")
 SCRIPT_OFFSET = TEXTS_OFFSET + TEXTS.size
 USER = struct.Struct(f"<{USER_SIZE}s")
 USER_OFFSET = SCRIPT_OFFSET + SCRIPT.size
+SLOW_OFFSET = 56
+ERRORS_OFFSET = USER_OFFSET + USER.size
 
 _FREE = int(Stage.FREE)
 _CREATING = int(Stage.CREATING)
@@ -132,11 +134,22 @@ class SlotWriter:
             USER.pack_into(board, offset + USER_OFFSET, user.encode("latin-1"))
         self._sequences[self._counter] = self._sequence = (sequence + 1) & 0xFFFFFFFF
 
-    def end(self, duration: int, cpu: int) -> None:
-        """How long the request took, and its CPU time, both in microseconds."""
+    def end(self, duration: int, cpu: int, slow: bool = False) -> None:
+        """How long the request took, its CPU time, both in microseconds, and whether it counts as slow."""
         self._sequences[self._counter] = sequence = (self._sequence + 1) & 0xFFFFFFFF
         DONE.pack_into(self._board, self._offset + DONE_OFFSET, duration, cpu)
+        if slow:
+            self._count(SLOW_OFFSET)
         self._sequences[self._counter] = self._sequence = (sequence + 1) & 0xFFFFFFFF
+
+    def count_error(self) -> None:
+        """The application has raised."""
+        self._count(ERRORS_OFFSET)
+
+    def _count(self, offset: int) -> None:
+        # Four bytes in one store: a reader finds the number before or after.
+        index = (self._offset + offset) // 4
+        self._sequences[index] = min(self._sequences[index] + 1, 0xFFFFFFFF)
 
     def write_memory(self, memory: int) -> None:
         """The process's memory peak in bytes."""

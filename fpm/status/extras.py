@@ -8,6 +8,15 @@ words without ": ".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from signal import Signals
+
+from fpm.scoreboard.layout import FLAG_FAILED
+from fpm.scoreboard.layout import FLAG_RELOAD_FAILED
+from fpm.scoreboard.snapshot import Board
+from fpm.scoreboard.stages import Stage
+
+UNKNOWN_STATUS = 0xFFFFFFFF
+"""In place of a wait status that nobody could tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +60,48 @@ class PoolExtras:
     """Milliseconds that the last one in the listen queue will wait at the present rate; None: not known."""
     memory_pss: int | None = None
     """Bytes of all workers together, shared pages counted once; None: not known."""
+
+
+def build_extras(board: Board, *, queue_wait: int | None = None, memory_pss: int | None = None) -> PoolExtras:
+    """What one reading of the scoreboard tells, and what only the caller knows."""
+    header = board.header
+    used = board.used
+    active = sum(slot.stage is not Stage.ACCEPTING for slot in used)
+    return PoolExtras(
+        generation=header.generation,
+        last_reload=int(header.last_reload),
+        last_reload_failed=bool(header.flags & FLAG_RELOAD_FAILED),
+        failed=bool(header.flags & FLAG_FAILED),
+        failed_since=int(header.failed_since),
+        start_failures=header.start_failures,
+        next_start=int(header.next_start),
+        max_children=header.max_children,
+        min_spare=header.min_spare,
+        max_spare=header.max_spare,
+        max_requests=header.max_requests,
+        busy_percent=min(100 * active // header.max_children, 100) if header.max_children else 0,
+        background=sum(slot.stage is Stage.FINISHED for slot in used),
+        errors=header.errors + sum(slot.errors for slot in used),
+        recycled=header.recycled,
+        deaths_by_exit=header.deaths_by_exit,
+        deaths_by_signal=header.deaths_by_signal,
+        deaths_by_kill=header.deaths_by_kill,
+        deaths_by_timeout=header.deaths_by_timeout,
+        last_death=int(header.last_death),
+        last_death_cause=describe_death(header.last_death_status) if header.last_death else "-",
+        queue_wait=queue_wait,
+        memory_pss=memory_pss,
+    )
+
+
+def describe_death(status: int) -> str:
+    """A wait status (wait(2)) in words: "with code 3", "on signal 9 (SIGKILL)"."""
+    number = status & 0x7F
+    if status == UNKNOWN_STATUS:
+        return "in an unknown way"
+    if not number:
+        return f"with code {status >> 8 & 0xFF}"
+    try:
+        return f"on signal {number} ({Signals(number).name})"
+    except ValueError:
+        return f"on signal {number}"

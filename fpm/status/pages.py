@@ -1,7 +1,8 @@
 """PHP-FPM's status page in its five formats, to the byte (php-fpm.md section 4, ecosystem.md section 1.2).
 
 Every key stands in one of the two tables below; a format is a way of writing a table's keys and values. All texts are
-escaped here, in PHP-FPM only some are.
+escaped here, in PHP-FPM only some are. What pyfpm adds (fpm.status.extras) comes after all of theirs, in the text form
+after the pool's own keys; `?openmetrics` stays as it is.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from fpm.log.escape import escape
 from fpm.log.times import format_access_time
+from fpm.status.extras import PoolExtras
 from fpm.status.model import PoolStatus
 from fpm.status.model import ProcessStatus
 
@@ -54,6 +56,33 @@ PROCESS_KEYS = (
     "last request cpu",
     "last request memory",
 )
+EXTRA_KEYS = (
+    "generation",
+    "last reload",
+    "last reload failed",
+    "failed",
+    "failed since",
+    "start failures",
+    "next start",
+    "max children",
+    "min spare",
+    "max spare",
+    "max requests",
+    "busy percent",
+    "background",
+    "errors",
+    "recycled",
+    "deaths by exit",
+    "deaths by signal",
+    "deaths by kill",
+    "deaths by timeout",
+    "last death",
+    "last death cause",
+    "queue wait",
+    "memory pss",
+)
+"""Fields of PoolExtras in the same way; one that is not known (None) is left out."""
+_DATES = frozenset({"start time", "last reload", "failed since", "next start", "last death"})
 _METRICS = (
     ("start since", "start_since", "counter", "The number of seconds since FPM has started."),
     ("accepted conn", "accepted_connections", "counter", "The number of requests accepted by the pool."),
@@ -108,7 +137,7 @@ class Page:
     body: bytes
 
 
-def render_status(status: PoolStatus, query_string: str) -> Page:
+def render_status(status: PoolStatus, query_string: str, extras: PoolExtras | None = None) -> Page:
     """The page that a query string asks for: a format counts by its key, whatever its value; `full` lists processes."""
     keys = {part.partition("=")[0] for part in query_string.split("&")}
     processes = status.processes if "full" in keys else None
@@ -118,36 +147,44 @@ def render_status(status: PoolStatus, query_string: str) -> Page:
     else:
         name = "text"
     content_type, render = _FORMATS[name]
-    return Page(content_type, render(status, processes).encode())
+    return Page(content_type, render(status, processes, extras).encode())
 
 
 Processes = tuple[ProcessStatus, ...] | None
 """None: the short page."""
+Subject = PoolStatus | ProcessStatus | PoolExtras
 
 
-def _text(status: PoolStatus, processes: Processes) -> str:
+def _known(extras: PoolExtras | None) -> tuple[str, ...]:
+    return tuple(key for key in EXTRA_KEYS if extras is not None and _value(extras, key) is not None)
+
+
+def _text(status: PoolStatus, processes: Processes, extras: PoolExtras | None) -> str:
     parts = [_text_block(status, POOL_KEYS)]
+    if extras is not None:
+        parts.append(_text_block(extras, _known(extras)))
     for process in processes or ():
         parts += ["\n************************\n", _text_block(process, PROCESS_KEYS)]
     return "".join(parts)
 
 
-def _text_block(of: PoolStatus | ProcessStatus, keys: tuple[str, ...]) -> str:
+def _text_block(of: Subject, keys: tuple[str, ...]) -> str:
     names = ("request URI" if key == "request uri" else key for key in keys)
     return "".join(
         [f"{name + ':':<22}{escape(value)}\n" for name, value in zip(names, _texts(of, keys, True), strict=True)]
     )
 
 
-def _json(status: PoolStatus, processes: Processes) -> str:
+def _json(status: PoolStatus, processes: Processes, extras: PoolExtras | None) -> str:
     pool = _json_members(status, POOL_KEYS)
+    more = "," + _json_members(extras, _known(extras)) if extras is not None else ""
     if processes is None:
-        return f"{{{pool}}}"
+        return f"{{{pool}{more}}}"
     members = ",".join([f"{{{_json_members(process, PROCESS_KEYS)}}}" for process in processes])
-    return f'{{{pool}, "processes":[{members}]}}'
+    return f'{{{pool}, "processes":[{members}]{more}}}'
 
 
-def _json_members(of: PoolStatus | ProcessStatus, keys: tuple[str, ...]) -> str:
+def _json_members(of: Subject, keys: tuple[str, ...]) -> str:
     return ",".join([f'"{key}":{_json_value(key, _value(of, key))}' for key in keys])
 
 
@@ -158,22 +195,26 @@ def _json_value(key: str, value: str | float) -> str:
     return _number(value)
 
 
-def _xml(status: PoolStatus, processes: Processes) -> str:
+def _xml(status: PoolStatus, processes: Processes, extras: PoolExtras | None) -> str:
     parts = ['<?xml version="1.0" ?>\n<status>\n', *(f"{one}\n" for one in _xml_elements(status, POOL_KEYS))]
     if processes is not None:
         parts.append("<processes>\n")
         parts += [f"<process>{''.join(_xml_elements(process, PROCESS_KEYS))}</process>\n" for process in processes]
         parts.append("</processes>\n")
+    if extras is not None:
+        parts += [f"{one}\n" for one in _xml_elements(extras, _known(extras))]
     return "".join([*parts, "</status>"])
 
 
-def _xml_elements(of: PoolStatus | ProcessStatus, keys: tuple[str, ...]) -> list[str]:
+def _xml_elements(of: Subject, keys: tuple[str, ...]) -> list[str]:
     tags = [key.replace(" ", "-") for key in keys]
     return [f"<{tag}>{_markup(value)}</{tag}>" for tag, value in zip(tags, _texts(of, keys, False), strict=True)]
 
 
-def _html(status: PoolStatus, processes: Processes) -> str:
-    values = zip(POOL_KEYS, _texts(status, POOL_KEYS, True), strict=True)
+def _html(status: PoolStatus, processes: Processes, extras: PoolExtras | None) -> str:
+    values = list(zip(POOL_KEYS, _texts(status, POOL_KEYS, True), strict=True))
+    if extras is not None:
+        values += zip(_known(extras), _texts(extras, _known(extras), True), strict=True)
     parts = [_HTML_HEAD, "<table>\n"]
     parts += [f"<tr><th>{key}</th><td>{_markup(value)}</td></tr>\n" for key, value in values]
     if processes is None:
@@ -185,8 +226,8 @@ def _html(status: PoolStatus, processes: Processes) -> str:
     return "".join([*parts, "</table></body></html>"])
 
 
-def _openmetrics(status: PoolStatus, processes: Processes) -> str:
-    """PHP-FPM's page has no labels and nothing more when `full`."""
+def _openmetrics(status: PoolStatus, processes: Processes, extras: PoolExtras | None) -> str:
+    """PHP-FPM's page has no labels and nothing more when `full`; ours is fpm.status.metrics."""
     reached = f"Could pool {escape(status.pool)} using a {status.process_manager} PM on PHP-FPM be reached?"
     lines = [f"# HELP phpfpm_up {reached}", "# TYPE phpfpm_up gauge", "phpfpm_up 1"]
     for key, name, kind, text in _METRICS:
@@ -205,26 +246,26 @@ _FORMATS = {
 }
 
 
-def _value(of: PoolStatus | ProcessStatus, key: str) -> str | float:
+def _value(of: Subject, key: str) -> str | float:
     value: str | float = getattr(of, key.replace(" ", "_"))
     return value
 
 
-def _texts(of: PoolStatus | ProcessStatus, keys: tuple[str, ...], dates: bool) -> list[str]:
-    """The values, not escaped yet; the start time as a date or as epoch seconds."""
+def _texts(of: Subject, keys: tuple[str, ...], dates: bool) -> list[str]:
+    """The values, not escaped yet; times as dates ("-" for never) or as epoch seconds."""
     values = [_value(of, key) for key in keys]
     return [
         value
         if isinstance(value, str)
-        else format_access_time(value)
-        if dates and key == "start time"
+        else (format_access_time(value) if value else "-")
+        if dates and key in _DATES
         else _number(value)
         for key, value in zip(keys, values, strict=True)
     ]
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) else str(int(value))
 
 
 def _markup(text: str) -> str:

@@ -13,18 +13,20 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from fpm.scoreboard.header import SLOTS_MAX
+from fpm.scoreboard.header import HeaderValues
 from fpm.scoreboard.layout import HEADER
+from fpm.scoreboard.layout import HEADER_SIZE
 from fpm.scoreboard.layout import SLOT
 from fpm.scoreboard.layout import WAKE_BELOW
 from fpm.scoreboard.layout import WAKE_BELOW_OFFSET
 from fpm.scoreboard.layout import board_size
 from fpm.scoreboard.layout import slot_offset
 from fpm.scoreboard.layout import stages_offset
-from fpm.scoreboard.memory import SLOTS_MAX
-from fpm.scoreboard.memory import HeaderValues
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.memory import clear_slot
 from fpm.scoreboard.memory import mark_creating
+from fpm.scoreboard.memory import retire_slot
 from fpm.scoreboard.memory import set_wake_below
 from fpm.scoreboard.memory import write_header
 from fpm.scoreboard.snapshot import COUNT_MAX
@@ -32,6 +34,8 @@ from fpm.scoreboard.snapshot import PID_MAX
 from fpm.scoreboard.snapshot import TIME_MAX
 from fpm.scoreboard.snapshot import Board
 from fpm.scoreboard.snapshot import census
+from fpm.scoreboard.snapshot import copy_slots
+from fpm.scoreboard.snapshot import join_board
 from fpm.scoreboard.snapshot import read_board
 from fpm.scoreboard.snapshot import read_header
 from fpm.scoreboard.snapshot import read_slot
@@ -52,8 +56,8 @@ def write_slot(view: memoryview, index: int, stage: int, *values: object, slots:
     view[stages_offset() + index] = stage
 
 
-VALUES = (4711, 1751709600.5, 7, 1751709700.25, 1234, 900, 42, 0, 2097152, 2)
-TEXTS = (b"GET", b"/a\xff b", b"q=1", b"app:main", b"eve")
+VALUES = (4711, 1751709600.5, 7, 1751709700.25, 1234, 900, 42, 5, 2097152, 2)
+TEXTS = (b"GET", b"/a\xff b", b"q=1", b"app:main", b"eve", 3)
 
 
 def test_written_slot_is_read_back(board: Scoreboard) -> None:
@@ -63,6 +67,7 @@ def test_written_slot_is_read_back(board: Scoreboard) -> None:
     assert (slot.pid, slot.start_time, slot.requests, slot.request_start) == VALUES[:4]
     assert (slot.duration, slot.cpu, slot.content_length) == VALUES[4:7]
     assert (slot.memory_peak, slot.max_active) == VALUES[8:]
+    assert (slot.slow, slot.errors) == (VALUES[7], 3)
     assert (slot.index, slot.stage) == (1, Stage.EXECUTING)
     assert (slot.method, slot.uri, slot.query, slot.script, slot.user) == ("GET", "/a\xff b", "q=1", "app:main", "eve")
 
@@ -90,6 +95,15 @@ times = st.floats(0.0, TIME_MAX)
         max_active=counts,
         max_listen_queue=counts,
         memory_peak=counts,
+        errors=counts,
+        recycled=counts,
+        deaths_by_timeout=counts,
+        slow_limit=counts,
+        last_death=times,
+        next_start=times,
+        last_death_status=st.integers(0, 2**32 - 1),
+        flags=st.integers(0, 3),
+        max_requests=st.integers(0, 2**31 - 1),
     )
 )
 def test_header_is_read_as_written(values: HeaderValues) -> None:
@@ -143,10 +157,52 @@ def test_census_counts_stages(board: Scoreboard) -> None:
     assert (counted.idle, counted.active, counted.creating, counted.total) == (1, 1, 1, 3)
 
 
+def test_a_copy_reads_like_the_scoreboard(board: Scoreboard) -> None:
+    write_header(board.view, HeaderValues(generation=4, requests=9))
+    write_slot(board.view, 0, Stage.EXECUTING, *VALUES, *TEXTS)
+    write_slot(board.view, 2, Stage.ACCEPTING, *VALUES, *TEXTS)
+    copied = copy_slots(board.view, SLOTS)
+    data = join_board(bytes(board.view[:HEADER_SIZE]), copied)
+    used = len(copied)
+    copy = read_board(memoryview(data), used)
+    assert copy.header == read_header(board.view)
+    assert [(slot.stage, slot.uri, slot.requests) for slot in copy.used] == [
+        (slot.stage, slot.uri, slot.requests) for slot in read_board(board.view, SLOTS).used
+    ]
+
+
+def test_a_copy_of_a_slot_that_is_being_written_has_no_texts(board: Scoreboard) -> None:
+    write_slot(board.view, 1, Stage.EXECUTING, *VALUES, *TEXTS)
+    board.view[slot_offset(SLOTS, 1)] = 7
+    copied = copy_slots(board.view, SLOTS)
+    data = join_board(bytes(board.view[:HEADER_SIZE]), copied)
+    used = len(copied)
+    (slot,) = read_board(memoryview(data), used).used
+    assert (slot.pid, slot.uri) == (VALUES[0], "")
+
+
+def test_a_dead_worker_goes_from_its_slot_to_the_header(board: Scoreboard) -> None:
+    write_slot(board.view, 1, Stage.EXECUTING, *VALUES, *TEXTS)
+    values = HeaderValues(requests=3)
+    retire_slot(board.view, SLOTS, 1, values, 0.0)
+    reading = read_board(board.view, SLOTS)
+    assert reading.used == []
+    header = reading.header
+    assert (header.requests, header.slow_requests, header.errors) == (10, 5, 3)
+
+
+def test_a_worker_killed_in_a_slow_request_has_had_one_more(board: Scoreboard) -> None:
+    running = (*VALUES[:4], 0, *VALUES[5:])
+    write_slot(board.view, 1, Stage.EXECUTING, *running, *TEXTS)
+    values = HeaderValues(slow_limit=1_000_000)
+    retire_slot(board.view, SLOTS, 1, values, VALUES[3] + 1.5)
+    assert values.slow_requests == 6
+
+
 def test_a_dead_worker_is_remembered(board: Scoreboard) -> None:
     write_slot(board.view, 0, Stage.FREE, *VALUES, *TEXTS)
     values = HeaderValues(requests=3, max_active=1, memory_peak=2**30)
-    values.absorb(read_slot(board.view, SLOTS, 0))
+    values.absorb(read_slot(board.view, SLOTS, 0), 0.0)
     assert (values.requests, values.max_active, values.memory_peak) == (10, 2, 2**30)
 
 
@@ -178,11 +234,15 @@ def test_any_bytes_give_sane_values(seed: int, fill: int | None) -> None:
         view[stages_offset() + index] = seed >> (8 * index) & 0xFF
     reading = read_board(view, SLOTS)
     assert_sane(reading)
+    copied = copy_slots(view, SLOTS)
+    data = join_board(bytes(view[:HEADER_SIZE]), copied)
+    used = len(copied)
+    assert_sane(read_board(memoryview(data), used))
     counted = census(view, SLOTS)
     assert counted.total == len(reading.used)
     values = HeaderValues()
     for slot in reading.used:
-        values.absorb(slot)
+        values.absorb(slot, 2e9)
     write_header(view, values)
 
 

@@ -30,7 +30,9 @@ def test_the_groups_of_fields_cover_the_slot():
     assert struct.calcsize("<IIdQd") == writing.DONE_OFFSET
     assert struct.calcsize("<IIdQdQQQI") == writing.PEAKS_OFFSET
     assert struct.calcsize("<IIdQdQQQIQI") == writing.TEXTS_OFFSET
-    assert writing.USER_OFFSET + writing.USER.size == SLOT.size
+    assert struct.calcsize("<IIdQdQQQ") == writing.SLOW_OFFSET
+    assert writing.USER_OFFSET + writing.USER.size == writing.ERRORS_OFFSET
+    assert SLOT.size == writing.ERRORS_OFFSET + 4
 
 
 @given(method=LATIN, uri=LATIN, query=LATIN, user=LATIN, length=st.integers(0, 2**40))

@@ -110,6 +110,38 @@ GENERAL = Group(
     ),
 )
 
+LOOKING = Group(
+    "Status of the daemon",
+    "global",
+    (
+        Directive(
+            "status_listen",
+            "address",
+            None,
+            "One address at which the status of all pools is answered, by a process of its own (as `nobody`, if the "
+            "daemon is root), also when every worker is busy or hangs. It speaks HTTP and FastCGI: `/` is a page for "
+            "people, `/status` and `/status/POOL` are PHP-FPM's pages, `/metrics` is OpenMetrics for Prometheus, "
+            "`/livez`, `/readyz` and `/readyz/POOL` are for probes (503 while stopping, or failed).",
+            default_note="unset, no such process",
+            differs="PHP-FPM has `pm.status_listen` only.",
+        ),
+        Directive(
+            "status_listen.owner", "account", None, "Owner of the Unix socket.", default_note="the daemon's user"
+        ),
+        Directive(
+            "status_listen.group", "account", None, "Group of the Unix socket.", default_note="the daemon's group"
+        ),
+        Directive("status_listen.mode", "mode", "0660", "Mode of the Unix socket, octal."),
+        Directive(
+            "status_allow",
+            "networks",
+            "127.0.0.0/8 ::1",
+            "Who may connect to `status_listen` by TCP, divided by commas or blanks; and, if a web server passes "
+            "requests on to it by FastCGI, whose it may pass on (REMOTE_ADDR).",
+        ),
+    ),
+)
+
 ERROR_LOG = Group(
     "The error log",
     "global",
@@ -156,4 +188,4 @@ ERROR_LOG = Group(
     ),
 )
 
-GROUPS = (GENERAL, ERROR_LOG)
+GROUPS = (GENERAL, LOOKING, ERROR_LOG)

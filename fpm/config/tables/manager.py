@@ -114,13 +114,16 @@ LOOKING = Group(
             None,
             "Path under which the status page is seen through the web server, as in `/status`. "
             "Formats are chosen by the query: `?json`, `?xml`, `?html`, `?openmetrics`, with `full` for each process.",
+            differs="After PHP-FPM's own values come more of pyfpm's, in each format but `?openmetrics`.",
         ),
         Directive(
             "pm.status_listen",
             "address",
             None,
-            "Another address at which the status page is answered.",
-            version="later",
+            "Another address at which `pm.status_path` (or /status) and `ping.path` (or /ping) are answered by "
+            "FastCGI, never by the pool's workers: also when all of them are busy or hang, and without counting as a "
+            "request. A Unix socket has owner, group and mode of `listen`; `listen.allowed_clients` counts here, too.",
+            differs="PHP-FPM answers with a hidden pool of its own. See also `status_listen` in `[global]`.",
         ),
         Directive(
             "pm.status_allow",

@@ -1,0 +1,60 @@
+"""How much memory workers really use (PSS): looked at only while somebody looks, and never for much of the time.
+
+The kernel walks the page tables of a process for it (proc(5), smaps_rollup), which takes a millisecond or so for each
+hundred megabytes; so each question about the status allows a little of that, the longest unseen workers first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import psutil
+
+from fpm.master.child import Child
+from fpm.master.pool import PoolSupervisor
+
+SHARE = 0.01
+"""Of the master's time since the last question."""
+BUDGET_MAX = 0.02
+"""Seconds at one question."""
+FRESH = 5.0
+"""Seconds for which a number is not looked at again."""
+
+
+class MemoryLooks:
+    """Fills in `Child.pss`."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def look(self, pools: Iterable[PoolSupervisor], now: float) -> None:
+        """Look at some workers; `now` is monotonic seconds."""
+        budget, self._last = min(SHARE * (now - self._last), BUDGET_MAX), now
+        if budget <= 0:
+            return
+        stale = [
+            child
+            for pool in pools
+            for child in pool.workers.children
+            if child.pid and (child.pss is None or now - child.pss_at > FRESH)
+        ]
+        stale.sort(key=_seen_at)
+        begin = time.thread_time()
+        for child in stale:
+            child.pss, child.pss_at = _read_pss(child.pid), now
+            if time.thread_time() - begin > budget:
+                return
+
+
+def _seen_at(child: Child) -> float:
+    return child.pss_at
+
+
+def _read_pss(pid: int) -> int | None:
+    """Bytes; None if the process is gone, or the master is not its owner."""
+    try:
+        pss: int = psutil.Process(pid).memory_full_info().pss
+    except (psutil.Error, OSError):
+        return None
+    return pss

@@ -1,0 +1,193 @@
+"""A snapshot of the daemon as the master hands it out: cheap to make, read elsewhere.
+
+It is one line of JSON with what the master knows, then the used parts of the scoreboards as they are; whoever wants to
+show something reads them here, so the master spends nothing on it. The scoreboards' bytes are untrusted, the rest is
+the master's word.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import asdict
+from dataclasses import dataclass
+from typing import Any
+
+from fpm.scoreboard.snapshot import Board
+from fpm.scoreboard.snapshot import ListenQueue
+from fpm.scoreboard.snapshot import Slot
+from fpm.scoreboard.snapshot import read_board
+from fpm.scoreboard.stages import Stage
+from fpm.status.extras import build_extras
+from fpm.status.model import PoolStatus
+from fpm.status.model import ProcessStatus
+from fpm.status.model import build_status
+from fpm.status.overview import Daemon
+from fpm.status.overview import Death
+from fpm.status.overview import Pool
+from fpm.status.overview import Reload
+from fpm.status.overview import SlowRequest
+from fpm.status.overview import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """What the master knows of a worker beside its slot."""
+
+    pid: int
+    generation: int
+    leaving: str
+    pss: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFacts:
+    """What the master says of a pool; the fields of fpm.status.overview.Pool that are not on the scoreboard."""
+
+    name: str
+    pm: str
+    listen: str
+    app: str
+    state: str
+    ready: bool
+    queue: tuple[int, int]
+    """Length and maximum."""
+    slots: int
+    """In the scoreboard that comes with it."""
+    room: int
+    """Slots of the pool's own scoreboards."""
+    error: str = ""
+    traceback: str = ""
+    pss: int | None = None
+    """Bytes of all workers, if each is known."""
+    workers: Sequence[WorkerFacts] = ()
+    deaths: Sequence[Death] = ()
+    slow: Sequence[SlowRequest] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The daemon and its pools at one moment; without history."""
+
+    daemon: Daemon
+    pools: tuple[Pool, ...]
+
+
+def pack_snapshot(daemon: Daemon, pools: Sequence[tuple[PoolFacts, bytes]]) -> bytes:
+    """The bytes of a snapshot: each pool with the copy of its scoreboard (fpm.scoreboard.snapshot.join_board)."""
+    described = [_describe(facts) | {"size": len(board)} for facts, board in pools]
+    head = json.dumps({"daemon": asdict(daemon), "pools": described})
+    return b"".join([head.encode(), b"\n", *(board for _, board in pools)])
+
+
+def _describe(facts: PoolFacts) -> dict[str, Any]:
+    # Written out: asdict() copies deeply, which a thousand pools would feel.
+    described: dict[str, Any] = {
+        "name": facts.name,
+        "pm": facts.pm,
+        "listen": facts.listen,
+        "app": facts.app,
+        "state": facts.state,
+        "ready": facts.ready,
+        "queue": facts.queue,
+        "slots": facts.slots,
+        "room": facts.room,
+        "pss": facts.pss,
+    }
+    if facts.error:
+        described |= {"error": facts.error, "traceback": facts.traceback}
+    if facts.workers:
+        described["workers"] = [[one.pid, one.generation, one.leaving, one.pss] for one in facts.workers]
+    if facts.deaths:
+        described["deaths"] = [asdict(death) for death in facts.deaths]
+    if facts.slow:
+        described["slow"] = [asdict(request) for request in facts.slow]
+    return described
+
+
+def read_snapshot(data: bytes) -> Snapshot:
+    """The values of a snapshot.
+
+    Raises:
+        ValueError, KeyError, TypeError: these bytes are none.
+    """
+    end = data.index(b"\n")
+    head = json.loads(data[:end])
+    reload = head["daemon"].pop("last_reload")
+    daemon = Daemon(**head["daemon"], last_reload=None if reload is None else Reload(**reload))
+    offset, pools = end + 1, []
+    for described in head["pools"]:
+        size = described.pop("size")
+        facts = _read_facts(described)
+        pools.append(assemble_pool(facts, memoryview(data)[offset : offset + size], daemon.now))
+        offset += size
+    return Snapshot(daemon, tuple(pools))
+
+
+def _read_facts(described: Mapping[str, Any]) -> PoolFacts:
+    values = dict(described)
+    values["workers"] = [WorkerFacts(*one) for one in values.get("workers", ())]
+    values["deaths"] = [Death(**one) for one in values.get("deaths", ())]
+    values["slow"] = [SlowRequest(**one) for one in values.get("slow", ())]
+    return PoolFacts(**values)
+
+
+def assemble_pool(facts: PoolFacts, data: memoryview, now: float) -> Pool:
+    """What is shown of one pool, of which `data` is the scoreboard; its history is somebody else's business."""
+    board = read_board(data, facts.slots, facts.room)
+    status = build_status(pool=facts.name, pm=facts.pm, board=board, queue=ListenQueue(*facts.queue), now=now)
+    extras = build_extras(board, memory_pss=facts.pss)
+    workers = _workers(facts, board, status, now)
+    return Pool(
+        name=facts.name,
+        listen=facts.listen,
+        state=facts.state,
+        app=facts.app,
+        ready=facts.ready,
+        status=status,
+        extras=extras,
+        error=facts.error,
+        traceback=facts.traceback,
+        rate=None,
+        workers=workers,
+        history=(),
+        slow=(*_still_slow(board, now), *facts.slow),
+        deaths=tuple(facts.deaths),
+    )
+
+
+def _workers(facts: PoolFacts, board: Board, status: PoolStatus, now: float) -> tuple[Worker, ...]:
+    known = {one.pid: one for one in facts.workers}
+    if not known:
+        return ()
+    pairs = zip(board.used, status.processes, strict=True)
+    return tuple(_worker(slot, process, known.get(slot.pid), now) for slot, process in pairs)
+
+
+def _worker(slot: Slot, process: ProcessStatus, facts: WorkerFacts | None, now: float) -> Worker:
+    return Worker(
+        pid=slot.pid,
+        state=process.state,
+        idle=slot.stage is Stage.ACCEPTING,
+        age=max(now - slot.start_time, 0.0) if slot.start_time else 0.0,
+        generation=facts.generation if facts else 0,
+        leaving=facts.leaving if facts else "",
+        requests=slot.requests,
+        request_age=process.request_duration / 1e6,
+        request_method=process.request_method,
+        request_uri=process.request_uri,
+        user=process.user,
+        last_request_cpu=process.last_request_cpu,
+        memory_peak=slot.memory_peak,
+        pss=facts.pss if facts else None,
+    )
+
+
+def _still_slow(board: Board, now: float) -> list[SlowRequest]:
+    found = []
+    for slot in board.used:
+        if slot.is_slow(board.header.slow_limit, now):
+            request = f"{slot.method} {slot.uri}{'?' if slot.query else ''}{slot.query}"
+            found.append(SlowRequest(now, slot.pid, now - slot.request_start, request, running=True))
+    return sorted(found, key=lambda one: -one.seconds)
