@@ -39,9 +39,9 @@ def moment(at: float, now: float) -> str:
 
 
 def tile(label: str, value: str, small: str = "", kind: str = "") -> str:
-    """One figure, large; `value` and `small` are markup."""
+    """One figure, large; `value` is a plain one, `small` is markup."""
     more = f" <small>{small}</small>" if small else ""
-    return f'<div class="card tile {kind}"><dt>{label}</dt><dd>{value}{more}</dd></div>'
+    return f'<div class="card tile {kind}"><dt>{label}</dt><dd>{value.replace(" ", "&nbsp;")}{more}</dd></div>'
 
 
 def tiles(those: Iterable[str]) -> str:

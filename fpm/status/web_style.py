@@ -30,10 +30,10 @@ code,pre,.mono{font-family:ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monosp
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(128px,1fr));gap:10px;margin:6px 0 0;padding:0}
 .tile{padding:11px 14px 10px}
 .tile dt{color:var(--soft);font-size:12.5px}
-.tile dd{margin:0;font-size:22px;font-weight:620;letter-spacing:-.01em;white-space:nowrap}
+.tile dd{margin:0;font-size:22px;font-weight:620;letter-spacing:-.01em}
 .tile dd small{font-size:13px;font-weight:400;color:var(--soft);letter-spacing:0}
 .tile.bad dd{color:var(--bad)}.tile.warn dd{color:var(--warn)}
-.badge{display:inline-block;border-radius:99px;padding:1px 9px;font-size:12.5px;font-weight:550;white-space:nowrap;
+.badge{display:inline-block;border-radius:10px;padding:1px 9px;font-size:12.5px;font-weight:550;white-space:nowrap;
 background:var(--mutebg);color:var(--soft)}
 .badge.ok{background:var(--okbg);color:var(--ok)}.badge.warn{background:var(--warnbg);color:var(--warn)}
 .badge.bad{background:var(--badbg);color:var(--bad)}
@@ -49,13 +49,14 @@ table{border-collapse:collapse;width:100%}
 th{font-size:12.5px;font-weight:500;color:var(--soft);text-align:left;white-space:nowrap}
 th,td{padding:8px 12px;border-bottom:1px solid var(--line);vertical-align:middle}
 tbody tr:last-child td{border-bottom:0}
-td.name{min-width:150px;max-width:330px}
+td.name{min-width:130px;max-width:270px;overflow-wrap:anywhere}
 td.name a{font-weight:620}
 td.name .soft{display:block;font-size:12.5px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 td.request{width:40%;min-width:230px;overflow-wrap:anywhere}
 td.hot{color:var(--bad);font-weight:600}td.warm{color:var(--warn);font-weight:600}
 svg{display:block}
 .meter{width:100%;min-width:90px;height:7px;margin-top:4px}
+.tile .meter{min-width:0}
 .meter .rest{fill:var(--mutebg)}.meter .idle{fill:var(--idle)}
 .meter .busy{fill:var(--busy)}.meter .full{fill:var(--queue)}
 .chart{width:100%}
@@ -64,7 +65,7 @@ svg{display:block}
 .chart .idle{fill:var(--idle)}.chart .busy{fill:var(--busy)}
 .chart .queue{fill:none;stroke:var(--queue);stroke-width:2}
 .chart .limit{fill:none;stroke:var(--soft);stroke-width:1;stroke-dasharray:5 4}
-td.spark{width:170px;min-width:110px}td.spark .grid{display:none}
+td.spark{width:160px;min-width:90px}td.spark .grid{display:none}
 .history{padding:12px 14px 10px}
 .history .axis{display:flex;justify-content:space-between;gap:10px;color:var(--soft);font-size:12.5px}
 .legend{display:flex;flex-wrap:wrap;gap:2px 14px;color:var(--soft);font-size:12.5px;margin-top:4px}
@@ -83,10 +84,12 @@ background:var(--bad);color:var(--card);font-size:13px;z-index:1}
 header,main,footer{padding-left:12px;padding-right:12px}
 header .facts{margin-left:0;width:100%}
 .tiles{grid-template-columns:repeat(auto-fit,minmax(100px,1fr));gap:8px}
-.tile{padding:8px 11px}.tile dd{font-size:19px}
+.tile{padding:8px 10px}.tile dd{font-size:18px}
+}
+@media (max-width:1100px){
 .rows thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .rows,.rows tbody{display:block}
-.rows tr{display:grid;grid-template-columns:repeat(3,1fr);gap:5px 12px;padding:10px 12px;
+.rows tr{display:grid;grid-template-columns:repeat(auto-fill,minmax(92px,1fr));gap:5px 12px;padding:10px 12px;
 border-bottom:1px solid var(--line)}
 .rows tr:last-child{border-bottom:0}
 .rows td{display:block;padding:0;border:0;width:auto;min-width:0;max-width:none;text-align:left}
@@ -94,6 +97,7 @@ border-bottom:1px solid var(--line)}
 .rows td.name,.rows td.request,.rows td.wide{grid-column:1/-1}
 .rows td.name::before{display:none}
 .rows td.none{display:none}
+.rows .badge,.rows td.num{white-space:normal;overflow-wrap:anywhere}
 }
 """
 
