@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from collections.abc import Mapping
 
+from fpm.config.model import Config
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
 from fpm.master.listeners import Listener
 from fpm.master.listeners import adopt_listener
 from fpm.master.listeners import is_same_address
 from fpm.master.listeners import open_listener
+from fpm.master.status_sockets import StatusSockets
 
 
 class PassedSockets:
@@ -47,12 +48,17 @@ class NewListeners:
     their queues is not lost.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, status: StatusSockets) -> None:
+        """
+        Args:
+            status: the daemon's sockets for the status process, which are opened, taken and given back along.
+        """
+        self._status = status
         self.by_pool: dict[str, Listener] = {}
         self._givers: list[tuple[Listener, Listener]] = []
 
-    def open(self, pools: Iterable[PoolConfig], running: Mapping[str, tuple[PoolConfig, Listener]]) -> None:
-        """Open one for each new pool and each whose address has changed.
+    def open(self, config: Config, running: Mapping[str, tuple[PoolConfig, Listener]]) -> None:
+        """Open one for each new pool and each whose address has changed, and those for the status.
 
         Args:
             running: configuration and listener of the pools that serve now.
@@ -61,7 +67,8 @@ class NewListeners:
             StartError: an address cannot be had; nothing has changed then.
         """
         try:
-            for pool in pools:
+            self._status.open(config)
+            for pool in config.pools:
                 present = running.get(pool.name)
                 if present is None or present[0].listen != pool.listen:
                     self.by_pool[pool.name] = self._one(pool, running)
@@ -73,6 +80,7 @@ class NewListeners:
         """The reload goes on: the former owners do not remove the socket files any more."""
         for giver, _ in self._givers:
             giver.inode = None
+        self._status.take_over()
 
     def _one(self, pool: PoolConfig, running: Mapping[str, tuple[PoolConfig, Listener]]) -> Listener:
         for config, listener in running.values():
@@ -85,6 +93,7 @@ class NewListeners:
 
     def give_back(self) -> None:
         """The reload is off: close what was opened; the former owners keep their socket files."""
+        self._status.give_back()
         for _, copy in self._givers:
             copy.inode = None
         for listener in self.by_pool.values():

@@ -42,23 +42,44 @@ class Listener:
             return  # somebody has removed it already, which is what we want
 
 
+@dataclass(frozen=True, slots=True)
+class SocketAccess:
+    """Mode and owner of a Unix socket; None: the daemon's own."""
+
+    mode: int
+    owner: int | None
+    group: int | None
+
+
 def open_listener(pool: PoolConfig) -> Listener:
     """Bind and listen for a pool.
 
     Raises:
         StartError: the address is in use, or cannot be bound.
     """
-    backlog = pool.listen_backlog if pool.listen_backlog >= 0 else BACKLOG_MAX
+    access = SocketAccess(pool.listen_mode, pool.listen_owner, pool.listen_group)
     try:
-        if isinstance(pool.listen, UnixAddress):
-            return _open_unix(
-                pool.listen, backlog, mode=pool.listen_mode, owner=pool.listen_owner, group=pool.listen_group
-            )
-        return _open_tcp(pool.listen, backlog)
-    except OSError as error:
-        raise StartError(f"[pool {pool.name}] cannot listen on {pool.listen}: {_reason(error)}") from error
+        return open_address(pool.listen, pool.listen_backlog, access)
     except StartError as error:
         raise StartError(f"[pool {pool.name}] {error}") from error
+
+
+def open_address(address: ListenAddress, backlog: int, access: SocketAccess) -> Listener:
+    """Bind and listen.
+
+    Args:
+        backlog: as for listen(2); -1: the system's maximum.
+
+    Raises:
+        StartError: the address is in use, or cannot be bound.
+    """
+    backlog = backlog if backlog >= 0 else BACKLOG_MAX
+    try:
+        if isinstance(address, UnixAddress):
+            return _open_unix(address, backlog, mode=access.mode, owner=access.owner, group=access.group)
+        return _open_tcp(address, backlog)
+    except OSError as error:
+        raise StartError(f"cannot listen on {address}: {_reason(error)}") from error
 
 
 def open_private_unix(path: str) -> Listener:

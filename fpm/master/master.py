@@ -39,6 +39,7 @@ from fpm.master.lifecycle import first_ending
 from fpm.master.lifecycle import may_change
 from fpm.master.lifecycle import next_ending
 from fpm.master.listeners import Listener
+from fpm.master.looking import take_snapshot
 from fpm.master.loop import WRITE
 from fpm.master.loop import Loop
 from fpm.master.memory import MemoryLooks
@@ -55,6 +56,7 @@ from fpm.master.reloader import Request
 from fpm.master.services import Budget
 from fpm.master.services import Services
 from fpm.master.signals import SignalReader
+from fpm.master.status_process import StatusProcess
 from fpm.master.upgrade import Upgrade
 from fpm.master.upgrade import installed_program
 from fpm.pool.bundle import pack_bundle
@@ -115,6 +117,7 @@ class Master:
         self.leaving: list[PoolSupervisor] = []
         """Pools that a reload has removed and that still have processes."""
         self.control: control.ControlServer | None = None
+        self._at_end: list[Callable[[], None]] = []
         self.ready = False
         self.done = False
         self._ending: Ending | None = None
@@ -163,6 +166,9 @@ class Master:
             clock=time.time,
         )
         self.reloader = Reloader(self, time.time)
+        self.status_process = StatusProcess(
+            self.services, lambda name, workers: take_snapshot(self, name, workers=workers)
+        )
         self.notifier = Notifier(
             self.loop,
             self.environ,
@@ -181,6 +187,7 @@ class Master:
         settings = self.config.global_
         self._serve_control(control.open_control_socket(settings.control))
         self._pid_file.move(settings.pid)
+        self.status_process.sockets.open(self.config)
         passed = PassedSockets(systemd.listen_fds(self.environ, os.getpid()))
         for pool in self.config.pools:
             self.pools[pool.name] = self.make_pool(pool, passed.listener_for(pool))
@@ -191,6 +198,7 @@ class Master:
         self.log.notice(f"fpm is running, pid {os.getpid()}")
         for supervisor in self.pools.values():
             supervisor.start()
+        self.status_process.sockets.take_over()
 
     def _go_on(self, handed: dict[str, Any]) -> None:
         """After an upgrade: sockets, templates and workers are there."""
@@ -206,6 +214,7 @@ class Master:
         self.log.notice(f"upgraded to pyfpm {__version__}, pid {os.getpid()}")
         for pool in self.pools.values():
             pool.staffing.resume()
+        self.status_process.sockets.restore(handed.get("status", []), self.config)
         self._reap()
         server.answer_handed(handed["waiter"], {"ok": True, "version": __version__})
 
@@ -411,6 +420,8 @@ class Master:
         for pool in self._all_pools():
             pool.templates.kill_all()
             pool.close()
+        for close in self._at_end:
+            close()
         if self.control is not None:
             self.control.close()
         self._pid_file.remove()

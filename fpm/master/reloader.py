@@ -25,6 +25,7 @@ from fpm.master.reload import Host
 from fpm.master.reload import Outcome
 from fpm.master.reload import Reload
 from fpm.master.specs import children_for
+from fpm.master.status_process import StatusProcess
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -35,6 +36,7 @@ class ReloadHost(Host, Protocol):
     log: ErrorLog
     notifier: Notifier
     config: Config
+    status_process: StatusProcess
 
     def load(self) -> Config:
         """Read the configuration anew."""
@@ -115,10 +117,10 @@ class Reloader:
         host = self._host
         host.log.notice("Reloading in progress ..." if request.rollback is None else f"Rolling back {request.rollback}")
         host.notifier.reloading()
-        opened = NewListeners()
+        opened = NewListeners(host.status_process.sockets)
         try:
             config, named = self._wanted(request)
-            opened.open(config.pools, {name: (pool.config, pool.listener) for name, pool in host.pools.items()})
+            opened.open(config, {name: (pool.config, pool.listener) for name, pool in host.pools.items()})
         except (ConfigError, StartError) as error:
             self._finished(request, Outcome(EXIT_CONFIG, tuple(str(error).splitlines())))
             return

@@ -38,6 +38,7 @@ from fpm.master.services import Services
 from fpm.master.share import Share
 from fpm.master.signals import HANDLED
 from fpm.master.spawn import spawn
+from fpm.master.status_process import StatusProcess
 
 REHEARSAL_TIME = 30.0
 """Seconds that the installed program may take to say that it could go on."""
@@ -55,6 +56,7 @@ class UpgradeHost(Host, Protocol):
     config: Config
     original_rlimit_files: tuple[int, int]
     started: float
+    status_process: StatusProcess
 
 
 class Rehearsal:
@@ -189,6 +191,7 @@ class Upgrade:
             "dump": dump(self._host.config),
             "control": describe_listener(server.listener, baggage),
             "rlimit_files": list(self._host.original_rlimit_files),
+            "status": self._host.status_process.sockets.describe(baggage),
             "started": self._host.started,
             "last_reload": asdict(last) if last is not None else None,
             "waiter": baggage.keep(waiter) if waiter >= 0 else -1,

@@ -136,6 +136,8 @@ class Service:
         self._cpu_mark = process_time()
         duration = int((end - exchange.started) * 1e6)
         cpu_used = int((self._cpu_mark - cpu) * 1e6)
+        if cpu_used > duration and duration < _LONG:
+            cpu_used = duration  # what was used just before it began is counted with it
         slow = duration > self._slow_limit
         slot.end(duration, cpu_used, slow)
         if slow:

@@ -109,6 +109,8 @@ PURE = [
     "fpm.scoreboard.snapshot",
     "fpm.scoreboard.stages",
     "fpm.status.*",
+    "fpm.status_server",
+    "fpm.status_server.site",
     "fpm.system",
     "fpm.wsgi.*",
 ]
@@ -123,10 +125,12 @@ MAY_IMPORT = {
     "fpm.fastcgi": "fpm.errors",
     "fpm.library": "",
     "fpm.log": "fpm.errors",
-    "fpm.master": "fpm.config.model fpm.errors fpm.log fpm.pool fpm.scoreboard fpm.status fpm.system",
+    "fpm.master": "fpm fpm.config.dump fpm.config.model fpm.errors fpm.log fpm.pool fpm.scoreboard fpm.status "
+    "fpm.status_server fpm.status_server.site fpm.system",
     "fpm.pool": "fpm fpm.errors fpm.fastcgi fpm.library fpm.log fpm.scoreboard fpm.status fpm.system fpm.wsgi",
     "fpm.scoreboard": "",
     "fpm.status": "fpm.log fpm.scoreboard",
+    "fpm.status_server": "fpm.errors fpm.fastcgi fpm.pool.spec fpm.status fpm.system fpm.wsgi",
     "fpm.system": "fpm.errors fpm.scoreboard.snapshot",
     "fpm.wsgi": "fpm.errors fpm.fastcgi",
 }

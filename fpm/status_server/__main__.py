@@ -1,0 +1,30 @@
+"""`python -m fpm.status_server [UID GID]`: what the master executes; it gives up its rights before anything else."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+from fpm.status_server import FD_CHANNEL
+from fpm.status_server.server import Server
+from fpm.system.proctitle import set_title
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until the master is gone; returns the exit status."""
+    set_title("pyfpm: status")  # while /proc/self is still ours
+    if arguments:
+        uid, gid = map(int, arguments)
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+    os.chdir("/")
+    os.set_inheritable(FD_CHANNEL, False)
+    Server(socket.socket(fileno=FD_CHANNEL)).run()
+    return 0
+
+
+if __name__ == "__main__":
+    # Threads may still be talking to clients; nobody waits for them.
+    os._exit(main(sys.argv[1:]))

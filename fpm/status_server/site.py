@@ -1,0 +1,248 @@
+"""What is answered at one address: pages of one pool (pm.status_listen), or of the daemon ([global] status_listen).
+
+Pure: the answer is a value of a request and of what `look` shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import asdict
+from dataclasses import dataclass
+from http import HTTPStatus
+from ipaddress import ip_address
+from ipaddress import ip_network
+from typing import Any
+from urllib.parse import unquote
+
+from fpm.status.metrics import METRICS_TYPE
+from fpm.status.metrics import render_metrics
+from fpm.status.overview import Overview
+from fpm.status.overview import Pool
+from fpm.status.overview import PoolPage
+from fpm.status.pages import PING_CONTENT_TYPE
+from fpm.status.pages import STATUS_HEADERS
+from fpm.status.pages import render_status
+from fpm.status.web import HEADERS
+from fpm.status.web import render_overview
+from fpm.status.web import render_pool
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+FORMATS = ("html", "xml", "json", "openmetrics")
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSpec:
+    """One address, as the master describes it.
+
+    Attributes:
+        pool: "" for the daemon's own address.
+        peers: networks of TCP clients that may connect; empty: all.
+        allow: networks that may ask: the client's own (HTTP), or REMOTE_ADDR where a web server passes it on.
+    """
+
+    pool: str
+    status_path: str
+    ping_path: str
+    ping_response: str
+    peers: Sequence[str]
+    allow: Sequence[str]
+
+    def as_message(self) -> dict[str, Any]:
+        """For the channel."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request, however it came."""
+
+    path: str
+    """Decoded, as latin-1 like all of environ; begins with a slash."""
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer; headers without Content-Length."""
+
+    body: bytes
+    headers: Sequence[tuple[str, str]]
+    status: HTTPStatus = HTTPStatus.OK
+
+
+class MasterSilent(Exception):
+    """The master does not answer: it is stopped, or gone."""
+
+
+Look = Callable[[str | None, bool], Overview]
+"""Shows the pool of this name (no pools if there is none), or all; with its workers or without.
+
+Raises:
+    MasterSilent: the master does not answer.
+"""
+
+
+class Site:
+    """Answers requests by a specification."""
+
+    def __init__(self, spec: SiteSpec, look: Look, watch: Callable[[], None]) -> None:
+        """
+        Args:
+            watch: called when a page with a history is shown, so that it goes on for a while.
+        """
+        self.spec = spec
+        self._look = look
+        self._watch = watch
+        self._peers = [ip_network(text) for text in spec.peers]
+        self._allow = [ip_network(text) for text in spec.allow]
+
+    def may_connect(self, address: str) -> bool:
+        """May a client with this address connect? "" is a Unix socket's, whose mode has decided it."""
+        return not address or not self._peers or _is_in(address, self._peers)
+
+    def may_ask(self, address: str) -> bool:
+        """May somebody with this address see the pages? "": there is no web server between."""
+        return not address or _is_in(address, self._allow)
+
+    def answer(self, request: Request) -> Answer:
+        """Never raises."""
+        try:
+            found = self._of_pool(request) if self.spec.pool else self._of_daemon(request)
+        except MasterSilent:
+            return _plain("the master does not answer\n", HTTPStatus.SERVICE_UNAVAILABLE)
+        return found or _plain("File not found.\n", HTTPStatus.NOT_FOUND)
+
+    # ---------------------------------------------------------------- pm.status_listen
+
+    def _of_pool(self, request: Request) -> Answer | None:
+        spec = self.spec
+        if request.path == spec.ping_path:
+            return Answer(spec.ping_response.encode(), (*STATUS_HEADERS, ("Content-type", PING_CONTENT_TYPE)))
+        if request.path == spec.status_path:
+            return self._status_of(spec.pool, request.query)
+        return None
+
+    def _status_of(self, name: str, query: str) -> Answer | None:
+        pool = self._pool(name, workers=False)
+        if pool is None:
+            return None
+        page = render_status(pool.status, query, pool.extras)
+        return Answer(page.body, (*STATUS_HEADERS, ("Content-type", page.content_type)))
+
+    def _pool(self, name: str, *, workers: bool) -> Pool | None:
+        pools = self._look(name, workers).pools
+        return pools[0] if pools else None
+
+    # ---------------------------------------------------------------- [global] status_listen
+
+    def _of_daemon(self, request: Request) -> Answer | None:
+        simple = _SIMPLE.get(request.path)
+        if simple is not None:
+            return simple(self, request)
+        first, _, name = request.path[1:].partition("/")
+        below = _BELOW.get(first)
+        # A name is latin-1 here as all that comes from the wire, and UTF-8 in truth.
+        return below(self, _as_name(name), request) if below is not None and name else None
+
+    def _front(self, request: Request) -> Answer:
+        self._watch()
+        return Answer(render_overview(self._look(None, False)), HEADERS)
+
+    def _pool_page(self, name: str, request: Request) -> Answer | None:
+        overview = self._look(name, True)
+        if not overview.pools:
+            return None
+        self._watch()
+        return Answer(render_pool(PoolPage(overview.daemon, overview.pools[0])), HEADERS)
+
+    def _one_status(self, name: str, request: Request) -> Answer | None:
+        return self._status_of(name, request.query)
+
+    def _statuses(self, request: Request) -> Answer:
+        keys = {part.partition("=")[0] for part in request.query.split("&")}
+        form = next((name for name in FORMATS if name in keys), "text")
+        if form == "openmetrics":  # PHP-FPM's page has no room for more than one pool
+            return self._metrics(request)
+        pages = [render_status(pool.status, request.query, pool.extras) for pool in self._look(None, False).pools]
+        start, between, end, content_type = _JOINED[form]
+        body = start + between.join(page.body.removeprefix(_XML_HEAD) for page in pages) + end
+        return Answer(body, (*STATUS_HEADERS, ("Content-type", content_type)))
+
+    def _metrics(self, request: Request) -> Answer:
+        overview = self._look(None, False)
+        headers = (*STATUS_HEADERS, ("Content-type", METRICS_TYPE))
+        return Answer(render_metrics(overview.daemon, overview.pools), headers)
+
+    def _ping(self, request: Request) -> Answer:
+        return _plain("pong")
+
+    def _live(self, request: Request) -> Answer:
+        self._look("", False)  # a name that no pool has: only the master's own word
+        return _plain("ok\n")
+
+    def _ready(self, request: Request) -> Answer:
+        overview = self._look(None, False)
+        return _readiness(overview, [pool for pool in overview.pools if not pool.ready])
+
+    def _pool_ready(self, name: str, request: Request) -> Answer | None:
+        overview = self._look(name, False)
+        return _readiness(overview, [pool for pool in overview.pools if not pool.ready]) if overview.pools else None
+
+
+_SIMPLE: Mapping[str, Callable[[Site, Request], Answer]] = {
+    "/": Site._front,
+    "/status": Site._statuses,
+    "/metrics": Site._metrics,
+    "/ping": Site._ping,
+    "/livez": Site._live,
+    "/readyz": Site._ready,
+}
+_BELOW: Mapping[str, Callable[[Site, str, Request], Answer | None]] = {
+    "pool": Site._pool_page,
+    "status": Site._one_status,
+    "readyz": Site._pool_ready,
+}
+_XML_HEAD = b'<?xml version="1.0" ?>\n'
+_JOINED = {
+    "text": (b"", b"\n", b"", "text/plain;charset=UTF-8"),
+    "json": (b"[", b",", b"]", JSON),
+    "xml": (_XML_HEAD + b"<pools>\n", b"\n", b"\n</pools>", "text/xml;charset=UTF-8"),
+    "html": (b"", b"\n<hr>\n", b"", "text/html;charset=UTF-8"),
+}
+"""How the pages of several pools become one: before, between, after, and its type."""
+
+
+def _readiness(overview: Overview, unready: Sequence[Pool]) -> Answer:
+    lines = ["the daemon is stopping"] if overview.daemon.draining else []
+    lines += [f"pool {pool.name} is {pool.state}" for pool in unready]
+    if not lines:
+        return _plain("ok\n")
+    return _plain("".join(f"{line}\n" for line in lines), HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _plain(text: str, status: HTTPStatus = HTTPStatus.OK) -> Answer:
+    return Answer(text.encode("utf-8", "backslashreplace"), (*STATUS_HEADERS, ("Content-type", TEXT)), status)
+
+
+def _as_name(text: str) -> str:
+    return text.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def decode_target(target: str) -> tuple[str, str]:
+    """Path and query of an HTTP request target; the path decoded to latin-1, as FastCGI variables have it."""
+    path, _, query = target.partition("?")
+    if not path.startswith("/"):
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    return unquote(path, "latin-1"), query
+
+
+def _is_in(address: str, networks: Sequence[Any]) -> bool:
+    try:
+        client = ip_address(address.partition("%")[0])
+    except ValueError:  # "unix:" and the like say nothing about where the client is
+        return False
+    mapped = getattr(client, "ipv4_mapped", None)
+    return any((mapped or client) in network for network in networks)
