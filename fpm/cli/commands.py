@@ -1,18 +1,12 @@
-"""The commands that talk to the running master: stop, reload, reopen-logs, status."""
+"""The commands that tell the running master to stop, and to reopen its logs."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import click
 
 from fpm.cli.control_client import ask
 from fpm.cli.control_client import stop as stop_and_wait
 from fpm.cli.options import Options
-from fpm.errors import EXIT_FAILED
-from fpm.log.times import format_access_time
-
-FORMATS = ("text", "json", "html", "xml", "openmetrics")
 
 
 @click.command()
@@ -29,34 +23,3 @@ def stop(options: Options, now: bool, timeout: float) -> None:
 def reopen_logs(options: Options) -> None:
     """Open all log files anew, after they have been moved (SIGUSR1)."""
     ask(options.control_path(), {"command": "reopen-logs"})
-
-
-def describe_reload(last: dict[str, Any]) -> str:
-    """`succeeded, TIME` or `failed, TIME: reason`."""
-    when = format_access_time(last["at"])
-    return f"succeeded, {when}" if last["ok"] else f"failed, {when}: {last['reason']}"
-
-
-@click.command()
-@click.argument("pool", required=False)
-@click.option("--full", is_flag=True, help="Each worker, too.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
-@click.pass_context
-def status(ctx: click.Context, pool: str | None, full: bool, form: str) -> None:
-    """What the pools are doing; exit status 1 if one of them has failed."""
-    options: Options = ctx.obj
-    query = form + ("&full" if full else "")
-    answer = ask(options.control_path(), {"command": "status", "pool": pool, "query": query})
-    pools = answer["pools"]
-    if form == "json" and pool is None:
-        click.echo("[" + ",".join(one["page"] for one in pools) + "]")
-    else:
-        click.echo("\n".join(one["page"].rstrip("\n") for one in pools))
-    if form == "text" and answer.get("last_reload") is not None:
-        click.echo(f"\nlast reload:          {describe_reload(answer['last_reload'])}")
-    failed = [one for one in pools if one["state"] == "failed"]
-    for one in failed:
-        click.echo(f"\npool {one['name']} has failed: {one['error']}", err=True)
-        click.echo(one["traceback"], err=True)
-    if failed:
-        ctx.exit(EXIT_FAILED)

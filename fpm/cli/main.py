@@ -13,6 +13,8 @@ from fpm.cli import fastcgi_commands
 from fpm.cli import reload
 from fpm.cli.options import Options
 from fpm.cli.serve import serve
+from fpm.cli.status import status
+from fpm.cli.top import top
 from fpm.config.facts import DEFAULT_FILE
 from fpm.errors import EXIT_FAILED
 from fpm.errors import EXIT_OK
@@ -100,7 +102,7 @@ def test(ctx: click.Context, dump: bool) -> None:
     ctx.exit(daemon.check(ctx.obj, with_dump=dump))
 
 
-for command in (commands.stop, reload.reload, reload.rollback, reload.upgrade, commands.reopen_logs, commands.status):
+for command in (commands.stop, reload.reload, reload.rollback, reload.upgrade, commands.reopen_logs, status, top):
     cli.add_command(command)
 cli.add_command(fastcgi_commands.ping)
 cli.add_command(fastcgi_commands.request)

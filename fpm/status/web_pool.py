@@ -127,7 +127,7 @@ def _worker(worker: Worker, generation: int) -> list[Cell]:
     cpu = f"{worker.last_request_cpu:.0f} %" if worker.idle and worker.requests else ""
     return [
         Cell(str(worker.pid)),
-        Cell(state),
+        Cell(state, "state"),
         Cell(request, "request" if request else "request none"),
         Cell(
             format_span(worker.request_age) if has_request else "",
@@ -163,7 +163,7 @@ def _deaths(pool: Pool, now: float) -> str:
         [
             Cell(moment(death.at, now)),
             Cell(str(death.pid)),
-            Cell(badge(death.cause, "bad")),
+            Cell(badge(death.cause, "bad"), "state"),
             Cell(f'<span class="mono">{text(death.request)}</span>', "request" if death.request else "request none"),
             Cell(format_age(death.age), "num"),
             Cell(format_count(death.requests), "num"),

@@ -96,7 +96,7 @@ border-bottom:1px solid var(--line)}
 .rows td::before{content:attr(data-l);display:block;color:var(--soft);font-size:12px;font-weight:400}
 .rows td.name,.rows td.request,.rows td.wide{grid-column:1/-1}
 .rows td.name::before{display:none}
-.rows td.none{display:none}
+.rows td.state{grid-column:span 2}.rows td.none{display:none}
 .rows .badge,.rows td.num{white-space:normal;overflow-wrap:anywhere}
 }
 """

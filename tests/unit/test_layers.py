@@ -40,6 +40,7 @@ WORLD = frozenset(
         "ptrace",
         "pwd",
         "resource",
+    "rich",
         "select",
         "selectors",
         "shutil",
@@ -61,6 +62,9 @@ ONLY_NAMES = frozenset({"signal.Signals", "flup.server"})
 PURE = [
     "fpm",
     "fpm.cli",
+    "fpm.cli.columns",
+    "fpm.cli.status_rows",
+    "fpm.cli.top_figures",
     "fpm.client",
     "fpm.client.failures",
     "fpm.client.params",
@@ -118,7 +122,7 @@ PURE = [
 
 MAY_IMPORT = {
     "fpm": "fpm.library fpm.cli.main",
-    "fpm.cli": "fpm fpm.client fpm.config fpm.errors fpm.log fpm.master fpm.system",
+    "fpm.cli": "fpm fpm.client fpm.config fpm.errors fpm.log fpm.master fpm.status fpm.system",
     "fpm.client": "fpm.errors fpm.config.model",
     "fpm.config": "fpm.errors fpm.log.access",
     "fpm.errors": "",
@@ -142,6 +146,7 @@ THIRD_PARTY = {
     "flup": "fpm.client",
     "psutil": "fpm.master",
     "ptrace": "fpm.tracer",
+    "rich": "fpm.cli",
     "waitress": "fpm.cli.serve",
 }
 """Where each dependency may be imported, and nowhere else."""

@@ -1,0 +1,64 @@
+"""Tables as values: columns that give way, the least important first, when the terminal is narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+GAP = 2
+"""Blanks between columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One value; `style` is a colour, bold or dim, or nothing."""
+
+    text: str
+    style: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column."""
+
+    head: str
+    cells: Sequence[Cell]
+    rank: int
+    """0 is never left out; of the others the highest goes first."""
+    right: bool = False
+    shrinks: bool = False
+    """May be cut with an ellipsis, down to `SHRUNK` characters."""
+
+    def width(self) -> int:
+        """Characters that it wants."""
+        return max([len(self.head), *(len(cell.text) for cell in self.cells)])
+
+    def least(self) -> int:
+        """Characters without which it is of no use."""
+        return min(self.width(), max(SHRUNK, len(self.head))) if self.shrinks else self.width()
+
+
+SHRUNK = 12
+
+
+def fit(columns: Sequence[Column], width: int) -> list[Column]:
+    """The columns that have room in `width` characters; those of rank 0 in any case."""
+    kept = list(columns)
+    while sum(column.least() + GAP for column in kept) - GAP > width:
+        last = max(kept, key=lambda column: column.rank)
+        if last.rank == 0:
+            break
+        kept.remove(last)
+    return kept
+
+
+def widths(columns: Sequence[Column], width: int) -> list[int]:
+    """How wide each column is drawn: those that may shrink share what the others leave."""
+    wanted = [column.width() for column in columns]
+    surplus = sum(wanted) + GAP * (len(columns) - 1) - width
+    for at in sorted(range(len(columns)), key=lambda at: -wanted[at]):
+        if surplus > 0 and (columns[at].shrinks or columns[at].rank == 0):
+            taken = min(surplus, wanted[at] - columns[at].least() if columns[at].shrinks else wanted[at] - 1)
+            wanted[at] -= taken
+            surplus -= taken
+    return wanted

@@ -1,0 +1,91 @@
+"""`pyfpm status`: tables for people; with `--format` the pages for programs, PHP-FPM's text page among them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+
+import click
+
+from fpm.cli.control_client import ask
+from fpm.errors import EXIT_FAILED
+from fpm.log.times import format_access_time
+
+if TYPE_CHECKING:
+    from fpm.status.overview import Pool
+
+FORMATS = ("text", "json", "html", "xml", "openmetrics")
+
+
+@click.command()
+@click.argument("pool", required=False)
+@click.option("--full", is_flag=True, help="Each worker, too.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="PHP-FPM's status page of each pool in this format, for programs. Without it: tables for people.",
+)
+@click.pass_context
+def status(ctx: click.Context, pool: str | None, full: bool, form: str | None) -> None:
+    """What the pools are doing; exit status 1 if one of them has failed."""
+    path = ctx.obj.control_path()
+    failed = _show_tables(path, pool, full) if form is None else _print_pages(path, pool, form, full)
+    for name, error, traceback in failed:
+        click.echo(f"\npool {name} has failed: {error}", err=True)
+        click.echo(traceback, err=True)
+    if failed:
+        ctx.exit(EXIT_FAILED)
+
+
+def describe_reload(last: dict[str, Any]) -> str:
+    """`succeeded, TIME` or `failed, TIME: reason`."""
+    when = format_access_time(last["at"])
+    return f"succeeded, {when}" if last["ok"] else f"failed, {when}: {last['reason']}"
+
+
+Failures = list[tuple[str, str, str]]
+"""Name, error, traceback."""
+
+
+def _print_pages(path: str, pool: str | None, form: str, full: bool) -> Failures:
+    query = form + ("&full" if full else "")
+    answer = ask(path, {"command": "status", "pool": pool, "query": query})
+    pools = answer["pools"]
+    if form == "json" and pool is None:
+        click.echo("[" + ",".join(one["page"] for one in pools) + "]")
+    else:
+        click.echo("\n".join(one["page"].rstrip("\n") for one in pools))
+    if form == "text" and answer.get("last_reload") is not None:
+        click.echo(f"\nlast reload:          {describe_reload(answer['last_reload'])}")
+    return [(one["name"], one["error"], one["traceback"]) for one in pools if one["state"] == "failed"]
+
+
+def _show_tables(path: str, name: str | None, full: bool) -> Failures:
+    # Late: rich is for those who look, not for the daemon.
+    from fpm.cli import status_rows
+    from fpm.cli import tables
+    from fpm.cli.columns import Cell
+    from fpm.cli.looking import look
+
+    snapshot = look(path, name, workers=full or name is not None)
+    now = snapshot.daemon.now
+    console = tables.make_console()
+    parts: list[Any] = [tables.line(Cell(status_rows.head_line(snapshot.daemon), "bold"))]
+    if name is None:
+        parts += ["", tables.table(status_rows.pool_columns(snapshot.pools), console.width)]
+    for pool in snapshot.pools if full or name is not None else ():
+        parts += ["", tables.line(Cell(f"pool {status_rows.show_text(pool.name)}", "bold"))]
+        if name is not None:
+            parts.append(tables.facts(status_rows.pool_facts(pool, now)))
+        if pool.workers:
+            parts += ["", tables.table(status_rows.worker_columns(pool), console.width)]
+        events = [tables.line(one) for one in status_rows.event_lines(pool, now)]
+        parts += ["", *events] if events else []
+    parts += ["", tables.line(status_rows.reload_line(snapshot.daemon))]
+    tables.show(console, parts)
+    return [_failure(pool) for pool in snapshot.pools if pool.state == "failed"]
+
+
+def _failure(pool: Pool) -> tuple[str, str, str]:
+    return (pool.name, pool.error, pool.traceback)

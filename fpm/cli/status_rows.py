@@ -1,0 +1,168 @@
+"""What `pyfpm status` shows: the pools in a table, one pool in full, its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+
+from fpm.cli.columns import Cell
+from fpm.cli.columns import Column
+from fpm.log.escape import escape
+from fpm.log.times import format_access_time
+from fpm.status.figures import format_age
+from fpm.status.figures import format_count
+from fpm.status.figures import format_size
+from fpm.status.figures import format_span
+from fpm.status.overview import Daemon
+from fpm.status.overview import Pool
+from fpm.status.overview import Worker
+
+STATE_STYLES = {"running": "green", "failed": "bold red", "starting": "yellow", "stopping": "yellow", "idle": "dim"}
+LONG = 5.0
+"""Seconds from which a request in hand stands out."""
+TEXT_MAX = 400
+
+
+def show_text(raw: str) -> str:
+    """A text from outside for a terminal: what could drive it is written as `\\xNN`, and the length has a bound."""
+    return escape(raw if len(raw) <= TEXT_MAX else raw[:TEXT_MAX] + "...")
+
+
+def state_cell(pool: Pool) -> Cell:
+    """The state in its colour."""
+    return Cell(pool.state, STATE_STYLES.get(pool.state, ""))
+
+
+def warn_cell(count: int, style: str) -> Cell:
+    """A number that is good as long as it is zero."""
+    return Cell(format_count(count), style if count else "")
+
+
+def busy_cell(pool: Pool) -> Cell:
+    """Busy workers of the most there may be."""
+    busy, most = pool.status.active_processes, pool.extras.max_children
+    return Cell(f"{busy}/{most}", "red" if busy >= most > 0 else "")
+
+
+def pool_columns(pools: Sequence[Pool]) -> list[Column]:
+    """All pools, one a row."""
+    return [
+        Column("POOL", [Cell(show_text(pool.name), "bold") for pool in pools], 0, shrinks=True),
+        Column("STATE", [state_cell(pool) for pool in pools], 0),
+        Column("BUSY", [busy_cell(pool) for pool in pools], 1, right=True),
+        Column("IDLE", [Cell(str(pool.status.idle_processes)) for pool in pools], 4, right=True),
+        Column("QUEUE", [warn_cell(pool.status.listen_queue, "red") for pool in pools], 2, right=True),
+        Column("REQUESTS", [Cell(format_count(pool.status.accepted_conn)) for pool in pools], 3, right=True),
+        Column("ERRORS", [warn_cell(pool.extras.errors, "red") for pool in pools], 5, right=True),
+        Column("SLOW", [warn_cell(pool.status.slow_requests, "yellow") for pool in pools], 6, right=True),
+        Column("DEATHS", [warn_cell(_deaths(pool), "yellow") for pool in pools], 9, right=True),
+        Column("MEMORY", [Cell(format_size(pool.extras.memory_pss)) for pool in pools], 7, right=True),
+        Column("UP", [Cell(format_age(pool.status.start_since)) for pool in pools], 10, right=True),
+        Column("GEN", [Cell(str(pool.extras.generation)) for pool in pools], 11, right=True),
+        Column("APPLICATION", [Cell(show_text(pool.app), "dim") for pool in pools], 12, shrinks=True),
+    ]
+
+
+def _deaths(pool: Pool) -> int:
+    extras = pool.extras
+    return extras.deaths_by_exit + extras.deaths_by_signal + extras.deaths_by_kill + extras.deaths_by_timeout
+
+
+def worker_columns(pool: Pool) -> list[Column]:
+    """The workers of one pool, those with the oldest requests first."""
+    ordered = sorted(pool.workers, key=lambda worker: (worker.idle, -worker.request_age, worker.pid))
+    return [
+        Column("PID", [Cell(str(worker.pid)) for worker in ordered], 0, right=True),
+        Column("STATE", [worker_state(worker, pool.extras.generation) for worker in ordered], 0),
+        Column("FOR", [request_age(worker) for worker in ordered], 1, right=True),
+        Column("AGE", [Cell(format_age(worker.age)) for worker in ordered], 5, right=True),
+        Column("REQUESTS", [Cell(format_count(worker.requests)) for worker in ordered], 4, right=True),
+        Column("MEMORY", [Cell(format_size(worker.pss)) for worker in ordered], 3, right=True),
+        Column("REQUEST", [request_cell(worker) for worker in ordered], 2, shrinks=True),
+    ]
+
+
+def worker_state(worker: Worker, generation: int) -> Cell:
+    """The state, and what is unusual about this worker."""
+    words = [show_text(worker.state)]
+    if worker.leaving:
+        words.append(f"(leaves: {show_text(worker.leaving)})")
+    if worker.generation and worker.generation != generation:
+        words.append(f"(generation {worker.generation})")
+    return Cell(" ".join(words), "dim" if worker.idle else "green")
+
+
+def request_age(worker: Worker) -> Cell:
+    """How long the request in hand takes, or the last one took."""
+    if worker.request_uri == "-":
+        return Cell("-", "dim")
+    style = "dim" if worker.idle else "bold red" if worker.request_age >= LONG else ""
+    return Cell(format_span(worker.request_age), style)
+
+
+def request_cell(worker: Worker) -> Cell:
+    """Method and URI."""
+    if worker.request_uri == "-":
+        return Cell("-", "dim")
+    return Cell(f"{show_text(worker.request_method)} {show_text(worker.request_uri)}", "dim" if worker.idle else "")
+
+
+def head_line(daemon: Daemon) -> str:
+    """Who speaks."""
+    leaving = ", stopping" if daemon.draining else ""
+    up = format_age(daemon.now - daemon.started)
+    return f"pyfpm {daemon.version} on {show_text(daemon.host)}, pid {daemon.pid}, up {up}{leaving}"
+
+
+def reload_line(daemon: Daemon) -> Cell:
+    """How the last reload went."""
+    last = daemon.last_reload
+    if last is None:
+        return Cell("last reload: none", "dim")
+    when = f"{format_access_time(last.at)} ({format_age(daemon.now - last.at)} ago)"
+    if last.ok:
+        return Cell(f"last reload: succeeded, {when}", "dim")
+    return Cell(f"last reload: failed, {when}: {show_text(last.reason)}", "yellow")
+
+
+def pool_facts(pool: Pool, now: float) -> list[tuple[str, Cell]]:
+    """One pool in full, as names and values."""
+    status, extras = pool.status, pool.extras
+    limits = f"max {extras.max_children}"
+    if status.process_manager == "dynamic":
+        limits += f", {extras.min_spare} to {extras.max_spare} spare"
+    deaths = f"{extras.deaths_by_exit} by exit, {extras.deaths_by_signal} by signal, {extras.deaths_by_kill} by SIGKILL"
+    return [
+        ("state", state_cell(pool)),
+        ("application", Cell(show_text(pool.app))),
+        ("listens on", Cell(show_text(pool.listen))),
+        ("process manager", Cell(f"{status.process_manager}, {limits}")),
+        ("workers", Cell(f"{status.active_processes} busy, {status.idle_processes} idle")),
+        (
+            "most busy",
+            Cell(f"{status.max_active_processes}, limit reached {format_count(status.max_children_reached)} times"),
+        ),
+        (
+            "listen queue",
+            Cell(f"{status.listen_queue} of {status.listen_queue_len}, longest {status.max_listen_queue}"),
+        ),
+        ("requests", Cell(f"{status.accepted_conn}, {extras.errors} errors, {status.slow_requests} slow")),
+        ("deaths", Cell(f"{deaths}, {extras.deaths_by_timeout} by timeout")),
+        ("recycled", Cell(str(extras.recycled))),
+        ("memory", Cell(f"{format_size(extras.memory_pss)}, largest worker {format_size(status.memory_peak)}")),
+        ("generation", Cell(str(extras.generation))),
+        ("started", Cell(f"{format_access_time(status.start_time)} ({format_age(now - status.start_time)} ago)")),
+    ]
+
+
+def event_lines(pool: Pool, now: float) -> Iterator[Cell]:
+    """Slow requests and deaths, the newest first."""
+    for slow in pool.slow:
+        when = "still running" if slow.running else f"{format_age(now - slow.at)} ago"
+        yield Cell(f"slow   {when}, pid {slow.pid}, {format_span(slow.seconds)}: {show_text(slow.request)}", "yellow")
+    for death in pool.deaths:
+        request = f", serving {show_text(death.request)}" if death.request else ""
+        lived = f"after {format_age(death.age)} and {death.requests} requests"
+        yield Cell(
+            f"death  {format_age(now - death.at)} ago, pid {death.pid} {show_text(death.cause)} {lived}{request}", "red"
+        )

@@ -1,0 +1,83 @@
+"""Values on a terminal, or in a pipe: colours and the width are rich's business.
+
+Imported only by the commands that show something, when they do: it takes time and memory that the daemon does not want
+to spend.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.console import Group
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fpm.cli.columns import GAP
+from fpm.cli.columns import Cell
+from fpm.cli.columns import Column
+from fpm.cli.columns import fit
+from fpm.cli.columns import widths
+
+PIPE_WIDTH = 1000
+"""Nobody reads a pipe with his eyes, so nothing is left out of it."""
+
+
+def make_console() -> Console:
+    """A console for standard output; colours and width as terminal, NO_COLOR and COLUMNS say."""
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_WIDTH
+    return console
+
+
+def line(cell: Cell) -> Text:
+    """One cell as text of any length."""
+    return Text(cell.text, cell.style)
+
+
+def one_line(*cells: Cell) -> Text:
+    """Cells in one line, cut with an ellipsis where the terminal ends."""
+    joined = Text(no_wrap=True, overflow="ellipsis")
+    for cell in cells:
+        joined.append(cell.text, cell.style)
+    return joined
+
+
+def table(columns: Sequence[Column], width: int) -> Table:
+    """As many of the columns as there is room for."""
+    kept = fit(columns, width)
+    drawn = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False, header_style="bold dim")
+    for column, size in zip(kept, widths(kept, width), strict=True):
+        justify = "right" if column.right else "left"
+        drawn.add_column(column.head, justify=justify, no_wrap=True, overflow="ellipsis", width=size)  # type: ignore[arg-type]
+    for row in zip(*(column.cells for column in kept), strict=True):
+        drawn.add_row(*(one_line(cell) for cell in row))
+    return drawn
+
+
+def facts(pairs: Sequence[tuple[str, Cell]]) -> Group:
+    """Names and values, one a line, at full length."""
+    size = max(len(name) for name, _ in pairs) + GAP
+    return Group(*(Text.assemble((f"{name:<{size}}", "dim"), (cell.text, cell.style)) for name, cell in pairs))
+
+
+def render(console: Console, parts: Sequence[RenderableType]) -> list[str]:
+    """The lines of all parts, with colours if the console has them, without blanks at their ends."""
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    return [one.rstrip() for one in captured.get().splitlines()]
+
+
+def show(console: Console, parts: Sequence[RenderableType]) -> None:
+    """Print the parts; a reader who goes away early is no error."""
+    try:
+        sys.stdout.write("\n".join(render(console, parts)) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

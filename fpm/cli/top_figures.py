@@ -1,0 +1,191 @@
+"""What `pyfpm top` shows: the difference of two snapshots, sorted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fpm.cli.columns import Cell
+from fpm.cli.columns import Column
+from fpm.cli.status_rows import LONG
+from fpm.cli.status_rows import busy_cell
+from fpm.cli.status_rows import request_age
+from fpm.cli.status_rows import request_cell
+from fpm.cli.status_rows import show_text
+from fpm.cli.status_rows import state_cell
+from fpm.cli.status_rows import warn_cell
+from fpm.cli.status_rows import worker_state
+from fpm.status.figures import format_age
+from fpm.status.figures import format_count
+from fpm.status.figures import format_rate
+from fpm.status.figures import format_size
+from fpm.status.figures import format_span
+from fpm.status.overview import Pool
+from fpm.status.overview import Worker
+from fpm.status.snapshot import Snapshot
+
+CpuTimes = Mapping[tuple[int, int], float]
+"""Seconds by pid and start time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look: what the master says and what the kernel says, `at` (monotonic seconds)."""
+
+    at: float
+    snapshot: Snapshot
+    cpu: CpuTimes
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """One worker; cpu in percent of one core, None: not known yet."""
+
+    pool: Pool
+    worker: Worker
+    cpu: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRow:
+    """One pool; rate in requests a second, cpu in percent of one core, None: not known yet."""
+
+    pool: Pool
+    rate: float | None
+    cpu: float | None
+    oldest: Worker | None
+    """The worker that has had its request in hand for the longest time."""
+
+
+def compare(before: Look | None, now: Look) -> tuple[list[PoolRow], list[WorkerRow]]:
+    """The rows of a look, with rates since the one before."""
+    seconds = now.at - before.at if before else 0.0
+    cpu = _cpu_shares(before.cpu if before else {}, now.cpu, seconds)
+    former = {pool.name: pool.status.accepted_conn for pool in before.snapshot.pools} if before else {}
+    pools, workers = [], []
+    for pool in now.snapshot.pools:
+        rows = [WorkerRow(pool, worker, cpu.get(worker.pid)) for worker in pool.workers]
+        known = [row.cpu for row in rows if row.cpu is not None]
+        count = former.get(pool.name)
+        rate = None if count is None or seconds <= 0 else max(pool.status.accepted_conn - count, 0) / seconds
+        in_hand = [worker for worker in pool.workers if not worker.idle]
+        oldest = max(in_hand, key=lambda worker: worker.request_age, default=None)
+        pools.append(PoolRow(pool, rate, sum(known) if known or (before and not rows) else None, oldest))
+        workers += rows
+    return pools, workers
+
+
+def _cpu_shares(before: CpuTimes, now: CpuTimes, seconds: float) -> dict[int, float]:
+    if seconds <= 0:
+        return {}
+    return {
+        process[0]: max(spent - before[process], 0.0) / seconds * 100
+        for process, spent in now.items()
+        if process in before
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """A way of sorting; the largest first, but for names."""
+
+    key: str
+    """What the user types."""
+    name: str
+    of_pool: Callable[[PoolRow], float | str]
+    of_worker: Callable[[WorkerRow], float | str]
+
+
+SORT_KEYS = (
+    SortKey("b", "busy", lambda row: row.pool.status.active_processes, lambda row: not row.worker.idle),
+    SortKey("r", "rate", lambda row: row.rate or 0.0, lambda row: row.worker.requests),
+    SortKey("u", "queue", lambda row: row.pool.status.listen_queue, lambda row: row.pool.status.listen_queue),
+    SortKey("c", "cpu", lambda row: row.cpu or 0.0, lambda row: row.cpu or 0.0),
+    SortKey("m", "memory", lambda row: row.pool.extras.memory_pss or 0, lambda row: row.worker.pss or 0),
+    SortKey(
+        "t",
+        "time",
+        lambda row: row.oldest.request_age if row.oldest else -1.0,
+        lambda row: -1.0 if row.worker.idle else row.worker.request_age,
+    ),
+    SortKey("n", "name", lambda row: row.pool.name, lambda row: row.pool.name),
+)
+BY_NAME = {one.name: one for one in SORT_KEYS}
+BY_KEY = {one.key: one for one in SORT_KEYS}
+
+
+def sort_pools(rows: Sequence[PoolRow], by: SortKey, *, upside_down: bool = False) -> list[PoolRow]:
+    """The rows in order; equal ones by name."""
+    ordered = sorted(rows, key=lambda row: row.pool.name)
+    return sorted(ordered, key=by.of_pool, reverse=(by.name != "name") != upside_down)
+
+
+def sort_workers(rows: Sequence[WorkerRow], by: SortKey, *, upside_down: bool = False) -> list[WorkerRow]:
+    """The rows in order; equal ones by name and pid."""
+    ordered = sorted(rows, key=lambda row: (row.pool.name, row.worker.pid))
+    return sorted(ordered, key=by.of_worker, reverse=(by.name != "name") != upside_down)
+
+
+def pool_columns(rows: Sequence[PoolRow]) -> list[Column]:
+    """One pool a row."""
+    pools = [row.pool for row in rows]
+    return [
+        Column("POOL", [Cell(show_text(pool.name), "bold") for pool in pools], 0, shrinks=True),
+        Column("STATE", [state_cell(pool) for pool in pools], 5),
+        Column("BUSY", [busy_cell(pool) for pool in pools], 0, right=True),
+        Column("QUEUE", [warn_cell(pool.status.listen_queue, "red") for pool in pools], 2, right=True),
+        Column("REQ/S", [Cell(format_rate(row.rate)) for row in rows], 1, right=True),
+        Column("CPU%", [_cpu(row.cpu) for row in rows], 3, right=True),
+        Column("PSS", [Cell(format_size(pool.extras.memory_pss)) for pool in pools], 4, right=True),
+        Column("ERRORS", [warn_cell(pool.extras.errors, "red") for pool in pools], 8, right=True),
+        Column("SLOW", [warn_cell(pool.status.slow_requests, "yellow") for pool in pools], 9, right=True),
+        Column("OLDEST", [_oldest_age(row.oldest) for row in rows], 6, right=True),
+        Column("REQUEST", [request_cell(row.oldest) if row.oldest else Cell("") for row in rows], 7, shrinks=True),
+    ]
+
+
+def worker_columns(rows: Sequence[WorkerRow]) -> list[Column]:
+    """One worker a row."""
+    return [
+        Column("PID", [Cell(str(row.worker.pid)) for row in rows], 0, right=True),
+        Column("POOL", [Cell(show_text(row.pool.name), "bold") for row in rows], 2, shrinks=True),
+        Column("STATE", [worker_state(row.worker, row.pool.extras.generation) for row in rows], 0),
+        Column("CPU%", [_cpu(row.cpu) for row in rows], 3, right=True),
+        Column("PSS", [Cell(format_size(row.worker.pss)) for row in rows], 4, right=True),
+        Column("FOR", [request_age(row.worker) for row in rows], 1, right=True),
+        Column("REQUESTS", [Cell(format_count(row.worker.requests)) for row in rows], 6, right=True),
+        Column("AGE", [Cell(format_age(row.worker.age)) for row in rows], 7, right=True),
+        Column("REQUEST", [request_cell(row.worker) for row in rows], 5, shrinks=True),
+    ]
+
+
+def _cpu(share: float | None) -> Cell:
+    return Cell("-" if share is None else f"{share:.0f}" if share >= 9.95 else f"{share:.1f}")
+
+
+def _oldest_age(oldest: Worker | None) -> Cell:
+    if oldest is None:
+        return Cell("")
+    return Cell(format_span(oldest.request_age), "bold red" if oldest.request_age >= LONG else "")
+
+
+def totals_line(rows: Sequence[PoolRow], load: tuple[float, float, float]) -> str:
+    """All pools in one line, with the machine's load averages."""
+    busy = sum(row.pool.status.active_processes for row in rows)
+    total = sum(row.pool.status.total_processes for row in rows)
+    queue = sum(row.pool.status.listen_queue for row in rows)
+    rates = [row.rate for row in rows if row.rate is not None]
+    shares = [row.cpu for row in rows if row.cpu is not None]
+    sizes = [row.pool.extras.memory_pss for row in rows if row.pool.extras.memory_pss is not None]
+    parts = [
+        f"{len(rows)} pools",
+        f"{busy}/{total} busy",
+        f"{queue} waiting",
+        f"{format_rate(sum(rates) if rates else None)} req/s",
+        f"cpu {_cpu(sum(shares) if shares else None).text} %",
+        f"pss {format_size(sum(sizes) if sizes else None)}",
+        "load " + " ".join(f"{one:.2f}" for one in load),
+    ]
+    return ", ".join(parts)

@@ -1,0 +1,296 @@
+"""`pyfpm status` and `pyfpm top`: for people on a terminal, narrow or wide, and for programs in a pipe."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support.fpm import Daemon
+from tests.support.interpreter import pyfpm_command
+from tests.support.pools import wait_numbers
+from tests.support.pools import wait_state
+from tests.support.terminal import ALTERNATE_OFF
+from tests.support.terminal import ALTERNATE_ON
+from tests.support.terminal import ESCAPES
+from tests.support.terminal import Terminal
+from tests.support.waiting import wait_until
+
+POOLS = {
+    "www": {"pm.max_children": 3, "app": "slow:application"},
+    "api": {"pm.max_children": 2},
+    "quiet": {"pm": "ondemand"},
+}
+WIDE = {"COLUMNS": "200"}
+
+
+@pytest.fixture
+def fpm(daemon: Callable[..., Daemon]) -> Daemon:
+    made = daemon(POOLS)
+    made.wait_workers("www", 3)
+    made.wait_workers("api", 2)
+    for _ in range(5):
+        assert made.get("api").status == 200
+    return made
+
+
+@pytest.fixture
+def terminal(fpm: Daemon) -> Iterator[Callable[..., Terminal]]:
+    """Run `pyfpm -c FILE ARGUMENTS` on a terminal."""
+    made: list[Terminal] = []
+
+    def run(*arguments: str, **values: int | dict[str, str]) -> Terminal:
+        made.append(Terminal([pyfpm_command(), "-c", str(fpm.config_file), *arguments], **values))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield run
+    for one in made:
+        one.close()
+
+
+@contextmanager
+def asking(fpm: Daemon, pool: str, query: str, count: int, *, path: str = "/") -> Iterator[None]:
+    """While the block runs, `count` requests to the pool are in hand."""
+    threads = [
+        threading.Thread(target=fpm.get, args=(pool, path), kwargs={"query": query}, daemon=True) for _ in range(count)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_numbers(fpm, pool, active_processes=count)
+        yield
+    finally:
+        for thread in threads:
+            thread.join(20.0)
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """The words of each line by the first one."""
+    return {words[0]: words[1:] for line in text.splitlines() if (words := line.split())}
+
+
+# --- status --------------------------------------------------------------------------------------------------------
+
+
+def test_status_in_a_pipe(fpm: Daemon) -> None:
+    done = fpm.cli("status")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+    assert not re.search(r" $", done.stdout, re.MULTILINE)
+    found = rows(done.stdout)
+    heads = ["STATE", "BUSY", "IDLE", "QUEUE", "REQUESTS", "ERRORS", "SLOW", "DEATHS", "MEMORY", "UP", "GEN"]
+    assert found["POOL"] == [*heads, "APPLICATION"]
+    assert found["api"][:5] == ["running", "0/2", "2", "0", "5"]
+    assert found["api"][-1] == "hello:application"
+    assert found["quiet"][:3] == ["idle", "0/1", "0"]
+
+
+def test_status_of_one_pool(fpm: Daemon) -> None:
+    with asking(fpm, "www", "1.5", 2):
+        text = fpm.cli("status", "www").stdout
+    assert re.search(r"^workers +2 busy, 1 idle$", text, re.MULTILINE)
+    assert re.search(r"^application +slow:application$", text, re.MULTILINE)
+    assert len(re.findall(r"^ *\d+  Running +\d.* GET /\?1.5$", text, re.MULTILINE)) == 2
+    assert len(re.findall(r"^ *\d+  Idle ", text, re.MULTILINE)) == 1
+    full = fpm.cli("status", "--full").stdout
+    assert len(re.findall(r"^ *\d+  Idle ", full, re.MULTILINE)) + len(re.findall(r" Running ", full)) == 5
+
+
+def test_status_of_no_pool(fpm: Daemon) -> None:
+    done = fpm.cli("status", "wwww")
+    assert done.returncode == 1
+    assert "there is no pool 'wwww'; there are: www, api, quiet" in done.stderr
+
+
+def test_formats_for_programs(fpm: Daemon) -> None:
+    pages = json.loads(fpm.cli("status", "--format", "json").stdout)
+    assert [page["pool"] for page in pages] == ["www", "api", "quiet"]
+    assert json.loads(fpm.cli("status", "api", "--format", "json").stdout)["accepted conn"] == 5
+    assert fpm.cli("status", "api", "--format", "text").stdout.startswith("pool:                 api\n")
+    assert fpm.cli("status", "api", "--format", "xml").stdout.startswith("<?xml")
+
+
+def test_a_failed_pool_is_exit_status_1(daemon: Callable[..., Daemon]) -> None:
+    fpm = daemon({"www": {}, "bad": {"app": "broken_import:application"}}, started=False)
+    fpm.expect_log("pool bad")
+    fpm.start()
+    wait_state(fpm, "bad", "failed")
+    done = fpm.cli("status")
+    assert done.returncode == 1
+    assert rows(done.stdout)["bad"][0] == "failed"
+    assert "pool bad has failed: ModuleNotFoundError" in done.stderr
+    assert "Traceback" in done.stderr
+    assert fpm.cli("status", "--format", "json").returncode == 1
+    assert fpm.cli("status", "www").returncode == 0
+
+
+def test_colours_only_where_they_are_wanted(fpm: Daemon, terminal: Callable[..., Terminal]) -> None:
+    def shown(**environ: str) -> str:
+        one = terminal("status", columns=100, environ=environ)
+        assert one.wait() == 0
+        return one.received.decode()
+
+    assert "\x1b[32mrunning" in shown()
+    plain = shown(NO_COLOR="1")
+    assert not re.search(r"\x1b\[[\d;]*3\d", plain)
+    assert "running" in plain
+    assert "\x1b" not in shown(TERM="dumb")
+
+
+@pytest.mark.parametrize("columns", [16, 34, 60, 80])
+def test_a_narrow_terminal(terminal: Callable[..., Terminal], columns: int) -> None:
+    one = terminal("status", columns=columns)
+    assert one.wait() == 0
+    lines = ESCAPES.sub("", one.received.decode()).splitlines()
+    table = [line for line in lines if re.match(r"POOL|www|api|quiet", line)]
+    assert len(table) == 4
+    assert all(len(line) <= columns for line in lines)
+    assert ("APPLICATION" in table[0]) == (columns > 100)
+    assert ("BUSY" in table[0]) == (columns >= 34)
+
+
+def test_a_hostile_name_does_not_drive_the_terminal(fpm: Daemon, terminal: Callable[..., Terminal]) -> None:
+    with asking(fpm, "www", "2", 1, path="/[red]x\x1b]0;evil\x07\x9b31m"):
+        one = terminal("status", "www", columns=200)
+        assert one.wait() == 0
+    text = one.received.decode()
+    assert "GET /[red]x\\x1b]0;evil\\x07\\x9b31m?2" in ESCAPES.sub("", text)
+    assert "\x1b]" not in text
+    assert "\x9b" not in text
+
+
+# --- top -----------------------------------------------------------------------------------------------------------
+
+
+def test_top_in_a_pipe(fpm: Daemon) -> None:
+    with asking(fpm, "www", "2", 3):
+        done = fpm.cli("top")
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    found = rows(done.stdout)
+    assert found["POOL"] == ["STATE", "BUSY", "QUEUE", "REQ/S", "CPU%", "PSS", "ERRORS", "SLOW", "OLDEST", "REQUEST"]
+    assert list(found)[-3:] == ["www", "api", "quiet"], "the busiest first"
+    assert found["www"][:4] == ["running", "3/3", "0", "0"]
+    assert found["www"][-2:] == ["GET", "/?2"]
+
+
+def test_rates_and_cpu(daemon: Callable[..., Daemon]) -> None:
+    fpm = daemon({"www": {"app": "burn:application"}}, started=False)
+    (fpm.apps / "burn.py").write_text(BURN)
+    fpm.start()
+    with asking(fpm, "www", "", 1):
+        text = fpm.cli("top", "--count", "2", "--interval", "1", "--workers").stdout
+    shares = [float(words[3]) for line in text.splitlines() if (words := line.split())[1:2] == ["www"]]
+    assert len(shares) == 2
+    assert 10 < shares[0] <= 110, "one worker that burns all it can get"
+
+
+BURN = """
+import time
+
+
+def application(environ, start_response):
+    end = time.monotonic() + 3.0
+    while time.monotonic() < end:
+        pass
+    start_response("200 OK", [])
+    return [b"warm"]
+"""
+
+
+def test_top_once_with_a_choice(fpm: Daemon) -> None:
+    text = fpm.cli("top", "--once", "--workers", "--sort", "name", environ=WIDE).stdout
+    workers = [words[1] for line in text.splitlines() if re.match(r" *\d+  ", line) and (words := line.split())]
+    assert workers == ["api", "api", "www", "www", "www"]
+    only = fpm.cli("top", "api", "--once").stdout
+    assert "www" not in only.replace("pool api", "")
+    assert fpm.cli("top", "nobody").returncode == 1
+
+
+def test_top_live(fpm: Daemon, terminal: Callable[..., Terminal]) -> None:
+    one = terminal("top", "--interval", "0.2", columns=100, lines=14)
+    screen = one.wait_screen("quiet")
+    assert len(screen) == 14
+    assert one.received.count(ALTERNATE_ON) == 1
+    assert not one.is_restored()
+    assert "b busy*" in screen[-1]
+    one.type("n")
+    one.wait_screen("n name*")
+    assert [line.split()[0] for line in one.screen()[4:7]] == ["api", "quiet", "www"]
+    one.type("o")
+    one.wait_screen("n name^")
+    assert [line.split()[0] for line in one.screen()[4:7]] == ["www", "quiet", "api"]
+    one.type("w")
+    one.wait_screen("PID")
+    with asking(fpm, "www", "1", 1):
+        one.wait_screen("GET /?1")
+    one.type("w")
+    one.wait_screen("BUSY")
+    fpm.get("api")
+    wait_until(lambda: re.search(r"^api +running +0/2 +0 +[1-9]", "\n".join(one.screen()), re.MULTILINE), timeout=10.0)
+    one.type("q")
+    assert one.wait() == 0
+    assert one.is_restored()
+    assert one.received.rstrip().endswith(ALTERNATE_OFF)
+
+
+def test_top_follows_the_size_of_its_window(terminal: Callable[..., Terminal]) -> None:
+    one = terminal("top", "--interval", "60", columns=100, lines=14)
+    one.wait_screen("REQUEST")
+    one.resize(40, 8)
+    wait_until(lambda: len(one.screen()) == 8 and "REQUEST" not in "\n".join(one.screen()), timeout=10.0)
+    assert all(len(line) <= 40 for line in one.screen())
+    one.resize(100, 6)
+    wait_until(lambda: len(one.screen()) == 6, timeout=10.0)
+    first = one.screen()[4]
+    one.type("\x1b[B")
+    wait_until(lambda: one.screen()[4] != first, timeout=10.0, message="the arrow does not scroll")
+    one.type("\x1b[A\x1b[A")
+    wait_until(lambda: one.screen()[4] == first, timeout=10.0)
+    one.type("\x03")
+    assert one.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_top_gives_the_terminal_back(terminal: Callable[..., Terminal], number: int) -> None:
+    one = terminal("top")
+    one.wait_screen("quiet")
+    one.process.signal(number)
+    assert one.wait() == 0
+    assert one.is_restored()
+    assert ALTERNATE_OFF in one.received
+
+
+def test_top_outlives_the_daemon(daemon: Callable[..., Daemon]) -> None:
+    fpm = daemon({"www": {}})
+    one = Terminal([pyfpm_command(), "-c", str(fpm.config_file), "top", "--interval", "0.2"])
+    try:
+        one.wait_screen("www")
+        assert fpm.cli("stop").returncode == 0
+        assert any("www" in line for line in one.wait_screen("no pyfpm runs")), "the last figures stay"
+        one.type("q")
+        assert one.wait() == 0
+    finally:
+        one.close()
+
+
+def test_a_reader_who_goes_away_early(fpm: Daemon) -> None:
+    command = f"'{pyfpm_command()}' -c '{fpm.config_file}' status | head -n 1"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=20, check=False)
+    assert done.stdout.startswith("pyfpm ")
+    assert done.stderr == ""
+
+
+def test_the_daemon_does_not_load_what_only_looking_needs() -> None:
+    code = "import sys, fpm.cli.main, fpm.cli.daemon, fpm.master.master; print([m for m in sys.modules if 'rich' in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout == "[]\n"
