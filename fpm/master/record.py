@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from fpm.config.model import PoolConfig
+from fpm.log.escape import decode_wire
 from fpm.master.exits import CORE_FLAG
 from fpm.master.exits import Exit
 from fpm.scoreboard.header import HeaderValues
@@ -90,7 +91,7 @@ class Record:
         self.values.last_death_status = _status_of(exit_)
         busy = slot.stage > Stage.ACCEPTING and slot.method
         query = f"?{slot.query}" if slot.query else ""
-        request = f"{slot.method} {slot.uri}{query}" if busy else ""
+        request = decode_wire(f"{slot.method} {slot.uri}{query}") if busy else ""
         cause = describe_death(_status_of(exit_)) + (f", ended by the master ({told})" if ended else "")
         self.deaths.appendleft(Death(now, pid, cause, age, slot.requests, request))
 

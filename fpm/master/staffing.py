@@ -213,19 +213,21 @@ class Staffing:
 
     def _waiting(self, census: Census) -> int:
         """Connections that wait for a worker, if it matters now."""
-        if census.idle > 0 or self.config.pm == "static":
+        if census.idle > 0:
             return 0
         length = self.services.queues.read(self.listener.socket.fileno()).length
         if length > self.workers.values.max_listen_queue:
             self.workers.values.max_listen_queue = length
             self._write_header()
+        if self.config.pm == "static":
+            return 0
         # However many are parked, one new worker takes them all; if it gets busy with the first, it is asked again.
         return length + self.fullness.anything_parked()
 
     def _watch(self, census: Census) -> None:
         """Choose how the next change is noticed."""
         if self.config.pm == "static":
-            self.fullness.off()
+            self._watch_static(census)
             return
         if census.total == 0:
             self.fullness.watch_listener()
@@ -247,6 +249,16 @@ class Staffing:
             self.fullness.off()
             self._timers.set("saturated", SATURATED_LOOK, self.evaluate)
 
+    def _watch_static(self, census: Census) -> None:
+        """Nobody can be added; only how many wait at most is to be known, once a second while all are busy."""
+        if "saturated" in self._timers:
+            return
+        if census.idle > 0:
+            self.fullness.arm(1)
+        else:
+            self.fullness.off()
+            self._timers.set("saturated", SATURATED_LOOK, self.evaluate)
+
     def _schedule_maintenance(self, seconds: float | None) -> None:
         if seconds is None:
             self._timers.cancel("maintain")
@@ -256,6 +268,8 @@ class Staffing:
     def _on_fullness(self) -> None:
         # Until workers are made of it; a listening socket that is shut down, for one, is readable for ever.
         self.fullness.was_for_nothing()
+        if self.config.pm == "static":
+            self._timers.set("saturated", SATURATED_LOOK, self.evaluate)
         self.evaluate()
 
     def _leave_idle_template(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fpm.log.escape import escape
 from fpm.log.times import format_access_time
@@ -64,10 +65,10 @@ EXTRA_KEYS = (
     "failed since",
     "start failures",
     "next start",
-    "max children",
+    "children limit",
     "min spare",
     "max spare",
-    "max requests",
+    "requests limit",
     "busy percent",
     "background",
     "errors",
@@ -82,6 +83,8 @@ EXTRA_KEYS = (
     "memory pss",
 )
 """Fields of PoolExtras in the same way; one that is not known (None) is left out."""
+_LIMITS = {"children limit": "max_children", "requests limit": "max_requests"}
+"""Whose own names are parts of PHP-FPM's keys, which somebody may look for with grep(1)."""
 _DATES = frozenset({"start time", "last reload", "failed since", "next start", "last death"})
 _METRICS = (
     ("start since", "start_since", "counter", "The number of seconds since FPM has started."),
@@ -247,7 +250,7 @@ _FORMATS = {
 
 
 def _value(of: Subject, key: str) -> str | float:
-    value: str | float = getattr(of, key.replace(" ", "_"))
+    value: str | float = getattr(of, _LIMITS.get(key) or key.replace(" ", "_"))
     return value
 
 
@@ -257,11 +260,17 @@ def _texts(of: Subject, keys: tuple[str, ...], dates: bool) -> list[str]:
     return [
         value
         if isinstance(value, str)
-        else (format_access_time(value) if value else "-")
+        else (_date(int(value)) if value else "-")
         if dates and key in _DATES
         else _number(value)
         for key, value in zip(keys, values, strict=True)
     ]
+
+
+@lru_cache(maxsize=256)
+def _date(moment: int) -> str:
+    # Workers are often made many at a time.
+    return format_access_time(moment)
 
 
 def _number(value: float) -> str:

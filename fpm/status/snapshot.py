@@ -14,6 +14,7 @@ from dataclasses import asdict
 from dataclasses import dataclass
 from typing import Any
 
+from fpm.log.escape import decode_wire
 from fpm.scoreboard.snapshot import Board
 from fpm.scoreboard.snapshot import ListenQueue
 from fpm.scoreboard.snapshot import Slot
@@ -188,6 +189,6 @@ def _still_slow(board: Board, now: float) -> list[SlowRequest]:
     found = []
     for slot in board.used:
         if slot.is_slow(board.header.slow_limit, now):
-            request = f"{slot.method} {slot.uri}{'?' if slot.query else ''}{slot.query}"
+            request = decode_wire(f"{slot.method} {slot.uri}{'?' if slot.query else ''}{slot.query}")
             found.append(SlowRequest(now, slot.pid, now - slot.request_start, request, running=True))
     return sorted(found, key=lambda one: -one.seconds)

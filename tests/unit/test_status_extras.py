@@ -1,0 +1,188 @@
+"""What pyfpm adds to PHP-FPM's page: it stands after theirs, and no parser of theirs stumbles over it."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import fields
+from dataclasses import replace
+
+import pytest
+
+from fpm.master.exits import Exit
+from fpm.master.record import Failing
+from fpm.master.record import Record
+from fpm.scoreboard.header import HeaderValues
+from fpm.scoreboard.header import pack_header
+from fpm.scoreboard.snapshot import Board
+from fpm.scoreboard.snapshot import Slot
+from fpm.scoreboard.snapshot import read_header
+from fpm.scoreboard.stages import Stage
+from fpm.status.extras import UNKNOWN_STATUS
+from fpm.status.extras import PoolExtras
+from fpm.status.extras import build_extras
+from fpm.status.extras import describe_death
+from fpm.status.pages import EXTRA_KEYS
+from fpm.status.pages import POOL_KEYS
+from fpm.status.pages import PROCESS_KEYS
+from fpm.status.pages import render_status
+from tests.support.configuration import Files
+from tests.support.configuration import section
+from tests.support.overviews import EXTRAS
+from tests.support.overviews import STATUS
+
+ALL = replace(EXTRAS, queue_wait=120)
+FULL = replace(STATUS, pool="www")
+
+
+def slot(stage: Stage, *, requests: int = 3, errors: int = 0, uri: str = "/", duration: int = 0) -> Slot:
+    return Slot(
+        index=0,
+        stage=stage,
+        pid=77,
+        start_time=100.0,
+        requests=requests,
+        request_start=200.0,
+        duration=duration,
+        cpu=0,
+        content_length=0,
+        memory_peak=0,
+        max_active=1,
+        method="GET",
+        uri=uri,
+        query="",
+        script="",
+        user="",
+        errors=errors,
+    )
+
+
+def test_every_value_has_a_key() -> None:
+    renamed = {"children_limit": "max_children", "requests_limit": "max_requests"}
+    names = {key.replace(" ", "_") for key in EXTRA_KEYS}
+    assert {renamed.get(name, name) for name in names} == {field.name for field in fields(PoolExtras)}
+
+
+@pytest.mark.parametrize("key", EXTRA_KEYS)
+def test_no_key_is_taken_for_one_of_theirs(key: str) -> None:
+    assert not re.match("idle|active|total", key)  # munin: awk /^idle/ ...
+    assert "pool" not in key  # munin: awk /pool/
+    assert len(key) <= 20  # Lusitaniae: a blank must follow the colon
+    assert not any(key.endswith(theirs) or theirs.startswith(key) for theirs in (*POOL_KEYS, *PROCESS_KEYS))
+
+
+def test_text_of_strict_parsers() -> None:
+    lines = render_status(FULL, "", ALL).body.decode().splitlines()
+    assert [line.partition(":")[0] for line in lines] == [*POOL_KEYS, *EXTRA_KEYS]
+    assert len([line for line in lines if "pool" in line]) == 1
+    for line in lines:
+        assert re.fullmatch(r"(.*): +(.*)", line), line  # Lusitaniae: every line, and greedily
+        assert re.fullmatch(r"(.*):\s+(.*)", line)
+        assert len(line.split(": ")) == 2
+    for word, place in (("idle", 3), ("active", 3), ("total", 3)):  # munin's awk prints one number each
+        assert [line.split()[place - 1] for line in lines if line.startswith(word)] == [
+            str(getattr(FULL, f"{word}_processes"))
+        ]
+
+
+def test_short_json_is_flat_and_ours_come_last() -> None:
+    body = render_status(FULL, "json=True", ALL).body.decode()
+    assert re.match(r"^[.\s\S]*({.+})", body).group(1) == body  # type: ignore[union-attr]  # Zabbix's preprocessing
+    values = json.loads(body)
+    assert tuple(values) == (*POOL_KEYS, *EXTRA_KEYS)
+    assert all(type(value) in (int, str) for value in values.values())
+    assert (values["last reload failed"], values["queue wait"]) == (0, 120)
+
+
+def test_ours_come_after_theirs_in_the_full_pages() -> None:
+    keys = tuple(json.loads(render_status(FULL, "json&full", ALL).body))
+    assert keys == (*POOL_KEYS, "processes", *EXTRA_KEYS)
+    root = ElementTree.fromstring(render_status(FULL, "xml&full", ALL).body)
+    tags = [element.tag.replace("-", " ") for element in root]
+    assert tags == [*POOL_KEYS, "processes", *EXTRA_KEYS]
+    blocks = render_status(FULL, "full", ALL).body.decode().split("\n************************\n")
+    assert len(blocks) == 1 + len(FULL.processes)
+    assert blocks[0].splitlines()[len(POOL_KEYS)].startswith("generation:  ")
+
+
+def test_openmetrics_is_theirs_alone() -> None:
+    assert render_status(FULL, "openmetrics", ALL) == render_status(FULL, "openmetrics")
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    unknown = replace(ALL, queue_wait=None, memory_pss=None)
+    assert b"queue wait" not in render_status(FULL, "", unknown).body
+    assert "memory pss" not in json.loads(render_status(FULL, "json", unknown).body)
+
+
+def test_extras_are_read_from_the_scoreboard() -> None:
+    values = HeaderValues(generation=4, max_children=8, errors=2, flags=3, last_death=5.5, last_death_status=9)
+    header = read_header(memoryview(pack_header(values)))
+    used = (slot(Stage.FINISHED, errors=1), slot(Stage.EXECUTING), slot(Stage.ACCEPTING), None)
+    extras = build_extras(Board(header, used))
+    assert (extras.generation, extras.max_children, extras.busy_percent, extras.background) == (4, 8, 25, 1)
+    assert (extras.errors, extras.failed, extras.last_reload_failed) == (3, True, True)
+    assert (extras.last_death, extras.last_death_cause) == (5, "on signal 9 (SIGKILL)")
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (0x300, "with code 3"),
+        (139, "on signal 11 (SIGSEGV)"),
+        (9, "on signal 9 (SIGKILL)"),
+        (40, "on signal 40"),
+        (UNKNOWN_STATUS, "in an unknown way"),
+    ],
+)
+def test_deaths_in_words(status: int, text: str) -> None:
+    assert describe_death(status) == text
+
+
+@pytest.mark.parametrize(
+    ("exit_", "told", "ended", "counted"),
+    [
+        (Exit(code=0), "", False, "deaths_by_exit"),
+        (Exit(code=4), "", False, "deaths_by_exit"),
+        (Exit(), "", False, "deaths_by_exit"),
+        (Exit(signal=11, core=True), "", False, "deaths_by_signal"),
+        (Exit(signal=9), "", False, "deaths_by_kill"),
+        (Exit(signal=9), "reload", True, "deaths_by_timeout"),
+        (Exit(signal=15), "stop", True, "deaths_by_timeout"),
+        (Exit(signal=11), "idle", False, "deaths_by_signal"),
+        (Exit(code=0), "idle", False, ""),
+        (Exit(signal=15), "stop", False, ""),
+        (Exit(signal=9), "stop", False, ""),
+        (Exit(code=0), "max_requests", False, "recycled"),
+    ],
+)
+def test_causes_of_death(files: Files, exit_: Exit, told: str, ended: bool, counted: str) -> None:
+    record = Record(files.pool(section("www")), 1.0)
+    ending = slot(Stage.EXECUTING, uri="/\xc3\xa4")
+    record.worker_gone(exit_, ending, pid=77, age=2.0, told=told, ended=ended, now=50.0)
+    names = ("deaths_by_exit", "deaths_by_signal", "deaths_by_kill", "deaths_by_timeout", "recycled")
+    assert [name for name in names if getattr(record.values, name)] == ([counted] if counted else [])
+    if counted.startswith("deaths"):
+        assert record.values.last_death == 50.0
+        assert (record.deaths[0].pid, record.deaths[0].request) == (77, "GET /ä")
+    else:
+        assert not record.deaths
+
+
+def test_failing_and_reloads_are_told(files: Files) -> None:
+    record = Record(files.pool(section("www", pm__max_children="7")), 1.0)
+    record.reloaded(20.0, ok=False)
+    record.failing(Failing(since=10.0, starts=3, next_start=14.0))
+    extras = build_extras(Board(read_header(memoryview(pack_header(record.values))), ()))
+    assert (extras.failed, extras.failed_since, extras.start_failures, extras.next_start) == (True, 10, 3, 14)
+    assert (extras.last_reload, extras.last_reload_failed, extras.max_children) == (20, True, 7)
+    record.reloaded(30.0, ok=True)
+    record.failing(None)
+    assert record.values.flags == 0
+    assert record.values.failed_since == record.values.next_start == 0.0
+
+
+@pytest.fixture
+def files(tmp_path) -> Files:  # type: ignore[no-untyped-def]
+    return Files(tmp_path)

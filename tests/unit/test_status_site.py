@@ -1,0 +1,279 @@
+"""The daemon's address and a pool's: what is answered to which path, and to whom; /metrics by a strict parser."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from http import HTTPStatus
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from fpm.scoreboard.header import HeaderValues
+from fpm.scoreboard.header import pack_header
+from fpm.scoreboard.layout import SLOT
+from fpm.scoreboard.layout import SLOT_SIZE
+from fpm.scoreboard.snapshot import join_board
+from fpm.scoreboard.stages import Stage
+from fpm.status.history import History
+from fpm.status.metrics import METRICS_TYPE
+from fpm.status.overview import Death
+from fpm.status.overview import Overview
+from fpm.status.overview import Pool
+from fpm.status.overview import SlowRequest
+from fpm.status.snapshot import PoolFacts
+from fpm.status.snapshot import Snapshot
+from fpm.status.snapshot import WorkerFacts
+from fpm.status.snapshot import pack_snapshot
+from fpm.status.snapshot import read_snapshot
+from fpm.status_server.site import Answer
+from fpm.status_server.site import MasterSilent
+from fpm.status_server.site import Request
+from fpm.status_server.site import Site
+from fpm.status_server.site import SiteSpec
+from fpm.status_server.site import decode_target
+from tests.support.overviews import DAEMON
+from tests.support.overviews import NASTY
+
+NOW = DAEMON.now
+LOCAL = ["127.0.0.0/8", "::1/128"]
+DAEMON_SITE = SiteSpec("", "", "", "", LOCAL, LOCAL)
+POOL_SITE = SiteSpec("www", "/st", "/pi", "pong", [], LOCAL)
+
+
+def packed_slot(stage: Stage, *, requests: int = 2, uri: bytes = b"/x", age: float = 0.5) -> tuple[int, bytes]:
+    duration = 1000 if stage is Stage.ACCEPTING else 0
+    fields = (0, 100 + stage, NOW - 60, requests, NOW - age, duration, 500, 0, 1, 2**20, 3)
+    return int(stage), SLOT.pack(*fields, b"GET", uri, b"q", b"app:main", b"", 4).ljust(SLOT_SIZE, b"\0")
+
+
+def facts(name: str = "www", **changes: object) -> PoolFacts:
+    values = {
+        "name": name,
+        "pm": "dynamic",
+        "listen": "/run/www.sock",
+        "app": "app:main",
+        "state": "running",
+        "ready": True,
+        "queue": (2, 511),
+        "slots": 0,
+        "room": 256,
+    }
+    return PoolFacts(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def board(*slots: tuple[int, bytes], **header: int) -> bytes:
+    values = {"requests": 10, "max_children": 4, "start_time": NOW - 100, **header}
+    return join_board(pack_header(HeaderValues(**values)), list(slots))  # type: ignore[arg-type]
+
+
+def snapshot(*pools: tuple[PoolFacts, bytes], now: float = NOW, draining: bool = False) -> Snapshot:
+    return read_snapshot(pack_snapshot(replace(DAEMON, now=now, draining=draining), pools))
+
+
+IDLE, BUSY = packed_slot(Stage.ACCEPTING), packed_slot(Stage.EXECUTING)
+WWW = (facts(slots=2), board(IDLE, BUSY))
+SHOP = (facts("shop", state="idle", queue=(0, 511)), board(requests=0))
+
+
+def site(spec: SiteSpec, shown: Snapshot) -> Site:
+    def look(name: str | None, workers: bool) -> Overview:
+        return Overview(shown.daemon, tuple(pool for pool in shown.pools if name in (None, pool.name)))
+
+    return Site(spec, look, lambda: None)
+
+
+def ask(path: str, query: str = "", *, spec: SiteSpec = DAEMON_SITE, shown: Snapshot | None = None) -> Answer:
+    return site(spec, shown or snapshot(WWW, SHOP)).answer(Request(path, query))
+
+
+def content_type(answer: Answer) -> str:
+    return {name.lower(): value for name, value in answer.headers}["content-type"]
+
+
+# -------------------------------------------------------------------------------------------------------- snapshots
+
+
+def test_a_snapshot_arrives_as_it_was() -> None:
+    death = Death(NOW - 5, 77, "on signal 9 (SIGKILL)", 3.0, 4, "GET " + NASTY)
+    slow = SlowRequest(NOW - 2, 78, 3.5, "GET /slow", running=False)
+    worker = WorkerFacts(100 + Stage.ACCEPTING, 6, "reload", 12345)
+    described = facts(slots=2, error="no module", traceback="...", workers=[worker], deaths=[death], slow=[slow])
+    (pool,) = snapshot((described, board(IDLE, BUSY, slow_limit=400_000))).pools
+    assert pool.deaths == (death,)
+    assert [one.running for one in pool.slow] == [True, False]
+    assert pool.slow[0].request == "GET /x?q"
+    assert (pool.error, pool.status.listen_queue, pool.status.listen_queue_len) == ("no module", 2, 511)
+    assert (pool.status.idle_processes, pool.status.active_processes, pool.status.total_processes) == (1, 1, 2)
+    assert (pool.status.accepted_conn, pool.extras.errors, pool.status.max_active_processes) == (14, 8, 3)
+    assert pool.status.slow_requests == 3  # two that are over, and the one in hand
+    idle, busy = pool.workers
+    assert (idle.generation, idle.leaving, idle.pss, idle.idle) == (6, "reload", 12345, True)
+    assert (busy.generation, busy.pss, busy.idle) == (0, None, False)
+    assert 0.49 < busy.request_age < 0.51
+
+
+def test_a_pool_without_processes_has_numbers_too() -> None:
+    (pool,) = snapshot(SHOP).pools
+    assert (pool.status.total_processes, pool.status.start_since, pool.extras.max_children) == (0, 100, 4)
+
+
+def points(history: History, *readings: tuple[float, int]) -> Pool:
+    for at, requests in readings:
+        last = snapshot((facts(queue=(5, 511)), board(requests=requests)), now=NOW + at)
+        history.add(last)
+    return history.complete(last.pools[0], last.daemon.now)
+
+
+def test_history_has_rates_and_the_wait_of_the_queue() -> None:
+    pool = points(History(), (0, 0), (1, 10), (1.2, 12), (2, 40))
+    assert [(round(one.at - NOW), one.rate) for one in pool.history] == [(0, 0.0), (1, 10.0), (2, 30.0)]
+    assert pool.rate == 20.0
+    assert pool.extras.queue_wait == 250
+
+
+def test_history_begins_anew_after_a_gap_or_a_smaller_count() -> None:
+    assert len(points(History(), (0, 5), (1, 9), (400, 20)).history) == 1
+    assert len(points(History(), (0, 5), (1, 2)).history) == 1
+    assert points(History(), (0, 5)).rate is None
+
+
+def test_history_forgets_pools_that_are_gone() -> None:
+    history = History()
+    history.add(snapshot(WWW, SHOP))
+    history.add(snapshot(SHOP, now=NOW + 1))
+    assert history.complete(snapshot(WWW).pools[0], NOW + 1).history == ()
+
+
+# ------------------------------------------------------------------------------------------------------------ sites
+
+
+@pytest.mark.parametrize(
+    ("query", "kind"),
+    [("", "text/plain"), ("json&full", "application/json"), ("xml", "text/xml"), ("html", "text/html")],
+)
+def test_one_pool_is_shown_as_by_its_workers(query: str, kind: str) -> None:
+    for answer in (ask("/st", query, spec=POOL_SITE), ask("/status/www", query)):
+        assert answer.status is HTTPStatus.OK
+        assert content_type(answer).startswith(kind)
+        assert [name for name, _ in answer.headers] == ["Expires", "Cache-Control", "Content-type"]
+        assert b"www" in answer.body
+        assert b"shop" not in answer.body
+
+
+def test_all_pools_in_one_document() -> None:
+    assert [one["pool"] for one in json.loads(ask("/status", "json").body)] == ["www", "shop"]
+    root = ElementTree.fromstring(ask("/status", "xml&full").body)
+    assert [one.text for one in root.iter("pool")] == ["www", "shop"]
+    assert re.findall(rb"^pool: +(\w+)$", ask("/status").body, re.MULTILINE) == [b"www", b"shop"]
+    assert content_type(ask("/status", "openmetrics=")) == METRICS_TYPE
+
+
+def test_ping() -> None:
+    assert ask("/pi", spec=POOL_SITE).body == b"pong"
+    assert ask("/ping").body == b"pong"
+
+
+@pytest.mark.parametrize("path", ["/nope", "/status/", "/status/nope", "/pool/nope", "/readyz/nope", "//", "/st/x"])
+def test_other_paths_are_not_found(path: str) -> None:
+    for spec in (DAEMON_SITE, POOL_SITE):
+        answer = ask(path, spec=spec)
+        assert (answer.status, answer.body) == (HTTPStatus.NOT_FOUND, b"File not found.\n")
+
+
+def test_pages_for_people() -> None:
+    for path in ("/", "/pool/www"):
+        answer = ask(path)
+        assert content_type(answer) == "text/html; charset=utf-8"
+        assert b"www" in answer.body
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/readyz/www", "/readyz/shop"])
+def test_probes_are_content(path: str) -> None:
+    assert ask(path).status is HTTPStatus.OK
+
+
+def test_a_failed_pool_is_not_ready() -> None:
+    failed = (facts("bad", state="failed", ready=False), board())
+    shown = snapshot(WWW, failed)
+    answer = ask("/readyz", shown=shown)
+    assert (answer.status, answer.body) == (HTTPStatus.SERVICE_UNAVAILABLE, b"pool bad is failed\n")
+    assert ask("/readyz/bad", shown=shown).status is HTTPStatus.SERVICE_UNAVAILABLE
+    assert ask("/readyz/www", shown=shown).status is HTTPStatus.OK
+    assert ask("/livez", shown=shown).status is HTTPStatus.OK
+
+
+def test_nothing_is_ready_while_stopping() -> None:
+    shown = snapshot(WWW, draining=True)
+    for path in ("/readyz", "/readyz/www"):
+        assert ask(path, shown=shown).status is HTTPStatus.SERVICE_UNAVAILABLE
+    assert ask("/livez", shown=shown).status is HTTPStatus.OK
+
+
+def test_a_silent_master_is_neither_ready_nor_alive() -> None:
+    def look(name: str | None, workers: bool) -> Overview:
+        raise MasterSilent("stopped")
+
+    for path in ("/livez", "/readyz", "/metrics", "/", "/status"):
+        answer = Site(DAEMON_SITE, look, lambda: None).answer(Request(path, ""))
+        assert answer.status is HTTPStatus.SERVICE_UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("address", "yes"),
+    [("127.3.2.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("10.0.0.1", False), ("unix:", False), ("", True)],
+)
+def test_who_may_ask(address: str, yes: bool) -> None:
+    assert site(POOL_SITE, snapshot()).may_ask(address) is yes
+    assert site(DAEMON_SITE, snapshot()).may_connect(address) is yes
+    assert site(POOL_SITE, snapshot()).may_connect(address)
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        ("/status?json&full", "/status", "json&full"),
+        ("/a%20b", "/a b", ""),
+        ("/%C3%A4", "/\xc3\xa4", ""),
+        ("http://host:1/status?x", "/status", "x"),
+        ("*", "/", ""),
+        ("/a%", "/a%", ""),
+    ],
+)
+def test_request_targets(target: str, path: str, query: str) -> None:
+    assert decode_target(target) == (path, query)
+
+
+# ---------------------------------------------------------------------------------------------------------- metrics
+
+
+def samples(shown: Snapshot) -> dict[tuple[str, ...], float]:
+    page = ask("/metrics", shown=shown)
+    assert content_type(page) == METRICS_TYPE
+    found = {}
+    for family in text_string_to_metric_families(page.body.decode()):
+        assert family.name.startswith("pyfpm_")
+        assert family.documentation
+        for sample in family.samples:
+            found[(sample.name, *sample.labels.values())] = sample.value
+    return found
+
+
+def test_a_strict_parser_accepts_the_metrics() -> None:
+    found = samples(snapshot(WWW, SHOP))
+    assert found["pyfpm_requests_total", "www"] == 14
+    assert found["pyfpm_workers", "www", "idle"] == 1
+    assert found["pyfpm_workers", "www", "active"] == 1
+    assert found["pyfpm_workers", "shop", "idle"] == 0
+    assert found["pyfpm_listen_queue", "www"] == 2
+    assert found["pyfpm_busy_ratio", "www"] == 0.25
+    assert found["pyfpm_deaths_total", "www", "kill"] == 0
+    assert ("pyfpm_memory_pss_bytes", "www") not in found
+
+
+def test_hostile_names_stay_labels() -> None:
+    nasty = '"} 1\n# EOF\\'
+    found = samples(snapshot((facts(nasty), board())))
+    assert any("EOF" in name for _, name, *_ in (key for key in found if len(key) > 1))
