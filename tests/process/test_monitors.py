@@ -9,8 +9,11 @@ import json
 import re
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_strictly
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import raw_fastcgi
@@ -24,8 +27,10 @@ from tests.support.monitors import prometheus
 from tests.support.monitors import run
 from tests.support.nginx import Nginx
 from tests.support.pools import free_port
+from tests.support.pools import wait_state
 from tests.support.waiting import wait_until
 
+CONTRIB = Path(__file__).parents[2] / "contrib"
 SERVED = 3
 """Requests to the application before a monitor comes."""
 POOL = {"pm.status_path": "/status", "ping.path": "/ping", "pm.max_children": 2}
@@ -236,3 +241,94 @@ def test_promtool_reads_php_fpms_page(fpm: Daemon) -> None:
     assert len(complaints) == 6
     assert all(line.endswith('counter metrics should have "_total" suffix') for line in complaints)
     assert {family.name for family in text_string_to_metric_families(page)} >= {"phpfpm_up", "phpfpm_memory_peak"}
+
+
+# --- our own metrics -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def looking_port(daemon: Callable[..., Daemon]) -> int:
+    """The port of `[global] status_listen` of a daemon with two pools, one of which has failed."""
+    number = free_port()
+    made = daemon(
+        {"www": POOL, "bad": {"app": "broken_import:application"}},
+        global_={"status_listen": f"127.0.0.1:{number}"},
+        started=False,
+    )
+    made.expect_log("pool bad")
+    made.start()
+    wait_state(made, "bad", "failed")
+    made.wait_workers("www", 2)
+    for _ in range(SERVED):
+        assert made.get("www").status == 200
+    return number
+
+
+def fetch(port: int, path: str) -> tuple[str, str]:
+    """Content type and body over HTTP."""
+    with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10.0) as answer:
+        return answer.headers["Content-Type"], answer.read().decode()
+
+
+def test_strict_parsers_read_our_metrics(looking_port: int) -> None:
+    content_type, page = fetch(looking_port, "/metrics")
+    assert content_type == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    samples = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in parse_strictly(page)
+        for sample in family.samples
+    }
+    assert samples["pyfpm_requests_total", (("pool", "www"),)] == SERVED
+    assert samples["pyfpm_workers", (("pool", "www"), ("state", "idle"))] == 2
+    assert samples["pyfpm_ready", (("pool", "www"),)] == 1
+    assert samples["pyfpm_failed", (("pool", "bad"),)] == 1
+
+
+def test_prometheus_our_metrics(fpm_dashboard: set[str], looking_port: int, tmp_path: Path) -> None:
+    """One scrape for all pools; every name that the dashboard and the alerts use is there."""
+    job = {"job_name": "pyfpm", "static_configs": [{"targets": [f"127.0.0.1:{looking_port}"]}]}
+    with prometheus(tmp_path / "prometheus", [job]) as query:
+        wait_until(lambda: query('pyfpm_requests_total{pool="www"}'), timeout=20.0, message="no scrape succeeds")
+        assert {found["metric"]["pool"] for found in query("pyfpm_ready == 0")} == {"bad"}
+        stored = {found["metric"]["__name__"] for found in query('{__name__=~"pyfpm_.+"}')}
+        # Known only once there was a reload, a death, or a queue.
+        sometimes = {"pyfpm_last_reload_ok", "pyfpm_last_death_time_seconds", "pyfpm_queue_wait_seconds"}
+        assert fpm_dashboard <= stored | sometimes
+        for expression in expressions():
+            query(expression)  # Prometheus understands each of them
+
+
+def expressions() -> list[str]:
+    """What the dashboard asks Prometheus, with everything chosen."""
+    board = json.loads((CONTRIB / "grafana" / "pyfpm-dashboard.json").read_text())
+    found = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    found += [one["expr"] for one in board["annotations"]["list"]]
+    chosen = {"$__rate_interval": "1m", "$__interval": "1m", "$instance": ".*", "$pool": ".*"}
+    for name, value in chosen.items():
+        found = [expression.replace(name, value) for expression in found]
+    assert not [expression for expression in found if "$" in expression]
+    return found
+
+
+@pytest.fixture(scope="module")
+def fpm_dashboard() -> set[str]:
+    """The names of our metrics in contrib/grafana."""
+    texts = [path.read_text() for path in (CONTRIB / "grafana").iterdir()]
+    names = set(re.findall(r"\bpyfpm_[a-z_]+\b", "".join(texts)))
+    assert len(names) > 10
+    return names
+
+
+def test_promtool_accepts_the_alert_rules() -> None:
+    done = run([need(PROMTOOL), "check", "rules", str(CONTRIB / "grafana" / "pyfpm-alerts.yml")])
+    assert done.returncode == 0, done.stdout + done.stderr
+    tested = run([need(PROMTOOL), "test", "rules", str(Path(__file__).parents[1] / "support" / "alert_tests.yml")])
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_the_dashboard_is_whole() -> None:
+    board = json.loads((CONTRIB / "grafana" / "pyfpm-dashboard.json").read_text())
+    panels = board["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert all(panel["targets"][0]["expr"] for panel in panels if panel["type"] != "row")
+    assert {panel["datasource"]["uid"] for panel in panels if panel["type"] != "row"} == {"${datasource}"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
@@ -20,7 +21,11 @@ from fpm.status.web import render_overview
 from fpm.status.web import render_pool
 from tests.support import overviews
 from tests.support.browser import Browser
+from tests.support.fpm import Daemon
 from tests.support.monitors import need
+from tests.support.pools import free_port
+from tests.support.pools import wait_numbers
+from tests.support.pools import wait_state
 from tests.support.waiting import wait_until
 
 PICTURES = os.environ.get("PYFPM_PICTURES")
@@ -163,6 +168,33 @@ def test_without_javascript(browser: Browser, site: Site) -> None:
     browser.wait_event("Page.loadEventFired")
     browser.view(1280, 900)
     assert "blog" in browser.evaluate("document.title")
+
+
+def test_a_daemon(browser: Browser, daemon: Callable[..., Daemon]) -> None:
+    """The pages of a running daemon: a request in hand is seen, then it is the last one."""
+    port = free_port()
+    pools = {"www": {"app": "slow:application", "pm.max_children": 2}, "bad": {"app": "broken_import:application"}}
+    fpm = daemon(pools, global_={"status_listen": f"127.0.0.1:{port}"}, started=False)
+    fpm.expect_log("pool bad")
+    fpm.start()
+    wait_state(fpm, "bad", "failed")
+    thread = threading.Thread(target=fpm.get, args=("www", "/<b>bold"), kwargs={"query": "2"}, daemon=True)
+    thread.start()
+    wait_numbers(fpm, "www", active_processes=1)
+    browser.view(1280, 900)
+    browser.open(f"http://127.0.0.1:{port}/")
+    assert "bad has failed: ModuleNotFoundError" in browser.evaluate("document.body.innerText")
+    keep(browser, "daemon")
+    browser.evaluate("[...document.querySelectorAll('td.name a')].find(link => link.text == 'www').click()")
+    browser.wait_event("Page.loadEventFired")
+    assert "GET /<b>bold?2" in browser.evaluate("document.querySelector('main').innerText")
+    assert browser.evaluate("document.querySelectorAll('td b').length") == 0
+    thread.join(20.0)
+    idle = "[...document.querySelectorAll('.badge')].filter(one => one.textContent == 'Idle').length"
+    wait_until(lambda: browser.evaluate(idle) == 2, timeout=10.0, message="the page does not see that it is over")
+    keep(browser, "daemon-pool")
+    assert browser.problems == []
+    assert {url.split("/")[2] for url in browser.requests if not url.startswith("data:")} == {f"127.0.0.1:{port}"}
 
 
 def test_links_lead_from_page_to_page(browser: Browser, site: Site) -> None:

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
@@ -80,6 +82,10 @@ def prometheus(directory: Path, jobs: Sequence[Mapping[str, Any]]) -> Iterator[Q
         try:
             with urlopen(address, timeout=5.0) as answer:
                 found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+        except HTTPError as error:
+            if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise AssertionError(f"{expression}: {error.read().decode()}") from error
+            return []
         except URLError:
             return []  # not listening yet, or not ready
         return found
