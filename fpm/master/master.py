@@ -169,6 +169,7 @@ class Master:
         self.status_process = StatusProcess(
             self.services, lambda name, workers: take_snapshot(self, name, workers=workers)
         )
+        self._at_end.append(self.status_process.close)
         self.notifier = Notifier(
             self.loop,
             self.environ,

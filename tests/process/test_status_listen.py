@@ -1,0 +1,322 @@
+"""Pages that no worker answers: pm.status_listen and [global] status_listen."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support import raw_fastcgi as raw
+from tests.support.fpm import Daemon
+from tests.support.looking import fetch
+from tests.support.looking import read_metrics
+from tests.support.looking import read_pool
+from tests.support.pools import clients
+from tests.support.pools import free_port
+from tests.support.pools import wait_state
+from tests.support.pools import write_app
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+STATUS = "pyfpm: status"
+
+
+def status_process(fpm: Daemon) -> psutil.Process:
+    """The one there is; its title comes a moment after it."""
+    return wait_until(lambda: next(iter(fpm.processes(STATUS)), None), message="there is no status process")
+
+
+@pytest.fixture
+def where() -> int:
+    return free_port()
+
+
+# --------------------------------------------------------------------------------------------------- pm.status_listen
+
+
+@pytest.mark.parametrize("family", ["unix", "tcp"])
+def test_answers_when_every_worker_hangs(daemon: Start, family: str) -> None:
+    fpm = daemon({"www": {}}, started=False)
+    address: raw.Address = str(fpm.directory / "st.sock") if family == "unix" else ("127.0.0.1", free_port())
+    listen = address if isinstance(address, str) else f"127.0.0.1:{address[1]}"
+    pool = {"app": "slow:application", "pm.max_children": 2, "ping.path": "/pi"}
+    fpm.configure({"www": {**pool, "pm.status_path": "/st", "pm.status_listen": listen}})
+    fpm.start()
+    for pid in fpm.wait_workers("www", 2):
+        os.kill(pid, signal.SIGSTOP)
+    with raw.Wire(fpm.address("www")) as waiting:
+        waiting.send(raw.request_bytes(raw.web_params("/")))
+        for _ in range(5):
+            page = raw.get(address, "/st", query="json")
+            assert (page.status, page.ended, page.stderr) == (200, True, b"")
+        assert raw.get(address, "/pi").body == b"pong"
+        assert raw.get(address, "/").status == 404
+        values = json.loads(page.body)
+        assert (values["total processes"], values["accepted conn"], values["listen queue"]) == (2, 0, 1)
+        for pid in fpm.workers("www"):
+            os.kill(pid, signal.SIGCONT)
+        waiting.read_reply()
+    page = raw.get(address, "/st", query="json")
+    assert json.loads(page.body)["accepted conn"] == 1
+    assert [name for name, _ in page.head] == ["Expires", "Cache-Control", "Content-type"]
+    head = raw.exchange(address, raw.web_params("/st", method="HEAD"))
+    assert (head.body, head.ended) == (b"", True)
+
+
+def test_odd_monitors_are_answered(daemon: Start) -> None:
+    """Telegraf never ends its body, phpfpmtop has request 0, bakins sends no QUERY_STRING, some keep connections."""
+    fpm = daemon({"www": {}}, started=False)
+    address = str(fpm.directory / "st.sock")
+    fpm.configure({"www": {"pm.status_listen": address}})
+    fpm.start()
+    bare = {"SCRIPT_NAME": "/status", "SCRIPT_FILENAME": "/status", "REQUEST_METHOD": "GET", "CONTENT_LENGTH": "0"}
+    with raw.Wire(address) as wire:
+        wire.send(raw.begin() + raw.stream(raw.PARAMS, raw.pairs(bare)) + raw.stream(raw.STDIN, b"/status", end=False))
+        reply = wire.read_reply()
+        assert (reply.ended, reply.body[:5]) == (True, b"pool:")
+        assert wire.at_end()
+    with raw.Wire(address) as wire:
+        wire.send(raw.request_bytes(bare, request=0))
+        assert wire.read_reply(0).ended
+    with raw.Wire(address) as wire:
+        for _ in range(3):
+            wire.send(raw.request_bytes(raw.web_params("/ping"), flags=raw.KEEP_CONN))
+            assert wire.read_reply().body == b"pong"
+    with raw.Wire(address) as wire:
+        wire.send(raw.record(raw.BEGIN, b"no such request"))
+        assert wire.at_end()
+    assert raw.exchange(address, {**raw.web_params("/ping"), "REMOTE_ADDR": "192.0.2.1"}).status == 403
+    assert raw.get(address, "/ping").body == b"pong"
+
+
+# -------------------------------------------------------------------------------------------- [global] status_listen
+
+
+def test_one_place_for_all_pools(daemon: Start, where: int) -> None:
+    pools = {"www": {"pm.max_children": 2}, "shop": {"pm": "ondemand"}}
+    fpm = daemon(pools, global_={"status_listen": f"127.0.0.1:{where}"})
+    for _ in range(3):
+        assert fpm.get("www").status == 200
+    assert [one["pool"] for one in json.loads(fetch(where, "/status?json").body)] == ["www", "shop"]
+    assert read_pool("", fetch(where, "/status/www").body)["accepted conn"] == 3
+    page = fetch(where, "/metrics")
+    assert page.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    metrics = read_metrics(page.body)
+    assert metrics["pyfpm_requests_total", "www"] == 3
+    assert metrics["pyfpm_workers", "shop", "idle"] == 0
+    for path in ("/livez", "/readyz", "/readyz/www", "/readyz/shop"):
+        assert fetch(where, path).status == 200, path
+    assert fetch(where, "/readyz/none").status == 404
+    for path, name in (("/", b"shop"), ("/pool/www", b"www")):
+        page = fetch(where, path)
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert name in page.body
+        head = fetch(where, path, method="HEAD")
+        assert (head.status, head.body) == (200, b"")
+        assert int(head.headers["content-length"]) > 1000
+    assert fetch(where, "/status", method="POST").status == 501
+    assert raw.get(("127.0.0.1", where), "/status/www", query="json").status == 200
+    assert read_pool("", fetch(where, "/status/www").body)["accepted conn"] == 3
+
+
+def test_on_a_unix_socket(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, started=False)
+    path = fpm.directory / "st.sock"
+    fpm.configure({"www": {}}, global_={"status_listen": path, "status_listen.mode": "0622"})
+    fpm.start()
+    assert path.stat().st_mode & 0o777 == 0o622
+    assert fetch(str(path), "/livez").body == b"ok\n"
+
+
+def test_only_who_is_allowed(daemon: Start, where: int) -> None:
+    daemon({"www": {}}, global_={"status_listen": f"127.0.0.1:{where}", "status_allow": "192.0.2.0/24"})
+    with socket.create_connection(("127.0.0.1", where), timeout=10) as client:
+        assert client.recv(1) == b""
+
+
+@pytest.mark.root
+def test_has_no_rights(daemon: Start, where: int) -> None:
+    fpm = daemon({"www": {}}, global_={"status_listen": f"127.0.0.1:{where}"})
+    assert fetch(where, "/livez").status == 200
+    process = status_process(fpm)
+    assert 0 not in process.uids()
+    assert 0 not in process.gids()
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    assert "Groups:\t \n" in status or "Groups:\t\n" in status
+    assert "CapEff:\t0000000000000000" in status
+    assert process.name() == "pyfpm"
+
+
+def test_readiness_of_failed_and_stopping(daemon: Start, where: int) -> None:
+    fpm = daemon(
+        {"www": {"app": "slow:application"}, "bad": {"app": "broken_import:application"}},
+        global_={"status_listen": f"127.0.0.1:{where}"},
+    )
+    fpm.expect_log("bad")
+    wait_state(fpm, "bad", "failed")
+    page = fetch(where, "/readyz")
+    assert (page.status, page.body) == (503, b"pool bad is failed\n")
+    assert fetch(where, "/readyz/bad").status == 503
+    assert fetch(where, "/readyz/www").status == 200
+    assert fetch(where, "/livez").status == 200
+    metrics = read_metrics(fetch(where, "/metrics").body)
+    assert (metrics["pyfpm_failed", "bad"], metrics["pyfpm_ready", "www"]) == (1, 1)
+    values = read_pool("json", fetch(where, "/status/bad?json").body)
+    assert (values["failed"], values["start failures"]) == (1, 1)
+    assert 0 <= int(values["failed since"]) - time.time() + 20 <= 21
+    with raw.Wire(fpm.address("www")) as wire:
+        wire.send(raw.request_bytes(raw.web_params("/", query="1.5")))
+        wait_until(lambda: read_pool("", fetch(where, "/status/www").body)["active processes"] == 1)
+        fpm.signal(signal.SIGQUIT)
+        page = wait_until(lambda: (found := fetch(where, "/readyz/www")).status == 503 and found)
+        assert page.body.startswith(b"the daemon is stopping\n")
+        assert fetch(where, "/livez").status == 200
+        assert wire.read_reply().ended
+    assert fpm.wait() == 0
+
+
+def test_starts_anew_when_it_dies(daemon: Start, where: int) -> None:
+    fpm = daemon({"www": {}}, global_={"status_listen": f"127.0.0.1:{where}"})
+    assert fetch(where, "/livez").status == 200
+    first = status_process(fpm)
+    first.kill()
+    fpm.wait_log(r"the status process exited on signal 9 \(SIGKILL\); it is started anew")
+    assert fetch(where, "/livez").status == 200  # who came meanwhile has waited
+    assert status_process(fpm).pid != first.pid
+
+
+def test_a_stopped_master_is_not_alive(daemon: Start, where: int) -> None:
+    fpm = daemon({"www": {}}, global_={"status_listen": f"127.0.0.1:{where}"})
+    assert fetch(where, "/livez").status == 200
+    fpm.signal(signal.SIGSTOP)
+    try:
+        # What has been answered just now counts a few milliseconds longer.
+        wait_until(lambda: fetch(where, "/livez").status == 503)
+        assert fetch(where, "/ping").status == 200
+    finally:
+        fpm.signal(signal.SIGCONT)
+    wait_until(lambda: fetch(where, "/livez").status == 200)
+
+
+def test_addresses_come_and_go_with_reloads(daemon: Start, where: int) -> None:
+    fpm = daemon({"www": {}})
+    assert fpm.processes(STATUS) == []
+    private = str(fpm.directory / "st.sock")
+    fpm.configure({"www": {"pm.status_listen": private}}, global_={"status_listen": f"127.0.0.1:{where}"})
+    assert fpm.cli("reload").returncode == 0
+    assert fetch(where, "/readyz").status == 200
+    assert raw.get(private, "/status").status == 200
+    values = read_pool("json", fetch(where, "/status/www?json").body)
+    assert (values["last reload failed"], int(values["last reload"]) > time.time() - 20) == (0, True)
+    process = status_process(fpm)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        other = taken.getsockname()[1]
+        fpm.expect_log("reload failed")
+        fpm.configure({"www": {"pm.status_path": "/new"}}, global_={"status_listen": f"127.0.0.1:{other}"})
+        refused = fpm.cli("reload")
+        assert refused.returncode != 0
+        assert "status_listen" in refused.stdout + refused.stderr
+    assert read_pool("json", fetch(where, "/status/www?json").body)["last reload failed"] == 1
+    fpm.configure(
+        {"www": {"pm.status_listen": private, "pm.status_path": "/new"}},
+        global_={"status_listen": f"127.0.0.1:{where}"},
+    )
+    assert fpm.cli("reload").returncode == 0
+    assert wait_until(lambda: raw.get(private, "/new").status == 200)
+    assert raw.get(private, "/status").status == 404
+    assert status_process(fpm).pid == process.pid
+    fpm.configure({"www": {}})
+    with fpm.no_descriptor_leak():
+        assert fpm.cli("reload").returncode == 0
+        assert not Path(private).exists()
+        wait_until(lambda: fpm.processes(STATUS) == [])
+
+
+def test_addresses_survive_an_upgrade(daemon: Start, where: int) -> None:
+    fpm = daemon({"www": {}}, global_={"status_listen": f"127.0.0.1:{where}"})
+    assert fetch(where, "/livez").status == 200
+    assert fpm.get("www").status == 200
+    for _ in range(2):
+        assert fpm.cli("upgrade").returncode == 0
+        assert fetch(where, "/readyz").status == 200
+    assert read_pool("", fetch(where, "/status/www").body)["accepted conn"] == 1
+    wait_until(lambda: len(fpm.processes(STATUS)) == 1)
+
+
+def test_slow_and_many_clients_do_no_harm(daemon: Start, where: int) -> None:
+    fpm = daemon({"www": {}}, global_={"status_listen": f"127.0.0.1:{where}"})
+    idle = [socket.create_connection(("127.0.0.1", where), timeout=10) for _ in range(100)]
+    try:
+        for client in idle[:50]:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
+        wait_until(lambda: fetch(where, "/livez").status == 200, timeout=5)
+        with socket.create_connection(("127.0.0.1", where), timeout=10) as client:
+            client.sendall(b"GET /" + b"a" * 70000 + b" HTTP/1.1\r\n\r\n")
+            assert b" 414 " in client.recv(65536)
+        assert status_process(fpm).num_threads() < 140
+    finally:
+        for client in idle:
+            client.close()
+    assert fetch(where, "/livez").status == 200
+
+
+def test_history_grows_while_somebody_looks(daemon: Start, where: int) -> None:
+    fpm = daemon({"www": {}}, global_={"status_listen": f"127.0.0.1:{where}"})
+    assert fetch(where, "/pool/www").status == 200
+    with clients(fpm, "www", count=1):
+        wait_until(lambda: b"<svg" in fetch(where, "/pool/www").body and b"chart" in fetch(where, "/pool/www").body)
+    wait_until(lambda: isinstance(read_pool("", fetch(where, "/status/www").body).get("queue wait"), int))
+
+
+def test_an_idle_daemon_sleeps(daemon: Start, where: int) -> None:
+    fpm = daemon({"www": {}}, global_={"status_listen": f"127.0.0.1:{where}", "systemd_interval": 0})
+    assert fetch(where, "/metrics").status == 200
+    process = status_process(fpm)
+    wait_until(lambda: process.num_threads() == 1)
+    both = [psutil.Process(fpm.pid), process]
+    before, since = [one.num_ctx_switches().voluntary for one in both], time.monotonic()
+    wait_until(lambda: time.monotonic() - since > 1.5)
+    after = [one.num_ctx_switches().voluntary for one in both]
+    assert all(end - begin <= 1 for begin, end in zip(before, after, strict=True)), (before, after)
+
+
+def test_deaths_and_slow_requests_are_listed(daemon: Start, where: int) -> None:
+    fpm = daemon({"www": {}}, started=False)
+    write_app(
+        fpm,
+        "mixed",
+        """
+        import os, signal, time
+
+        def application(environ, start_response):
+            if environ["PATH_INFO"] == "/die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(float(environ["QUERY_STRING"] or 0))
+            start_response("200 OK", [])
+            return [b"done"]
+        """,
+    )
+    slow = {"request_slowlog_timeout": "300ms", "slowlog": fpm.directory / "slow.log"}
+    fpm.configure({"www": {"app": "mixed:application", **slow}}, global_={"status_listen": f"127.0.0.1:{where}"})
+    fpm.start()
+    fpm.expect_log("exited on signal 9")
+    assert fpm.get("www", "/<late>", query="0.5").status == 200
+    assert fpm.get("www", "/quick").status == 200
+    assert not fpm.get("www", "/die").stdout
+    wait_until(lambda: b"SIGKILL" in fetch(where, "/pool/www").body)
+    page = fetch(where, "/pool/www").body
+    assert b"GET /die" in page
+    assert b"/&lt;late&gt;?0.5" in page
+    assert b"<late>" not in page
+    values = read_pool("json", fetch(where, "/status/www?json").body)
+    assert (values["slow requests"], values["deaths by kill"], values["accepted conn"]) == (1, 1, 3)
+    assert values["last death cause"] == "on signal 9 (SIGKILL)"
