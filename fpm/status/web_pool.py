@@ -189,7 +189,7 @@ def _facts(pool: Pool, now: float) -> list[tuple[str, str]]:
         ("Started", moment(status.start_time, now)),
         ("Busy now", format_percent(status.active_processes, extras.max_children)),
         ("Most busy", str(status.max_active_processes)),
-        ("Times it was reached", format_count(status.max_children_reached)),
+        ("Limit reached", format_count(status.max_children_reached)),
         ("Listen queue", f"{status.listen_queue} of {status.listen_queue_len}"),
         ("Longest queue", str(status.max_listen_queue)),
         ("In the background", str(extras.background)),

@@ -218,6 +218,14 @@ def test_zabbix(fpm: Daemon, port: int) -> None:
     assert int(zabbix.ask('proc.num["{$PHP_FPM.PROCESS_NAME}"]')) >= 4
 
 
+def test_zabbix_asks_for_one_pool_of_all(looking_port: int, tmp_path: Path) -> None:
+    """The macros of docs/monitoring.md."""
+    values = Zabbix(tmp_path, port=looking_port, status="status/www").evaluate()
+    assert len(values) == 15
+    assert (values["php-fpm.name"], values["php-fpm.ping"]) == ("www", "1")
+    assert values["php-fpm.conn_accepted.rate"] == str(SERVED)
+
+
 def test_prometheus(fpm: Daemon, port: int) -> None:
     page = {
         "job_name": "www",

@@ -102,14 +102,14 @@ def prometheus(directory: Path, jobs: Sequence[Mapping[str, Any]]) -> Iterator[Q
 class Zabbix:
     """The template "PHP-FPM by Zabbix agent", evaluated as Zabbix's server does it, with a real agent asking."""
 
-    def __init__(self, directory: Path, *, port: int) -> None:
+    def __init__(self, directory: Path, *, port: int, status: str = "status") -> None:
         self.agent = need("zabbix_agentd")
         document = yaml.safe_load(Path(need(UNPACKED / "zabbix" / ZABBIX_TEMPLATE)).read_text())
         template = document["zabbix_export"]["templates"][0]
         self.items: list[dict[str, Any]] = template["items"]
         self.macros = {macro["macro"]: macro.get("value", "") for macro in template["macros"]}
         self.macros |= {"{$PHP_FPM.PORT}": str(port), "{$PHP_FPM.HOST}": "127.0.0.1"}
-        self.macros["{$PHP_FPM.PROCESS_NAME}"] = "pyfpm"
+        self.macros |= {"{$PHP_FPM.PROCESS_NAME}": "pyfpm", "{$PHP_FPM.STATUS.PAGE}": status}
         self.configuration = directory / "zabbix_agentd.conf"
         self.configuration.write_text(f"Server=127.0.0.1\nLogType=console\nPidFile={directory}/zabbix.pid\n")
 

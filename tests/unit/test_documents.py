@@ -15,11 +15,11 @@ from fpm.config import directives
 
 TOP = Path(__file__).parent.parent.parent
 PAGE = (TOP / "man" / "pyfpm.8").read_text()
-GUIDES = ["README.md", "docs/deploying.md"]
+GUIDES = ["README.md", "docs/deploying.md", "docs/monitoring.md"]
 CALL = re.compile(r"(?:^|[\s`/])pyfpm (?:-c \S+ )?([a-z][a-z-]*)([^`|;&>#\n]*)", re.MULTILINE)
 """A call of the command in a line of code or between backquotes: command, arguments."""
 COMMANDS: dict[str, click.Command] = cli.commands
-STATEMENT = re.compile(r"^ *;?([a-z][a-z_.]*)(?:\[\w+\])? = (?!.*\{$)", re.MULTILINE)
+STATEMENT = re.compile(r"^ *;?([a-z][a-z_.]*)(?:\[\w+\])? = (?!\[|.*\{$)", re.MULTILINE)
 
 
 def options() -> Iterator[tuple[str, str]]:
