@@ -140,6 +140,7 @@ def clear_slot(view: memoryview, slots: int, index: int) -> None:
 
 def mark_creating(view: memoryview, slots: int, index: int) -> None:
     """Take a slot for a worker that is about to be forked; the worker fills it."""
+    view[: len(MAGIC)] = MAGIC  # should a process of the pool have scribbled over it, the new worker would find none
     _empty_slot(view, slots, index)
     view[stages_offset() + index] = Stage.CREATING
 

@@ -1,0 +1,328 @@
+"""The numbers are right: known load against every figure in every format, and no impossible value under load."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support import raw_fastcgi as raw
+from tests.support.fpm import Daemon
+from tests.support.looking import Numbers
+from tests.support.looking import fetch
+from tests.support.looking import read_metrics
+from tests.support.looking import read_openmetrics
+from tests.support.looking import read_pool
+from tests.support.pools import clients
+from tests.support.pools import free_port
+from tests.support.pools import wait_numbers
+from tests.support.pools import write_app
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+FORMATS = ("", "json", "xml", "html")
+OPENMETRICS = {
+    "accepted_connections": "accepted conn",
+    "listen_queue": "listen queue",
+    "max_listen_queue": "max listen queue",
+    "listen_queue_length": "listen queue len",
+    "idle_processes": "idle processes",
+    "active_processes": "active processes",
+    "total_processes": "total processes",
+    "max_active_processes": "max active processes",
+    "max_children_reached": "max children reached",
+    "slow_requests": "slow requests",
+    "memory_peak": "memory peak",
+}
+APP = """
+    import os, signal, time
+    import fpm
+
+    def application(environ, start_response):
+        path = environ["PATH_INFO"]
+        if path == "/error":
+            raise RuntimeError("as it should")
+        if path == "/die":
+            os._exit(3)
+        if path == "/grab":  # a hostile worker: any bytes at all in the scoreboard that it shares
+            size = os.fstat(6).st_size
+            for number in range(int(environ["QUERY_STRING"])):
+                os.pwrite(6, os.urandom(size) if number % 2 else b"\\xff" * size, 0)
+        if path == "/after":
+            start_response("200 OK", [])
+            yield b"done"
+            fpm.finish_request()
+        time.sleep(float(environ["QUERY_STRING"] or 0) if path != "/grab" else 0)
+        if path != "/after":
+            start_response("200 OK", [])
+            yield b"done"
+"""
+
+
+def start(daemon: Start, pool: dict[str, object], **more: dict[str, object]) -> tuple[Daemon, int]:
+    """A daemon with the application above in pool www, and the port of its status."""
+    fpm, port = daemon({"www": {}}, started=False), free_port()
+    write_app(fpm, "load", APP)
+    settings = {"app": "load:application", "pm.status_path": "/status", **pool}
+    fpm.configure({"www": settings, **more}, global_={"status_listen": f"127.0.0.1:{port}"})
+    return fpm.start(), port
+
+
+@contextmanager
+def held(fpm: Daemon, seconds: float, count: int, path: str = "/", *, workers: int) -> Iterator[None]:
+    """`count` requests that take so long, begun before the block; at its end they are over."""
+    with contextlib.ExitStack() as stack:
+        wires = []
+        for number in range(count):
+            if number <= workers:  # an idle worker would accept one connection after the other, and wait for a request
+                wait_numbers(fpm, "www", active_processes=number)
+            wires.append(stack.enter_context(raw.Wire(fpm.address("www"), timeout=20)))
+            wires[-1].send(raw.request_bytes(raw.web_params(path, query=str(seconds))))
+        yield
+        for wire in wires:
+            assert wire.read_reply().ended
+
+
+def numbers_everywhere(port: int) -> Numbers:
+    """The pool's numbers, which are the same in every format, /metrics included; times left out."""
+    pages = [read_pool(form, fetch(port, f"/status/www?{form}").body) for form in FORMATS]
+    moving = {"start time", "start since", "last death", "last reload", "failed since", "next start"}
+    first = {key: value for key, value in pages[1].items() if key not in moving | {"queue wait", "memory pss"}}
+    for page in pages:
+        assert {key: page[key] for key in first} == first
+    theirs = read_openmetrics(fetch(port, "/status/www?openmetrics").body)
+    assert {name: theirs[name] for name in OPENMETRICS} == {name: first[key] for name, key in OPENMETRICS.items()}
+    ours = read_metrics(fetch(port, "/metrics").body)
+    assert ours["pyfpm_requests_total", "www"] == first["accepted conn"]
+    assert ours["pyfpm_errors_total", "www"] == first["errors"]
+    assert ours["pyfpm_slow_requests_total", "www"] == first["slow requests"]
+    assert ours["pyfpm_workers", "www", "idle"] == first["idle processes"]
+    assert ours["pyfpm_workers", "www", "active"] == first["active processes"]
+    assert ours["pyfpm_listen_queue", "www"] == first["listen queue"]
+    assert ours["pyfpm_listen_queue_max", "www"] == first["max listen queue"]
+    assert ours["pyfpm_workers_limit", "www"] == first["children limit"]
+    assert ours["pyfpm_deaths_total", "www", "exit"] == first["deaths by exit"]
+    return first
+
+
+@pytest.mark.parametrize("family", ["unix", "tcp"])
+def test_known_load(daemon: Start, family: str) -> None:
+    pool: dict[str, object] = {"pm.max_children": 2, "pm.status_path": "/status", "listen.backlog": 50}
+    pool |= {"request_slowlog_timeout": "500ms", "slowlog": "/dev/null"}
+    if family == "tcp":
+        pool["listen"] = f"127.0.0.1:{free_port()}"
+    fpm, port = start(daemon, pool)
+    fpm.wait_workers("www", 2)
+    before = numbers_everywhere(port)
+    assert (before["accepted conn"], before["idle processes"], before["total processes"]) == (0, 2, 2)
+    for _ in range(10):
+        assert fpm.get("www").status == 200
+    fpm.expect_log(r"ERROR: \[pool www\]", "exited with code 3")
+    for _ in range(3):
+        assert fpm.get("www", "/error").status == 500
+    with held(fpm, 0.8, 5, workers=2):
+        wait_numbers(fpm, "www", active_processes=2, listen_queue=3)
+        during = numbers_everywhere(port)
+        assert (during["active processes"], during["idle processes"], during["busy percent"]) == (2, 0, 100)
+        assert (during["listen queue"], during["listen queue len"]) == (3, 50)
+    wait_numbers(fpm, "www", idle_processes=2)
+    after = numbers_everywhere(port)
+    assert after["accepted conn"] == 10 + 3 + 5
+    assert (after["errors"], after["slow requests"]) == (3, 5)
+    assert (after["max listen queue"], after["max active processes"], after["listen queue"]) == (3, 2, 0)
+    assert int(after["memory peak"]) > 5 * 2**20
+    assert not fpm.get("www", "/die").stdout
+    wait_numbers(fpm, "www", idle_processes=2, total_processes=2)
+    died = numbers_everywhere(port)
+    assert (died["accepted conn"], died["deaths by exit"], died["last death cause"]) == (19, 1, "with code 3")
+    assert (died["errors"], died["slow requests"], died["max active processes"]) == (3, 5, 2)
+    # By a worker: the same, and its own request.
+    own = json.loads(fpm.get("www", "/status", query="json").body)
+    same = set(died) - {"accepted conn", "idle processes", "active processes", "busy percent", "memory peak"}
+    assert {key: own[key] for key in same} == {key: died[key] for key in same}
+    assert (own["accepted conn"], own["active processes"], own["busy percent"]) == (20, 1, 50)
+
+
+def test_the_queue_of_busy_workers_is_remembered_though_nobody_looks(daemon: Start) -> None:
+    fpm, port = start(daemon, {"pm.max_children": 1})
+    fpm.wait_workers("www", 1)
+    with held(fpm, 0.7, 4, workers=1):
+        pass
+    assert read_pool("", fetch(port, "/status/www").body)["max listen queue"] in (2, 3)
+
+
+def test_a_slow_request_counts_once_running_and_done(daemon: Start) -> None:
+    pool = {"pm.max_children": 1, "request_slowlog_timeout": "300ms", "slowlog": "/dev/null"}
+    fpm, port = start(daemon, pool)
+
+    def slow() -> object:
+        return read_pool("", fetch(port, "/status/www").body)["slow requests"]
+
+    seen = [slow()]
+    with held(fpm, 0.8, 1, workers=1):
+        wait_until(lambda: seen.append(slow()) or seen[-1] == 1)
+        assert b"running" in fetch(port, "/pool/www").body.lower()
+    wait_until(lambda: seen.append(slow()) or len(seen) > 20)
+    assert set(seen) == {0, 1}
+    assert seen == sorted(seen)  # type: ignore[type-var]
+
+
+def test_background_work_is_counted(daemon: Start) -> None:
+    fpm, port = start(daemon, {"pm.max_children": 2})
+    with held(fpm, 1.0, 1, path="/after", workers=2):
+        pass
+    values = read_pool("json", fetch(port, "/status/www?json").body)
+    assert (values["active processes"], values["accepted conn"]) == (1, 1)
+    wait_numbers(fpm, "www", idle_processes=2)
+
+
+LONG = f"/{'ab' * 100}"
+
+
+def impossible(values: Numbers) -> list[str]:
+    """What cannot be true of one pool's numbers."""
+    found = [f"{key} is {value}" for key, value in values.items() if isinstance(value, int) and value < 0]
+    if int(values["idle processes"]) + int(values["active processes"]) != values["total processes"]:
+        found.append(f"idle and active are not total: {values}")
+    if int(values["total processes"]) > 2 * int(values["children limit"]):
+        found.append(f"too many: {values}")
+    return found
+
+
+def read_under_load(read: Callable[[], Numbers], seconds: float) -> tuple[int, list[str]]:
+    """Read again and again; how often, and what was wrong, a number of requests that becomes smaller among it."""
+    wrong: list[str] = []
+    count, last, end = 0, 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        values = read()
+        wrong += impossible(values)
+        if int(values["accepted conn"]) < last:
+            wrong.append(f"accepted conn fell from {last} to {values['accepted conn']}")
+        last = int(values["accepted conn"])
+        for process in values.get("processes", []):  # type: ignore[union-attr]
+            uri = process["request uri"]  # type: ignore[index]
+            if uri not in ("-", "/", "/status?json&full", LONG):
+                wrong.append(f"torn: {uri}")
+        count += 1
+    return count, wrong
+
+
+def test_nothing_impossible_under_load_of_eight_clients(daemon: Start) -> None:
+    """Workers are recycled all the time; what they have counted never gets lost or counted twice."""
+    fpm, port = start(daemon, {"pm.max_children": 4, "pm.max_requests": 40, "pm.max_requests_jitter": 0})
+    fpm.wait_workers("www", 4)
+    outcome: dict[str, tuple[int, list[str]]] = {}
+
+    def by_worker() -> Numbers:
+        return json.loads(fpm.get("www", "/status", query="json&full").body)  # type: ignore[no-any-return]
+
+    def by_master() -> Numbers:
+        return json.loads(fetch(port, "/status/www?json&full").body)  # type: ignore[no-any-return]
+
+    def run(name: str, read: Callable[[], Numbers]) -> None:
+        outcome[name] = read_under_load(read, 4.0)
+
+    with (
+        clients(fpm, "www", count=4) as plain,
+        clients(fpm, "www", LONG, count=4) as long,
+    ):
+        readers = [
+            threading.Thread(target=run, args=one, daemon=True)
+            for one in (("worker", by_worker), ("master", by_master))
+        ]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join(20)
+    assert {name: wrong[:5] for name, (_, wrong) in outcome.items()} == {"worker": [], "master": []}
+    assert all(count > 20 for count, _ in outcome.values()), outcome
+    assert not plain.bad + long.bad
+    status = outcome["worker"][0]
+    total = len(plain.good) + len(long.good) + status
+    wait_until(lambda: by_master()["active processes"] == 0)
+    assert by_master()["accepted conn"] == total
+    assert int(by_master()["recycled"]) >= total // 40 - 4
+
+
+def test_counters_survive_reloads_recycling_and_upgrades(daemon: Start) -> None:
+    pool: dict[str, object] = {"pm.max_children": 2, "pm.max_requests": 5, "pm.max_requests_jitter": 0}
+    pool |= {"request_slowlog_timeout": "100ms", "slowlog": "/dev/null"}
+    fpm, port = start(daemon, pool)
+    fpm.expect_log(r"ERROR: \[pool www\]", "exited with code 3")
+    assert fpm.get("www", query="0.2").status == 200
+    assert fpm.get("www", "/error").status == 500
+    assert not fpm.get("www", "/die").stdout
+    for _ in range(20):
+        assert fpm.get("www").status == 200
+    kept = ("accepted conn", "errors", "slow requests", "deaths by exit", "max active processes", "start time")
+
+    def figures() -> dict[str, object]:
+        values = read_pool("json", fetch(port, "/status/www?json").body)
+        return {key: values[key] for key in kept}
+
+    wait_numbers(fpm, "www", total_processes=2, idle_processes=2)
+    before = figures()
+    assert (before["accepted conn"], before["errors"], before["slow requests"]) == (23, 1, 1)
+    assert fpm.cli("reload").returncode == 0
+    wait_numbers(fpm, "www", total_processes=2, idle_processes=2)
+    assert figures() == before
+    assert fpm.cli("upgrade").returncode == 0
+    assert figures() == before
+    fpm.configure(
+        {"www": {**pool, "app": "load:application", "pm.max_children": 200, "pm": "ondemand"}},
+        global_={"status_listen": f"127.0.0.1:{port}"},
+    )  # a larger scoreboard
+    assert fpm.cli("reload").returncode == 0
+    assert figures() == before
+    assert b"with code 3" in fetch(port, "/pool/www").body
+
+
+HOSTILE = "/\"'<script>alert(1)</script>&\x01\x1b[2J\x7f\r\n\xff\xc3("
+
+
+def test_hostile_uris_in_every_format(daemon: Start) -> None:
+    fpm, port = start(daemon, {"pm.max_children": 1})
+    address = fpm.address("www")
+    for path in (HOSTILE, "/" + "x" * 65000, "/\xe2\x80\xae\xed\xa0\x80"):
+        params = {**raw.web_params(path), "REMOTE_USER": "<b>\x00\x1b"}
+        assert raw.exchange(address, params).status == 200
+        for form in (*FORMATS, "openmetrics"):
+            for page in (fetch(port, f"/status/www?full&{form}"), fetch(port, f"/status?full&{form}")):
+                assert page.status == 200
+                text = page.body.decode()  # UTF-8 in any case
+                assert not any(code in text for code in ("\x00", "\x01", "\x1b", "\x7f", "\r", "\u202e")), form
+                assert "<script>alert" not in text or form in ("", "json")
+        body = fetch(port, "/status/www?full&json").body
+        assert len(json.loads(body)["processes"]) == 1
+        page = fetch(port, "/pool/www").body
+        assert b"<script>alert" not in page
+        assert b"\x1b" not in page
+
+
+def test_a_scribbled_scoreboard_harms_nobody_else(daemon: Start) -> None:
+    fpm, port = start(daemon, {"pm.max_children": 2}, other={"pm.max_children": 1})
+    fpm.expect_log(".")  # whatever is said of this pool
+    assert fpm.get("other").status == 200
+    victims = fpm.workers("other")
+    begun = time.monotonic()
+    with raw.Wire(fpm.address("www"), timeout=20) as wire:
+        wire.send(raw.request_bytes(raw.web_params("/grab", query="300")))
+        while time.monotonic() - begun < 1.5:
+            for form in (*FORMATS, "openmetrics"):
+                assert fetch(port, f"/status/www?full&{form}").status == 200
+            for path in ("/", "/pool/www", "/metrics", "/status?json"):
+                assert fetch(port, path).status == 200
+            assert read_pool("", fetch(port, "/status/other").body)["accepted conn"] == 1
+        read_metrics(fetch(port, "/metrics").body)
+    assert fpm.workers("other") == victims
+    assert fpm.get("other").status == 200
+    assert "internal error" not in fpm.log()
+    assert fpm.cli("reload", "www").returncode == 0
+    os.kill(fpm.pid, 0)
