@@ -29,7 +29,7 @@ PIPE_WIDTH = 1000
 def make_console() -> Console:
     """A console for standard output; colours and width as terminal, NO_COLOR and COLUMNS say."""
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
         console.width = PIPE_WIDTH
     return console
 

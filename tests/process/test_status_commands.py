@@ -30,6 +30,8 @@ POOLS = {
     "quiet": {"pm": "ondemand"},
 }
 WIDE = {"COLUMNS": "200"}
+PIPE = {"COLUMNS": ""}
+"""As from a shell, which does not export it; pytest does."""
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ def rows(text: str) -> dict[str, list[str]]:
 
 
 def test_status_in_a_pipe(fpm: Daemon) -> None:
-    done = fpm.cli("status")
+    done = fpm.cli("status", environ=PIPE)
     assert done.returncode == 0
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
@@ -96,12 +98,12 @@ def test_status_in_a_pipe(fpm: Daemon) -> None:
 
 def test_status_of_one_pool(fpm: Daemon) -> None:
     with asking(fpm, "www", "1.5", 2):
-        text = fpm.cli("status", "www").stdout
+        text = fpm.cli("status", "www", environ=PIPE).stdout
     assert re.search(r"^workers +2 busy, 1 idle$", text, re.MULTILINE)
     assert re.search(r"^application +slow:application$", text, re.MULTILINE)
     assert len(re.findall(r"^ *\d+  Running +\d.* GET /\?1.5$", text, re.MULTILINE)) == 2
     assert len(re.findall(r"^ *\d+  Idle ", text, re.MULTILINE)) == 1
-    full = fpm.cli("status", "--full").stdout
+    full = fpm.cli("status", "--full", environ=PIPE).stdout
     assert len(re.findall(r"^ *\d+  Idle ", full, re.MULTILINE)) + len(re.findall(r" Running ", full)) == 5
 
 
@@ -173,7 +175,7 @@ def test_a_hostile_name_does_not_drive_the_terminal(fpm: Daemon, terminal: Calla
 
 def test_top_in_a_pipe(fpm: Daemon) -> None:
     with asking(fpm, "www", "2", 3):
-        done = fpm.cli("top")
+        done = fpm.cli("top", environ=PIPE)
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
     found = rows(done.stdout)
@@ -188,7 +190,7 @@ def test_rates_and_cpu(daemon: Callable[..., Daemon]) -> None:
     (fpm.apps / "burn.py").write_text(BURN)
     fpm.start()
     with asking(fpm, "www", "", 1):
-        text = fpm.cli("top", "--count", "2", "--interval", "1", "--workers").stdout
+        text = fpm.cli("top", "--count", "2", "--interval", "1", "--workers", environ=PIPE).stdout
     shares = [float(words[3]) for line in text.splitlines() if (words := line.split())[1:2] == ["www"]]
     assert len(shares) == 2
     assert 10 < shares[0] <= 110, "one worker that burns all it can get"
@@ -211,7 +213,7 @@ def test_top_once_with_a_choice(fpm: Daemon) -> None:
     text = fpm.cli("top", "--once", "--workers", "--sort", "name", environ=WIDE).stdout
     workers = [words[1] for line in text.splitlines() if re.match(r" *\d+  ", line) and (words := line.split())]
     assert workers == ["api", "api", "www", "www", "www"]
-    only = fpm.cli("top", "api", "--once").stdout
+    only = fpm.cli("top", "api", "--once", environ=PIPE).stdout
     assert "www" not in only.replace("pool api", "")
     assert fpm.cli("top", "nobody").returncode == 1
 
