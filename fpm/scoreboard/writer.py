@@ -9,6 +9,7 @@ from fpm.scoreboard.layout import QUERY_SIZE
 from fpm.scoreboard.layout import SCRIPT_SIZE
 from fpm.scoreboard.layout import URI_SIZE
 from fpm.scoreboard.layout import USER_SIZE
+from fpm.scoreboard.layout import WAKE_BELOW
 from fpm.scoreboard.layout import WAKE_BELOW_OFFSET
 from fpm.scoreboard.layout import slot_offset
 from fpm.scoreboard.memory import Scoreboard
@@ -54,6 +55,7 @@ class SlotWriter:
         "_sequence",
         "_sequences",
         "_user",
+        "_wake_below",
         "index",
         "requests",
         "stages",
@@ -66,6 +68,7 @@ class SlotWriter:
         self._offset = slot_offset(board.slots, index)
         self._sequences = self._board.cast("I")
         self._counter = self._offset // 4
+        self._wake_below = self._board[WAKE_BELOW_OFFSET : WAKE_BELOW_OFFSET + WAKE_BELOW.size].cast("H")
         self._sequence = self._sequences[self._counter] & ~1
         self._peak_active = 0
         self._memory = 0
@@ -99,12 +102,13 @@ class SlotWriter:
         stages[self.index] = _READING_HEADERS
         self.requests += 1
         every = stages.tobytes()
-        idle = every.count(_IDLE)
-        active = len(every) - every.count(_FREE) - every.count(_CREATING) - idle
+        count = every.count
+        idle = count(_IDLE)
+        active = len(every) - count(_FREE) - count(_CREATING) - idle
         if active > self._peak_active:
             self._peak_active = active
             self.write_memory(self._memory)
-        return idle < self._board[WAKE_BELOW_OFFSET] | self._board[WAKE_BELOW_OFFSET + 1] << 8
+        return idle < self._wake_below[0]
 
     def begin(self, now: float, method: str, uri: str, query: str, length: int, user: str) -> None:
         """What the request is; texts are Latin-1 as in environ and are cut to their fields."""
@@ -140,3 +144,4 @@ class SlotWriter:
     def close(self) -> None:
         """Lets go of the memory, so that the scoreboard can be unmapped."""
         self._sequences.release()
+        self._wake_below.release()
