@@ -278,12 +278,13 @@ class PoolSupervisor:
             self._count_emergency(now)
         if not self.stopping:
             self.staffing.worker_gone(child, age, requests)
-            self._check_start(child, exit_)
+            self._check_start(child, exit_, requests)
         self._check_empty()
 
-    def _check_start(self, child: Child, exit_: Exit) -> None:
+    def _check_start(self, child: Child, exit_: Exit, requests: int) -> None:
         """Several workers in a row that end before they serve, and nobody who does: the pool has failed."""
-        if child.ready or child.leaving is not None or self._has_workers() or child.started < self._failed_at:
+        has_served = child.ready or requests > 0
+        if has_served or child.leaving is not None or self._has_workers() or child.started < self._failed_at:
             return
         if self.staffing.deaths_in_a_row >= HOPELESS:
             # What is wrong may have been mended meanwhile: the next try is one with a new template.

@@ -20,8 +20,9 @@ from fpm.master.templates import Templates
 from fpm.master.timers import NamedTimers
 from fpm.master.workers import Workers
 
-UNAVAILABLE_AFTER = 1.0
-"""Seconds without any worker that clients may wait before they are told 503."""
+UNAVAILABLE_AFTER = 1.5
+"""Seconds without any worker that clients may wait, else they are told 503; more than restarts.SERVING_DELAY_MAX, so
+that a request that kills its worker costs nobody else his answer."""
 SATURATED_LOOK = 1.0
 """Seconds between looks at a pool that is as large as it may be."""
 RETRY = 0.05

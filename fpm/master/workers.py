@@ -25,6 +25,8 @@ from fpm.scoreboard.memory import clear_slot
 from fpm.scoreboard.memory import mark_creating
 from fpm.scoreboard.stages import Stage
 
+LAST_TURNS = 8
+"""Turns of reading the channel of a worker that has ended."""
 EXIT_REPORT_TIME = 2.0
 """Seconds between a worker's last sign of life and the end of waiting for its template's report."""
 TEXT_MAX = 65536
@@ -135,6 +137,7 @@ class Workers:
         """The process has ended: keep what it has counted, free the slot, tell the pool."""
         if child not in self.children:
             return
+        self._read_last_words(child)
         self.children.remove(child)
         self.services.budget.used -= 1
         self.services.budget.warned = False
@@ -204,7 +207,8 @@ class Workers:
         room = log.worker_room(self.config.name, PID_ROOM, stream) if decorated else log.limit
         return OutputReader(self.services.loop, self.share, write_line, room)
 
-    def _on_channel(self, child: Child) -> None:
+    def _on_channel(self, child: Child) -> int:
+        """Take what has come; returns the number of messages."""
         messages, alive = child.channel.receive(self.share)
         for received in messages:
             self._on_message(child, received)
@@ -212,6 +216,16 @@ class Workers:
             child.forget_channel()
             # The exit status comes from the template, or from waitpid(2) if the worker is an orphan; not for ever.
             child.set_timer(EXIT_REPORT_TIME, lambda: self._without_report(child))
+        return len(messages)
+
+    def _read_last_words(self, child: Child) -> None:
+        """Its exit may be reported on another channel before its own last messages have been read."""
+        for _ in range(LAST_TURNS):
+            if not child.is_heard:
+                return
+            count = self._on_channel(child)
+            if count == 0:
+                return
 
     def _on_message(self, child: Child, received: Received) -> None:
         if not child.pid and not child.learn_pid(received.pid):
