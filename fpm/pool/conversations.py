@@ -30,6 +30,7 @@ from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
 
 _IDLE = int(Stage.ACCEPTING)
+_FINISHED = int(Stage.FINISHED)
 _REPLY_PATIENCE = 1.0
 """Seconds for a protocol answer of a few bytes to be taken."""
 
@@ -125,7 +126,12 @@ class Conversations:
         if self._slot.take():
             os.eventfd_write(FD_WAKE, 1)
         self._service.serve(exchange, params, peer)
-        kept = self._let_go(exchange, peer)
+        kept = False
+        if exchange.machine is None and not exchange.keep and self._unix and not self._held:
+            # All that the peer sent has been read, so a close resets nothing.
+            os.close(exchange.fd)
+        else:
+            kept = self._let_go(exchange, peer)
         self._slot.stages[self._slot.index] = _IDLE
         return kept
 
@@ -137,7 +143,6 @@ class Conversations:
             self._connections.hold(self._as_kept(exchange, peer))
             return True
         if exchange.machine is None and self._unix:
-            # All that the peer sent has been read, so a close resets nothing.
             if fd in self._held:
                 self._connections.forget(fd)
             os.close(fd)
@@ -155,6 +160,7 @@ class Conversations:
 
     def release(self, exchange: Exchange) -> None:
         """fpm.finish_request(): the web server must not wait for this worker any more (see Host)."""
+        self._slot.stages[self._slot.index] = _FINISHED
         if not exchange.keep:
             half_close(exchange.fd)
             return
