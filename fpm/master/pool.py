@@ -29,6 +29,7 @@ from fpm.master.template_process import TemplateState
 from fpm.master.templates import Done
 from fpm.master.templates import Templates
 from fpm.master.templates import TemplatesEvents
+from fpm.master.workers import NEVER_FORKED
 from fpm.master.workers import WorkerEvents
 from fpm.master.workers import Workers
 from fpm.scoreboard.memory import HeaderValues
@@ -80,7 +81,7 @@ class PoolSupervisor:
                 on_forked=self._on_forked,
                 on_fork_failed=self._on_fork_failed,
                 on_worker_exit=self._on_worker_exit,
-                on_gone=self._check_empty,
+                on_gone=self._on_template_gone,
                 on_shared=self._on_shared,
                 has_workers=self._has_workers,
                 log=self.log,
@@ -218,6 +219,12 @@ class PoolSupervisor:
         self.staffing.fullness.set_scoreboard(shared.board.view, shared.wake, shared.park[0].fileno())
         write_header(shared.board.view, self.values)
 
+    def _on_template_gone(self, template: TemplateProcess) -> None:
+        lost = self.workers.template_gone(template)
+        if lost and not self.stopping:
+            self.staffing.not_made(lost)
+        self._check_empty()
+
     def _on_forked(self, template: TemplateProcess, message: dict[str, Any]) -> None:
         self.workers.learn_pid(template, message.get("slot"), message.get("pid"))
 
@@ -295,6 +302,8 @@ class PoolSupervisor:
         return any(child.ready for child in self.workers.children)
 
     def _log_exit(self, child: Child, exit_: Exit, age: float) -> None:
+        if child.leaving == NEVER_FORKED:
+            return
         pid = child.pid or child.claimed_pid
         seconds = f"after {age:.6f} seconds from start"
         if child.leaving == "idle" and exit_.code == 0:

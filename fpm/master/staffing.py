@@ -96,6 +96,12 @@ class Staffing:
         self._owed += 1
         self.evaluate()
 
+    def not_made(self, count: int) -> None:
+        """Workers that had been asked for will not come, for their template has gone."""
+        if self.config.pm != "ondemand":
+            self._owed += count
+        self.evaluate()
+
     def worker_ready(self, child: Child) -> None:
         """A new worker serves: those that have waited for it may leave."""
         if child.counts:

@@ -67,7 +67,7 @@ class TemplatesEvents:
     on_forked: Callable[[TemplateProcess, dict[str, Any]], None]
     on_fork_failed: Callable[[TemplateProcess, dict[str, Any]], None]
     on_worker_exit: Callable[[TemplateProcess, dict[str, Any]], None]
-    on_gone: Callable[[], None]
+    on_gone: Callable[[TemplateProcess], None]
     on_shared: Callable[[Shared], None]
     """The pool has got a (new) scoreboard."""
     has_workers: Callable[[], bool]
@@ -246,7 +246,7 @@ class Templates:
         elif template is self.present:
             self.present = None
             self._lost_present(template, exit_, was_ready, error, traceback)
-        self.events.on_gone()
+        self.events.on_gone(template)
 
     def close(self) -> None:
         """Give all descriptors back."""

@@ -27,6 +27,7 @@ from fpm.scoreboard.stages import Stage
 
 LAST_TURNS = 8
 """Turns of reading the channel of a worker that has ended."""
+NEVER_FORKED = "never forked"
 EXIT_REPORT_TIME = 2.0
 """Seconds between a worker's last sign of life and the end of waiting for its template's report."""
 TEXT_MAX = 65536
@@ -147,6 +148,14 @@ class Workers:
         clear_slot(child.board.view, child.board.slots, child.slot)
         self.events.on_gone(child, exit_, slot.requests)
 
+    def template_gone(self, template: TemplateProcess) -> int:
+        """What it has not forked yet will never be; returns how many that were."""
+        lost = [c for c in self.children if c.template is template and not c.claimed_pid and not c.pid]
+        for child in lost:
+            child.leaving = NEVER_FORKED
+            self.bury(child, Exit())
+        return len(lost)
+
     def _spawn_one(self, template: TemplateProcess, board: Scoreboard) -> bool:
         slot = self._free_slot(board)
         if slot is None:
@@ -185,9 +194,7 @@ class Workers:
         self.children.append(child)
         self.services.budget.used += 1
         child.watch_channel(self.share, lambda: self._on_channel(child))
-        if not template.preload:
-            timeout = self.config.startup_timeout
-            child.set_timer(timeout, lambda: self._startup_timeout(child))
+        child.set_timer(self.config.startup_timeout, lambda: self._startup_timeout(child))
         return True
 
     def _free_slot(self, board: Scoreboard) -> int | None:
@@ -264,19 +271,29 @@ class Workers:
             f"[pool {self.config.name}] child {child.pid}{doing} has not left in time ({child.leaving}), "
             f"sending {number.name}"
         )
-        if not child.send_signal(number):
-            child.channel.close()  # its pid has never become known: it reads end of file, and leaves
-        child.set_timer(KILL_AFTER, lambda: self._press(child, Signals.SIGKILL))
+        if child.send_signal(number):
+            child.set_timer(KILL_AFTER, lambda: self._press(child, Signals.SIGKILL))
+        else:
+            self._hang_up(child)
 
     def _startup_timeout(self, child: Child) -> None:
         seconds = self.config.startup_timeout
-        self.events.on_failed(child, f"the worker did not finish its import within {seconds:g} s", "")
-        self._press_hard(child)
-
-    def _press_hard(self, child: Child) -> None:
+        if not child.claimed_pid and not child.pid:
+            # A lock that a thread held, or a function of os.register_at_fork: fork(2) never came back.
+            error = f"its template has not forked a worker within {seconds:g} s (startup_timeout)"
+            child.template.kill_alone()
+        else:
+            error = f"its worker was not ready within {seconds:g} s (startup_timeout)"
+        self.events.on_failed(child, error, "")
         child.leaving = "startup_timeout"
         if not child.send_signal(Signals.SIGKILL):
-            child.channel.close()
+            self._hang_up(child)
+
+    def _hang_up(self, child: Child) -> None:
+        """Its pid has never become known, so it cannot be signalled: it reads end of file, and leaves."""
+        child.forget_channel()
+        child.channel.close()
+        child.set_timer(EXIT_REPORT_TIME, lambda: self._without_report(child))
 
     def _without_report(self, child: Child) -> None:
         if child.is_gone():

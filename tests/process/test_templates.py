@@ -232,3 +232,72 @@ def test_poison_loses_only_its_own_requests(daemon: Start) -> None:
     assert found.bad == []
     fpm.wait_workers("www", 3)
     assert numbers(fpm, "www")["accepted conn"] >= len(found.good) + 5
+
+
+def test_template_that_hangs_in_fork_is_replaced(daemon: Start) -> None:
+    pool = {"app": "hanging:application", "pm.max_children": 2, "startup_timeout": "1s"}
+    fpm = daemon({"www": pool}, started=False)
+    write_app(
+        fpm,
+        "hanging",
+        """
+        import os, time
+        from hello import application
+
+        def wait():
+            while os.path.exists("hang"):
+                time.sleep(0.02)
+
+        os.register_at_fork(before=wait)
+        """,
+    )
+    fpm.start()
+    former, workers = template_of(fpm, "www"), fpm.workers("www")
+    (fpm.apps / "hang").touch()
+    fpm.expect_log("exited on signal 9", "failed to start")
+    os.kill(workers[0], signal.SIGKILL)
+    fpm.wait_log(r"its template has not forked a worker within 1 s \(startup_timeout\)")
+    assert fpm.get("www").status == 200
+    (fpm.apps / "hang").unlink()
+    wait_until(lambda: len(set(fpm.workers("www")) - {workers[0]}) == 2)
+    assert template_of(fpm, "www") != former
+    wait_numbers(fpm, "www", idle_processes=2)
+
+
+def test_worker_that_hangs_before_it_serves(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "hanging:application", "startup_timeout": "1s"}, "good": {}}, started=False)
+    write_app(
+        fpm,
+        "hanging",
+        """
+        import os, time
+        import fpm
+        from hello import application
+
+        @fpm.postfork
+        def wait():
+            while os.path.exists("hang"):
+                time.sleep(0.02)
+        """,
+    )
+    (fpm.apps / "hang").touch()
+    fpm.expect_log(r"\[pool www\]")
+    fpm.start()
+    fpm.wait_log(r"its worker was not ready within 1 s \(startup_timeout\)")
+    assert fpm.get("www").status == 503
+    (fpm.apps / "hang").unlink()
+    wait_until(lambda: fpm.get("www").status == 200)
+
+
+def test_forks_asked_of_a_dying_template_are_made_by_the_next(daemon: Start) -> None:
+    pool = {"app": "slow:application", "pm": "ondemand", "pm.max_children": 8}
+    fpm = daemon({"www": pool})
+    assert fpm.get("www", query="0").status == 200
+    former = template_of(fpm, "www")
+    fpm.expect_log(f"template {former} exited on signal 9")
+    os.kill(former, signal.SIGSTOP)
+    with clients(fpm, "www", query="0.3", count=5) as found:
+        wait_numbers(fpm, "www", active_processes=5)  # four of them are still to be forked
+        os.kill(former, signal.SIGKILL)
+        wait_until(lambda: len(fpm.workers("www")) >= 5, timeout=4.0)
+    assert found.bad == []
