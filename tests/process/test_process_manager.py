@@ -86,6 +86,17 @@ def test_dynamic_keeps_spare_servers(daemon: Start) -> None:
     assert len(fpm.workers("www")) == 5
 
 
+def test_dynamic_doubles_its_pace_and_says_that_it_is_busy(daemon: Start) -> None:
+    pool = {**DYNAMIC, "pm.min_spare_servers": 16, "pm.start_servers": 16, "pm.max_spare_servers": 30}
+    fpm = daemon({"www": {**pool, "pm.max_spawn_rate": 16}})
+    fpm.expect_log("seems busy")
+    with clients(fpm, "www", query="5", count=16):
+        wait_numbers(fpm, "www", active_processes=16)
+        # 1, 2, 4 and then 8 a second; a burst is another matter.
+        fpm.wait_log(r"\[pool www\] seems busy .*, spawning 8 children, there are 7 idle, and 23 total children")
+        wait_numbers(fpm, "www", idle_processes=15, timeout=3.0)
+
+
 def test_ondemand_from_nothing_to_nothing(daemon: Start) -> None:
     fpm = daemon({"www": ONDEMAND})
     assert fpm.processes("www") == []
