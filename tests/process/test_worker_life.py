@@ -103,6 +103,7 @@ def test_the_worker_that_leaves_too_few_idle_wakes_the_master():
         raw.get(pool.address, "/ignore")
         assert not readable(pool.wake), "not armed"
         set_wake_below(pool.board.view, 1)
+        wait_until(lambda: census(pool.board.view, 8).idle == 2)
         raw.get(pool.address, "/ignore")
         assert not readable(pool.wake), "one is still idle"
         with raw.Wire(pool.address) as wire:
