@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from fpm.config.model import PoolConfig
+from fpm.master.channel import text_of
 from fpm.master.exits import Exit
 from fpm.master.listeners import Listener
 from fpm.master.restarts import YOUNG
@@ -31,7 +32,6 @@ from fpm.master.template_process import TemplateProcess
 from fpm.master.template_process import TemplateState
 from fpm.master.timers import NamedTimers
 
-TEXT_MAX = 65536
 Done = Callable[[str | None], None]
 """Gets None when a new generation serves, else the reason why it does not."""
 
@@ -335,9 +335,9 @@ class Templates:
             template.become_ready(message)
             self._on_ready(template)
         elif event == "failed" and template.failure is None:
-            template.failure = (str(message.get("error", "")), str(message.get("traceback", "")))
+            template.failure = (text_of(message, "error"), text_of(message, "traceback"))
         elif event in ("notice", "log"):
-            self.events.log("notice", str(message.get("text", ""))[:TEXT_MAX])
+            self.events.log("notice", text_of(message, "text"))
         elif event == "forked":
             self.events.on_forked(template, message)
         elif event == "fork_failed":

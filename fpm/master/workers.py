@@ -11,6 +11,7 @@ from typing import Any
 from fpm.config.model import PoolConfig
 from fpm.log.lines import format_worker_line
 from fpm.master.channel import Received
+from fpm.master.channel import text_of
 from fpm.master.child import Child
 from fpm.master.exits import Exit
 from fpm.master.lifecycle import KILL_AFTER
@@ -30,7 +31,6 @@ LAST_TURNS = 8
 NEVER_FORKED = "never forked"
 EXIT_REPORT_TIME = 2.0
 """Seconds between a worker's last sign of life and the end of waiting for its template's report."""
-TEXT_MAX = 65536
 PID_ROOM = 9_999_999
 """The longest pid (proc(5)), for the room of a line while the pid is not known yet."""
 LEVELS = frozenset({"debug", "notice", "warning", "error", "alert"})
@@ -251,13 +251,13 @@ class Workers:
         elif event == "log":
             self._log(child, message)
         elif event == "failed" and not child.ready:
-            self.events.on_failed(child, str(message.get("error", "")), str(message.get("traceback", "")))
+            self.events.on_failed(child, text_of(message, "error"), text_of(message, "traceback"))
         elif event == "limit" and child.leaving is None:
             self.events.on_limit(child)
 
     def _log(self, child: Child, message: dict[str, Any]) -> None:
         level = message.get("level")
-        text = str(message.get("text", ""))[:TEXT_MAX]
+        text = text_of(message, "text")
         known = level if isinstance(level, str) and level in LEVELS else "warning"
         # A text of several lines, such as a traceback, gets the pool's name in each of them from the log. A worker
         # names itself in its texts; one that does not, or lies, is named here.

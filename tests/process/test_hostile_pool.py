@@ -139,7 +139,10 @@ def eventfd(seconds):
         for fd in fds:
             os.eventfd_write(fd, 1)
             if random.random() < 0.5:
-                os.eventfd_read(fd)
+                try:
+                    os.preadv(fd, [bytearray(8)], -1, os.RWF_NOWAIT)
+                except BlockingIOError:
+                    pass
 
 def listener(seconds):
     for one in sockets("listen"):
@@ -169,7 +172,8 @@ def attacked(daemon: Start) -> Callable[[str], Daemon]:
 
     def make(manager: str) -> Daemon:
         hostile = {"app": "hostile:application", "pm.process_idle_timeout": "1s", **MANAGERS[manager]}
-        fpm = daemon({"hostile": hostile, "good": {"pm.max_children": 2}}, started=False)
+        pools = {"hostile": hostile, "good": {"pm.max_children": 2}}
+        fpm = daemon(pools, global_={"process_control_timeout": "2s"}, started=False)
         write_app(fpm, "hostile", HOSTILE)
         fpm.expect_log(r"(?s).*")
         fpm.start()

@@ -41,7 +41,7 @@ def test_exact_limit_without_jitter(daemon: Start) -> None:
     served = [fpm.get("www").body for _ in range(23)]
     counts = list(Counter(served).values())
     assert counts == [5, 5, 5, 5, 3]
-    assert len(fpm.workers("www")) == 1
+    fpm.wait_workers("www", 1)
     assert numbers(fpm, "www")["accepted conn"] == 23
 
 

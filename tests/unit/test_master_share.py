@@ -5,13 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies
 
+from fpm.master.share import PAUSE_MAX
 from fpm.master.share import RATE
 from fpm.master.share import SAVED_MAX
 from fpm.master.share import Share
 from fpm.master.share import message_cost
 
 spendings = strategies.lists(
-    strategies.tuples(strategies.floats(0.0, 5.0), strategies.floats(0.0, 2.0)), min_size=1, max_size=50
+    strategies.tuples(strategies.floats(0.0, 5.0), strategies.floats(0.0, PAUSE_MAX * RATE)), min_size=1, max_size=50
 )
 
 
@@ -38,6 +39,7 @@ def test_a_quiet_pool_saves_up_to_the_maximum_only() -> None:
 
 @given(spendings)
 def test_whoever_keeps_to_the_pauses_gets_no_more_than_the_share(steps: list[tuple[float, float]]) -> None:
+    # The costs are so small that no pause is longer than PAUSE_MAX.
     share, now, spent = Share(), 0.0, 0.0
     for wait, cost in steps:
         now += wait + share.pause(now + wait)
@@ -46,6 +48,12 @@ def test_whoever_keeps_to_the_pauses_gets_no_more_than_the_share(steps: list[tup
         now += cost
     end = now + share.pause(now)
     assert spent <= SAVED_MAX + RATE * end + 1e-6
+
+
+def test_a_pool_is_never_deaf_for_long() -> None:
+    share = Share()
+    share.spend(1000.0, now=1.0)
+    assert share.pause(1.0) == PAUSE_MAX
 
 
 def test_costs_grow_with_lines_and_length() -> None:
