@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
 
@@ -210,6 +211,11 @@ def test_attack(attacked: Callable[[str], Daemon], attack: str, manager: str) ->
     for line in fpm.log().splitlines():
         assert "forged" not in line or "[pool hostile]" in line or "pool good" not in line.split("forged")[0]
     wait_until(lambda: len(os.listdir(f"/proc/{fpm.pid}/fd")) <= fds + 16, timeout=5.0)
+    if attack != "listener":
+        # What it has done to itself is over with its next workers.
+        for worker in fpm.workers("hostile"):
+            os.kill(worker, signal.SIGQUIT)
+        wait_until(lambda: fpm.get("hostile", "/output", query="0").status == 200, timeout=10.0)
 
 
 def test_template_is_no_better_than_a_worker(daemon: Start) -> None:
