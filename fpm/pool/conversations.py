@@ -11,7 +11,7 @@ from fpm.fastcgi.connection import State
 from fpm.fastcgi.events import NEED_DATA
 from fpm.fastcgi.events import Reply
 from fpm.fastcgi.events import RequestBegun
-from fpm.fastcgi.params import decode_params
+from fpm.fastcgi.params_cache import ParamsDecoder
 from fpm.fastcgi.simple import PARAMS_START
 from fpm.fastcgi.simple import match_simple_request
 from fpm.pool.connections import LIMITS
@@ -53,6 +53,7 @@ class Conversations:
         self._connections = connections
         self._held = connections.held
         self.accepting = True
+        self._decoder = ParamsDecoder()
 
     def receive(self, fd: int, peer: str, data: bytes, connection: HeldConnection | None) -> None:
         """Bytes have come while no request is being served."""
@@ -61,7 +62,7 @@ class Conversations:
             if simple is not None:
                 keep, end = simple
                 try:
-                    params = decode_params(data, PARAMS_START, end)
+                    params = self._decoder.decode(data, PARAMS_START, end)
                 except ProtocolError as error:
                     self._drop(fd, error)
                     return
