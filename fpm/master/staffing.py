@@ -224,10 +224,11 @@ class Staffing:
         if census.idle > 0:
             hurried = "maintain" in self._timers
             self.fullness.arm(process_manager.wake_threshold(self.config, hurried=hurried))
+        elif census.total < self.config.pm_max_children:
+            # Also while workers are starting: with an import of its own each may take seconds, and more clients come.
+            self.fullness.watch_listener()
         elif census.starting > 0:
             self.fullness.off()  # it will report ready
-        elif census.total < self.config.pm_max_children:
-            self.fullness.watch_listener()
         else:
             self.fullness.off()
             self._timers.set("saturated", SATURATED_LOOK, self.evaluate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from tests.support.pools import numbers
 from tests.support.pools import together
 from tests.support.pools import wait_numbers
 from tests.support.pools import wait_state
+from tests.support.pools import write_app
 from tests.support.waiting import wait_until
 
 Start = Callable[..., Daemon]
@@ -121,6 +123,20 @@ def test_burst_is_answered_as_it_comes(daemon: Start, pool: dict[str, object]) -
     # The goal is 1.0 s (`make bench`); here other tests run beside it, and PHP-FPM's 2.0 and 4.5 s are far enough.
     assert burst(fpm, "www", BURST, 0.5) < 1.8
     assert numbers(fpm, "www")["max children reached"] == 0
+
+
+def test_clients_that_come_while_workers_import_get_their_own(daemon: Start) -> None:
+    pool = {"app": "importing:application", "preload": "no", "pm": "ondemand", "pm.max_children": 10}
+    fpm = daemon({"www": pool}, started=False)
+    write_app(fpm, "importing", "import time\ntime.sleep(1.5)\nfrom slow import application\n")
+    fpm.start()
+    first = threading.Thread(target=lambda: fpm.get("www", query="0.5"))
+    first.start()
+    wait_numbers(fpm, "www", total_processes=1)
+    # One import and one answer later all are served, and not two imports and two answers later.
+    assert burst(fpm, "www", 4, 0.5) < 3.2
+    first.join(10)
+    assert numbers(fpm, "www")["total processes"] == 5
 
 
 @pytest.mark.parametrize(("pm", "family"), [("dynamic", "tcp"), ("ondemand", "unix")])
