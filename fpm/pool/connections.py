@@ -167,7 +167,10 @@ class Connections:
         for connection in list(self.held.values()):
             if connection.kind is Held.LINGERING:
                 continue
-            if not somebody_idle or not self.park(connection):
+            # A kept connection may be closed between two requests. On the others a request is on its way: whoever comes
+            # next takes them, and the master sees to it that somebody does.
+            wanted = somebody_idle or connection.kind is not Held.KEPT
+            if not wanted or not self.park(connection):
                 self.close(connection.fd)
 
 
