@@ -85,6 +85,7 @@ class Master:
         self.pools: dict[str, PoolSupervisor] = {}
         self.leaving: list[PoolSupervisor] = []
         """Pools that a reload has removed and that still have processes."""
+        self.signals: SignalReader | None = None
         self.control: control.ControlServer | None = None
         self.ready = False
         self.done = False
@@ -118,8 +119,8 @@ class Master:
         settings = self.config.global_
         original = raise_file_limit(settings.rlimit_files)
         become_subreaper()
-        self.signals = SignalReader()
-        self.loop.watch(self.signals.fd, self._on_signals)
+        signals = self.signals = SignalReader()
+        self.loop.watch(signals.fd, lambda: self._on_signals(signals.read()))
         self.services = Services(
             loop=self.loop,
             log=self.log,
@@ -183,8 +184,7 @@ class Master:
 
     # ---------------------------------------------------------------- signals
 
-    def _on_signals(self) -> None:
-        numbers = self.signals.read()
+    def _on_signals(self, numbers: set[Signals]) -> None:
         if Signals.SIGCHLD in numbers:
             self._reap()
         if Signals.SIGTERM in numbers or Signals.SIGINT in numbers:
@@ -386,3 +386,5 @@ class Master:
             self.control.close()
         self._pid_file.remove()
         self.loop.close()
+        if self.signals is not None:
+            self.signals.close()
