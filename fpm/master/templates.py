@@ -149,12 +149,14 @@ class Templates:
     def try_generation(self, config: PoolConfig, done: Done | None) -> None:
         """Start a template with this configuration beside the present one, which serves on until it is ready."""
         if self.trial is not None:
-            self._end_trial(self.trial, "superseded by another reload")
+            self._abandon_trial(self.trial, "superseded by another reload")
         try:
             template = self._spawn(config, "template", self._shared_for(config))
         except OSError as error:
+            reason = f"cannot start a template: {error.strerror}"
+            self.events.log("error", f"reload failed, the former generation serves on: {reason}")
             if done is not None:
-                done(f"cannot start a template: {error.strerror}")
+                done(reason)
             return
         self.trial = Trial(template, config, done)
 
@@ -170,9 +172,16 @@ class Templates:
             trial.done(None)
 
     def _end_trial(self, trial: Trial, error: str, traceback: str = "") -> None:
-        self.trial = None
         text = traceback if trial.template.failure is not None else ""
         self.events.log("error", f"reload failed, the former generation serves on: {error}\n{text}".rstrip())
+        self._drop_trial(trial, error)
+
+    def _abandon_trial(self, trial: Trial, why: str) -> None:
+        self.events.log("notice", f"the new generation is given up: {why}")
+        self._drop_trial(trial, why)
+
+    def _drop_trial(self, trial: Trial, error: str) -> None:
+        self.trial = None
         if trial.template.state is not TemplateState.GONE:
             self.old.append(trial.template)
             trial.template.kill()
@@ -216,7 +225,7 @@ class Templates:
         self._timers.cancel_all()
         self.stop_responder()
         if self.trial is not None:
-            self._end_trial(self.trial, "the pool is stopping")
+            self._abandon_trial(self.trial, "the pool is stopping")
 
     def dismiss_all(self) -> None:
         """Templates leave when their last worker has left."""
