@@ -6,9 +6,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from fpm.pool.worker import run_worker
-
 from fpm.pool.spec import WorkerSettings
+from fpm.pool.worker import run_worker
 
 PAGE = b"Service Unavailable: the application does not start. Its administrator finds the reason in the log.\n"
 RETRY_AFTER = "5"
