@@ -114,7 +114,7 @@ class PoolSupervisor:
     def prove(self, config: PoolConfig, done: Callable[[Verdict], None], progress: Callable[[str], None]) -> None:
         """Start a new generation beside the present one; `commit` or `abandon` decides what becomes of it."""
         self.abandon()
-        self.proof = Proof(self, config, done, progress)
+        self.proof = Proof(self.workers, self.templates, config, done, progress)
         self.proof.start()
 
     def commit(self) -> None:
