@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import signal
+from collections import deque
 from collections.abc import Callable
 from signal import Signals
 from typing import TYPE_CHECKING
@@ -28,6 +29,9 @@ from fpm.scoreboard.stages import Stage
 
 if TYPE_CHECKING:
     from fpm.master.template_process import TemplateProcess
+
+LAST_WORDS = 60
+"""Lines of a worker's output that are kept to explain why it does not become ready."""
 
 
 class Child:
@@ -47,6 +51,8 @@ class Child:
         self.slot = slot
         self.channel = channel or Channel()
         self.outputs: list[OutputReader] = []
+        self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
+        """What it has written before it was ready."""
         self._reader: FairReader | None = None
         self.started = services.loop.now
         """Monotonic seconds."""

@@ -376,6 +376,7 @@ class Templates:
             original_rlimit_files=self.services.original_rlimit_files,
             priority=self.services.settings.process_priority,
             inherited=self.services.environ,
+            now=self.services.loop.now,
         )
         if mode == "unavailable":
             spec = unavailable_spec(spec)

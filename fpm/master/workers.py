@@ -228,6 +228,8 @@ class Workers:
 
     def _reader(self, child: Child, stream: str, fd: int | None = None) -> OutputReader:
         def write_line(line: str, closed: bool) -> None:
+            if not child.ready:
+                child.last_words.append(line)
             if not self.config.decorate_workers_output:
                 self.services.log.raw(line)
                 return
@@ -293,7 +295,9 @@ class Workers:
 
     def _startup_timeout(self, child: Child) -> None:
         seconds = self.config.startup_timeout
-        self.events.on_failed(child, f"the worker did not finish its import within {seconds:g} s", "")
+        self.events.on_failed(
+            child, f"the worker did not finish its import within {seconds:g} s", "\n".join(child.last_words)
+        )
         self._press_hard(child)
 
     def _press_hard(self, child: Child) -> None:

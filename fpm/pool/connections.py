@@ -93,7 +93,7 @@ class Connections:
         return min([connection.deadline for connection in self.held.values()], default=None)
 
     def close_expired(self, now: float) -> None:
-        """Closes those over their time, unless what they should send has come: then it was this worker that was late."""
+        """Closes those over their time, unless what they should send has come: this worker was late then."""
         expired = [held for held in self.held.values() if held.deadline <= now]
         if expired:
             poll = select.poll()

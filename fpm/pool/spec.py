@@ -80,6 +80,8 @@ class TemplateSpec:
     app: str
     preload: str
     startup_timeout: float
+    spawned: float
+    """When the launcher was executed (CLOCK_MONOTONIC, which all processes share): from then on the time counts."""
     pythonpath: list[str]
     chroot: str | None
     chdir: str | None
