@@ -66,6 +66,8 @@ class Child:
         """Why it has been told to leave; None while it shall stay."""
         self.held = False
         """Proves a new generation: it accepts nothing yet."""
+        self.beginning = False
+        """Its generation is proved; it has not said yet that it takes requests."""
         self.outgoing = False
         """Of an old generation: serves until a new worker takes its place."""
         self.awaits_replacement = False

@@ -157,6 +157,12 @@ class PoolSupervisor:
         """Workers of former generations that still wait for a new one to take their place."""
         return sum(1 for child in self.workers.children if child.outgoing and child.leaving is None)
 
+    @property
+    def is_swapping(self) -> bool:
+        """May a former generation, or the 503 responder, still take a request?"""
+        beginning = any(child.beginning for child in self.workers.children)
+        return not self.stopping and (beginning or self.unswapped > 0 or self.templates.has_responder)
+
     def _open_access_log(self, path: str | None) -> None:
         fd = None if path is None else open_shared_log(path, "access.log")
         former, self.workers.access_log = self.workers.access_log, fd
@@ -314,6 +320,9 @@ class PoolSupervisor:
             self._settle()
 
     def _on_serving(self, child: Child) -> None:
+        if child.beginning:
+            child.beginning = False
+            self.templates.forgive()
         if not self.stopping:
             self.staffing.worker_ready(child)
 

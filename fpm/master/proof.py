@@ -85,7 +85,9 @@ class Proof:
         """The worker on trial has ended before it was wanted."""
         if child is self.child:
             self.child = None
-            self.fail(f"its first worker exited {exit_}")
+            check = self.config.reload_check if self._checker is not None else None
+            during = f" during reload.check {check.method} {check.path}" if check else ""
+            self.fail(f"its first worker exited {exit_}{during}")
 
     def fail(self, error: str, traceback: str = "") -> None:
         """The generation is no good: it goes, the old one stays."""

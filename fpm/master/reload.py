@@ -34,6 +34,8 @@ PROOFS_AT_ONCE = 4
 """Templates that import at the same time: a thousand at once would starve the pools that serve."""
 LOOK = 0.05
 """Seconds between looks at how many workers have been swapped."""
+SWAP_PATIENCE = 60.0
+"""Seconds without any swap after which a reload ends all the same: the next one may be what mends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,9 @@ class Reload:
         self._committed = False
         self._timer: Timer | None = None
         self._swap_total = 0
+        self._left = -1
+        """Workers to be swapped at the last look, and when that number was another one (monotonic seconds)."""
+        self._moved = 0.0
 
     # ---------------------------------------------------------------- prove
 
@@ -227,12 +232,20 @@ class Reload:
 
     def _watch_swap(self) -> None:
         left = sum(pool.unswapped for pool in self._host.pools.values())
-        if self._swap_total:
+        if self._swap_total and left != self._left:
             self._report({"swapped": self._swap_total - left, "of": self._swap_total})
-        if left and any(pool.unswapped and not pool.stopping for pool in self._host.pools.values()):
+        now = self._host.loop.now
+        if left != self._left:
+            self._left, self._moved = left, now
+        waiting = [pool for pool in self._host.pools.values() if pool.is_swapping]
+        if not waiting:
+            self._end(Outcome(EXIT_OK))
+        elif now - self._moved < SWAP_PATIENCE:
             self._timer_again()
-            return
-        self._end(Outcome(EXIT_OK))
+        else:
+            for pool in waiting:
+                pool.log("warning", "new workers do not come; those of the former generation serve on until they do")
+            self._end(Outcome(EXIT_OK))
 
     def _timer_again(self) -> None:
         if self._timer is not None:

@@ -275,6 +275,11 @@ class Templates:
         found = [self.present, self.responder, trial, *self.old]
         return [template for template in found if template is not None]
 
+    @property
+    def has_responder(self) -> bool:
+        """Is there a 503 responder, or one that has been told to leave?"""
+        return any(template.spec.mode == "unavailable" for template in self.all())
+
     def find(self, pid: int) -> TemplateProcess | None:
         """The one with this pid."""
         return next((template for template in self.all() if template.pid == pid), None)

@@ -91,7 +91,7 @@ class Workers:
 
     def serve(self, child: Child) -> None:
         """The generation of a held worker is proved: it takes requests now."""
-        child.held = False
+        child.beginning, child.held = child.held, False
         child.idle_since = self.services.loop.now
         child.channel.send({"command": "serve"})
 
