@@ -46,6 +46,8 @@ from fpm.master.notifier import Notifier
 from fpm.master.pool import PoolEvents
 from fpm.master.pool import PoolSupervisor
 from fpm.master.process import become_subreaper
+from fpm.master.process import descendants
+from fpm.master.process import end_orphans
 from fpm.master.process import raise_file_limit
 from fpm.master.process import reap_next
 from fpm.master.reloader import Reloader
@@ -115,6 +117,8 @@ class Master:
         self._ending: Ending | None = None
         self._log_fd: int | None = None
         self._pid_file = OwnPidFile()
+        # Children of a program that embeds the master are not ours to end; after an upgrade all there are, are ours.
+        self._others = descendants() if handed is None else []
 
     # ---------------------------------------------------------------- beginning
 
@@ -406,5 +410,6 @@ class Master:
             pool.close()
         if self.control is not None:
             self.control.close()
+        end_orphans(self._others, self.log)
         self._pid_file.remove()
         self.loop.close()
