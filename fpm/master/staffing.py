@@ -65,12 +65,14 @@ class Staffing:
     def start(self) -> None:
         """Begin with as many workers as the configuration says."""
         self.fullness.set_listener(self.listener.socket.fileno())
+        self.templates.has_begun = True
         self._backoff = Backoff()
         self._first = max(process_manager.first_workers(self.config) - self.workers.census().total, 0)
         self.evaluate()
 
     def resume(self) -> None:
         """Go on with the workers that an upgrade has handed over."""
+        self.templates.has_begun = True
         self.fullness.set_listener(self.listener.socket.fileno())
         if self.templates.failure is not None:
             self._first = process_manager.first_workers(self.config)

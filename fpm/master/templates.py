@@ -106,6 +106,8 @@ class Templates:
         self.generation = 1
         self.last_generation = 1
         """Numbers are not used again: that of a trial that failed is in the log."""
+        self.has_begun = False
+        """The pool serves, or has tried to: a new one does not before the reload that brings it is decided."""
         self.stopping = False
         self.backoff = Backoff()
         self._responder_backoff = Backoff()
@@ -169,7 +171,8 @@ class Templates:
         """
         self.drop_trial()
         pinned = pin(config)
-        self.last_generation += 1
+        if self.has_begun:
+            self.last_generation += 1
         template = self._spawn(pinned, "template", self._shared_for(config), generation=self.last_generation)
         self.trial = Trial(template, config, pinned)
 
@@ -219,7 +222,8 @@ class Templates:
         )
 
     def _take(self, config: PoolConfig, pinned: PoolConfig, generation: int) -> None:
-        self.former = self.pinned
+        self.former = self.pinned if self.has_begun else None
+        self.has_begun = True
         self.generation = generation
         self.config, self.pinned = config, pinned
 
