@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 LAST_WORDS = 60
 """Lines of a worker's output that are kept to explain why it does not become ready."""
 
-LAST_WORDS = 60
-"""Lines of output that are kept of a worker on trial."""
-
 
 class Child:
     """A worker of a pool, from the fork request to the end."""
@@ -74,8 +71,6 @@ class Child:
         self.outgoing = False
         """Of an old generation: serves until a new worker takes its place."""
         self.awaits_replacement = False
-        self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
-        """The end of its output, while nobody knows yet whether it can serve."""
         self.timer: Timer | None = None
 
     @property
