@@ -13,7 +13,6 @@ from fpm.config.model import Config
 from fpm.config.model import GlobalConfig
 from fpm.errors import EXIT_FAILED
 from fpm.errors import EXIT_OK
-from fpm.errors import EXIT_SOFTWARE
 from fpm.errors import FpmError
 from fpm.errors import StartError
 from fpm.log.error import ErrorLog

@@ -127,9 +127,14 @@ class Child:
         poll.register(self.pidfd, select.POLLIN)
         return bool(poll.poll(0))
 
-    def watch_channel(self, share: Share, callback: Callable[[], None]) -> None:
+    def watch_channel(self, share: Share, callback: Callable[[], object]) -> None:
         """Call back when a message has come, as the pool's share allows."""
         self._reader = FairReader(self.services.loop, share, self.channel.fd, callback, timed=False)
+
+    @property
+    def is_heard(self) -> bool:
+        """May there be messages that have not been read?"""
+        return self._reader is not None
 
     def forget_channel(self) -> None:
         """Nothing more will come from it."""

@@ -109,6 +109,7 @@ class Master:
         self.loop = Loop(self._report_defect)
         self.state = State.NORMAL
         self.pools: dict[str, PoolSupervisor] = {}
+        self.incoming: dict[str, PoolSupervisor] = {}
         self.leaving: list[PoolSupervisor] = []
         """Pools that a reload has removed and that still have processes."""
         self.control: control.ControlServer | None = None
@@ -397,7 +398,7 @@ class Master:
     # ---------------------------------------------------------------- the end
 
     def _all_pools(self) -> list[PoolSupervisor]:
-        return [*self.pools.values(), *self.leaving]
+        return [*self.pools.values(), *self.incoming.values(), *self.leaving]
 
     def _report_defect(self, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))

@@ -31,6 +31,7 @@ from fpm.master.template_process import TemplateProcess
 from fpm.master.template_process import TemplateState
 from fpm.master.templates import Templates
 from fpm.master.templates import TemplatesEvents
+from fpm.master.workers import NEVER_FORKED
 from fpm.master.workers import WorkerEvents
 from fpm.master.workers import Workers
 from fpm.scoreboard.memory import HeaderValues
@@ -86,7 +87,7 @@ class PoolSupervisor:
                 on_forked=self._on_forked,
                 on_fork_failed=self._on_fork_failed,
                 on_worker_exit=self._on_worker_exit,
-                on_gone=self._check_empty,
+                on_gone=self._on_template_gone,
                 on_shared=self._on_shared,
                 has_workers=self._has_workers,
                 log=self.log,
@@ -284,6 +285,12 @@ class PoolSupervisor:
         self.staffing.fullness.set_scoreboard(shared.board.view, shared.wake, shared.park[0].fileno())
         write_header(shared.board.view, self.values)
 
+    def _on_template_gone(self, template: TemplateProcess) -> None:
+        lost = self.workers.template_gone(template)
+        if lost and not self.stopping:
+            self.staffing.not_made(lost)
+        self._check_empty()
+
     def _on_forked(self, template: TemplateProcess, message: dict[str, Any]) -> None:
         self.workers.learn_pid(template, message.get("slot"), message.get("pid"))
 
@@ -363,12 +370,13 @@ class PoolSupervisor:
             self.proof.worker_gone(child, exit_)
         elif not self.stopping:
             self.staffing.worker_gone(child, age, requests)
-            self._check_start(child, exit_)
+            self._check_start(child, exit_, requests)
         self._check_empty()
 
-    def _check_start(self, child: Child, exit_: Exit) -> None:
+    def _check_start(self, child: Child, exit_: Exit, requests: int) -> None:
         """Several workers in a row that end before they serve, and nobody who does: the pool has failed."""
-        if child.ready or child.leaving is not None or self._has_workers() or child.started < self._failed_at:
+        has_served = child.ready or requests > 0
+        if has_served or child.leaving is not None or self._has_workers() or child.started < self._failed_at:
             return
         if self.staffing.deaths_in_a_row >= HOPELESS:
             # What is wrong may have been mended meanwhile: the next try is one with a new template.
@@ -379,6 +387,8 @@ class PoolSupervisor:
         return any(child.ready for child in self.workers.children)
 
     def _log_exit(self, child: Child, exit_: Exit, age: float) -> None:
+        if child.leaving == NEVER_FORKED:
+            return
         pid = child.pid or child.claimed_pid
         seconds = f"after {age:.6f} seconds from start"
         if child.leaving == "idle" and exit_.code == 0:
@@ -418,5 +428,7 @@ class PoolSupervisor:
             self.events.on_settled()
 
     def _check_empty(self) -> None:
+        if self.templates.old_shared:
+            self.templates.release_shared([child.board for child in self.workers.children])
         if self.stopping and self.is_empty:
             self.events.on_empty()

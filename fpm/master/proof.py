@@ -59,11 +59,11 @@ class Proof:
 
     def template_ready(self) -> None:
         """It has imported the application (or, with preload = no, will let a worker do so)."""
-        trial, shared = self.templates.trial, self.templates.shared
-        if trial is None or shared is None or self.ended:
+        trial = self.templates.trial
+        if trial is None or self.ended:
             return
         self._progress("starting a worker")
-        self.child = self.workers.spawn_held(trial.template, shared.board)
+        self.child = self.workers.spawn_held(trial.template, trial.shared.board)
         if self.child is None:
             self.fail("cannot ask the template for a worker")
 

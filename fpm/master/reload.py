@@ -57,6 +57,8 @@ class Host(Protocol):
 
     loop: Loop
     pools: dict[str, PoolSupervisor]
+    incoming: dict[str, PoolSupervisor]
+    """Supervisors that the reload under way has made; their processes are to be reaped like those of `pools`."""
 
     def make_pool(self, config: PoolConfig, listener: Listener) -> PoolSupervisor:
         """A supervisor that is not among the master's pools yet."""
@@ -101,7 +103,7 @@ class Reload:
         self._waiting: deque[str] = deque()
         self._proving: set[str] = set()
         self._proved: set[str] = set()
-        self._incoming: dict[str, PoolSupervisor] = {}
+        self._incoming = host.incoming
         """New supervisors: of new pools and of those that move to another address."""
         self._committed = False
         self._timer: Timer | None = None
@@ -181,6 +183,7 @@ class Reload:
         self._opened.give_back()
         for pool in self._incoming.values():
             self._host.drain_pool(pool)
+        self._incoming.clear()
         self._end(outcome)
 
     # ---------------------------------------------------------------- swap
@@ -192,6 +195,7 @@ class Reload:
         self._host.take_config(self._config)
         for plan in self._plan.pools:
             self._commit_pool(plan)
+        self._incoming.clear()
         self._watch_swap()
 
     def _workers_to_swap(self, plan: PoolPlan) -> int:

@@ -19,6 +19,7 @@ from fpm.log.error import ErrorLog
 from fpm.master.addresses import NewListeners
 from fpm.master.notifier import Notifier
 from fpm.master.plan import Plan
+from fpm.master.plan import compare_settings
 from fpm.master.plan import make_plan
 from fpm.master.releases import still_exists
 from fpm.master.reload import Host
@@ -164,7 +165,7 @@ class Reloader:
             name: children_for(pool.board.slots) if pool.board is not None else 2**31
             for name, pool in self._host.pools.items()
         }
-        return make_plan(running, config, named, room)
+        return make_plan(running, config, named, room, compare_settings(self._host.config.global_, config.global_))
 
     def _unknown(self, config: Config, named: Collection[str]) -> list[str]:
         known = {pool.name for pool in config.pools}

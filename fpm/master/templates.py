@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.master.channel import Channel
+from fpm.master.channel import text_of
 from fpm.master.exits import Exit
 from fpm.master.listeners import Listener
 from fpm.master.releases import pin
@@ -35,9 +37,8 @@ from fpm.master.template_process import TemplateProcess
 from fpm.master.template_process import TemplateState
 from fpm.master.timers import NamedTimers
 from fpm.pool.spec import WorkerSettings
+from fpm.scoreboard.memory import Scoreboard
 from fpm.pool.spec import unpack_spec
-
-TEXT_MAX = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class Trial:
     template: TemplateProcess
     config: PoolConfig
     pinned: PoolConfig
+    shared: Shared
+    """Not the present generation's if that scoreboard is too small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class TemplatesEvents:
     on_forked: Callable[[TemplateProcess, dict[str, Any]], None]
     on_fork_failed: Callable[[TemplateProcess, dict[str, Any]], None]
     on_worker_exit: Callable[[TemplateProcess, dict[str, Any]], None]
-    on_gone: Callable[[], None]
+    on_gone: Callable[[TemplateProcess], None]
     on_shared: Callable[[Shared], None]
     """The pool has got a (new) scoreboard."""
     has_workers: Callable[[], bool]
@@ -173,8 +176,12 @@ class Templates:
         pinned = pin(config)
         if self.has_begun:
             self.last_generation += 1
-        template = self._spawn(pinned, "template", self._shared_for(config), generation=self.last_generation)
-        self.trial = Trial(template, config, pinned)
+        shared = self.shared
+        if shared is None or shared.board.slots < slots_for(config):
+            shared = Shared.create(slots_for(config))
+            self.old_shared.append(shared)
+        template = self._spawn(pinned, "template", shared, generation=self.last_generation)
+        self.trial = Trial(template, config, pinned, shared)
 
     def accept_trial(self) -> None:
         """The template on trial becomes the present one."""
@@ -183,6 +190,9 @@ class Templates:
             return
         former, self.present = self.present, trial.template
         self._take(trial.config, trial.pinned, trial.template.generation)
+        if trial.shared is not self.shared:
+            self.old_shared.remove(trial.shared)
+            self._change_shared(trial.shared)
         self.failure = None
         self.backoff = Backoff()
         self._timers.cancel("retry")
@@ -325,7 +335,7 @@ class Templates:
         elif template is self.present:
             self.present = None
             self._lost_present(template, exit_, was_ready, error, traceback)
-        self.events.on_gone()
+        self.events.on_gone(template)
 
     def close(self) -> None:
         """Give all descriptors back."""
@@ -404,11 +414,27 @@ class Templates:
         """The pool's shared memory and sockets, made anew if the present scoreboard is too small."""
         slots = slots_for(config)
         if self.shared is None or self.shared.board.slots < slots:
-            if self.shared is not None:
-                self.old_shared.append(self.shared)
-            self.shared = Shared.create(slots)
-            self.events.on_shared(self.shared)
+            return self._change_shared(Shared.create(slots))
         return self.shared
+
+    def _change_shared(self, shared: Shared) -> Shared:
+        if self.shared is not None:
+            self.old_shared.append(self.shared)
+        self.shared = shared
+        self.events.on_shared(shared)
+        return shared
+
+    def release_shared(self, boards: Collection[Scoreboard]) -> None:
+        """Close what only former generations have used, when their templates are gone.
+
+        Args:
+            boards: those on which there are workers.
+        """
+        if self.old or self.trial is not None:
+            return
+        for shared in [shared for shared in self.old_shared if all(shared.board is not board for board in boards)]:
+            self.old_shared.remove(shared)
+            shared.close()
 
     def _on_message(self, template: TemplateProcess, message: dict[str, Any]) -> None:
         event = message.get("event")
@@ -416,9 +442,9 @@ class Templates:
             template.become_ready(message)
             self._on_ready(template)
         elif event == "failed" and template.failure is None:
-            template.failure = (str(message.get("error", "")), str(message.get("traceback", "")))
+            template.failure = (text_of(message, "error"), text_of(message, "traceback"))
         elif event in ("notice", "log"):
-            self.events.log("notice", str(message.get("text", ""))[:TEXT_MAX])
+            self.events.log("notice", text_of(message, "text"))
         elif event == "forked":
             self.events.on_forked(template, message)
         elif event == "fork_failed":

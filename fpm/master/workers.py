@@ -12,6 +12,7 @@ from typing import Any
 from fpm.config.model import PoolConfig
 from fpm.log.lines import format_worker_line
 from fpm.master.channel import Received
+from fpm.master.channel import text_of
 from fpm.master.child import Child
 from fpm.master.exits import Exit
 from fpm.master.lifecycle import KILL_AFTER
@@ -27,9 +28,11 @@ from fpm.scoreboard.memory import clear_slot
 from fpm.scoreboard.memory import mark_creating
 from fpm.scoreboard.stages import Stage
 
+LAST_TURNS = 8
+"""Turns of reading the channel of a worker that has ended."""
+NEVER_FORKED = "never forked"
 EXIT_REPORT_TIME = 2.0
 """Seconds between a worker's last sign of life and the end of waiting for its template's report."""
-TEXT_MAX = 65536
 PID_ROOM = 9_999_999
 """The longest pid (proc(5)), for the room of a line while the pid is not known yet."""
 LEVELS = frozenset({"debug", "notice", "warning", "error", "alert"})
@@ -157,6 +160,7 @@ class Workers:
         """The process has ended: keep what it has counted, free the slot, tell the pool."""
         if child not in self.children:
             return
+        self._read_last_words(child)
         self.children.remove(child)
         self.services.budget.used -= 1
         self.services.budget.warned = False
@@ -165,6 +169,14 @@ class Workers:
         self.values.absorb(slot)
         clear_slot(child.board.view, child.board.slots, child.slot)
         self.events.on_gone(child, exit_, slot.requests)
+
+    def template_gone(self, template: TemplateProcess) -> int:
+        """What it has not forked yet will never be; returns how many that were."""
+        lost = [c for c in self.children if c.template is template and not c.claimed_pid and not c.pid]
+        for child in lost:
+            child.leaving = NEVER_FORKED
+            self.bury(child, Exit())
+        return len(lost)
 
     def _spawn_one(self, template: TemplateProcess, board: Scoreboard, *, hold: bool = False) -> bool:
         slot = self._free_slot(board)
@@ -205,9 +217,7 @@ class Workers:
         self.children.append(child)
         self.services.budget.used += 1
         child.watch_channel(self.share, lambda: self._on_channel(child))
-        if not template.preload:
-            timeout = self.config.startup_timeout
-            child.set_timer(timeout, lambda: self._startup_timeout(child))
+        child.set_timer(self.config.startup_timeout, lambda: self._startup_timeout(child))
         return True
 
     def adopt(self, child: Child, outputs: list[int]) -> None:
@@ -241,7 +251,8 @@ class Workers:
         room = log.worker_room(self.config.name, PID_ROOM, stream) if decorated else log.limit
         return OutputReader(self.services.loop, self.share, write_line, room, fd)
 
-    def _on_channel(self, child: Child) -> None:
+    def _on_channel(self, child: Child) -> int:
+        """Take what has come; returns the number of messages."""
         messages, alive = child.channel.receive(self.share)
         for received in messages:
             self._on_message(child, received)
@@ -249,6 +260,16 @@ class Workers:
             child.forget_channel()
             # The exit status comes from the template, or from waitpid(2) if the worker is an orphan; not for ever.
             child.set_timer(EXIT_REPORT_TIME, lambda: self._without_report(child))
+        return len(messages)
+
+    def _read_last_words(self, child: Child) -> None:
+        """Its exit may be reported on another channel before its own last messages have been read."""
+        for _ in range(LAST_TURNS):
+            if not child.is_heard:
+                return
+            count = self._on_channel(child)
+            if count == 0:
+                return
 
     def _on_message(self, child: Child, received: Received) -> None:
         if not child.pid and not child.learn_pid(received.pid):
@@ -269,13 +290,13 @@ class Workers:
         elif event == "log":
             self._log(child, message)
         elif event == "failed" and not child.ready:
-            self.events.on_failed(child, str(message.get("error", "")), str(message.get("traceback", "")))
+            self.events.on_failed(child, text_of(message, "error"), text_of(message, "traceback"))
         elif event == "limit" and child.leaving is None:
             self.events.on_limit(child)
 
     def _log(self, child: Child, message: dict[str, Any]) -> None:
         level = message.get("level")
-        text = str(message.get("text", ""))[:TEXT_MAX]
+        text = text_of(message, "text")
         known = level if isinstance(level, str) and level in LEVELS else "warning"
         # A text of several lines, such as a traceback, gets the pool's name in each of them from the log. A worker
         # names itself in its texts; one that does not, or lies, is named here.
@@ -289,21 +310,29 @@ class Workers:
             f"[pool {self.config.name}] child {child.pid}{doing} has not left in time ({child.leaving}), "
             f"sending {number.name}"
         )
-        if not child.send_signal(number):
-            child.channel.close()  # its pid has never become known: it reads end of file, and leaves
-        child.set_timer(KILL_AFTER, lambda: self._press(child, Signals.SIGKILL))
+        if child.send_signal(number):
+            child.set_timer(KILL_AFTER, lambda: self._press(child, Signals.SIGKILL))
+        else:
+            self._hang_up(child)
 
     def _startup_timeout(self, child: Child) -> None:
         seconds = self.config.startup_timeout
-        self.events.on_failed(
-            child, f"the worker did not finish its import within {seconds:g} s", "\n".join(child.last_words)
-        )
-        self._press_hard(child)
-
-    def _press_hard(self, child: Child) -> None:
+        if not child.claimed_pid and not child.pid:
+            # A lock that a thread held, or a function of os.register_at_fork: fork(2) never came back.
+            error = f"its template has not forked a worker within {seconds:g} s (startup_timeout)"
+            child.template.kill_alone()
+        else:
+            error = f"its worker was not ready within {seconds:g} s (startup_timeout)"
+        self.events.on_failed(child, error, "\n".join(child.last_words))
         child.leaving = "startup_timeout"
         if not child.send_signal(Signals.SIGKILL):
-            child.channel.close()
+            self._hang_up(child)
+
+    def _hang_up(self, child: Child) -> None:
+        """Its pid has never become known, so it cannot be signalled: it reads end of file, and leaves."""
+        child.forget_channel()
+        child.channel.close()
+        child.set_timer(EXIT_REPORT_TIME, lambda: self._without_report(child))
 
     def _without_report(self, child: Child) -> None:
         if child.is_gone():

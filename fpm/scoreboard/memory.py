@@ -139,6 +139,8 @@ def write_header(view: memoryview, values: HeaderValues) -> None:
         values.max_listen_queue,
         values.memory_peak,
     )[_BODY_OFFSET:]
+    # A process of the pool may have overwritten what the next worker checks before it maps the scoreboard.
+    view[: len(MAGIC)] = MAGIC
     _write_sequence(view, HEADER_SEQUENCE_OFFSET, sequence)
     view[_BODY_OFFSET : HEADER.size] = body
     _write_sequence(view, HEADER_SEQUENCE_OFFSET, sequence + 1)
