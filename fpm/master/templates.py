@@ -37,8 +37,8 @@ from fpm.master.template_process import TemplateProcess
 from fpm.master.template_process import TemplateState
 from fpm.master.timers import NamedTimers
 from fpm.pool.spec import WorkerSettings
-from fpm.scoreboard.memory import Scoreboard
 from fpm.pool.spec import unpack_spec
+from fpm.scoreboard.memory import Scoreboard
 
 
 @dataclass(frozen=True, slots=True)
