@@ -402,7 +402,8 @@ class Templates:
         events = TemplateEvents(self._on_message, self._on_startup_timeout, self._write_line)
         template = TemplateProcess(self.services, config, spec, self.share, events)
         listen = self.listener.socket.fileno()
-        take, put = (end.fileno() for end in shared.park)
+        # What the responder parks when it leaves is for the pool's workers, though it has a scoreboard of its own.
+        take, put = (end.fileno() for end in (self.shared or shared).park)
         try:
             template.spawn(PoolDescriptors(shared.board.fd, shared.wake, take, put, listen))
         except OSError:

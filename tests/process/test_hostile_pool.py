@@ -14,7 +14,6 @@ import pytest
 from tests.support.fpm import Daemon
 from tests.support.pools import clients
 from tests.support.pools import facts
-from tests.support.pools import numbers
 from tests.support.pools import wait_numbers
 from tests.support.pools import write_app
 from tests.support.waiting import wait_until
@@ -205,7 +204,7 @@ def test_attack(attacked: Callable[[str], Daemon], attack: str, manager: str) ->
     assert served.bad == []
     assert fpm.workers("good") == good
     assert facts(fpm, "good")["generation"] == 1
-    assert numbers(fpm, "good")["idle processes"] == 2
+    wait_numbers(fpm, "good", idle_processes=2)
     assert "internal error" not in fpm.log()
     # The log of a pool cannot speak in another's name, nor in the master's.
     for line in fpm.log().splitlines():

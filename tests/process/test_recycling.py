@@ -11,6 +11,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
+from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon
 from tests.support.pools import clients
 from tests.support.pools import numbers
@@ -159,3 +160,14 @@ def test_one_death_is_replaced_at_once(daemon: Start) -> None:
     os.kill(worker, signal.SIGKILL)
     assert fpm.get("www").status == 200
     assert time.monotonic() - began < 0.5
+
+
+def test_connection_accepted_before_its_request_outlives_its_worker(daemon: Start) -> None:
+    fpm = daemon({"www": {"pm.max_children": 1}})
+    (worker,) = fpm.workers("www")
+    with raw_fastcgi.Wire(fpm.address("www")) as wire:
+        wait_until(lambda: numbers(fpm, "www")["listen queue"] == 0)
+        os.kill(worker, signal.SIGQUIT)
+        fpm.wait_log(rf"child {worker} exited with code 0")
+        wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params()))
+        assert wire.read_reply().status == 200

@@ -121,7 +121,8 @@ MAY_IMPORT = {
     "fpm.fastcgi": "fpm.errors",
     "fpm.library": "",
     "fpm.log": "fpm.errors",
-    "fpm.master": "fpm fpm.config.dump fpm.config.model fpm.errors fpm.log fpm.pool fpm.scoreboard fpm.status fpm.system",
+    "fpm.master": "fpm fpm.config.dump fpm.config.model fpm.errors fpm.log fpm.pool fpm.scoreboard fpm.status "
+    "fpm.system",
     "fpm.pool": "fpm fpm.errors fpm.fastcgi fpm.library fpm.log fpm.scoreboard fpm.status fpm.system fpm.wsgi",
     "fpm.scoreboard": "",
     "fpm.status": "fpm.log fpm.scoreboard",
