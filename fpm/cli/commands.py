@@ -37,6 +37,14 @@ def describe_reload(last: dict[str, Any]) -> str:
     return f"succeeded, {when}" if last["ok"] else f"failed, {when}: {last['reason']}"
 
 
+def text_page(pool: dict[str, Any]) -> str:
+    """A pool's page with what only the master knows after PHP-FPM's lines, before those of each process."""
+    summary, gap, processes = pool["page"].partition("\n\n")
+    more = {"state": pool["state"], "generation": pool["generation"], "directory": pool["directory"]}
+    lines = [f"{name + ':':<22}{value}" for name, value in more.items() if value is not None]
+    return "\n".join([summary.rstrip("\n"), *lines]) + gap + processes
+
+
 @click.command()
 @click.argument("pool", required=False)
 @click.option("--full", is_flag=True, help="Each worker, too.")
@@ -51,7 +59,8 @@ def status(ctx: click.Context, pool: str | None, full: bool, form: str) -> None:
     if form == "json" and pool is None:
         click.echo("[" + ",".join(one["page"] for one in pools) + "]")
     else:
-        click.echo("\n".join(one["page"].rstrip("\n") for one in pools))
+        pages = (text_page(one) if form == "text" else one["page"] for one in pools)
+        click.echo("\n".join(page.rstrip("\n") for page in pages))
     if form == "text" and answer.get("last_reload") is not None:
         click.echo(f"\nlast reload:          {describe_reload(answer['last_reload'])}")
     failed = [one for one in pools if one["state"] == "failed"]
