@@ -30,8 +30,8 @@ BROKEN = {
     "exception": ("1/0", "ZeroDivisionError: division by zero"),
     "syntax": ("def broken(:", "SyntaxError"),
     "missing": ("import nowhere_at_all", "No module named 'nowhere_at_all'"),
-    "hang": (HANG, "was not imported within 1 s (startup_timeout)"),
-    "deaf": (DEAF, "was not imported within 1 s (startup_timeout)"),
+    "hang": (HANG, "was not imported within 3 s (startup_timeout)"),
+    "deaf": (DEAF, "was not imported within 3 s (startup_timeout)"),
     "sys.exit": ("import sys; sys.exit(0)", "called sys.exit(0) while it was imported"),
     "os._exit": ("os._exit(0)", "its template exited with code 0"),
     "kill": ("os.kill(os.getpid(), 9)", "its template exited on signal 9 (SIGKILL)"),
@@ -49,7 +49,11 @@ def test_broken_code_changes_nothing(daemon: Start, kind: str) -> None:
     more, words = BROKEN[kind]
     pools = {
         "good": {"app": "other:application"},
-        "www": {"app": "deployed:application", "pm.max_children": 2, "startup_timeout": "1s"},
+        "www": {
+            "app": "deployed:application",
+            "pm.max_children": 2,
+            "startup_timeout": "3s" if kind in ("hang", "deaf") else "60s",
+        },
     }
     fpm = daemon(pools, started=False)
     write_version(fpm, 1)
@@ -83,7 +87,7 @@ def test_broken_code_changes_nothing(daemon: Start, kind: str) -> None:
 
 
 def test_the_message_shows_where(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "deployed:application", "startup_timeout": "2s"}}, started=False)
+    fpm = daemon({"www": {"app": "deployed:application", "startup_timeout": "3s"}}, started=False)
     write_version(fpm, 1)
     fpm.start()
     write_version(fpm, 2, "def compute():\n    return 1/0\ncompute()")
@@ -118,7 +122,7 @@ def test_a_timeout_of_the_whole_reload(daemon: Start) -> None:
 def test_the_new_code_serves_nothing_before_the_commit(daemon: Start) -> None:
     pools = {
         "a": {"app": "deployed:application", "pm.max_children": 2},
-        "b": {"app": "late:application", "startup_timeout": "3s"},
+        "b": {"app": "late:application", "startup_timeout": "20s"},
     }
     fpm = daemon(pools, started=False)
     write_version(fpm, 1)
@@ -143,7 +147,7 @@ def test_the_new_code_serves_nothing_before_the_commit(daemon: Start) -> None:
 
 def test_a_worker_that_cannot_start(daemon: Start) -> None:
     """With preload = no it is the worker that imports."""
-    fpm = daemon({"www": {"app": "deployed:application", "preload": "no", "startup_timeout": "1s"}}, started=False)
+    fpm = daemon({"www": {"app": "deployed:application", "preload": "no", "startup_timeout": "3s"}}, started=False)
     write_version(fpm, 1)
     fpm.start()
     workers = fpm.workers("www")
@@ -151,7 +155,7 @@ def test_a_worker_that_cannot_start(daemon: Start) -> None:
     for more, words in (
         ("1/0", "ZeroDivisionError"),
         ("os._exit(3)", "its first worker exited with code 3"),
-        (HANG, "the worker did not finish its import within 1 s"),
+        (HANG, "its worker was not ready within 3 s (startup_timeout)"),
         ("os.kill(os.getpid(), 9)", "its first worker exited on signal 9"),
     ):
         fpm.expect_log("exited with code 3")
