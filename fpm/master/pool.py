@@ -32,6 +32,7 @@ from fpm.master.template_process import TemplateState
 from fpm.master.templates import Templates
 from fpm.master.templates import TemplatesEvents
 from fpm.master.workers import NEVER_FORKED
+from fpm.master.workers import STOP
 from fpm.master.workers import WorkerEvents
 from fpm.master.workers import Workers
 from fpm.scoreboard.memory import HeaderValues
@@ -197,14 +198,14 @@ class PoolSupervisor:
     def quit_all(self, timeout: float) -> None:
         """Let requests in hand finish, then leave."""
         for child in list(self.workers.children):
-            self.workers.retire(child, "stop", timeout)
+            self.workers.retire(child, STOP, timeout)
         self.templates.dismiss_all()
         self._check_empty()
 
     def terminate_all(self, timeout: float) -> None:
         """SIGTERM now."""
         for child in list(self.workers.children):
-            self.workers.terminate(child, "stop", timeout)
+            self.workers.terminate(child, STOP, timeout)
         self.templates.dismiss_all()
         self._check_empty()
 

@@ -35,6 +35,8 @@ EXIT_REPORT_TIME = 2.0
 """Seconds between a worker's last sign of life and the end of waiting for its template's report."""
 PID_ROOM = 9_999_999
 """The longest pid (proc(5)), for the room of a line while the pid is not known yet."""
+STOP = "stop"
+"""Why workers leave when the pool ends."""
 LEVELS = frozenset({"debug", "notice", "warning", "error", "alert"})
 
 
@@ -116,14 +118,14 @@ class Workers:
         """Let it finish its request and leave; TERM after `timeout` seconds, KILL a second later."""
         if child.leaving is None:
             child.leaving = reason
-        child.channel.send({"command": "quit"})
+        child.channel.send({"command": "quit", "final": reason == STOP})
         child.set_timer(timeout, lambda: self._press(child, Signals.SIGTERM))
 
     def terminate(self, child: Child, reason: str, timeout: float) -> None:
         """SIGTERM now, KILL after `timeout` seconds."""
         child.leaving = reason
         if not child.send_signal(Signals.SIGTERM):
-            child.channel.send({"command": "quit"})
+            child.channel.send({"command": "quit", "final": True})
         child.set_timer(timeout, lambda: self._press(child, Signals.SIGKILL))
 
     def apply(self, settings: WorkerSettings, *, log_changed: bool) -> None:

@@ -57,6 +57,8 @@ class WorkerLoop:
         self._quitting = False
         self._left = False
         """Everything that others could take has been handed over."""
+        self._final = False
+        """The pool ends: nobody will take what this worker leaves behind."""
         self._code = EXIT_OK
         self._listener = _socket.socket(fileno=FD_LISTEN)
         self._epoll = select.epoll()
@@ -103,10 +105,10 @@ class WorkerLoop:
                     break
             if self._quitting and not self._left:
                 self._left = True
-                self._stop_accepting()
+                self._stop_accepting(replaced=not self._final)
             if self._held:
                 self._connections.close_expired(monotonic())
-        if not self._slot.others_serving():
+        if self._final and not self._slot.others_serving():
             self._connections.close_parked()
         return self._code
 
@@ -131,11 +133,12 @@ class WorkerLoop:
         received = self._reports.receive()
         if received is None:
             self._epoll.unregister(self._reports.fd)  # or it would be ready for ever while connections are served
-            self._quitting = True
+            self._quitting = self._final = True
             return
         message, fd = received
         if message.get("command") == "quit":
             self._quitting = True
+            self._final = bool(message.get("final"))
         elif message.get("command") == "serve":
             self.begin_accepting()
             self._reports.send({"event": "serving"})
@@ -240,11 +243,14 @@ class WorkerLoop:
     def _reach_limit(self) -> None:
         """pm.max_requests is reached: the master hears it, makes a replacement, and then says quit."""
         self._limit = 0
-        self._stop_accepting()
+        self._stop_accepting(replaced=True)
         self._reports.send({"event": "limit", "requests": self._slot.requests})
 
-    def _stop_accepting(self) -> None:
+    def _stop_accepting(self, *, replaced: bool = False) -> None:
         """Take nothing new; what has been taken goes to other workers, or is answered here if nobody is idle.
+
+        Args:
+            replaced: the pool goes on; the master sees to it that somebody takes what is parked.
 
         The listening socket and the parking socket wake one worker for each connection (EPOLLEXCLUSIVE, epoll_ctl(2)).
         If it was this one, just now, then nobody else knows of that connection: so it is taken, if it is there.
@@ -259,6 +265,9 @@ class WorkerLoop:
         self._conversations.accepting = False
         slot = self._slot
         slot.set_stage(Stage.END)
+        if replaced:
+            self._connections.hand_over(idle=True, serving=True, now=monotonic())
+            return
         for _ in range(HANDOVERS_MAX):
             while (connection := self._connections.take_parked()) is not None:
                 self._hold_parked(connection)

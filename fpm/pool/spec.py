@@ -128,7 +128,8 @@ def unpack_spec(data: bytes) -> TemplateSpec:
 # worker -> master     ready {}     log {level, text}     failed {error, traceback}     limit {requests}  (max_requests
 #                      is reached: it has stopped accepting and waits for quit while its replacement is made)
 #                      serving {}     (the answer to `serve`)
-# master -> worker     quit {}      reopen {} with descriptor [access log]
+# master -> worker     quit {final}  (final: the pool ends, no other worker comes)
+#                      reopen {} with descriptor [access log]
 #                      settings {worker} with descriptor [access log] if its path has changed
 # A worker forked with hold = true proves a new generation: it accepts nothing until it is told
 #                      serve {}     check {} with descriptor [connected stream socket]: an internal request comes on it
