@@ -14,6 +14,9 @@ from fpm.log.times import format_access_time
 
 FORMATS = ("text", "json", "html", "xml", "openmetrics")
 
+DOCUMENTS = frozenset({"html", "xml", "openmetrics"})
+"""Formats in which two pages one after the other are no valid document."""
+
 
 @click.command()
 @click.option("--now", is_flag=True, help="Do not let requests in hand finish (SIGTERM instead of SIGQUIT).")
@@ -56,6 +59,8 @@ def status(ctx: click.Context, pool: str | None, full: bool, form: str) -> None:
     query = form + ("&full" if full else "")
     answer = ask(options.control_path(), {"command": "status", "pool": pool, "query": query})
     pools = answer["pools"]
+    if form in DOCUMENTS and len(pools) > 1:
+        raise click.UsageError(f"--format {form} shows one pool; there are: {', '.join(one['name'] for one in pools)}")
     if form == "json" and pool is None:
         click.echo("[" + ",".join(one["page"] for one in pools) + "]")
     else:

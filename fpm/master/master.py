@@ -112,6 +112,7 @@ class Master:
         self.incoming: dict[str, PoolSupervisor] = {}
         self.leaving: list[PoolSupervisor] = []
         """Pools that a reload has removed and that still have processes."""
+        self.signals: SignalReader | None = None
         self.control: control.ControlServer | None = None
         self.ready = False
         self.done = False
@@ -148,8 +149,8 @@ class Master:
         limits = raise_file_limit(settings.rlimit_files)
         self.original_rlimit_files = limits if handed is None else tuple(handed["rlimit_files"])
         become_subreaper()
-        self.signals = SignalReader()
-        self.loop.watch(self.signals.fd, self._on_signals)
+        signals = self.signals = SignalReader()
+        self.loop.watch(signals.fd, lambda: self._on_signals(signals.read()))
         self.services = Services(
             loop=self.loop,
             log=self.log,
@@ -243,8 +244,7 @@ class Master:
 
     # ---------------------------------------------------------------- signals
 
-    def _on_signals(self) -> None:
-        numbers = self.signals.read()
+    def _on_signals(self, numbers: set[Signals]) -> None:
         if Signals.SIGCHLD in numbers:
             self._reap()
         if Signals.SIGTERM in numbers or Signals.SIGINT in numbers:
@@ -414,3 +414,5 @@ class Master:
         end_orphans(self._others, self.log)
         self._pid_file.remove()
         self.loop.close()
+        if self.signals is not None:
+            self.signals.close()

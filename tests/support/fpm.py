@@ -109,7 +109,8 @@ class Daemon:
         if "venv" in settings:
             del values["python"]
         values |= settings
-        self._listen[name] = _address(str(values["listen"]))
+        if values["listen"] is not None:
+            self._listen[name] = _address(str(values["listen"]), self.directory)
         return {key: value for key, value in values.items() if value is not None}
 
     def start(
@@ -313,9 +314,9 @@ class Daemon:
         return found + ([self.pid_file] if self.pid_file.exists() else [])
 
 
-def _address(listen: str) -> raw_fastcgi.Address:
-    if listen.startswith("/"):
-        return listen
+def _address(listen: str, prefix: Path) -> raw_fastcgi.Address:
+    if "/" in listen:
+        return str(prefix / listen)
     host, _, port = listen.rpartition(":")
     return (host.strip("[]") or "127.0.0.1", int(port))
 
