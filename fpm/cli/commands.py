@@ -42,7 +42,8 @@ def describe_reload(last: dict[str, Any]) -> str:
 
 def text_page(pool: dict[str, Any]) -> str:
     """A pool's page with what only the master knows after PHP-FPM's lines, before those of each process."""
-    summary, gap, processes = pool["page"].partition("\n\n")
+    page: str = pool["page"]
+    summary, gap, processes = page.partition("\n\n")
     more = {"state": pool["state"], "generation": pool["generation"], "directory": pool["directory"]}
     lines = [f"{name + ':':<22}{value}" for name, value in more.items() if value is not None]
     return "\n".join([summary.rstrip("\n"), *lines]) + gap + processes
