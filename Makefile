@@ -6,10 +6,10 @@ TEST_COMMANDS = nginx:nginx-light cgi-fcgi:libfcgi-bin mandoc:mandoc
 BENCH_COMMANDS = nginx:nginx-light ab:apache2-utils uwsgi:uwsgi-core uwsgi_python3:uwsgi-plugin-python3
 DEMO_BIND = 127.0.0.1:8000
 
-.PHONY: help demo test lint types bench man setup clean
+.PHONY: help demo test lint types bench bench-reload man setup clean
 
 help:           ## this text
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: setup     ## the example application on http://127.0.0.1:8000/ until Ctrl-C
 	@cd examples/hello && exec ../../$(BIN)/pyfpm serve --bind $(DEMO_BIND) hello:application
@@ -31,6 +31,10 @@ types: setup    ## mypy --strict
 bench: setup    ## pyfpm beside uWSGI, Gunicorn and flup through one nginx (BENCH_ARGS="--help" for more)
 	@.ci/setup system $(BENCH_COMMANDS)
 	@$(BIN)/python -m bench $(BENCH_ARGS)
+
+bench-reload: setup ## a deploy of broken code, and of good code under load, beside uWSGI and Gunicorn (100 s)
+	@.ci/setup system $(BENCH_COMMANDS)
+	@$(BIN)/python -m bench broken good $(BENCH_ARGS)
 
 man: setup      ## write man/pyfpm.conf.5 and the sample configurations from the table of directives
 	@$(BIN)/python -m fpm.config.manual

@@ -3,45 +3,28 @@
 throughput   hello world through one nginx on Unix sockets; the workers' CPU time for a request, and requests a second
 burst        50 requests of 0.5 s at once on a pool with 2 idle workers
 pools        a master with 1,000 ondemand pools and no traffic
+broken       a deploy of a syntax error under traffic, and its repair (only if named)
+good         reloads of good code under load (only if named)
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
-from contextlib import contextmanager
-from pathlib import Path
 
 from bench import measure
+from bench import reload
 from bench import servers
+from bench.scenario import goal
+from bench.scenario import scratch
 from bench.servers import Server
 from bench.web import Web
 
 MIB = 1024 * 1024
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """A temporary directory; servers may write logs there."""
-    directory = Path(tempfile.mkdtemp(prefix="pyfpm-bench-"))
-    directory.chmod(0o755)
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def goal(text: str, met: bool) -> bool:
-    """Print whether a goal of the project is met."""
-    print(f"  goal: {text}: {'met' if met else 'NOT MET'}")
-    return met
 
 
 def throughput(options: argparse.Namespace) -> bool:
@@ -138,23 +121,25 @@ def pools(options: argparse.Namespace) -> bool:
     return goal("no measurable CPU (at most one tick, 10 ms)", spent <= 0.0101) and good
 
 
-SCENARIOS = {"throughput": throughput, "burst": burst, "pools": pools}
+USUAL = {"throughput": throughput, "burst": burst, "pools": pools}
+SCENARIOS = {**USUAL, "broken": reload.broken_deploy, "good": reload.good_reloads}
 
 
 def main() -> int:
     """Run what was asked for; exit 1 if a goal is not met."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("scenario", nargs="*", choices=[*SCENARIOS, []], help="all of them if none is named")
+    parser.add_argument("scenario", nargs="*", choices=[*SCENARIOS, []], help="the first three if none is named")
     parser.add_argument("--requests", type=int, default=20000, help="in each round of throughput")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--pools", type=int, default=1000)
     parser.add_argument("--idle", type=float, default=10.0, help="seconds without traffic in pools")
+    parser.add_argument("--reloads", type=int, default=6, help="in good")
     options = parser.parse_args()
     print(f"{os.cpu_count()} CPUs, Linux {os.uname().release}, Python {sys.version.split()[0]}")
-    results = [SCENARIOS[name](options) for name in options.scenario or SCENARIOS]
+    results = [SCENARIOS[name](options) for name in options.scenario or USUAL]
     return 0 if all(results) else 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -31,6 +32,16 @@ def context_switches(pid: int) -> int:
 def children(pid: int) -> list[int]:
     """Direct children."""
     return [child.pid for child in psutil.Process(pid).children()]
+
+
+def session(leader: int) -> list[psutil.Process]:
+    """The processes of a session (setsid(2)), also when its leader has ended."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(process.pid) == leader:
+                found.append(process)
+    return found
 
 
 def wait_for(condition: Callable[[], bool], what: str, *, timeout: float = 20.0) -> None:

@@ -9,8 +9,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from bench import measure
 
@@ -29,21 +32,37 @@ class Server:
     socket: Path
     directive: str
 
+    @property
+    def has_ended(self) -> bool:
+        """Has the master gone?"""
+        return self.process.poll() is not None
+
     def workers(self) -> list[int]:
         """The pids that answer requests."""
         return measure.children(self.process.pid)
 
+    def begin_reload(self) -> subprocess.Popen[bytes] | None:
+        """Let it load the application anew, as its manual says; returns the process that waits for it, if any."""
+        if not self.has_ended:
+            self.process.send_signal(signal.SIGHUP)
+        return None
+
     def stop(self) -> None:
         """Ask, then kill; the children with it."""
-        family = measure.psutil.Process(self.process.pid).children(recursive=True)
-        self.process.send_signal(signal.SIGINT if self.name == "uWSGI" else signal.SIGTERM)
+        family = self._family()
+        if not self.has_ended:
+            self.process.send_signal(signal.SIGINT if self.name.startswith("uWSGI") else signal.SIGTERM)
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        for left in measure.psutil.wait_procs(family, timeout=2)[1]:
+        for left in psutil.wait_procs(family, timeout=2)[1]:
             left.kill()
+
+    def _family(self) -> list[psutil.Process]:
+        """Also workers whose master has ended: each peer has a session of its own, whose number is the master's pid."""
+        return measure.session(self.process.pid)
 
 
 class Pyfpm(Server):
@@ -51,8 +70,17 @@ class Pyfpm(Server):
 
     def workers(self) -> list[int]:
         """By process title."""
-        family = measure.psutil.Process(self.process.pid).children(recursive=True)
-        return [child.pid for child in family if " ".join(child.cmdline()).startswith("pyfpm: pool ")]
+        return [child.pid for child in self._family() if " ".join(child.cmdline()).startswith("pyfpm: pool ")]
+
+    def begin_reload(self) -> subprocess.Popen[bytes] | None:
+        """`pyfpm reload`, which waits for the outcome."""
+        *command, _ = self.process.args if isinstance(self.process.args, list) else []
+        with (self.socket.parent / "reload.log").open("ab") as log:
+            return subprocess.Popen([*command, "reload"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def _family(self) -> list[psutil.Process]:
+        """Each template has a session of its own."""
+        return [] if self.has_ended else psutil.Process(self.process.pid).children(recursive=True)
 
 
 def python() -> str:
@@ -73,9 +101,9 @@ def peers_venv() -> Path:
     return PEERS_VENV / "bin"
 
 
-def pool_text(name: str, directory: Path, settings: Iterable[str]) -> str:
+def pool_text(name: str, directory: Path, settings: Iterable[str], *, application: Path = BENCH) -> str:
     """A pool of the benchmark's application."""
-    lines = [f"[{name}]", f"listen = {directory / name}.sock", f"chdir = {BENCH}", "app = hello:application"]
+    lines = [f"[{name}]", f"listen = {directory / name}.sock", f"chdir = {application}", "app = hello:application"]
     lines += ["listen.mode = 0666", f"python = {python()}", *(["user = root"] if IS_ROOT else []), *settings]
     return "\n".join(lines) + "\n"
 
@@ -113,31 +141,35 @@ def _says_ready(notify: socket.socket) -> bool:
         return False
 
 
-def start_pyfpm(directory: Path, workers: int) -> Server:
-    """A static pool."""
-    pool = pool_text("pyfpm", directory, ["pm = static", f"pm.max_children = {workers}"])
-    process = start_master(directory, pool)
+def start_pyfpm(directory: Path, workers: int, *, application: Path = BENCH) -> Server:
+    """A static pool. `application` is the directory with hello.py, here and below."""
+    settings = ["pm = static", f"pm.max_children = {workers}"]
+    process = start_master(directory, pool_text("pyfpm", directory, settings, application=application))
     return Pyfpm("pyfpm", process, directory / "pyfpm.sock", _fastcgi(directory / "pyfpm.sock"))
 
 
-def start_uwsgi(directory: Path, workers: int) -> Server | None:
+def start_uwsgi(
+    directory: Path, workers: int, *, application: Path = BENCH, need_app: bool = True, name: str = "uWSGI"
+) -> Server | None:
     """uWSGI as a FastCGI server, Debian's plugin; None without it."""
     program, path = shutil.which("uwsgi"), directory / "uwsgi.sock"
     if program is None:
         return None
-    command = [program, "--plugin", "python3", "--fastcgi-socket", path, "--chmod-socket=666", "--master", "--need-app"]
-    command += ["--processes", str(workers), "--chdir", BENCH, "--wsgi", "hello:application", "--disable-logging"]
-    process = _start(command, directory / "uwsgi.log")
-    return _listening(Server("uWSGI", process, path, _fastcgi(path)), workers)
+    command = [program, "--plugin", "python3", "--fastcgi-socket", path, "--chmod-socket=666", "--master"]
+    command += ["--processes", str(workers), "--chdir", application, "--wsgi", "hello:application", "--disable-logging"]
+    process = _start([*command, *(["--need-app"] if need_app else [])], directory / "uwsgi.log")
+    return _listening(Server(name, process, path, _fastcgi(path)), workers)
 
 
-def start_gunicorn(directory: Path, workers: int) -> Server:
+def start_gunicorn(
+    directory: Path, workers: int, *, application: Path = BENCH, preload: bool = False, name: str = "Gunicorn sync"
+) -> Server:
     """Gunicorn's sync worker, by HTTP."""
     path = directory / "gunicorn.sock"
-    command = [peers_venv() / "gunicorn", "--bind", f"unix:{path}", "--workers", str(workers), "--chdir", BENCH]
-    command += ["--umask", "0", "--log-level", "warning", "hello:application"]
+    command = [peers_venv() / "gunicorn", "--bind", f"unix:{path}", "--workers", str(workers), "--chdir", application]
+    command += ["--umask", "0", "--log-level", "warning", *(["--preload"] if preload else []), "hello:application"]
     process = _start(command, directory / "gunicorn.log")
-    return _listening(Server("Gunicorn sync", process, path, f"proxy_pass http://unix:{path}:/;"), workers)
+    return _listening(Server(name, process, path, f"proxy_pass http://unix:{path}:/;"), workers)
 
 
 def start_flup(directory: Path, workers: int) -> Server:
@@ -154,7 +186,7 @@ def _fastcgi(path: Path) -> str:
     return f"include fastcgi_params; fastcgi_pass unix:{path};"
 
 
-def _start(command: list[object], log: Path) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[object], log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
         return subprocess.Popen(
             [str(part) for part in command],

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from fpm.cli.control_client import ask
 from fpm.cli.control_client import stop as stop_and_wait
 from fpm.cli.options import Options
-from fpm.errors import EXIT_CONFIG
 from fpm.errors import EXIT_FAILED
+from fpm.log.times import format_access_time
 
 FORMATS = ("text", "json", "html", "xml", "openmetrics")
 
@@ -25,24 +27,26 @@ def stop(options: Options, now: bool, timeout: float) -> None:
     stop_and_wait(options.control_path(), now=now, timeout=timeout)
 
 
-@click.command()
-@click.pass_context
-def reload(ctx: click.Context) -> None:
-    """Read the configuration anew; every pool gets a new generation of workers."""
-    options: Options = ctx.obj
-    answer = ask(options.control_path(), {"command": "reload"})
-    for complaint in answer.get("complaints", []):
-        click.echo(complaint, err=True)
-    if not answer.get("ok"):
-        click.echo("pyfpm: reload failed, the former configuration serves on", err=True)
-        ctx.exit(EXIT_CONFIG)
-
-
 @click.command("reopen-logs")
 @click.pass_obj
 def reopen_logs(options: Options) -> None:
     """Open all log files anew, after they have been moved (SIGUSR1)."""
     ask(options.control_path(), {"command": "reopen-logs"})
+
+
+def describe_reload(last: dict[str, Any]) -> str:
+    """`succeeded, TIME` or `failed, TIME: reason`."""
+    when = format_access_time(last["at"])
+    return f"succeeded, {when}" if last["ok"] else f"failed, {when}: {last['reason']}"
+
+
+def text_page(pool: dict[str, Any]) -> str:
+    """A pool's page with what only the master knows after PHP-FPM's lines, before those of each process."""
+    page: str = pool["page"]
+    summary, gap, processes = page.partition("\n\n")
+    more = {"state": pool["state"], "generation": pool["generation"], "directory": pool["directory"]}
+    lines = [f"{name + ':':<22}{value}" for name, value in more.items() if value is not None]
+    return "\n".join([summary.rstrip("\n"), *lines]) + gap + processes
 
 
 @click.command()
@@ -61,7 +65,10 @@ def status(ctx: click.Context, pool: str | None, full: bool, form: str) -> None:
     if form == "json" and pool is None:
         click.echo("[" + ",".join(one["page"] for one in pools) + "]")
     else:
-        click.echo("\n".join(one["page"].rstrip("\n") for one in pools))
+        pages = (text_page(one) if form == "text" else one["page"] for one in pools)
+        click.echo("\n".join(page.rstrip("\n") for page in pages))
+    if form == "text" and answer.get("last_reload") is not None:
+        click.echo(f"\nlast reload:          {describe_reload(answer['last_reload'])}")
     failed = [one for one in pools if one["state"] == "failed"]
     for one in failed:
         click.echo(f"\npool {one['name']} has failed: {one['error']}", err=True)

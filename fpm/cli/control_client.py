@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from fpm.errors import ControlError
@@ -24,6 +25,30 @@ def ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
     """
     with _connect(path) as connection:
         return _exchange(connection, path, request)
+
+
+def follow(path: str, request: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Ask, and wait for the outcome however long it takes; the steps on the way go to `progress`.
+
+    Raises:
+        ControlError: nobody answers, the answer is a refusal, or the master ends meanwhile.
+    """
+    with _connect(path) as connection:
+        connection.settimeout(None)
+        try:
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as answers:
+                for line in answers:
+                    message = json.loads(line)
+                    if "ok" not in message:
+                        progress(message)
+                    elif message["ok"] or "complaints" in message:
+                        return dict(message)
+                    else:
+                        raise ControlError(str(message.get("error", "refused")))
+        except OSError as error:
+            raise ControlError(f"the master does not answer on {path}: {error}") from error
+    raise ControlError("the master ended before the outcome was known")
 
 
 def stop(path: str, *, now: bool, timeout: float) -> int:

@@ -14,7 +14,10 @@ from fpm.config.model import GlobalConfig
 from fpm.errors import EXIT_FAILED
 from fpm.errors import EXIT_OK
 from fpm.errors import FpmError
+from fpm.errors import StartError
 from fpm.log.error import ErrorLog
+from fpm.master.handover import VARIABLE
+from fpm.master.handover import unpack
 from fpm.master.master import Master
 from fpm.system.daemonize import StartReport
 from fpm.system.daemonize import daemonize
@@ -22,8 +25,11 @@ from fpm.system.daemonize import daemonize
 SYSLOG = "syslog"
 
 
-def run_foreground(options: Options) -> int:
+def run_foreground(options: Options, *, strict: bool = False) -> int:
     """Become the master.
+
+    Args:
+        strict: end again if a pool cannot start.
 
     Returns:
         The exit status.
@@ -32,14 +38,23 @@ def run_foreground(options: Options) -> int:
         FpmError: the configuration is wrong, or the start fails.
     """
     config = options.load()
-    # PHP-FPM's rule: in the foreground on a terminal, or with -O, the log is what one sees.
-    sees_log = options.force_stderr or sys.stderr.isatty()
-    log = open_log(config.global_, None if sees_log else config.global_.error_log)
-    return _master(options, config, log).run()
+    log = _foreground_log(options, config)
+    return Master(
+        config,
+        log,
+        environ=dict(os.environ),
+        load=options.load,
+        on_ready=_nothing,
+        strict=strict,
+        arguments=[*options.arguments(), "resume"],
+    ).run()
 
 
-def run_daemon(options: Options) -> int:
+def run_daemon(options: Options, *, strict: bool = False) -> int:
     """Go into the background; the calling process ends when all is ready, or with the reason why not.
+
+    Args:
+        strict: end again if a pool cannot start.
 
     Returns:
         The exit status of the master, much later, in the background process.
@@ -51,29 +66,85 @@ def run_daemon(options: Options) -> int:
     path = config.global_.error_log or SYSLOG
     log = open_log(config.global_, path)
     report = daemonize()
-    return _run_reported(options, config, log, report)
+    return _run_reported(options, config, log, report, strict=strict)
 
 
-def _run_reported(options: Options, config: Config, log: ErrorLog, report: StartReport) -> int:
+def _run_reported(options: Options, config: Config, log: ErrorLog, report: StartReport, *, strict: bool) -> int:
+    refusal = ""
+
     def on_ready(failed: list[str]) -> None:
+        nonlocal refusal
+        names = ", ".join(failed)
+        if failed and strict:
+            refusal = f"pyfpm: not started, these pools have failed: {names}"  # told when all has been taken back
+            return
         if failed:
-            names = ", ".join(failed)
             report.failed(EXIT_FAILED, f"pyfpm: started, but these pools have failed (see the log): {names}")
         else:
             report.ready()
         log.take_stderr()
 
+    master = Master(
+        config,
+        log,
+        environ=dict(os.environ),
+        load=options.load,
+        on_ready=on_ready,
+        strict=strict,
+        arguments=[*options.arguments(), "resume", "--background"],
+    )
     try:
-        return _master(options, config, log, on_ready).run()
+        status = master.run()
+        if refusal:
+            report.failed(status, refusal)
+        return status
     except FpmError as error:
         log.alert(str(error))
         report.failed(error.exit_status, f"pyfpm: {error}")
         return error.exit_status
 
 
-def _master(options: Options, config: Config, log: ErrorLog, on_ready: object = None) -> Master:
-    ready = on_ready if callable(on_ready) else _nothing
-    return Master(config, log, environ=dict(os.environ), load=options.load, on_ready=ready)
+def resume(options: Options, *, background: bool, check_only: bool) -> int:
+    """Go on where the former program of an upgrade has stopped; `pyfpm upgrade` executes this, nobody else.
+
+    Args:
+        background: the daemon runs in the background.
+        check_only: only look whether it could be done; nothing is touched.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        FpmError: the configuration is wrong, or what was handed over cannot be read.
+    """
+    fd = int(os.environ.pop(VARIABLE, "-1"))
+    handed = unpack(fd)
+    config = options.load()
+    if dump(config) != handed["dump"]:
+        raise StartError("this program reads the configuration differently from the one that runs; restart instead")
+    if check_only:
+        return EXIT_OK
+    os.close(fd)
+    log = (
+        open_log(config.global_, config.global_.error_log or SYSLOG) if background else _foreground_log(options, config)
+    )
+    if background:
+        log.take_stderr()
+    return Master(
+        config,
+        log,
+        environ=dict(os.environ),
+        load=options.load,
+        on_ready=_nothing,
+        arguments=[*options.arguments(), "resume", *(["--background"] if background else [])],
+        handed=handed,
+    ).run()
+
+
+def _foreground_log(options: Options, config: Config) -> ErrorLog:
+    # PHP-FPM's rule: in the foreground on a terminal, or with -O, the log is what one sees.
+    sees_log = options.force_stderr or sys.stderr.isatty()
+    return open_log(config.global_, None if sees_log else config.global_.error_log)
 
 
 def _nothing(failed: list[str]) -> None:

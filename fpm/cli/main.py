@@ -10,6 +10,7 @@ from fpm import __version__
 from fpm.cli import commands
 from fpm.cli import daemon
 from fpm.cli import fastcgi_commands
+from fpm.cli import reload
 from fpm.cli.options import Options
 from fpm.cli.serve import serve
 from fpm.config.facts import DEFAULT_FILE
@@ -22,6 +23,8 @@ HELP = """FastCGI process manager for Python.
 
 Without a command the flags are php-fpm's: `pyfpm -y FILE -F` runs in the foreground, `pyfpm -y FILE -D` in the
 background, `-t` tests the configuration, `-tt` also prints every value."""
+
+STRICT = "End again if a pool cannot start, instead of serving the others."
 
 
 @click.group(invoke_without_command=True, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,17 +68,28 @@ def cli(
 
 
 @cli.command()
+@click.option("--strict", is_flag=True, help=STRICT)
 @click.pass_context
-def run(ctx: click.Context) -> None:
+def run(ctx: click.Context, strict: bool) -> None:
     """Run in the foreground (systemd, containers)."""
-    ctx.exit(daemon.run_foreground(ctx.obj))
+    ctx.exit(daemon.run_foreground(ctx.obj, strict=strict))
 
 
 @cli.command()
+@click.option("--strict", is_flag=True, help=STRICT)
 @click.pass_context
-def start(ctx: click.Context) -> None:
+def start(ctx: click.Context, strict: bool) -> None:
     """Run in the background; returns when all pools are ready."""
-    ctx.exit(daemon.run_daemon(ctx.obj))
+    ctx.exit(daemon.run_daemon(ctx.obj, strict=strict))
+
+
+@cli.command(hidden=True)
+@click.option("--background", is_flag=True, hidden=True)
+@click.option("--check", is_flag=True, hidden=True)
+@click.pass_context
+def resume(ctx: click.Context, background: bool, check: bool) -> None:
+    """Go on where the former program of an upgrade has stopped; not for people."""
+    ctx.exit(daemon.resume(ctx.obj, background=background, check_only=check))
 
 
 @cli.command()
@@ -86,7 +100,7 @@ def test(ctx: click.Context, dump: bool) -> None:
     ctx.exit(daemon.check(ctx.obj, with_dump=dump))
 
 
-for command in (commands.stop, commands.reload, commands.reopen_logs, commands.status):
+for command in (commands.stop, reload.reload, reload.rollback, reload.upgrade, commands.reopen_logs, commands.status):
     cli.add_command(command)
 cli.add_command(fastcgi_commands.ping)
 cli.add_command(fastcgi_commands.request)

@@ -25,6 +25,13 @@ class Options:
     allow_root: bool = False
     force_stderr: bool = False
 
+    def arguments(self) -> list[str]:
+        """The same options as command line arguments, for an upgrade."""
+        given = ["-c", os.path.abspath(self.file)]
+        for flag, value in (("-p", self.prefix), ("-g", self.pid)):
+            given += [flag, os.path.abspath(value)] if value else []
+        return given + ["-R"] * self.allow_root + ["-O"] * self.force_stderr
+
     def load(self) -> Config:
         """Read and check the configuration.
 

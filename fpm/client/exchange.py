@@ -141,7 +141,18 @@ def send_request(
         ConnectFailed, PeerTimeout, PeerClosed, PeerGarbage, PeerRefused: no response.
     """
     limits = limits or Limits()
-    sock = connect(address, timeout=limits.connect)
+    return request_on(connect(address, timeout=limits.connect), params, body, limits=limits)
+
+
+def request_on(
+    sock: socket.socket, params: Mapping[str, str], body: Iterable[bytes] = (), *, limits: Limits | None = None
+) -> Response:
+    """The same on a connected socket, which belongs to the response from now on.
+
+    Raises:
+        PeerTimeout, PeerClosed, PeerGarbage, PeerRefused: no response.
+    """
+    limits = limits or Limits()
     try:
         return Response(Wire(sock, encode_request(params, body), limits), sock)
     except BaseException:

@@ -57,6 +57,19 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class ReloadCheck:
+    """`reload.check`: the internal request that a new generation must answer rightly; `timeout` in seconds."""
+
+    method: str
+    path: str
+    status: int
+    timeout: float
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} {self.status} {self.timeout:g}s"
+
+
+@dataclass(frozen=True, slots=True)
 class GlobalConfig:
     """The `[global]` section."""
 
@@ -151,6 +164,7 @@ class PoolConfig:
     rootfs: str | None
     namespaces: tuple[str, ...]
     network: str
+    reload_check: ReloadCheck | None
 
 
 @dataclass(frozen=True, slots=True)

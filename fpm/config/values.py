@@ -13,6 +13,7 @@ from typing import Any
 
 from fpm.config.model import ListenAddress
 from fpm.config.model import Network
+from fpm.config.model import ReloadCheck
 from fpm.config.model import TcpAddress
 from fpm.config.model import UnixAddress
 from fpm.config.tables.entry import Directive
@@ -248,6 +249,19 @@ def _mount(directive: Directive, text: str) -> str | None:
     return prefix
 
 
+def _check(directive: Directive, text: str) -> ReloadCheck:
+    words = text.split()
+    if not 2 <= len(words) <= 4 or not words[0].isalpha() or not words[1].startswith("/"):
+        raise ValueRefused(f"expected METHOD /path STATUS TIMEOUT as in GET /healthz 200 5s, found '{text}'")
+    status = words[2] if len(words) > 2 else "200"
+    if not (status.isascii() and status.isdigit() and 100 <= int(status) <= 599):
+        raise ValueRefused(f"expected an HTTP status from 100 to 599, found '{status}'")
+    timeout = _time(directive, words[3] if len(words) > 3 else "5s")
+    if timeout <= 0:
+        raise ValueRefused("the time must be greater than 0s")
+    return ReloadCheck(words[0].upper(), words[1], int(status), timeout)
+
+
 def _text(directive: Directive, text: str) -> str:
     return text
 
@@ -271,5 +285,6 @@ _PARSERS: dict[str, Callable[[Directive, str], Any]] = {
     "url": _url,
     "application": _application,
     "mount": _mount,
+    "check": _check,
 }
 _SHARED = frozenset(_PARSERS) - {"text", "path", "file", "address", "application"}

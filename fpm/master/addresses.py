@@ -66,7 +66,7 @@ class NewListeners:
                 if present is None or present[0].listen != pool.listen:
                     self.by_pool[pool.name] = self._one(pool, running)
         except StartError:
-            self._give_back()
+            self.give_back()
             raise
 
     def take_over(self) -> None:
@@ -83,7 +83,8 @@ class NewListeners:
                 return copy
         return open_listener(pool)
 
-    def _give_back(self) -> None:
+    def give_back(self) -> None:
+        """The reload is off: close what was opened; the former owners keep their socket files."""
         for _, copy in self._givers:
             copy.inode = None
         for listener in self.by_pool.values():

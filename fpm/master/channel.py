@@ -38,8 +38,12 @@ class Received:
 class Channel:
     """One end of a socket pair; the other end goes to the pool process."""
 
-    def __init__(self) -> None:
-        self.socket, self.peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, fd: int | None = None) -> None:
+        """`fd` is the master's end of a pair that exists already (handed over by an upgrade)."""
+        if fd is None:
+            self.socket, self.peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        else:
+            self.socket = self.peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=fd)
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 

@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import signal
+from collections import deque
 from collections.abc import Callable
 from signal import Signals
 from typing import TYPE_CHECKING
@@ -29,17 +30,29 @@ from fpm.scoreboard.stages import Stage
 if TYPE_CHECKING:
     from fpm.master.template_process import TemplateProcess
 
+LAST_WORDS = 60
+"""Lines of a worker's output that are kept to explain why it does not become ready."""
+
 
 class Child:
     """A worker of a pool, from the fork request to the end."""
 
-    def __init__(self, services: Services, template: TemplateProcess, board: Scoreboard, slot: int) -> None:
+    def __init__(
+        self,
+        services: Services,
+        template: TemplateProcess,
+        board: Scoreboard,
+        slot: int,
+        channel: Channel | None = None,
+    ) -> None:
         self.services = services
         self.template = template
         self.board = board
         self.slot = slot
-        self.channel = Channel()
+        self.channel = channel or Channel()
         self.outputs: list[OutputReader] = []
+        self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
+        """What it has written before it was ready."""
         self._reader: FairReader | None = None
         self.started = services.loop.now
         """Monotonic seconds."""
@@ -51,6 +64,10 @@ class Child:
         self.ready = False
         self.leaving: str | None = None
         """Why it has been told to leave; None while it shall stay."""
+        self.held = False
+        """Proves a new generation: it accepts nothing yet."""
+        self.beginning = False
+        """Its generation is proved; it has not said yet that it takes requests."""
         self.outgoing = False
         """Of an old generation: serves until a new worker takes its place."""
         self.awaits_replacement = False
@@ -59,7 +76,7 @@ class Child:
     @property
     def counts(self) -> bool:
         """Is it one of the workers that the process manager counts?"""
-        return self.leaving is None and not self.outgoing
+        return self.leaving is None and not self.outgoing and not self.held
 
     @property
     def stage(self) -> Stage:

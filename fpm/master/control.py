@@ -87,6 +87,15 @@ class ControlServer:
             connection.close()
         self.listener.close()
 
+    def answer_handed(self, fd: int, message: dict[str, Any]) -> None:
+        """Answer a client that has asked the former program of an upgrade; -1: it has gone."""
+        if fd < 0:
+            return
+        os.set_inheritable(fd, False)
+        connection = Connection(self, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=fd))
+        self.connections.add(connection)
+        connection.answer(message)
+
     def _accept(self) -> None:
         try:
             accepted, _ = self.listener.socket.accept()

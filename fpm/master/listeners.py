@@ -71,6 +71,25 @@ def open_private_unix(path: str) -> Listener:
     return _open_unix(UnixAddress(path), 16, mode=0o600, owner=None, group=None)
 
 
+def adjust_listener(listener: Listener, pool: PoolConfig) -> None:
+    """Apply backlog, owner, group and mode to a socket that listens already; nobody is refused meanwhile.
+
+    Raises:
+        StartError: the file's owner or mode cannot be changed.
+    """
+    # listen(2) on a listening socket sets its backlog anew.
+    listener.socket.listen(pool.listen_backlog if pool.listen_backlog >= 0 else BACKLOG_MAX)
+    if listener.inode is None or not isinstance(listener.address, UnixAddress):
+        return
+    try:
+        if pool.listen_owner is not None or pool.listen_group is not None:
+            owner, group = pool.listen_owner, pool.listen_group
+            os.chown(listener.address.path, -1 if owner is None else owner, -1 if group is None else group)
+        os.chmod(listener.address.path, pool.listen_mode)
+    except OSError as error:
+        raise StartError(f"cannot adjust {listener.address}: {error.strerror}") from error
+
+
 def adopt_listener(pool: PoolConfig, fd: int) -> Listener:
     """Take a socket that systemd (or a parent) has bound and listens on (sd_listen_fds(3)).
 

@@ -11,21 +11,27 @@ import time
 import traceback
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from signal import Signals
 from typing import Any
 
+from fpm import __version__
 from fpm.config.model import Config
 from fpm.config.model import GlobalConfig
 from fpm.config.model import PoolConfig
+from fpm.config.model import UnixAddress
 from fpm.errors import EXIT_OK
-from fpm.errors import ConfigError
+from fpm.errors import EXIT_SOFTWARE
 from fpm.errors import StartError
 from fpm.log.error import ErrorLog
 from fpm.log.lines import parse_level
 from fpm.master import control
-from fpm.master.addresses import NewListeners
 from fpm.master.addresses import PassedSockets
+from fpm.master.commands import refusal
+from fpm.master.commands import run_command
 from fpm.master.exits import parse_status
+from fpm.master.handover import restore_listener
+from fpm.master.handover import restore_pool
 from fpm.master.lifecycle import Ending
 from fpm.master.lifecycle import State
 from fpm.master.lifecycle import Step
@@ -40,12 +46,17 @@ from fpm.master.notifier import Notifier
 from fpm.master.pool import PoolEvents
 from fpm.master.pool import PoolSupervisor
 from fpm.master.process import become_subreaper
+from fpm.master.process import descendants
+from fpm.master.process import end_orphans
 from fpm.master.process import raise_file_limit
 from fpm.master.process import reap_next
-from fpm.master.reporting import status_answer
+from fpm.master.reloader import Reloader
+from fpm.master.reloader import Request
 from fpm.master.services import Budget
 from fpm.master.services import Services
 from fpm.master.signals import SignalReader
+from fpm.master.upgrade import Upgrade
+from fpm.master.upgrade import installed_program
 from fpm.pool.bundle import pack_bundle
 from fpm.pool.bundle import sealed_memfd
 from fpm.system import systemd
@@ -55,6 +66,10 @@ from fpm.system.proctitle import set_title
 
 STOP_MARGIN = 2.0
 """Seconds after the last step for workers when the process groups are killed."""
+
+
+def _tell_nobody(message: dict[str, Any]) -> None:
+    """A reload by signal: the log says it all."""
 
 
 class Master:
@@ -68,21 +83,33 @@ class Master:
         environ: Mapping[str, str],
         load: Callable[[], Config],
         on_ready: Callable[[list[str]], None],
+        strict: bool = False,
+        arguments: Sequence[str] = (),
+        handed: dict[str, Any] | None = None,
     ) -> None:
         """
         Args:
             environ: the environment that env[X] = $Y and clear_env = no speak of.
             load: reads the configuration anew for a reload; raises ConfigError.
             on_ready: called once when every pool serves or has failed, with the names of the failed ones.
+            strict: end again if a pool fails at the start.
+            arguments: the arguments with which an upgrade executes the installed program.
+            handed: what the former program of an upgrade has handed over, see fpm.master.handover.
         """
         self.config = config
         self.log = log
         self.environ = environ
         self.load = load
         self.on_ready = on_ready
+        self.strict = strict
+        self.arguments = arguments
+        self.original_rlimit_files = (0, 0)
+        self._handed = handed
+        self._status = EXIT_OK
         self.loop = Loop(self._report_defect)
         self.state = State.NORMAL
         self.pools: dict[str, PoolSupervisor] = {}
+        self.incoming: dict[str, PoolSupervisor] = {}
         self.leaving: list[PoolSupervisor] = []
         """Pools that a reload has removed and that still have processes."""
         self.signals: SignalReader | None = None
@@ -92,7 +119,8 @@ class Master:
         self._ending: Ending | None = None
         self._log_fd: int | None = None
         self._pid_file = OwnPidFile()
-        self._stop_waiters: list[control.Connection] = []
+        # Children of a program that embeds the master are not ours to end; after an upgrade all there are, are ours.
+        self._others = descendants() if handed is None else []
 
     # ---------------------------------------------------------------- beginning
 
@@ -113,11 +141,13 @@ class Master:
         finally:
             self._clean_up()
         self.log.notice("exiting, bye-bye!")
-        return EXIT_OK
+        return self._status
 
     def _start(self) -> None:
         settings = self.config.global_
-        original = raise_file_limit(settings.rlimit_files)
+        handed = self._handed
+        limits = raise_file_limit(settings.rlimit_files)
+        self.original_rlimit_files = limits if handed is None else tuple(handed["rlimit_files"])
         become_subreaper()
         signals = self.signals = SignalReader()
         self.loop.watch(signals.fd, lambda: self._on_signals(signals.read()))
@@ -127,37 +157,62 @@ class Master:
             settings=settings,
             bundle_fd=sealed_memfd("pyfpm-bundle", pack_bundle()),
             environ={name: value for name, value in self.environ.items() if name not in MANAGER_VARIABLES},
-            original_rlimit_files=original,
+            original_rlimit_files=self.original_rlimit_files,
             queues=ListenQueueReader(),
             budget=Budget(settings.process_max),
+            reapers={},
             clock=time.time,
         )
+        self.reloader = Reloader(self, time.time)
         self.notifier = Notifier(
             self.loop,
             self.environ,
             interval=settings.systemd_interval,
             census=lambda: [pool.workers.census() for pool in self.pools.values()],
         )
-        listener = control.open_control_socket(settings.control)
-        self.control = control.ControlServer(self.loop, listener, self._on_command)
+        set_title(f"pyfpm: master process ({settings.file})")
+        if handed is None:
+            self._begin()
+        else:
+            self._go_on(handed)
+        self._check_ready()
+
+    def _begin(self) -> None:
+        """Nothing runs yet."""
+        settings = self.config.global_
+        self._serve_control(control.open_control_socket(settings.control))
         self._pid_file.move(settings.pid)
         passed = PassedSockets(systemd.listen_fds(self.environ, os.getpid()))
         for pool in self.config.pools:
-            self._add_pool(pool, passed.listener_for(pool))
+            self.pools[pool.name] = self.make_pool(pool, passed.listener_for(pool))
         for name in passed.close():
             self.log.warning(f"socket {name} passed by LISTEN_FDS belongs to no pool; it is closed")
-        set_title(f"pyfpm: master process ({settings.file})")
         for notice in self.config.notices:
             self.log.notice(notice)
         self.log.notice(f"fpm is running, pid {os.getpid()}")
         for supervisor in self.pools.values():
             supervisor.start()
-        self._check_ready()
 
-    def _add_pool(self, config: PoolConfig, listener: Listener) -> PoolSupervisor:
-        events = PoolEvents(on_settled=self._check_ready, on_empty=self._on_pool_empty)
-        self.pools[config.name] = PoolSupervisor(self.services, config, listener, events)
-        return self.pools[config.name]
+    def _go_on(self, handed: dict[str, Any]) -> None:
+        """After an upgrade: sockets, templates and workers are there."""
+        server = self._serve_control(restore_listener(UnixAddress(self.config.global_.control), handed["control"]))
+        self._pid_file.path = self.config.global_.pid
+        states = {state["name"]: state for state in handed["pools"]}
+        for config in self.config.pools:
+            pool = self.make_pool(config, restore_listener(config.listen, states[config.name]["listener"]))
+            self.pools[config.name] = pool
+            restore_pool(pool, states[config.name])
+        self.log.notice(f"upgraded to pyfpm {__version__}, pid {os.getpid()}")
+        for pool in self.pools.values():
+            pool.staffing.resume()
+        self._reap()
+        server.answer_handed(handed["waiter"], {"ok": True, "version": __version__})
+
+    def _serve_control(self, listener: Listener) -> control.ControlServer:
+        self.control = control.ControlServer(
+            self.loop, listener, lambda connection, request: run_command(self, connection, request)
+        )
+        return self.control
 
     def _check_ready(self) -> None:
         if self.ready or not all(pool.settled for pool in self.pools.values()):
@@ -165,8 +220,13 @@ class Master:
         self.ready = True
         failed = [name for name, pool in self.pools.items() if pool.templates.failure is not None]
         self.log.notice("ready to handle connections" + (f" (failed pools: {', '.join(failed)})" if failed else ""))
-        self.notifier.ready(failed)
         self.on_ready(failed)
+        if failed and self.strict:
+            self.log.alert(f"started with --strict, and these pools have failed: {', '.join(failed)}")
+            self._status = EXIT_SOFTWARE
+            self.stop(State.TERMINATING)
+            return
+        self.notifier.ready(failed)
 
     def _watch_log(self) -> None:
         """Lines wait for a slow reader of the log: go on when there is room."""
@@ -220,6 +280,10 @@ class Master:
             if child is not None:
                 pool.workers.bury(child, parse_status(status))
                 return
+        reaper = self.services.reapers.pop(pid, None)
+        if reaper is not None:
+            reaper(status)
+            return
         self.log.debug(f"process {pid}, left behind by an application, exited {parse_status(status)}")
 
     # ---------------------------------------------------------------- what it is told
@@ -236,31 +300,26 @@ class Master:
         for pool in self.pools.values():
             pool.reopen_logs()
 
-    def reload(self) -> list[str]:
-        """SIGUSR2, SIGHUP: read the configuration anew and give every pool a new generation.
+    def reload(self) -> None:
+        """SIGUSR2, SIGHUP: as `pyfpm reload`, without anybody who waits for the outcome."""
+        if self.state is State.NORMAL:
+            self.reloader.request(Request(tell=_tell_nobody))
 
-        Returns:
-            Why nothing was done; empty when the new generations are on their way.
-        """
-        if self.state is not State.NORMAL:
-            return ["the master is stopping"]
-        self.log.notice("Reloading in progress ...")
-        self.notifier.reloading()
-        opened = NewListeners()
-        try:
-            config = self.load()
-            opened.open(config.pools, {name: (pool.config, pool.listener) for name, pool in self.pools.items()})
-        except (ConfigError, StartError) as error:
-            complaints = str(error).splitlines()
-            for complaint in complaints:
-                self.log.error(f"reload failed: {complaint}")
-            self.notifier.reloaded(failed=True)
-            return complaints
-        opened.take_over()
+    def make_pool(self, config: PoolConfig, listener: Listener) -> PoolSupervisor:
+        """See fpm.master.reload.Host."""
+        events = PoolEvents(on_settled=self._check_ready, on_empty=self._on_pool_empty)
+        return PoolSupervisor(self.services, config, listener, events)
+
+    def drain_pool(self, pool: PoolSupervisor) -> None:
+        """See fpm.master.reload.Host."""
+        self.leaving.append(pool)
+        pool.begin_stop()
+        pool.quit_all(self.config.global_.process_control_timeout)
+
+    def take_config(self, config: Config) -> None:
+        """See fpm.master.reload.Host."""
         self._take_settings(config.global_)
-        self._apply(config, opened.by_pool)
-        self.notifier.reloaded(failed=False)
-        return []
+        self.config = config
 
     def _take_settings(self, settings: GlobalConfig) -> None:
         former = self.config.global_
@@ -276,30 +335,6 @@ class Master:
         self.services.settings = settings
         self.services.budget.limit = settings.process_max
 
-    def _apply(self, config: Config, opened: dict[str, Listener]) -> None:
-        self.config = config
-        names = {pool.name for pool in config.pools}
-        for name in list(self.pools):
-            if name not in names or name in opened:
-                self._remove_pool(name)
-        for pool in config.pools:
-            if pool.name in opened:
-                self._start_added(self._add_pool(pool, opened[pool.name]))
-            else:
-                self.pools[pool.name].reload(pool)
-
-    def _start_added(self, pool: PoolSupervisor) -> None:
-        try:
-            pool.start()
-        except StartError as error:
-            self.log.error(f"[pool {pool.config.name}] {error}")
-
-    def _remove_pool(self, name: str) -> None:
-        pool = self.pools.pop(name)
-        self.leaving.append(pool)
-        pool.begin_stop()
-        pool.quit_all(self.config.global_.process_control_timeout)
-
     def stop(self, state: State) -> None:
         """SIGQUIT (FINISHING: requests in hand finish), SIGTERM and SIGINT (TERMINATING: at once)."""
         if not may_change(self.state, state):
@@ -308,6 +343,7 @@ class Master:
         self.state = state
         self.log.notice("Terminating ..." if state is State.TERMINATING else "Finishing ...")
         self.notifier.stopping("Terminating" if state is State.TERMINATING else "Finishing")
+        self.reloader.cancel("the master is stopping")
         timeout = self.config.global_.process_control_timeout
         self._ending = first_ending(state, timeout)
         for pool in self._all_pools():
@@ -348,30 +384,21 @@ class Master:
         if self.state is not State.NORMAL and all(pool.is_empty for pool in self._all_pools()):
             self.done = True
 
-    # ---------------------------------------------------------------- the control socket
+    def upgrade(self, waiter: control.Connection) -> None:
+        """`pyfpm upgrade`: become the installed program, with everything that runs."""
 
-    def _on_command(self, connection: control.Connection, request: dict[str, Any]) -> None:
-        command = request.get("command")
-        if command == "status":
-            connection.answer(status_answer(self.pools, self.config.global_.file, request))
-        elif command == "stop":
-            self.log.notice("stop requested on the control socket")
-            self._stop_waiters.append(connection)
-            connection.answer({"ok": True, "pid": os.getpid()}, last=False)
-            self.stop(State.TERMINATING if request.get("now") else State.FINISHING)
-        elif command == "reload":
-            complaints = self.reload()
-            connection.answer({"ok": not complaints, "complaints": complaints})
-        elif command == "reopen-logs":
-            self.reopen_logs()
-            connection.answer({"ok": True})
-        else:
-            connection.answer({"ok": False, "error": f"unknown command {command!r}"})
+        def fail(reason: str) -> None:
+            self.log.error(f"upgrade failed, nothing has changed: {reason}")
+            self.notifier.reloaded(failed=True)
+            waiter.answer(refusal(reason))
+
+        self.notifier.reloading()
+        Upgrade(self, installed_program(self.arguments), self.environ, waiter, fail).start(self.load)
 
     # ---------------------------------------------------------------- the end
 
     def _all_pools(self) -> list[PoolSupervisor]:
-        return [*self.pools.values(), *self.leaving]
+        return [*self.pools.values(), *self.incoming.values(), *self.leaving]
 
     def _report_defect(self, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))
@@ -384,6 +411,7 @@ class Master:
             pool.close()
         if self.control is not None:
             self.control.close()
+        end_orphans(self._others, self.log)
         self._pid_file.remove()
         self.loop.close()
         if self.signals is not None:

@@ -12,9 +12,8 @@ from fpm.master.loop import Loop
 from fpm.master.process_manager import Census
 from fpm.system import systemd
 
-MANAGER_VARIABLES = frozenset(
-    {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}
-)
+LISTEN_VARIABLES = frozenset({"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
+MANAGER_VARIABLES = LISTEN_VARIABLES | {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
 """Said to the master alone; an application that inherits them would speak in its name."""
 
 

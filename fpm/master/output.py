@@ -25,9 +25,12 @@ DRAIN_MAX = 256
 class OutputReader:
     """The reading end of one process's pipe."""
 
-    def __init__(self, loop: Loop, share: Share, write_line: Callable[[str, bool], None], room: int) -> None:
+    def __init__(
+        self, loop: Loop, share: Share, write_line: Callable[[str, bool], None], room: int, fd: int | None = None
+    ) -> None:
         """
         Args:
+            fd: the reading end of a pipe that exists already (handed over by an upgrade).
             share: the pool's, from which reading and writing are paid.
             write_line: gets each line, and whether the pipe was closed in the middle of it.
             room: bytes of the longest line; longer ones come in pieces (fpm.log.lines.worker_line_room).
@@ -36,7 +39,7 @@ class OutputReader:
         self._assembler = LineAssembler(room)
         self._turns_left: int | None = None
         """Once the process has ended: how many more chunks are read."""
-        self.fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
+        self.fd, self.write_fd = os.pipe2(os.O_CLOEXEC) if fd is None else (fd, -1)
         os.set_blocking(self.fd, False)
         _enlarge(self.fd)
         self._reader = FairReader(loop, share, self.fd, self._on_readable, timed=True)
@@ -64,8 +67,8 @@ class OutputReader:
         os.close(self.fd)
         self.fd = -1
         rest = self._assembler.close()
-        if rest:
-            self._write_line(rest, True)
+        for number, piece in enumerate(rest, 1):
+            self._write_line(piece, number == len(rest))
 
     def _on_readable(self) -> None:
         if not self._read() and self._turns_left is not None:

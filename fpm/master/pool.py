@@ -19,17 +19,20 @@ from fpm.master.child import Child
 from fpm.master.exits import Exit
 from fpm.master.exits import parse_status
 from fpm.master.listeners import Listener
+from fpm.master.proof import Proof
+from fpm.master.proof import Verdict
 from fpm.master.restarts import EmergencyWindow
 from fpm.master.services import Services
 from fpm.master.share import Share
 from fpm.master.shared import Shared
+from fpm.master.specs import worker_settings
 from fpm.master.staffing import Staffing
 from fpm.master.template_process import TemplateProcess
 from fpm.master.template_process import TemplateState
-from fpm.master.templates import Done
 from fpm.master.templates import Templates
 from fpm.master.templates import TemplatesEvents
 from fpm.master.workers import NEVER_FORKED
+from fpm.master.workers import STOP
 from fpm.master.workers import WorkerEvents
 from fpm.master.workers import Workers
 from fpm.scoreboard.memory import HeaderValues
@@ -67,7 +70,9 @@ class PoolSupervisor:
             config,
             self.values,
             self.share,
-            WorkerEvents(self._on_worker_ready, self._on_worker_failed, self._on_limit, self._on_worker_gone),
+            WorkerEvents(
+                self._on_worker_ready, self._on_serving, self._on_worker_failed, self._on_limit, self._on_worker_gone
+            ),
         )
         self.templates = Templates(
             services,
@@ -76,6 +81,8 @@ class PoolSupervisor:
             self.share,
             TemplatesEvents(
                 on_ready=self._on_template_ready,
+                on_trial_ready=self._on_trial_ready,
+                on_trial_failed=self._on_trial_failed,
                 on_new_generation=self._on_new_generation,
                 on_failed=self._on_failed,
                 on_forked=self._on_forked,
@@ -88,6 +95,7 @@ class PoolSupervisor:
             ),
         )
         self.staffing = Staffing(services, config, listener, self.workers, self.templates, self.write_header, self.log)
+        self.proof: Proof | None = None
         self._emergency = EmergencyWindow()
         self._failed_at = 0.0
         """Monotonic seconds of the last failure that workers have told of."""
@@ -100,22 +108,68 @@ class PoolSupervisor:
         Raises:
             StartError: the access log cannot be opened.
         """
-        if self.config.access_log is not None:
-            self.workers.access_log = open_shared_log(self.config.access_log, "access.log")
+        self._open_access_log(self.config.access_log)
         if self.config.pm == "ondemand":
             self._settle()
         self.staffing.start()
 
-    def reload(self, config: PoolConfig, done: Done | None = None) -> None:
-        """Start a new generation; the old one serves until the new one can."""
-        if self.templates.present is None and not self.workers.children:
-            self._take_config(config)
-            self.templates.forgive()
-            self.staffing.start()
-            if done is not None:
-                done(None)
-            return
-        self.templates.try_generation(config, done)
+    def prove(self, config: PoolConfig, done: Callable[[Verdict], None], progress: Callable[[str], None]) -> None:
+        """Start a new generation beside the present one; `commit` or `abandon` decides what becomes of it."""
+        self.abandon()
+        self.proof = Proof(self.workers, self.templates, config, done, progress)
+        self.proof.start()
+
+    def commit(self) -> None:
+        """The generation that has been proved takes over, worker by worker."""
+        proof, self.proof = self.proof, None
+        if proof is not None:
+            proof.commit()
+
+    def abandon(self) -> None:
+        """The generation on trial goes, if there is one."""
+        proof, self.proof = self.proof, None
+        if proof is not None:
+            proof.abandon()
+
+    def renew(self, config: PoolConfig) -> None:
+        """A new generation of a pool that has no process: the next template begins it."""
+        self.templates.renew(config)
+        self._take_config(config)
+
+    def apply(self, config: PoolConfig) -> None:
+        """Numbers, paths and formats have changed: the running workers serve by them from now on.
+
+        Raises:
+            StartError: the new access log cannot be opened; nothing has changed then.
+        """
+        log_changed = config.access_log != self.config.access_log
+        if log_changed:
+            self._open_access_log(config.access_log)
+        self.templates.take_numbers(config)
+        self._take_config(config)
+        board = self.board
+        if board is not None:
+            settings = worker_settings(config, log_limit=self.services.settings.log_limit, slots=board.slots)
+            self.workers.apply(settings, log_changed=log_changed)
+            self.templates.apply(settings)
+        self.staffing.adjust()
+
+    @property
+    def unswapped(self) -> int:
+        """Workers of former generations that still wait for a new one to take their place."""
+        return sum(1 for child in self.workers.children if child.outgoing and child.leaving is None)
+
+    @property
+    def is_swapping(self) -> bool:
+        """May a former generation, or the 503 responder, still take a request?"""
+        beginning = any(child.beginning for child in self.workers.children)
+        return not self.stopping and (beginning or self.unswapped > 0 or self.templates.has_responder)
+
+    def _open_access_log(self, path: str | None) -> None:
+        fd = None if path is None else open_shared_log(path, "access.log")
+        former, self.workers.access_log = self.workers.access_log, fd
+        if former is not None:
+            os.close(former)
 
     def reopen_logs(self) -> None:
         """Open the access log anew and hand it to the workers (SIGUSR1)."""
@@ -138,19 +192,20 @@ class PoolSupervisor:
         self.staffing.stop()
         # New clients are refused at once; those that wait in the queue would hang until the end.
         self.listener.close()
+        self.abandon()
         self.templates.begin_stop()
 
     def quit_all(self, timeout: float) -> None:
         """Let requests in hand finish, then leave."""
         for child in list(self.workers.children):
-            self.workers.retire(child, "stop", timeout)
+            self.workers.retire(child, STOP, timeout)
         self.templates.dismiss_all()
         self._check_empty()
 
     def terminate_all(self, timeout: float) -> None:
         """SIGTERM now."""
         for child in list(self.workers.children):
-            self.workers.terminate(child, "stop", timeout)
+            self.workers.terminate(child, STOP, timeout)
         self.templates.dismiss_all()
         self._check_empty()
 
@@ -206,12 +261,24 @@ class PoolSupervisor:
             self.templates.stop_responder()
         self.staffing.evaluate()
 
+    def _on_trial_ready(self) -> None:
+        if self.proof is not None:
+            self.proof.template_ready()
+
+    def _on_trial_failed(self, error: str, traceback: str) -> None:
+        if self.proof is not None:
+            self.proof.fail(error, traceback)
+
     def _on_new_generation(self, config: PoolConfig) -> None:
         """The new template is ready: its workers take over one by one."""
         self._take_config(config)
         self.staffing.replace_all()
 
     def _on_failed(self) -> None:
+        for child in self.workers.children:
+            if child.awaits_replacement:
+                self.log("warning", f"child {child.pid} serves on past pm.max_requests, there is nothing to replace it")
+                self.workers.serve(child)
         self._settle()
         self.staffing.start_over()
 
@@ -243,18 +310,29 @@ class PoolSupervisor:
             self.workers.bury(child, parse_status(status))
 
     def _take_config(self, config: PoolConfig) -> None:
-        self.config = self.workers.config = self.templates.config = self.staffing.config = config
+        self.config = self.workers.config = self.staffing.config = config
         self.values.max_children = config.pm_max_children
         self.write_header()
 
     # ---------------------------------------------------------------- what workers say
 
     def _on_worker_ready(self, child: Child) -> None:
+        if child.held:
+            if self.proof is not None:
+                self.proof.worker_ready(child)
+            return
         self.log("debug" if self.settled else "notice", f"child {child.pid} started")
         self.templates.forgive()
         self.staffing.worker_ready(child)
         if self.workers.census().starting == 0:
             self._settle()
+
+    def _on_serving(self, child: Child) -> None:
+        if child.beginning:
+            child.beginning = False
+            self.templates.forgive()
+        if not self.stopping:
+            self.staffing.worker_ready(child)
 
     def _on_limit(self, child: Child) -> None:
         """It has stopped accepting at pm.max_requests; its replacement is made before it leaves."""
@@ -263,12 +341,18 @@ class PoolSupervisor:
             return
         child.leaving = "max_requests"
         child.awaits_replacement = True
+        if not child.template.preload:
+            # Its replacement has to import the application first, which may take long, or fail.
+            self.workers.serve(child)
         self.staffing.replace_one()
 
     def _on_worker_failed(self, child: Child, error: str, traceback: str) -> None:
         """With preload = no: the import failed in the worker."""
         child.leaving = "failed to start"
-        self._fail(child, error, traceback)
+        if not child.held:
+            self._fail(child, error, traceback)
+        elif self.proof is not None:
+            self.proof.fail(error, traceback)
 
     def _fail(self, child: Child, error: str, traceback: str) -> None:
         """A worker cannot start: one failure for all that were made before it is noticed."""
@@ -283,7 +367,9 @@ class PoolSupervisor:
         self._log_exit(child, exit_, age)
         if exit_.is_emergency:
             self._count_emergency(now)
-        if not self.stopping:
+        if child.held and self.proof is not None:
+            self.proof.worker_gone(child, exit_)
+        elif not self.stopping:
             self.staffing.worker_gone(child, age, requests)
             self._check_start(child, exit_, requests)
         self._check_empty()
@@ -323,7 +409,19 @@ class PoolSupervisor:
                 f"failed processes threshold ({threshold} in {interval:g} sec) is reached, "
                 "restarting the template of this pool",
             )
-            self.reload(self.config)
+            self._renew_at_once()
+
+    def _renew_at_once(self) -> None:
+        """A new generation of the same configuration, which needs nobody else's success."""
+
+        def decide(verdict: Verdict) -> None:
+            if verdict.error:
+                self.log("error", f"the new template failed, the former one stays: {verdict.error}")
+                self.abandon()
+            else:
+                self.commit()
+
+        self.prove(self.config, decide, lambda step: None)
 
     def _settle(self) -> None:
         if not self.settled:
@@ -331,5 +429,7 @@ class PoolSupervisor:
             self.events.on_settled()
 
     def _check_empty(self) -> None:
+        if self.templates.old_shared:
+            self.templates.release_shared([child.board for child in self.workers.children])
         if self.stopping and self.is_empty:
             self.events.on_empty()

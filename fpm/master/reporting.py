@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fpm.master.pool import PoolSupervisor
+from fpm.master.reloader import LastReload
 from fpm.scoreboard.snapshot import Board
 from fpm.scoreboard.snapshot import Header
 from fpm.scoreboard.snapshot import read_board
@@ -18,7 +19,9 @@ POOLS_NAMED = 20
 """Names in an error about an unknown pool."""
 
 
-def status_answer(pools: Mapping[str, PoolSupervisor], file: str, request: Mapping[str, Any]) -> dict[str, Any]:
+def status_answer(
+    pools: Mapping[str, PoolSupervisor], file: str, last: LastReload | None, request: Mapping[str, Any]
+) -> dict[str, Any]:
     """The answer to the control socket's `status`, with `pool` (one of them) and `query` (page wanted) if given."""
     name, query = request.get("pool"), request.get("query")
     if name is not None and (not isinstance(name, str) or name not in pools):
@@ -32,7 +35,8 @@ def status_answer(pools: Mapping[str, PoolSupervisor], file: str, request: Mappi
             facts["page"] = page.body.decode("utf-8", "replace")
             facts["content_type"] = page.content_type
         described.append(facts)
-    return {"ok": True, "pid": os.getpid(), "file": file, "pools": described}
+    reload = None if last is None else {"at": last.at, "ok": last.ok, "reason": last.reason}
+    return {"ok": True, "pid": os.getpid(), "file": file, "last_reload": reload, "pools": described}
 
 
 def pool_status(pool: PoolSupervisor) -> PoolStatus:
@@ -55,6 +59,7 @@ def pool_facts(pool: PoolSupervisor) -> dict[str, Any]:
         "listen": str(pool.config.listen),
         "state": pool.state,
         "generation": pool.templates.generation,
+        "directory": pool.templates.pinned.chdir,
         "ping_path": pool.config.ping_path,
         "status_path": pool.config.pm_status_path,
     }

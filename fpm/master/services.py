@@ -37,5 +37,7 @@ class Services:
     original_rlimit_files: tuple[int, int]
     queues: ListenQueueReader
     budget: Budget
+    reapers: dict[int, Callable[[int], None]]
+    """Processes that are neither template nor worker: pid, and who is told its wait status."""
     clock: Callable[[], float]
     """Epoch seconds, as the scoreboard has them."""

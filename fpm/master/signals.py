@@ -29,6 +29,8 @@ class SignalReader:
         for number in HANDLED:
             signal.signal(number, _do_nothing)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        # An upgrade blocks them across exec(2), so that none meets its default action.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         # Whoever has started us may have blocked some, and a mask is inherited.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 

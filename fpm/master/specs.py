@@ -13,12 +13,19 @@ from fpm.pool.spec import WorkerSettings
 NOT_FOR_APPLICATIONS = ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID")
 """What systemd tells the master is not the applications' business, even with clear_env = no."""
 SLOTS_MAX = 65535
+SLOTS_MIN = 256
 EXTRA_SLOTS = 8
 
 
 def slots_for(config: PoolConfig) -> int:
-    """Room in the scoreboard: a whole second generation, and those that replace leaving workers."""
-    return min(2 * config.pm_max_children + EXTRA_SLOTS, SLOTS_MAX)
+    """Room in the scoreboard: a whole second generation, those that replace leaving workers, and some growth of
+    pm.max_children without a new generation. Memory that is never touched costs nothing."""
+    return min(max(2 * config.pm_max_children + EXTRA_SLOTS, SLOTS_MIN), SLOTS_MAX)
+
+
+def children_for(slots: int) -> int:
+    """The largest pm.max_children for which a scoreboard has room."""
+    return (slots - EXTRA_SLOTS) // 2
 
 
 def pool_environ(config: PoolConfig, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -96,6 +103,7 @@ def template_spec(
     original_rlimit_files: tuple[int, int],
     priority: int | None,
     inherited: Mapping[str, str],
+    now: float,
 ) -> TemplateSpec:
     """The specification of one template.
 
@@ -103,6 +111,7 @@ def template_spec(
         original_rlimit_files: RLIMIT_NOFILE (soft, hard) with which the master was started.
         priority: the global process.priority, for pools without their own.
         inherited: the master's environment.
+        now: monotonic seconds.
     """
     identity = config.identity
     return TemplateSpec(
@@ -113,6 +122,8 @@ def template_spec(
         python_arguments=[],
         app=config.app,
         preload=config.preload,
+        startup_timeout=config.startup_timeout,
+        spawned=now,
         pythonpath=list(config.pythonpath),
         chroot=config.chroot,
         chdir=config.chdir or ("/" if config.chroot else None),

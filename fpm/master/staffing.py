@@ -66,8 +66,17 @@ class Staffing:
     def start(self) -> None:
         """Begin with as many workers as the configuration says."""
         self.fullness.set_listener(self.listener.socket.fileno())
+        self.templates.has_begun = True
         self._backoff = Backoff()
-        self._first = process_manager.first_workers(self.config)
+        self._first = max(process_manager.first_workers(self.config) - self.workers.census().total, 0)
+        self.evaluate()
+
+    def resume(self) -> None:
+        """Go on with the workers that an upgrade has handed over."""
+        self.templates.has_begun = True
+        self.fullness.set_listener(self.listener.socket.fileno())
+        if self.templates.failure is not None:
+            self._first = process_manager.first_workers(self.config)
         self.evaluate()
 
     def start_over(self) -> None:
@@ -84,11 +93,26 @@ class Staffing:
 
     def replace_all(self) -> None:
         """A new generation serves from now on: make its workers; the old ones leave as the new ones become ready."""
-        outgoing = [child for child in self.workers.children if child.leaving is None]
+        present = self.templates.present
+        outgoing = [child for child in self.workers.children if child.leaving is None and child.template is not present]
         for child in outgoing:
             child.outgoing = True
         self._backoff = Backoff()
-        self._first = max(process_manager.first_workers(self.config), min(len(outgoing), self.config.pm_max_children))
+        wanted = max(process_manager.first_workers(self.config), min(len(outgoing), self.config.pm_max_children))
+        self._first = max(wanted - self.workers.census().total, 0)
+        self.evaluate()
+
+    def adjust(self) -> None:
+        """The numbers have changed: make or send away what they say now."""
+        surplus = self.workers.census().total - self.config.pm_max_children
+        if surplus > 0:
+            idle = [child for _, child in self.workers.idle_children()]
+            busy = [child for child in self.workers.children if child.counts and child not in idle]
+            for child in [*idle, *busy][:surplus]:
+                self.workers.retire(child, "idle", self.services.settings.process_control_timeout)
+        if self.config.pm != "ondemand":
+            self._first = max(process_manager.first_workers(self.config) - self.workers.census().total, 0)
+        self._timers.cancel("maintain")
         self.evaluate()
 
     def replace_one(self) -> None:

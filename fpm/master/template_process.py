@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from dataclasses import dataclass
 from enum import Enum
 from signal import Signals
@@ -20,6 +20,7 @@ from fpm.master.loop import Timer
 from fpm.master.output import OutputReader
 from fpm.master.services import Services
 from fpm.master.share import Share
+from fpm.master.spawn import spawn
 from fpm.pool.bundle import sealed_memfd
 from fpm.pool.spec import BOOT_COMMAND
 from fpm.pool.spec import FD_BUNDLE
@@ -31,9 +32,10 @@ from fpm.pool.spec import FD_SCOREBOARD
 from fpm.pool.spec import FD_SPEC
 from fpm.pool.spec import FD_WAKE
 from fpm.pool.spec import TemplateSpec
+from fpm.pool.spec import WorkerSettings
 from fpm.pool.spec import pack_spec
 
-LAST_WORDS = 20
+LAST_WORDS = 60
 """Lines of a template's output that are kept to explain its death."""
 QUIT_TIME = 10.0
 """Seconds that a template without workers may take to leave."""
@@ -74,7 +76,13 @@ class TemplateProcess:
     """A template (or, with mode "unavailable", a 503 responder) of one generation."""
 
     def __init__(
-        self, services: Services, config: PoolConfig, spec: TemplateSpec, share: Share, events: TemplateEvents
+        self,
+        services: Services,
+        config: PoolConfig,
+        spec: TemplateSpec,
+        share: Share,
+        events: TemplateEvents,
+        channel: Channel | None = None,
     ) -> None:
         self.services = services
         self.config = config
@@ -91,10 +99,10 @@ class TemplateProcess:
         """Error and traceback, once it has reported them."""
         self.quitting = False
         self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
-        self.channel = Channel()
+        self.channel = channel or Channel()
         self.pid = 0
         self._timer: Timer | None = None
-        self._outputs: list[OutputReader] = []
+        self.outputs: list[OutputReader] = []
         self._reader: FairReader | None = None
 
     def spawn(self, shared: PoolDescriptors) -> None:
@@ -106,10 +114,10 @@ class TemplateProcess:
         spec_fd = sealed_memfd("pyfpm-spec", pack_spec(self.spec))
         try:
             for stream in ("stdout", "stderr"):
-                self._outputs.append(self._output(stream))
+                self.outputs.append(self._output(stream))
             placed = {
-                1: self._outputs[0].write_fd,
-                2: self._outputs[1].write_fd,
+                1: self.outputs[0].write_fd,
+                2: self.outputs[1].write_fd,
                 FD_CHANNEL: self.channel.peer.fileno(),
                 FD_SPEC: spec_fd,
                 FD_BUNDLE: self.services.bundle_fd,
@@ -120,24 +128,29 @@ class TemplateProcess:
                 FD_LISTEN: shared.listen,
             }
             arguments = [sys.executable, "-I", "-S", "-B", "-c", BOOT_COMMAND, "launch", _room_for_title(self.spec)]
-            self.pid = os.posix_spawn(
-                sys.executable,
-                arguments,
-                {},
-                file_actions=_file_actions(placed),
-                setsid=True,  # Ctrl-C on the master's terminal is the master's; the process group is the pool's
-                setsigmask=[],
-                setsigdef=sorted(signal.valid_signals() - {Signals.SIGKILL, Signals.SIGSTOP}),
-            )
+            self.pid = spawn(arguments, placed, {})
         finally:
             os.close(spec_fd)
-            for output in self._outputs:
+            for output in self.outputs:
                 output.close_writer()
         self.channel.close_peer()
         self._reader = FairReader(self.services.loop, self.share, self.channel.fd, self._on_channel, timed=False)
         if self.spec.mode == "template":
             timeout = self.config.startup_timeout
             self._timer = self.services.loop.call_later(timeout, lambda: self.events.on_startup_timeout(self))
+
+    def adopt(self, pid: int, outputs: list[int], *, started: float, preload: bool, directory: str) -> None:
+        """Go on with a template that is ready since before an upgrade; its channel has been given to the constructor.
+
+        Args:
+            outputs: reading ends of its standard output and standard error.
+            started: monotonic seconds.
+        """
+        self.pid, self.started, self.preload, self.directory = pid, started, preload, directory
+        self.state = TemplateState.READY
+        streams = zip(("stdout", "stderr"), outputs, strict=False)
+        self.outputs = [self._output(stream, fd) for stream, fd in streams if fd >= 0]
+        self._reader = FairReader(self.services.loop, self.share, self.channel.fd, self._on_channel, timed=False)
 
     def become_ready(self, message: dict[str, Any]) -> None:
         """The template has said that it can fork."""
@@ -146,9 +159,14 @@ class TemplateProcess:
         self.directory = str(message.get("chdir", ""))
         self._cancel_timer()
 
-    def fork_worker(self, slot: int, fds: list[int]) -> bool:
+    def fork_worker(self, slot: int, fds: list[int], *, hold: bool = False) -> bool:
         """Ask for a worker; False if the request could not be sent now."""
-        return self.channel.send({"command": "fork", "slot": slot}, fds)
+        return self.channel.send({"command": "fork", "slot": slot, "hold": hold}, fds)
+
+    def apply(self, settings: WorkerSettings) -> None:
+        """Fork workers with these settings from now on."""
+        own = asdict(settings) | {"slots": self.spec.worker.slots}
+        self.channel.send({"command": "settings", "worker": own})
 
     def quit(self) -> None:
         """Leave as soon as the last worker has left."""
@@ -178,17 +196,17 @@ class TemplateProcess:
                 self._on_channel()
         self._forget_channel()
         self.channel.close()
-        for output in self._outputs:
+        for output in self.outputs:
             output.finish()
         self.state = TemplateState.GONE
 
-    def _output(self, stream: str) -> OutputReader:
+    def _output(self, stream: str, fd: int | None = None) -> OutputReader:
         def write_line(line: str, closed: bool) -> None:
             self.last_words.append(line)
             self.events.write_line(stream, line, closed)
 
         room = self.services.log.worker_room(self.spec.pool, 0, stream)
-        return OutputReader(self.services.loop, self.share, write_line, room)
+        return OutputReader(self.services.loop, self.share, write_line, room, fd)
 
     def _on_channel(self) -> None:
         messages, alive = self.channel.receive(self.share)
@@ -206,16 +224,6 @@ class TemplateProcess:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _file_actions(placed: dict[int, int]) -> list[tuple[Any, ...]]:
-    """dup2(2) each descriptor to its place, by way of numbers that nobody uses, so that none overwrites another."""
-    base = max([*placed.values(), *placed]) + 1
-    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)]
-    actions += [(os.POSIX_SPAWN_DUP2, fd, base + target) for target, fd in placed.items()]
-    actions += [(os.POSIX_SPAWN_DUP2, base + target, target) for target in placed]
-    actions += [(os.POSIX_SPAWN_CLOSE, base + target) for target in placed]
-    return actions
 
 
 def _room_for_title(spec: TemplateSpec) -> str:

@@ -6,15 +6,20 @@ start is tried again with growing pauses.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
 
 from fpm.config.model import PoolConfig
+from fpm.master.channel import Channel
 from fpm.master.channel import text_of
 from fpm.master.exits import Exit
 from fpm.master.listeners import Listener
+from fpm.master.releases import pin
+from fpm.master.releases import still_exists
 from fpm.master.restarts import YOUNG
 from fpm.master.restarts import Backoff
 from fpm.master.restarts import after_template_failure
@@ -31,9 +36,9 @@ from fpm.master.template_process import TemplateEvents
 from fpm.master.template_process import TemplateProcess
 from fpm.master.template_process import TemplateState
 from fpm.master.timers import NamedTimers
-
-Done = Callable[[str | None], None]
-"""Gets None when a new generation serves, else the reason why it does not."""
+from fpm.pool.spec import WorkerSettings
+from fpm.pool.spec import unpack_spec
+from fpm.scoreboard.memory import Scoreboard
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,9 @@ class Trial:
 
     template: TemplateProcess
     config: PoolConfig
-    done: Done | None
+    pinned: PoolConfig
+    shared: Shared
+    """Not the present generation's if that scoreboard is too small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +68,11 @@ class TemplatesEvents:
 
     on_ready: Callable[[], None]
     """The present template can fork."""
+    on_trial_ready: Callable[[], None]
+    on_trial_failed: Callable[[str, str], None]
+    """Error and traceback."""
     on_new_generation: Callable[[PoolConfig], None]
-    """A trial has succeeded and is the present template now."""
+    """A trial has been accepted and is the present template now."""
     on_failed: Callable[[], None]
     on_forked: Callable[[TemplateProcess, dict[str, Any]], None]
     on_fork_failed: Callable[[TemplateProcess, dict[str, Any]], None]
@@ -82,6 +92,10 @@ class Templates:
     ) -> None:
         self.services = services
         self.config = config
+        self.pinned = pin(config)
+        """The same with the directories of this generation."""
+        self.former: PoolConfig | None = None
+        """The pinned configuration of the generation before, for a rollback."""
         self.listener = listener
         self.share = share
         self.events = events
@@ -92,11 +106,15 @@ class Templates:
         self.old: list[TemplateProcess] = []
         self.failure: Failure | None = None
         self.shared: Shared | None = None
-        self.generation = 0
+        self.generation = 1
+        self.last_generation = 1
+        """Numbers are not used again: that of a trial that failed is in the log."""
+        self.has_begun = False
+        """The pool serves, or has tried to: a new one does not before the reload that brings it is decided."""
         self.stopping = False
         self.backoff = Backoff()
         self._responder_backoff = Backoff()
-        self._old_shared: list[Shared] = []
+        self.old_shared: list[Shared] = []
         self._responder_shared: Shared | None = None
         self._timers = NamedTimers(services.loop)
 
@@ -105,8 +123,10 @@ class Templates:
     def ready_template(self) -> TemplateProcess | None:
         """The present template if it can fork now; else it is started, if no pause is running, and None returned."""
         if self.present is None and not self.stopping and self.services.loop.now >= self.backoff.until:
+            if self.failure is not None or not still_exists(self.pinned):
+                self.pinned = pin(self.config)  # nothing of this generation runs, and the release may be mended
             try:
-                self.present = self._spawn(self.config, "template", self._shared_for(self.config))
+                self.present = self._spawn(self.pinned, "template", self._shared_for(self.config))
             except OSError as error:
                 self.fail("cannot start a template", f"{error.strerror}")
         ready = self.present is not None and self.present.state is TemplateState.READY
@@ -146,47 +166,76 @@ class Templates:
 
     # ---------------------------------------------------------------- a new generation
 
-    def try_generation(self, config: PoolConfig, done: Done | None) -> None:
-        """Start a template with this configuration beside the present one, which serves on until it is ready."""
-        if self.trial is not None:
-            self._abandon_trial(self.trial, "superseded by another reload")
-        try:
-            template = self._spawn(config, "template", self._shared_for(config))
-        except OSError as error:
-            reason = f"cannot start a template: {error.strerror}"
-            self.events.log("error", f"reload failed, the former generation serves on: {reason}")
-            if done is not None:
-                done(reason)
-            return
-        self.trial = Trial(template, config, done)
+    def begin_trial(self, config: PoolConfig) -> None:
+        """Start a template with this configuration beside the present one, which serves on.
 
-    def _accept_trial(self, trial: Trial) -> None:
-        former, self.present, self.trial = self.present, trial.template, None
-        self.config = trial.config
+        Raises:
+            OSError: it cannot be executed.
+        """
+        self.drop_trial()
+        pinned = pin(config)
+        if self.has_begun:
+            self.last_generation += 1
+        shared = self.shared
+        if shared is None or shared.board.slots < slots_for(config):
+            shared = Shared.create(slots_for(config))
+            self.old_shared.append(shared)
+        template = self._spawn(pinned, "template", shared, generation=self.last_generation)
+        self.trial = Trial(template, config, pinned, shared)
+
+    def accept_trial(self) -> None:
+        """The template on trial becomes the present one."""
+        trial, self.trial = self.trial, None
+        if trial is None:
+            return
+        former, self.present = self.present, trial.template
+        self._take(trial.config, trial.pinned, trial.template.generation)
+        if trial.shared is not self.shared:
+            self.old_shared.remove(trial.shared)
+            self._change_shared(trial.shared)
         self.failure = None
         self.backoff = Backoff()
+        self._timers.cancel("retry")
         if former is not None:
             self._dismiss(former)
         self.events.on_new_generation(trial.config)
-        if trial.done is not None:
-            trial.done(None)
 
-    def _end_trial(self, trial: Trial, error: str, traceback: str = "") -> None:
-        text = traceback if trial.template.failure is not None else ""
-        self.events.log("error", f"reload failed, the former generation serves on: {error}\n{text}".rstrip())
-        self._drop_trial(trial, error)
+    def renew(self, config: PoolConfig) -> None:
+        """A new generation of a pool without processes: its next template finds the present release."""
+        self.last_generation += 1
+        self._take(config, pin(config), self.last_generation)
+        self.failure = None
+        self.backoff = Backoff()
 
-    def _abandon_trial(self, trial: Trial, why: str) -> None:
-        self.events.log("notice", f"the new generation is given up: {why}")
-        self._drop_trial(trial, why)
+    def apply(self, settings: WorkerSettings) -> None:
+        """Workers are forked with these settings from now on; the generation stays."""
+        for template in self.all():
+            if template.spec.mode == "template":
+                template.apply(settings)
 
-    def _drop_trial(self, trial: Trial, error: str) -> None:
-        self.trial = None
-        if trial.template.state is not TemplateState.GONE:
+    def drop_trial(self) -> None:
+        """The generation on trial goes without having served."""
+        trial, self.trial = self.trial, None
+        if trial is not None and trial.template.state is not TemplateState.GONE:
             self.old.append(trial.template)
-            trial.template.kill()
-        if trial.done is not None:
-            trial.done(error)
+            if trial.template.state is TemplateState.READY:
+                trial.template.quit()
+            else:
+                trial.template.kill()
+
+    def take_numbers(self, config: PoolConfig) -> None:
+        """The same generation by other numbers: its directories stay."""
+        pinned = self.pinned
+        self.config = config
+        self.pinned = replace(
+            config, chdir=pinned.chdir, app=pinned.app, python=pinned.python, pythonpath=pinned.pythonpath
+        )
+
+    def _take(self, config: PoolConfig, pinned: PoolConfig, generation: int) -> None:
+        self.former = self.pinned if self.has_begun else None
+        self.has_begun = True
+        self.generation = generation
+        self.config, self.pinned = config, pinned
 
     # ---------------------------------------------------------------- the 503 responder
 
@@ -207,6 +256,31 @@ class Templates:
             self._dismiss(self.responder)
             self.responder = None
 
+    # ---------------------------------------------------------------- an upgrade of pyfpm
+
+    def adopt(self, state: dict[str, Any]) -> TemplateProcess:
+        """Go on with a template that was ready before an upgrade; the caller says what it is.
+
+        Args:
+            state: as fpm.master.handover describes it.
+        """
+        spec = unpack_spec(json.dumps(state["spec"]).encode())
+        events = TemplateEvents(self._on_message, self._on_startup_timeout, self._write_line)
+        channel = Channel(None if state["gone"] else state["channel"])
+        template = TemplateProcess(self.services, self.pinned, spec, self.share, events, channel)
+        if state["gone"]:  # its workers serve on
+            template.pid = state["pid"]
+            template.close()
+            return template
+        template.adopt(
+            state["pid"],
+            state["outputs"],
+            started=state["started"],
+            preload=state["preload"],
+            directory=state["directory"],
+        )
+        return template
+
     # ---------------------------------------------------------------- the end
 
     def all(self) -> list[TemplateProcess]:
@@ -214,6 +288,11 @@ class Templates:
         trial = self.trial.template if self.trial else None
         found = [self.present, self.responder, trial, *self.old]
         return [template for template in found if template is not None]
+
+    @property
+    def has_responder(self) -> bool:
+        """Is there a 503 responder, or one that has been told to leave?"""
+        return any(template.spec.mode == "unavailable" for template in self.all())
 
     def find(self, pid: int) -> TemplateProcess | None:
         """The one with this pid."""
@@ -224,8 +303,7 @@ class Templates:
         self.stopping = True
         self._timers.cancel_all()
         self.stop_responder()
-        if self.trial is not None:
-            self._abandon_trial(self.trial, "the pool is stopping")
+        self.drop_trial()
 
     def dismiss_all(self) -> None:
         """Templates leave when their last worker has left."""
@@ -244,14 +322,16 @@ class Templates:
         """One of them has ended and has been reaped."""
         was_ready = template.state is TemplateState.READY
         template.close()
-        error, traceback = template.failure or (f"its template exited {exit_}", "\n".join(template.last_words))
+        error, traceback = template.failure or (f"its template exited {exit_}", "")
+        traceback = traceback or "\n".join(template.last_words)
         if template in self.old:
             self.old.remove(template)
         elif template is self.responder:
             self.responder = None
             self._lost_responder(exit_, error)
         elif self.trial is not None and template is self.trial.template:
-            self._end_trial(self.trial, error, traceback)
+            self.trial = None
+            self.events.on_trial_failed(error, traceback)
         elif template is self.present:
             self.present = None
             self._lost_present(template, exit_, was_ready, error, traceback)
@@ -262,7 +342,7 @@ class Templates:
         self._timers.cancel_all()
         for template in self.all():
             template.close()
-        for shared in [*self._old_shared, self.shared, self._responder_shared]:
+        for shared in [*self.old_shared, self.shared, self._responder_shared]:
             if shared is not None:
                 shared.close()
 
@@ -300,8 +380,9 @@ class Templates:
 
     # ---------------------------------------------------------------- processes and what they say
 
-    def _spawn(self, config: PoolConfig, mode: str, shared: Shared) -> TemplateProcess:
-        self.generation += mode == "template"
+    def _spawn(
+        self, config: PoolConfig, mode: str, shared: Shared, *, generation: int | None = None
+    ) -> TemplateProcess:
         limit = self.services.settings.log_limit
         if mode == "template":
             settings = worker_settings(config, log_limit=limit, slots=shared.board.slots)
@@ -309,11 +390,12 @@ class Templates:
             settings = unavailable_settings(config, log_limit=limit)
         spec = template_spec(
             config,
-            generation=self.generation,
+            generation=generation or self.generation,
             worker=settings,
             original_rlimit_files=self.services.original_rlimit_files,
             priority=self.services.settings.process_priority,
             inherited=self.services.environ,
+            now=self.services.loop.now,
         )
         if mode == "unavailable":
             spec = unavailable_spec(spec)
@@ -333,11 +415,27 @@ class Templates:
         """The pool's shared memory and sockets, made anew if the present scoreboard is too small."""
         slots = slots_for(config)
         if self.shared is None or self.shared.board.slots < slots:
-            if self.shared is not None:
-                self._old_shared.append(self.shared)
-            self.shared = Shared.create(slots)
-            self.events.on_shared(self.shared)
+            return self._change_shared(Shared.create(slots))
         return self.shared
+
+    def _change_shared(self, shared: Shared) -> Shared:
+        if self.shared is not None:
+            self.old_shared.append(self.shared)
+        self.shared = shared
+        self.events.on_shared(shared)
+        return shared
+
+    def release_shared(self, boards: Collection[Scoreboard]) -> None:
+        """Close what only former generations have used, when their templates are gone.
+
+        Args:
+            boards: those on which there are workers.
+        """
+        if self.old or self.trial is not None:
+            return
+        for shared in [shared for shared in self.old_shared if all(shared.board is not board for board in boards)]:
+            self.old_shared.remove(shared)
+            shared.close()
 
     def _on_message(self, template: TemplateProcess, message: dict[str, Any]) -> None:
         event = message.get("event")
@@ -357,7 +455,7 @@ class Templates:
 
     def _on_ready(self, template: TemplateProcess) -> None:
         if self.trial is not None and template is self.trial.template:
-            self._accept_trial(self.trial)
+            self.events.on_trial_ready()
         elif template is self.present:
             if template.preload:
                 self.failure = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from dataclasses import dataclass
 from signal import Signals
 from typing import Any
@@ -20,6 +21,7 @@ from fpm.master.process_manager import Census
 from fpm.master.services import Services
 from fpm.master.share import Share
 from fpm.master.template_process import TemplateProcess
+from fpm.pool.spec import WorkerSettings
 from fpm.scoreboard.memory import HeaderValues
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.memory import clear_slot
@@ -33,6 +35,8 @@ EXIT_REPORT_TIME = 2.0
 """Seconds between a worker's last sign of life and the end of waiting for its template's report."""
 PID_ROOM = 9_999_999
 """The longest pid (proc(5)), for the room of a line while the pid is not known yet."""
+STOP = "stop"
+"""Why workers leave when the pool ends."""
 LEVELS = frozenset({"debug", "notice", "warning", "error", "alert"})
 
 
@@ -41,6 +45,8 @@ class WorkerEvents:
     """Whom the workers' keeper tells."""
 
     on_ready: Callable[[Child], None]
+    on_serving: Callable[[Child], None]
+    """A worker that was held takes requests now."""
     on_failed: Callable[[Child, str, str], None]
     on_limit: Callable[[Child], None]
     on_gone: Callable[[Child, Exit, int], None]
@@ -84,6 +90,16 @@ class Workers:
                 found.append((now - self._idle_since(child), child))
         return sorted(found, key=lambda pair: -pair[0])
 
+    def spawn_held(self, template: TemplateProcess, board: Scoreboard) -> Child | None:
+        """Ask a template on trial for one worker that accepts nothing before `serve`; None if it could not be asked."""
+        return self.children[-1] if self._spawn_one(template, board, hold=True) else None
+
+    def serve(self, child: Child) -> None:
+        """The generation of a held worker is proved: it takes requests now."""
+        child.beginning, child.held = child.held, False
+        child.idle_since = self.services.loop.now
+        child.channel.send({"command": "serve"})
+
     def spawn(self, template: TemplateProcess, board: Scoreboard, count: int) -> int:
         """Ask the template for workers; returns how many requests were sent."""
         allowed = self.services.budget.room(count)
@@ -102,15 +118,23 @@ class Workers:
         """Let it finish its request and leave; TERM after `timeout` seconds, KILL a second later."""
         if child.leaving is None:
             child.leaving = reason
-        child.channel.send({"command": "quit"})
+        child.channel.send({"command": "quit", "final": reason == STOP})
         child.set_timer(timeout, lambda: self._press(child, Signals.SIGTERM))
 
     def terminate(self, child: Child, reason: str, timeout: float) -> None:
         """SIGTERM now, KILL after `timeout` seconds."""
         child.leaving = reason
         if not child.send_signal(Signals.SIGTERM):
-            child.channel.send({"command": "quit"})
+            child.channel.send({"command": "quit", "final": True})
         child.set_timer(timeout, lambda: self._press(child, Signals.SIGKILL))
+
+    def apply(self, settings: WorkerSettings, *, log_changed: bool) -> None:
+        """Let the running workers serve by new settings."""
+        fds = [self.access_log] if log_changed and self.access_log is not None else []
+        for child in self.children:
+            # The scoreboard that it has mapped stays the one it was forked with.
+            own = asdict(settings) | {"slots": child.board.slots}
+            child.channel.send({"command": "settings", "worker": own}, fds)
 
     def reopen_logs(self) -> None:
         """Give every worker the present access log."""
@@ -156,7 +180,7 @@ class Workers:
             self.bury(child, Exit())
         return len(lost)
 
-    def _spawn_one(self, template: TemplateProcess, board: Scoreboard) -> bool:
+    def _spawn_one(self, template: TemplateProcess, board: Scoreboard, *, hold: bool = False) -> bool:
         slot = self._free_slot(board)
         if slot is None:
             return False
@@ -177,7 +201,7 @@ class Workers:
             if self.access_log is not None:
                 fds.append(self.access_log)
             mark_creating(board.view, board.slots, slot)
-            sent = template.fork_worker(slot, fds)
+            sent = template.fork_worker(slot, fds, hold=hold)
         except OSError as error:
             self._cannot_make(f"cannot make a worker: {error.strerror}")
             sent = False
@@ -191,18 +215,33 @@ class Workers:
             child.close()
             clear_slot(board.view, board.slots, slot)
             return False
+        child.held = hold
         self.children.append(child)
         self.services.budget.used += 1
         child.watch_channel(self.share, lambda: self._on_channel(child))
         child.set_timer(self.config.startup_timeout, lambda: self._startup_timeout(child))
         return True
 
+    def adopt(self, child: Child, outputs: list[int]) -> None:
+        """Go on with a worker that serves since before an upgrade.
+
+        Args:
+            outputs: reading ends of its pipes, -1 for a closed one; empty with catch_workers_output = no.
+        """
+        streams = zip(("stdout", "stderr"), outputs, strict=False)
+        child.outputs = [self._reader(child, stream, fd) for stream, fd in streams if fd >= 0]
+        self.children.append(child)
+        self.services.budget.used += 1
+        child.watch_channel(self.share, lambda: self._on_channel(child))
+
     def _free_slot(self, board: Scoreboard) -> int | None:
         taken = {child.slot for child in self.children if child.board is board}
         return next((slot for slot in range(board.slots) if slot not in taken), None)
 
-    def _reader(self, child: Child, stream: str) -> OutputReader:
+    def _reader(self, child: Child, stream: str, fd: int | None = None) -> OutputReader:
         def write_line(line: str, closed: bool) -> None:
+            if not child.ready:
+                child.last_words.append(line)
             if not self.config.decorate_workers_output:
                 self.services.log.raw(line)
                 return
@@ -212,7 +251,7 @@ class Workers:
         log = self.services.log
         decorated = self.config.decorate_workers_output
         room = log.worker_room(self.config.name, PID_ROOM, stream) if decorated else log.limit
-        return OutputReader(self.services.loop, self.share, write_line, room)
+        return OutputReader(self.services.loop, self.share, write_line, room, fd)
 
     def _on_channel(self, child: Child) -> int:
         """Take what has come; returns the number of messages."""
@@ -248,6 +287,8 @@ class Workers:
             child.idle_since = self.services.loop.now
             child.clear_timer()
             self.events.on_ready(child)
+        elif event == "serving" and child.ready:
+            self.events.on_serving(child)
         elif event == "log":
             self._log(child, message)
         elif event == "failed" and not child.ready:
@@ -284,7 +325,7 @@ class Workers:
             child.template.kill_alone()
         else:
             error = f"its worker was not ready within {seconds:g} s (startup_timeout)"
-        self.events.on_failed(child, error, "")
+        self.events.on_failed(child, error, "\n".join(child.last_words))
         child.leaving = "startup_timeout"
         if not child.send_signal(Signals.SIGKILL):
             self._hang_up(child)

@@ -21,12 +21,12 @@ class AccessLog:
     def __init__(self, settings: WorkerSettings, fd: int) -> None:
         self._format = compile_format(settings.access_format or "", settings.log_limit)
         self._paths = frozenset(settings.access_suppress_path)
-        self._fd = fd
+        self.fd = fd
         self.uses_memory = self._format.uses_memory
 
     def replace_descriptor(self, fd: int) -> None:
         """The log was reopened: the new file takes the place of the old one."""
-        os.dup2(fd, self._fd, inheritable=False)
+        os.dup2(fd, self.fd, inheritable=False)
         os.close(fd)
 
     def write(self, record: AccessRecord) -> None:
@@ -36,6 +36,6 @@ class AccessLog:
             return
         line = self._format.render(record) + "\n"
         try:
-            os.write(self._fd, line.encode("utf-8", "backslashreplace"))
+            os.write(self.fd, line.encode("utf-8", "backslashreplace"))
         except OSError:
             return

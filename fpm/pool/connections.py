@@ -31,6 +31,8 @@ class Held(IntEnum):
 
 LIMITS = {Held.SILENT: 5.0, Held.HEAD: 10.0, Held.KEPT: 120.0, Held.LINGERING: 2.0}
 """Seconds. PHP-FPM waits 5 for the first byte; nginx closes a kept connection itself after 60."""
+LEAVING_LIMIT = 1.0
+"""Seconds that a worker which leaves waits for a request on a connection that nobody else can take."""
 KEPT_AT_ONCE = 2
 SURPLUS_LIMIT = 5.0
 """A worker that holds more kept connections than KEPT_AT_ONCE closes the longest idle ones after this many seconds."""
@@ -91,9 +93,16 @@ class Connections:
         return min([connection.deadline for connection in self.held.values()], default=None)
 
     def close_expired(self, now: float) -> None:
-        """Closes those over their time."""
-        for connection in [held for held in self.held.values() if held.deadline <= now]:
-            self.close(connection.fd)
+        """Closes those over their time, unless what they should send has come: this worker was late then."""
+        expired = [held for held in self.held.values() if held.deadline <= now]
+        if expired:
+            poll = select.poll()
+            for connection in expired:
+                poll.register(connection.fd, select.POLLIN)
+            late = {fd for fd, _ in poll.poll(0)}
+            for connection in expired:
+                if connection.fd not in late or connection.kind is Held.LINGERING:
+                    self.close(connection.fd)
 
     def linger(self, fd: int, peer: str, now: float) -> None:
         """Half-closes a connection and waits, without waiting, for the peer to close it.
@@ -162,16 +171,29 @@ class Connections:
         connection.raw = data[_PARK_HEAD.size :]
         return connection
 
-    def close_all(self, somebody_idle: bool) -> None:
-        """This worker takes no more requests: others get the connections, if there are any."""
+    def close_parked(self) -> None:
+        """Nobody is left who could take them: the web server shall know."""
+        while (connection := self.take_parked()) is not None:
+            os.close(connection.fd)
+
+    def hand_over(self, idle: bool, serving: bool, now: float) -> None:
+        """This worker takes nothing new: others get its connections.
+
+        One on which a request may be on its way stays if nobody is idle, and is served here.
+
+        Args:
+            idle: another worker is idle.
+            serving: another worker is there, busy or not.
+            now: monotonic seconds.
+        """
         for connection in list(self.held.values()):
-            if connection.kind is Held.LINGERING:
+            is_kept = connection.kind is Held.KEPT
+            if connection.kind is Held.LINGERING or ((idle or (serving and is_kept)) and self.park(connection)):
                 continue
-            # A kept connection may be closed between two requests. On the others a request is on its way: whoever comes
-            # next takes them, and the master sees to it that somebody does.
-            wanted = somebody_idle or connection.kind is not Held.KEPT
-            if not wanted or not self.park(connection):
+            if is_kept:
                 self.close(connection.fd)
+            else:
+                connection.deadline = min(connection.deadline, now + LEAVING_LIMIT)
 
 
 def half_close(fd: int) -> None:

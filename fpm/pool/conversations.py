@@ -30,6 +30,7 @@ from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
 
 _IDLE = int(Stage.ACCEPTING)
+_ENDING = int(Stage.END)
 _FINISHED = int(Stage.FINISHED)
 _REPLY_PATIENCE = 1.0
 """Seconds for a protocol answer of a few bytes to be taken."""
@@ -133,7 +134,7 @@ class Conversations:
             os.close(exchange.fd)
         else:
             kept = self._let_go(exchange, peer)
-        self._slot.stages[self._slot.index] = _IDLE
+        self._slot.stages[self._slot.index] = _IDLE if self.accepting else _ENDING
         return kept
 
     def _let_go(self, exchange: Exchange, peer: str) -> bool:

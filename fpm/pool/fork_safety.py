@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import stat
 import sys
@@ -18,13 +19,16 @@ UNSAFE_MODULES = {
 """Libraries that start threads or hold locks in C when they are first used or imported."""
 
 DESCRIPTORS_LOOKED_AT = 1024
+ENDING_LOOKS = 20
+ENDING_PAUSE = 10
+"""Milliseconds between looks at threads that may be ending."""
 
 
 def survey() -> list[str]:
     """What makes preloading unsafe, a phrase for each; empty if nothing was found."""
     found = []
     threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-    native = _native_threads() - 1 - len(threads)
+    native = _settled_native_threads(1 + len(threads)) - 1 - len(threads)
     if threads:
         found.append(f"{len(threads)} thread(s) alive after the import ({', '.join(threads[:3])})")
     elif native > 0:
@@ -34,6 +38,19 @@ def survey() -> list[str]:
         found.append(f"connected socket(s) to {', '.join(connected[:3])}")
     found.extend(reason for module, reason in UNSAFE_MODULES.items() if module in sys.modules)
     return found
+
+
+def _settled_native_threads(expected: int) -> int:
+    """How many there are, after those that are just ending (our own watchdog of the import, for one) have had time to.
+
+    Linux shows a thread a little longer than it runs Python's or C's code.
+    """
+    pause = select.poll()
+    for _ in range(ENDING_LOOKS):
+        if _native_threads() <= expected:
+            break
+        pause.poll(ENDING_PAUSE)
+    return _native_threads()
 
 
 def _native_threads() -> int:

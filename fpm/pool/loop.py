@@ -18,7 +18,6 @@ from time import monotonic
 
 from fpm.errors import EXIT_OK
 from fpm.errors import EXIT_SOFTWARE
-from fpm.pool.access_log import AccessLog
 from fpm.pool.connections import LIMITS
 from fpm.pool.connections import Connections
 from fpm.pool.connections import Held
@@ -29,9 +28,13 @@ from fpm.pool.service import Service
 from fpm.pool.spec import FD_LISTEN
 from fpm.pool.spec import FD_PARK_TAKE
 from fpm.pool.spec import WorkerSettings
+from fpm.pool.spec import unpack_worker_settings
 from fpm.pool.wire import read_available
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
+
+HANDOVERS_MAX = 8
+"""How often a worker that leaves looks again whether the others are still there."""
 
 
 class WorkerLoop:
@@ -43,15 +46,19 @@ class WorkerLoop:
         service: Service,
         slot: SlotWriter,
         reports: Reports,
-        access_log: AccessLog | None,
     ) -> None:
+        self._settings = settings
+        self._service = service
         self._slot = slot
         self._reports = reports
-        self._access_log = access_log
         self._unix = settings.listen_is_unix
         self._allowed = [ip_network(text, strict=False) for text in settings.allowed_clients]
         self._limit = _draw_limit(settings)
         self._quitting = False
+        self._left = False
+        """Everything that others could take has been handed over."""
+        self._final = False
+        """The pool ends: nobody will take what this worker leaves behind."""
         self._code = EXIT_OK
         self._listener = _socket.socket(fileno=FD_LISTEN)
         self._epoll = select.epoll()
@@ -61,20 +68,27 @@ class WorkerLoop:
         self._quit_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._quit_event, select.EPOLLIN)
         self._epoll.register(reports.fd, select.EPOLLIN)
-        self._epoll.register(FD_LISTEN, select.EPOLLIN | select.EPOLLEXCLUSIVE)
-        self._epoll.register(FD_PARK_TAKE, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        self._conversations.accepting = False
+
+    def begin_accepting(self) -> None:
+        """Take connections from now on."""
+        if not self._conversations.accepting:
+            self._conversations.accepting = True
+            self._epoll.register(FD_LISTEN, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            self._epoll.register(FD_PARK_TAKE, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            self._slot.set_stage(Stage.ACCEPTING)
 
     def run(self) -> int:
         """The loop; returns the exit code."""
         signal.signal(signal.SIGQUIT, self._quit_on_signal)
         poll = self._epoll.poll
-        while not self._quitting:
+        while not self._quitting or self._held:
             events = poll(self._timeout() if self._held else None)
             if len(events) > 1:
                 events.sort(key=self._rank)
             for fd, _ in events:
                 if fd == FD_LISTEN:
-                    self._accept()
+                    self._accept(alone=len(events) == 1)
                 elif fd == self._reports.fd:
                     self._take_message()
                 elif fd == FD_PARK_TAKE:
@@ -82,20 +96,29 @@ class WorkerLoop:
                 elif fd in self._held:
                     self._read_held(self._held[fd])
                 elif fd == self._quit_event:
+                    os.eventfd_read(fd)
                     self._quitting = True
-                if self._quitting:
+                if self._quitting and not self._left:
                     break
                 if self._limit and self._slot.requests >= self._limit:
-                    self._stop_accepting()
+                    self._reach_limit()
                     break
+            if self._quitting and not self._left:
+                self._left = True
+                self._stop_accepting(replaced=not self._final)
             if self._held:
                 self._connections.close_expired(monotonic())
-        self._connections.close_all(self._slot.others_idle())
+        if self._final and not self._slot.others_serving():
+            self._connections.close_parked()
         return self._code
 
-    def _rank(self, event: tuple[int, int]) -> bool:
-        """Messages from the master come first: a quit must not wait for one more request."""
-        return event[0] != self._reports.fd
+    def _rank(self, event: tuple[int, int]) -> int:
+        """Messages from the master come first: a quit must not wait for one more request. Then what only this worker
+        knows of (EPOLLEXCLUSIVE): it is taken before one of the held connections is served, which may take long."""
+        fd = event[0]
+        if fd == self._reports.fd:
+            return 0
+        return 1 if fd in (FD_LISTEN, FD_PARK_TAKE) else 2
 
     def _quit_on_signal(self, number: int, frame: object) -> None:
         """SIGQUIT, which is PHP-FPM's way to end a worker after its request; the loop has to wake up for it."""
@@ -109,34 +132,48 @@ class WorkerLoop:
     def _take_message(self) -> None:
         received = self._reports.receive()
         if received is None:
-            self._quitting = True
+            self._epoll.unregister(self._reports.fd)  # or it would be ready for ever while connections are served
+            self._quitting = self._final = True
             return
         message, fd = received
         if message.get("command") == "quit":
             self._quitting = True
-        elif message.get("command") == "reopen" and fd is not None and self._access_log is not None:
-            self._access_log.replace_descriptor(fd)
+            self._final = bool(message.get("final"))
+        elif message.get("command") == "serve":
+            self.begin_accepting()
+            self._reports.send({"event": "serving"})
+        elif message.get("command") == "check" and fd is not None:
+            os.set_blocking(fd, False)
+            self._connections.hold(HeldConnection(fd, "", Held.SILENT, monotonic() + LIMITS[Held.SILENT]))
+            fd = None
+        elif message.get("command") == "settings":
+            fd = self._apply(unpack_worker_settings(message.get("worker")), fd)
+        elif message.get("command") == "reopen" and fd is not None and self._service.access_log is not None:
+            self._service.access_log.replace_descriptor(fd)
             fd = None
         if fd is not None:
             os.close(fd)
 
-    def _accept(self) -> None:
-        if not self._conversations.accepting:
+    def _apply(self, settings: WorkerSettings | None, log_fd: int | None) -> int | None:
+        """Serve by new settings from now on; returns the descriptor if it is not wanted."""
+        if settings is None:
+            return log_fd
+        if (settings.max_requests, settings.max_requests_jitter) != (
+            self._settings.max_requests,
+            self._settings.max_requests_jitter,
+        ):
+            self._limit = _draw_limit(settings)
+        self._settings = settings
+        self._allowed = [ip_network(text, strict=False) for text in settings.allowed_clients]
+        return self._service.apply(settings, log_fd)
+
+    def _accept(self, *, alone: bool) -> None:
+        """A new connection: served at once if nothing else is to be done, so that no turn of the loop is needed."""
+        accepted = self._accept_one() if self._conversations.accepting else None
+        if accepted is None:
             return
-        try:
-            fd, address = self._listener._accept()  # type: ignore[attr-defined]
-        except OSError as error:  # EAGAIN: another worker was faster; ECONNABORTED: the client is gone already
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                self._leave_without_descriptors(error)
-            return
-        peer = ""
-        if not self._unix:
-            peer = address[0]
-            if self._allowed and not self._is_allowed(peer):
-                os.close(fd)
-                return
-        os.set_blocking(fd, False)
-        data = read_available(fd)
+        fd, peer = accepted
+        data = read_available(fd) if alone else None
         if data is None:
             connection = HeldConnection(fd, peer, Held.SILENT, monotonic() + LIMITS[Held.SILENT])
             self._connections.hold(connection)
@@ -144,6 +181,23 @@ class WorkerLoop:
             self._conversations.receive(fd, peer, data, None)
         else:
             os.close(fd)
+
+    def _accept_one(self) -> tuple[int, str] | None:
+        """The descriptor and the address of a new connection."""
+        try:
+            fd, address = self._listener._accept()  # type: ignore[attr-defined]
+        except OSError as error:  # EAGAIN: another worker was faster; ECONNABORTED: the client is gone already
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._leave_without_descriptors(error)
+            return None
+        peer = ""
+        if not self._unix:
+            peer = address[0]
+            if self._allowed and not self._is_allowed(peer):
+                os.close(fd)
+                return None
+        os.set_blocking(fd, False)
+        return fd, peer
 
     def _leave_without_descriptors(self, error: OSError) -> None:
         """The application leaks descriptors. Trying again would be a busy loop; a new worker has all of them."""
@@ -162,9 +216,11 @@ class WorkerLoop:
 
     def _take_parked(self) -> None:
         connection = self._connections.take_parked()
-        if connection is None:
-            return
-        self._connections.shorten_surplus(monotonic())
+        if connection is not None:
+            self._connections.shorten_surplus(monotonic())
+            self._hold_parked(connection)
+
+    def _hold_parked(self, connection: HeldConnection) -> None:
         if connection.raw:
             connection.machine = self._conversations.make_machine()
             raw, connection.raw = connection.raw, b""
@@ -184,15 +240,42 @@ class WorkerLoop:
         elif data is not None:
             self._connections.close(connection.fd)
 
-    def _stop_accepting(self) -> None:
+    def _reach_limit(self) -> None:
         """pm.max_requests is reached: the master hears it, makes a replacement, and then says quit."""
         self._limit = 0
-        self._conversations.accepting = False
+        self._stop_accepting(replaced=True)
+        self._reports.send({"event": "limit", "requests": self._slot.requests})
+
+    def _stop_accepting(self, *, replaced: bool = False) -> None:
+        """Take nothing new; what has been taken goes to other workers, or is answered here if nobody is idle.
+
+        Args:
+            replaced: the pool goes on; the master sees to it that somebody takes what is parked.
+
+        The listening socket and the parking socket wake one worker for each connection (EPOLLEXCLUSIVE, epoll_ctl(2)).
+        If it was this one, just now, then nobody else knows of that connection: so it is taken, if it is there.
+        """
+        if not self._conversations.accepting:
+            return
         self._epoll.unregister(FD_LISTEN)
         self._epoll.unregister(FD_PARK_TAKE)
-        self._connections.close_all(self._slot.others_idle())
-        self._slot.set_stage(Stage.END)
-        self._reports.send({"event": "limit", "requests": self._slot.requests})
+        accepted = self._accept_one()
+        if accepted is not None:
+            self._connections.hold(HeldConnection(*accepted, Held.SILENT, monotonic() + LIMITS[Held.SILENT]))
+        self._conversations.accepting = False
+        slot = self._slot
+        slot.set_stage(Stage.END)
+        if replaced:
+            self._connections.hand_over(idle=True, serving=True, now=monotonic())
+            return
+        for _ in range(HANDOVERS_MAX):
+            while (connection := self._connections.take_parked()) is not None:
+                self._hold_parked(connection)
+            others = slot.others_idle(), slot.others_serving()
+            self._connections.hand_over(*others, monotonic())
+            # Whoever was there may have left meanwhile, after a last look for parked connections.
+            if others == (slot.others_idle(), slot.others_serving()):
+                return
 
 
 def _draw_limit(settings: WorkerSettings) -> int:

@@ -26,12 +26,16 @@ class OwnPages:
         paths: the paths that may be ours; `answer` decides.
     """
 
-    def __init__(self, settings: WorkerSettings, board: Scoreboard) -> None:
+    def __init__(self, settings: WorkerSettings, board: Scoreboard, queue: ListenQueueReader | None = None) -> None:
         self._settings = settings
         self._board = board
-        self._queue = ListenQueueReader()
+        self._queue = queue or ListenQueueReader()
         self._allow = [ip_network(text, strict=False) for text in settings.status_allow]
         self.paths = frozenset(path for path in (settings.status_path, settings.ping_path) if path)
+
+    def with_settings(self, settings: WorkerSettings) -> OwnPages:
+        """The pages of the same pool by other settings."""
+        return OwnPages(settings, self._board, self._queue)
 
     def answer(self, path: str, environ: Environ) -> bytes | None:
         """A whole CGI response; None if the client may not see it, and the application is to have the request.

@@ -64,7 +64,7 @@ class Service:
         self._script = settings.app_name
         self._slot = slot
         self._reports = reports
-        self._access_log = access_log
+        self.access_log = access_log
         self._pid = os.getpid()
         self._last_was_long = False
         self._cpu_mark = process_time()
@@ -78,6 +78,28 @@ class Service:
             "wsgi.file_wrapper": FileWrapper,
             "fpm.finish_request": finish_request,
         }
+
+    def apply(self, settings: WorkerSettings, log_fd: int | None) -> int | None:
+        """Serve by new settings of the same application.
+
+        Args:
+            log_fd: the access log, if it is another one than before.
+
+        Returns:
+            `log_fd` if no log is wanted; the caller closes it.
+        """
+        self._pages = self._pages.with_settings(settings)
+        self._own_paths = self._pages.paths
+        former = self.access_log
+        if not settings.access_format:
+            self.access_log = None
+        elif log_fd is not None:
+            self.access_log, log_fd = AccessLog(settings, log_fd), None
+        elif former is not None:
+            self.access_log, former = AccessLog(settings, former.fd), None
+        if former is not None:
+            os.close(former.fd)
+        return log_fd
 
     def serve(self, exchange: Exchange, environ: Environ, peer: str) -> None:
         """Serves a request whose variables are in `environ`, and leaves the exchange finished or broken."""
@@ -101,8 +123,8 @@ class Service:
         if duration > _LONG or cpu >= 0 or slot.requests % _MEASURE_EVERY == 1:
             used = self._measure(duration, cpu)
         slot.end(duration, used)
-        if self._access_log is not None:
-            self._log_access(self._access_log, environ, response, path, peer, now, duration, used)
+        if self.access_log is not None:
+            self._log_access(self.access_log, environ, response, path, peer, now, duration, used)
 
     def _measure(self, duration: int, cpu: float) -> int:
         """CPU time of the request in microseconds, and the memory; both cost system calls.

@@ -79,6 +79,9 @@ class TemplateSpec:
     python_arguments: list[str]
     app: str
     preload: str
+    startup_timeout: float
+    spawned: float
+    """When the launcher was executed (CLOCK_MONOTONIC, which all processes share): from then on the time counts."""
     pythonpath: list[str]
     chroot: str | None
     chdir: str | None
@@ -120,11 +123,24 @@ def unpack_spec(data: bytes) -> TemplateSpec:
 # template -> master   ready {preload: bool, python, chdir, seconds}    failed {stage, error, traceback}
 #                      notice {level, text}      forked {slot, pid}     fork_failed {slot, error}
 #                      exited {pid, status, user, system, maxrss}   (as from wait4(2): times in s, maxrss in KiB)
-# master -> template   fork {slot}  with descriptors [worker channel, stdout, stderr, access log (if there is one)]
-#                      quit {}
+# master -> template   fork {slot, hold}  with descriptors [worker channel, stdout, stderr, access log (or none)]
+#                      settings {worker}  (a WorkerSettings object, for the workers forked from now on)    quit {}
 # worker -> master     ready {}     log {level, text}     failed {error, traceback}     limit {requests}  (max_requests
 #                      is reached: it has stopped accepting and waits for quit while its replacement is made)
-# master -> worker     quit {}      reopen {} with descriptor [access log]
+#                      serving {}     (the answer to `serve`)
+# master -> worker     quit {final}  (final: the pool ends, no other worker comes)
+#                      reopen {} with descriptor [access log]
+#                      settings {worker} with descriptor [access log] if its path has changed
+# A worker forked with hold = true proves a new generation: it accepts nothing until it is told
+#                      serve {}     check {} with descriptor [connected stream socket]: an internal request comes on it
+
+
+def unpack_worker_settings(values: Any) -> WorkerSettings | None:
+    """The object of a `settings` message; None if it is not one."""
+    known = {field.name for field in fields(WorkerSettings)}
+    if not isinstance(values, dict) or not known <= set(values):
+        return None
+    return WorkerSettings(**{key: values[key] for key in known})
 
 
 def pack_message(message: dict[str, Any]) -> bytes:

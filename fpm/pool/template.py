@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import atexit
+import faulthandler
 import gc
 import importlib
 import os
@@ -37,10 +38,14 @@ from fpm.pool.spec import TemplateSpec
 from fpm.pool.spec import pack_message
 from fpm.pool.spec import unpack_message
 from fpm.pool.spec import unpack_spec
+from fpm.pool.spec import unpack_worker_settings
 from fpm.pool.worker import run_worker
 from fpm.system.proctitle import set_title
 
 WSGIApplication = Callable[..., Any]
+STACK_AT = 0.9
+"""The part of startup_timeout after which an import that still goes on shows its stack."""
+SOONEST = 0.01
 FDS_PER_FORK = 4
 """Worker channel, stdout, stderr and, if there is one, the access log."""
 
@@ -60,7 +65,7 @@ def main(*, preload_again: bool) -> NoReturn:
     prepare_interpreter(spec)
     preload = spec.preload != "no" and preload_again
     started = time.monotonic()
-    application = import_or_leave(spec, channel) if preload else None
+    application = _import_within(spec, channel, spec.spawned) if preload else None
     if spec.preload == "auto" and preload:
         _leave_preload_if_unsafe(spec, channel)
     # Objects that exist now are never freed: the collector need not touch, and so copy, their pages in the workers.
@@ -85,6 +90,21 @@ def prepare_interpreter(spec: TemplateSpec) -> None:
             sys.path.insert(0, directory)
     # SIGINT from a terminal is the master's business; what is left of it ends the process as in PHP-FPM.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _import_within(spec: TemplateSpec, channel: socket.socket, begun: float) -> WSGIApplication:
+    """Import the application; shortly before the master loses patience, write the stack to standard error.
+
+    Args:
+        begun: monotonic seconds from which the master counts.
+    """
+    # The watchdog is a thread of C: it works also while the import holds the GIL. It ends before the first fork.
+    left = begun + spec.startup_timeout * STACK_AT - time.monotonic()
+    faulthandler.dump_traceback_later(max(left, SOONEST), file=2)
+    try:
+        return import_or_leave(spec, channel)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def import_or_leave(spec: TemplateSpec, channel: socket.socket) -> WSGIApplication:
@@ -142,6 +162,7 @@ class Template:
 
     def __init__(self, spec: TemplateSpec, channel: socket.socket, application: WSGIApplication | None) -> None:
         self.spec = spec
+        self.settings = spec.worker
         self.channel = channel
         self.application = application
         self.quitting = False
@@ -172,12 +193,14 @@ class Template:
             return False
         message = unpack_message(data)
         if message.get("command") == "fork":
-            self.fork_worker(int(message["slot"]), fds)
+            self.fork_worker(int(message["slot"]), fds, hold=bool(message.get("hold")))
+        elif message.get("command") == "settings":
+            self.settings = unpack_worker_settings(message.get("worker")) or self.settings
         elif message.get("command") == "quit":
             self.quitting = True
         return True
 
-    def fork_worker(self, slot: int, fds: list[int]) -> None:
+    def fork_worker(self, slot: int, fds: list[int], *, hold: bool) -> None:
         """fork(2); the child never comes back from here."""
         sys.stdout.flush()
         sys.stderr.flush()
@@ -189,7 +212,7 @@ class Template:
             self.send({"event": "fork_failed", "slot": slot, "error": error.strerror})
             pid = -1
         if pid == 0:
-            self.become_worker(slot, fds)
+            self.become_worker(slot, fds, hold=hold)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT})
         for fd in fds:
             os.close(fd)
@@ -228,15 +251,15 @@ class Template:
         except (BrokenPipeError, ConnectionResetError):
             self.quitting = True
 
-    def become_worker(self, slot: int, fds: list[int]) -> NoReturn:
+    def become_worker(self, slot: int, fds: list[int], *, hold: bool) -> NoReturn:
         """The child's side of the fork, to the end of the process."""
         code = EXIT_SOFTWARE
         try:
             channel, access_log = self._take_descriptors(fds)
             set_title(f"pyfpm: pool {self.spec.pool}")
-            application = self.application or import_or_leave(self.spec, channel)
+            application = self.application or _import_within(self.spec, channel, time.monotonic())
             run_postfork()
-            code = run_worker(self.spec.worker, application, slot=slot, channel=channel, access_log=access_log)
+            code = run_worker(self.settings, application, slot=slot, channel=channel, access_log=access_log, hold=hold)
             _finish_threads()
             atexit._run_exitfuncs()
         except BaseException:  # nothing may unwind into the template's loop

@@ -15,7 +15,6 @@ from fpm.pool.service import Service
 from fpm.pool.spec import FD_SCOREBOARD
 from fpm.pool.spec import WorkerSettings
 from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
 from fpm.wsgi.response import WSGIApp
 
@@ -27,6 +26,7 @@ def run_worker(
     slot: int,
     channel: socket.socket,
     access_log: int | None,
+    hold: bool = False,
 ) -> int:
     """Serves until the master says quit or is gone; the main function of a freshly forked worker.
 
@@ -34,6 +34,7 @@ def run_worker(
         slot: this worker's slot of the scoreboard.
         channel: SOCK_SEQPACKET to the master.
         access_log: descriptor opened to append, or None.
+        hold: accept nothing before the master says so: this worker proves a new generation.
 
     Returns:
         The exit code.
@@ -44,7 +45,8 @@ def run_worker(
     reports = Reports(channel)
     log = AccessLog(settings, access_log) if access_log is not None and settings.access_format else None
     service = Service(settings, application, writer, reports, log, OwnPages(settings, board))
-    loop = WorkerLoop(settings, service, writer, reports, log)
-    writer.set_stage(Stage.ACCEPTING)
+    loop = WorkerLoop(settings, service, writer, reports)
+    if not hold:
+        loop.begin_accepting()
     reports.send({"event": "ready"})
     return loop.run()

@@ -33,6 +33,7 @@ _FREE = int(Stage.FREE)
 _CREATING = int(Stage.CREATING)
 _READING_HEADERS = int(Stage.READING_HEADERS)
 _IDLE = int(Stage.ACCEPTING)
+_ENDING = int(Stage.END)
 
 
 class SlotWriter:
@@ -95,6 +96,13 @@ class SlotWriter:
         """Whether another worker is idle; this one does not count, idle or not."""
         mine = self.stages[self.index] == _IDLE
         return self.stages.tobytes().count(_IDLE) > mine
+
+    def others_serving(self) -> bool:
+        """Whether there is another worker that takes connections, busy now or not."""
+        every = self.stages.tobytes()
+        away = every.count(_FREE) + every.count(_CREATING) + every.count(_ENDING)
+        mine = every[self.index] not in (_FREE, _CREATING, _ENDING)
+        return len(every) - away > mine
 
     def take(self) -> bool:
         """A request has come: READING_HEADERS. True if the master wants to hear that few workers are idle now."""

@@ -255,7 +255,7 @@ def test_template_is_no_better_than_a_worker(daemon: Start) -> None:
     assert "internal error" not in fpm.log()
     # The good pool's exits are still learnt.
     template.kill()
-    wait_until(lambda: facts(fpm, "good")["generation"] == 2)
+    wait_until(lambda: [process.pid for process in fpm.processes("template good")] not in ([], [template.pid]))
     os.kill(good[0], 9)
     wait_until(lambda: len(set(fpm.workers("good")) - set(good)) == 1)
     wait_numbers(fpm, "good", idle_processes=2)

@@ -81,7 +81,7 @@ def test_killed_template_leaves_its_workers_serving(daemon: Start) -> None:
     fpm.expect_log(f"template {former} exited on signal 9")
     with clients(fpm, "www", query="0.01", count=3) as found:
         os.kill(former, signal.SIGKILL)
-        wait_until(lambda: len(fpm.processes("template www")) == 1 and template_of(fpm, "www") != former)
+        wait_until(lambda: [one.pid for one in fpm.processes("template www") if one.pid != former])
         begun = len(found.good)
         wait_until(lambda: len(found.good) > begun + 20)
     assert found.bad == []
@@ -92,7 +92,7 @@ def test_killed_template_leaves_its_workers_serving(daemon: Start) -> None:
         os.kill(pid, signal.SIGKILL)
     fpm.wait_log(f"child {workers[-1]} exited on signal 9 .SIGKILL. after")
     wait_until(lambda: len(set(fpm.workers("www")) - set(workers)) == 3)
-    assert facts(fpm, "www")["generation"] == 2
+    assert facts(fpm, "www")["generation"] == 1
 
 
 def test_killed_workers_lose_only_the_request_in_hand(daemon: Start) -> None:

@@ -138,9 +138,9 @@ def test_access_log(tmp_path: Path):
 def test_reopen_of_the_access_log(tmp_path: Path):
     first, second = tmp_path / "first.log", tmp_path / "second.log"
     with WorkerPool("hello:application", access_log=first, access_format="%r %s") as pool:
+        before = set(os.listdir(f"/proc/{pool.worker.pid}/fd"))
         raw.get(pool.address, "/one")
         fd = os.open(second, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        before = set(os.listdir(f"/proc/{pool.worker.pid}/fd"))
         pool.worker.command("reopen", fd)
         os.close(fd)
         wait_until(lambda: raw.get(pool.address, "/two").status == 200 and second.read_text() != "")

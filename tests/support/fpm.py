@@ -164,6 +164,13 @@ class Daemon:
             check=False,
         )
 
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Begin another `pyfpm -c FILE ARGUMENTS`, both outputs caught; the caller waits (`communicate`)."""
+        variables = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+        command = [pyfpm_command(), "-c", str(self.config_file), *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+
     def watch(self, pid: int) -> None:
         """Take this process for the master: the one just started, or a daemon adopted by the test process."""
         self.pid = pid

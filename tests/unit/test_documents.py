@@ -15,6 +15,10 @@ from fpm.config import directives
 
 TOP = Path(__file__).parent.parent.parent
 PAGE = (TOP / "man" / "pyfpm.8").read_text()
+GUIDES = ["README.md", "docs/deploying.md"]
+CALL = re.compile(r"(?:^|[\s`/])pyfpm (?:-c \S+ )?([a-z][a-z-]*)([^`|;&>#\n]*)", re.MULTILINE)
+"""A call of the command in a line of code or between backquotes: command, arguments."""
+COMMANDS: dict[str, click.Command] = cli.commands
 STATEMENT = re.compile(r"^ *;?([a-z][a-z_.]*)(?:\[\w+\])? = (?!.*\{$)", re.MULTILINE)
 
 
@@ -23,7 +27,7 @@ def options() -> Iterator[tuple[str, str]]:
     commands: dict[str, click.Command] = {"": cli, **cli.commands}
     for name, command in commands.items():
         for parameter in command.params:
-            if isinstance(parameter, click.Option) and not parameter.hidden:
+            if isinstance(parameter, click.Option) and not parameter.hidden and not command.hidden:
                 yield from ((name, option) for option in parameter.opts)
 
 
@@ -44,10 +48,10 @@ def test_the_manual_page_has_every_option(command: str, option: str) -> None:
 
 def test_the_manual_page_has_every_command_and_no_other() -> None:
     described = set(re.findall(r"^\.It (?:Xo )?Ic ([a-z-]+)", PAGE, re.MULTILINE))
-    assert described == set(cli.commands)
+    assert described == {name for name, command in cli.commands.items() if not command.hidden}
 
 
-@pytest.mark.parametrize("name", ["README.md", "examples/hello/pool.conf"])
+@pytest.mark.parametrize("name", [*GUIDES, "examples/hello/pool.conf"])
 def test_directives_in_documents_exist(name: str) -> None:
     assert_directives((TOP / name).read_text())
 
@@ -61,3 +65,40 @@ def assert_directives(text: str) -> None:
     assert len(names) > 5
     unknown = [name for name in names if not directives.find("pool", name) and not directives.find("global", name)]
     assert unknown == []
+
+
+def calls(text: str) -> list[tuple[str, list[str]]]:
+    """(command, options) of the calls of pyfpm in the code of a document."""
+    code = [*re.findall(r"^    .*$", text, re.MULTILINE), *re.findall(r"`[^`\n]+`", text)]
+    return [(name, re.findall(r"--[a-z-]+", rest)) for line in code for name, rest in CALL.findall(line)]
+
+
+def assert_calls(found: list[tuple[str, list[str]]]) -> None:
+    known = {
+        name: {opt for parameter in command.params for opt in parameter.opts} for name, command in COMMANDS.items()
+    }
+    assert [call for call in found if not set(call[1]) <= known.get(call[0], set())] == []
+    assert {name for name, _ in found} <= set(known)
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_commands_in_guides_exist(name: str) -> None:
+    found = calls((TOP / name).read_text())
+    assert len(found) > 10
+    assert_calls(found)
+
+
+def test_the_unit_calls_commands_that_exist() -> None:
+    unit = (TOP / "contrib" / "systemd" / "pyfpm.service").read_text()
+    lines = re.findall(r"^Exec\w+=/opt/pyfpm/bin/(pyfpm .*)$", unit, re.MULTILINE)
+    assert len(lines) == 3
+    assert_calls([call for line in lines for call in calls(f"    {line}")])
+
+
+def test_systemd_waits_longer_for_a_reload_than_the_reload_itself() -> None:
+    unit = (TOP / "contrib" / "systemd" / "pyfpm.service").read_text()
+    ours = re.search(r"^ExecReload=.* --timeout (\d+)$", unit, re.MULTILINE)
+    theirs = re.search(r"^TimeoutStartSec=(\d+)$", unit, re.MULTILINE)
+    assert ours
+    assert theirs
+    assert int(ours[1]) < int(theirs[1])

@@ -95,6 +95,7 @@ PURE = [
     "fpm.master",
     "fpm.master.exits",
     "fpm.master.lifecycle",
+    "fpm.master.plan",
     "fpm.master.process_manager",
     "fpm.master.restarts",
     "fpm.master.share",
@@ -120,7 +121,8 @@ MAY_IMPORT = {
     "fpm.fastcgi": "fpm.errors",
     "fpm.library": "",
     "fpm.log": "fpm.errors",
-    "fpm.master": "fpm.config.model fpm.errors fpm.log fpm.pool fpm.scoreboard fpm.status fpm.system",
+    "fpm.master": "fpm fpm.config.dump fpm.config.model fpm.errors fpm.log fpm.pool fpm.scoreboard fpm.status "
+    "fpm.system",
     "fpm.pool": "fpm fpm.errors fpm.fastcgi fpm.library fpm.log fpm.scoreboard fpm.status fpm.system fpm.wsgi",
     "fpm.scoreboard": "",
     "fpm.status": "fpm.log fpm.scoreboard",

@@ -61,6 +61,15 @@ APPLICATION = Group(
             maximum=315_360_000,
         ),
         Directive(
+            "reload.check",
+            "check",
+            None,
+            "A request that a new generation must answer before it takes over: method, path, HTTP status and time, as "
+            "in `GET /healthz 200 5s`. It does not go through the web server. Status and time may be left out "
+            "(`200`, `5s`).",
+            differs="PHP-FPM does not prove anything before a reload.",
+        ),
+        Directive(
             "script_name",
             "mount",
             "auto",

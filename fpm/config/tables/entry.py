@@ -29,6 +29,7 @@ Kind = Literal[
     "format",
     "application",
     "mount",
+    "check",
 ]
 """`path` is a directory or an executable, `file` a file that pyfpm writes: its directory must exist."""
 

@@ -1,0 +1,40 @@
+"""`python -m fpm.client.check METHOD PATH STATUS SECONDS`: one request on the connected socket at descriptor 0.
+
+The master runs it for `reload.check`. Exit status 0 if the answer has the wanted HTTP status, else 1 and the reason on
+standard output.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+from fpm.client.exchange import request_on
+from fpm.client.failures import ClientError
+from fpm.client.params import request_params
+from fpm.client.records import Limits
+
+BODY_MAX = 16 * 1024 * 1024
+
+
+def main(arguments: list[str]) -> int:
+    """Make the request; returns the exit status."""
+    method, path, wanted, seconds = arguments
+    limit = float(seconds)
+    connection = socket.socket(fileno=os.dup(0))
+    try:
+        with request_on(connection, request_params(method, path), limits=Limits(limit, limit, limit)) as response:
+            response.read(BODY_MAX)
+            status = response.head.status
+    except ClientError as error:
+        sys.stdout.write(f"reload.check {method} {path}: {error}\n")
+        return 1
+    if status != int(wanted):
+        sys.stdout.write(f"reload.check {method} {path}: answered {status} and not {wanted}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,94 @@
+"""What the control socket may ask of the master."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from typing import Protocol
+
+from fpm.config.model import Config
+from fpm.errors import EXIT_CONFIG
+from fpm.errors import EXIT_FAILED
+from fpm.errors import EXIT_OK
+from fpm.log.error import ErrorLog
+from fpm.master.control import Connection
+from fpm.master.lifecycle import State
+from fpm.master.pool import PoolSupervisor
+from fpm.master.reloader import Reloader
+from fpm.master.reloader import Request
+from fpm.master.reporting import status_answer
+
+
+class CommandHost(Protocol):
+    """The master, as far as commands go."""
+
+    config: Config
+    log: ErrorLog
+    state: State
+    pools: dict[str, PoolSupervisor]
+    reloader: Reloader
+
+    def stop(self, state: State) -> None:
+        """Begin to end."""
+
+    def reopen_logs(self) -> None:
+        """Open all logs anew."""
+
+    def upgrade(self, waiter: Connection) -> None:
+        """Become the installed program; `waiter` hears how it ends."""
+
+
+def run_command(host: CommandHost, connection: Connection, request: dict[str, Any]) -> None:
+    """Carry out one request and answer it, now or later."""
+    command = request.get("command")
+    if command == "status":
+        connection.answer(status_answer(host.pools, host.config.global_.file, host.reloader.last, request))
+    elif command == "stop":
+        host.log.notice("stop requested on the control socket")
+        connection.answer({"ok": True, "pid": os.getpid()}, last=False)
+        host.stop(State.TERMINATING if request.get("now") else State.FINISHING)
+    elif command == "reopen-logs":
+        host.reopen_logs()
+        connection.answer({"ok": True})
+    elif command in ("reload", "rollback", "upgrade") and host.state is not State.NORMAL:
+        connection.answer({"ok": False, "error": "the master is stopping"})
+    elif command == "upgrade":
+        host.upgrade(connection)
+    elif command in ("reload", "rollback"):
+        _reload(host, connection, request)
+    else:
+        connection.answer({"ok": False, "error": f"unknown command {command!r}"})
+
+
+def _reload(host: CommandHost, connection: Connection, request: dict[str, Any]) -> None:
+    names = request.get("pools")
+    named = tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+    if request.get("dry_run"):
+        _answer_plan(host, connection, named)
+        return
+    timeout, pool = request.get("timeout"), request.get("pool")
+    seconds = float(timeout) if isinstance(timeout, int | float) else 0.0
+    rollback = pool if request.get("command") == "rollback" else None
+    if request.get("command") == "rollback" and not isinstance(rollback, str):
+        connection.answer({"ok": False, "error": "rollback of which pool?"})
+        return
+
+    def tell(message: dict[str, Any]) -> None:
+        connection.answer(message, last="ok" in message)
+
+    if request.get("no_wait"):
+        connection.answer({"ok": True})
+    host.reloader.request(Request(tell, named, seconds, rollback))
+
+
+def _answer_plan(host: CommandHost, connection: Connection, named: tuple[str, ...]) -> None:
+    plan, complaints = host.reloader.plan(named)
+    if plan is None:
+        connection.answer({"ok": False, "status": EXIT_CONFIG, "complaints": complaints})
+    else:
+        connection.answer({"ok": True, "status": EXIT_OK, "complaints": [], "plan": plan.lines()})
+
+
+def refusal(reason: str) -> dict[str, Any]:
+    """The answer to a command that could not be carried out, and has changed nothing."""
+    return {"ok": False, "status": EXIT_FAILED, "complaints": reason.splitlines()}

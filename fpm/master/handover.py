@@ -1,0 +1,242 @@
+"""What one master hands to the next across exec(2): the running pools as JSON, and descriptors that stay open.
+
+Rules of the file. It describes and restores; it decides nothing. A template that is not ready and a 503 responder are
+not handed over as such: they are old templates that must go, and the new master begins with its own. Times are
+monotonic and hold across exec.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import asdict
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from typing import Any
+
+from fpm.config.model import PoolConfig
+from fpm.errors import StartError
+from fpm.master.channel import Channel
+from fpm.master.child import Child
+from fpm.master.listeners import Listener
+from fpm.master.output import OutputReader
+from fpm.master.pool import PoolSupervisor
+from fpm.master.shared import Shared
+from fpm.master.template_process import TemplateProcess
+from fpm.master.template_process import TemplateState
+from fpm.master.templates import Failure
+from fpm.pool.bundle import sealed_memfd
+from fpm.scoreboard.memory import Scoreboard
+
+VERSION = 1
+"""Raised when the description changes in a way that an older or newer program cannot read."""
+VARIABLE = "PYFPM_HANDOVER"
+"""The environment variable that names the descriptor of the description."""
+PINNED = ("chdir", "app", "python", "pythonpath")
+FLAGS = ("claimed_pid", "pid", "started", "idle_since", "ready", "leaving", "outgoing", "awaits_replacement")
+"""Attributes of a worker that are handed over as they are."""
+
+
+@dataclass(slots=True)
+class Baggage:
+    """The descriptors that must survive exec(2)."""
+
+    fds: list[int] = field(default_factory=list)
+
+    def keep(self, fd: int) -> int:
+        """Remember it; returns it."""
+        self.fds.append(fd)
+        return fd
+
+    def set_inheritable(self, inheritable: bool) -> None:
+        """Before exec(2), and back if it fails."""
+        for fd in self.fds:
+            os.set_inheritable(fd, inheritable)
+
+
+def pack(state: Mapping[str, Any]) -> int:
+    """The description in a sealed memfd; the caller closes it."""
+    return sealed_memfd("pyfpm-handover", json.dumps({"version": VERSION, **state}).encode())
+
+
+def unpack(fd: int) -> dict[str, Any]:
+    """The description behind a descriptor.
+
+    Raises:
+        StartError: it is not one that this program understands.
+    """
+    try:
+        state = json.loads(os.pread(fd, os.fstat(fd).st_size, 0))
+    except (OSError, ValueError) as error:
+        raise StartError(f"what the former master has handed over cannot be read: {error}") from error
+    if not isinstance(state, dict) or state.get("version") != VERSION:
+        found = state.get("version") if isinstance(state, dict) else None
+        raise StartError(f"the former master hands over in version {found} and not {VERSION}; restart pyfpm instead")
+    return state
+
+
+def describe_listener(listener: Listener, baggage: Baggage) -> dict[str, Any]:
+    """A listening socket and whether its file is ours."""
+    return {"fd": baggage.keep(listener.socket.fileno()), "inode": listener.inode}
+
+
+def restore_listener(config_address: Any, state: Mapping[str, Any]) -> Listener:
+    """The same in the new program."""
+    inode = state["inode"]
+    listening = socket.socket(fileno=_private(state["fd"]))
+    listening.setblocking(False)
+    return Listener(config_address, listening, tuple(inode) if inode else None)
+
+
+def describe_pool(pool: PoolSupervisor, baggage: Baggage) -> dict[str, Any]:
+    """One pool with all its processes."""
+    templates = pool.templates
+    boards = [*templates.old_shared, *([templates.shared] if templates.shared else [])]
+    present = templates.present
+    ready = present is not None and present.state is TemplateState.READY
+    return {
+        "name": pool.config.name,
+        "listener": describe_listener(pool.listener, baggage),
+        "access_log": None if pool.workers.access_log is None else baggage.keep(pool.workers.access_log),
+        "values": asdict(pool.values),
+        "generation": templates.generation,
+        "last_generation": templates.last_generation,
+        "pinned": {name: getattr(templates.pinned, name) for name in PINNED},
+        "failure": None if templates.failure is None else asdict(templates.failure),
+        "boards": [_describe_shared(shared, baggage) for shared in boards],
+        "templates": [_describe_template(one, baggage) for one in _templates_of(pool)],
+        "present": present.pid if present is not None and ready else 0,
+        "children": [_describe_child(child, boards, baggage) for child in pool.workers.children],
+    }
+
+
+def restore_pool(pool: PoolSupervisor, state: Mapping[str, Any]) -> None:
+    """Go on with a pool that has just been made for its handed-over listener."""
+    templates = pool.templates
+    pool.settled = True
+    for name, value in state["values"].items():
+        setattr(pool.values, name, value)
+    templates.generation = state["generation"]
+    templates.last_generation = state["last_generation"]
+    templates.pinned = _pinned(pool.config, state["pinned"])
+    templates.failure = None if state["failure"] is None else Failure(**state["failure"])
+    pool.workers.access_log = None if state["access_log"] is None else _private(state["access_log"])
+    boards = [_restore_shared(one) for one in state["boards"]]
+    if boards:
+        templates.old_shared, templates.shared = boards[:-1], boards[-1]
+        templates.events.on_shared(boards[-1])
+    by_pid = {one["pid"]: _restore_template(pool, one) for one in state["templates"]}
+    templates.present = by_pid.get(state["present"])
+    templates.old = [
+        template
+        for template in by_pid.values()
+        if template is not templates.present and template.state is not TemplateState.GONE
+    ]
+    for child in state["children"]:
+        _restore_child(pool, child, by_pid, [shared.board for shared in boards])
+    _send_away_old(templates.old, state["templates"])
+
+
+def _templates_of(pool: PoolSupervisor) -> list[TemplateProcess]:
+    """Every template, and those that have ended and left workers behind."""
+    found = pool.templates.all()
+    return [*found, *{child.template: None for child in pool.workers.children if child.template not in found}]
+
+
+def _describe_template(template: TemplateProcess, baggage: Baggage) -> dict[str, Any]:
+    gone = template.state is TemplateState.GONE
+    return {
+        "pid": template.pid,
+        "gone": gone,
+        "channel": -1 if gone else baggage.keep(template.channel.fd),
+        "outputs": [] if gone else _describe_outputs(template.outputs, baggage),
+        "spec": asdict(template.spec),
+        "ready": template.state is TemplateState.READY,
+        "started": template.started,
+        "preload": template.preload,
+        "directory": template.directory,
+    }
+
+
+def _describe_outputs(outputs: Iterable[OutputReader], baggage: Baggage) -> list[int]:
+    return [baggage.keep(output.fd) if output.fd >= 0 else -1 for output in outputs]
+
+
+def _restore_template(pool: PoolSupervisor, state: dict[str, Any]) -> TemplateProcess:
+    for fd in (state["channel"], *state["outputs"]):
+        _private(fd)
+    return pool.templates.adopt(state)
+
+
+def _send_away_old(old: Iterable[TemplateProcess], states: Iterable[Mapping[str, Any]]) -> None:
+    ready = {state["pid"]: state["ready"] for state in states}
+    for template in old:
+        if ready[template.pid] or template.spec.mode == "unavailable":
+            template.quit()  # once more does no harm
+        else:
+            template.kill()
+
+
+def _describe_shared(shared: Shared, baggage: Baggage) -> dict[str, Any]:
+    return {
+        "board": baggage.keep(shared.board.fd),
+        "slots": shared.board.slots,
+        "wake": baggage.keep(shared.wake),
+        "park": [baggage.keep(end.fileno()) for end in shared.park],
+    }
+
+
+def _restore_shared(state: Mapping[str, Any]) -> Shared:
+    board = Scoreboard(_private(state["board"]), state["slots"], owns_fd=True)
+    take, put = (socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=_private(fd)) for fd in state["park"])
+    for end in (take, put):
+        end.setblocking(False)
+    return Shared(board, _private(state["wake"]), (take, put))
+
+
+def _describe_child(child: Child, boards: list[Shared], baggage: Baggage) -> dict[str, Any]:
+    board = next(index for index, shared in enumerate(boards) if shared.board is child.board)
+    described = {name: getattr(child, name) for name in FLAGS}
+    described |= {
+        "slot": child.slot,
+        "board": board,
+        "template": child.template.pid,
+        "channel": baggage.keep(child.channel.fd),
+        "outputs": _describe_outputs(child.outputs, baggage),
+        "pidfd": baggage.keep(child.pidfd) if child.pidfd >= 0 else -1,
+    }
+    return described
+
+
+def _restore_child(
+    pool: PoolSupervisor,
+    state: Mapping[str, Any],
+    templates: Mapping[int, TemplateProcess],
+    boards: list[Scoreboard],
+) -> None:
+    template = templates.get(state["template"])
+    if template is None:
+        return  # cannot be: a template is kept as long as it has workers
+    channel = Channel(_private(state["channel"]))
+    child = Child(pool.services, template, boards[state["board"]], state["slot"], channel)
+    for name in FLAGS:
+        setattr(child, name, state[name])
+    child.pidfd = _private(state["pidfd"]) if state["pidfd"] >= 0 else -1
+    pool.workers.adopt(child, [_private(fd) for fd in state["outputs"]])
+    if child.leaving is not None and not child.awaits_replacement:
+        pool.workers.retire(child, child.leaving, pool.services.settings.process_control_timeout)
+
+
+def _pinned(config: PoolConfig, values: Mapping[str, Any]) -> PoolConfig:
+    return replace(config, **{**values, "pythonpath": tuple(values["pythonpath"])})
+
+
+def _private(fd: int) -> int:
+    """Close-on-exec again, as every descriptor of the master; -1 is none."""
+    if fd >= 0:
+        os.set_inheritable(fd, False)
+    return fd

@@ -1,0 +1,169 @@
+"""What a reload has to do: the difference between two configurations, pool by pool.
+
+A change of numbers, times, log paths or formats is applied to the running processes; everything that decides what a
+process is (code, interpreter, identity, environment, jail) needs a new generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import fields
+from enum import Enum
+
+from fpm.config.model import Config
+from fpm.config.model import GlobalConfig
+from fpm.config.model import PoolConfig
+
+LIVE = frozenset(
+    {
+        "pm",
+        "pm_max_children",
+        "pm_start_servers",
+        "pm_min_spare_servers",
+        "pm_max_spare_servers",
+        "pm_max_spawn_rate",
+        "pm_process_idle_timeout",
+        "pm_max_requests",
+        "pm_max_requests_jitter",
+        "pm_status_path",
+        "pm_status_listen",
+        "pm_status_allow",
+        "ping_path",
+        "ping_response",
+        "access_log",
+        "access_format",
+        "access_suppress_path",
+        "slowlog",
+        "request_slowlog_timeout",
+        "request_slowlog_trace_depth",
+        "request_terminate_timeout",
+        "request_terminate_timeout_track_finished",
+        "decorate_workers_output",
+        "listen_allowed_clients",
+        "startup_timeout",
+        "reload_check",
+    }
+)
+"""Attributes that are applied to running processes."""
+SOCKET = frozenset({"listen_backlog", "listen_owner", "listen_group", "listen_mode"})
+"""Attributes that are applied to the open listening socket."""
+IGNORED = frozenset({"where"})
+"""A section that has moved in its file is still the same."""
+
+
+class Action(Enum):
+    """What becomes of a pool."""
+
+    NOTHING = "unchanged"
+    LIVE = "numbers changed, applied to the running workers"
+    GENERATION = "new generation"
+    ADD = "new pool"
+    REMOVE = "removed, its workers finish their requests"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """The plan for one pool.
+
+    Attributes:
+        changed: names of the directives that differ.
+        moves: the listening address changes: the new one is bound before the old one is left.
+        socket: owner, mode or backlog of the listening socket change.
+    """
+
+    name: str
+    action: Action
+    changed: tuple[str, ...] = ()
+    moves: bool = False
+    socket: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The plan of a reload, in the order of the new configuration, removed pools last.
+
+    Attributes:
+        settings: names of the [global] directives that differ.
+    """
+
+    pools: tuple[PoolPlan, ...]
+    settings: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """For `pyfpm reload --dry-run`."""
+        settings = [f"[global]: changed ({', '.join(self.settings)})"] if self.settings else []
+        return settings + [describe(pool) for pool in self.pools]
+
+
+def describe(plan: PoolPlan) -> str:
+    """One line about one pool."""
+    text = f"pool {plan.name}: {plan.action.value}"
+    if plan.moves:
+        text += ", moves to another listening address"
+    elif plan.socket:
+        text += ", listening socket adjusted"
+    return text + (f" ({', '.join(plan.changed)})" if plan.changed else "")
+
+
+def directive_name(attribute: str) -> str:
+    """The directive of an attribute of PoolConfig, for messages: pm_max_children is pm.max_children."""
+    for prefix in ("request_slowlog", "request_terminate", "listen_", "access_", "process_", "ping_", "reload_"):
+        if attribute.startswith(prefix):
+            return attribute if prefix.startswith("request") else attribute.replace("_", ".", 1)
+    return attribute.replace("_", ".", 1) if attribute.startswith(("pm_", "chroot_")) else attribute
+
+
+def compare_settings(old: GlobalConfig, new: GlobalConfig) -> tuple[str, ...]:
+    """The [global] directives that differ."""
+    differ = (field.name for field in fields(GlobalConfig) if getattr(old, field.name) != getattr(new, field.name))
+    dotted = ("syslog_ident", "syslog_facility", "process_max", "process_priority")
+    return tuple(sorted(name.replace("_", ".", 1) if name in dotted else name for name in differ))
+
+
+def compare_pools(old: PoolConfig, new: PoolConfig) -> frozenset[str]:
+    """The attributes that differ."""
+    names = (field.name for field in fields(PoolConfig) if field.name not in IGNORED)
+    return frozenset(name for name in names if getattr(old, name) != getattr(new, name))
+
+
+def make_plan(
+    running: Mapping[str, PoolConfig],
+    config: Config,
+    named: Collection[str],
+    room: Mapping[str, int],
+    settings: tuple[str, ...] = (),
+) -> Plan:
+    """Compare what runs with a new configuration.
+
+    Pools that have been named get a new generation in any case. If nobody was named and nothing differs, the reload is
+    for the code: then all of them do.
+
+    Args:
+        running: configurations of the running pools.
+        named: pools that the administrator has named.
+        room: for each running pool, the largest pm.max_children that its scoreboard has room for.
+        settings: the [global] directives that differ.
+    """
+    plans = [_plan_pool(running.get(pool.name), pool, named, room.get(pool.name, 0)) for pool in config.pools]
+    names = {pool.name for pool in config.pools}
+    plans += [PoolPlan(name, Action.REMOVE) for name in running if name not in names]
+    if not named and not settings and all(plan.action is Action.NOTHING for plan in plans):
+        plans = [PoolPlan(plan.name, Action.GENERATION) for plan in plans]
+    return Plan(tuple(plans), settings)
+
+
+def _plan_pool(old: PoolConfig | None, new: PoolConfig, named: Collection[str], room: int) -> PoolPlan:
+    if old is None:
+        return PoolPlan(new.name, Action.ADD)
+    changed = compare_pools(old, new)
+    shown = tuple(sorted(directive_name(name) for name in changed))
+    needs_generation = bool(changed - LIVE - SOCKET) or new.pm_max_children > room
+    if needs_generation or new.name in named:
+        action = Action.GENERATION
+    elif changed:
+        action = Action.LIVE
+    else:
+        action = Action.NOTHING
+    return PoolPlan(new.name, action, shown, moves="listen" in changed, socket=bool(changed & SOCKET))

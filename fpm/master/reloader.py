@@ -1,0 +1,198 @@
+"""Reloads one after another: the one under way, at most one that waits, and what became of the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Collection
+from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any
+from typing import Protocol
+
+from fpm.config.model import Config
+from fpm.errors import EXIT_CONFIG
+from fpm.errors import EXIT_FAILED
+from fpm.errors import EXIT_OK
+from fpm.errors import ConfigError
+from fpm.errors import StartError
+from fpm.log.error import ErrorLog
+from fpm.master.addresses import NewListeners
+from fpm.master.notifier import Notifier
+from fpm.master.plan import Plan
+from fpm.master.plan import compare_settings
+from fpm.master.plan import make_plan
+from fpm.master.releases import still_exists
+from fpm.master.reload import Host
+from fpm.master.reload import Outcome
+from fpm.master.reload import Reload
+from fpm.master.specs import children_for
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+class ReloadHost(Host, Protocol):
+    """What the reloader needs of the master beside what each reload needs."""
+
+    log: ErrorLog
+    notifier: Notifier
+    config: Config
+
+    def load(self) -> Config:
+        """Read the configuration anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody wants.
+
+    Attributes:
+        tell: gets each step, and last a message with `ok`.
+        rollback: a pool that shall go back to its generation before.
+    """
+
+    tell: Tell
+    named: tuple[str, ...] = ()
+    timeout: float = 0.0
+    rollback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LastReload:
+    """For the status."""
+
+    at: float
+    """Epoch seconds."""
+    ok: bool
+    reason: str
+
+
+class Reloader:
+    """Serializes the reloads of one master."""
+
+    def __init__(self, host: ReloadHost, clock: Callable[[], float]) -> None:
+        self._host = host
+        self._clock = clock
+        self._current: Reload | None = None
+        self._waiting: Request | None = None
+        self.last: LastReload | None = None
+
+    def plan(self, named: Collection[str]) -> tuple[Plan | None, list[str]]:
+        """What a reload would do now; or the complaints about the configuration."""
+        try:
+            config = self._host.load()
+        except ConfigError as error:
+            return None, error.complaints
+        unknown = self._unknown(config, named)
+        return (None, unknown) if unknown else (self._plan(config, named), [])
+
+    def request(self, request: Request) -> None:
+        """Begin a reload, or let it wait for the one under way; one that waits already is superseded."""
+        if self._current is None:
+            self._begin(request)
+            return
+        if self._waiting is not None:
+            former = self._waiting
+            former.tell(_answer(Outcome(EXIT_FAILED, ("superseded by a later reload, which covers it",))))
+            if former.rollback is None and request.rollback is None:
+                both = tuple(dict.fromkeys((*former.named, *request.named))) if former.named and request.named else ()
+                request = replace(request, named=both)
+        self._waiting = request
+        request.tell({"step": "waiting for the reload under way"})
+
+    @property
+    def busy(self) -> bool:
+        """Is a reload under way?"""
+        return self._current is not None
+
+    def cancel(self, reason: str) -> None:
+        """The master stops."""
+        if self._waiting is not None:
+            self._waiting.tell(_answer(Outcome(EXIT_FAILED, (reason,))))
+            self._waiting = None
+        if self._current is not None:
+            self._current.cancel(reason)
+
+    def _begin(self, request: Request) -> None:
+        host = self._host
+        host.log.notice("Reloading in progress ..." if request.rollback is None else f"Rolling back {request.rollback}")
+        host.notifier.reloading()
+        opened = NewListeners()
+        try:
+            config, named = self._wanted(request)
+            opened.open(config.pools, {name: (pool.config, pool.listener) for name, pool in host.pools.items()})
+        except (ConfigError, StartError) as error:
+            self._finished(request, Outcome(EXIT_CONFIG, tuple(str(error).splitlines())))
+            return
+        plan = self._plan(config, named)
+        for line in plan.lines():
+            host.log.debug(f"reload: {line}")
+        self._current = Reload(
+            host,
+            config,
+            plan,
+            named,
+            opened,
+            request.tell,
+            lambda outcome: self._finished(request, outcome),
+        )
+        self._current.start(request.timeout)
+
+    def _wanted(self, request: Request) -> tuple[Config, tuple[str, ...]]:
+        if request.rollback is not None:
+            return self._rolled_back(request.rollback), (request.rollback,)
+        config = self._host.load()
+        unknown = self._unknown(config, request.named)
+        if unknown:
+            raise ConfigError(unknown)
+        return config, request.named
+
+    def _rolled_back(self, name: str) -> Config:
+        pool = self._host.pools.get(name)
+        former = pool.templates.former if pool is not None else None
+        if pool is None:
+            raise StartError(f"there is no pool {name!r}")
+        if former is None:
+            raise StartError(f"pool {name} has had no generation before this one")
+        if not still_exists(former):
+            raise StartError(f"pool {name}: {former.chdir}, where the generation before this one was, does not exist")
+        config = self._host.config
+        pools = tuple(former if one.name == name else one for one in config.pools)
+        return replace(config, pools=pools)
+
+    def _plan(self, config: Config, named: Collection[str]) -> Plan:
+        running = {name: pool.config for name, pool in self._host.pools.items()}
+        room = {
+            name: children_for(pool.board.slots) if pool.board is not None else 2**31
+            for name, pool in self._host.pools.items()
+        }
+        return make_plan(running, config, named, room, compare_settings(self._host.config.global_, config.global_))
+
+    def _unknown(self, config: Config, named: Collection[str]) -> list[str]:
+        known = {pool.name for pool in config.pools}
+        there_are = ", ".join(sorted(known))
+        return [f"there is no pool {name!r}; there are: {there_are}" for name in named if name not in known]
+
+    def _finished(self, request: Request, outcome: Outcome) -> None:
+        log = self._host.log
+        ok = outcome.status == EXIT_OK
+        self._current = None
+        reason = "; ".join(outcome.reasons)
+        self.last = LastReload(self._clock(), ok, reason)
+        if ok:
+            log.notice("reload finished")
+        for line in outcome.reasons:
+            log.error(f"reload failed, nothing has changed: {line}\n{outcome.traceback}".rstrip())
+        self._host.notifier.reloaded(failed=not ok)
+        request.tell(_answer(outcome))
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._begin(waiting)
+
+
+def _answer(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "ok": outcome.status == EXIT_OK,
+        "status": outcome.status,
+        "complaints": list(outcome.reasons),
+        "traceback": outcome.traceback,
+    }

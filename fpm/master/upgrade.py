@@ -1,0 +1,197 @@
+"""`pyfpm upgrade`: the running master becomes the installed program, with the same pid and without losing a connection.
+
+First the installed program, in a process of its own, reads the configuration and the description of what runs. Only if
+it can do with both does the master execute it in its own place (execve(2)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from signal import Signals
+from typing import Any
+from typing import Protocol
+
+from fpm.config.dump import dump
+from fpm.config.model import Config
+from fpm.errors import ConfigError
+from fpm.errors import StartError
+from fpm.log.error import ErrorLog
+from fpm.master import control
+from fpm.master.handover import VARIABLE
+from fpm.master.handover import Baggage
+from fpm.master.handover import describe_listener
+from fpm.master.handover import describe_pool
+from fpm.master.handover import pack
+from fpm.master.notifier import LISTEN_VARIABLES
+from fpm.master.output import OutputReader
+from fpm.master.pool import PoolSupervisor
+from fpm.master.reload import Host
+from fpm.master.reloader import Reloader
+from fpm.master.services import Services
+from fpm.master.share import Share
+from fpm.master.signals import HANDLED
+from fpm.master.spawn import spawn
+
+REHEARSAL_TIME = 30.0
+"""Seconds that the installed program may take to say that it could go on."""
+STATE_FD = 3
+
+
+class UpgradeHost(Host, Protocol):
+    """What an upgrade needs of the master."""
+
+    services: Services
+    log: ErrorLog
+    reloader: Reloader
+    control: control.ControlServer | None
+    leaving: list[PoolSupervisor]
+    config: Config
+    original_rlimit_files: tuple[int, int]
+
+
+class Rehearsal:
+    """The installed program, asked whether it could take over."""
+
+    def __init__(
+        self,
+        services: Services,
+        command: Sequence[str],
+        state_fd: int,
+        environ: Mapping[str, str],
+        done: Callable[[str | None], None],
+    ) -> None:
+        """
+        Args:
+            command: how to execute it.
+            state_fd: the description of what runs.
+            done: gets None if it could, else why not.
+
+        Raises:
+            OSError: it cannot be executed.
+        """
+        self._done = done
+        self._lines: list[str] = []
+        self._output = OutputReader(services.loop, Share(), lambda line, closed: self._lines.append(line), 4096)
+        out = self._output.write_fd
+        try:
+            placed = {STATE_FD: state_fd, 1: out, 2: out}
+            self._pid = spawn([*command, "--check"], placed, {**environ, VARIABLE: str(STATE_FD)})
+        except OSError:
+            self._output.close()
+            raise
+        self._output.close_writer()
+        services.reapers[self._pid] = self._ended
+        self._timer = services.loop.call_later(REHEARSAL_TIME, self._kill)
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, Signals.SIGKILL)
+
+    def _ended(self, status: int) -> None:
+        self._timer.cancel()
+        self._output.finish()
+        words = "\n".join(self._lines).strip() or f"it ended with status {status} and said nothing"
+        self._done(None if status == 0 else words)
+
+
+class Upgrade:
+    """One upgrade under way; the object does not outlive a successful one."""
+
+    def __init__(
+        self,
+        host: UpgradeHost,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        waiter: control.Connection,
+        finish: Callable[[str], None],
+    ) -> None:
+        """
+        Args:
+            command: how the installed program is executed, see `installed_program`.
+            environ: the environment that the master was started with.
+            waiter: who has asked; the new program answers.
+            finish: told why it has failed; the present program goes on then.
+        """
+        self._host = host
+        self._command = list(command)
+        # The sockets that systemd has passed are among those handed over; they must not be taken a second time.
+        self._environ = {name: value for name, value in environ.items() if name not in LISTEN_VARIABLES}
+        self._waiter = waiter
+        self._finish = finish
+
+    def start(self, load: Callable[[], Config]) -> None:
+        """Look whether it may be done, then rehearse."""
+        obstacle = self._obstacle(load)
+        if obstacle:
+            self._finish(obstacle)
+            return
+        self._host.log.notice("Upgrading: asking the installed program whether it can take over")
+        state_fd = -1
+        try:
+            state_fd = pack(self._describe(Baggage()))
+            Rehearsal(self._host.services, self._command, state_fd, self._environ, self._rehearsed)
+        except OSError as error:
+            self._finish(f"the installed program cannot be executed: {error.strerror}")
+        finally:
+            if state_fd >= 0:
+                os.close(state_fd)
+
+    def _obstacle(self, load: Callable[[], Config]) -> str:
+        if self._host.reloader.busy:
+            return "a reload is under way"
+        if self._host.leaving:
+            names = ", ".join(pool.config.name for pool in self._host.leaving)
+            return f"pools that have been removed still finish their requests: {names}; try again later"
+        try:
+            fresh = load()
+        except ConfigError as error:
+            return f"the configuration has mistakes, so no program could start with it:\n{error}"
+        if dump(fresh) != dump(self._host.config):
+            return "the configuration has changed since it was last read; run `pyfpm reload` first"
+        return ""
+
+    def _rehearsed(self, wrong: str | None) -> None:
+        if wrong is not None:
+            self._finish(f"the installed program cannot take over, the present one goes on: {wrong}")
+            return
+        self._host.log.notice("Upgrading: executing the installed program")
+        self._host.log.flush()
+        baggage = Baggage()
+        state_fd = pack(self._describe(baggage))
+        baggage.keep(state_fd)
+        # What comes between two programs must wait: the default action of SIGTERM would end both.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        baggage.set_inheritable(True)
+        try:
+            os.execve(self._command[0], self._command, {**self._environ, VARIABLE: str(state_fd)})
+        except OSError as error:
+            baggage.set_inheritable(False)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+            os.close(state_fd)
+            self._finish(f"the installed program cannot be executed: {error.strerror}")
+
+    def _describe(self, baggage: Baggage) -> dict[str, Any]:
+        server = self._host.control
+        if server is None:
+            raise StartError("there is no control socket")
+        waiter = self._waiter.socket.fileno()
+        return {
+            "pid": os.getpid(),
+            "dump": dump(self._host.config),
+            "control": describe_listener(server.listener, baggage),
+            "rlimit_files": list(self._host.original_rlimit_files),
+            "waiter": baggage.keep(waiter) if waiter >= 0 else -1,
+            "pools": [describe_pool(pool, baggage) for pool in self._host.pools.values()],
+        }
+
+
+def installed_program(arguments: Sequence[str]) -> list[str]:
+    """The command that executes the installed pyfpm with these arguments."""
+    # -P: not the fpm of the directory that the daemon happens to stand in.
+    return [sys.executable, "-P", "-m", "fpm", *arguments]

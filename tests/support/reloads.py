@@ -1,0 +1,200 @@
+"""What the tests of reloads ask: applications of a version, clients that keep their connections, who is ready."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fpm.cli.control_client import ask
+from tests.support import raw_fastcgi
+from tests.support.fpm import Daemon
+from tests.support.pools import numbers
+from tests.support.pools import write_app
+from tests.support.raw_fastcgi import KEEP_CONN
+from tests.support.raw_fastcgi import Wire
+from tests.support.raw_fastcgi import request_bytes
+from tests.support.raw_fastcgi import web_params
+
+VERSION = """
+import os
+import time
+
+VERSION = {version!r}
+{more}
+
+def application(environ, start_response):
+    time.sleep(float(environ["QUERY_STRING"] or "0"))
+    body = f"{{VERSION}} {{os.getpid()}}".encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+"""
+"""Answers with its version and pid, after as many seconds as the query says."""
+JOIN_TIME = 30.0
+PACE = 0.002
+
+
+def write_version(fpm: Daemon, version: object, more: str = "", *, name: str = "deployed") -> None:
+    """Deploy the application `deployed:application` as this version; `more` is executed at its import."""
+    write_app(fpm, name, VERSION.format(version=str(version), more=more))
+
+
+def version_of(fpm: Daemon, pool: str) -> str:
+    """The version that answers."""
+    reply = fpm.get(pool)
+    assert reply.status == 200, reply
+    return reply.body.split()[0].decode()
+
+
+def reload(fpm: Daemon, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+    """`pyfpm reload`, which must succeed."""
+    done = fpm.cli("reload", *arguments, timeout=timeout)
+    assert done.returncode == 0, f"{done.stderr}\nthe log:\n{fpm.log()}"
+    return done
+
+
+def refused(fpm: Daemon, *arguments: str, status: int = 1, timeout: float = 60.0) -> str:
+    """`pyfpm reload`, which must fail with this exit status; what it said on standard error."""
+    fpm.expect_log("reload failed, nothing has changed", r"^\[[^]]+\] ERROR: (?!\[pool)")
+    done = fpm.cli("reload", *arguments, timeout=timeout)
+    assert done.returncode == status, f"{done.returncode}: {done.stdout}{done.stderr}\nthe log:\n{fpm.log()}"
+    return done.stderr
+
+
+def last_reload(fpm: Daemon) -> dict[str, Any] | None:
+    """What the status says about the last reload."""
+    answer = ask(str(fpm.directory / "control.sock"), {"command": "status"})
+    found: dict[str, Any] | None = answer["last_reload"]
+    return found
+
+
+class Load:
+    """Clients that ask until told to stop. Attributes: good (bodies), bad (what else they got), stopped."""
+
+    def __init__(self) -> None:
+        self.good: list[bytes] = []
+        self.bad: list[object] = []
+        self.stopped = threading.Event()
+
+    def versions(self) -> set[str]:
+        """All versions that have answered."""
+        return {body.split()[0].decode() for body in self.good}
+
+
+@contextmanager
+def load(*loops: Callable[[Load], None]) -> Iterator[Load]:
+    """Run each loop in a thread while the block runs; a loop ends when `stopped` is set."""
+    found = Load()
+    threads = [threading.Thread(target=loop, args=(found,), daemon=True) for loop in loops]
+    for thread in threads:
+        thread.start()
+    try:
+        yield found
+    finally:
+        found.stopped.set()
+        for thread in threads:
+            thread.join(JOIN_TIME)
+    assert not any(thread.is_alive() for thread in threads), "a client hangs"
+
+
+def single(fpm: Daemon, pool: str, query: str = "") -> Callable[[Load], None]:
+    """One connection for each request."""
+
+    def loop(found: Load) -> None:
+        while not found.stopped.wait(PACE):
+            try:
+                reply = raw_fastcgi.get(fpm.address(pool), query=query, timeout=20.0)
+            except OSError as error:
+                found.bad.append(error)
+                continue
+            _sort(found, reply)
+
+    return loop
+
+
+def kept(fpm: Daemon, pool: str, query: str = "") -> Callable[[Load], None]:
+    """One connection for as long as the worker keeps it; as a web server does, a kept one that is closed before the
+    first byte of an answer is followed by another try on a new one."""
+    request = request_bytes(web_params(query=query), flags=KEEP_CONN)
+
+    def ask_on(wire: Wire, found: Load, *, used: bool) -> bool:
+        try:
+            wire.send(request)
+            reply = wire.read_reply()
+        except (BrokenPipeError, ConnectionResetError) as error:
+            if not used:
+                found.bad.append(error)
+            return False
+        except OSError as error:
+            found.bad.append(error)
+            return False
+        if used and not reply.stdout and not reply.ended:
+            return False
+        _sort(found, reply)
+        return reply.ended
+
+    def loop(found: Load) -> None:
+        while not found.stopped.is_set():
+            try:
+                wire = Wire(fpm.address(pool), timeout=20.0)
+            except OSError as error:
+                found.bad.append(error)
+                continue
+            with wire:
+                used = False
+                while not found.stopped.wait(PACE) and ask_on(wire, found, used=used):
+                    used = True
+
+    return loop
+
+
+def _sort(found: Load, reply: raw_fastcgi.Reply) -> None:
+    if reply.ended and reply.stdout and reply.status == 200:
+        found.good.append(reply.body)
+    else:
+        found.bad.append(reply)
+
+
+@contextmanager
+def fewest_ready(fpm: Daemon, pool: str) -> Iterator[list[int]]:
+    """Look again and again how many workers are ready while the block runs; the list gets each look's number."""
+    looks: list[int] = []
+    stopped = threading.Event()
+
+    def look() -> None:
+        while not stopped.wait(PACE):
+            page = numbers(fpm, pool)
+            looks.append(sum(1 for one in page["processes"] if one["state"] != "Creating"))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield looks
+    finally:
+        stopped.set()
+        thread.join(JOIN_TIME)
+    assert looks, "nobody has looked"
+
+
+def hesitant(fpm: Daemon, pool: str, query: str = "") -> Callable[[Load], None]:
+    """One connection for each request; it is sent in three parts, with a little time before each."""
+    request = request_bytes(web_params(query=query))
+    parts = [request[:5], request[5:100], request[100:]]
+
+    def loop(found: Load) -> None:
+        while not found.stopped.wait(PACE):
+            try:
+                with Wire(fpm.address(pool), timeout=20.0) as wire:
+                    for part in parts:
+                        found.stopped.wait(0.02)
+                        wire.send(part)
+                    reply = wire.read_reply()
+            except OSError as error:
+                found.bad.append(error)
+                continue
+            _sort(found, reply)
+
+    return loop
