@@ -171,11 +171,6 @@ class Connections:
         connection.raw = data[_PARK_HEAD.size :]
         return connection
 
-    def close_parked(self) -> None:
-        """Nobody is left who could take them: the web server shall know."""
-        while (connection := self.take_parked()) is not None:
-            os.close(connection.fd)
-
     def hand_over(self, idle: bool, serving: bool, now: float) -> None:
         """This worker takes nothing new: others get its connections.
 

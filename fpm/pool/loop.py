@@ -18,6 +18,7 @@ from time import monotonic
 
 from fpm.errors import EXIT_OK
 from fpm.errors import EXIT_SOFTWARE
+from fpm.pool.connections import LEAVING_LIMIT
 from fpm.pool.connections import LIMITS
 from fpm.pool.connections import Connections
 from fpm.pool.connections import Held
@@ -81,6 +82,13 @@ class WorkerLoop:
     def run(self) -> int:
         """The loop; returns the exit code."""
         signal.signal(signal.SIGQUIT, self._quit_on_signal)
+        self._serve()
+        while self._final and self._take_what_is_left():
+            self._serve()
+        return self._code
+
+    def _serve(self) -> None:
+        """Until this worker is to leave and holds no connection any more."""
         poll = self._epoll.poll
         while not self._quitting or self._held:
             events = poll(self._timeout() if self._held else None)
@@ -108,9 +116,20 @@ class WorkerLoop:
                 self._stop_accepting(replaced=not self._final)
             if self._held:
                 self._connections.close_expired(monotonic())
-        if self._final and not self._slot.others_serving():
-            self._connections.close_parked()
-        return self._code
+
+    def _take_what_is_left(self) -> bool:
+        """The pool ends, and nobody is left for what others have parked meanwhile: answer it here.
+
+        Returns:
+            False if there is nothing more to answer.
+        """
+        while not self._slot.others_serving() and (connection := self._connections.take_parked()) is not None:
+            if connection.kind is Held.KEPT:
+                os.close(connection.fd)  # between two requests
+            else:
+                connection.deadline = min(connection.deadline, monotonic() + LEAVING_LIMIT)
+                self._hold_parked(connection)
+        return bool(self._held)
 
     def _rank(self, event: tuple[int, int]) -> int:
         """Messages from the master come first: a quit must not wait for one more request. Then what only this worker

@@ -88,8 +88,8 @@ def test_reload_says_what_is_wrong_and_the_former_configuration_serves(daemon: S
     assert found.returncode == 78
     for pattern in (r"pyfpm.conf:\d+: \[www\] pm.max_children: ", r"pyfpm.conf:\d+: \[shop\] app: "):
         assert re.search(pattern, found.stderr)
-        assert re.search("ERROR: reload failed: .*" + pattern, fpm.log())
-    assert "the former configuration serves on" in found.stderr
+        assert re.search("ERROR: reload failed, nothing has changed: .*" + pattern, fpm.log())
+    assert "reload failed, nothing has changed" in found.stderr
     fpm.signal(signal.SIGUSR2)
     wait_until(lambda: fpm.log().count("Reloading in progress") == 2)
     assert fpm.get("www").status == 200
@@ -104,7 +104,7 @@ def test_a_configuration_file_that_has_gone(daemon: Start) -> None:
     fpm.config_file.rename(fpm.directory / "away")
     fpm.expect_log("reload failed")
     fpm.signal(signal.SIGHUP)
-    fpm.wait_log(r"ERROR: reload failed: .*failed to open configuration file")
+    fpm.wait_log(r"ERROR: reload failed, nothing has changed: .*failed to open configuration file")
     assert fpm.get("www").status == 200
     (fpm.directory / "away").rename(fpm.config_file)
 
@@ -116,11 +116,11 @@ def test_a_broken_import_keeps_the_old_generation(daemon: Start) -> None:
     workers = fpm.workers("www")
     (fpm.apps / "versioned.py").write_text("import a_module_that_does_not_exist\n")
     fpm.expect_log(
-        "the former generation serves on", "ModuleNotFoundError", "Traceback", "versioned.py", "import a_mod"
+        "reload failed, nothing has changed", "ModuleNotFoundError", "Traceback", "versioned.py", "import a_mod"
     )
     with Load(fpm.address("www")) as load:
-        assert fpm.cli("reload").returncode == 0
-        fpm.wait_log(r"\[pool www\] reload failed, the former generation serves on: ModuleNotFoundError")
+        assert fpm.cli("reload").returncode == 1
+        fpm.wait_log(r"reload failed, nothing has changed: pool www: ModuleNotFoundError")
     load.no_loss()
     assert fpm.workers("www") == workers
     write_version(fpm, "new")
@@ -215,7 +215,8 @@ def test_global_settings_change_or_say_that_they_do_not(daemon: Start) -> None:
     assert moved.read_text() == f"{fpm.pid}\n"
     assert not fpm.pid_file.exists()
     assert "NOTICE: [global] error_log has changed, which counts from the next start on" in fpm.log()
-    fpm.wait_log("DEBUG: ")
+    assert fpm.cli("reload", "www").returncode == 0
+    fpm.wait_log(r": pid \d+: reload finished")  # the form of log_level = debug
     assert fpm.cli("stop").returncode == 0
     assert not moved.exists()
 
