@@ -45,11 +45,13 @@ class Outcome:
     Attributes:
         status: the exit status of the command: 0, 1 (a pool was not proved) or 78 (configuration).
         reasons: sentences, empty if it succeeded.
+        given_up: nothing was wrong with it; the master stops.
     """
 
     status: int
     reasons: tuple[str, ...] = ()
     traceback: str = ""
+    given_up: bool = False
 
 
 class Host(Protocol):
@@ -131,10 +133,10 @@ class Reload:
                 self._waiting.append(pool.name)
         self._prove_next()
 
-    def cancel(self, reason: str) -> None:
+    def cancel(self, reason: str, *, given_up: bool = False) -> None:
         """End it before its commit; nothing has changed."""
         if not self._committed and self._finish is not None:
-            self._abort(Outcome(EXIT_FAILED, (reason,)))
+            self._abort(Outcome(EXIT_FAILED, (reason,), given_up=given_up))
 
     def _is_new(self, plan: PoolPlan) -> bool:
         return plan.name in self._opened.by_pool

@@ -110,7 +110,7 @@ class Reloader:
             self._waiting.tell(_answer(Outcome(EXIT_FAILED, (reason,))))
             self._waiting = None
         if self._current is not None:
-            self._current.cancel(reason)
+            self._current.cancel(reason, given_up=True)
 
     def _begin(self, request: Request) -> None:
         host = self._host
@@ -181,6 +181,9 @@ class Reloader:
         if ok:
             log.notice("reload finished")
         for line in outcome.reasons:
+            if outcome.given_up:
+                log.notice(f"reload given up, nothing has changed: {line}")
+                continue
             log.error(f"reload failed, nothing has changed: {line}\n{outcome.traceback}".rstrip())
         self._host.notifier.reloaded(failed=not ok)
         request.tell(_answer(outcome))
