@@ -87,7 +87,7 @@ def test_status_of_a_master_that_is_finishing(daemon: Start) -> None:
     assert found.returncode == 0
     assert re.search(r"^total processes: +1$", found.stdout, re.MULTILINE)
     refused = fpm.cli("reload")
-    assert refused.returncode == 78
+    assert refused.returncode == 1
     assert "the master is stopping" in refused.stderr
     assert request.result(5).status == 200
 

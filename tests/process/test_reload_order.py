@@ -142,7 +142,7 @@ def test_stop_while_a_reload_is_under_way(daemon: Start, number: signal.Signals)
 
 def test_reload_while_a_stop_is_under_way(daemon: Start) -> None:
     fpm = start(daemon)
-    with load(lambda found: found.good.append(fpm.get("www", query="2").body)) as found:
+    with load(lambda found: found.good.append(fpm.get("www", query="4").body)) as found:
         wait_until(lambda: "Running" in fpm.cli("status", "--full").stdout)
         fpm.signal(signal.SIGQUIT)
         fpm.wait_log("Finishing")
