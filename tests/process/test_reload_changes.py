@@ -263,6 +263,25 @@ def test_more_children_than_there_is_room_for_make_a_generation(daemon: Start) -
     assert found.bad == []
 
 
+def test_a_larger_generation_that_is_broken_leaves_the_scoreboard(daemon: Start) -> None:
+    settings: Settings = {"app": "deployed:application", "pm.max_children": 2}
+    fpm = daemon({"www": settings}, started=False)
+    write_version(fpm, 1)
+    fpm.start()
+    write_version(fpm, 2, "1/0")
+    fpm.configure({"www": {**settings, "pm.max_children": 400}})
+    fpm.expect_log("ERROR: ", "exited on signal 9")
+    wait_numbers(fpm, "www", idle_processes=2)  # the first look at the listen queue opens a socket for all time
+    with fpm.no_descriptor_leak():
+        assert fpm.cli("reload").returncode == 1
+        worker = fpm.workers("www")[0]
+        os.kill(worker, 9)
+        wait_until(lambda: worker not in fpm.workers("www"))
+        fpm.wait_workers("www", 2)
+        assert version_of(fpm, "www") == "1"
+    assert wait_numbers(fpm, "www", idle_processes=2)["total processes"] == 2
+
+
 def test_pools_come_and_go(daemon: Start) -> None:
     slow: Settings = {"app": "slow:application"}
     fpm = daemon({"a": {}, "old": slow})
