@@ -178,7 +178,7 @@ class Templates:
             self.last_generation += 1
         shared = self.shared
         if shared is None or shared.board.slots < slots_for(config):
-            shared = Shared.create(slots_for(config))
+            shared = Shared.create(slots_for(config), self.shared)
             self.old_shared.append(shared)
         template = self._spawn(pinned, "template", shared, generation=self.last_generation)
         self.trial = Trial(template, config, pinned, shared)
@@ -415,7 +415,7 @@ class Templates:
         """The pool's shared memory and sockets, made anew if the present scoreboard is too small."""
         slots = slots_for(config)
         if self.shared is None or self.shared.board.slots < slots:
-            return self._change_shared(Shared.create(slots))
+            return self._change_shared(Shared.create(slots, self.shared))
         return self.shared
 
     def _change_shared(self, shared: Shared) -> Shared:

@@ -15,6 +15,7 @@ from tests.support.fpm import Daemon
 from tests.support.pools import facts
 from tests.support.pools import numbers
 from tests.support.pools import wait_numbers
+from tests.support.processes import descriptors
 from tests.support.raw_fastcgi import get
 from tests.support.reloads import load
 from tests.support.reloads import reload
@@ -99,6 +100,7 @@ def test_numbers_of_workers_change_live(daemon: Start) -> None:
     change(fpm, {**BASE, "pm": "ondemand", "pm.process_idle_timeout": "1s"})
     fpm.wait_workers("www", 0)
     assert fpm.get("www").status == 200
+    wait_until(lambda: fpm.processes() == [], timeout=20.0, message="workers and template leave when they are idle")
     change(fpm, {**BASE, "pm": "ondemand", "pm.process_idle_timeout": "600s"})
     assert fpm.get("www").status == 200
     assert len(fpm.workers("www")) == 1
@@ -240,6 +242,11 @@ def test_global_values_change_live(daemon: Start) -> None:
     reload(fpm)
 
 
+def boards(fpm: Daemon) -> int:
+    """Descriptors of scoreboards that the master has."""
+    return sum("scoreboard" in target for target in descriptors(fpm.pid))
+
+
 def test_more_children_than_there_is_room_for_make_a_generation(daemon: Start) -> None:
     settings: Settings = {"app": "deployed:application", "pm": "ondemand", "pm.max_children": 5}
     fpm = daemon({"www": settings}, started=False)
@@ -250,17 +257,37 @@ def test_more_children_than_there_is_room_for_make_a_generation(daemon: Start) -
         fpm.configure({"www": {**settings, "pm.max_children": 400}})
         assert fpm.cli("reload", "--dry-run").stdout == "pool www: new generation (pm.max_children)\n"
         former = set(fpm.workers("www"))
-        with fpm.no_descriptor_leak():
-            reload(fpm)
-            begun = len(found.good)
-            wait_until(lambda: len(found.good) > begun + 20)
-            wait_until(lambda: not former & set(fpm.workers("www")))
-            served = numbers(fpm, "www")["accepted conn"]
-            reload(fpm)
-            fpm.configure({"www": {**settings, "pm.max_children": 40}})
-            reload(fpm)
+        before = boards(fpm)
+        reload(fpm)
+        begun = len(found.good)
+        wait_until(lambda: len(found.good) > begun + 20)
+        wait_until(lambda: not former & set(fpm.workers("www")))
+        served = numbers(fpm, "www")["accepted conn"]
+        reload(fpm)
+        fpm.configure({"www": {**settings, "pm.max_children": 40}})
+        reload(fpm)
+        wait_until(lambda: boards(fpm) == before, message="the former scoreboard is closed")
     assert served >= begun
     assert found.bad == []
+
+
+def test_a_larger_generation_that_is_broken_leaves_the_scoreboard(daemon: Start) -> None:
+    settings: Settings = {"app": "deployed:application", "pm.max_children": 2}
+    fpm = daemon({"www": settings}, started=False)
+    write_version(fpm, 1)
+    fpm.start()
+    write_version(fpm, 2, "1/0")
+    fpm.configure({"www": {**settings, "pm.max_children": 400}})
+    fpm.expect_log("ERROR: ", "exited on signal 9")
+    wait_numbers(fpm, "www", idle_processes=2)  # the first look at the listen queue opens a socket for all time
+    with fpm.no_descriptor_leak():
+        assert fpm.cli("reload").returncode == 1
+        worker = fpm.workers("www")[0]
+        os.kill(worker, 9)
+        wait_until(lambda: worker not in fpm.workers("www"))
+        fpm.wait_workers("www", 2)
+        assert version_of(fpm, "www") == "1"
+    assert wait_numbers(fpm, "www", idle_processes=2)["total processes"] == 2
 
 
 def test_pools_come_and_go(daemon: Start) -> None:
