@@ -367,6 +367,9 @@ class PoolSupervisor:
         self._log_exit(child, exit_, age)
         if exit_.is_emergency:
             self._count_emergency(now)
+        if exit_.signal is not None and child.ready:
+            # A client's arrival wakes one worker. If it was this one, in its last moment, nobody else knows of it.
+            self.workers.look_again()
         if child.held and self.proof is not None:
             self.proof.worker_gone(child, exit_)
         elif not self.stopping:

@@ -142,6 +142,12 @@ class Workers:
         for child in self.children:
             child.channel.send({"command": "reopen"}, fds)
 
+    def look_again(self) -> None:
+        """Have those who wait look at the sockets anew."""
+        for child in self.children:
+            if child.ready and child.leaving is None:
+                child.channel.send({"command": "look"})
+
     def learn_pid(self, template: TemplateProcess, slot: object, pid: object) -> None:
         """The template says which process it has forked for a slot."""
         for child in self.children:

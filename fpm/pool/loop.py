@@ -161,6 +161,8 @@ class WorkerLoop:
         elif message.get("command") == "serve":
             self.begin_accepting()
             self._reports.send({"event": "serving"})
+        elif message.get("command") == "look":
+            self._look_again()
         elif message.get("command") == "check" and fd is not None:
             os.set_blocking(fd, False)
             self._connections.hold(HeldConnection(fd, "", Held.SILENT, monotonic() + LIMITS[Held.SILENT]))
@@ -185,6 +187,14 @@ class WorkerLoop:
         self._settings = settings
         self._allowed = [ip_network(text, strict=False) for text in settings.allowed_clients]
         return self._service.apply(settings, log_fd)
+
+    def _look_again(self) -> None:
+        """Another worker may have been killed after it was woken for a connection and before it took it."""
+        if self._conversations.accepting:
+            for fd in (FD_LISTEN, FD_PARK_TAKE):
+                # epoll_ctl(2) looks whether a descriptor is ready when it is added; EPOLLEXCLUSIVE cannot be modified.
+                self._epoll.unregister(fd)
+                self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
     def _accept(self, *, alone: bool) -> None:
         """A new connection: served at once if nothing else is to be done, so that no turn of the loop is needed."""

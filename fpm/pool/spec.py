@@ -130,6 +130,7 @@ def unpack_spec(data: bytes) -> TemplateSpec:
 #                      serving {}     (the answer to `serve`)
 # master -> worker     quit {final}  (final: the pool ends, no other worker comes)
 #                      reopen {} with descriptor [access log]
+#                      look {}        (a worker was killed that may have been woken for a connection: is there one?)
 #                      settings {worker} with descriptor [access log] if its path has changed
 # A worker forked with hold = true proves a new generation: it accepts nothing until it is told
 #                      serve {}     check {} with descriptor [connected stream socket]: an internal request comes on it

@@ -19,7 +19,7 @@ from tests.support.fpm import Daemon
 from tests.support.waiting import wait_until
 
 Start = Callable[..., Daemon]
-ANOTHER_USER = ("setpriv", f"--reuid={POOL_USER}", "--regid=nogroup", "--clear-groups", "--")
+ANOTHER_USER = ("/usr/bin/setpriv", f"--reuid={POOL_USER}", "--regid=nogroup", "--clear-groups", "--")
 
 
 def connect(fpm: Daemon) -> socket.socket:

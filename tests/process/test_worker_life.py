@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import socket
 import struct
+import threading
 from pathlib import Path
 
 import pytest
@@ -191,6 +193,20 @@ def test_the_master_is_gone():
     with make_pool() as pool:
         pool.worker.channel.close()
         assert pool.worker.process.wait(5) == 0
+
+
+def test_a_connection_for_which_somebody_was_woken_who_did_not_take_it():
+    """As when a worker is killed between its wake-up and accept(2): EPOLLEXCLUSIVE tells nobody else."""
+    with make_pool(workers=0) as pool, select.epoll() as deaf:
+        deaf.register(pool.listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        sleeper = threading.Thread(target=deaf.poll, args=(10,))
+        sleeper.start()
+        worker = pool.start_worker()
+        with raw.Wire(pool.address) as wire:
+            wire.send(raw.request_bytes(raw.web_params("/hello")))
+            sleeper.join()
+            worker.command("look")
+            assert wire.read_reply().ended
 
 
 def test_allowed_clients():
