@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
 import socket
 import struct
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 from fpm.errors import ControlError
 
 ANSWER_TIME = 60.0
 """Seconds to wait for an answer; the master answers from memory, so more means that it is stopped (SIGSTOP)."""
+END_TIME = 5.0
+"""Seconds between the last word of a master that ends and its end."""
 PEER_CREDENTIALS = struct.Struct("iII")
+TIMEVAL = struct.Struct("ll")
 
 
 def ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -35,19 +40,13 @@ def follow(path: str, request: dict[str, Any], progress: Callable[[dict[str, Any
     """
     with _connect(path) as connection:
         connection.settimeout(None)
-        try:
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            with connection.makefile("rb") as answers:
-                for line in answers:
-                    message = json.loads(line)
-                    if "ok" not in message:
-                        progress(message)
-                    elif message["ok"] or "complaints" in message:
-                        return dict(message)
-                    else:
-                        raise ControlError(str(message.get("error", "refused")))
-        except OSError as error:
-            raise ControlError(f"the master does not answer on {path}: {error}") from error
+        for message in _answers(connection, path, request):
+            if "ok" not in message:
+                progress(message)
+            elif message["ok"] or "complaints" in message:
+                return message
+            else:
+                raise ControlError(str(message.get("error", "refused")))
     raise ControlError("the master ended before the outcome was known")
 
 
@@ -67,21 +66,38 @@ def stop(path: str, *, now: bool, timeout: float) -> int:
     with _connect(path) as connection:
         data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
         pid: int = PEER_CREDENTIALS.unpack(data)[0]
-        pidfd = os.pidfd_open(pid)
         try:
-            _exchange(connection, path, {"command": "stop", "now": now})
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
-            if not poll.poll(timeout * 1000 if timeout else None):
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return pid  # it was ending when we came
+        try:
+            _stop(connection, path, now=now, pidfd=pidfd)
+            if not _has_ended(pidfd, timeout if timeout else None):
                 raise ControlError(f"the master (pid {pid}) has not ended within {timeout:g} s; it goes on stopping")
         finally:
             os.close(pidfd)
     return pid
 
 
+def _stop(connection: socket.socket, path: str, *, now: bool, pidfd: int) -> None:
+    try:
+        _exchange(connection, path, {"command": "stop", "now": now})
+    except ControlError:
+        # Without an answer from a master that somebody else has stopped: that is what we want, too.
+        if not _has_ended(pidfd, END_TIME):
+            raise
+
+
+def _has_ended(pidfd: int, timeout: float | None) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else timeout * 1000))
+
+
 def _connect(path: str) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(ANSWER_TIME)
+    # connect(2) waits for room in the queue so long; with Python's own timeout it would not wait at all (unix(7)).
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, TIMEVAL.pack(int(ANSWER_TIME), 0))
     try:
         connection.connect(path)
     except (FileNotFoundError, ConnectionRefusedError):
@@ -93,19 +109,31 @@ def _connect(path: str) -> socket.socket:
     except OSError as error:
         connection.close()
         raise ControlError(f"cannot connect to the control socket {path}: {error.strerror}") from error
+    connection.settimeout(ANSWER_TIME)
     return connection
 
 
 def _exchange(connection: socket.socket, path: str, request: dict[str, Any]) -> dict[str, Any]:
-    try:
+    answer = next(_answers(connection, path, request), None)
+    if answer is None:
+        raise ControlError(f"the master closed {path} without an answer; it has ended")
+    if not (answer.get("ok") or "complaints" in answer):
+        raise ControlError(str(answer.get("error", "refused")))
+    return answer
+
+
+def _answers(connection: socket.socket, path: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Send the question; each line of the answer until the end of the connection, however it comes."""
+    # A master that refuses says why and closes, maybe before the question has been sent.
+    with contextlib.suppress(BrokenPipeError):
         connection.sendall(json.dumps(request).encode() + b"\n")
-        with connection.makefile("rb") as answers:
-            line = answers.readline()
+    try:
+        with connection.makefile("rb") as lines:
+            for line in lines:
+                yield dict(json.loads(line))
+    except ConnectionResetError:
+        return
+    except TimeoutError as error:
+        raise ControlError(f"the master does not answer on {path} within {ANSWER_TIME:g} s; is it stopped?") from error
     except OSError as error:
         raise ControlError(f"the master does not answer on {path}: {error}") from error
-    if not line:
-        raise ControlError(f"the master closed {path} without an answer (are you its user, or root?)")
-    answer = json.loads(line)
-    if not isinstance(answer, dict) or not (answer.get("ok") or "complaints" in answer):
-        raise ControlError(str(answer.get("error", "refused")) if isinstance(answer, dict) else "refused")
-    return answer

@@ -13,7 +13,6 @@ from fpm.config.model import Config
 from fpm.config.model import GlobalConfig
 from fpm.errors import EXIT_FAILED
 from fpm.errors import EXIT_OK
-from fpm.errors import EXIT_SOFTWARE
 from fpm.errors import FpmError
 from fpm.errors import StartError
 from fpm.log.error import ErrorLog
@@ -71,11 +70,15 @@ def run_daemon(options: Options, *, strict: bool = False) -> int:
 
 
 def _run_reported(options: Options, config: Config, log: ErrorLog, report: StartReport, *, strict: bool) -> int:
+    refusal = ""
+
     def on_ready(failed: list[str]) -> None:
+        nonlocal refusal
+        names = ", ".join(failed)
         if failed and strict:
-            report.failed(EXIT_SOFTWARE, f"pyfpm: not started, these pools have failed: {', '.join(failed)}")
-        elif failed:
-            names = ", ".join(failed)
+            refusal = f"pyfpm: not started, these pools have failed: {names}"  # told when all has been taken back
+            return
+        if failed:
             report.failed(EXIT_FAILED, f"pyfpm: started, but these pools have failed (see the log): {names}")
         else:
             report.ready()
@@ -91,7 +94,10 @@ def _run_reported(options: Options, config: Config, log: ErrorLog, report: Start
         arguments=[*options.arguments(), "resume", "--background"],
     )
     try:
-        return master.run()
+        status = master.run()
+        if refusal:
+            report.failed(status, refusal)
+        return status
     except FpmError as error:
         log.alert(str(error))
         report.failed(error.exit_status, f"pyfpm: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -14,7 +15,9 @@ from fpm.log.times import format_access_time
 if TYPE_CHECKING:
     from fpm.status.overview import Pool
 
-FORMATS = ("text", "json", "html", "xml", "openmetrics")
+FORMATS = ("table", "text", "json", "html", "xml", "openmetrics")
+DOCUMENTS = frozenset({"html", "xml", "openmetrics"})
+"""Formats in which two pages one after the other are no valid document."""
 
 
 @click.command()
@@ -24,13 +27,14 @@ FORMATS = ("text", "json", "html", "xml", "openmetrics")
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    help="PHP-FPM's status page of each pool in this format, for programs. Without it: tables for people.",
+    help="Tables for people (what a terminal gets), or PHP-FPM's status page of each pool (a pipe gets text).",
 )
 @click.pass_context
 def status(ctx: click.Context, pool: str | None, full: bool, form: str | None) -> None:
     """What the pools are doing; exit status 1 if one of them has failed."""
     path = ctx.obj.control_path()
-    failed = _show_tables(path, pool, full) if form is None else _print_pages(path, pool, form, full)
+    form = form or ("table" if sys.stdout.isatty() else "text")
+    failed = _show_tables(path, pool, full) if form == "table" else _print_pages(path, pool, form, full)
     for name, error, traceback in failed:
         click.echo(f"\npool {name} has failed: {error}", err=True)
         click.echo(traceback, err=True)
@@ -44,6 +48,15 @@ def describe_reload(last: dict[str, Any]) -> str:
     return f"succeeded, {when}" if last["ok"] else f"failed, {when}: {last['reason']}"
 
 
+def text_page(pool: dict[str, Any]) -> str:
+    """A pool's page with what only the master knows after PHP-FPM's lines, before those of each process."""
+    page: str = pool["page"]
+    summary, gap, processes = page.partition("\n\n")
+    more = {"state": pool["state"], "generation": pool["generation"], "directory": pool["directory"]}
+    lines = [f"{name + ':':<22}{value}" for name, value in more.items() if value is not None]
+    return "\n".join([summary.rstrip("\n"), *lines]) + gap + processes
+
+
 Failures = list[tuple[str, str, str]]
 """Name, error, traceback."""
 
@@ -52,10 +65,13 @@ def _print_pages(path: str, pool: str | None, form: str, full: bool) -> Failures
     query = form + ("&full" if full else "")
     answer = ask(path, {"command": "status", "pool": pool, "query": query})
     pools = answer["pools"]
+    if form in DOCUMENTS and len(pools) > 1:
+        raise click.UsageError(f"--format {form} shows one pool; there are: {', '.join(one['name'] for one in pools)}")
     if form == "json" and pool is None:
         click.echo("[" + ",".join(one["page"] for one in pools) + "]")
     else:
-        click.echo("\n".join(one["page"].rstrip("\n") for one in pools))
+        pages = (text_page(one) if form == "text" else one["page"] for one in pools)
+        click.echo("\n".join(page.rstrip("\n") for page in pages))
     if form == "text" and answer.get("last_reload") is not None:
         click.echo(f"\nlast reload:          {describe_reload(answer['last_reload'])}")
     return [(one["name"], one["error"], one["traceback"]) for one in pools if one["state"] == "failed"]

@@ -18,19 +18,21 @@ from fpm.fastcgi.records import pack_record
 PARAMS_START = 24
 """Where the content of the PARAMS record begins: after BEGIN_REQUEST (16 bytes) and a header (8)."""
 
-_BEGIN_CLOSE = pack_record(RecordType.BEGIN_REQUEST, 1, BEGIN_BODY.pack(Role.RESPONDER, 0))
-_BEGIN_KEEP = pack_record(RecordType.BEGIN_REQUEST, 1, BEGIN_BODY.pack(Role.RESPONDER, KEEP_CONN))
 _PARAMS_HEAD = HEADER.pack(VERSION, RecordType.PARAMS, 1, 0, 0)[:4]
+_CLOSE = pack_record(RecordType.BEGIN_REQUEST, 1, BEGIN_BODY.pack(Role.RESPONDER, 0)) + _PARAMS_HEAD
+_KEEP = pack_record(RecordType.BEGIN_REQUEST, 1, BEGIN_BODY.pack(Role.RESPONDER, KEEP_CONN)) + _PARAMS_HEAD
 _TAIL = pack_record(RecordType.PARAMS, 1, b"") + pack_record(RecordType.STDIN, 1, b"")
+_TAIL_SIZE = len(_TAIL)
 
 
 def match_simple_request(data: bytes) -> tuple[bool, int] | None:
     """(keep the connection, end of the PARAMS content) if `data` is exactly such a request, else None."""
-    begin = data[:16]
-    if (begin != _BEGIN_CLOSE and begin != _BEGIN_KEEP) or data[16:20] != _PARAMS_HEAD or len(data) < 40:
+    if not data.endswith(_TAIL):
         return None
-    length = data[20] << 8 | data[21]
-    end = PARAMS_START + length
-    if not length or data[end + data[22] :] != _TAIL:
+    keep = data.startswith(_KEEP)
+    if not keep and not data.startswith(_CLOSE):
         return None
-    return begin == _BEGIN_KEEP, end
+    end = PARAMS_START + (data[20] << 8 | data[21])
+    if end == PARAMS_START or end + data[22] + _TAIL_SIZE != len(data):
+        return None
+    return keep, end

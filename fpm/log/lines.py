@@ -100,11 +100,11 @@ class LineAssembler:
             self._open = rest + self._open[len(body) :]
         return lines
 
-    def close(self) -> str | None:
-        """The line that was left open, None if there is none."""
+    def close(self) -> list[str]:
+        """The line that was left open, in pieces if the end of its bytes has made it too long; [] if there is none."""
         rest = self._open + self._decoder.decode(b"", final=True)
         self._open = ""
-        return escape_text(rest.removesuffix("\r")) if rest else None
+        return wrap(rest.removesuffix("\r"), self.room) if rest else []
 
 
 def wrap(line: str, room: int) -> list[str]:

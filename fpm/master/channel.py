@@ -21,6 +21,8 @@ from fpm.pool.spec import pack_message
 from fpm.pool.spec import unpack_message
 
 CREDENTIALS = struct.Struct("iII")
+LINES_MAX = 1000
+"""Lines of one text that are logged; a traceback has fewer, and logging more would hold up other pools."""
 MESSAGES_PER_TURN = 16
 """A pool that floods its channel gets its turn again after the others."""
 
@@ -78,29 +80,39 @@ class Channel:
         Returns:
             The messages, and whether the other side is still there.
         """
-        begin = time.monotonic()
-        messages, alive = self._receive()
-        costs = sum(
-            message_cost(text) for message in messages if isinstance(text := message.message.get("text", ""), str)
-        )
-        now = time.monotonic()
-        share.spend(now - begin + costs, now)
-        return messages, alive
-
-    def _receive(self) -> tuple[list[Received], bool]:
         messages: list[Received] = []
-        space = socket.CMSG_SPACE(CREDENTIALS.size)
         for _ in range(MESSAGES_PER_TURN):
-            try:
-                data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_MAX, space, socket.MSG_CMSG_CLOEXEC)
-            except BlockingIOError:
-                return messages, True
-            except OSError:
-                return messages, False
-            if not data:
-                return messages, False
-            messages.append(Received(unpack_message(data), _sender(ancillary)))
+            begin = time.monotonic()
+            received, alive = self._receive()
+            if received is None:
+                return messages, alive
+            messages.append(received)
+            costs = message_cost(text_of(received.message, "text") + text_of(received.message, "traceback"))
+            now = time.monotonic()
+            share.spend(now - begin + costs, now)
+            if share.pause(now) > 0:
+                break
         return messages, True
+
+    def _receive(self) -> tuple[Received | None, bool]:
+        space = socket.CMSG_SPACE(CREDENTIALS.size)
+        try:
+            data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_MAX, space, socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return None, True
+        except OSError:
+            return None, False
+        return (Received(unpack_message(data), _sender(ancillary)), True) if data else (None, False)
+
+
+def text_of(message: dict[str, Any], name: str) -> str:
+    """A text out of a message that nobody vouches for; of too many lines the middle is left out."""
+    text = str(message.get(name, ""))[:MESSAGE_MAX]
+    lines = text.split("\n")
+    if len(lines) <= LINES_MAX:
+        return text
+    half = LINES_MAX // 2
+    return "\n".join([*lines[:half], f"... {len(lines) - 2 * half} lines left out ...", *lines[-half:]])
 
 
 def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:

@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import signal
+from collections import deque
 from collections.abc import Callable
 from signal import Signals
 from typing import TYPE_CHECKING
@@ -28,6 +29,9 @@ from fpm.scoreboard.stages import Stage
 
 if TYPE_CHECKING:
     from fpm.master.template_process import TemplateProcess
+
+LAST_WORDS = 60
+"""Lines of a worker's output that are kept to explain why it does not become ready."""
 
 
 class Child:
@@ -47,6 +51,8 @@ class Child:
         self.slot = slot
         self.channel = channel or Channel()
         self.outputs: list[OutputReader] = []
+        self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
+        """What it has written before it was ready."""
         self._reader: FairReader | None = None
         self.started = services.loop.now
         """Monotonic seconds."""
@@ -60,6 +66,8 @@ class Child:
         """Why it has been told to leave; None while it shall stay."""
         self.held = False
         """Proves a new generation: it accepts nothing yet."""
+        self.beginning = False
+        """Its generation is proved; it has not said yet that it takes requests."""
         self.outgoing = False
         """Of an old generation: serves until a new worker takes its place."""
         self.awaits_replacement = False
@@ -125,9 +133,14 @@ class Child:
         poll.register(self.pidfd, select.POLLIN)
         return bool(poll.poll(0))
 
-    def watch_channel(self, share: Share, callback: Callable[[], None]) -> None:
+    def watch_channel(self, share: Share, callback: Callable[[], object]) -> None:
         """Call back when a message has come, as the pool's share allows."""
         self._reader = FairReader(self.services.loop, share, self.channel.fd, callback, timed=False)
+
+    @property
+    def is_heard(self) -> bool:
+        """May there be messages that have not been read?"""
+        return self._reader is not None
 
     def forget_channel(self) -> None:
         """Nothing more will come from it."""

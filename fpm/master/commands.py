@@ -77,7 +77,10 @@ def _reload(host: CommandHost, connection: Connection, request: dict[str, Any]) 
         return
     timeout, pool = request.get("timeout"), request.get("pool")
     seconds = float(timeout) if isinstance(timeout, int | float) else 0.0
-    rollback = pool if request.get("command") == "rollback" and isinstance(pool, str) else None
+    rollback = pool if request.get("command") == "rollback" else None
+    if request.get("command") == "rollback" and not isinstance(rollback, str):
+        connection.answer({"ok": False, "error": "rollback of which pool?"})
+        return
 
     def tell(message: dict[str, Any]) -> None:
         connection.answer(message, last="ok" in message)

@@ -5,6 +5,7 @@ The connection stays open until the answer is complete; for a stop that is the e
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -23,6 +24,7 @@ REQUEST_MAX = 65536
 ANSWER_MAX = 64 * 1024 * 1024
 """Bytes that may wait for a client that does not read."""
 CONNECTIONS_MAX = 64
+ACCEPTS_PER_TURN = 16
 SILENCE_MAX = 10.0
 """Seconds until a client that has asked nothing, or does not read its answer, is sent away."""
 PEER_CREDENTIALS = struct.Struct("iII")
@@ -97,14 +99,17 @@ class ControlServer:
         connection.answer(message)
 
     def _accept(self) -> None:
-        try:
-            accepted, _ = self.listener.socket.accept()
-        except OSError:
-            return  # it has gone again, or no descriptor is left: the next event comes if it still waits
-        if len(self.connections) >= CONNECTIONS_MAX or not _is_allowed(accepted):
-            accepted.close()
-            return
-        self.connections.add(Connection(self, accepted))
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                accepted, _ = self.listener.socket.accept()
+            except OSError:
+                return  # none is left, or no descriptor: the next event comes if one still waits
+            if not _is_allowed(accepted):
+                _refuse(accepted, "only root and the user of the master may control it")
+            elif len(self.connections) >= CONNECTIONS_MAX:
+                _refuse(accepted, "too many clients at once; try again")
+            else:
+                self.connections.add(Connection(self, accepted))
 
 
 class Connection:
@@ -195,6 +200,13 @@ def _parse(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) else {}
+
+
+def _refuse(accepted: socket.socket, error: str) -> None:
+    """Say why and close; its question is not waited for."""
+    with accepted, contextlib.suppress(OSError):
+        message = json.dumps({"ok": False, "error": error}).encode() + b"\n"
+        accepted.send(message, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
 def _is_allowed(accepted: socket.socket) -> bool:

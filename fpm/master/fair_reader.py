@@ -16,7 +16,7 @@ WAKEUP = 0.00003
 class FairReader:
     """One descriptor in the loop. The callback reads a bounded piece; the time it takes is spent from the share."""
 
-    def __init__(self, loop: Loop, share: Share, fd: int, callback: Callable[[], None], *, timed: bool) -> None:
+    def __init__(self, loop: Loop, share: Share, fd: int, callback: Callable[[], object], *, timed: bool) -> None:
         """
         Args:
             timed: spend the whole callback's time; if false the callback spends what it finds right.

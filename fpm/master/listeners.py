@@ -16,6 +16,7 @@ from fpm.errors import StartError
 
 BACKLOG_MAX = 65535
 """For listen.backlog = -1; the kernel cuts it to net.core.somaxconn."""
+PRIVATE_BACKLOG = 128
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ def open_private_unix(path: str) -> Listener:
         StartError: somebody listens there already.
         OSError: it cannot be bound.
     """
-    return _open_unix(UnixAddress(path), 16, mode=0o600, owner=None, group=None)
+    return _open_unix(UnixAddress(path), PRIVATE_BACKLOG, mode=0o600, owner=None, group=None)
 
 
 def adjust_listener(listener: Listener, pool: PoolConfig) -> None:

@@ -48,6 +48,8 @@ from fpm.master.notifier import Notifier
 from fpm.master.pool import PoolEvents
 from fpm.master.pool import PoolSupervisor
 from fpm.master.process import become_subreaper
+from fpm.master.process import descendants
+from fpm.master.process import end_orphans
 from fpm.master.process import raise_file_limit
 from fpm.master.process import reap_next
 from fpm.master.reloader import LastReload
@@ -114,8 +116,10 @@ class Master:
         self.loop = Loop(self._report_defect)
         self.state = State.NORMAL
         self.pools: dict[str, PoolSupervisor] = {}
+        self.incoming: dict[str, PoolSupervisor] = {}
         self.leaving: list[PoolSupervisor] = []
         """Pools that a reload has removed and that still have processes."""
+        self.signals: SignalReader | None = None
         self.control: control.ControlServer | None = None
         self._at_end: list[Callable[[], None]] = []
         self.ready = False
@@ -123,6 +127,8 @@ class Master:
         self._ending: Ending | None = None
         self._log_fd: int | None = None
         self._pid_file = OwnPidFile()
+        # Children of a program that embeds the master are not ours to end; after an upgrade all there are, are ours.
+        self._others = descendants() if handed is None else []
 
     # ---------------------------------------------------------------- beginning
 
@@ -151,8 +157,8 @@ class Master:
         limits = raise_file_limit(settings.rlimit_files)
         self.original_rlimit_files = limits if handed is None else tuple(handed["rlimit_files"])
         become_subreaper()
-        self.signals = SignalReader()
-        self.loop.watch(self.signals.fd, self._on_signals)
+        signals = self.signals = SignalReader()
+        self.loop.watch(signals.fd, lambda: self._on_signals(signals.read()))
         self.services = Services(
             loop=self.loop,
             log=self.log,
@@ -255,8 +261,7 @@ class Master:
 
     # ---------------------------------------------------------------- signals
 
-    def _on_signals(self) -> None:
-        numbers = self.signals.read()
+    def _on_signals(self, numbers: set[Signals]) -> None:
         if Signals.SIGCHLD in numbers:
             self._reap()
         if Signals.SIGTERM in numbers or Signals.SIGINT in numbers:
@@ -410,7 +415,7 @@ class Master:
     # ---------------------------------------------------------------- the end
 
     def _all_pools(self) -> list[PoolSupervisor]:
-        return [*self.pools.values(), *self.leaving]
+        return [*self.pools.values(), *self.incoming.values(), *self.leaving]
 
     def _report_defect(self, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))
@@ -425,5 +430,8 @@ class Master:
             close()
         if self.control is not None:
             self.control.close()
+        end_orphans(self._others, self.log)
         self._pid_file.remove()
         self.loop.close()
+        if self.signals is not None:
+            self.signals.close()

@@ -67,8 +67,8 @@ class OutputReader:
         os.close(self.fd)
         self.fd = -1
         rest = self._assembler.close()
-        if rest:
-            self._write_line(rest, True)
+        for number, piece in enumerate(rest, 1):
+            self._write_line(piece, number == len(rest))
 
     def _on_readable(self) -> None:
         if not self._read() and self._turns_left is not None:

@@ -13,6 +13,7 @@ from dataclasses import fields
 from enum import Enum
 
 from fpm.config.model import Config
+from fpm.config.model import GlobalConfig
 from fpm.config.model import PoolConfig
 
 LIVE = frozenset(
@@ -81,13 +82,19 @@ class PoolPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of a reload, in the order of the new configuration, removed pools last."""
+    """The plan of a reload, in the order of the new configuration, removed pools last.
+
+    Attributes:
+        settings: names of the [global] directives that differ.
+    """
 
     pools: tuple[PoolPlan, ...]
+    settings: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """For `pyfpm reload --dry-run`."""
-        return [describe(pool) for pool in self.pools]
+        settings = [f"[global]: changed ({', '.join(self.settings)})"] if self.settings else []
+        return settings + [describe(pool) for pool in self.pools]
 
 
 def describe(plan: PoolPlan) -> str:
@@ -108,6 +115,13 @@ def directive_name(attribute: str) -> str:
     return attribute.replace("_", ".", 1) if attribute.startswith(("pm_", "chroot_")) else attribute
 
 
+def compare_settings(old: GlobalConfig, new: GlobalConfig) -> tuple[str, ...]:
+    """The [global] directives that differ."""
+    differ = (field.name for field in fields(GlobalConfig) if getattr(old, field.name) != getattr(new, field.name))
+    dotted = ("syslog_ident", "syslog_facility", "process_max", "process_priority")
+    return tuple(sorted(name.replace("_", ".", 1) if name in dotted else name for name in differ))
+
+
 def compare_pools(old: PoolConfig, new: PoolConfig) -> frozenset[str]:
     """The attributes that differ."""
     names = (field.name for field in fields(PoolConfig) if field.name not in IGNORED)
@@ -119,23 +133,25 @@ def make_plan(
     config: Config,
     named: Collection[str],
     room: Mapping[str, int],
+    settings: tuple[str, ...] = (),
 ) -> Plan:
     """Compare what runs with a new configuration.
 
-    Pools that have been named get a new generation in any case. If nobody was named and no pool differs, the reload is
+    Pools that have been named get a new generation in any case. If nobody was named and nothing differs, the reload is
     for the code: then all of them do.
 
     Args:
         running: configurations of the running pools.
         named: pools that the administrator has named.
         room: for each running pool, the largest pm.max_children that its scoreboard has room for.
+        settings: the [global] directives that differ.
     """
     plans = [_plan_pool(running.get(pool.name), pool, named, room.get(pool.name, 0)) for pool in config.pools]
     names = {pool.name for pool in config.pools}
     plans += [PoolPlan(name, Action.REMOVE) for name in running if name not in names]
-    if not named and all(plan.action is Action.NOTHING for plan in plans):
+    if not named and not settings and all(plan.action is Action.NOTHING for plan in plans):
         plans = [PoolPlan(plan.name, Action.GENERATION) for plan in plans]
-    return Plan(tuple(plans))
+    return Plan(tuple(plans), settings)
 
 
 def _plan_pool(old: PoolConfig | None, new: PoolConfig, named: Collection[str], room: int) -> PoolPlan:

@@ -35,6 +35,8 @@ from fpm.master.template_process import TemplateState
 from fpm.master.templates import Failure
 from fpm.master.templates import Templates
 from fpm.master.templates import TemplatesEvents
+from fpm.master.workers import NEVER_FORKED
+from fpm.master.workers import STOP
 from fpm.master.workers import WorkerEvents
 from fpm.master.workers import Workers
 from fpm.scoreboard.memory import Scoreboard
@@ -95,7 +97,7 @@ class PoolSupervisor:
                 on_forked=self._on_forked,
                 on_fork_failed=self._on_fork_failed,
                 on_worker_exit=self._on_worker_exit,
-                on_gone=self._check_empty,
+                on_gone=self._on_template_gone,
                 on_shared=self._on_shared,
                 has_workers=self._has_workers,
                 log=self.log,
@@ -123,7 +125,7 @@ class PoolSupervisor:
     def prove(self, config: PoolConfig, done: Callable[[Verdict], None], progress: Callable[[str], None]) -> None:
         """Start a new generation beside the present one; `commit` or `abandon` decides what becomes of it."""
         self.abandon()
-        self.proof = Proof(self, config, done, progress)
+        self.proof = Proof(self.workers, self.templates, config, done, progress)
         self.proof.start()
 
     def commit(self) -> None:
@@ -166,6 +168,12 @@ class PoolSupervisor:
         """Workers of former generations that still wait for a new one to take their place."""
         return sum(1 for child in self.workers.children if child.outgoing and child.leaving is None)
 
+    @property
+    def is_swapping(self) -> bool:
+        """May a former generation, or the 503 responder, still take a request?"""
+        beginning = any(child.beginning for child in self.workers.children)
+        return not self.stopping and (beginning or self.unswapped > 0 or self.templates.has_responder)
+
     def _open_access_log(self, path: str | None) -> None:
         fd = None if path is None else open_shared_log(path, "access.log")
         former, self.workers.access_log = self.workers.access_log, fd
@@ -199,14 +207,14 @@ class PoolSupervisor:
     def quit_all(self, timeout: float) -> None:
         """Let requests in hand finish, then leave."""
         for child in list(self.workers.children):
-            self.workers.retire(child, "stop", timeout)
+            self.workers.retire(child, STOP, timeout)
         self.templates.dismiss_all()
         self._check_empty()
 
     def terminate_all(self, timeout: float) -> None:
         """SIGTERM now."""
         for child in list(self.workers.children):
-            self.workers.terminate(child, "stop", timeout)
+            self.workers.terminate(child, STOP, timeout)
         self.templates.dismiss_all()
         self._check_empty()
 
@@ -314,6 +322,12 @@ class PoolSupervisor:
         self.staffing.fullness.set_scoreboard(shared.board.view, shared.wake, shared.park[0].fileno())
         self.write_header()
 
+    def _on_template_gone(self, template: TemplateProcess) -> None:
+        lost = self.workers.template_gone(template)
+        if lost and not self.stopping:
+            self.staffing.not_made(lost)
+        self._check_empty()
+
     def _on_forked(self, template: TemplateProcess, message: dict[str, Any]) -> None:
         self.workers.learn_pid(template, message.get("slot"), message.get("pid"))
 
@@ -353,6 +367,9 @@ class PoolSupervisor:
             self._settle()
 
     def _on_serving(self, child: Child) -> None:
+        if child.beginning:
+            child.beginning = False
+            self.templates.forgive()
         if not self.stopping:
             self.staffing.worker_ready(child)
 
@@ -401,16 +418,20 @@ class PoolSupervisor:
         self._log_exit(child, exit_, age)
         if exit_.is_emergency:
             self._count_emergency(now)
+        if exit_.signal is not None and child.ready:
+            # A client's arrival wakes one worker. If it was this one, in its last moment, nobody else knows of it.
+            self.workers.look_again()
         if child.held and self.proof is not None:
             self.proof.worker_gone(child, exit_)
         elif not self.stopping:
             self.staffing.worker_gone(child, age, slot.requests)
-            self._check_start(child, exit_)
+            self._check_start(child, exit_, slot.requests)
         self._check_empty()
 
-    def _check_start(self, child: Child, exit_: Exit) -> None:
+    def _check_start(self, child: Child, exit_: Exit, requests: int) -> None:
         """Several workers in a row that end before they serve, and nobody who does: the pool has failed."""
-        if child.ready or child.leaving is not None or self._has_workers() or child.started < self._failed_at:
+        has_served = child.ready or requests > 0
+        if has_served or child.leaving is not None or self._has_workers() or child.started < self._failed_at:
             return
         if self.staffing.deaths_in_a_row >= HOPELESS:
             # What is wrong may have been mended meanwhile: the next try is one with a new template.
@@ -421,6 +442,8 @@ class PoolSupervisor:
         return any(child.ready for child in self.workers.children)
 
     def _log_exit(self, child: Child, exit_: Exit, age: float) -> None:
+        if child.leaving == NEVER_FORKED:
+            return
         pid = child.pid or child.claimed_pid
         seconds = f"after {age:.6f} seconds from start"
         if child.leaving == "idle" and exit_.code == 0:
@@ -460,5 +483,7 @@ class PoolSupervisor:
             self.events.on_settled()
 
     def _check_empty(self) -> None:
+        if self.templates.old_shared:
+            self.templates.release_shared([child.board for child in self.workers.children])
         if self.stopping and self.is_empty:
             self.events.on_empty()

@@ -5,9 +5,19 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import select
 from collections.abc import Callable
+from collections.abc import Collection
+
+import psutil
+
+from fpm.log.error import ErrorLog
+from fpm.log.escape import escape
 
 PR_SET_CHILD_SUBREAPER = 36
+ROUNDS = 100
+PAUSE = 10
+"""Milliseconds between two looks at processes that have been killed."""
 
 
 def raise_file_limit(wanted: int) -> tuple[int, int]:
@@ -53,3 +63,42 @@ def reap_next(before: Callable[[int], None], after: Callable[[int, int], None]) 
     pid, status = os.waitpid(ended.si_pid, 0)
     after(pid, status)
     return pid
+
+
+def descendants() -> list[psutil.Process]:
+    """All processes below this one."""
+    return psutil.Process().children(recursive=True)
+
+
+def end_orphans(others: Collection[psutil.Process], log: ErrorLog) -> None:
+    """Kill and reap what the applications have left behind, whatever session it is in; all of it is below the master,
+    which is a subreaper.
+
+    Args:
+        others: processes that are none of the pools'.
+    """
+    pause = select.poll()
+    told: set[psutil.Process] = set()
+    for _ in range(ROUNDS):
+        # The kill of one makes its children the master's own, and one may have forked meanwhile: look again.
+        left = [process for process in descendants() if process not in others]
+        if not left:
+            return
+        for process in left:
+            _end(process, told, log)
+        while reap_next(lambda pid: None, lambda pid, status: None):
+            continue
+        pause.poll(PAUSE)
+
+
+def _end(process: psutil.Process, told: set[psutil.Process], log: ErrorLog) -> None:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return
+        if process not in told:
+            told.add(process)
+            name = escape(process.name())
+            log.notice(f"process {process.pid} ({name}), left behind by an application, is killed")
+        process.kill()  # psutil looks whether it is still the same process
+    except psutil.NoSuchProcess:
+        return

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from fpm.config.model import PoolConfig
 from fpm.master.checker import Checker
 from fpm.master.child import Child
 from fpm.master.exits import Exit
-
-if TYPE_CHECKING:
-    from fpm.master.pool import PoolSupervisor
+from fpm.master.templates import Templates
+from fpm.master.workers import Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,8 @@ class Proof:
 
     def __init__(
         self,
-        pool: PoolSupervisor,
+        workers: Workers,
+        templates: Templates,
         config: PoolConfig,
         done: Callable[[Verdict], None],
         progress: Callable[[str], None],
@@ -41,7 +40,8 @@ class Proof:
             done: called once, never from within `start`'s caller's frame unless the start itself fails.
             progress: called with a few words at each step.
         """
-        self.pool = pool
+        self.workers = workers
+        self.templates = templates
         self.config = config
         self.child: Child | None = None
         self.ended = False
@@ -53,17 +53,17 @@ class Proof:
         """Begin with the template."""
         self._progress("importing")
         try:
-            self.pool.templates.begin_trial(self.config)
+            self.templates.begin_trial(self.config)
         except OSError as error:
             self.fail(f"cannot start a template: {error.strerror}")
 
     def template_ready(self) -> None:
         """It has imported the application (or, with preload = no, will let a worker do so)."""
-        trial, shared = self.pool.templates.trial, self.pool.templates.shared
-        if trial is None or shared is None or self.ended:
+        trial = self.templates.trial
+        if trial is None or self.ended:
             return
         self._progress("starting a worker")
-        self.child = self.pool.workers.spawn_held(trial.template, shared.board)
+        self.child = self.workers.spawn_held(trial.template, trial.shared.board)
         if self.child is None:
             self.fail("cannot ask the template for a worker")
 
@@ -77,7 +77,7 @@ class Proof:
             return
         self._progress(f"checking {check.method} {check.path}")
         try:
-            self._checker = Checker(self.pool.services, check, child, self._checked)
+            self._checker = Checker(self.workers.services, check, child, self._checked)
         except OSError as error:
             self.fail(f"cannot run reload.check: {error.strerror}")
 
@@ -85,7 +85,9 @@ class Proof:
         """The worker on trial has ended before it was wanted."""
         if child is self.child:
             self.child = None
-            self.fail(f"its first worker exited {exit_}")
+            check = self.config.reload_check if self._checker is not None else None
+            during = f" during reload.check {check.method} {check.path}" if check else ""
+            self.fail(f"its first worker exited {exit_}{during}", "\n".join(child.last_words))
 
     def fail(self, error: str, traceback: str = "") -> None:
         """The generation is no good: it goes, the old one stays."""
@@ -98,8 +100,8 @@ class Proof:
         """All affected pools are proved: this generation takes over."""
         child, self.child = self.child, None
         if child is not None:
-            self.pool.workers.serve(child)
-        self.pool.templates.accept_trial()
+            self.workers.serve(child)
+        self.templates.accept_trial()
 
     def abandon(self) -> None:
         """Another pool has failed, or the master stops: this generation goes without having served."""
@@ -124,7 +126,7 @@ class Proof:
             self._checker.forget()
             self._checker = None
         if self.child is not None:
-            timeout = self.pool.services.settings.process_control_timeout
-            self.pool.workers.retire(self.child, "reload abandoned", timeout)
+            timeout = self.workers.services.settings.process_control_timeout
+            self.workers.retire(self.child, "reload abandoned", timeout)
             self.child = None
-        self.pool.templates.drop_trial()
+        self.templates.drop_trial()

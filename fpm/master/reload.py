@@ -34,6 +34,8 @@ PROOFS_AT_ONCE = 4
 """Templates that import at the same time: a thousand at once would starve the pools that serve."""
 LOOK = 0.05
 """Seconds between looks at how many workers have been swapped."""
+SWAP_PATIENCE = 60.0
+"""Seconds without any swap after which a reload ends all the same: the next one may be what mends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,13 @@ class Outcome:
     Attributes:
         status: the exit status of the command: 0, 1 (a pool was not proved) or 78 (configuration).
         reasons: sentences, empty if it succeeded.
+        given_up: nothing was wrong with it; the master stops.
     """
 
     status: int
     reasons: tuple[str, ...] = ()
     traceback: str = ""
+    given_up: bool = False
 
 
 class Host(Protocol):
@@ -55,6 +59,8 @@ class Host(Protocol):
 
     loop: Loop
     pools: dict[str, PoolSupervisor]
+    incoming: dict[str, PoolSupervisor]
+    """Supervisors that the reload under way has made; their processes are to be reaped like those of `pools`."""
 
     def make_pool(self, config: PoolConfig, listener: Listener) -> PoolSupervisor:
         """A supervisor that is not among the master's pools yet."""
@@ -99,11 +105,14 @@ class Reload:
         self._waiting: deque[str] = deque()
         self._proving: set[str] = set()
         self._proved: set[str] = set()
-        self._incoming: dict[str, PoolSupervisor] = {}
+        self._incoming = host.incoming
         """New supervisors: of new pools and of those that move to another address."""
         self._committed = False
         self._timer: Timer | None = None
         self._swap_total = 0
+        self._left = -1
+        """Workers to be swapped at the last look, and when that number was another one (monotonic seconds)."""
+        self._moved = 0.0
 
     # ---------------------------------------------------------------- prove
 
@@ -124,10 +133,10 @@ class Reload:
                 self._waiting.append(pool.name)
         self._prove_next()
 
-    def cancel(self, reason: str) -> None:
+    def cancel(self, reason: str, *, given_up: bool = False) -> None:
         """End it before its commit; nothing has changed."""
         if not self._committed and self._finish is not None:
-            self._abort(Outcome(EXIT_FAILED, (reason,)))
+            self._abort(Outcome(EXIT_FAILED, (reason,), given_up=given_up))
 
     def _is_new(self, plan: PoolPlan) -> bool:
         return plan.name in self._opened.by_pool
@@ -176,6 +185,7 @@ class Reload:
         self._opened.give_back()
         for pool in self._incoming.values():
             self._host.drain_pool(pool)
+        self._incoming.clear()
         self._end(outcome)
 
     # ---------------------------------------------------------------- swap
@@ -187,6 +197,7 @@ class Reload:
         self._host.take_config(self._config)
         for plan in self._plan.pools:
             self._commit_pool(plan)
+        self._incoming.clear()
         self._watch_swap()
 
     def _workers_to_swap(self, plan: PoolPlan) -> int:
@@ -227,12 +238,20 @@ class Reload:
 
     def _watch_swap(self) -> None:
         left = sum(pool.unswapped for pool in self._host.pools.values())
-        if self._swap_total:
+        if self._swap_total and left != self._left:
             self._report({"swapped": self._swap_total - left, "of": self._swap_total})
-        if left and any(pool.unswapped and not pool.stopping for pool in self._host.pools.values()):
+        now = self._host.loop.now
+        if left != self._left:
+            self._left, self._moved = left, now
+        waiting = [pool for pool in self._host.pools.values() if pool.is_swapping]
+        if not waiting:
+            self._end(Outcome(EXIT_OK))
+        elif now - self._moved < SWAP_PATIENCE:
             self._timer_again()
-            return
-        self._end(Outcome(EXIT_OK))
+        else:
+            for pool in waiting:
+                pool.log("warning", "new workers do not come; those of the former generation serve on until they do")
+            self._end(Outcome(EXIT_OK))
 
     def _timer_again(self) -> None:
         if self._timer is not None:

@@ -19,6 +19,7 @@ from fpm.log.error import ErrorLog
 from fpm.master.addresses import NewListeners
 from fpm.master.notifier import Notifier
 from fpm.master.plan import Plan
+from fpm.master.plan import compare_settings
 from fpm.master.plan import make_plan
 from fpm.master.releases import still_exists
 from fpm.master.reload import Host
@@ -111,7 +112,7 @@ class Reloader:
             self._waiting.tell(_answer(Outcome(EXIT_FAILED, (reason,))))
             self._waiting = None
         if self._current is not None:
-            self._current.cancel(reason)
+            self._current.cancel(reason, given_up=True)
 
     def _begin(self, request: Request) -> None:
         host = self._host
@@ -166,7 +167,7 @@ class Reloader:
             name: children_for(pool.board.slots) if pool.board is not None else 2**31
             for name, pool in self._host.pools.items()
         }
-        return make_plan(running, config, named, room)
+        return make_plan(running, config, named, room, compare_settings(self._host.config.global_, config.global_))
 
     def _unknown(self, config: Config, named: Collection[str]) -> list[str]:
         known = {pool.name for pool in config.pools}
@@ -184,6 +185,9 @@ class Reloader:
         if ok:
             log.notice("reload finished")
         for line in outcome.reasons:
+            if outcome.given_up:
+                log.notice(f"reload given up, nothing has changed: {line}")
+                continue
             log.error(f"reload failed, nothing has changed: {line}\n{outcome.traceback}".rstrip())
         self._host.notifier.reloaded(failed=not ok)
         request.tell(_answer(outcome))

@@ -10,6 +10,8 @@ RATE = 0.2
 """Seconds of the master's time for each second, in the long run."""
 SAVED_MAX = 0.5
 """Seconds that a quiet pool saves up: a burst of about 10,000 messages, or of 5 MB of lines."""
+PAUSE_MAX = 1.0
+"""Seconds; a pool in debt is heard that often all the same, for its workers' ends are among what it says."""
 MESSAGE_COST = 0.00005
 LINE_COST = 0.000015
 CHARACTER_COST = 0.000001
@@ -36,7 +38,7 @@ class Share:
     def pause(self, now: float) -> float:
         """How long not to read; 0.0 while there is something left."""
         self._save(now)
-        return -self._balance / RATE if self._balance < 0 else 0.0
+        return min(-self._balance / RATE, PAUSE_MAX) if self._balance < 0 else 0.0
 
     def _save(self, now: float) -> None:
         self._balance = min(SAVED_MAX, self._balance + RATE * max(now - self._at, 0.0))

@@ -18,15 +18,22 @@ class Shared:
     park: tuple[socket.socket, socket.socket]
 
     @classmethod
-    def create(cls, slots: int) -> Shared:
+    def create(cls, slots: int, former: Shared | None = None) -> Shared:
         """Make them.
+
+        Args:
+            former: what the generations before share; the parking socket stays the same, so that workers that leave
+                can give their connections to those of the next generation.
 
         Raises:
             OSError: no descriptors or no memory left.
         """
-        park = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in park:
-            end.setblocking(False)
+        if former is None:
+            park = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            for end in park:
+                end.setblocking(False)
+        else:
+            park = former.park[0].dup(), former.park[1].dup()
         return cls(Scoreboard.create(slots), os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), park)
 
     def close(self) -> None:

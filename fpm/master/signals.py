@@ -43,7 +43,9 @@ class SignalReader:
         return {Signals(number) for number in data if number in HANDLED}
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Give the descriptors back, and ignore what still comes: the end and its exit status have been decided."""
+        for number in HANDLED:
+            signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
         os.close(self.fd)
         os.close(self._write)

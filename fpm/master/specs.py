@@ -104,6 +104,7 @@ def template_spec(
     original_rlimit_files: tuple[int, int],
     priority: int | None,
     inherited: Mapping[str, str],
+    now: float,
 ) -> TemplateSpec:
     """The specification of one template.
 
@@ -111,6 +112,7 @@ def template_spec(
         original_rlimit_files: RLIMIT_NOFILE (soft, hard) with which the master was started.
         priority: the global process.priority, for pools without their own.
         inherited: the master's environment.
+        now: monotonic seconds.
     """
     identity = config.identity
     return TemplateSpec(
@@ -122,6 +124,7 @@ def template_spec(
         app=config.app,
         preload=config.preload,
         startup_timeout=config.startup_timeout,
+        spawned=now,
         pythonpath=list(config.pythonpath),
         chroot=config.chroot,
         chdir=config.chdir or ("/" if config.chroot else None),

@@ -20,8 +20,9 @@ from fpm.master.templates import Templates
 from fpm.master.timers import NamedTimers
 from fpm.master.workers import Workers
 
-UNAVAILABLE_AFTER = 1.0
-"""Seconds without any worker that clients may wait before they are told 503."""
+UNAVAILABLE_AFTER = 1.5
+"""Seconds without any worker that clients may wait, else they are told 503; more than restarts.SERVING_DELAY_MAX, so
+that a request that kills its worker costs nobody else his answer."""
 SATURATED_LOOK = 1.0
 """Seconds between looks at a pool that is as large as it may be."""
 RETRY = 0.05
@@ -65,12 +66,14 @@ class Staffing:
     def start(self) -> None:
         """Begin with as many workers as the configuration says."""
         self.fullness.set_listener(self.listener.socket.fileno())
+        self.templates.has_begun = True
         self._backoff = Backoff()
         self._first = max(process_manager.first_workers(self.config) - self.workers.census().total, 0)
         self.evaluate()
 
     def resume(self) -> None:
         """Go on with the workers that an upgrade has handed over."""
+        self.templates.has_begun = True
         self.fullness.set_listener(self.listener.socket.fileno())
         if self.templates.failure is not None:
             self._first = process_manager.first_workers(self.config)
@@ -115,6 +118,12 @@ class Staffing:
     def replace_one(self) -> None:
         """A worker leaves at its limit."""
         self._owed += 1
+        self.evaluate()
+
+    def not_made(self, count: int) -> None:
+        """Workers that had been asked for will not come, for their template has gone."""
+        if self.config.pm != "ondemand":
+            self._owed += count
         self.evaluate()
 
     def worker_ready(self, child: Child) -> None:
@@ -241,10 +250,11 @@ class Staffing:
         if census.idle > 0:
             hurried = "maintain" in self._timers
             self.fullness.arm(process_manager.wake_threshold(self.config, hurried=hurried))
+        elif census.total < self.config.pm_max_children:
+            # Also while workers are starting: with an import of its own each may take seconds, and more clients come.
+            self.fullness.watch_listener()
         elif census.starting > 0:
             self.fullness.off()  # it will report ready
-        elif census.total < self.config.pm_max_children:
-            self.fullness.watch_listener()
         else:
             self.fullness.off()
             self._timers.set("saturated", SATURATED_LOOK, self.evaluate)

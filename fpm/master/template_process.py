@@ -182,11 +182,11 @@ class TemplateProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, Signals.SIGKILL)
 
-    def terminate(self) -> None:
-        """SIGTERM to the template alone; only while it has not been reaped."""
+    def kill_alone(self) -> None:
+        """SIGKILL to the template; its workers serve on."""
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, Signals.SIGTERM)
+                os.kill(self.pid, Signals.SIGKILL)
 
     def close(self) -> None:
         """Take the last messages and lines, then give all descriptors back."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.master.channel import Channel
+from fpm.master.channel import text_of
 from fpm.master.exits import Exit
 from fpm.master.listeners import Listener
 from fpm.master.releases import pin
@@ -36,8 +38,7 @@ from fpm.master.template_process import TemplateState
 from fpm.master.timers import NamedTimers
 from fpm.pool.spec import WorkerSettings
 from fpm.pool.spec import unpack_spec
-
-TEXT_MAX = 65536
+from fpm.scoreboard.memory import Scoreboard
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class Trial:
     template: TemplateProcess
     config: PoolConfig
     pinned: PoolConfig
+    shared: Shared
+    """Not the present generation's if that scoreboard is too small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class TemplatesEvents:
     on_forked: Callable[[TemplateProcess, dict[str, Any]], None]
     on_fork_failed: Callable[[TemplateProcess, dict[str, Any]], None]
     on_worker_exit: Callable[[TemplateProcess, dict[str, Any]], None]
-    on_gone: Callable[[], None]
+    on_gone: Callable[[TemplateProcess], None]
     on_shared: Callable[[Shared], None]
     """The pool has got a (new) scoreboard."""
     has_workers: Callable[[], bool]
@@ -106,6 +109,8 @@ class Templates:
         self.generation = 1
         self.last_generation = 1
         """Numbers are not used again: that of a trial that failed is in the log."""
+        self.has_begun = False
+        """The pool serves, or has tried to: a new one does not before the reload that brings it is decided."""
         self.stopping = False
         self.backoff = Backoff()
         self._responder_backoff = Backoff()
@@ -169,9 +174,14 @@ class Templates:
         """
         self.drop_trial()
         pinned = pin(config)
-        self.last_generation += 1
-        template = self._spawn(pinned, "template", self._shared_for(config), generation=self.last_generation)
-        self.trial = Trial(template, config, pinned)
+        if self.has_begun:
+            self.last_generation += 1
+        shared = self.shared
+        if shared is None or shared.board.slots < slots_for(config):
+            shared = Shared.create(slots_for(config), self.shared)
+            self.old_shared.append(shared)
+        template = self._spawn(pinned, "template", shared, generation=self.last_generation)
+        self.trial = Trial(template, config, pinned, shared)
 
     def accept_trial(self) -> None:
         """The template on trial becomes the present one."""
@@ -180,6 +190,9 @@ class Templates:
             return
         former, self.present = self.present, trial.template
         self._take(trial.config, trial.pinned, trial.template.generation)
+        if trial.shared is not self.shared:
+            self.old_shared.remove(trial.shared)
+            self._change_shared(trial.shared)
         self.failure = None
         self.backoff = Backoff()
         self._timers.cancel("retry")
@@ -219,7 +232,8 @@ class Templates:
         )
 
     def _take(self, config: PoolConfig, pinned: PoolConfig, generation: int) -> None:
-        self.former = self.pinned
+        self.former = self.pinned if self.has_begun else None
+        self.has_begun = True
         self.generation = generation
         self.config, self.pinned = config, pinned
 
@@ -275,6 +289,11 @@ class Templates:
         found = [self.present, self.responder, trial, *self.old]
         return [template for template in found if template is not None]
 
+    @property
+    def has_responder(self) -> bool:
+        """Is there a 503 responder, or one that has been told to leave?"""
+        return any(template.spec.mode == "unavailable" for template in self.all())
+
     def find(self, pid: int) -> TemplateProcess | None:
         """The one with this pid."""
         return next((template for template in self.all() if template.pid == pid), None)
@@ -316,7 +335,7 @@ class Templates:
         elif template is self.present:
             self.present = None
             self._lost_present(template, exit_, was_ready, error, traceback)
-        self.events.on_gone()
+        self.events.on_gone(template)
 
     def close(self) -> None:
         """Give all descriptors back."""
@@ -376,13 +395,15 @@ class Templates:
             original_rlimit_files=self.services.original_rlimit_files,
             priority=self.services.settings.process_priority,
             inherited=self.services.environ,
+            now=self.services.loop.now,
         )
         if mode == "unavailable":
             spec = unavailable_spec(spec)
         events = TemplateEvents(self._on_message, self._on_startup_timeout, self._write_line)
         template = TemplateProcess(self.services, config, spec, self.share, events)
         listen = self.listener.socket.fileno()
-        take, put = (end.fileno() for end in shared.park)
+        # What the responder parks when it leaves is for the pool's workers, though it has a scoreboard of its own.
+        take, put = (end.fileno() for end in (self.shared or shared).park)
         try:
             template.spawn(PoolDescriptors(shared.board.fd, shared.wake, take, put, listen))
         except OSError:
@@ -394,11 +415,27 @@ class Templates:
         """The pool's shared memory and sockets, made anew if the present scoreboard is too small."""
         slots = slots_for(config)
         if self.shared is None or self.shared.board.slots < slots:
-            if self.shared is not None:
-                self.old_shared.append(self.shared)
-            self.shared = Shared.create(slots)
-            self.events.on_shared(self.shared)
+            return self._change_shared(Shared.create(slots, self.shared))
         return self.shared
+
+    def _change_shared(self, shared: Shared) -> Shared:
+        if self.shared is not None:
+            self.old_shared.append(self.shared)
+        self.shared = shared
+        self.events.on_shared(shared)
+        return shared
+
+    def release_shared(self, boards: Collection[Scoreboard]) -> None:
+        """Close what only former generations have used, when their templates are gone.
+
+        Args:
+            boards: those on which there are workers.
+        """
+        if self.old or self.trial is not None:
+            return
+        for shared in [shared for shared in self.old_shared if all(shared.board is not board for board in boards)]:
+            self.old_shared.remove(shared)
+            shared.close()
 
     def _on_message(self, template: TemplateProcess, message: dict[str, Any]) -> None:
         event = message.get("event")
@@ -406,9 +443,9 @@ class Templates:
             template.become_ready(message)
             self._on_ready(template)
         elif event == "failed" and template.failure is None:
-            template.failure = (str(message.get("error", "")), str(message.get("traceback", "")))
+            template.failure = (text_of(message, "error"), text_of(message, "traceback"))
         elif event in ("notice", "log"):
-            self.events.log("notice", str(message.get("text", ""))[:TEXT_MAX])
+            self.events.log("notice", text_of(message, "text"))
         elif event == "forked":
             self.events.on_forked(template, message)
         elif event == "fork_failed":

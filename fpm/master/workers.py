@@ -12,6 +12,7 @@ from typing import Any
 from fpm.config.model import PoolConfig
 from fpm.log.lines import format_worker_line
 from fpm.master.channel import Received
+from fpm.master.channel import text_of
 from fpm.master.child import Child
 from fpm.master.exits import Exit
 from fpm.master.lifecycle import KILL_AFTER
@@ -30,6 +31,9 @@ from fpm.scoreboard.snapshot import COUNT_MAX
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 
+LAST_TURNS = 8
+"""Turns of reading the channel of a worker that has ended."""
+NEVER_FORKED = "never forked"
 EXIT_REPORT_TIME = 2.0
 """Seconds between a worker's last sign of life and the end of waiting for its template's report."""
 TEXT_MAX = 65536
@@ -37,6 +41,8 @@ SLOW_REQUEST_MAX = 1024
 """Characters of a slow request that are kept."""
 PID_ROOM = 9_999_999
 """The longest pid (proc(5)), for the room of a line while the pid is not known yet."""
+STOP = "stop"
+"""Why workers leave when the pool ends."""
 LEVELS = frozenset({"debug", "notice", "warning", "error", "alert"})
 
 
@@ -98,7 +104,7 @@ class Workers:
 
     def serve(self, child: Child) -> None:
         """The generation of a held worker is proved: it takes requests now."""
-        child.held = False
+        child.beginning, child.held = child.held, False
         child.idle_since = self.services.loop.now
         child.channel.send({"command": "serve"})
 
@@ -120,14 +126,14 @@ class Workers:
         """Let it finish its request and leave; TERM after `timeout` seconds, KILL a second later."""
         if child.leaving is None:
             child.leaving = reason
-        child.channel.send({"command": "quit"})
+        child.channel.send({"command": "quit", "final": reason == STOP})
         child.set_timer(timeout, lambda: self._press(child, Signals.SIGTERM))
 
     def terminate(self, child: Child, reason: str, timeout: float) -> None:
         """SIGTERM now, KILL after `timeout` seconds."""
         child.leaving = reason
         if not child.send_signal(Signals.SIGTERM):
-            child.channel.send({"command": "quit"})
+            child.channel.send({"command": "quit", "final": True})
         child.set_timer(timeout, lambda: self._press(child, Signals.SIGKILL))
 
     def apply(self, settings: WorkerSettings, *, log_changed: bool) -> None:
@@ -143,6 +149,12 @@ class Workers:
         fds = [] if self.access_log is None else [self.access_log]
         for child in self.children:
             child.channel.send({"command": "reopen"}, fds)
+
+    def look_again(self) -> None:
+        """Have those who wait look at the sockets anew."""
+        for child in self.children:
+            if child.ready and child.leaving is None:
+                child.channel.send({"command": "look"})
 
     def learn_pid(self, template: TemplateProcess, slot: object, pid: object) -> None:
         """The template says which process it has forked for a slot."""
@@ -164,12 +176,21 @@ class Workers:
         """The process has ended: keep what it has counted, free the slot, tell the pool."""
         if child not in self.children:
             return
+        self._read_last_words(child)
         self.children.remove(child)
         self.services.budget.used -= 1
         self.services.budget.warned = False
         child.close()
         slot = retire_slot(child.board.view, child.board.slots, child.slot, self.values, self.services.clock())
         self.events.on_gone(child, exit_, slot)
+
+    def template_gone(self, template: TemplateProcess) -> int:
+        """What it has not forked yet will never be; returns how many that were."""
+        lost = [c for c in self.children if c.template is template and not c.claimed_pid and not c.pid]
+        for child in lost:
+            child.leaving = NEVER_FORKED
+            self.bury(child, Exit())
+        return len(lost)
 
     def _spawn_one(self, template: TemplateProcess, board: Scoreboard, *, hold: bool = False) -> bool:
         slot = self._free_slot(board)
@@ -210,9 +231,7 @@ class Workers:
         self.children.append(child)
         self.services.budget.used += 1
         child.watch_channel(self.share, lambda: self._on_channel(child))
-        if not template.preload:
-            timeout = self.config.startup_timeout
-            child.set_timer(timeout, lambda: self._startup_timeout(child))
+        child.set_timer(self.config.startup_timeout, lambda: self._startup_timeout(child))
         return True
 
     def adopt(self, child: Child, outputs: list[int]) -> None:
@@ -233,6 +252,8 @@ class Workers:
 
     def _reader(self, child: Child, stream: str, fd: int | None = None) -> OutputReader:
         def write_line(line: str, closed: bool) -> None:
+            if not child.ready:
+                child.last_words.append(line)
             if not self.config.decorate_workers_output:
                 self.services.log.raw(line)
                 return
@@ -244,7 +265,8 @@ class Workers:
         room = log.worker_room(self.config.name, PID_ROOM, stream) if decorated else log.limit
         return OutputReader(self.services.loop, self.share, write_line, room, fd)
 
-    def _on_channel(self, child: Child) -> None:
+    def _on_channel(self, child: Child) -> int:
+        """Take what has come; returns the number of messages."""
         messages, alive = child.channel.receive(self.share)
         for received in messages:
             self._on_message(child, received)
@@ -252,6 +274,16 @@ class Workers:
             child.forget_channel()
             # The exit status comes from the template, or from waitpid(2) if the worker is an orphan; not for ever.
             child.set_timer(EXIT_REPORT_TIME, lambda: self._without_report(child))
+        return len(messages)
+
+    def _read_last_words(self, child: Child) -> None:
+        """Its exit may be reported on another channel before its own last messages have been read."""
+        for _ in range(LAST_TURNS):
+            if not child.is_heard:
+                return
+            count = self._on_channel(child)
+            if count == 0:
+                return
 
     def _on_message(self, child: Child, received: Received) -> None:
         if not child.pid and not child.learn_pid(received.pid):
@@ -272,7 +304,7 @@ class Workers:
         elif event == "log":
             self._log(child, message)
         elif event == "failed" and not child.ready:
-            self.events.on_failed(child, str(message.get("error", "")), str(message.get("traceback", "")))
+            self.events.on_failed(child, text_of(message, "error"), text_of(message, "traceback"))
         elif event == "limit" and child.leaving is None:
             self.events.on_limit(child)
         elif event == "slow":
@@ -280,7 +312,7 @@ class Workers:
 
     def _log(self, child: Child, message: dict[str, Any]) -> None:
         level = message.get("level")
-        text = str(message.get("text", ""))[:TEXT_MAX]
+        text = text_of(message, "text")
         known = level if isinstance(level, str) and level in LEVELS else "warning"
         # A text of several lines, such as a traceback, gets the pool's name in each of them from the log. A worker
         # names itself in its texts; one that does not, or lies, is named here.
@@ -300,20 +332,30 @@ class Workers:
             f"[pool {self.config.name}] child {child.pid}{doing} has not left in time ({child.leaving}), "
             f"sending {number.name}"
         )
-        if not child.send_signal(number):
-            child.channel.close()  # its pid has never become known: it reads end of file, and leaves
-        child.set_timer(KILL_AFTER, lambda: self._press(child, Signals.SIGKILL))
+        if child.send_signal(number):
+            child.set_timer(KILL_AFTER, lambda: self._press(child, Signals.SIGKILL))
+        else:
+            self._hang_up(child)
 
     def _startup_timeout(self, child: Child) -> None:
         seconds = self.config.startup_timeout
-        self.events.on_failed(child, f"the worker did not finish its import within {seconds:g} s", "")
-        self._press_hard(child)
-
-    def _press_hard(self, child: Child) -> None:
+        if not child.claimed_pid and not child.pid:
+            # A lock that a thread held, or a function of os.register_at_fork: fork(2) never came back.
+            error = f"its template has not forked a worker within {seconds:g} s (startup_timeout)"
+            child.template.kill_alone()
+        else:
+            error = f"its worker was not ready within {seconds:g} s (startup_timeout)"
+        self.events.on_failed(child, error, "\n".join(child.last_words))
         child.leaving = "startup_timeout"
         child.pressed = True
         if not child.send_signal(Signals.SIGKILL):
-            child.channel.close()
+            self._hang_up(child)
+
+    def _hang_up(self, child: Child) -> None:
+        """Its pid has never become known, so it cannot be signalled: it reads end of file, and leaves."""
+        child.forget_channel()
+        child.channel.close()
+        child.set_timer(EXIT_REPORT_TIME, lambda: self._without_report(child))
 
     def _without_report(self, child: Child) -> None:
         if child.is_gone():

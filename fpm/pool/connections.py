@@ -93,7 +93,7 @@ class Connections:
         return min([connection.deadline for connection in self.held.values()], default=None)
 
     def close_expired(self, now: float) -> None:
-        """Closes those over their time, unless what they should send has come: then it was this worker that was late."""
+        """Closes those over their time, unless what they should send has come: this worker was late then."""
         expired = [held for held in self.held.values() if held.deadline <= now]
         if expired:
             poll = select.poll()
@@ -170,11 +170,6 @@ class Connections:
         connection = HeldConnection(fd, peer.rstrip(b"\0").decode(), Held(kind), deadline)
         connection.raw = data[_PARK_HEAD.size :]
         return connection
-
-    def close_parked(self) -> None:
-        """Nobody is left who could take them: the web server shall know."""
-        while (connection := self.take_parked()) is not None:
-            os.close(connection.fd)
 
     def hand_over(self, idle: bool, serving: bool, now: float) -> None:
         """This worker takes nothing new: others get its connections.

@@ -11,7 +11,7 @@ from fpm.fastcgi.connection import State
 from fpm.fastcgi.events import NEED_DATA
 from fpm.fastcgi.events import Reply
 from fpm.fastcgi.events import RequestBegun
-from fpm.fastcgi.params import decode_params
+from fpm.fastcgi.params_cache import ParamsDecoder
 from fpm.fastcgi.simple import PARAMS_START
 from fpm.fastcgi.simple import match_simple_request
 from fpm.pool.connections import LIMITS
@@ -31,6 +31,7 @@ from fpm.scoreboard.writer import SlotWriter
 
 _IDLE = int(Stage.ACCEPTING)
 _ENDING = int(Stage.END)
+_FINISHED = int(Stage.FINISHED)
 _REPLY_PATIENCE = 1.0
 """Seconds for a protocol answer of a few bytes to be taken."""
 
@@ -53,6 +54,7 @@ class Conversations:
         self._connections = connections
         self._held = connections.held
         self.accepting = True
+        self._decoder = ParamsDecoder()
 
     def receive(self, fd: int, peer: str, data: bytes, connection: HeldConnection | None) -> None:
         """Bytes have come while no request is being served."""
@@ -61,7 +63,7 @@ class Conversations:
             if simple is not None:
                 keep, end = simple
                 try:
-                    params = decode_params(data, PARAMS_START, end)
+                    params = self._decoder.decode(data, PARAMS_START, end)
                 except ProtocolError as error:
                     self._drop(fd, error)
                     return
@@ -126,7 +128,12 @@ class Conversations:
         if self._slot.take():
             os.eventfd_write(FD_WAKE, 1)
         self._service.serve(exchange, params, peer)
-        kept = self._let_go(exchange, peer)
+        kept = False
+        if exchange.machine is None and not exchange.keep and self._unix and not self._held:
+            # All that the peer sent has been read, so a close resets nothing.
+            os.close(exchange.fd)
+        else:
+            kept = self._let_go(exchange, peer)
         self._slot.stages[self._slot.index] = _IDLE if self.accepting else _ENDING
         return kept
 
@@ -138,7 +145,6 @@ class Conversations:
             self._connections.hold(self._as_kept(exchange, peer))
             return True
         if exchange.machine is None and self._unix:
-            # All that the peer sent has been read, so a close resets nothing.
             if fd in self._held:
                 self._connections.forget(fd)
             os.close(fd)
@@ -156,6 +162,7 @@ class Conversations:
 
     def release(self, exchange: Exchange) -> None:
         """fpm.finish_request(): the web server must not wait for this worker any more (see Host)."""
+        self._slot.stages[self._slot.index] = _FINISHED
         if not exchange.keep:
             half_close(exchange.fd)
             return

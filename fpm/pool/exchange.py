@@ -151,7 +151,11 @@ class Exchange:
             self._look()
         self.finished = True
         if len(data) <= MAX_CONTENT:
-            self._send(pack_answer(self.request_id, data))
+            try:
+                send_all(self.fd, pack_answer(self.request_id, data), STALL)
+            except PeerGone:
+                self.broken = True
+                raise
         else:
             self._send_large(data, pack_finish(self.request_id))
         if self.machine is not None:

@@ -18,6 +18,7 @@ from time import monotonic
 
 from fpm.errors import EXIT_OK
 from fpm.errors import EXIT_SOFTWARE
+from fpm.pool.connections import LEAVING_LIMIT
 from fpm.pool.connections import LIMITS
 from fpm.pool.connections import Connections
 from fpm.pool.connections import Held
@@ -57,6 +58,8 @@ class WorkerLoop:
         self._quitting = False
         self._left = False
         """Everything that others could take has been handed over."""
+        self._final = False
+        """The pool ends: nobody will take what this worker leaves behind."""
         self._code = EXIT_OK
         self._listener = _socket.socket(fileno=FD_LISTEN)
         self._epoll = select.epoll()
@@ -79,6 +82,13 @@ class WorkerLoop:
     def run(self) -> int:
         """The loop; returns the exit code."""
         signal.signal(signal.SIGQUIT, self._quit_on_signal)
+        self._serve()
+        while self._final and self._take_what_is_left():
+            self._serve()
+        return self._code
+
+    def _serve(self) -> None:
+        """Until this worker is to leave and holds no connection any more."""
         poll = self._epoll.poll
         while not self._quitting or self._held:
             events = poll(self._timeout() if self._held else None)
@@ -103,12 +113,23 @@ class WorkerLoop:
                     break
             if self._quitting and not self._left:
                 self._left = True
-                self._stop_accepting()
+                self._stop_accepting(replaced=not self._final)
             if self._held:
                 self._connections.close_expired(monotonic())
-        if not self._slot.others_serving():
-            self._connections.close_parked()
-        return self._code
+
+    def _take_what_is_left(self) -> bool:
+        """The pool ends, and nobody is left for what others have parked meanwhile: answer it here.
+
+        Returns:
+            False if there is nothing more to answer.
+        """
+        while not self._slot.others_serving() and (connection := self._connections.take_parked()) is not None:
+            if connection.kind is Held.KEPT:
+                os.close(connection.fd)  # between two requests
+            else:
+                connection.deadline = min(connection.deadline, monotonic() + LEAVING_LIMIT)
+                self._hold_parked(connection)
+        return bool(self._held)
 
     def _rank(self, event: tuple[int, int]) -> int:
         """Messages from the master come first: a quit must not wait for one more request. Then what only this worker
@@ -131,14 +152,17 @@ class WorkerLoop:
         received = self._reports.receive()
         if received is None:
             self._epoll.unregister(self._reports.fd)  # or it would be ready for ever while connections are served
-            self._quitting = True
+            self._quitting = self._final = True
             return
         message, fd = received
         if message.get("command") == "quit":
             self._quitting = True
+            self._final = bool(message.get("final"))
         elif message.get("command") == "serve":
             self.begin_accepting()
             self._reports.send({"event": "serving"})
+        elif message.get("command") == "look":
+            self._look_again()
         elif message.get("command") == "check" and fd is not None:
             os.set_blocking(fd, False)
             self._connections.hold(HeldConnection(fd, "", Held.SILENT, monotonic() + LIMITS[Held.SILENT]))
@@ -163,6 +187,14 @@ class WorkerLoop:
         self._settings = settings
         self._allowed = [ip_network(text, strict=False) for text in settings.allowed_clients]
         return self._service.apply(settings, log_fd)
+
+    def _look_again(self) -> None:
+        """Another worker may have been killed after it was woken for a connection and before it took it."""
+        if self._conversations.accepting:
+            for fd in (FD_LISTEN, FD_PARK_TAKE):
+                # epoll_ctl(2) looks whether a descriptor is ready when it is added; EPOLLEXCLUSIVE cannot be modified.
+                self._epoll.unregister(fd)
+                self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
     def _accept(self, *, alone: bool) -> None:
         """A new connection: served at once if nothing else is to be done, so that no turn of the loop is needed."""
@@ -240,11 +272,14 @@ class WorkerLoop:
     def _reach_limit(self) -> None:
         """pm.max_requests is reached: the master hears it, makes a replacement, and then says quit."""
         self._limit = 0
-        self._stop_accepting()
+        self._stop_accepting(replaced=True)
         self._reports.send({"event": "limit", "requests": self._slot.requests})
 
-    def _stop_accepting(self) -> None:
+    def _stop_accepting(self, *, replaced: bool = False) -> None:
         """Take nothing new; what has been taken goes to other workers, or is answered here if nobody is idle.
+
+        Args:
+            replaced: the pool goes on; the master sees to it that somebody takes what is parked.
 
         The listening socket and the parking socket wake one worker for each connection (EPOLLEXCLUSIVE, epoll_ctl(2)).
         If it was this one, just now, then nobody else knows of that connection: so it is taken, if it is there.
@@ -259,6 +294,9 @@ class WorkerLoop:
         self._conversations.accepting = False
         slot = self._slot
         slot.set_stage(Stage.END)
+        if replaced:
+            self._connections.hand_over(idle=True, serving=True, now=monotonic())
+            return
         for _ in range(HANDOVERS_MAX):
             while (connection := self._connections.take_parked()) is not None:
                 self._hold_parked(connection)

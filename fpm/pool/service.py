@@ -35,15 +35,11 @@ from fpm.wsgi.response import Response
 from fpm.wsgi.response import WSGIApp
 from fpm.wsgi.response import run_application
 
-_INFO = int(Stage.INFO)
 _EXECUTING = int(Stage.EXECUTING)
-_FINISHED = int(Stage.FINISHED)
-_MEMORY_EVERY = 32
-"""getrusage(2) costs more than a hello world does in Python, so short requests look at their memory only sometimes."""
-_AT_ONCE = 0.001
-"""Seconds between two requests within which the CPU clock, a system call, is not read again."""
 _LONG = 1000
-"""Microseconds from which a request is long enough to look at its memory."""
+"""Microseconds from which a request is long: worth a look at the CPU clock and at the memory."""
+_MEASURE_EVERY = 32
+"""Of short requests only every so many-th is measured."""
 _NEVER = 1 << 62
 """Microseconds that no request takes."""
 SPOOL_BLOCK = 65536
@@ -75,9 +71,8 @@ class Service:
         self._reports = reports
         self.access_log = access_log
         self._pid = os.getpid()
-        self._end_mark = 0.0
-        """Monotonic time of the last request's end, and the process's CPU time then."""
-        self._cpu_mark = 0.0
+        self._last_was_long = False
+        self._cpu_mark = process_time()
         self._constants: Environ = {
             "wsgi.version": (1, 0),
             "wsgi.errors": sys.stderr,
@@ -99,6 +94,7 @@ class Service:
             `log_fd` if no log is wanted; the caller closes it.
         """
         self._pages = self._pages.with_settings(settings)
+        self._own_paths = self._pages.paths
         self._slow_limit = settings.slow_limit or _NEVER
         former = self.access_log
         if not settings.access_format:
@@ -113,11 +109,9 @@ class Service:
 
     def serve(self, exchange: Exchange, environ: Environ, peer: str) -> None:
         """Serves a request whose variables are in `environ`, and leaves the exchange finished or broken."""
-        # Between two requests that follow each other at once nothing but their own handling uses CPU time.
-        cpu = self._cpu_mark if exchange.started - self._end_mark < _AT_ONCE else process_time()
+        cpu = process_time() if self._last_was_long else -1.0
         now = time.time()
         slot = self._slot
-        slot.stages[slot.index] = _INFO
         length = None
         path = complete_environ(environ, self._mount)
         environ.update(self._constants)
@@ -131,21 +125,29 @@ class Service:
         slot.stages[slot.index] = _EXECUTING
         response = Response(exchange, method)
         self._answer(exchange, environ, response, path)
-        slot.stages[slot.index] = _FINISHED
-        self._end_mark = end = monotonic()
-        self._cpu_mark = process_time()
-        duration = int((end - exchange.started) * 1e6)
-        cpu_used = int((self._cpu_mark - cpu) * 1e6)
-        if cpu_used > duration and duration < _LONG:
-            cpu_used = duration  # what was used just before it began is counted with it
+        duration = used = int((monotonic() - exchange.started) * 1e6)
+        if duration > _LONG or cpu >= 0 or slot.requests % _MEASURE_EVERY == 1:
+            used = self._measure(duration, cpu)
         slow = duration > self._slow_limit
-        slot.end(duration, cpu_used, slow)
+        slot.end(duration, used, slow)
         if slow:
             self._report_slow(environ, path, duration)
-        if duration > _LONG or slot.requests % _MEMORY_EVERY == 1:
-            slot.write_memory(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
         if self.access_log is not None:
-            self._log_access(self.access_log, environ, response, path, peer, now, duration, cpu_used)
+            self._log_access(self.access_log, environ, response, path, peer, now, duration, used)
+
+    def _measure(self, duration: int, cpu: float) -> int:
+        """CPU time of the request in microseconds, and the memory; both cost system calls.
+
+        A short request has not had the time to wait for much, so its CPU time is taken to be its duration. Whether a
+        request will be long is not known when it begins: the first long one after short ones has its CPU time from the
+        last measurement on, but not more than its duration; from the second on it is exact.
+        """
+        self._slot.write_memory(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        self._last_was_long = duration > _LONG
+        before, self._cpu_mark = self._cpu_mark, process_time()
+        if cpu >= 0:
+            return int((self._cpu_mark - cpu) * 1e6)
+        return min(duration, int((self._cpu_mark - before) * 1e6))
 
     def _answer(self, exchange: Exchange, environ: Environ, response: Response, path: str) -> None:
         current.request = response

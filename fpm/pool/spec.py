@@ -82,6 +82,8 @@ class TemplateSpec:
     app: str
     preload: str
     startup_timeout: float
+    spawned: float
+    """When the launcher was executed (CLOCK_MONOTONIC, which all processes share): from then on the time counts."""
     pythonpath: list[str]
     chroot: str | None
     chdir: str | None
@@ -128,7 +130,9 @@ def unpack_spec(data: bytes) -> TemplateSpec:
 # worker -> master     ready {}     log {level, text}     failed {error, traceback}     limit {requests}  (max_requests
 #                      is reached: it has stopped accepting and waits for quit while its replacement is made)
 #                      serving {}     (the answer to `serve`)     slow {request, microseconds}
-# master -> worker     quit {}      reopen {} with descriptor [access log]
+# master -> worker     quit {final}  (final: the pool ends, no other worker comes)
+#                      reopen {} with descriptor [access log]
+#                      look {}        (a worker was killed that may have been woken for a connection: is there one?)
 #                      settings {worker} with descriptor [access log] if its path has changed
 # A worker forked with hold = true proves a new generation: it accepts nothing until it is told
 #                      serve {}     check {} with descriptor [connected stream socket]: an internal request comes on it

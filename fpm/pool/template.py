@@ -43,8 +43,9 @@ from fpm.pool.worker import run_worker
 from fpm.system.proctitle import set_title
 
 WSGIApplication = Callable[..., Any]
-STACK_AT = 0.95
+STACK_AT = 0.9
 """The part of startup_timeout after which an import that still goes on shows its stack."""
+SOONEST = 0.01
 FDS_PER_FORK = 4
 """Worker channel, stdout, stderr and, if there is one, the access log."""
 
@@ -64,7 +65,7 @@ def main(*, preload_again: bool) -> NoReturn:
     prepare_interpreter(spec)
     preload = spec.preload != "no" and preload_again
     started = time.monotonic()
-    application = _import_within(spec, channel) if preload else None
+    application = _import_within(spec, channel, spec.spawned) if preload else None
     if spec.preload == "auto" and preload:
         _leave_preload_if_unsafe(spec, channel)
     # Objects that exist now are never freed: the collector need not touch, and so copy, their pages in the workers.
@@ -91,10 +92,15 @@ def prepare_interpreter(spec: TemplateSpec) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _import_within(spec: TemplateSpec, channel: socket.socket) -> WSGIApplication:
-    """Import the application; shortly before the master loses patience, write the stack to standard error."""
+def _import_within(spec: TemplateSpec, channel: socket.socket, begun: float) -> WSGIApplication:
+    """Import the application; shortly before the master loses patience, write the stack to standard error.
+
+    Args:
+        begun: monotonic seconds from which the master counts.
+    """
     # The watchdog is a thread of C: it works also while the import holds the GIL. It ends before the first fork.
-    faulthandler.dump_traceback_later(spec.startup_timeout * STACK_AT, file=2)
+    left = begun + spec.startup_timeout * STACK_AT - time.monotonic()
+    faulthandler.dump_traceback_later(max(left, SOONEST), file=2)
     try:
         return import_or_leave(spec, channel)
     finally:
@@ -251,7 +257,7 @@ class Template:
         try:
             channel, access_log = self._take_descriptors(fds)
             set_title(f"pyfpm: pool {self.spec.pool}")
-            application = self.application or _import_within(self.spec, channel)
+            application = self.application or _import_within(self.spec, channel, time.monotonic())
             run_postfork()
             code = run_worker(self.settings, application, slot=slot, channel=channel, access_log=access_log, hold=hold)
             _finish_threads()

@@ -99,6 +99,8 @@ class Scoreboard:
 def write_header(view: memoryview, values: HeaderValues) -> None:
     """Write the header's values; only the master does. `wake_below` stays as it is."""
     sequence = _open_header(view)
+    # A process of the pool may have overwritten what the next worker checks before it maps the scoreboard.
+    view[: len(MAGIC)] = MAGIC
     view[_BODY_OFFSET : HEADER.size] = pack_header(values)[_BODY_OFFSET : HEADER.size]
     _write_sequence(view, HEADER_SEQUENCE_OFFSET, sequence + 1)
 

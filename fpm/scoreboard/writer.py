@@ -9,6 +9,7 @@ from fpm.scoreboard.layout import QUERY_SIZE
 from fpm.scoreboard.layout import SCRIPT_SIZE
 from fpm.scoreboard.layout import URI_SIZE
 from fpm.scoreboard.layout import USER_SIZE
+from fpm.scoreboard.layout import WAKE_BELOW
 from fpm.scoreboard.layout import WAKE_BELOW_OFFSET
 from fpm.scoreboard.layout import slot_offset
 from fpm.scoreboard.memory import Scoreboard
@@ -17,16 +18,14 @@ from fpm.scoreboard.stages import Stage
 # The groups of fields of layout.SLOT that are written together, and where they begin in it (a test compares them).
 IDENTITY = struct.Struct("<Id")
 IDENTITY_OFFSET = 4
-BEGIN = struct.Struct("<QdQQQ")
+BEGIN = struct.Struct(f"<QdQQQIQI{METHOD_SIZE}s{URI_SIZE}s{QUERY_SIZE}s")
 BEGIN_OFFSET = 16
 DONE = struct.Struct("<QQ")
 DONE_OFFSET = 32
-PEAKS = struct.Struct("<QI")
-PEAKS_OFFSET = 60
-TEXTS = struct.Struct(f"<{METHOD_SIZE}s{URI_SIZE}s{QUERY_SIZE}s")
-TEXTS_OFFSET = 72
+MEMORY = struct.Struct("<Q")
+MEMORY_OFFSET = 60
 SCRIPT = struct.Struct(f"<{SCRIPT_SIZE}s")
-SCRIPT_OFFSET = TEXTS_OFFSET + TEXTS.size
+SCRIPT_OFFSET = BEGIN_OFFSET + BEGIN.size
 USER = struct.Struct(f"<{USER_SIZE}s")
 USER_OFFSET = SCRIPT_OFFSET + SCRIPT.size
 SLOW_OFFSET = 56
@@ -51,12 +50,15 @@ class SlotWriter:
     __slots__ = (
         "_board",
         "_counter",
+        "_idle",
         "_memory",
         "_offset",
         "_peak_active",
         "_sequence",
         "_sequences",
+        "_slow",
         "_user",
+        "_wake_below",
         "index",
         "requests",
         "stages",
@@ -69,9 +71,12 @@ class SlotWriter:
         self._offset = slot_offset(board.slots, index)
         self._sequences = self._board.cast("I")
         self._counter = self._offset // 4
+        self._wake_below = self._board[WAKE_BELOW_OFFSET : WAKE_BELOW_OFFSET + WAKE_BELOW.size].cast("H")
         self._sequence = self._sequences[self._counter] & ~1
+        self._idle = -1
         self._peak_active = 0
         self._memory = 0
+        self._slow = 0
         self._user = False
         self.index = index
         self.requests = 0
@@ -110,28 +115,38 @@ class SlotWriter:
         self.requests += 1
         every = stages.tobytes()
         idle = every.count(_IDLE)
-        active = len(every) - every.count(_FREE) - every.count(_CREATING) - idle
+        if idle != self._idle:
+            self._idle = idle
+            self._count_active(every)
+        return idle < self._wake_below[0]
+
+    def _count_active(self, every: bytes) -> None:
+        """Keeps the most workers that were busy at once; looked at when the number of idle ones has changed."""
+        active = len(every) - every.count(_FREE) - every.count(_CREATING) - self._idle
         if active > self._peak_active:
             self._peak_active = active
-            self.write_memory(self._memory)
-        return idle < self._board[WAKE_BELOW_OFFSET] | self._board[WAKE_BELOW_OFFSET + 1] << 8
 
     def begin(self, now: float, method: str, uri: str, query: str, length: int, user: str) -> None:
         """What the request is; texts are Latin-1 as in environ and are cut to their fields."""
-        board = self._board
-        offset = self._offset
         self._sequences[self._counter] = sequence = (self._sequence + 1) & 0xFFFFFFFF
-        BEGIN.pack_into(board, offset + BEGIN_OFFSET, self.requests, now, 0, 0, length)
-        TEXTS.pack_into(
-            board,
-            offset + TEXTS_OFFSET,
+        BEGIN.pack_into(
+            self._board,
+            self._offset + BEGIN_OFFSET,
+            self.requests,
+            now,
+            0,
+            0,
+            length,
+            self._slow,
+            self._memory,
+            self._peak_active,
             method.encode("latin-1"),
             uri.encode("latin-1"),
             query.encode("latin-1"),
         )
         if user or self._user:
             self._user = bool(user)
-            USER.pack_into(board, offset + USER_OFFSET, user.encode("latin-1"))
+            USER.pack_into(self._board, self._offset + USER_OFFSET, user.encode("latin-1"))
         self._sequences[self._counter] = self._sequence = (sequence + 1) & 0xFFFFFFFF
 
     def end(self, duration: int, cpu: int, slow: bool = False) -> None:
@@ -139,6 +154,7 @@ class SlotWriter:
         self._sequences[self._counter] = sequence = (self._sequence + 1) & 0xFFFFFFFF
         DONE.pack_into(self._board, self._offset + DONE_OFFSET, duration, cpu)
         if slow:
+            self._slow += 1
             self._count(SLOW_OFFSET)
         self._sequences[self._counter] = self._sequence = (sequence + 1) & 0xFFFFFFFF
 
@@ -155,9 +171,10 @@ class SlotWriter:
         """The process's memory peak in bytes."""
         self._memory = memory
         self._open()
-        PEAKS.pack_into(self._board, self._offset + PEAKS_OFFSET, memory, self._peak_active)
+        MEMORY.pack_into(self._board, self._offset + MEMORY_OFFSET, memory)
         self._close()
 
     def close(self) -> None:
         """Lets go of the memory, so that the scoreboard can be unmapped."""
         self._sequences.release()
+        self._wake_below.release()

@@ -33,6 +33,10 @@ __all__ = ["HEADERS", "render_overview", "render_pool"]
 
 OVERVIEW_REFRESH = 5
 POOL_REFRESH = 2
+SPARKS = 60
+"""Points of the small histories."""
+MANY = 100
+"""Pools of whose page the refresh takes its time: a second more for each hundred."""
 STATE_KINDS = {"running": "ok", "starting": "warn", "stopping": "warn", "failed": "bad"}
 """Colours; every other state is a quiet one."""
 POOL_HEADS = (
@@ -60,7 +64,7 @@ def render_overview(overview: Overview) -> bytes:
     host = text(daemon.host)
     title = f"{f'{len(failed)} failed - ' if failed else ''}pyfpm on {host}"
     heading = f"<h1>{host}</h1>"
-    return document(daemon, Content(title, heading, "".join(body), OVERVIEW_REFRESH, bool(failed)))
+    return document(daemon, Content(title, heading, "".join(body), OVERVIEW_REFRESH + len(pools) // MANY, bool(failed)))
 
 
 def render_pool(page: PoolPage) -> bytes:
@@ -126,7 +130,7 @@ def _summary(pools: tuple[Pool, ...], failed: int) -> str:
 def _row(pool: Pool) -> list[Cell]:
     status, extras = pool.status, pool.extras
     most = extras.max_children
-    history = chart(pool.history, limit=most, height=34, label="busy and idle workers, queue")
+    history = chart(pool.history, limit=most, height=34, label="busy and idle workers, queue", points_max=SPARKS)
     return [
         Cell(f'{_link(pool)}<span class="soft">{text(pool.app)}</span>', "name"),
         Cell(_state(pool)),

@@ -14,14 +14,15 @@ POINTS_MAX = 300
 """More points than pixels of a phone are not drawn."""
 
 
-def chart(history: Sequence[Moment], *, limit: int, height: int, label: str) -> str:
+def chart(history: Sequence[Moment], *, limit: int, height: int, label: str, points_max: int = POINTS_MAX) -> str:
     """Busy workers and idle ones above them as areas, the listen queue as a line.
 
     Args:
         limit: pm.max_children, a dashed line as far as it is near the values.
+        points_max: of more moments the busiest are drawn.
         label: what it is, for those who cannot see it; safe for markup.
     """
-    points = _thin(history)
+    points = _thin(history, points_max)
     if len(points) < 2:
         return ""
     top = scale(points, limit)
@@ -49,9 +50,9 @@ def scale(history: Sequence[Moment], limit: int) -> int:
     return max(most, limit) if limit <= 4 * most else most
 
 
-def _thin(history: Sequence[Moment]) -> Sequence[Moment]:
-    """At most POINTS_MAX moments, of each group the busiest, so that a short peak is not lost."""
-    size = -(-len(history) // POINTS_MAX)
+def _thin(history: Sequence[Moment], points_max: int) -> Sequence[Moment]:
+    """At most `points_max` moments, of each group the busiest, so that a short peak is not lost."""
+    size = -(-len(history) // points_max)
     if size <= 1:
         return history
     groups = [history[at : at + size] for at in range(0, len(history), size)]

@@ -40,7 +40,7 @@ def complete_environ(environ: Environ, mount: str | None) -> str:
         environ["SCRIPT_NAME"] = ""
     else:
         path = _mount(environ, script_name, mount)
-    if content_length(environ) is None and "CONTENT_LENGTH" in environ:
+    if "CONTENT_LENGTH" in environ and (not environ["CONTENT_LENGTH"] or content_length(environ) is None):
         del environ["CONTENT_LENGTH"]
     if "CONTENT_TYPE" in environ and not environ["CONTENT_TYPE"]:
         del environ["CONTENT_TYPE"]

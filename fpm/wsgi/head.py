@@ -23,8 +23,11 @@ _FORBIDDEN = frozenset(
 """Hop-by-hop fields (PEP 3333, RFC 2616 13.5.1) are the web server's; `Status` would replace the status line in CGI."""
 
 _CACHE_LIMIT = 1024
-_names: dict[str, str] = {"Content-Type": "content-type", "Content-Length": "content-length"}
-"""Names that have passed the check, and their lower-case form. An application uses few, so a look-up does for most."""
+_CACHED_VALUE = 100
+"""Characters of the longest value that is remembered."""
+_fields: dict[tuple[str, str], tuple[str, int | None]] = {}
+"""Fields that have passed the check -> their line, and the number if it is Content-Length. An application sends few
+different ones again and again, so that a look-up does for most."""
 _statuses: set[str] = {"200 OK"}
 
 
@@ -41,14 +44,23 @@ def format_head(status: str, headers: list[tuple[str, str]]) -> tuple[str, int |
         raise TypeError(f"headers must be a list, not {type(headers).__name__}")
     length = None
     text = f"Status: {status}\r\n"
-    for name, value in headers:
-        lower = _names.get(name) or _check_name(name)
-        if not isinstance(value, str) or not value.isprintable() or not value.isascii():
-            _check_value(name, value)
-        if lower == "content-length":
-            length = _parse_length(value)
-        text += f"{name}: {value}\r\n"
+    for field in headers:
+        line, size = _fields.get(field) or _check_field(field)
+        text += line
+        if size is not None:
+            length = size
     return text, length
+
+
+def _check_field(field: tuple[str, str]) -> tuple[str, int | None]:
+    name, value = field
+    lower = _check_name(name)
+    _check_value(name, value)
+    known = (f"{name}: {value}\r\n", _parse_length(value) if lower == "content-length" else None)
+    # Only what is exactly str is remembered: a subclass could be equal to one and be something else.
+    if len(_fields) < _CACHE_LIMIT and type(name) is type(value) is str and len(value) <= _CACHED_VALUE:
+        _fields[name, value] = known
+    return known
 
 
 def _check_status(status: str) -> None:
@@ -69,8 +81,6 @@ def _check_name(name: str) -> str:
         raise ValueError(f"{name!r} is not a header name")
     if lower in _FORBIDDEN:
         raise ValueError(f"header {name!r} belongs to the web server; an application must not set it (PEP 3333)")
-    if len(_names) < _CACHE_LIMIT:
-        _names[name] = lower
     return lower
 
 

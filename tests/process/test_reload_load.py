@@ -12,6 +12,7 @@ from tests.support.pools import facts
 from tests.support.pools import wait_numbers
 from tests.support.reloads import Load
 from tests.support.reloads import fewest_ready
+from tests.support.reloads import hesitant
 from tests.support.reloads import kept
 from tests.support.reloads import load
 from tests.support.reloads import refused
@@ -46,6 +47,7 @@ def test_good_reload_loses_nothing(daemon: Start, manager: dict[str, object]) ->
     fpm = start(daemon, **manager)
     fpm.expect_log("seems busy", "server reached pm.max_children")
     loops = [single(fpm, "www"), single(fpm, "www", "0.02"), kept(fpm, "www"), kept(fpm, "www", "0.01")]
+    loops += [hesitant(fpm, "www"), hesitant(fpm, "www", "0.01")]
     with load(*loops) as found:
         wait_until(lambda: len(found.good) > 50)
         write_version(fpm, 2)
@@ -83,6 +85,20 @@ def test_broken_reload_under_load_loses_nothing(daemon: Start) -> None:
     assert found.versions() == {"1"}
     assert fpm.workers("www") == workers
     assert min(looks) == 3
+
+
+def test_workers_that_leave_answer_what_they_have_taken(daemon: Start) -> None:
+    """Connections whose request has not come yet, or not whole, when their worker is told to leave."""
+    fpm = start(daemon, **STATIC)
+    loops = [hesitant(fpm, "www"), hesitant(fpm, "www", "0.02"), single(fpm, "www", "0.05"), kept(fpm, "www")] * 3
+    with load(*loops) as found:
+        wait_until(lambda: len(found.good) > 30)
+        for number in range(2, 7):
+            write_version(fpm, number)
+            reload(fpm)
+        begun = len(found.good)
+        wait_until(lambda: len(found.good) > begun + 50)
+    assert found.bad == []
 
 
 def test_ten_reloads_in_a_row(daemon: Start) -> None:

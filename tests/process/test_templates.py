@@ -81,7 +81,7 @@ def test_killed_template_leaves_its_workers_serving(daemon: Start) -> None:
     fpm.expect_log(f"template {former} exited on signal 9")
     with clients(fpm, "www", query="0.01", count=3) as found:
         os.kill(former, signal.SIGKILL)
-        wait_until(lambda: len(fpm.processes("template www")) == 1 and template_of(fpm, "www") != former)
+        wait_until(lambda: [one.pid for one in fpm.processes("template www") if one.pid != former])
         begun = len(found.good)
         wait_until(lambda: len(found.good) > begun + 20)
     assert found.bad == []
@@ -214,7 +214,8 @@ def test_emergency_restart_is_the_pools_alone(daemon: Start) -> None:
         wait_until(lambda number=number: fpm.log().count("exited on signal 11 (SIGSEGV") == number)
         assert fpm.get("www").status == 200
     fpm.wait_log(r"\[pool www\] failed processes threshold \(3 in 60 sec\) is reached, restarting the template")
-    wait_until(lambda: facts(fpm, "www")["generation"] == 2 and template_of(fpm, "www") != former)
+    wait_until(lambda: former not in [process.pid for process in fpm.processes("template www")])
+    assert facts(fpm, "www")["generation"] == 2
     assert fpm.get("www").body == b"alive"
     assert facts(fpm, "good")["generation"] == 1
     assert (echo(fpm, "good")["pid"], template_of(fpm, "good")) == (good_worker, good_template)
@@ -231,3 +232,73 @@ def test_poison_loses_only_its_own_requests(daemon: Start) -> None:
     assert found.bad == []
     fpm.wait_workers("www", 3)
     assert numbers(fpm, "www")["accepted conn"] >= len(found.good) + 5
+
+
+def test_template_that_hangs_in_fork_is_replaced(daemon: Start) -> None:
+    pool = {"app": "hanging:application", "pm.max_children": 2, "startup_timeout": "1s"}
+    fpm = daemon({"www": pool}, started=False)
+    write_app(
+        fpm,
+        "hanging",
+        """
+        import os, time
+        from hello import application
+
+        def wait():
+            while os.path.exists("hang"):
+                time.sleep(0.02)
+
+        os.register_at_fork(before=wait)
+        """,
+    )
+    fpm.start()
+    former, workers = template_of(fpm, "www"), fpm.workers("www")
+    (fpm.apps / "hang").touch()
+    fpm.expect_log("exited on signal 9", "failed to start")
+    os.kill(workers[0], signal.SIGKILL)
+    fpm.wait_log(r"its template has not forked a worker within 1 s \(startup_timeout\)")
+    assert fpm.get("www").status == 200
+    (fpm.apps / "hang").unlink()
+    wait_until(lambda: len(set(fpm.workers("www")) - {workers[0]}) == 2)
+    assert template_of(fpm, "www") != former
+    wait_numbers(fpm, "www", idle_processes=2)
+
+
+def test_worker_that_hangs_before_it_serves(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "hanging:application", "startup_timeout": "1s"}, "good": {}}, started=False)
+    write_app(
+        fpm,
+        "hanging",
+        """
+        import os, time
+        import fpm
+        from hello import application
+
+        @fpm.postfork
+        def wait():
+            while os.path.exists("hang"):
+                time.sleep(0.02)
+        """,
+    )
+    (fpm.apps / "hang").touch()
+    fpm.expect_log(r"\[pool www\]")
+    fpm.start()
+    fpm.wait_log(r"its worker was not ready within 1 s \(startup_timeout\)")
+    assert fpm.get("www").status == 503
+    (fpm.apps / "hang").unlink()
+    wait_until(lambda: fpm.get("www").status == 200)
+
+
+def test_forks_asked_of_a_dying_template_are_made_by_the_next(daemon: Start) -> None:
+    pool = {"app": "slow:application", "pm": "ondemand", "pm.max_children": 8}
+    fpm = daemon({"www": pool})
+    assert fpm.get("www", query="0").status == 200
+    former = template_of(fpm, "www")
+    fpm.expect_log(f"template {former} exited on signal 9")
+    os.kill(former, signal.SIGSTOP)
+    with clients(fpm, "www", query="0.3", count=5) as found:
+        # One works, the others are still to be forked.
+        wait_until(lambda: numbers(fpm, "www")["active processes"] >= 3)
+        os.kill(former, signal.SIGKILL)
+        wait_until(lambda: len(fpm.workers("www")) >= 4, timeout=4.0)
+    assert found.bad == []

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import socket
 import struct
+import threading
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,7 @@ def test_the_worker_that_leaves_too_few_idle_wakes_the_master():
         raw.get(pool.address, "/ignore")
         assert not readable(pool.wake), "not armed"
         set_wake_below(pool.board.view, 1)
+        wait_until(lambda: census(pool.board.view, 8).idle == 2)
         raw.get(pool.address, "/ignore")
         assert not readable(pool.wake), "one is still idle"
         with raw.Wire(pool.address) as wire:
@@ -145,7 +148,7 @@ def test_reopen_of_the_access_log(tmp_path: Path):
         wait_until(lambda: raw.get(pool.address, "/two").status == 200 and second.read_text() != "")
         assert first.read_text().startswith("/one 200\n")
         assert set(second.read_text().splitlines()) == {"/two 200"}
-        wait_until(lambda: set(os.listdir(f"/proc/{pool.worker.pid}/fd")) == before, message="a descriptor leaks")
+        wait_until(lambda: set(os.listdir(f"/proc/{pool.worker.pid}/fd")) <= before, message="a descriptor leaks")
 
 
 # --- life -----------------------------------------------------------------------------------------------------------
@@ -190,6 +193,20 @@ def test_the_master_is_gone():
     with make_pool() as pool:
         pool.worker.channel.close()
         assert pool.worker.process.wait(5) == 0
+
+
+def test_a_connection_for_which_somebody_was_woken_who_did_not_take_it():
+    """As when a worker is killed between its wake-up and accept(2): EPOLLEXCLUSIVE tells nobody else."""
+    with make_pool(workers=0) as pool, select.epoll() as deaf:
+        deaf.register(pool.listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        sleeper = threading.Thread(target=deaf.poll, args=(10,))
+        sleeper.start()
+        worker = pool.start_worker()
+        with raw.Wire(pool.address) as wire:
+            wire.send(raw.request_bytes(raw.web_params("/hello")))
+            sleeper.join()
+            worker.command("look")
+            assert wire.read_reply().ended
 
 
 def test_allowed_clients():

@@ -109,7 +109,8 @@ class Daemon:
         if "venv" in settings:
             del values["python"]
         values |= settings
-        self._listen[name] = _address(str(values["listen"]))
+        if values["listen"] is not None:
+            self._listen[name] = _address(str(values["listen"]), self.directory)
         return {key: value for key, value in values.items() if value is not None}
 
     def start(
@@ -162,6 +163,13 @@ class Daemon:
             timeout=timeout,
             check=False,
         )
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Begin another `pyfpm -c FILE ARGUMENTS`, both outputs caught; the caller waits (`communicate`)."""
+        variables = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+        command = [pyfpm_command(), "-c", str(self.config_file), *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
 
     def watch(self, pid: int) -> None:
         """Take this process for the master: the one just started, or a daemon adopted by the test process."""
@@ -306,9 +314,9 @@ class Daemon:
         return found + ([self.pid_file] if self.pid_file.exists() else [])
 
 
-def _address(listen: str) -> raw_fastcgi.Address:
-    if listen.startswith("/"):
-        return listen
+def _address(listen: str, prefix: Path) -> raw_fastcgi.Address:
+    if "/" in listen:
+        return str(prefix / listen)
     host, _, port = listen.rpartition(":")
     return (host.strip("[]") or "127.0.0.1", int(port))
 

@@ -40,7 +40,7 @@ WORLD = frozenset(
         "ptrace",
         "pwd",
         "resource",
-    "rich",
+        "rich",
         "select",
         "selectors",
         "shutil",

@@ -17,6 +17,7 @@ from fpm.master.plan import LIVE
 from fpm.master.plan import SOCKET
 from fpm.master.plan import Action
 from fpm.master.plan import compare_pools
+from fpm.master.plan import compare_settings
 from fpm.master.plan import directive_name
 from fpm.master.plan import make_plan
 
@@ -52,6 +53,17 @@ def test_the_tables_name_attributes_that_exist():
 
 def test_nothing_changed_and_nobody_named_is_a_reload_of_the_code(config):
     assert set(actions(config, config).values()) == {Action.GENERATION}
+
+
+def test_a_change_of_global_values_alone_needs_no_generation(config):
+    running = {pool.name: pool for pool in config.pools}
+    values = replace(config.global_, process_control_timeout=7.0, syslog_ident="x")
+    settings = compare_settings(config.global_, values)
+    assert settings == ("process_control_timeout", "syslog.ident")
+    plan = make_plan(running, replace(config, global_=values), (), ROOM, settings)
+    assert {one.action for one in plan.pools} == {Action.NOTHING}
+    assert plan.lines()[0] == "[global]: changed (process_control_timeout, syslog.ident)"
+    assert make_plan(running, config, ["a"], ROOM, settings).pools[0].action is Action.GENERATION
 
 
 def test_a_named_pool_alone_gets_a_generation(config):

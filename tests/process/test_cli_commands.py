@@ -1,0 +1,268 @@
+"""The command line: php-fpm's flags, exit codes, `test` without side effects, and `status`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import threading
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.fpm import IS_ROOT
+from tests.support.fpm import Daemon
+from tests.support.interpreter import pyfpm_command
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+
+
+def pyfpm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command without any file."""
+    return subprocess.run([pyfpm_command(), *arguments], capture_output=True, text=True, timeout=20, check=False)
+
+
+def tree(directory: Path) -> dict[str, tuple[int, int, int]]:
+    """Everything below a directory: name to mode, size and time of change."""
+    found = {}
+    for path in [directory, *directory.rglob("*")]:
+        facts = path.lstat()
+        found[str(path)] = (facts.st_mode, facts.st_size, facts.st_ctime_ns)
+    return found
+
+
+# ---------------------------------------------------------------- flags and exit codes
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--no-such-option",), ("-Z",), ("no-such-command",), ("-c",), ("-F", "-D"), ("stop", "--no-such-option"), ()],
+)
+def test_wrong_usage_is_64(arguments: tuple[str, ...]) -> None:
+    found = pyfpm(*arguments)
+    assert found.returncode == 64
+    assert re.search(r"^(Usage|Error): ", found.stdout + found.stderr, re.MULTILINE)
+
+
+@pytest.mark.parametrize("flag", ["-v", "--version"])
+def test_version(flag: str) -> None:
+    found = pyfpm(flag)
+    assert found.returncode == 0
+    assert re.match(r"pyfpm.* \d+\.\d+", found.stdout)
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help(flag: str) -> None:
+    found = pyfpm(flag)
+    assert found.returncode == 0
+    for command in ("run", "start", "stop", "test", "reload", "status", "reopen-logs", "ping", "request", "serve"):
+        assert re.search(rf"^  {command} ", found.stdout, re.MULTILINE), f"{command} is not in the help"
+
+
+@pytest.mark.parametrize("arguments", [("test",), ("-t",), ("run",), ("start",), ("-F",), ("status",), ("stop",)])
+def test_a_file_that_is_not_there_is_78(arguments: tuple[str, ...]) -> None:
+    found = pyfpm("-c", "/nonexistent/pyfpm.conf", *arguments)
+    assert found.returncode == 78
+    assert "/nonexistent/pyfpm.conf" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("command", [("stop",), ("status",), ("reload",), ("reopen-logs",), ("ping", "www")])
+def test_without_a_daemon_commands_say_so(daemon: Start, command: tuple[str, ...]) -> None:
+    found = daemon({"www": {}}, started=False).cli(*command)
+    assert found.returncode == 1
+    assert "no pyfpm runs with this configuration" in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("flags", [("-F",), ("--nodaemonize",), ("-F", "-O")])
+def test_php_fpms_flags_run_in_the_foreground(daemon: Start, flags: tuple[str, ...]) -> None:
+    fpm = daemon({"www": {}}, started=False).start(*flags)
+    assert fpm.get("www").status == 200
+    assert "fpm is running, pid " + str(fpm.pid) in fpm.log()
+
+
+def test_force_stderr_goes_before_error_log(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, global_={"error_log": "error.log"}, started=False).start("-F", "-O")
+    assert "ready to handle connections" in fpm.log_file.read_text()
+    assert not (fpm.directory / "error.log").exists()
+
+
+def test_prefix_and_pid_flags(daemon: Start) -> None:
+    fpm = daemon({"www": {"listen": "run/www.sock"}}, global_={"pid": "ignored.pid"}, started=False)
+    (fpm.directory / "else" / "run").mkdir(parents=True)
+    pid_file = fpm.directory / "flag.pid"
+    fpm.start("-p", str(fpm.directory / "else"), "-g", str(pid_file), "-F")
+    assert pid_file.read_text() == f"{fpm.pid}\n"
+    assert (fpm.directory / "else" / "run" / "www.sock").is_socket()
+    assert fpm.cli("stop").returncode == 0
+    assert not pid_file.exists()
+
+
+@pytest.mark.root
+def test_pools_of_root_need_the_flag(daemon: Start) -> None:
+    fpm = daemon({"www": {"user": "root", "app": "echo:application"}}, started=False)
+    for arguments in (("test",), ("run",), ("-F",)):
+        found = fpm.cli(*arguments)
+        assert found.returncode == 78
+        assert re.search(r"pyfpm\.conf:\d+: \[www\] user: .*-R", found.stderr)
+    fpm.start("-R", "run")
+    assert json.loads(fpm.get("www").body)["uid"] == 0
+
+
+# ---------------------------------------------------------------- test
+
+
+def test_test_changes_nothing(daemon: Start) -> None:
+    fpm = daemon(
+        {"www": {"access.log": "access.log", "slowlog": "slow.log"}},
+        global_={"error_log": "error.log"},
+        started=False,
+    )
+    before = tree(fpm.directory)
+    for arguments in (("test",), ("-t",), ("-tt",), ("test", "--dump")):
+        found = fpm.cli(*arguments)
+        assert found.returncode == 0, found.stderr
+        assert f"NOTICE: configuration file {fpm.config_file} test is successful" in found.stderr
+    assert tree(fpm.directory) == before
+
+
+def test_test_beside_the_running_daemon_changes_nothing(daemon: Start) -> None:
+    fpm = daemon({"www": {}})
+    before = tree(fpm.directory)
+    assert fpm.cli("test").returncode == 0
+    assert tree(fpm.directory) == before
+    assert fpm.get("www").status == 200
+
+
+def test_test_says_everything_that_is_wrong(daemon: Start) -> None:
+    fpm = daemon({"www": {"pm": "dynamc"}, "shop": {"pm.max_childen": 3, "listen": None}}, started=False)
+    before = tree(fpm.directory)
+    for arguments in (("test",), ("-t",), ("run",), ("start",)):
+        found = fpm.cli(*arguments)
+        assert found.returncode == 78
+        for complaint in (r"\[www\] pm: ", r"\[shop\] pm.max_childen: .*pm.max_children", r"\[shop\] listen: "):
+            assert re.search(rf"^pyfpm: {fpm.config_file}:\d+: {complaint}", found.stderr, re.MULTILINE), found.stderr
+    assert tree(fpm.directory) == before
+
+
+def test_the_dump_has_the_values_that_count(daemon: Start) -> None:
+    fpm = daemon({"www": {"pm.max_children": 7, "request_terminate_timeout": "1m"}}, started=False)
+    said = fpm.cli("-tt").stderr
+    assert said == fpm.cli("test", "--dump").stderr
+    assert re.search(r"^.*\[www\]$", said, re.MULTILINE)
+    assert "pm.max_children = 7" in said
+    assert "request_terminate_timeout = 60" in said
+    assert "pm.process_idle_timeout = 10" in said
+
+
+def test_directives_of_later_issues_are_named_once_at_start(daemon: Start) -> None:
+    fpm = daemon({"www": {"request_slowlog_timeout": "1s", "slowlog": "slow.log"}})
+    assert len(re.findall(r"NOTICE: .*request_slowlog_timeout", fpm.log())) == 1
+
+
+# ---------------------------------------------------------------- status
+
+
+def test_status_in_every_format(daemon: Start) -> None:
+    fpm = daemon({"www": {"pm.max_children": 2}, "shop": {}})
+    text = fpm.cli("status").stdout
+    assert re.findall(r"^pool: +(\w+)$", text, re.MULTILINE) == ["www", "shop"]
+    pools = json.loads(fpm.cli("status", "--format", "json").stdout)
+    assert [(pool["pool"], pool["total processes"]) for pool in pools] == [("www", 2), ("shop", 1)]
+    one = json.loads(fpm.cli("status", "shop", "--format", "json", "--full").stdout)
+    assert [process["pid"] for process in one["processes"]] == fpm.workers("shop")
+    root = ET.fromstring(fpm.cli("status", "www", "--format", "xml").stdout)
+    assert root.findtext("total-processes") == "2"
+    assert "<html" in fpm.cli("status", "www", "--format", "html").stdout.lower()
+    assert "\nphpfpm_total_processes 2\n" in fpm.cli("status", "www", "--format", "openmetrics").stdout
+    assert fpm.cli("status", "--format", "yaml").returncode == 64
+
+
+@pytest.mark.parametrize("form", ["xml", "html", "openmetrics"])
+def test_documents_are_of_one_pool(daemon: Start, form: str) -> None:
+    found = daemon({"www": {}, "shop": {}}).cli("status", "--format", form)
+    assert found.returncode == 64
+    assert f"--format {form} shows one pool" in found.stderr
+
+
+def test_status_is_answered_while_all_workers_are_busy(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "slow:application", "pm.max_children": 2}})
+    threads = [threading.Thread(target=fpm.get, args=("www",), kwargs={"query": "2"}) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+
+    def figures() -> dict[str, int]:
+        found: dict[str, int] = json.loads(fpm.cli("status", "www", "--format", "json").stdout)
+        return found
+
+    busy = wait_until(lambda: (now := figures())["active processes"] == 2 and now["listen queue"] == 2 and now)
+    assert busy["idle processes"] == 0
+    for thread in threads:
+        thread.join()
+
+
+def test_status_of_an_ondemand_pool_that_has_no_process(daemon: Start) -> None:
+    fpm = daemon({"www": {"pm": "ondemand"}})
+    found = json.loads(fpm.cli("status", "www", "--format", "json").stdout)
+    assert (found["process manager"], found["total processes"]) == ("ondemand", 0)
+
+
+def test_status_of_an_unknown_pool(daemon: Start) -> None:
+    found = daemon({"www": {}, "shop": {}}).cli("status", "wwww")
+    assert found.returncode == 1
+    assert "there is no pool 'wwww'; there are: www, shop" in found.stderr
+
+
+def test_status_of_a_failed_pool_shows_why(daemon: Start) -> None:
+    fpm = daemon({"www": {}, "bad": {"app": "broken_import:application"}}, started=False)
+    fpm.expect_log(r"\[pool bad\]")
+    fpm.start()
+    assert "(failed pools: bad)" in fpm.log()
+    for arguments in (("status",), ("status", "bad")):
+        found = fpm.cli(*arguments)
+        assert found.returncode == 1
+        assert "ModuleNotFoundError: No module named 'a_module_that_does_not_exist'" in found.stderr
+        assert "broken_import.py" in found.stderr
+    assert fpm.cli("status", "www").returncode == 0
+    assert fpm.get("bad").status == 503
+    assert fpm.get("www").status == 200
+
+
+# ---------------------------------------------------------------- processes as ps shows them
+
+
+def test_titles_and_names_of_the_processes(daemon: Start) -> None:
+    fpm = daemon({"www": {}, "bad": {"app": "broken_import:application"}}, started=False)
+    fpm.expect_log(r"\[pool bad\]")
+    fpm.start()
+
+    def title(pid: int) -> str:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+
+    (worker,) = fpm.workers("www")
+    (template,) = fpm.processes("template www")
+    titles = {fpm.pid: f"pyfpm: master process ({fpm.config_file})", worker: "pyfpm: pool www"}
+    assert {pid: title(pid) for pid in titles} == titles
+    assert title(template.pid) == "pyfpm: template www"
+    responder = wait_until(lambda: fpm.processes("pyfpm: unavailable bad"))
+    for pid in (fpm.pid, worker, template.pid, responder[0].pid):
+        assert Path(f"/proc/{pid}/comm").read_text() == "pyfpm\n"
+
+
+def test_the_master_has_no_environment_left_to_read_and_no_terminal_input(daemon: Start) -> None:
+    fpm = daemon({"www": {}})
+    assert os.readlink(f"/proc/{fpm.pid}/fd/0") == "/dev/null"
+    for pid in fpm.workers("www"):
+        assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"
+
+
+def test_user_is_ignored_with_a_notice_by_others_than_root(daemon: Start) -> None:
+    if IS_ROOT:
+        return  # tests/process/test_master_user.py does it as another user
+    fpm = daemon({"www": {"user": "root"}})
+    assert re.search(r"NOTICE: .*user.*ignored", fpm.log())

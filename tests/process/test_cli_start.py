@@ -1,0 +1,200 @@
+"""`pyfpm start`: the parent waits for the outcome and leaves with it; the daemon goes on by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.fpm import Daemon
+from tests.support.interpreter import pyfpm_command
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+LOG = {"error_log": "error.log"}
+
+
+def adopt(fpm: Daemon) -> Daemon:
+    """The daemon that `pyfpm start` has left to itself is a child of the test process, which adopts orphans."""
+    fpm.watch(int(fpm.pid_file.read_text()))
+    return fpm
+
+
+@pytest.mark.parametrize("arguments", [("start",), ("-D",)])
+def test_the_parent_leaves_when_all_is_ready(daemon: Start, arguments: tuple[str, ...]) -> None:
+    fpm = daemon({"www": {}, "shop": {"pm.max_children": 2}}, global_=LOG, started=False)
+    found = fpm.cli(*arguments)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+    adopt(fpm)
+    status = json.loads(fpm.cli("status", "--format", "json").stdout)
+    assert [pool["idle processes"] for pool in status] == [1, 2]
+    assert fpm.get("www").status == 200
+    log = (fpm.directory / "error.log").read_text()
+    assert re.search(rf"NOTICE: fpm is running, pid {fpm.pid}\n(.*\n)*.*NOTICE: ready to handle connections\n", log)
+
+
+def test_without_a_command_the_configuration_decides(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, global_={**LOG, "daemonize": "yes"}, started=False)
+    assert fpm.cli("-O").returncode == 0
+    adopt(fpm)
+    other = daemon({"www": {}}, global_={"daemonize": "no"}, started=False).start("-O")
+    assert other.get("www").status == 200
+
+
+def test_the_daemon_is_detached(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, global_=LOG, started=False)
+    assert fpm.cli("start").returncode == 0
+    adopt(fpm)
+    assert os.getsid(fpm.pid) == fpm.pid
+    assert [os.readlink(f"/proc/{fpm.pid}/fd/{fd}") for fd in (0, 1)] == ["/dev/null", "/dev/null"]
+    assert os.readlink(f"/proc/{fpm.pid}/fd/2") == str(fpm.directory / "error.log")
+    assert (fpm.directory / "error.log").stat().st_mode & 0o777 == 0o600
+    assert fpm.pid_file.stat().st_mode & 0o777 == 0o644
+    assert fpm.pid_file.read_text() == f"{fpm.pid}\n"
+    assert fpm.cli("stop").returncode == 0
+    assert fpm.wait(5) == 0
+
+
+def test_without_error_log_a_daemon_writes_to_syslog(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, started=False)
+    found = fpm.cli("start")
+    assert (found.returncode, found.stderr) == (0, "")
+    adopt(fpm)
+    assert os.readlink(f"/proc/{fpm.pid}/fd/2") == "/dev/null"
+    assert fpm.get("www").status == 200
+
+
+def test_a_socket_in_use_is_the_reason(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, global_=LOG, started=False)
+    path = str(fpm.address("www"))
+    with socket.socket(socket.AF_UNIX) as owner:
+        owner.bind(path)
+        owner.listen(1)
+        found = fpm.cli("start")
+    assert found.returncode == 70
+    assert f"pyfpm: [pool www] Another FPM instance seems to already listen on {path}" in found.stderr
+    assert "Another FPM instance" in (fpm.directory / "error.log").read_text()
+    os.unlink(path)
+    assert sorted(path.name for path in fpm.directory.iterdir() if path.is_socket()) == ["notify"]
+    assert not fpm.pid_file.exists()
+    fpm.expect_log("Another FPM instance")
+
+
+@pytest.mark.parametrize(
+    ("global_", "reason"),
+    [
+        ({"error_log": "/nonexistent/error.log"}, "error_log"),
+        ({"pid": "/nonexistent/pyfpm.pid"}, "pid"),
+        ({"control": "/proc/nowhere/control.sock"}, "control"),
+    ],
+)
+def test_a_path_that_cannot_be_written_is_the_reason(daemon: Start, global_: dict[str, str], reason: str) -> None:
+    found = daemon({"www": {}}, global_={**LOG, **global_}, started=False).cli("start")
+    assert found.returncode in (70, 78)
+    assert reason in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_broken_pool_is_named_and_the_others_serve(daemon: Start) -> None:
+    fpm = daemon({"www": {}, "bad": {"app": "broken_import:application"}}, global_=LOG, started=False)
+    fpm.expect_log(r"\[pool bad\]")
+    found = fpm.cli("start")
+    assert found.returncode == 1
+    assert "these pools have failed (see the log): bad" in found.stderr
+    adopt(fpm)
+    assert fpm.get("www").status == 200
+    assert fpm.get("bad").status == 503
+    assert "ModuleNotFoundError" in fpm.log()
+
+
+def test_a_second_start_is_refused_and_disturbs_nobody(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, global_=LOG)
+    fpm.expect_log("Another FPM instance")
+    for command in ("start", "run"):
+        found = fpm.cli(command)
+        assert found.returncode == 70
+        assert "is this daemon running already?" in found.stderr
+    assert fpm.get("www").status == 200
+    assert fpm.pid_file.read_text() == f"{fpm.pid}\n"
+    assert fpm.cli("status").returncode == 0
+
+
+def test_a_second_start_after_the_control_socket_was_removed(daemon: Start) -> None:
+    """The pool's socket still tells that somebody is there, and the pid file stays the first one's."""
+    fpm = daemon({"www": {}}, global_=LOG)
+    fpm.expect_log("Another FPM instance")
+    (fpm.directory / "control.sock").unlink()
+    found = fpm.cli("start")
+    assert found.returncode == 70
+    assert "[pool www] Another FPM instance" in found.stderr
+    assert fpm.get("www").status == 200
+
+
+def test_a_signal_during_the_start_ends_it(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "hang:application"}}, global_=LOG, started=False)
+    (fpm.apps / "hang.py").write_text("import threading\nthreading.Event().wait()\n")
+    command = [pyfpm_command(), "-c", str(fpm.config_file), "start"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as parent:
+        wait_until(lambda: fpm.pid_file.exists() and fpm.pid_file.read_text())
+        os.kill(int(fpm.pid_file.read_text()), signal.SIGTERM)
+        assert parent.wait(10) != 0
+        assert parent.stderr is not None
+        assert b"before it was ready" in parent.stderr.read()
+    nothing_is_left(fpm)
+
+
+def test_ctrl_c_in_the_waiting_parent_stops_the_start(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "hang:application"}}, global_=LOG, started=False)
+    (fpm.apps / "hang.py").write_text("import threading\nthreading.Event().wait()\n")
+    command = [pyfpm_command(), "-c", str(fpm.config_file), "start"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL) as parent:
+        wait_until(lambda: fpm.pid_file.exists() and fpm.pid_file.read_text())
+        parent.send_signal(signal.SIGINT)
+        assert parent.wait(10) != 0
+    nothing_is_left(fpm)
+
+
+def test_the_stale_files_of_a_killed_daemon_do_not_stop_the_next(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, global_=LOG, started=False)
+    assert fpm.cli("start").returncode == 0
+    adopt(fpm)
+    family = [fpm.pid, *fpm.workers("www"), *(p.pid for p in fpm.processes("template"))]
+    fpm.signal(signal.SIGKILL)
+    assert fpm.wait(5) == -signal.SIGKILL
+    wait_until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() and is_alive(pid) for pid in family))
+    assert fpm.pid_file.exists()
+    assert Path(str(fpm.address("www"))).is_socket()
+    assert fpm.cli("start").returncode == 0
+    adopt(fpm)
+    assert fpm.get("www").status == 200
+
+
+def nothing_is_left(fpm: Daemon) -> None:
+    """No socket, no pid file, and no process with the name of this configuration or its pool's directory."""
+    assert [path.name for path in fpm.directory.iterdir() if path.is_socket()] == ["notify"]
+    assert not fpm.pid_file.exists()
+    assert not [process for process in psutil.process_iter() if works_in(process, str(fpm.directory))]
+
+
+def works_in(process: psutil.Process, directory: str) -> bool:
+    """Whether the process has its working directory there; templates have."""
+    try:
+        return process.cwd().startswith(directory)
+    except (psutil.AccessDenied, psutil.NoSuchProcess):
+        return False
+
+
+def is_alive(pid: int) -> bool:
+    """Neither gone nor a zombie (which the test process has not buried yet)."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False

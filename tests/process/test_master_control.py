@@ -1,0 +1,217 @@
+"""The control socket: who may use it, and clients that say nonsense, too much, nothing, or come all at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import stat
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+
+from tests.support.fpm import POOL_USER
+from tests.support.fpm import Daemon
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+ANOTHER_USER = ("/usr/bin/setpriv", f"--reuid={POOL_USER}", "--regid=nogroup", "--clear-groups", "--")
+
+
+def connect(fpm: Daemon) -> socket.socket:
+    """A client of the control socket."""
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(str(fpm.directory / "control.sock"))
+    client.settimeout(10)
+    return client
+
+
+def say(fpm: Daemon, data: bytes) -> bytes:
+    """Send bytes, end, and read the answer."""
+    with connect(fpm) as client:
+        try:
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            return client.makefile("rb").readline()
+        except (BrokenPipeError, ConnectionResetError):
+            return b""
+
+
+def test_the_socket_is_the_owners_alone(daemon: Start) -> None:
+    fpm = daemon({"www": {}})
+    found = (fpm.directory / "control.sock").stat()
+    assert stat.S_IMODE(found.st_mode) == 0o600
+    assert found.st_uid == os.geteuid()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("command", ["status", "stop", "reload", "reopen-logs"])
+def test_another_user_is_refused(daemon: Start, command: str) -> None:
+    fpm = daemon({"www": {}})
+    found = fpm.cli(command, wrapper=ANOTHER_USER)
+    assert found.returncode == 1
+    assert "permission denied" in found.stderr
+    # Not the mode alone: the kernel says who has connected.
+    (fpm.directory / "control.sock").chmod(0o666)
+    found = fpm.cli(command, wrapper=ANOTHER_USER)
+    assert found.returncode == 1
+    assert "only root and the user of the master may control it" in found.stderr
+    assert fpm.get("www").status == 200
+    assert "Terminating" not in fpm.log()
+    assert "Reloading" not in fpm.log()
+
+
+NONSENSE = [
+    b"\n",
+    b"nonsense\n",
+    b"\xff\xfe\x00\n",
+    b"[]\n",
+    b"null\n",
+    b'"status"\n',
+    b"{}\n",
+    b'{"command": "no such command"}\n',
+    b'{"command": ["status"]}\n',
+    b'{"command": {"status": 1}}\n',
+    b'{"command": "status", "pool": ["www"]}\n',
+    b'{"command": "status", "pool": {"www": 1}}\n',
+    b'{"command": "status", "pool": 7}\n',
+    b'{"command": "status", "pool": ""}\n',
+    b"[" * 60000 + b"\n",
+    b'{"a":' * 10000 + b"\n",
+]
+
+
+def test_nonsense_is_answered(daemon: Start) -> None:
+    fpm = daemon({"www": {}})
+    for question in NONSENSE:
+        answer = json.loads(say(fpm, question))
+        assert answer["ok"] is False, question
+        assert answer["error"], question
+    assert fpm.cli("status").returncode == 0
+
+
+def test_strange_queries_of_status_do_no_harm(daemon: Start) -> None:
+    fpm = daemon({"www": {}})
+    for query in ("x" * 60000, "json&json&full&&&=&%ff", "\u0000", 7, None, [], {"json": 1}):
+        assert json.loads(say(fpm, json.dumps({"command": "status", "query": query}).encode() + b"\n"))["ok"] is True
+
+
+def test_random_bytes(daemon: Start) -> None:
+    fpm = daemon({"www": {}})
+    generator = random.Random(20)
+    with fpm.no_descriptor_leak():
+        for size in (1, 10, 100, 1000, 10_000, 65_536, 65_537, 500_000):
+            data = generator.randbytes(size)
+            answer = say(fpm, data)
+            assert answer == b"" or json.loads(answer)["ok"] is False
+            say(fpm, data + b"\n")
+    assert fpm.cli("status").returncode == 0
+
+
+def test_a_question_without_end_is_refused(daemon: Start) -> None:
+    fpm = daemon({"www": {}})
+    with connect(fpm) as client, pytest.raises((BrokenPipeError, ConnectionResetError)):
+        client.sendall(b"x" * 10_000_000)
+    assert fpm.cli("status").returncode == 0
+
+
+def test_a_question_byte_by_byte(daemon: Start) -> None:
+    fpm = daemon({"www": {}})
+    with connect(fpm) as client:
+        for byte in b'{"command": "status"}\n':
+            client.sendall(bytes([byte]))
+        assert json.loads(client.makefile("rb").readline())["ok"] is True
+
+
+def test_silent_clients_are_sent_away_and_hold_up_nobody(daemon: Start) -> None:
+    fpm = daemon({"www": {}})
+    assert fpm.cli("status").returncode == 0  # the first one opens what the master keeps
+    with fpm.no_descriptor_leak():
+        silent = [connect(fpm) for _ in range(30)]
+        assert fpm.cli("status", timeout=5).returncode == 0
+        for client in silent[:29]:
+            client.close()
+        with silent[29] as client:
+            client.settimeout(15)
+            assert client.recv(100) == b""
+
+
+def test_a_client_that_does_not_read_its_answer(daemon: Start) -> None:
+    pools = {f"p{number:03}": {"pm": "ondemand"} for number in range(300)}
+    fpm = daemon(pools)
+    with connect(fpm) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(b'{"command": "status", "query": "html&full"}\n')
+        assert fpm.cli("status", "p007", timeout=5).returncode == 0
+        answer = json.loads(client.makefile("rb").readline())
+    assert len(answer["pools"]) == 300
+
+
+def test_a_hundred_connections_at_once(daemon: Start) -> None:
+    fpm = daemon({"www": {}})
+    assert fpm.cli("status").returncode == 0
+    with fpm.no_descriptor_leak(), ThreadPoolExecutor(100) as executor:
+        answers = list(executor.map(lambda _: say(fpm, b'{"command": "status", "query": "json"}\n'), range(100)))
+        assert fpm.get("www").status == 200
+    served = [answer for answer in map(json.loads, answers) if answer["ok"]]
+    assert len(served) >= 30
+    assert {answer["error"] for answer in map(json.loads, answers) if not answer["ok"]} <= {
+        "too many clients at once; try again"
+    }
+    assert fpm.cli("status").returncode == 0
+
+
+def test_clients_that_go_away_at_once(daemon: Start) -> None:
+    fpm = daemon({"www": {}})
+    assert fpm.cli("status").returncode == 0  # the first one opens what the master keeps
+    with fpm.no_descriptor_leak():
+        for number in range(200):
+            with connect(fpm) as client:
+                if number % 2:
+                    client.sendall(b'{"command": "status", "query": "json&full"}\n')
+    assert fpm.cli("status").returncode == 0
+
+
+def test_the_asker_of_a_stop_may_go_away(daemon: Start) -> None:
+    fpm = daemon({"www": {}})
+    with connect(fpm) as client:
+        client.sendall(b'{"command": "stop", "now": "yes"}\n')
+    assert fpm.wait(5) == 0
+
+
+def test_two_may_wait_for_the_end(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "slow:application"}})
+    with ThreadPoolExecutor(3) as executor:
+        request = executor.submit(fpm.get, "www", query="1")
+        wait_until(lambda: "active processes:     1" in fpm.cli("status").stdout)
+        found = [stop.result() for stop in [executor.submit(fpm.cli, "stop") for _ in range(2)]]
+    assert [(stop.returncode, stop.stderr) for stop in found] == [(0, "")] * 2
+    assert request.result().status == 200
+
+
+def test_a_stop_with_a_limit_of_time(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "slow:application"}})
+    with ThreadPoolExecutor(1) as executor:
+        request = executor.submit(fpm.get, "www", query="2")
+        wait_until(lambda: "active processes:     1" in fpm.cli("status").stdout)
+        found = fpm.cli("stop", "--timeout", "0.2")
+        assert found.returncode == 1
+        assert "has not ended within 0.2 s" in found.stderr
+        assert request.result().status == 200
+
+
+def test_a_stale_control_socket_is_no_daemon(daemon: Start) -> None:
+    fpm = daemon({"www": {}})
+    family = fpm.processes()
+    fpm.signal(signal.SIGKILL)
+    assert fpm.wait(5) == -signal.SIGKILL
+    psutil.wait_procs(family, timeout=5)
+    for command in ("status", "stop"):
+        found = fpm.cli(command)
+        assert found.returncode == 1
+        assert "no pyfpm runs with this configuration" in found.stderr
+    fpm.start()

@@ -1,0 +1,106 @@
+"""The error log in trouble: readers that do not read, disks that are full, and rotation meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.fpm import Daemon
+from tests.support.load import Load
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+
+
+def test_rotation_of_both_logs_under_load_loses_no_line_and_no_worker(daemon: Start) -> None:
+    fpm = daemon(
+        {"www": {"app": "noisy:application", "pm.max_children": 2, "access.log": "access.log"}},
+        global_={"error_log": "error.log"},
+        started=False,
+    )
+    fpm.expect_log("said into")
+    fpm.start()
+    workers = fpm.workers("www")
+    with Load(fpm.address("www"), clients=3) as load:
+        for turn in range(5):
+            count = len(load.replies)
+            wait_until(lambda count=count: len(load.replies) > count + 10)
+            for name in ("error.log", "access.log"):
+                (fpm.directory / name).rename(fpm.directory / f"{name}.{turn}")
+            if turn % 2:
+                fpm.signal(signal.SIGUSR1)
+            else:
+                assert fpm.cli("reopen-logs").returncode == 0
+            wait_until(lambda: all((fpm.directory / name).exists() for name in ("error.log", "access.log")))
+    load.no_loss()
+
+    def lines(name: str, needle: str) -> int:
+        return sum(path.read_text().count(needle) for path in fpm.directory.glob(f"{name}*"))
+
+    count = len(load.replies)
+    assert lines("access.log", '"GET /" 200') == count
+    for needle in ('stdout: "to standard output"', 'stderr: "to standard error"'):
+        wait_until(lambda needle=needle: lines("error.log", needle) == count)
+    assert lines("error.log", "NOTICE: error log file re-opened") == 5
+    assert fpm.workers("www") == workers
+
+
+def test_a_log_that_cannot_be_opened_anew_goes_on_in_the_old_file(daemon: Start) -> None:
+    fpm = daemon({"www": {"access.log": "logs/access.log"}}, global_={"error_log": "logs/error.log"}, started=False)
+    logs, away = fpm.directory / "logs", fpm.directory / "away"
+    logs.mkdir()
+    fpm.start()
+    logs.rename(away)
+    fpm.signal(signal.SIGUSR1)
+    wait_until(lambda: "unable to re-open error log file" in (away / "error.log").read_text())
+    assert fpm.get("www").status == 200
+    wait_until(lambda: '"GET /" 200' in (away / "access.log").read_text())
+    away.rename(logs)
+
+
+def test_a_fifo_that_nobody_reads_holds_up_nobody(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "noisy:application"}}, global_={"error_log": "fifo"}, started=False)
+    os.mkfifo(fpm.directory / "fifo")
+    fpm.start()
+    with Load(fpm.address("www"), clients=4) as load:
+        wait_until(lambda: len(load.replies) > 1500, timeout=20)
+    load.no_loss()
+    assert fpm.cli("status", timeout=5).returncode == 0
+
+
+@pytest.mark.parametrize("replacement", ["file", "fifo"])
+def test_reopening_while_lines_wait_for_a_reader(daemon: Start, replacement: str) -> None:
+    """The descriptor that the loop waits for goes away under it."""
+    fpm = daemon(
+        {"www": {"app": "noisy:application"}}, global_={"error_log": "fifo", "log_level": "warning"}, started=False
+    )
+    fifo = fpm.directory / "fifo"
+    os.mkfifo(fifo)
+    fpm.start()
+    with Load(fpm.address("www"), clients=4) as load:
+        wait_until(lambda: len(load.replies) > 1000, timeout=20)
+    fifo.rename(fpm.directory / "old")
+    if replacement == "fifo":
+        os.mkfifo(fifo)
+    fpm.signal(signal.SIGUSR1)
+    if replacement == "file":
+        wait_until(fifo.exists)
+    assert fpm.cli("status", timeout=5).returncode == 0
+    assert fpm.get("www").status == 200
+    if replacement == "file":
+        wait_until(lambda: "to standard output" in fifo.read_text(errors="replace"))
+        assert "internal error" not in fifo.read_text(errors="replace")
+
+
+def test_a_full_disk_stops_nothing(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "noisy:application", "access.log": "/dev/full"}}, global_={"error_log": "/dev/full"})
+    with Load(fpm.address("www")) as load:
+        wait_until(lambda: len(load.replies) > 200)
+        fpm.signal(signal.SIGUSR1)
+        count = len(load.replies)
+        wait_until(lambda: len(load.replies) > count + 50)
+    load.no_loss()
+    assert fpm.cli("status", timeout=5).returncode == 0

@@ -1,0 +1,230 @@
+"""Reloads of configurations that are wrong, and `reload.check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.fpm import Daemon
+from tests.support.pools import facts
+from tests.support.pools import write_app
+from tests.support.processes import descendants
+from tests.support.reloads import last_reload
+from tests.support.reloads import refused
+from tests.support.reloads import reload
+from tests.support.reloads import version_of
+from tests.support.reloads import write_version
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+
+
+def replace_by_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def remove_rights(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/proc/1/mem")  # not even root can read from its beginning
+
+
+BAD_FILES = {
+    "empty": (lambda path: path.write_bytes(b""), "no pool"),
+    "directory": (replace_by_directory, "directory"),
+    "missing": (lambda path: path.unlink(), "No such file"),
+    "unreadable": (remove_rights, ""),
+    "huge": (lambda path: path.write_bytes(b"; padding\n" * 3_000_000), ""),
+    "binary": (lambda path: path.write_bytes(bytes(range(256)) * 50), ""),
+    "no text": (lambda path: path.write_bytes(b"[www]\napp = \xff\xfe\n"), ""),
+    "torn": (lambda path: path.write_text(path.read_text()[:-40]), ""),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(BAD_FILES))
+def test_a_file_that_is_none(daemon: Start, kind: str) -> None:
+    spoil, words = BAD_FILES[kind]
+    fpm = daemon({"www": {"app": "hello:application"}})
+    workers = fpm.workers("www")
+    whole = fpm.config_file.read_text()
+    spoil(fpm.config_file)
+    with fpm.no_descriptor_leak():
+        said = refused_by_control(fpm, whole)
+        assert words.lower() in said.lower(), said
+        assert str(fpm.config_file) in said or "pyfpm.conf" in said, said
+    assert fpm.workers("www") == workers
+    assert fpm.get("www").status == 200
+    last = last_reload(fpm)
+    assert last is not None
+    assert not last["ok"]
+
+
+def refused_by_control(fpm: Daemon, whole: str) -> str:
+    """The command reads the file itself to find the control socket, so the master is asked by a copy of it."""
+    copy = fpm.directory / "copy.conf"
+    copy.write_text(whole)
+    fpm.expect_log("reload failed, nothing has changed", "ERROR: ")
+    done = fpm.cli("-c", str(copy), "reload")
+    assert done.returncode == 78, done
+    return done.stderr
+
+
+def test_mistakes_are_told_with_file_and_line(daemon: Start) -> None:
+    pools = {"www": {"app": "hello:application"}, "other": {}}
+    fpm = daemon(pools)
+    pids = [fpm.workers(name) for name in pools]
+    fpm.configure({"www": {"app": "hello:application", "pm.max_childen": 3}, "other": {"pm": "statik"}})
+    lines = fpm.config_file.read_text().splitlines()
+    first = next(number for number, line in enumerate(lines, 1) if "max_childen" in line)
+    second = next(number for number, line in enumerate(lines, 1) if "statik" in line)
+    said = refused(fpm, status=78)
+    assert f"pyfpm.conf:{first}: [www] pm.max_childen: " in said
+    assert "Did you mean 'pm.max_children'?" in said
+    assert f"pyfpm.conf:{second}: [other] pm: " in said
+    assert f"pyfpm.conf:{first}" in fpm.log()
+    assert f"pyfpm.conf:{first}" in last_reload(fpm)["reason"]
+    dry = fpm.cli("reload", "--dry-run")
+    assert dry.returncode == 78
+    assert f"pyfpm.conf:{first}" in dry.stderr
+    assert [fpm.workers(name) for name in pools] == pids
+
+
+def test_an_address_that_cannot_be_had(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "hello:application"}})
+    workers = fpm.workers("www")
+    fpm.configure({"www": {"app": "hello:application"}, "new": {"listen": fpm.directory / "nowhere" / "new.sock"}})
+    said = refused(fpm, status=78)
+    assert "[new] listen: the directory" in said
+    assert "nowhere' does not exist" in said
+    fpm.configure({"www": {"listen": fpm.config_file}, "new": {}})
+    with fpm.no_descriptor_leak():
+        assert "is not a socket" in refused(fpm, status=78)
+    assert not (fpm.directory / "new.sock").exists()
+    assert fpm.workers("www") == workers
+    assert fpm.config_file.exists()
+
+
+def test_a_pool_that_does_not_exist(daemon: Start) -> None:
+    fpm = daemon({"www": {}, "shop": {}})
+    assert "there is no pool 'wwww'; there are: shop, www" in refused(fpm, "wwww", status=78)
+    assert fpm.cli("reload", "--dry-run", "wwww").returncode == 78
+    fpm.expect_log("Rolling back")
+    done = fpm.cli("rollback", "wwww")
+    assert done.returncode == 78
+    assert "there is no pool 'wwww'" in done.stderr
+
+
+CHECKED = """
+import time
+VERSION = {version!r}
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/healthz":
+        {health}
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [VERSION.encode()]
+"""
+FINE = "pass"
+WRONG = {
+    "status": (
+        "start_response('503 Not now', []); return [b'']",
+        "reload.check GET /healthz: answered 503 and not 200",
+    ),
+    "crash": ("raise ValueError('not ready')", "reload.check GET /healthz: answered 500 and not 200"),
+    "exit": ("import os; os._exit(4)", "reload.check GET /healthz"),  # its client or the template is first to say it
+    "hang": ("time.sleep(30)", "reload.check GET /healthz"),
+    "nonsense": ("start_response('200 OK', []); return 7", "reload.check GET /healthz"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(WRONG))
+def test_a_check_that_fails(daemon: Start, kind: str) -> None:
+    health, words = WRONG[kind]
+    settings = {"app": "checked:application", "reload.check": "GET /healthz 200 1s", "pm.max_children": 2}
+    fpm = daemon({"www": settings}, started=False, global_={"process_control_timeout": "1s"})
+    write_app(fpm, "checked", CHECKED.format(version="1", health=FINE))
+    fpm.start()
+    workers = fpm.workers("www")
+    family = {process.pid for process in descendants(fpm.pid)}
+    write_app(fpm, "checked", CHECKED.format(version="2", health=health))
+    fpm.expect_log("exited with code 4", "has not left in time", "exited on signal 15", r"ERROR: \[pool www\] ")
+    with fpm.no_descriptor_leak():
+        said = refused(fpm)
+        assert words in said, said
+        assert "pool www: checking GET /healthz" in said
+        wait_until(lambda: {process.pid for process in descendants(fpm.pid)} == family, timeout=10.0)
+    assert fpm.workers("www") == workers
+    assert fpm.get("www").body == b"1"
+    write_app(fpm, "checked", CHECKED.format(version="3", health=FINE))
+    reload(fpm)
+    assert fpm.get("www").body == b"3"
+
+
+def test_the_check_may_want_another_status(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "checked:application", "reload.check": "HEAD /healthz 204 2s"}}, started=False)
+    write_app(fpm, "checked", CHECKED.format(version="1", health=FINE))
+    fpm.start()
+    health = "start_response('204 No Content', []); return []"
+    write_app(fpm, "checked", CHECKED.format(version="2", health=health))
+    done = reload(fpm)
+    assert "pool www: checking HEAD /healthz" in done.stderr
+    assert "pool www: checked" in done.stderr
+    assert fpm.get("www").body == b"2"
+
+
+def test_start_with_a_broken_pool(daemon: Start) -> None:
+    fpm = daemon({"good": {}, "bad": {"app": "broken_import:application"}}, started=False)
+    fpm.expect_log(r"\[pool bad\]", "ERROR: ")
+    fpm.start()
+    assert fpm.get("good").status == 200
+    assert fpm.get("bad").status == 503
+    assert facts(fpm, "bad")["state"] == "failed"
+    done = fpm.cli("status")
+    assert done.returncode == 1
+    assert "pool bad has failed: " in done.stderr
+    assert "(failed pools: bad)" in fpm.log()
+
+
+def test_a_failed_pool_is_mended_by_a_reload(daemon: Start) -> None:
+    fpm = daemon({"good": {}, "bad": {"app": "deployed:application"}}, started=False)
+    fpm.expect_log(r"\[pool bad\]", "ERROR: ")
+    write_version(fpm, 1, "1/0")
+    fpm.start()
+    workers = fpm.workers("good")
+    assert fpm.get("bad").status == 503
+    write_version(fpm, 2)
+    reload(fpm, "bad")
+    assert version_of(fpm, "bad") == "2"
+    wait_until(lambda: facts(fpm, "bad")["state"] == "running")
+    assert fpm.workers("good") == workers
+    wait_until(lambda: not fpm.processes("unavailable bad"))
+
+
+@pytest.mark.parametrize("command", ["run", "start"])
+def test_strict_start_refuses(daemon: Start, command: str) -> None:
+    fpm = daemon(
+        {"good": {}, "bad": {"app": "broken_import:application"}},
+        started=False,
+        global_={"error_log": "error.log"},
+    )
+    fpm.expect_log(r"\[pool bad\]", "ERROR: ", "started with --strict, and these pools have failed: bad")
+    done = fpm.cli(command, "--strict")
+    assert done.returncode == 70, done
+    if command == "start":
+        assert "not started, these pools have failed: bad" in done.stderr
+    assert "No module named" in fpm.log() or "broken" in fpm.log()
+    assert not [path for path in fpm.directory.iterdir() if path.is_socket() and path.name != "notify"]
+    assert not fpm.pid_file.exists()
+
+
+def test_background_start_tells_of_a_broken_pool(daemon: Start) -> None:
+    pools = {"good": {}, "bad": {"app": "broken_import:application"}}
+    fpm = daemon(pools, started=False, global_={"error_log": "error.log"})
+    fpm.expect_log(r"\[pool bad\]", "ERROR: ")
+    done = fpm.start_background()
+    assert done.returncode == 1
+    assert "started, but these pools have failed (see the log): bad" in done.stderr
+    assert fpm.get("good").status == 200
+    assert fpm.get("bad").status == 503

@@ -1,0 +1,163 @@
+"""Reloads one after another, beside each other, without a terminal, and beside a stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from fpm.cli.control_client import ask
+from tests.support.fpm import Daemon
+from tests.support.pools import facts
+from tests.support.reloads import last_reload
+from tests.support.reloads import load
+from tests.support.reloads import reload
+from tests.support.reloads import single
+from tests.support.reloads import version_of
+from tests.support.reloads import write_version
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+
+SLOW_IMPORT = "time.sleep(1)"
+
+
+def start(daemon: Start, **settings: object) -> Daemon:
+    fpm = daemon({"www": {"app": "deployed:application", **settings}}, started=False)
+    write_version(fpm, 1)
+    return fpm.start()
+
+
+def test_five_at_once(daemon: Start) -> None:
+    fpm = start(daemon)
+    fpm.expect_log("reload failed, nothing has changed: superseded")
+    with load(single(fpm, "www")) as found:
+        write_version(fpm, 2, SLOW_IMPORT)
+        commands = [fpm.begin("reload") for _ in range(5)]
+        said = [command.communicate(timeout=60)[1] for command in commands]
+    codes = sorted(command.returncode for command in commands)
+    assert codes == [0, 0, 1, 1, 1], said
+    for command, text in zip(commands, said, strict=True):
+        if command.returncode:
+            assert "superseded by a later reload, which covers it" in text
+    assert sum("waiting for the reload under way" in text for text in said) == 4
+    assert found.bad == []
+    assert version_of(fpm, "www") == "2"
+    assert facts(fpm, "www")["generation"] == 3
+    last = last_reload(fpm)
+    assert last is not None
+    assert last["ok"]
+
+
+def test_a_reload_that_waits_takes_what_has_come_meanwhile(daemon: Start) -> None:
+    fpm = start(daemon)
+    write_version(fpm, 2, SLOW_IMPORT)
+    first = fpm.begin("reload")
+    wait_until(lambda: len(fpm.processes("template www")) == 2, message="the first is under way")
+    wait_until(lambda: "Reloading in progress" in fpm.log())
+    second = fpm.begin("reload")
+    fpm_said = second.stderr
+    assert fpm_said is not None
+    assert "waiting for the reload under way" in fpm_said.readline()
+    write_version(fpm, 3)
+    assert first.wait(30) == 0
+    assert second.wait(30) == 0
+    first.communicate()
+    second.communicate()
+    assert version_of(fpm, "www") == "3"
+
+
+def test_no_wait(daemon: Start) -> None:
+    fpm = start(daemon)
+    write_version(fpm, 2)
+    done = fpm.cli("reload", "--no-wait")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    fpm.wait_log("reload finished")
+    assert version_of(fpm, "www") == "2"
+
+
+def test_a_client_that_goes_away_does_not_end_its_reload(daemon: Start) -> None:
+    fpm = start(daemon)
+    write_version(fpm, 2, SLOW_IMPORT)
+    command = fpm.begin("reload")
+    wait_until(lambda: len(fpm.processes("template www")) == 2)
+    command.kill()
+    command.communicate()
+    fpm.wait_log("reload finished")
+    assert version_of(fpm, "www") == "2"
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
+def test_by_signal(daemon: Start, number: signal.Signals) -> None:
+    fpm = start(daemon)
+    write_version(fpm, 2)
+    with load(single(fpm, "www")) as found:
+        fpm.signal(number)
+        fpm.wait_log("reload finished")
+        assert version_of(fpm, "www") == "2"
+        write_version(fpm, 3, "1/0")
+        fpm.expect_log("ERROR: ")
+        fpm.signal(number)
+        fpm.wait_log("reload failed, nothing has changed: pool www: ZeroDivisionError")
+    assert found.bad == []
+    assert version_of(fpm, "www") == "2"
+    last = last_reload(fpm)
+    assert last is not None
+    assert "ZeroDivisionError" in last["reason"]
+
+
+def test_systemd_hears_of_reloads(daemon: Start) -> None:
+    fpm = start(daemon)
+    reload(fpm)
+    fpm.wait_notify("RELOADING=1")
+    fpm.wait_notify("READY=1")
+    write_version(fpm, 2, "1/0")
+    fpm.expect_log("ERROR: ")
+    assert fpm.cli("reload").returncode == 1
+    fpm.wait_notify("RELOADING=1")
+    fpm.wait_notify("READY=1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGTERM])
+def test_stop_while_a_reload_is_under_way(daemon: Start, number: signal.Signals) -> None:
+    fpm = start(daemon)
+    fpm.expect_log("reload failed, nothing has changed: the master is stopping", "exited on signal 15")
+    write_version(fpm, 2, "time.sleep(60)")
+    command = fpm.begin("reload")
+    waiting = None
+    wait_until(lambda: len(fpm.processes("template www")) == 2)
+    waiting = fpm.begin("reload")
+    assert waiting.stderr is not None
+    assert "waiting for the reload" in waiting.stderr.readline()
+    fpm.signal(number)
+    assert fpm.wait() == 0
+    said = command.communicate(timeout=10)[1]
+    assert command.returncode == 1
+    assert "the master is stopping" in said
+    waiting.communicate(timeout=10)
+    assert waiting.returncode == 1
+
+
+def test_reload_while_a_stop_is_under_way(daemon: Start) -> None:
+    fpm = start(daemon)
+    with load(lambda found: found.good.append(fpm.get("www", query="4").body)) as found:
+        wait_until(lambda: "Running" in fpm.cli("status", "--full").stdout)
+        fpm.signal(signal.SIGQUIT)
+        fpm.wait_log("Finishing")
+        done = fpm.cli("reload")
+        assert done.returncode == 1
+        assert "the master is stopping" in done.stderr
+        fpm.signal(signal.SIGHUP)
+    assert fpm.wait() == 0
+    assert found.good[0].startswith(b"1 ")
+
+
+def test_what_the_control_socket_is_asked_may_be_nonsense(daemon: Start) -> None:
+    fpm = start(daemon)
+    path = str(fpm.directory / "control.sock")
+    assert ask(path, {"command": "reload", "pools": "www", "timeout": "x", "dry_run": True})["ok"]
+    assert ask(path, {"command": "reload", "pools": [7, None], "dry_run": 1})["ok"]
+    with pytest.raises(Exception, match="pool"):
+        ask(path, {"command": "rollback", "no_wait": False})

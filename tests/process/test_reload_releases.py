@@ -1,0 +1,210 @@
+"""Releases behind a symbolic link, the way back, pools that sleep, and workers that import for themselves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.fpm import Daemon
+from tests.support.pools import facts
+from tests.support.pools import wait_numbers
+from tests.support.reloads import VERSION
+from tests.support.reloads import fewest_ready
+from tests.support.reloads import load
+from tests.support.reloads import refused
+from tests.support.reloads import reload
+from tests.support.reloads import single
+from tests.support.reloads import version_of
+from tests.support.reloads import write_version
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+
+
+def make_release(fpm: Daemon, version: object, more: str = "") -> Path:
+    """A release in a directory of its own; nothing points at it yet."""
+    directory = fpm.directory / "releases" / str(version)
+    directory.mkdir(parents=True)
+    (directory / "shop.py").write_text(VERSION.format(version=str(version), more=more))
+    return directory
+
+
+def switch(fpm: Daemon, version: object) -> None:
+    """Let `current` point at another release, as deploy tools do it: at once."""
+    new = fpm.directory / "new"
+    new.symlink_to(fpm.directory / "releases" / str(version))
+    new.rename(fpm.directory / "current")
+
+
+def start(daemon: Start, **settings: object) -> Daemon:
+    fpm = daemon({}, started=False)
+    make_release(fpm, 1)
+    switch(fpm, 1)
+    values = {"app": "shop:application", "chdir": fpm.directory / "current", **settings}
+    fpm.configure({"www": values})
+    return fpm.start()
+
+
+def kill_worker(fpm: Daemon) -> None:
+    """Kill the only worker and wait for the next."""
+    (worker,) = fpm.workers("www")
+    fpm.expect_log(f"child {worker} exited on signal 9")
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: fpm.workers("www") not in ([], [worker]))
+
+
+@pytest.mark.parametrize("preload", ["auto", "no"])
+def test_a_generation_keeps_its_release(daemon: Start, preload: str) -> None:
+    fpm = start(daemon, preload=preload)
+    make_release(fpm, 2)
+    switch(fpm, 2)
+    kill_worker(fpm)
+    assert version_of(fpm, "www") == "1"
+    (template,) = [process.pid for process in fpm.processes("template www")]
+    fpm.expect_log(f"template {template} exited on signal 9")
+    os.kill(template, signal.SIGKILL)
+    wait_until(lambda: [one.pid for one in fpm.processes("template www") if one.pid != template])
+    kill_worker(fpm)
+    assert version_of(fpm, "www") == "1"
+    assert facts(fpm, "www")["generation"] == 1
+    said = fpm.cli("status").stdout
+    assert f"directory:            {os.path.realpath(fpm.directory)}/releases/1\n" in said
+    assert "generation:           1\n" in said
+    reload(fpm)
+    assert version_of(fpm, "www") == "2"
+    assert "releases/2\n" in fpm.cli("status").stdout
+    assert facts(fpm, "www")["generation"] == 2
+
+
+def test_rollback(daemon: Start) -> None:
+    fpm = start(daemon)
+    fpm.expect_log("Rolling back", "ERROR: ")
+    done = fpm.cli("rollback", "www")
+    assert done.returncode == 78
+    assert "pool www has had no generation before this one" in done.stderr
+    for version in (2, 3):
+        make_release(fpm, version)
+        switch(fpm, version)
+        with load(single(fpm, "www")) as found:
+            reload(fpm)
+        assert found.bad == []
+    assert version_of(fpm, "www") == "3"
+    with load(single(fpm, "www")) as found:
+        done = fpm.cli("rollback", "www")
+        assert done.returncode == 0, done.stderr
+        assert version_of(fpm, "www") == "2"
+    assert found.bad == []
+    assert facts(fpm, "www")["directory"].endswith("/releases/2")
+    kill_worker(fpm)
+    assert version_of(fpm, "www") == "2"
+    # And back again: the generation before this one is now that of release 3, if it is there.
+    shutil.rmtree(fpm.directory / "releases" / "3")
+    workers = fpm.workers("www")
+    done = fpm.cli("rollback", "www")
+    assert done.returncode == 78
+    assert "releases/3, where the generation before this one was, does not exist" in done.stderr
+    assert version_of(fpm, "www") == "2"
+    assert fpm.workers("www") == workers
+
+
+def test_rollback_to_code_that_has_become_broken(daemon: Start) -> None:
+    fpm = start(daemon)
+    make_release(fpm, 2)
+    switch(fpm, 2)
+    reload(fpm)
+    (fpm.directory / "releases" / "1" / "shop.py").write_text("1/0\n")
+    fpm.expect_log("Rolling back", "ERROR: ")
+    done = fpm.cli("rollback", "www")
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert version_of(fpm, "www") == "2"
+
+
+def test_rollback_returns_to_the_configuration_too(daemon: Start) -> None:
+    fpm = start(daemon)
+    values = {"app": "shop:application", "chdir": fpm.directory / "current"}
+    (fpm.directory / "releases" / "1" / "other.py").write_text(VERSION.format(version="other", more=""))
+    fpm.configure({"www": {**values, "app": "other:application", "pm.max_children": 2}})
+    reload(fpm)
+    assert version_of(fpm, "www") == "other"
+    assert fpm.cli("rollback", "www").returncode == 0
+    assert version_of(fpm, "www") == "1"
+    fpm.wait_workers("www", 1)
+    reload(fpm)  # what the files say counts again
+    assert version_of(fpm, "www") == "other"
+
+
+def test_a_pool_that_sleeps_wakes_up_with_the_new_code(daemon: Start) -> None:
+    settings = {"pm": "ondemand", "pm.max_children": 2, "pm.process_idle_timeout": "1s"}
+    fpm = start(daemon, **settings)
+    assert fpm.processes() == []
+    make_release(fpm, 2)
+    switch(fpm, 2)
+    done = reload(fpm)
+    assert fpm.processes() == [], "nobody needs it now"
+    assert done.stderr == ""
+    assert version_of(fpm, "www") == "2"
+    make_release(fpm, 3)
+    switch(fpm, 3)
+    reload(fpm)  # awake
+    assert version_of(fpm, "www") == "3"
+    wait_until(lambda: fpm.processes() == [], timeout=10.0)
+    make_release(fpm, 4, "1/0")
+    switch(fpm, 4)
+    assert "ZeroDivisionError" in refused(fpm, "www"), "a pool that is named is proved, asleep or not"
+    wait_until(lambda: fpm.processes() == [], timeout=10.0)
+    switch(fpm, 2)
+    reload(fpm, "www")
+    assert version_of(fpm, "www") == "2"
+
+
+def test_static_pool_is_replaced_without_a_dip(daemon: Start) -> None:
+    fpm = start(daemon, **{"preload": "no", "pm.max_children": 3})
+    fpm.wait_workers("www", 3)
+    former = fpm.workers("www")
+    make_release(fpm, 2, "time.sleep(0.3)")
+    switch(fpm, 2)
+    with load(single(fpm, "www"), single(fpm, "www")) as found, fewest_ready(fpm, "www") as looks:
+        reload(fpm)
+        wait_until(lambda: not set(former) & set(fpm.workers("www")))
+    assert found.bad == []
+    assert min(looks) >= 3
+    assert version_of(fpm, "www") == "2"
+
+
+def test_an_old_worker_stays_while_its_replacement_cannot_import(daemon: Start) -> None:
+    settings = {"app": "deployed:application", "preload": "no", "pm.max_requests": 5, "pm.max_requests_jitter": 0}
+    fpm = daemon({"www": settings}, started=False)
+    write_version(fpm, 1)
+    fpm.start()
+    (worker,) = fpm.workers("www")
+    write_version(fpm, 2, "1/0")
+    fpm.expect_log("failed to start: ZeroDivisionError", r"ERROR: \[pool www\]", "exited with code 70")
+    with load(single(fpm, "www")) as found:
+        fpm.wait_log(f"child {worker} serves on past pm.max_requests, there is nothing to replace it")
+        begun = len(found.good)
+        wait_until(lambda: len(found.good) > begun + 20)
+        assert found.versions() == {"1"}
+        assert worker in fpm.workers("www")
+        write_version(fpm, 3)  # mended: the next try takes its place
+        wait_until(lambda: worker not in fpm.workers("www"), timeout=15.0)
+        wait_until(lambda: "3" in found.versions())
+    assert found.bad == []
+
+
+def test_recycling_takes_the_running_generations_code(daemon: Start) -> None:
+    settings = {"app": "deployed:application", "pm.max_requests": 3, "pm.max_requests_jitter": 0}
+    fpm = daemon({"www": settings}, started=False)
+    write_version(fpm, 1)
+    fpm.start()
+    write_version(fpm, 2, "1/0")
+    with load(single(fpm, "www"), single(fpm, "www")) as found:
+        wait_until(lambda: len({body.split()[1] for body in found.good}) > 5, timeout=15.0)
+    assert found.bad == []
+    assert found.versions() == {"1"}
+    wait_numbers(fpm, "www", idle_processes=1)

@@ -1,0 +1,193 @@
+"""The status and ping pages through a worker and from the master: exact keys, and counters that are right."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from tests.support import raw_fastcgi
+from tests.support.fpm import Daemon
+from tests.support.pools import facts
+from tests.support.pools import numbers
+from tests.support.pools import together
+from tests.support.pools import wait_numbers
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+POOL = {"app": "slow:application", "pm.status_path": "/status", "ping.path": "/ping", "pm.max_children": 3}
+SHORT = [
+    "pool",
+    "process manager",
+    "start time",
+    "start since",
+    "accepted conn",
+    "listen queue",
+    "max listen queue",
+    "listen queue len",
+    "idle processes",
+    "active processes",
+    "total processes",
+    "max active processes",
+    "max children reached",
+    "slow requests",
+    "memory peak",
+]
+FULL = [
+    "pid",
+    "state",
+    "start time",
+    "start since",
+    "requests",
+    "request duration",
+    "request method",
+    "request uri",
+    "content length",
+    "user",
+    "script",
+    "last request cpu",
+    "last request memory",
+]
+
+
+def page(fpm: Daemon, query: str) -> raw_fastcgi.Reply:
+    """The status page through a worker."""
+    reply = fpm.get("www", "/status", query=query)
+    assert reply.status == 200
+    assert reply.headers["expires"] == "Thu, 01 Jan 1970 00:00:00 GMT"
+    assert reply.headers["cache-control"] == "no-cache, no-store, must-revalidate, max-age=0"
+    return reply
+
+
+def test_json_has_exactly_these_keys(daemon: Start) -> None:
+    fpm = daemon({"www": POOL})
+    reply = page(fpm, "json")
+    assert reply.headers["content-type"] == "application/json"
+    assert re.match(rb'\{"pool":"www","process manager":"static","start time":\d+,"start since":\d+,"acc', reply.body)
+    assert list(json.loads(reply.body)) == SHORT
+    wait_numbers(fpm, "www", idle_processes=3)
+    full = json.loads(page(fpm, "json&full").body)
+    assert list(full) == [*SHORT, "processes"]
+    assert len(full["processes"]) == 3
+    for process in full["processes"]:
+        assert list(process) == FULL
+    assert {process["pid"] for process in full["processes"]} == set(fpm.workers("www"))
+    (own,) = [process for process in full["processes"] if process["state"] == "Running"]
+    assert own["request uri"] == "/status?json&full"
+    assert own["request method"] == "GET"
+
+
+def test_text_has_phps_form(daemon: Start) -> None:
+    fpm = daemon({"www": POOL})
+    reply = page(fpm, "")
+    assert reply.headers["content-type"].startswith("text/plain")
+    lines = reply.body.decode().splitlines()
+    assert [line.split(":", 1)[0] for line in lines] == SHORT
+    assert all(line[:22].rstrip().endswith(":") and line[22] != " " for line in lines)
+    full = page(fpm, "full").body.decode()
+    assert full.count("\n************************\n") == 3
+    block = full.split("************************\n")[1].splitlines()
+    keys = ["request URI" if key == "request uri" else key for key in FULL]
+    assert [line.split(":", 1)[0] for line in block if line] == keys
+
+
+def test_counters_right_after_load_and_deaths(daemon: Start) -> None:
+    fpm = daemon({"www": POOL})
+    fpm.expect_log("exited on signal 9")
+    together(30, lambda _: fpm.get("www", "/x", query="0.01"))
+    assert numbers(fpm, "www")["accepted conn"] == 30
+    for victim in fpm.workers("www"):
+        os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: fpm.log().count("exited on signal 9") == 3)
+    wait_numbers(fpm, "www", idle_processes=3, total_processes=3)
+    for _ in range(7):
+        fpm.get("www", query="0")
+    wait_numbers(fpm, "www", idle_processes=3)
+    found = json.loads(page(fpm, "json&full").body)
+    assert found["accepted conn"] == 38
+    assert sum(process["requests"] for process in found["processes"]) == 8
+    assert found["active processes"] == 1
+    assert found["max active processes"] == 3
+    assert found["slow requests"] == 0
+    assert found["memory peak"] > 1 << 20
+    assert 0 <= time.time() - found["start time"] < 60
+    # The master says the same, this request's own worker being idle again.
+    wait_numbers(fpm, "www", accepted_conn=38, active_processes=0, idle_processes=3, max_active_processes=3)
+
+
+def test_a_request_in_hand_is_shown(daemon: Start) -> None:
+    fpm = daemon({"www": POOL})
+    params = {**raw_fastcgi.web_params("/long", query="1.0", body=b"four"), "REMOTE_USER": "jo"}
+    thread = threading.Thread(target=lambda: raw_fastcgi.exchange(fpm.address("www"), params, b"four"))
+    thread.start()
+    wait_numbers(fpm, "www", active_processes=1)
+    (busy,) = [process for process in numbers(fpm, "www")["processes"] if process["state"] != "Idle"]
+    assert busy["state"] == "Running"
+    assert busy["request uri"] == "/long?1.0"
+    assert busy["request method"] == "GET"
+    assert busy["content length"] == 4
+    assert busy["user"] == "jo"
+    assert busy["script"] == "slow:application"
+    assert 0 < busy["request duration"] < 1_500_000
+    assert busy["last request cpu"] == 0
+    thread.join(10)
+    idle = next(process for process in numbers(fpm, "www")["processes"] if process["pid"] == busy["pid"])
+    wait_numbers(fpm, "www", idle_processes=3)
+    assert idle["requests"] == 1
+    assert 900_000 < idle["request duration"] < 3_000_000
+
+
+def test_master_answers_when_all_workers_are_busy(daemon: Start) -> None:
+    fpm = daemon({"www": {**POOL, "pm.max_children": 2}})
+    threads = [threading.Thread(target=lambda: fpm.get("www", query="1.2")) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    # A connection that was accepted before its request had come may be with a worker, and not in the queue.
+    found = wait_numbers(fpm, "www", active_processes=2)
+    wait_until(lambda: numbers(fpm, "www")["listen queue"] >= 1)
+    assert found["idle processes"] == 0
+    assert facts(fpm, "www")["state"] == "running"
+    for thread in threads:
+        thread.join(10)
+
+
+def test_ping(daemon: Start) -> None:
+    fpm = daemon({"www": {**POOL, "ping.response": "alive and well"}})
+    reply = fpm.get("www", "/ping")
+    assert reply.body == b"alive and well"
+    assert reply.headers["content-type"].startswith("text/plain")
+    # Exact paths only.
+    assert fpm.get("www", "/ping/", query="0").body.isdigit()
+    head = raw_fastcgi.exchange(fpm.address("www"), raw_fastcgi.web_params("/ping", method="HEAD"))
+    assert (head.status, head.body) == (200, b"")
+
+
+def test_who_may_look(daemon: Start) -> None:
+    fpm = daemon({"www": {**POOL, "pm.status_allow": "10.0.0.0/8 ::1"}})
+
+    def ask(path: str, address: str | None) -> bytes:
+        params = {**raw_fastcgi.web_params(path, query="0"), "REMOTE_ADDR": address or ""}
+        if address is None:
+            del params["REMOTE_ADDR"]
+        return raw_fastcgi.exchange(fpm.address("www"), params).body
+
+    for address in ("10.1.2.3", "::1", "::ffff:10.1.2.3", None):
+        assert ask("/status", address).startswith(b"pool:"), address
+        assert ask("/ping", address) == b"pong", address
+    for address in ("127.0.0.1", "11.0.0.1", "unix:", "nonsense"):
+        # The application has the request instead, as if there were no such page.
+        assert ask("/status", address).isdigit(), address
+        assert ask("/ping", address).isdigit(), address
+
+
+def test_status_of_a_pool_without_processes(daemon: Start) -> None:
+    fpm = daemon({"www": {**POOL, "pm": "ondemand", "pm.process_idle_timeout": "1s"}})
+    assert (facts(fpm, "www")["state"], numbers(fpm, "www")["total processes"]) == ("idle", 0)
+    found = json.loads(page(fpm, "json").body)
+    assert (found["active processes"], found["process manager"]) == (1, "ondemand")
+    wait_until(lambda: fpm.processes("www") == [], timeout=6.0)
+    assert numbers(fpm, "www")["accepted conn"] == 1

@@ -1,0 +1,60 @@
+"""A pool's share of the master's time, with hypothesis choosing the clock."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies
+
+from fpm.master.share import PAUSE_MAX
+from fpm.master.share import RATE
+from fpm.master.share import SAVED_MAX
+from fpm.master.share import Share
+from fpm.master.share import message_cost
+
+spendings = strategies.lists(
+    strategies.tuples(strategies.floats(0.0, 5.0), strategies.floats(0.0, PAUSE_MAX * RATE)), min_size=1, max_size=50
+)
+
+
+def test_a_burst_is_free() -> None:
+    share = Share()
+    share.spend(SAVED_MAX * 0.99, now=100.0)
+    assert share.pause(100.0) == 0.0
+
+
+def test_debt_is_paid_at_the_rate() -> None:
+    share = Share()
+    share.spend(SAVED_MAX + 0.1, now=100.0)
+    pause = share.pause(100.0)
+    assert round(pause, 6) == round(0.1 / RATE, 6)
+    assert share.pause(100.0 + pause + 0.001) == 0.0
+
+
+def test_a_quiet_pool_saves_up_to_the_maximum_only() -> None:
+    share = Share()
+    share.spend(0.1, now=1.0)
+    share.spend(SAVED_MAX + 0.2, now=1_000_000.0)
+    assert round(share.pause(1_000_000.0), 6) == round(0.2 / RATE, 6)
+
+
+@given(spendings)
+def test_whoever_keeps_to_the_pauses_gets_no_more_than_the_share(steps: list[tuple[float, float]]) -> None:
+    # The costs are so small that no pause is longer than PAUSE_MAX.
+    share, now, spent = Share(), 0.0, 0.0
+    for wait, cost in steps:
+        now += wait + share.pause(now + wait)
+        share.spend(cost, now)
+        spent += cost
+        now += cost
+    end = now + share.pause(now)
+    assert spent <= SAVED_MAX + RATE * end + 1e-6
+
+
+def test_a_pool_is_never_deaf_for_long() -> None:
+    share = Share()
+    share.spend(1000.0, now=1.0)
+    assert share.pause(1.0) == PAUSE_MAX
+
+
+def test_costs_grow_with_lines_and_length() -> None:
+    assert message_cost() < message_cost("x" * 1000) < message_cost("x\n" * 1000)
