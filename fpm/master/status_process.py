@@ -95,10 +95,11 @@ class StatusProcess:
         output = OutputReader(
             loop, self._share, lambda line, closed: log.warning(f"the status process said: {line}"), LINE_MAX
         )
-        arguments = [sys.executable, "-m", "fpm.status_server", *_identity()]
+        # -P: not the fpm of the directory that the daemon happens to stand in.
+        arguments = [sys.executable, "-P", "-m", "fpm.status_server", *_identity()]
         placed = {FD_CHANNEL: channel.peer.fileno(), 1: output.write_fd, 2: output.write_fd}
         try:
-            self.pid = spawn(arguments, placed, {"PYTHONPATH": os.pathsep.join(sys.path)})
+            self.pid = spawn(arguments, placed, {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
         except OSError as error:
             channel.close()
             output.finish()

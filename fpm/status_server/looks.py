@@ -46,16 +46,24 @@ class Looks:
         self._waiting: dict[int, Future[tuple[bytes, float]]] = {}
         self._kept: dict[tuple[str | None, bool], Kept] = {}
         self._locks: dict[tuple[str | None, bool], threading.Lock] = {}
+        self._names: frozenset[str] = frozenset()
+        """Of all pools, when they were last seen."""
         self._history = History()
         self._watched_until = 0.0
         self._sampler: threading.Thread | None = None
 
     def look(self, name: str | None, workers: bool) -> Overview:
         """See fpm.status_server.site.Look."""
+        if name and not self._is_known(name):
+            return Overview(self._snapshot(None, False).daemon, ())
         snapshot = self._snapshot(name, workers)
         with self._lock:
             pools = tuple(self._history.complete(pool, snapshot.daemon.now) for pool in snapshot.pools)
         return Overview(snapshot.daemon, pools)
+
+    def _is_known(self, name: str) -> bool:
+        """Names that somebody makes up are not worth a question each."""
+        return name in self._names or name in {pool.name for pool in self._snapshot(None, False).pools}
 
     def watch(self) -> None:
         """Somebody looks at a page with a history: go on with it for a while."""
@@ -100,6 +108,7 @@ class Looks:
                     self._locks.clear()
                 self._kept[key] = Kept(now + REST * cost, snapshot)
                 if name is None:
+                    self._names = frozenset(pool.name for pool in snapshot.pools)
                     self._history.add(snapshot)
             return snapshot
 
@@ -109,7 +118,8 @@ class Looks:
             self._number = number = self._number + 1
             self._waiting[number] = future
         try:
-            self._channel.send(pack_message({"ask": number, "pool": name, "workers": workers}), socket.MSG_NOSIGNAL)
+            question = pack_message({"ask": number, "pool": name, "workers": workers})
+            self._channel.send(question, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
             return future.result(PATIENCE)
         except (TimeoutError, OSError, json.JSONDecodeError) as error:
             raise MasterSilent(str(error)) from error
