@@ -53,7 +53,9 @@ def text_page(pool: dict[str, Any]) -> str:
     page: str = pool["page"]
     summary, gap, processes = page.partition("\n\n")
     more = {"state": pool["state"], "generation": pool["generation"], "directory": pool["directory"]}
+    known = summary.splitlines()
     lines = [f"{name + ':':<22}{value}" for name, value in more.items() if value is not None]
+    lines = [line for line in lines if line not in known]
     return "\n".join([summary.rstrip("\n"), *lines]) + gap + processes
 
 

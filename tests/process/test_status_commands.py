@@ -83,7 +83,7 @@ def rows(text: str) -> dict[str, list[str]]:
 
 
 def test_status_in_a_pipe(fpm: Daemon) -> None:
-    done = fpm.cli("status", environ=PIPE)
+    done = fpm.cli("status", "--format", "table", environ=PIPE)
     assert done.returncode == 0
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
@@ -98,12 +98,12 @@ def test_status_in_a_pipe(fpm: Daemon) -> None:
 
 def test_status_of_one_pool(fpm: Daemon) -> None:
     with asking(fpm, "www", "1.5", 2):
-        text = fpm.cli("status", "www", environ=PIPE).stdout
+        text = fpm.cli("status", "www", "--format", "table", environ=PIPE).stdout
     assert re.search(r"^workers +2 busy, 1 idle$", text, re.MULTILINE)
     assert re.search(r"^application +slow:application$", text, re.MULTILINE)
     assert len(re.findall(r"^ *\d+  Running +\d.* GET /\?1.5$", text, re.MULTILINE)) == 2
     assert len(re.findall(r"^ *\d+  Idle ", text, re.MULTILINE)) == 1
-    full = fpm.cli("status", "--full", environ=PIPE).stdout
+    full = fpm.cli("status", "--full", "--format", "table", environ=PIPE).stdout
     assert len(re.findall(r"^ *\d+  Idle ", full, re.MULTILINE)) + len(re.findall(r" Running ", full)) == 5
 
 
@@ -117,6 +117,7 @@ def test_formats_for_programs(fpm: Daemon) -> None:
     pages = json.loads(fpm.cli("status", "--format", "json").stdout)
     assert [page["pool"] for page in pages] == ["www", "api", "quiet"]
     assert json.loads(fpm.cli("status", "api", "--format", "json").stdout)["accepted conn"] == 5
+    assert re.findall(r"^pool: +(\w+)$", fpm.cli("status").stdout, re.MULTILINE) == list(POOLS), "a pipe gets the text"
     assert fpm.cli("status", "api", "--format", "text").stdout.startswith("pool:                 api\n")
     assert fpm.cli("status", "api", "--format", "xml").stdout.startswith("<?xml")
 
@@ -126,7 +127,7 @@ def test_a_failed_pool_is_exit_status_1(daemon: Callable[..., Daemon]) -> None:
     fpm.expect_log("pool bad")
     fpm.start()
     wait_state(fpm, "bad", "failed")
-    done = fpm.cli("status")
+    done = fpm.cli("status", "--format", "table")
     assert done.returncode == 1
     assert rows(done.stdout)["bad"][0] == "failed"
     assert "pool bad has failed: ModuleNotFoundError" in done.stderr
@@ -286,7 +287,7 @@ def test_top_outlives_the_daemon(daemon: Callable[..., Daemon]) -> None:
 
 
 def test_a_reader_who_goes_away_early(fpm: Daemon) -> None:
-    command = f"'{pyfpm_command()}' -c '{fpm.config_file}' status | head -n 1"
+    command = f"'{pyfpm_command()}' -c '{fpm.config_file}' status --format table | head -n 1"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=20, check=False)
     assert done.stdout.startswith("pyfpm ")
     assert done.stderr == ""

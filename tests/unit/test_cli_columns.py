@@ -56,7 +56,8 @@ columns_strategy = st.lists(
 def test_what_is_kept_fits_or_cannot_be_left_out(columns: list[Column], width: int) -> None:
     kept = fit(columns, width)
     sizes = widths(kept, width)
-    assert [column for column in columns if column in kept] == kept
+    rest = iter(columns)
+    assert all(any(column == other for other in rest) for column in kept), "in their order"
     assert all(size >= 1 for size in sizes)
     if any(column.rank for column in kept):
         assert sum(sizes) + GAP * (len(sizes) - 1) <= width
