@@ -74,8 +74,8 @@ def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, by
     queue = pool.services.queues.read(pool.listener.socket.fileno()) if not pool.stopping else None
     if queue is not None and queue.length > pool.record.values.max_listen_queue:
         pool.record.values.max_listen_queue = queue.length
-        pool.write_header()
-    copied = [slot for board in pool.boards() for slot in copy_slots(board.view, board.slots)]
+        pool.header.write()
+    copied = [slot for board in pool.header.boards() for slot in copy_slots(board.view, board.slots)]
     facts = PoolFacts(
         name=config.name,
         pm=config.pm,
@@ -85,7 +85,7 @@ def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, by
         ready=failure is None and pool.settled and not pool.stopping,
         queue=(queue.length, queue.maximum) if queue else (0, 0),
         slots=len(copied),
-        room=sum(board.slots for board in pool.boards()),
+        room=sum(board.slots for board in pool.header.boards()),
         error=failure.error if failure else "",
         traceback=failure.traceback if failure else "",
         pss=_total_pss(pool),

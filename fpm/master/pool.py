@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from dataclasses import replace
 from typing import Any
 
 from fpm.config.model import PoolConfig
@@ -20,9 +19,9 @@ from fpm.master.child import Child
 from fpm.master.exits import Exit
 from fpm.master.exits import parse_status
 from fpm.master.listeners import Listener
+from fpm.master.pool_header import PoolHeader
 from fpm.master.proof import Proof
 from fpm.master.proof import Verdict
-from fpm.master.record import Failing
 from fpm.master.record import Record
 from fpm.master.restarts import EmergencyWindow
 from fpm.master.services import Services
@@ -32,7 +31,6 @@ from fpm.master.specs import worker_settings
 from fpm.master.staffing import Staffing
 from fpm.master.template_process import TemplateProcess
 from fpm.master.template_process import TemplateState
-from fpm.master.templates import Failure
 from fpm.master.templates import Templates
 from fpm.master.templates import TemplatesEvents
 from fpm.master.workers import NEVER_FORKED
@@ -40,7 +38,6 @@ from fpm.master.workers import STOP
 from fpm.master.workers import WorkerEvents
 from fpm.master.workers import Workers
 from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.memory import write_header
 from fpm.scoreboard.snapshot import Slot
 
 HOPELESS = 3
@@ -103,7 +100,8 @@ class PoolSupervisor:
                 log=self.log,
             ),
         )
-        self.staffing = Staffing(services, config, listener, self.workers, self.templates, self.write_header, self.log)
+        self.header = PoolHeader(services, self.record, self.templates, self.workers)
+        self.staffing = Staffing(services, config, listener, self.workers, self.templates, self.header.write, self.log)
         self.proof: Proof | None = None
         self._emergency = EmergencyWindow()
         self._failed_at = 0.0
@@ -237,12 +235,7 @@ class PoolSupervisor:
     @property
     def board(self) -> Scoreboard | None:
         """The present scoreboard; None while the pool has never had a process."""
-        return self.templates.shared.board if self.templates.shared else None
-
-    def boards(self) -> list[Scoreboard]:
-        """Every scoreboard that a worker may be on, the present one last."""
-        shared = [*self.templates.old_shared, *([self.templates.shared] if self.templates.shared else [])]
-        return [one.board for one in shared]
+        return self.header.board
 
     @property
     def state(self) -> str:
@@ -255,35 +248,6 @@ class PoolSupervisor:
         if present is not None and present.state is TemplateState.STARTING and not self.workers.children:
             return "starting"
         return "running" if self.workers.children else "idle"
-
-    def write_header(self) -> None:
-        """Let the status pages of the workers see what only the master counts."""
-        present, failure = self.templates.present, self.templates.failure
-        values = self.record.values
-        values.generation = present.generation if present else self.templates.generation
-        self.record.failing(None if failure is None else self._failing(failure))
-        board = self.board
-        if board is None:
-            return
-        elsewhere = [child.read_slot() for child in self.workers.children if child.board is not board]
-        if elsewhere:  # a reload has made a larger scoreboard, and some workers still write to the former one
-            values = replace(values)
-            for slot in elsewhere:
-                values.absorb(slot, self.services.clock())
-        write_header(board.view, values)
-
-    def _failing(self, failure: Failure) -> Failing:
-        backoff = self.templates.backoff
-        return Failing(
-            since=failure.since,
-            starts=backoff.failures,
-            next_start=self.services.clock() + max(backoff.until - self.services.loop.now, 0.0),
-        )
-
-    def reloaded(self, at: float, *, ok: bool) -> None:
-        """A reload of the daemon has ended, at this time (epoch seconds)."""
-        self.record.reloaded(at, ok=ok)
-        self.write_header()
 
     def log(self, level: str, text: str) -> None:
         """An entry about this pool."""
@@ -314,13 +278,13 @@ class PoolSupervisor:
             if child.awaits_replacement:
                 self.log("warning", f"child {child.pid} serves on past pm.max_requests, there is nothing to replace it")
                 self.workers.serve(child)
-        self.write_header()
+        self.header.write()
         self._settle()
         self.staffing.start_over()
 
     def _on_shared(self, shared: Shared) -> None:
         self.staffing.fullness.set_scoreboard(shared.board.view, shared.wake, shared.park[0].fileno())
-        self.write_header()
+        self.header.write()
 
     def _on_template_gone(self, template: TemplateProcess) -> None:
         lost = self.workers.template_gone(template)
@@ -348,7 +312,7 @@ class PoolSupervisor:
     def _take_config(self, config: PoolConfig) -> None:
         self.config = self.workers.config = self.staffing.config = config
         self.record.take_config(config)
-        self.write_header()
+        self.header.write()
 
     # ---------------------------------------------------------------- what workers say
 
@@ -361,7 +325,7 @@ class PoolSupervisor:
         failed = self.templates.failure is not None
         self.templates.forgive()
         if failed:
-            self.write_header()
+            self.header.write()
         self.staffing.worker_ready(child)
         if self.workers.census().starting == 0:
             self._settle()
@@ -414,7 +378,7 @@ class PoolSupervisor:
             ended=child.pressed,
             now=self.services.clock(),
         )
-        self.write_header()
+        self.header.write()
         self._log_exit(child, exit_, age)
         if exit_.is_emergency:
             self._count_emergency(now)

@@ -181,7 +181,7 @@ class Reloader:
         reason = "; ".join(outcome.reasons)
         self.last = LastReload(self._clock(), ok, reason)
         for pool in self._host.pools.values():
-            pool.reloaded(self.last.at, ok=ok)
+            pool.header.reloaded(self.last.at, ok=ok)
         if ok:
             log.notice("reload finished")
         for line in outcome.reasons:
