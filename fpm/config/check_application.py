@@ -33,8 +33,22 @@ def settle_application(pool: Draft, machine: Machine, report: Report) -> None:
     else:
         # With a complaint about the user there is nobody to check for.
         identity = None if machine.is_root else machine.own_identity()
+    _check_chdir(pool, machine, report, identity)
     _settle_app(pool, machine, report, base, identity)
     _settle_python(pool, machine, report, root, identity)
+
+
+def _check_chdir(pool: Draft, machine: Machine, report: Report, identity: tuple[int, tuple[int, ...]] | None) -> None:
+    path = pool.values["chdir"]
+    if not path or identity is None:
+        return
+    blocked = obstacle(machine.steps(path, pool.values["chroot"] or ""), *identity, EXECUTE)
+    if blocked:
+        report.refuse(
+            pool,
+            "chdir",
+            f"{_who(pool)} cannot enter '{path}': {describe(blocked)}. Change the mode, or choose another",
+        )
 
 
 def _settle_app(

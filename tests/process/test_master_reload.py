@@ -71,7 +71,7 @@ def test_a_long_request_finishes_in_its_old_worker(daemon: Start) -> None:
     (old,) = fpm.workers("www")
     with raw_fastcgi.Wire(fpm.address("www")) as wire:
         wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params(query="2")))
-        wait_until(lambda: "active processes:     1" in fpm.cli("status").stdout)
+        fpm.wait_active("www", 1)
         assert fpm.cli("reload").returncode == 0
         new = wait_until(lambda: [pid for pid in fpm.workers("www") if pid != old])
         assert fpm.get("www", query="0").body == str(new[0]).encode()
@@ -133,7 +133,7 @@ def test_pools_come_go_and_stay(daemon: Start) -> None:
     gone = fpm.address("goes")
     with raw_fastcgi.Wire(gone) as wire, Load(fpm.address("stays")) as load:
         wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params(query="1")))
-        wait_until(lambda: "active processes:     1" in fpm.cli("status", "goes").stdout)
+        fpm.wait_active("goes", 1)
         fpm.configure({"stays": {}, "comes": {"pm": "ondemand"}})
         assert fpm.cli("reload").returncode == 0
         assert fpm.get("comes").status == 200

@@ -35,9 +35,7 @@ def busy(fpm: Daemon, pool: str, *, query: str = "", count: int = 1) -> list[Fut
     executor = ThreadPoolExecutor(count)
     futures = [executor.submit(fpm.get, pool, query=query) for _ in range(count)]
     executor.shutdown(wait=False)
-    wait_until(
-        lambda: f'"active processes":{count},' in fpm.cli("status", pool, "--format", "json").stdout.replace(": ", ":")
-    )
+    fpm.wait_active(pool, count)
     return futures
 
 

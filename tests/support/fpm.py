@@ -11,6 +11,7 @@ not announced with `expect_log`.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import select
@@ -26,6 +27,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -203,6 +205,19 @@ class Daemon:
     def get(self, pool: str, path: str = "/", *, query: str = "", timeout: float = 10.0) -> raw_fastcgi.Reply:
         """GET on a connection of its own, as nginx would ask."""
         return raw_fastcgi.get(self.address(pool), path, query=query, timeout=timeout)
+
+    def figures(self, pool: str) -> dict[str, Any]:
+        """What `pyfpm status POOL --format json` would print, without a process for it."""
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(self.directory / "control.sock"))
+            client.sendall(json.dumps({"command": "status", "pool": pool, "query": "json"}).encode() + b"\n")
+            answer = json.loads(client.makefile("rb").readline())
+        figures: dict[str, Any] = json.loads(answer["pools"][0]["page"])
+        return figures
+
+    def wait_active(self, pool: str, count: int) -> None:
+        """Wait until that many workers of a pool are busy."""
+        wait_until(lambda: self.figures(pool)["active processes"] == count, timeout=10.0)
 
     def log(self) -> str:
         """All that was written to the error log (or standard error) so far."""
