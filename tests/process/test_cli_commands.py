@@ -192,7 +192,7 @@ def test_documents_are_of_one_pool(daemon: Start, form: str) -> None:
 
 def test_status_is_answered_while_all_workers_are_busy(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "slow:application", "pm.max_children": 2}})
-    threads = [threading.Thread(target=fpm.get, args=("www",), kwargs={"query": "2"}) for _ in range(4)]
+    threads = [threading.Thread(target=fpm.get, args=("www",), kwargs={"query": "4"}) for _ in range(4)]
     for thread in threads:
         thread.start()
 
@@ -200,7 +200,8 @@ def test_status_is_answered_while_all_workers_are_busy(daemon: Start) -> None:
         found: dict[str, int] = json.loads(fpm.cli("status", "www", "--format", "json").stdout)
         return found
 
-    busy = wait_until(lambda: (now := figures())["active processes"] == 2 and now["listen queue"] == 2 and now)
+    # One of the two that wait may have been accepted and parked by a worker that had another to serve.
+    busy = wait_until(lambda: (now := figures())["active processes"] == 2 and now["listen queue"] in (1, 2) and now)
     assert busy["idle processes"] == 0
     for thread in threads:
         thread.join()

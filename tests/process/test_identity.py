@@ -152,12 +152,16 @@ def test_chdir_is_the_working_directory(daemon: Start) -> None:
 
 @pytest.mark.root
 def test_directory_closed_to_the_user_fails_the_pool_only(daemon: Start) -> None:
+    """Closed after the configuration was read, which would have refused it."""
     fpm = daemon({"www": {}, "closed": {}}, started=False)
     closed = fpm.directory / "closed"
-    closed.mkdir(mode=0o700)
-    fpm.configure({"www": {}, "closed": {"chdir": closed, "user": "nobody"}})
+    closed.mkdir(mode=0o755)
+    closed.chmod(0o755)
+    fpm.configure({"www": {}, "closed": {"chdir": closed, "user": "nobody", "pm": "ondemand"}})
     fpm.expect_log(r"\[pool closed\]")
     fpm.start()
+    closed.chmod(0o700)
+    assert fpm.get("closed").status == 503
     failed = wait_state(fpm, "closed", "failed")
     assert failed["error"] == f"cannot apply chdir = {closed}: Permission denied"
     assert fpm.get("www").status == 200

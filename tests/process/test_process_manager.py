@@ -70,7 +70,7 @@ def test_dynamic_starts_grows_and_shrinks(daemon: Start) -> None:
     pool = {**DYNAMIC, "pm.max_children": 30, "pm.min_spare_servers": 2, "pm.start_servers": 3}
     fpm = daemon({"www": pool})
     assert numbers(fpm, "www")["idle processes"] == 3
-    burst(fpm, "www", 20, 0.5)
+    burst(fpm, "www", 20, 1.0)
     grown = wait_numbers(fpm, "www", active_processes=0)
     assert grown["total processes"] >= 20
     assert grown["max active processes"] == 20

@@ -63,18 +63,19 @@ def page(fpm: Daemon, query: str) -> raw_fastcgi.Reply:
     return reply
 
 
-def test_json_has_exactly_these_keys(daemon: Start) -> None:
+def test_json_begins_with_exactly_these_keys(daemon: Start) -> None:
+    """What is ours stands after PHP-FPM's keys."""
     fpm = daemon({"www": POOL})
     reply = page(fpm, "json")
     assert reply.headers["content-type"] == "application/json"
     assert re.match(rb'\{"pool":"www","process manager":"static","start time":\d+,"start since":\d+,"acc', reply.body)
-    assert list(json.loads(reply.body)) == SHORT
+    assert list(json.loads(reply.body))[: len(SHORT)] == SHORT
     wait_numbers(fpm, "www", idle_processes=3)
     full = json.loads(page(fpm, "json&full").body)
-    assert list(full) == [*SHORT, "processes"]
+    assert list(full)[: len(SHORT)] == SHORT
     assert len(full["processes"]) == 3
     for process in full["processes"]:
-        assert list(process) == FULL
+        assert list(process)[: len(FULL)] == FULL
     assert {process["pid"] for process in full["processes"]} == set(fpm.workers("www"))
     (own,) = [process for process in full["processes"] if process["state"] == "Running"]
     assert own["request uri"] == "/status?json&full"
@@ -85,14 +86,14 @@ def test_text_has_phps_form(daemon: Start) -> None:
     fpm = daemon({"www": POOL})
     reply = page(fpm, "")
     assert reply.headers["content-type"].startswith("text/plain")
-    lines = reply.body.decode().splitlines()
+    lines = reply.body.decode().splitlines()[: len(SHORT)]
     assert [line.split(":", 1)[0] for line in lines] == SHORT
     assert all(line[:22].rstrip().endswith(":") and line[22] != " " for line in lines)
     full = page(fpm, "full").body.decode()
     assert full.count("\n************************\n") == 3
     block = full.split("************************\n")[1].splitlines()
     keys = ["request URI" if key == "request uri" else key for key in FULL]
-    assert [line.split(":", 1)[0] for line in block if line] == keys
+    assert [line.split(":", 1)[0] for line in block if line][: len(keys)] == keys
 
 
 def test_counters_right_after_load_and_deaths(daemon: Start) -> None:

@@ -109,7 +109,7 @@ def test_the_worker_that_leaves_too_few_idle_wakes_the_master():
         raw.get(pool.address, "/ignore")
         assert not readable(pool.wake), "one is still idle"
         with raw.Wire(pool.address) as wire:
-            wire.send(raw.request_bytes(raw.web_params("/sleep", query="0.3")))
+            wire.send(raw.request_bytes(raw.web_params("/sleep", query="1.5")))
             wait_until(lambda: census(pool.board.view, 8).idle == 1)
             raw.get(pool.address, "/ignore")
             assert readable(pool.wake)
