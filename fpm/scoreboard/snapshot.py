@@ -22,6 +22,8 @@ from fpm.scoreboard.layout import stages_offset
 from fpm.scoreboard.stages import Stage
 
 READ_TRIES = 50
+HEADER_TRIES = 5000
+"""The master moves what a dead worker has counted while the header is open; it may lose the processor in the middle."""
 BOARD_TRIES = 5
 """Deaths of workers in the middle of a reading that are waited out."""
 COUNT_MAX = 2**53 - 1
@@ -196,7 +198,7 @@ def join_board(header: bytes, copied: list[tuple[int, bytes]]) -> bytes:
 
 
 def _copy_slot(view: memoryview, offset: int) -> bytes:
-    for _ in range(READ_TRIES):
+    for _ in range(tries):
         copy = bytes(view[offset : offset + SLOT_SIZE])
         if not copy[0] & 1 and view[offset : offset + 4] == copy[:4]:
             return copy
@@ -205,7 +207,9 @@ def _copy_slot(view: memoryview, offset: int) -> bytes:
 
 def read_header(view: memoryview) -> Header:
     """Read the header alone."""
-    values, _ = _read_stable(lambda: HEADER.unpack_from(view, 0), _header_sequence, view, HEADER_SEQUENCE_OFFSET)
+    values, _ = _read_stable(
+        lambda: HEADER.unpack_from(view, 0), _header_sequence, view, HEADER_SEQUENCE_OFFSET, tries=HEADER_TRIES
+    )
     _magic, _wake, _count, _size, _sequence, generation, max_children, start_time, *rest = values
     counters, times, numbers = map(_count_of, rest[:13]), map(_time_of, rest[13:17]), rest[17:]
     # In the order of the fields of Header.
@@ -267,9 +271,14 @@ def _slot_sequence(values: tuple[Any, ...]) -> int:
 
 
 def _read_stable(
-    read: Callable[[], tuple[Any, ...]], sequence_of: Callable[[tuple[Any, ...]], int], view: memoryview, offset: int
+    read: Callable[[], tuple[Any, ...]],
+    sequence_of: Callable[[tuple[Any, ...]], int],
+    view: memoryview,
+    offset: int,
+    *,
+    tries: int = READ_TRIES,
 ) -> tuple[tuple[Any, ...], bool]:
-    """Read until nobody has written meanwhile; at most READ_TRIES times.
+    """Read until nobody has written meanwhile; at most `tries` times.
 
     The copy holds the counter as it was at its beginning, and the counter is read again after it. A counter that is
     odd, or has moved, tells of a writer.

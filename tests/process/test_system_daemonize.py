@@ -75,7 +75,7 @@ def test_errors_before_the_report_are_seen() -> None:
 def test_interrupted_parent_stops_the_start() -> None:
     process = start(
         "signal.signal(signal.SIGTERM, lambda *_: (report.failed(1, 'stopped'), os._exit(1)))\n"
-        "sys.stderr.write('waiting\\n'); sys.stderr.flush()\nsignal.pause()\n"
+        "sys.stderr.write('waiting\\n'); sys.stderr.flush()\nimport time\n[time.sleep(0.05) for _ in range(200)]\n"
     )
     assert process.stderr is not None
     assert process.stderr.readline() == "waiting\n"
