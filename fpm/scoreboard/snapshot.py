@@ -198,7 +198,7 @@ def join_board(header: bytes, copied: list[tuple[int, bytes]]) -> bytes:
 
 
 def _copy_slot(view: memoryview, offset: int) -> bytes:
-    for _ in range(tries):
+    for _ in range(READ_TRIES):
         copy = bytes(view[offset : offset + SLOT_SIZE])
         if not copy[0] & 1 and view[offset : offset + 4] == copy[:4]:
             return copy
@@ -284,7 +284,7 @@ def _read_stable(
     odd, or has moved, tells of a writer.
     """
     values = read()
-    for _ in range(READ_TRIES):
+    for _ in range(tries):
         sequence = sequence_of(values)
         if not sequence & 1 and _number_at(view, offset) == sequence:
             return values, True
