@@ -358,14 +358,15 @@ class Master:
             self.log.debug(f"not switching to '{state.value}' state, because already in '{self.state.value}' state")
             return
         self.state = state
-        self.log.notice("Terminating ..." if state is State.TERMINATING else "Finishing ...")
-        self.notifier.stopping("Terminating" if state is State.TERMINATING else "Finishing")
         self.reloader.cancel("the master is stopping")
         timeout = self.config.global_.process_control_timeout
         self._ending = first_ending(state, timeout)
         for pool in self._all_pools():
             if not pool.stopping:
                 pool.begin_stop()
+        # Whoever reads this may rely on it: new clients are refused by now.
+        self.log.notice("Terminating ..." if state is State.TERMINATING else "Finishing ...")
+        self.notifier.stopping("Terminating" if state is State.TERMINATING else "Finishing")
         self._press()
 
     def _press(self) -> None:
