@@ -235,13 +235,21 @@ def test_a_storm_of_signals(daemon: Start) -> None:
                 except ProcessLookupError:
                     continue
 
-    fpm.expect_log("exited on signal 9")
+    def ask() -> bytes:
+        """A request may be in the hands of a worker that is killed."""
+        try:
+            return fpm.get("www", timeout=10).stdout
+        except OSError:
+            return b""
+
+    fpm.expect_log("exited on signal 9", "has failed", r"\[pool www\]")
     thread = threading.Thread(target=kill_workers)
     thread.start()
     try:
-        replies = [fpm.get("www", timeout=10).stdout for _ in range(20)]
+        replies = [ask() for _ in range(20)]
     finally:
         stop.set()
         thread.join()
-    assert sum(b"Hello" in reply for reply in replies) >= 15
+    assert any(b"Hello" in reply for reply in replies)
     fpm.wait_workers("www", 4)
+    assert fpm.get("www").status == 200
