@@ -10,8 +10,6 @@ from fpm.config.model import UnixAddress
 from fpm.pool.spec import TemplateSpec
 from fpm.pool.spec import WorkerSettings
 
-NOT_FOR_APPLICATIONS = ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID")
-"""What systemd tells the master is not the applications' business, even with clear_env = no."""
 SLOTS_MAX = 65535
 SLOTS_MIN = 256
 EXTRA_SLOTS = 8
@@ -31,8 +29,6 @@ def children_for(slots: int) -> int:
 def pool_environ(config: PoolConfig, inherited: Mapping[str, str]) -> dict[str, str]:
     """The application's whole environment: clear_env, env[], USER and HOME of the pool's user."""
     environ = {} if config.clear_env else dict(inherited)
-    for name in NOT_FOR_APPLICATIONS:
-        environ.pop(name, None)
     if config.identity is not None and not config.clear_env:
         # The master's own home is nobody else's.
         environ.pop("USER", None)
