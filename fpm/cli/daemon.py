@@ -16,9 +16,9 @@ from fpm.errors import EXIT_OK
 from fpm.errors import FpmError
 from fpm.errors import StartError
 from fpm.log.error import ErrorLog
-from fpm.master.handover import VARIABLE
-from fpm.master.handover import unpack
 from fpm.master.master import Master
+from fpm.master.upgrade.handover import VARIABLE
+from fpm.master.upgrade.handover import unpack
 from fpm.system.daemonize import StartReport
 from fpm.system.daemonize import daemonize
 

@@ -13,11 +13,11 @@ from fpm.errors import EXIT_OK
 from fpm.log.error import ErrorLog
 from fpm.master.control import Connection
 from fpm.master.lifecycle import State
-from fpm.master.looking import LookedAt
-from fpm.master.looking import take_snapshot
-from fpm.master.reloader import Request
-from fpm.master.reporting import status_answer
-from fpm.master.reporting import unknown_pool
+from fpm.master.reload.reloader import Request
+from fpm.master.status.looking import LookedAt
+from fpm.master.status.looking import take_snapshot
+from fpm.master.status.reporting import status_answer
+from fpm.master.status.reporting import unknown_pool
 
 
 class CommandHost(LookedAt, Protocol):

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from typing import Any
 
 from fpm.errors import StartError
-from fpm.master.listeners import Listener
-from fpm.master.listeners import open_private_unix
-from fpm.master.loop import READ
-from fpm.master.loop import WRITE
-from fpm.master.loop import Loop
+from fpm.master.listening.listeners import Listener
+from fpm.master.listening.listeners import open_private_unix
+from fpm.master.loop.loop import READ
+from fpm.master.loop.loop import WRITE
+from fpm.master.loop.loop import Loop
 
 REQUEST_MAX = 65536
 ANSWER_MAX = 64 * 1024 * 1024

@@ -26,41 +26,41 @@ from fpm.errors import StartError
 from fpm.log.error import ErrorLog
 from fpm.log.lines import parse_level
 from fpm.master import control
-from fpm.master.addresses import PassedSockets
 from fpm.master.commands import refusal
 from fpm.master.commands import run_command
-from fpm.master.exits import parse_status
-from fpm.master.handover import restore_listener
-from fpm.master.handover import restore_pool
 from fpm.master.lifecycle import Ending
 from fpm.master.lifecycle import State
 from fpm.master.lifecycle import Step
 from fpm.master.lifecycle import first_ending
 from fpm.master.lifecycle import may_change
 from fpm.master.lifecycle import next_ending
-from fpm.master.listeners import Listener
-from fpm.master.looking import take_snapshot
-from fpm.master.loop import WRITE
-from fpm.master.loop import Loop
-from fpm.master.memory import MemoryLooks
+from fpm.master.listening.addresses import PassedSockets
+from fpm.master.listening.listeners import Listener
+from fpm.master.loop.loop import WRITE
+from fpm.master.loop.loop import Loop
+from fpm.master.loop.signals import SignalReader
 from fpm.master.notifier import MANAGER_VARIABLES
 from fpm.master.notifier import Notifier
-from fpm.master.pool import PoolEvents
-from fpm.master.pool import PoolSupervisor
-from fpm.master.process import become_subreaper
-from fpm.master.process import descendants
-from fpm.master.process import end_orphans
-from fpm.master.process import raise_file_limit
-from fpm.master.process import reap_next
-from fpm.master.reloader import LastReload
-from fpm.master.reloader import Reloader
-from fpm.master.reloader import Request
+from fpm.master.pool.supervisor import PoolEvents
+from fpm.master.pool.supervisor import PoolSupervisor
+from fpm.master.processes.exits import parse_status
+from fpm.master.processes.memory import MemoryLooks
+from fpm.master.processes.process import become_subreaper
+from fpm.master.processes.process import descendants
+from fpm.master.processes.process import end_orphans
+from fpm.master.processes.process import raise_file_limit
+from fpm.master.processes.process import reap_next
+from fpm.master.reload.reloader import LastReload
+from fpm.master.reload.reloader import Reloader
+from fpm.master.reload.reloader import Request
 from fpm.master.services import Budget
 from fpm.master.services import Services
-from fpm.master.signals import SignalReader
-from fpm.master.status_process import StatusProcess
-from fpm.master.upgrade import Upgrade
-from fpm.master.upgrade import installed_program
+from fpm.master.status.looking import take_snapshot
+from fpm.master.status.process import StatusProcess
+from fpm.master.upgrade.handover import restore_listener
+from fpm.master.upgrade.handover import restore_pool
+from fpm.master.upgrade.upgrade import Upgrade
+from fpm.master.upgrade.upgrade import installed_program
 from fpm.pool.bundle import pack_bundle
 from fpm.pool.bundle import sealed_memfd
 from fpm.system import systemd
@@ -98,7 +98,7 @@ class Master:
             on_ready: called once when every pool serves or has failed, with the names of the failed ones.
             strict: end again if a pool fails at the start.
             arguments: the arguments with which an upgrade executes the installed program.
-            handed: what the former program of an upgrade has handed over, see fpm.master.handover.
+            handed: what the former program of an upgrade has handed over, see fpm.master.upgrade.handover.
         """
         self.config = config
         self.log = log
@@ -323,18 +323,18 @@ class Master:
             self.reloader.request(Request(tell=_tell_nobody))
 
     def make_pool(self, config: PoolConfig, listener: Listener) -> PoolSupervisor:
-        """See fpm.master.reload.Host."""
+        """See fpm.master.reload.reload.Host."""
         events = PoolEvents(on_settled=self._check_ready, on_empty=self._on_pool_empty)
         return PoolSupervisor(self.services, config, listener, events)
 
     def drain_pool(self, pool: PoolSupervisor) -> None:
-        """See fpm.master.reload.Host."""
+        """See fpm.master.reload.reload.Host."""
         self.leaving.append(pool)
         pool.begin_stop()
         pool.quit_all(self.config.global_.process_control_timeout)
 
     def take_config(self, config: Config) -> None:
-        """See fpm.master.reload.Host."""
+        """See fpm.master.reload.reload.Host."""
         self._take_settings(config.global_)
         self.config = config
 

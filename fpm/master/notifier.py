@@ -8,8 +8,8 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
-from fpm.master.loop import Loop
-from fpm.master.process_manager import Census
+from fpm.master.loop.loop import Loop
+from fpm.master.pool.process_manager import Census
 from fpm.system import systemd
 
 LISTEN_VARIABLES = frozenset({"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fpm.config.model import GlobalConfig
 from fpm.log.error import ErrorLog
-from fpm.master.loop import Loop
+from fpm.master.loop.loop import Loop
 from fpm.system.listen_queue import ListenQueueReader
 
 

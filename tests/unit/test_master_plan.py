@@ -12,14 +12,14 @@ from fpm.config.load import load
 from fpm.config.model import Config
 from fpm.config.model import PoolConfig
 from fpm.config.model import UnixAddress
-from fpm.master.plan import IGNORED
-from fpm.master.plan import LIVE
-from fpm.master.plan import SOCKET
-from fpm.master.plan import Action
-from fpm.master.plan import compare_pools
-from fpm.master.plan import compare_settings
-from fpm.master.plan import directive_name
-from fpm.master.plan import make_plan
+from fpm.master.reload.plan import IGNORED
+from fpm.master.reload.plan import LIVE
+from fpm.master.reload.plan import SOCKET
+from fpm.master.reload.plan import Action
+from fpm.master.reload.plan import compare_pools
+from fpm.master.reload.plan import compare_settings
+from fpm.master.reload.plan import directive_name
+from fpm.master.reload.plan import make_plan
 
 ROOM = {"a": 1000, "b": 1000, "c": 1000}
 

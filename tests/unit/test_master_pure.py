@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from fpm.config.model import PoolConfig
 from fpm.config.model import ProcessManager
-from fpm.master import exits
 from fpm.master import lifecycle
-from fpm.master import process_manager
-from fpm.master import restarts
 from fpm.master.lifecycle import State
 from fpm.master.lifecycle import Step
-from fpm.master.process_manager import Census
+from fpm.master.pool import process_manager
+from fpm.master.pool import restarts
+from fpm.master.pool.process_manager import Census
+from fpm.master.processes import exits
 from tests.support.configuration import Files
 from tests.support.configuration import section
 

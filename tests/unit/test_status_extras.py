@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from fpm.master.exits import Exit
-from fpm.master.record import Failing
-from fpm.master.record import Record
+from fpm.master.pool.record import Failing
+from fpm.master.pool.record import Record
+from fpm.master.processes.exits import Exit
 from fpm.scoreboard.header import HeaderValues
 from fpm.scoreboard.header import pack_header
 from fpm.scoreboard.snapshot import Board

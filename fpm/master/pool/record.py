@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from fpm.config.model import PoolConfig
 from fpm.log.escape import decode_wire
-from fpm.master.exits import CORE_FLAG
-from fpm.master.exits import Exit
+from fpm.master.processes.exits import CORE_FLAG
+from fpm.master.processes.exits import Exit
 from fpm.scoreboard.header import HeaderValues
 from fpm.scoreboard.layout import FLAG_FAILED
 from fpm.scoreboard.layout import FLAG_RELOAD_FAILED

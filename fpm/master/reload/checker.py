@@ -14,12 +14,12 @@ from collections.abc import Callable
 from signal import Signals
 
 from fpm.config.model import ReloadCheck
-from fpm.master.child import Child
-from fpm.master.loop import Timer
-from fpm.master.output import OutputReader
+from fpm.master.loop.loop import Timer
+from fpm.master.loop.output import OutputReader
+from fpm.master.loop.share import Share
+from fpm.master.pool.child import Child
+from fpm.master.processes.spawn import spawn
 from fpm.master.services import Services
-from fpm.master.share import Share
-from fpm.master.spawn import spawn
 
 GRACE = 5.0
 """Seconds beyond the check's own time that the client may need to start."""

@@ -24,21 +24,21 @@ from fpm.errors import ConfigError
 from fpm.errors import StartError
 from fpm.log.error import ErrorLog
 from fpm.master import control
-from fpm.master.handover import VARIABLE
-from fpm.master.handover import Baggage
-from fpm.master.handover import describe_listener
-from fpm.master.handover import describe_pool
-from fpm.master.handover import pack
+from fpm.master.loop.output import OutputReader
+from fpm.master.loop.share import Share
+from fpm.master.loop.signals import HANDLED
 from fpm.master.notifier import LISTEN_VARIABLES
-from fpm.master.output import OutputReader
-from fpm.master.pool import PoolSupervisor
-from fpm.master.reload import Host
-from fpm.master.reloader import Reloader
+from fpm.master.pool.supervisor import PoolSupervisor
+from fpm.master.processes.spawn import spawn
+from fpm.master.reload.reload import Host
+from fpm.master.reload.reloader import Reloader
 from fpm.master.services import Services
-from fpm.master.share import Share
-from fpm.master.signals import HANDLED
-from fpm.master.spawn import spawn
-from fpm.master.status_process import StatusProcess
+from fpm.master.status.process import StatusProcess
+from fpm.master.upgrade.handover import VARIABLE
+from fpm.master.upgrade.handover import Baggage
+from fpm.master.upgrade.handover import describe_listener
+from fpm.master.upgrade.handover import describe_pool
+from fpm.master.upgrade.handover import pack
 
 REHEARSAL_TIME = 30.0
 """Seconds that the installed program may take to say that it could go on."""

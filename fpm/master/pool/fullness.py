@@ -14,8 +14,8 @@ import os
 import termios
 from collections.abc import Callable
 
-from fpm.master.loop import Loop
-from fpm.master.loop import Timer
+from fpm.master.loop.loop import Loop
+from fpm.master.loop.loop import Timer
 from fpm.scoreboard.memory import set_wake_below
 
 FIRST_PAUSE = 0.002

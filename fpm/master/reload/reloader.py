@@ -16,17 +16,17 @@ from fpm.errors import EXIT_OK
 from fpm.errors import ConfigError
 from fpm.errors import StartError
 from fpm.log.error import ErrorLog
-from fpm.master.addresses import NewListeners
+from fpm.master.listening.addresses import NewListeners
 from fpm.master.notifier import Notifier
-from fpm.master.plan import Plan
-from fpm.master.plan import compare_settings
-from fpm.master.plan import make_plan
-from fpm.master.releases import still_exists
-from fpm.master.reload import Host
-from fpm.master.reload import Outcome
-from fpm.master.reload import Reload
-from fpm.master.specs import children_for
-from fpm.master.status_process import StatusProcess
+from fpm.master.pool.releases import still_exists
+from fpm.master.pool.specs import children_for
+from fpm.master.reload.plan import Plan
+from fpm.master.reload.plan import compare_settings
+from fpm.master.reload.plan import make_plan
+from fpm.master.reload.reload import Host
+from fpm.master.reload.reload import Outcome
+from fpm.master.reload.reload import Reload
+from fpm.master.status.process import StatusProcess
 
 Tell = Callable[[dict[str, Any]], None]
 

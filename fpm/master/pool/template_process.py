@@ -14,13 +14,13 @@ from signal import Signals
 from typing import Any
 
 from fpm.config.model import PoolConfig
-from fpm.master.channel import Channel
-from fpm.master.fair_reader import FairReader
-from fpm.master.loop import Timer
-from fpm.master.output import OutputReader
+from fpm.master.loop.channel import Channel
+from fpm.master.loop.fair_reader import FairReader
+from fpm.master.loop.loop import Timer
+from fpm.master.loop.output import OutputReader
+from fpm.master.loop.share import Share
+from fpm.master.processes.spawn import spawn
 from fpm.master.services import Services
-from fpm.master.share import Share
-from fpm.master.spawn import spawn
 from fpm.pool.bundle import sealed_memfd
 from fpm.pool.spec import BOOT_COMMAND
 from fpm.pool.spec import FD_BUNDLE

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from fpm.master.looking import describe_pool
-from fpm.master.pool import PoolSupervisor
-from fpm.master.reloader import LastReload
+from fpm.master.pool.supervisor import PoolSupervisor
+from fpm.master.reload.reloader import LastReload
+from fpm.master.status.looking import describe_pool
 from fpm.status.overview import Pool
 from fpm.status.pages import render_status
 from fpm.status.snapshot import assemble_pool

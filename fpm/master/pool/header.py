@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fpm.master.record import Failing
-from fpm.master.record import Record
+from fpm.master.pool.record import Failing
+from fpm.master.pool.record import Record
+from fpm.master.pool.templates import Templates
+from fpm.master.pool.workers import Workers
 from fpm.master.services import Services
-from fpm.master.templates import Templates
-from fpm.master.workers import Workers
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.memory import write_header
 

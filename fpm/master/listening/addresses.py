@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from fpm.config.model import Config
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
-from fpm.master.listeners import Listener
-from fpm.master.listeners import adopt_listener
-from fpm.master.listeners import is_same_address
-from fpm.master.listeners import open_listener
-from fpm.master.status_sockets import StatusSockets
+from fpm.master.listening.listeners import Listener
+from fpm.master.listening.listeners import adopt_listener
+from fpm.master.listening.listeners import is_same_address
+from fpm.master.listening.listeners import open_listener
+from fpm.master.status.sockets import StatusSockets
 
 
 class PassedSockets:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fpm.config.model import PoolConfig
-from fpm.master.checker import Checker
-from fpm.master.child import Child
-from fpm.master.exits import Exit
-from fpm.master.templates import Templates
-from fpm.master.workers import Workers
+from fpm.master.pool.child import Child
+from fpm.master.pool.templates import Templates
+from fpm.master.pool.workers import Workers
+from fpm.master.processes.exits import Exit
+from fpm.master.reload.checker import Checker
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 import psutil
 
-from fpm.master.child import Child
-from fpm.master.pool import PoolSupervisor
+from fpm.master.pool.child import Child
+from fpm.master.pool.supervisor import PoolSupervisor
 
 SHARE = 0.01
 """Of the master's time since the last question."""

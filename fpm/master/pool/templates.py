@@ -14,28 +14,28 @@ from dataclasses import replace
 from typing import Any
 
 from fpm.config.model import PoolConfig
-from fpm.master.channel import Channel
-from fpm.master.channel import text_of
-from fpm.master.exits import Exit
-from fpm.master.listeners import Listener
-from fpm.master.releases import pin
-from fpm.master.releases import still_exists
-from fpm.master.restarts import YOUNG
-from fpm.master.restarts import Backoff
-from fpm.master.restarts import after_template_failure
+from fpm.master.listening.listeners import Listener
+from fpm.master.loop.channel import Channel
+from fpm.master.loop.channel import text_of
+from fpm.master.loop.share import Share
+from fpm.master.loop.timers import NamedTimers
+from fpm.master.pool.releases import pin
+from fpm.master.pool.releases import still_exists
+from fpm.master.pool.restarts import YOUNG
+from fpm.master.pool.restarts import Backoff
+from fpm.master.pool.restarts import after_template_failure
+from fpm.master.pool.shared import Shared
+from fpm.master.pool.specs import slots_for
+from fpm.master.pool.specs import template_spec
+from fpm.master.pool.specs import unavailable_settings
+from fpm.master.pool.specs import unavailable_spec
+from fpm.master.pool.specs import worker_settings
+from fpm.master.pool.template_process import PoolDescriptors
+from fpm.master.pool.template_process import TemplateEvents
+from fpm.master.pool.template_process import TemplateProcess
+from fpm.master.pool.template_process import TemplateState
+from fpm.master.processes.exits import Exit
 from fpm.master.services import Services
-from fpm.master.share import Share
-from fpm.master.shared import Shared
-from fpm.master.specs import slots_for
-from fpm.master.specs import template_spec
-from fpm.master.specs import unavailable_settings
-from fpm.master.specs import unavailable_spec
-from fpm.master.specs import worker_settings
-from fpm.master.template_process import PoolDescriptors
-from fpm.master.template_process import TemplateEvents
-from fpm.master.template_process import TemplateProcess
-from fpm.master.template_process import TemplateState
-from fpm.master.timers import NamedTimers
 from fpm.pool.spec import WorkerSettings
 from fpm.pool.spec import unpack_spec
 from fpm.scoreboard.memory import Scoreboard
@@ -262,7 +262,7 @@ class Templates:
         """Go on with a template that was ready before an upgrade; the caller says what it is.
 
         Args:
-            state: as fpm.master.handover describes it.
+            state: as fpm.master.upgrade.handover describes it.
         """
         spec = unpack_spec(json.dumps(state["spec"]).encode())
         events = TemplateEvents(self._on_message, self._on_startup_timeout, self._write_line)

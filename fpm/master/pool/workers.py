@@ -11,16 +11,16 @@ from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.log.lines import format_worker_line
-from fpm.master.channel import Received
-from fpm.master.channel import text_of
-from fpm.master.child import Child
-from fpm.master.exits import Exit
 from fpm.master.lifecycle import KILL_AFTER
-from fpm.master.output import OutputReader
-from fpm.master.process_manager import Census
+from fpm.master.loop.channel import Received
+from fpm.master.loop.channel import text_of
+from fpm.master.loop.output import OutputReader
+from fpm.master.loop.share import Share
+from fpm.master.pool.child import Child
+from fpm.master.pool.process_manager import Census
+from fpm.master.pool.template_process import TemplateProcess
+from fpm.master.processes.exits import Exit
 from fpm.master.services import Services
-from fpm.master.share import Share
-from fpm.master.template_process import TemplateProcess
 from fpm.pool.spec import WorkerSettings
 from fpm.scoreboard.header import HeaderValues
 from fpm.scoreboard.memory import Scoreboard

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fpm.master.loop import Loop
-from fpm.master.loop import Timer
+from fpm.master.loop.loop import Loop
+from fpm.master.loop.loop import Timer
 
 
 class NamedTimers:

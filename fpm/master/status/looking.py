@@ -13,9 +13,9 @@ from typing import Protocol
 from fpm import __version__
 from fpm.config.model import Config
 from fpm.master.lifecycle import State
-from fpm.master.memory import MemoryLooks
-from fpm.master.pool import PoolSupervisor
-from fpm.master.reloader import Reloader
+from fpm.master.pool.supervisor import PoolSupervisor
+from fpm.master.processes.memory import MemoryLooks
+from fpm.master.reload.reloader import Reloader
 from fpm.master.services import Services
 from fpm.scoreboard.header import pack_header
 from fpm.scoreboard.snapshot import copy_slots

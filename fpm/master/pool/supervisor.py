@@ -1,8 +1,7 @@
 """A pool supervisor: one pool's listener, templates and workers, from the listening socket to the last process.
 
-Rules of the file. Nothing here waits. How many workers there should be is the staffing's business
-(`fpm.master.staffing`), how they come to be the templates' (`fpm.master.templates`); here the two and the rest of the
-master meet.
+Rules of the file. Nothing here waits. How many workers there should be is the staffing's business, how they come to be
+the templates' (`staffing` and `templates` beside this module); here the two and the rest of the master meet.
 """
 
 from __future__ import annotations
@@ -15,28 +14,28 @@ from typing import Any
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
 from fpm.log.target import open_shared_log
-from fpm.master.child import Child
-from fpm.master.exits import Exit
-from fpm.master.exits import parse_status
-from fpm.master.listeners import Listener
-from fpm.master.pool_header import PoolHeader
-from fpm.master.proof import Proof
-from fpm.master.proof import Verdict
-from fpm.master.record import Record
-from fpm.master.restarts import EmergencyWindow
+from fpm.master.listening.listeners import Listener
+from fpm.master.loop.share import Share
+from fpm.master.pool.child import Child
+from fpm.master.pool.header import PoolHeader
+from fpm.master.pool.proof import Proof
+from fpm.master.pool.proof import Verdict
+from fpm.master.pool.record import Record
+from fpm.master.pool.restarts import EmergencyWindow
+from fpm.master.pool.shared import Shared
+from fpm.master.pool.specs import worker_settings
+from fpm.master.pool.staffing import Staffing
+from fpm.master.pool.template_process import TemplateProcess
+from fpm.master.pool.template_process import TemplateState
+from fpm.master.pool.templates import Templates
+from fpm.master.pool.templates import TemplatesEvents
+from fpm.master.pool.workers import NEVER_FORKED
+from fpm.master.pool.workers import STOP
+from fpm.master.pool.workers import WorkerEvents
+from fpm.master.pool.workers import Workers
+from fpm.master.processes.exits import Exit
+from fpm.master.processes.exits import parse_status
 from fpm.master.services import Services
-from fpm.master.share import Share
-from fpm.master.shared import Shared
-from fpm.master.specs import worker_settings
-from fpm.master.staffing import Staffing
-from fpm.master.template_process import TemplateProcess
-from fpm.master.template_process import TemplateState
-from fpm.master.templates import Templates
-from fpm.master.templates import TemplatesEvents
-from fpm.master.workers import NEVER_FORKED
-from fpm.master.workers import STOP
-from fpm.master.workers import WorkerEvents
-from fpm.master.workers import Workers
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.snapshot import Slot
 

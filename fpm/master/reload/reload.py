@@ -19,16 +19,16 @@ from fpm.errors import EXIT_CONFIG
 from fpm.errors import EXIT_FAILED
 from fpm.errors import EXIT_OK
 from fpm.errors import StartError
-from fpm.master.addresses import NewListeners
-from fpm.master.listeners import Listener
-from fpm.master.listeners import adjust_listener
-from fpm.master.loop import Loop
-from fpm.master.loop import Timer
-from fpm.master.plan import Action
-from fpm.master.plan import Plan
-from fpm.master.plan import PoolPlan
-from fpm.master.pool import PoolSupervisor
-from fpm.master.proof import Verdict
+from fpm.master.listening.addresses import NewListeners
+from fpm.master.listening.listeners import Listener
+from fpm.master.listening.listeners import adjust_listener
+from fpm.master.loop.loop import Loop
+from fpm.master.loop.loop import Timer
+from fpm.master.pool.proof import Verdict
+from fpm.master.pool.supervisor import PoolSupervisor
+from fpm.master.reload.plan import Action
+from fpm.master.reload.plan import Plan
+from fpm.master.reload.plan import PoolPlan
 
 PROOFS_AT_ONCE = 4
 """Templates that import at the same time: a thousand at once would starve the pools that serve."""

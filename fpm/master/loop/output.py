@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 
 from fpm.log.lines import LineAssembler
-from fpm.master.fair_reader import FairReader
-from fpm.master.loop import Loop
-from fpm.master.share import Share
+from fpm.master.loop.fair_reader import FairReader
+from fpm.master.loop.loop import Loop
+from fpm.master.loop.share import Share
 
 CHUNK = 8192
 """Bytes of one turn: even if each is a line of its own, other pools wait less than 0.1 s."""

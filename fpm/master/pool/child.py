@@ -16,19 +16,19 @@ from collections.abc import Callable
 from signal import Signals
 from typing import TYPE_CHECKING
 
-from fpm.master.channel import Channel
-from fpm.master.fair_reader import FairReader
-from fpm.master.loop import Timer
-from fpm.master.output import OutputReader
+from fpm.master.loop.channel import Channel
+from fpm.master.loop.fair_reader import FairReader
+from fpm.master.loop.loop import Timer
+from fpm.master.loop.output import OutputReader
+from fpm.master.loop.share import Share
 from fpm.master.services import Services
-from fpm.master.share import Share
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.snapshot import read_slot
 from fpm.scoreboard.stages import Stage
 
 if TYPE_CHECKING:
-    from fpm.master.template_process import TemplateProcess
+    from fpm.master.pool.template_process import TemplateProcess
 
 LAST_WORDS = 60
 """Lines of a worker's output that are kept to explain why it does not become ready."""

@@ -21,15 +21,15 @@ from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
-from fpm.master.channel import Channel
-from fpm.master.child import Child
-from fpm.master.listeners import Listener
-from fpm.master.output import OutputReader
-from fpm.master.pool import PoolSupervisor
-from fpm.master.shared import Shared
-from fpm.master.template_process import TemplateProcess
-from fpm.master.template_process import TemplateState
-from fpm.master.templates import Failure
+from fpm.master.listening.listeners import Listener
+from fpm.master.loop.channel import Channel
+from fpm.master.loop.output import OutputReader
+from fpm.master.pool.child import Child
+from fpm.master.pool.shared import Shared
+from fpm.master.pool.supervisor import PoolSupervisor
+from fpm.master.pool.template_process import TemplateProcess
+from fpm.master.pool.template_process import TemplateState
+from fpm.master.pool.templates import Failure
 from fpm.pool.bundle import sealed_memfd
 from fpm.scoreboard.memory import Scoreboard
 from fpm.status.overview import Death

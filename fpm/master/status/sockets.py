@@ -11,12 +11,12 @@ from fpm.config.model import Config
 from fpm.config.model import ListenAddress
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
-from fpm.master.handover import Baggage
-from fpm.master.handover import describe_listener
-from fpm.master.handover import restore_listener
-from fpm.master.listeners import Listener
-from fpm.master.listeners import SocketAccess
-from fpm.master.listeners import open_address
+from fpm.master.listening.listeners import Listener
+from fpm.master.listening.listeners import SocketAccess
+from fpm.master.listening.listeners import open_address
+from fpm.master.upgrade.handover import Baggage
+from fpm.master.upgrade.handover import describe_listener
+from fpm.master.upgrade.handover import restore_listener
 from fpm.status_server.site import SiteSpec
 
 BACKLOG = 128

@@ -1,6 +1,6 @@
 """How many workers one pool has: compares what is with what should be, and decides how the next change is noticed.
 
-Rules of the file. Everything that happens ends in `evaluate`. The arithmetic is `fpm.master.process_manager`'s.
+Rules of the file. Everything that happens ends in `evaluate`. The arithmetic is `fpm.master.pool.process_manager`'s.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fpm.config.model import PoolConfig
-from fpm.master import process_manager
-from fpm.master.child import Child
-from fpm.master.fullness import Fullness
-from fpm.master.listeners import Listener
-from fpm.master.process_manager import Census
-from fpm.master.restarts import Backoff
-from fpm.master.restarts import after_worker_death
+from fpm.master.listening.listeners import Listener
+from fpm.master.loop.timers import NamedTimers
+from fpm.master.pool import process_manager
+from fpm.master.pool.child import Child
+from fpm.master.pool.fullness import Fullness
+from fpm.master.pool.process_manager import Census
+from fpm.master.pool.restarts import Backoff
+from fpm.master.pool.restarts import after_worker_death
+from fpm.master.pool.templates import Templates
+from fpm.master.pool.workers import Workers
 from fpm.master.services import Services
-from fpm.master.templates import Templates
-from fpm.master.timers import NamedTimers
-from fpm.master.workers import Workers
 
 UNAVAILABLE_AFTER = 1.5
 """Seconds without any worker that clients may wait, else they are told 503; more than restarts.SERVING_DELAY_MAX, so

@@ -14,8 +14,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from fpm.master.share import Share
-from fpm.master.share import message_cost
+from fpm.master.loop.share import Share
+from fpm.master.loop.share import message_cost
 from fpm.pool.spec import MESSAGE_MAX
 from fpm.pool.spec import pack_message
 from fpm.pool.spec import unpack_message

@@ -1,0 +1,1 @@
+"""Listening sockets: made, taken over, given back."""

@@ -1,0 +1,1 @@
+"""The event loop, what hangs on it, and how much of it each pool may use."""

@@ -1,0 +1,1 @@
+"""One pool: its supervisor, templates, workers, and how many of them there should be."""

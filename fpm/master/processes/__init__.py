@@ -1,0 +1,1 @@
+"""Making processes and learning how they ended."""

@@ -1,0 +1,1 @@
+"""From a new configuration to new generations: planned, proved, then swapped."""

@@ -1,0 +1,1 @@
+"""The daemon becomes the installed program, with everything that runs."""
