@@ -14,6 +14,7 @@ from typing import Literal
 Network = IPv4Network | IPv6Network
 ProcessManager = Literal["static", "dynamic", "ondemand"]
 Preload = Literal["auto", "yes", "no"]
+SlowLogFormat = Literal["text", "json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +142,20 @@ class PoolConfig:
     access_log: str | None
     access_format: str
     access_suppress_path: tuple[str, ...]
+    pm_max_memory: int
+    """Bytes; 0: no limit. So for the next."""
+    pm_background_max: int
     slowlog: str | None
+    slowlog_format: SlowLogFormat
+    slowlog_native: bool
     request_slowlog_timeout: float
+    """This and the times below in seconds; 0.0: off."""
+    request_slowlog_interval: float
     request_slowlog_trace_depth: int
     request_terminate_timeout: float
     request_terminate_timeout_track_finished: bool
+    request_interrupt: bool
+    background_timeout: float
     catch_workers_output: bool
     decorate_workers_output: bool
     rlimit_files: int

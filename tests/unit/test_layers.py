@@ -119,30 +119,36 @@ PURE = [
     "fpm.scoreboard.layout",
     "fpm.scoreboard.snapshot",
     "fpm.scoreboard.stages",
+    "fpm.slowlog.*",
+    "fpm.stack.*",
     "fpm.status.*",
     "fpm.status_server",
     "fpm.status_server.site",
     "fpm.system",
+    "fpm.tracer",
     "fpm.wsgi.*",
 ]
 """Decisions and formats. Every other module has effects, and a test holds it to that: so it is one or the other."""
 
 MAY_IMPORT = {
     "fpm": "fpm.library fpm.cli.main",
-    "fpm.cli": "fpm fpm.client fpm.config fpm.errors fpm.log fpm.master fpm.status fpm.system",
+    "fpm.cli": "fpm fpm.client fpm.config fpm.errors fpm.log fpm.master fpm.slowlog fpm.stack fpm.status fpm.system",
     "fpm.client": "fpm.errors fpm.config.model",
     "fpm.config": "fpm.errors fpm.log.access",
     "fpm.errors": "",
     "fpm.fastcgi": "fpm.errors",
     "fpm.library": "",
     "fpm.log": "fpm.errors",
-    "fpm.master": "fpm fpm.config.dump fpm.config.model fpm.errors fpm.log fpm.pool fpm.scoreboard fpm.status "
-    "fpm.status_server fpm.status_server.site fpm.system",
-    "fpm.pool": "fpm fpm.errors fpm.fastcgi fpm.library fpm.log fpm.scoreboard fpm.status fpm.system fpm.wsgi",
+    "fpm.master": "fpm fpm.config.dump fpm.config.model fpm.errors fpm.log fpm.pool fpm.scoreboard fpm.slowlog fpm.stack "
+    "fpm.status fpm.status_server fpm.status_server.site fpm.system fpm.tracer fpm.tracer.messages",
+    "fpm.pool": "fpm fpm.errors fpm.fastcgi fpm.library fpm.log fpm.scoreboard fpm.stack fpm.status fpm.system fpm.wsgi",
     "fpm.scoreboard": "",
+    "fpm.slowlog": "fpm.log fpm.stack",
+    "fpm.stack": "",
     "fpm.status": "fpm.log fpm.scoreboard",
     "fpm.status_server": "fpm.errors fpm.fastcgi fpm.pool.spec fpm.status fpm.system fpm.wsgi",
     "fpm.system": "fpm.errors fpm.scoreboard.snapshot",
+    "fpm.tracer": "fpm.errors fpm.pool.spec fpm.stack fpm.system",
     "fpm.wsgi": "fpm.errors fpm.fastcgi",
 }
 """Which of our packages a package may import, beside itself; the ways of DESIGN.md run in one direction each."""

@@ -69,7 +69,10 @@ LIMITS = Group(
             "request_terminate_timeout",
             "time",
             "0",
-            "A worker whose request takes longer is ended. 0 is off.",
+            "A worker whose request takes longer is ended: its stack is written to `slowlog` (without one, to the "
+            "error log), then it gets SIGTERM and, a second later, SIGKILL. The time begins when the request's "
+            "variables are there. 0 is off.",
+            differs="PHP-FPM writes no stack and never sends SIGKILL.",
             maximum=_TEN_YEARS,
             version="later",
         ),
@@ -77,14 +80,55 @@ LIMITS = Group(
             "request_terminate_timeout_track_finished",
             "boolean",
             "no",
-            "Whether the time after fpm.finish_request() counts for the time limits as well.",
+            "Whether the time after the response (fpm.finish_request(), fpm.after_response()) counts for "
+            "`request_terminate_timeout` and `request_slowlog_timeout` as well.",
+            version="later",
+        ),
+        Directive(
+            "request_interrupt",
+            "boolean",
+            "no",
+            "Whether a request over `request_terminate_timeout` first gets fpm.RequestTimeout raised in it, so that "
+            "the application can clean up and answer, or pyfpm answers 504 for it, and the worker lives. One that has "
+            "not ended three seconds later is ended as ever.",
+            differs="PHP-FPM has no such directive.",
+            version="later",
+        ),
+        Directive(
+            "background_timeout",
+            "time",
+            "0",
+            "The time that work after the response may take, counted from the response. Then the worker is ended as "
+            "for `request_terminate_timeout`. 0 is off.",
+            differs="PHP-FPM has no such directive.",
+            maximum=_TEN_YEARS,
             version="later",
         ),
         Directive(
             "slowlog",
             "file",
             None,
-            "Path of the log that gets the stack of a request that takes longer than `request_slowlog_timeout`.",
+            "Path of the log that gets the stack of a request that takes longer than `request_slowlog_timeout`, and of "
+            "one that is ended. Made with mode 0600 and reopened on SIGUSR1. It is outside of the `chroot`.",
+            version="later",
+        ),
+        Directive(
+            "slowlog.format",
+            "choice",
+            "text",
+            "Form of an entry: `text`, the lines that PHP-FPM writes and some of our own, or `json`, one object in a "
+            "line.",
+            choices=("text", "json"),
+            differs="PHP-FPM has no such directive.",
+            version="later",
+        ),
+        Directive(
+            "slowlog.native",
+            "boolean",
+            "no",
+            "Whether the functions of C libraries are shown among those of Python. It takes longer to find them, but "
+            "the worker is not stopped much longer for it.",
+            differs="PHP-FPM has no such directive.",
             version="later",
         ),
         Directive(
@@ -92,6 +136,16 @@ LIMITS = Group(
             "time",
             "0",
             "The time after which a request is written to `slowlog`. 0 is off.",
+            maximum=_TEN_YEARS,
+            version="later",
+        ),
+        Directive(
+            "request_slowlog_interval",
+            "time",
+            "0",
+            "The time after which a request that is slow and goes on is written to `slowlog` again, and again, so "
+            "that the log can tell where its time went. 0 is once for each request.",
+            differs="PHP-FPM writes once.",
             maximum=_TEN_YEARS,
             version="later",
         ),

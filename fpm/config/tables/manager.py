@@ -86,6 +86,24 @@ MANAGER = Group(
             differs="PHP-FPM has no jitter.",
         ),
         Directive(
+            "pm.max_memory",
+            "size",
+            "0",
+            "A worker that has ever used more memory than this (its peak resident size, with what it shares) is "
+            "replaced after its request, against leaks. 0 is never.",
+            differs="PHP-FPM has no such directive.",
+            version="later",
+        ),
+        Directive(
+            "pm.background_max",
+            "integer",
+            "0",
+            "How many workers may be busy with work after their response (fpm.finish_request(), "
+            "fpm.after_response()) at once. Beyond it the work is done before the response ends. 0 is no limit.",
+            differs="PHP-FPM has no such directive.",
+            version="later",
+        ),
+        Directive(
             "process.priority",
             "integer",
             None,

@@ -35,11 +35,18 @@ LIVE = frozenset(
         "access_log",
         "access_format",
         "access_suppress_path",
+        "pm_max_memory",
+        "pm_background_max",
         "slowlog",
+        "slowlog_format",
+        "slowlog_native",
         "request_slowlog_timeout",
+        "request_slowlog_interval",
         "request_slowlog_trace_depth",
         "request_terminate_timeout",
         "request_terminate_timeout_track_finished",
+        "request_interrupt",
+        "background_timeout",
         "decorate_workers_output",
         "listen_allowed_clients",
         "startup_timeout",
@@ -109,7 +116,16 @@ def describe(plan: PoolPlan) -> str:
 
 def directive_name(attribute: str) -> str:
     """The directive of an attribute of PoolConfig, for messages: pm_max_children is pm.max_children."""
-    for prefix in ("request_slowlog", "request_terminate", "listen_", "access_", "process_", "ping_", "reload_"):
+    for prefix in (
+        "request_slowlog",
+        "request_terminate",
+        "listen_",
+        "access_",
+        "process_",
+        "ping_",
+        "reload_",
+        "slowlog_",
+    ):
         if attribute.startswith(prefix):
             return attribute if prefix.startswith("request") else attribute.replace("_", ".", 1)
     return attribute.replace("_", ".", 1) if attribute.startswith(("pm_", "chroot_")) else attribute

@@ -1,0 +1,1 @@
+"""Python stacks of another process: the interpreter's structures by calibrated offsets, and the result as values."""
