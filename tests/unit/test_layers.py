@@ -139,9 +139,10 @@ MAY_IMPORT = {
     "fpm.fastcgi": "fpm.errors",
     "fpm.library": "",
     "fpm.log": "fpm.errors",
-    "fpm.master": "fpm fpm.config.dump fpm.config.model fpm.errors fpm.log fpm.pool fpm.scoreboard fpm.slowlog fpm.stack "
-    "fpm.status fpm.status_server fpm.status_server.site fpm.system fpm.tracer fpm.tracer.messages",
-    "fpm.pool": "fpm fpm.errors fpm.fastcgi fpm.library fpm.log fpm.scoreboard fpm.stack fpm.status fpm.system fpm.wsgi",
+    "fpm.master": "fpm fpm.config.dump fpm.config.model fpm.errors fpm.log fpm.pool fpm.scoreboard fpm.slowlog "
+    "fpm.stack fpm.status fpm.status_server fpm.status_server.site fpm.system fpm.tracer fpm.tracer.messages",
+    "fpm.pool": "fpm fpm.errors fpm.fastcgi fpm.library fpm.log fpm.scoreboard fpm.stack fpm.status fpm.system "
+    "fpm.wsgi",
     "fpm.scoreboard": "",
     "fpm.slowlog": "fpm.log fpm.stack",
     "fpm.stack": "",
