@@ -15,8 +15,8 @@ from fpm.scoreboard.snapshot import Slot
 SLOTS_MAX = 65535
 """The slot count is 16 bits wide in the header."""
 _UINT_MAX = 0xFFFFFFFF
-_UINTS = 6
-"""The last fields are 32 bits wide."""
+_UINTS = (20, 21, 22, 23, 24, 25, 27)
+"""The places of the fields that are 32 bits wide."""
 
 
 @dataclass(slots=True)
@@ -56,12 +56,16 @@ class HeaderValues:
     min_spare: int = 0
     max_spare: int = 0
     max_requests: int = 0
+    background_early: int = 0
+    """Requests whose work after the response ran before it (pm.background_max)."""
+    background_max: int = 0
 
     def absorb(self, slot: Slot, now: float) -> None:
         """Keep what a dead worker has counted, before its slot is cleared; `now` is epoch seconds."""
         self.requests = min(self.requests + slot.requests, COUNT_MAX)
         self.slow_requests = min(self.slow_requests + slot.slow + slot.is_slow(self.slow_limit, now), COUNT_MAX)
         self.errors = min(self.errors + slot.errors, COUNT_MAX)
+        self.background_early = min(self.background_early + slot.background_early, COUNT_MAX)
         self.max_active = max(self.max_active, slot.max_active)
         self.memory_peak = max(self.memory_peak, slot.memory_peak)
 
@@ -75,5 +79,6 @@ def pack_header(values: HeaderValues) -> bytes:
     numbers = [getattr(values, name) for name in _FIELDS]
     numbers[0] &= _UINT_MAX
     numbers[1] = min(values.max_children, SLOTS_MAX)
-    numbers[-_UINTS:] = [min(max(number, 0), _UINT_MAX) for number in numbers[-_UINTS:]]
+    for index in _UINTS:
+        numbers[index] = min(max(numbers[index], 0), _UINT_MAX)
     return HEADER.pack(MAGIC, 0, 0, SLOT_SIZE, 0, *numbers).ljust(HEADER_SIZE, b"\0")

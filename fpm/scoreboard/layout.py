@@ -21,27 +21,30 @@ QUERY_SIZE = 512
 SCRIPT_SIZE = 256
 METHOD_SIZE = 16
 USER_SIZE = 32
+TASK_SIZE = 96
 
 WAKE_BELOW = struct.Struct("<H")
 """At WAKE_BELOW_OFFSET: a worker that takes a request and then counts fewer idle workers than this writes 1 to the
 pool's eventfd. 0 disarms it; the master arms it only while it wants to know."""
 WAKE_BELOW_OFFSET = 8
 
-HEADER = struct.Struct("<8sHHIIIIdQQQQQQQQQQQQQddddIIIIII")
+HEADER = struct.Struct("<8sHHIIIIdQQQQQQQQQQQQQddddIIIIIIQI")
 """magic, wake_below, slot count, slot size, sequence, generation, max_children, start time (epoch s), then what has
 gone from the slots of dead workers or is known only to the master: requests, max_children_reached, slow_requests,
 max_active, max_listen_queue, memory_peak (bytes); errors, recycled, deaths by exit, signal, kill, timeout, slow limit
 (us; 0: none); times of the last death, the last reload, the failure and the next start (epoch s; 0: none); the wait
-status of the last death, failed starts in a row, flags, min_spare, max_spare, max_requests."""
+status of the last death, failed starts in a row, flags, min_spare, max_spare, max_requests; background_early,
+background_max."""
 FLAG_FAILED = 1
 FLAG_RELOAD_FAILED = 2
 HEADER_SEQUENCE_OFFSET = 16
 
-SLOT = struct.Struct(f"<IIdQdQQQIQI{METHOD_SIZE}s{URI_SIZE}s{QUERY_SIZE}s{SCRIPT_SIZE}s{USER_SIZE}sI")
+SLOT = struct.Struct(f"<IIdQdQQQIQI{METHOD_SIZE}s{URI_SIZE}s{QUERY_SIZE}s{SCRIPT_SIZE}s{USER_SIZE}sIIId{TASK_SIZE}s")
 """sequence, pid, start time (epoch s), requests served, current or last request's start (epoch s), its duration (us; 0
 while it runs), its CPU time (us), its content length (bytes), slow requests, memory peak (bytes), max_active seen,
-method, URI (path without query), query string, script, authenticated user, errors (uncaught exceptions). Texts are NUL
-padded."""
+method, URI (path without query), query string, script, authenticated user, errors (uncaught exceptions); then of work
+after the response: requests whose work ran before it (pm.background_max), functions that have not begun yet, when the
+response was complete (epoch s; 0: it is not, or the worker is done), the name of the function. Texts are NUL padded."""
 SLOT_SIZE = (SLOT.size + 63) // 64 * 64
 
 

@@ -74,6 +74,9 @@ class Header:
     min_spare: int = 0
     max_spare: int = 0
     max_requests: int = 0
+    background_early: int = 0
+    """Requests whose work after the response ran before it (pm.background_max)."""
+    background_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,14 @@ class Slot:
     slow: int = 0
     """Requests that took longer than the header's slow_limit; the one in hand is not among them."""
     errors: int = 0
+    background_early: int = 0
+    """Requests whose work after the response ran before it (pm.background_max)."""
+    waiting: int = 0
+    """Functions for after the response that have not begun yet."""
+    released: float = 0.0
+    """When the response was complete, epoch seconds, while the worker goes on with the request; 0.0 otherwise."""
+    task: str = ""
+    """The name of the function that runs after the response."""
 
     def is_slow(self, limit: int, now: float) -> bool:
         """Has the request in hand taken longer than `limit` (microseconds; 0: never) at `now` (epoch seconds)?"""
@@ -211,33 +222,20 @@ def read_header(view: memoryview) -> Header:
         lambda: HEADER.unpack_from(view, 0), _header_sequence, view, HEADER_SEQUENCE_OFFSET, tries=HEADER_TRIES
     )
     _magic, _wake, _count, _size, _sequence, generation, max_children, start_time, *rest = values
-    counters, times, numbers = map(_count_of, rest[:13]), map(_time_of, rest[13:17]), rest[17:]
-    # In the order of the fields of Header.
-    requests, reached, slow, max_active, max_queue, memory_peak, *more = counters
-    return Header(
-        generation,
-        max_children,
-        _time_of(start_time),
-        requests,
-        reached,
-        slow,
-        max_active,
-        max_queue,
-        memory_peak,
-        *more,
-        *times,
-        *numbers,
-    )
+    counters, times, numbers = map(_count_of, rest[:13]), map(_time_of, rest[13:17]), rest[17:23]
+    early, background_max = rest[23:]
+    first = [generation, max_children, _time_of(start_time)]
+    in_order: list[Any] = [*first, *counters, *times, *numbers, _count_of(early), background_max]
+    return Header(*in_order)
 
 
 def read_slot(view: memoryview, slots: int, index: int, room: int = 0) -> Slot:
     """Read one slot, whatever its stage; the master does so for a worker that has died, before it clears the slot."""
     offset = slot_offset(slots, index)
     values, stable = _read_stable(lambda: SLOT.unpack_from(view, offset), _slot_sequence, view, offset)
-    _sequence, pid, start_time, requests, request_start, duration, cpu, length, slow, memory, active, *texts, errors = (
-        values
-    )
-    method, uri, query, script, user = (_text_of(text) if stable else "" for text in texts)
+    _sequence, pid, start_time, requests, request_start, duration, cpu, length, slow, memory, active, *rest = values
+    errors, early, waiting, released, task = rest[5:]
+    method, uri, query, script, user, task = (_text_of(text) if stable else "" for text in (*rest[:5], task))
     return Slot(
         index=index,
         stage=_STAGES[view[stages_offset() + index]],
@@ -257,6 +255,10 @@ def read_slot(view: memoryview, slots: int, index: int, room: int = 0) -> Slot:
         user=user,
         slow=slow,
         errors=errors,
+        background_early=early,
+        waiting=waiting,
+        released=_time_of(released),
+        task=task,
     )
 
 

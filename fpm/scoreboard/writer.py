@@ -7,6 +7,7 @@ import struct
 from fpm.scoreboard.layout import METHOD_SIZE
 from fpm.scoreboard.layout import QUERY_SIZE
 from fpm.scoreboard.layout import SCRIPT_SIZE
+from fpm.scoreboard.layout import TASK_SIZE
 from fpm.scoreboard.layout import URI_SIZE
 from fpm.scoreboard.layout import USER_SIZE
 from fpm.scoreboard.layout import WAKE_BELOW
@@ -30,6 +31,9 @@ USER = struct.Struct(f"<{USER_SIZE}s")
 USER_OFFSET = SCRIPT_OFFSET + SCRIPT.size
 SLOW_OFFSET = 56
 ERRORS_OFFSET = USER_OFFSET + USER.size
+EARLY_OFFSET = ERRORS_OFFSET + 4
+BACKGROUND = struct.Struct(f"<Id{TASK_SIZE}s")
+BACKGROUND_OFFSET = EARLY_OFFSET + 4
 
 _FREE = int(Stage.FREE)
 _CREATING = int(Stage.CREATING)
@@ -166,6 +170,24 @@ class SlotWriter:
         # Four bytes in one store: a reader finds the number before or after.
         index = (self._offset + offset) // 4
         self._sequences[index] = min(self._sequences[index] + 1, 0xFFFFFFFF)
+
+    def count_early(self) -> None:
+        """Work for after the response ran before it."""
+        self._count(EARLY_OFFSET)
+
+    def background(self, waiting: int, released: float, task: str) -> None:
+        """What is done after the response.
+
+        Args:
+            waiting: functions that have not begun yet.
+            released: when the response was complete, epoch seconds; 0.0: the work is done.
+            task: the name of the function that runs, cut to its field.
+        """
+        # Of a long name the end tells more, and UTF-8 is not cut in the middle of a character.
+        name = task.encode("utf-8", "replace")[-TASK_SIZE:].decode("utf-8", "ignore").encode()
+        self._open()
+        BACKGROUND.pack_into(self._board, self._offset + BACKGROUND_OFFSET, waiting, released, name)
+        self._close()
 
     def write_memory(self, memory: int) -> None:
         """The process's memory peak in bytes."""

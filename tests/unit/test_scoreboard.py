@@ -57,7 +57,7 @@ def write_slot(view: memoryview, index: int, stage: int, *values: object, slots:
 
 
 VALUES = (4711, 1751709600.5, 7, 1751709700.25, 1234, 900, 42, 5, 2097152, 2)
-TEXTS = (b"GET", b"/a\xff b", b"q=1", b"app:main", b"eve", 3)
+TEXTS = (b"GET", b"/a\xff b", b"q=1", b"app:main", b"eve", 3, 4, 2, 1751709701.5, b"shop.mail")
 
 
 def test_written_slot_is_read_back(board: Scoreboard) -> None:
@@ -69,6 +69,7 @@ def test_written_slot_is_read_back(board: Scoreboard) -> None:
     assert (slot.memory_peak, slot.max_active) == VALUES[8:]
     assert (slot.slow, slot.errors) == (VALUES[7], 3)
     assert (slot.index, slot.stage) == (1, Stage.EXECUTING)
+    assert (slot.background_early, slot.waiting, slot.released, slot.task) == (4, 2, 1751709701.5, "shop.mail")
     assert (slot.method, slot.uri, slot.query, slot.script, slot.user) == ("GET", "/a\xff b", "q=1", "app:main", "eve")
 
 
@@ -104,6 +105,8 @@ times = st.floats(0.0, TIME_MAX)
         last_death_status=st.integers(0, 2**32 - 1),
         flags=st.integers(0, 3),
         max_requests=st.integers(0, 2**31 - 1),
+        background_early=counts,
+        background_max=st.integers(0, 2**32 - 1),
     )
 )
 def test_header_is_read_as_written(values: HeaderValues) -> None:
@@ -147,7 +150,7 @@ def test_texts_that_are_still_being_written_are_not_shown(board: Scoreboard) -> 
     board.view[slot_offset(SLOTS, 0)] = 1
     slot = read_slot(board.view, SLOTS, 0)
     assert slot.pid == VALUES[0]
-    assert (slot.method, slot.uri, slot.query, slot.script, slot.user) == ("", "", "", "", "")
+    assert (slot.method, slot.uri, slot.query, slot.script, slot.user, slot.task) == ("", "", "", "", "", "")
 
 
 def test_census_counts_stages(board: Scoreboard) -> None:
@@ -188,7 +191,7 @@ def test_a_dead_worker_goes_from_its_slot_to_the_header(board: Scoreboard) -> No
     reading = read_board(board.view, SLOTS)
     assert reading.used == []
     header = reading.header
-    assert (header.requests, header.slow_requests, header.errors) == (10, 5, 3)
+    assert (header.requests, header.slow_requests, header.errors, header.background_early) == (10, 5, 3, 4)
 
 
 def test_a_worker_killed_in_a_slow_request_has_had_one_more(board: Scoreboard) -> None:
@@ -214,10 +217,10 @@ def assert_sane(board: Board) -> None:
         for count in (slot.requests, slot.duration, slot.cpu, slot.content_length, slot.memory_peak):
             assert 0 <= count <= COUNT_MAX
         assert 0 <= slot.max_active <= SLOTS
-        for moment in (slot.start_time, slot.request_start):
+        for moment in (slot.start_time, slot.request_start, slot.released):
             assert math.isfinite(moment)
             assert 0.0 <= moment <= TIME_MAX
-        for text in (slot.method, slot.uri, slot.query, slot.script, slot.user):
+        for text in (slot.method, slot.uri, slot.query, slot.script, slot.user, slot.task):
             assert "\0" not in text
             assert all(ord(character) < 256 for character in text)
 

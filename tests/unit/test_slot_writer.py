@@ -32,7 +32,9 @@ def test_the_groups_of_fields_cover_the_slot():
         assert offset == expected
     assert struct.calcsize("<IIdQdQQQ") == writing.SLOW_OFFSET
     assert writing.USER_OFFSET + writing.USER.size == writing.ERRORS_OFFSET
-    assert SLOT.size == writing.ERRORS_OFFSET + 4
+    assert writing.ERRORS_OFFSET + 4 == writing.EARLY_OFFSET
+    assert writing.EARLY_OFFSET + 4 == writing.BACKGROUND_OFFSET
+    assert SLOT.size == writing.BACKGROUND_OFFSET + writing.BACKGROUND.size
 
 
 @given(method=LATIN, uri=LATIN, query=LATIN, user=LATIN, length=st.integers(0, 2**40))
@@ -77,6 +79,22 @@ def test_a_user_of_an_earlier_request_does_not_stay():
     for user in ("me", ""):
         slot.begin(1.0, "GET", "/", "", 0, user)
         assert read_board(board.view, 1).slots[0].user == user
+    slot.close()
+    board.close()
+
+
+def test_work_after_the_response():
+    board = Scoreboard.create(1)
+    slot = SlotWriter(board, 0, pid=1, started=1.0, script="x")
+    slot.set_stage(Stage.FINISHED)
+    for task, shown in (("shop.mail", "shop.mail"), ("x" * 200 + "é" * 48, "é" * 48), ("x" + "é" * 49, "é" * 48)):
+        slot.background(3, 7.5, task)
+        read = read_board(board.view, 1).slots[0]
+        assert (read.waiting, read.released, read.task) == (3, 7.5, shown.encode().decode("latin-1"))
+    slot.count_early()
+    slot.background(0, 0.0, "")
+    read = read_board(board.view, 1).slots[0]
+    assert (read.waiting, read.released, read.task, read.background_early) == (0, 0.0, "", 1)
     slot.close()
     board.close()
 

@@ -56,6 +56,7 @@ class Record:
         values.min_spare = config.pm_min_spare_servers
         values.max_spare = config.pm_max_spare_servers
         values.max_requests = config.pm_max_requests
+        values.background_max = config.pm_background_max
         values.slow_limit = int(config.request_slowlog_timeout * 1e6)
 
     def reloaded(self, now: float, *, ok: bool) -> None:

@@ -31,11 +31,12 @@ from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_process import TemplateState
 from fpm.master.pool.templates import Failure
 from fpm.pool.bundle import sealed_memfd
+from fpm.scoreboard.layout import SLOT_SIZE
 from fpm.scoreboard.memory import Scoreboard
 from fpm.status.overview import Death
 from fpm.status.overview import SlowRequest
 
-VERSION = 1
+VERSION = 2
 """Raised when the description changes in a way that an older or newer program cannot read."""
 VARIABLE = "PYFPM_HANDOVER"
 """The environment variable that names the descriptor of the description."""
@@ -63,7 +64,7 @@ class Baggage:
 
 def pack(state: Mapping[str, Any]) -> int:
     """The description in a sealed memfd; the caller closes it."""
-    return sealed_memfd("pyfpm-handover", json.dumps({"version": VERSION, **state}).encode())
+    return sealed_memfd("pyfpm-handover", json.dumps({"version": VERSION, "slot_size": SLOT_SIZE, **state}).encode())
 
 
 def unpack(fd: int) -> dict[str, Any]:
@@ -79,6 +80,11 @@ def unpack(fd: int) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("version") != VERSION:
         found = state.get("version") if isinstance(state, dict) else None
         raise StartError(f"the former master hands over in version {found} and not {VERSION}; restart pyfpm instead")
+    if state.get("slot_size") != SLOT_SIZE:
+        raise StartError(
+            f"the workers that run write {state.get('slot_size')} bytes each to their pool's scoreboard, "
+            f"and those of this program {SLOT_SIZE}, so they cannot share it; restart pyfpm instead"
+        )
     return state
 
 

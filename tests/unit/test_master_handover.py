@@ -1,0 +1,40 @@
+"""What one program hands to the next, and what the next refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from fpm.errors import StartError
+from fpm.master.upgrade.handover import VERSION
+from fpm.master.upgrade.handover import pack
+from fpm.master.upgrade.handover import unpack
+from fpm.pool.bundle import sealed_memfd
+
+
+def test_what_is_packed_is_unpacked() -> None:
+    fd = pack({"pools": [1, 2]})
+    try:
+        assert unpack(fd)["pools"] == [1, 2]
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        ([], "in version None and not"),
+        ({"version": VERSION - 1}, f"in version {VERSION - 1} and not {VERSION}; restart pyfpm instead"),
+        ({"version": VERSION}, "write None bytes each to their pool's scoreboard"),
+        ({"version": VERSION, "slot_size": 1408}, "write 1408 bytes each .* cannot share it; restart pyfpm instead"),
+    ],
+)
+def test_what_this_program_cannot_go_on_with(state: object, sentence: str) -> None:
+    fd = sealed_memfd("handover", json.dumps(state).encode())
+    try:
+        with pytest.raises(StartError, match=sentence):
+            unpack(fd)
+    finally:
+        os.close(fd)
