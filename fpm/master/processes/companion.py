@@ -1,0 +1,186 @@
+"""A process of pyfpm's own beside the pools (the status process, the tracer): executed, spoken to, started anew.
+
+It runs a package of this installation and has a SOCK_SEQPACKET channel to the master as descriptor 3: end of file there
+means that the master is gone. What it says is believed as little as a pool's word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from signal import Signals
+from typing import Any
+
+from fpm.master.loop.channel import Channel
+from fpm.master.loop.fair_reader import FairReader
+from fpm.master.loop.output import OutputReader
+from fpm.master.loop.share import Share
+from fpm.master.loop.timers import NamedTimers
+from fpm.master.pool.restarts import YOUNG
+from fpm.master.pool.restarts import Backoff
+from fpm.master.pool.restarts import after_template_failure
+from fpm.master.processes.exits import parse_status
+from fpm.master.processes.spawn import spawn
+from fpm.master.services import Services
+
+FD_CHANNEL = 3
+"""Where the packages that are executed expect it (their FD_CHANNEL)."""
+LINE_MAX = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What the object that needs the process does about it."""
+
+    is_wanted: Callable[[], bool]
+    """Should there be such a process now?"""
+    started: Callable[[], None]
+    """It runs; it reads its channel when it is ready."""
+    received: Callable[[dict[str, Any]], None]
+    """One message from it, as it came."""
+    heard: Callable[[], None]
+    """All that had come has been received, for now."""
+    ended: Callable[[], None]
+    """It is gone, and with it all that it was told."""
+
+
+class Companion:
+    """Keeps at most one such process running; started with a growing pause if it does not live."""
+
+    def __init__(
+        self, services: Services, name: str, module: str, owner: Owner, arguments: Callable[[], Sequence[str]] = tuple
+    ) -> None:
+        """
+        Args:
+            name: for the log, "the status process".
+            module: what `python -m` executes.
+            arguments: for the command line, asked for at each start.
+        """
+        self._services = services
+        self._name = name
+        self._module = module
+        self._owner = owner
+        self._arguments = arguments
+        self.pid = 0
+        """0 while there is none."""
+        self.share = Share()
+        self._started = 0.0
+        self._channel: Channel | None = None
+        self._reader: FairReader | None = None
+        self._output: OutputReader | None = None
+        self._backoff = Backoff()
+        self._timers = NamedTimers(services.loop)
+        self._stopping = False
+        self._closed = False
+
+    @property
+    def is_open(self) -> bool:
+        """Is there a process that can be told something?"""
+        return self._channel is not None
+
+    @property
+    def pause(self) -> float:
+        """Seconds until it is started again after a failure; 0.0 if nothing holds it up."""
+        return max(self._backoff.until - self._services.loop.now, 0.0) if "start" in self._timers else 0.0
+
+    def start(self) -> None:
+        """Execute it, unless it runs, is not wanted, or has failed just now: then when the pause is over."""
+        if self._closed or self.pid or "start" in self._timers or not self._owner.is_wanted():
+            return
+        channel = Channel()
+        loop, log = self._services.loop, self._services.log
+        output = OutputReader(loop, self.share, lambda line, _: log.warning(f"{self._name} said: {line}"), LINE_MAX)
+        # -P: not the fpm of the directory that the daemon happens to stand in.
+        arguments = [sys.executable, "-P", "-m", self._module, *self._arguments()]
+        placed = {FD_CHANNEL: channel.peer.fileno(), 1: output.write_fd, 2: output.write_fd}
+        self._started = loop.now
+        try:
+            self.pid = spawn(arguments, placed, {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+        except OSError as error:
+            channel.close()
+            output.finish()
+            log.error(f"cannot start {self._name}: {error.strerror}")
+            self._start_later()
+            return
+        channel.close_peer()
+        output.close_writer()
+        self._channel, self._output = channel, output
+        self._services.reapers[self.pid] = self._ended
+        self._reader = FairReader(loop, self.share, channel.fd, self._on_channel, timed=False)
+        self._owner.started()
+
+    def send(self, message: dict[str, Any], fds: list[int] | None = None) -> bool:
+        """Tell it something; False if there is no process, or it does not read."""
+        return self._channel is not None and self._channel.send(message, fds)
+
+    def stop(self) -> None:
+        """It is not wanted any more, and former failures are forgotten."""
+        self._timers.cancel("start")
+        self._backoff = Backoff()
+        self._stopping = self.pid != 0
+        self.kill()
+
+    def kill(self) -> None:
+        """End it; it is started anew when it is wanted."""
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, Signals.SIGKILL)
+
+    def close(self) -> None:
+        """End it for good, at the end of the master."""
+        self._closed = True
+        self._timers.cancel_all()
+        pid = self.pid
+        if pid:
+            self._services.reapers.pop(pid, None)
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, Signals.SIGKILL)
+                os.waitpid(pid, 0)
+        self._forget()
+
+    def _ended(self, status: int) -> None:
+        self.pid = 0
+        wanted, asked = self._owner.is_wanted(), self._stopping
+        self._stopping = False
+        self._forget()
+        if self._closed or not wanted:
+            return
+        if asked:  # and wanted again in the meantime
+            self.start()
+            return
+        self._services.log.warning(f"{self._name} exited {parse_status(status)}; it is started anew")
+        self._start_later()
+
+    def _start_later(self) -> None:
+        now = self._services.loop.now
+        if now - self._started >= YOUNG:
+            self._backoff = Backoff()
+        self._backoff = after_template_failure(self._backoff, now)
+        self._timers.set("start", self._backoff.until - now, self.start)
+
+    def _forget(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._output is not None:
+            self._output.finish()
+            self._output = None
+        self._owner.ended()
+
+    def _on_channel(self) -> None:
+        if self._channel is None:
+            return
+        messages, alive = self._channel.receive(self.share)
+        for received in messages:
+            self._owner.received(received.message)
+        if not alive and self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        self._owner.heard()
