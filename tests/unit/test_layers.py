@@ -126,6 +126,7 @@ PURE = [
     "fpm.status_server.site",
     "fpm.system",
     "fpm.tracer",
+    "fpm.unwind.*",
     "fpm.wsgi.*",
 ]
 """Decisions and formats. Every other module has effects, and a test holds it to that: so it is one or the other."""
@@ -149,7 +150,8 @@ MAY_IMPORT = {
     "fpm.status": "fpm.log fpm.scoreboard",
     "fpm.status_server": "fpm.errors fpm.fastcgi fpm.pool.spec fpm.status fpm.system fpm.wsgi",
     "fpm.system": "fpm.errors fpm.scoreboard.snapshot",
-    "fpm.tracer": "fpm.errors fpm.pool.spec fpm.stack fpm.system",
+    "fpm.tracer": "fpm.errors fpm.pool.spec fpm.stack fpm.system fpm.unwind",
+    "fpm.unwind": "fpm.stack",
     "fpm.wsgi": "fpm.errors fpm.fastcgi",
 }
 """Which of our packages a package may import, beside itself; the ways of DESIGN.md run in one direction each."""
