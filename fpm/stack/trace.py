@@ -24,6 +24,8 @@ class Frame:
     native: bool = False
     values: tuple[tuple[str, str], ...] = ()
     """Local variables and what is shown of them, where that was asked for."""
+    entry: bool = False
+    """C has called Python here: native frames belong between this and the next older frame."""
 
 
 @dataclass(frozen=True, slots=True)

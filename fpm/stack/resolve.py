@@ -1,0 +1,25 @@
+"""What can wait until the process runs again: lines out of location tables, and frames as everybody sees them."""
+
+from __future__ import annotations
+
+from fpm.stack.lines import line_of
+from fpm.stack.trace import Frame
+from fpm.stack.walk import RawThread
+
+
+def resolve(thread: RawThread) -> tuple[Frame, ...]:
+    """The frames of a thread, the newest first."""
+    lines: dict[tuple[int, int], int] = {}
+    frames = []
+    for raw in thread.frames:
+        code = raw.code
+        key = (id(code), raw.offset)
+        line = lines.get(key)
+        if line is None:
+            line = line_of(code.table, code.first_line, raw.offset)
+            if line is None:
+                # An instruction of the compiler's own has no line; nor has one beyond the table, but its function has.
+                line = code.first_line
+            lines[key] = line
+        frames.append(Frame(code.function, code.file, line, raw.address, values=raw.values, entry=raw.entry))
+    return tuple(frames)

@@ -1,0 +1,164 @@
+"""From the interpreter to its threads, their frames and code: all that must be read while the process is stopped.
+
+Nothing that is read is believed: a thread that does not belong to the interpreter, an object of another type, a pointer
+to nowhere, a list without an end, each ends the walk with a note. Every way through is bounded by Limits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from dataclasses import replace
+
+from fpm.stack.layout import ABSENT
+from fpm.stack.layout import Layout
+from fpm.stack.memory import Memory
+from fpm.stack.memory import Read
+from fpm.stack.memory import Unreadable
+from fpm.stack.objects import Objects
+from fpm.stack.objects import RawCode
+from fpm.stack.record import BYTE
+from fpm.stack.record import POINTER
+from fpm.stack.record import Record
+
+NO_CALL = frozenset({"<shim>", "__init__"})
+"""File names of code objects that CPython puts between calls; with an empty table they are no call of anybody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is read at most."""
+
+    threads: int = 512
+    frames: int = 2000
+    """Of each thread, the newest."""
+    memory: int = 64 << 20
+    """Bytes in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawFrame:
+    """One call."""
+
+    address: int
+    code: RawCode
+    offset: int
+    """Of the instruction in the code, in bytes; negative if the frame has not begun."""
+    entry: bool
+    """C has called Python here: native frames belong between it and the next older one."""
+    values: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RawThread:
+    """One thread state of the interpreter."""
+
+    ident: int
+    """threading.get_ident(): pthread_self()."""
+    native_id: int
+    """As the kernel numbers it; 0: not known."""
+    frames: tuple[RawFrame, ...]
+    """The newest first."""
+    note: str = ""
+    """Why the frames, or the threads after this one, end early."""
+
+
+def collect(layout: Layout, read: Read, limits: Limits, values: str = "") -> tuple[RawThread, ...]:
+    """Everything that resolve() needs, read while the process does not run.
+
+    Args:
+        read: gives memory of the process; it is asked for whole pages, each once, so it needs no cache.
+        values: "" for no local variables, "types" for the names of their types, "values" for simple values too.
+
+    Returns:
+        The threads in the interpreter's order, the newest first. A list that cannot be read to its end has a last
+        thread without number and frames, whose note says why.
+    """
+    return _Walk(layout, Memory(read, limits.memory), limits).threads()
+
+
+class _Walk:
+    """One walk."""
+
+    def __init__(self, layout: Layout, memory: Memory, limits: Limits) -> None:
+        self.layout = layout
+        self.memory = memory
+        self.limits = limits
+        self.objects = Objects(layout, memory)
+        direct = layout.thread_cframe == ABSENT
+        self.thread = Record(
+            (layout.thread_interpreter, POINTER),
+            (layout.thread_next, POINTER),
+            (layout.thread_ident, POINTER),
+            (layout.thread_native, POINTER),
+            (layout.thread_frame if direct else layout.thread_cframe, POINTER),
+        )
+        entry = layout.frame_owner if layout.frame_entry == ABSENT else layout.frame_entry
+        self.frame = Record(
+            (layout.frame_code, POINTER),
+            (layout.frame_previous, POINTER),
+            (layout.frame_instruction, POINTER),
+            *((place, BYTE) for place in dict.fromkeys((layout.frame_owner, entry))),
+        )
+
+    def threads(self) -> tuple[RawThread, ...]:
+        """All threads of the interpreter."""
+        found: list[RawThread] = []
+        seen: set[int] = set()
+        try:
+            address = self.pointer(self.layout.at_interpreter + self.layout.interpreter_threads)
+            while address:
+                if address in seen:
+                    raise Unreadable("the list of threads is a ring")
+                if len(found) == self.limits.threads:
+                    raise Unreadable(f"more than {self.limits.threads} threads")
+                seen.add(address)
+                thread, address = self.one_thread(address)
+                found.append(thread)
+        except Unreadable as error:
+            found.append(RawThread(0, 0, (), str(error)))
+        return tuple(found)
+
+    def one_thread(self, address: int) -> tuple[RawThread, int]:
+        """The thread at `address`, and the address of the next one."""
+        buffer, start = self.memory.view(address, self.thread.size)
+        interpreter, following, ident, native, frame = self.thread.take(buffer, start)
+        if interpreter != self.layout.at_interpreter:
+            raise Unreadable(f"no thread of this interpreter at {address:#x}")
+        frames: list[RawFrame] = []
+        note = ""
+        try:
+            if self.layout.thread_cframe != ABSENT and frame:
+                frame = self.pointer(frame + self.layout.thread_frame)
+            self.take_frames(frame, frames)
+        except Unreadable as error:
+            note = str(error)
+        return RawThread(ident, native, tuple(frames), note), following
+
+    def pointer(self, address: int) -> int:
+        """Eight bytes."""
+        return int.from_bytes(self.memory.copy(address, 8), "little")
+
+    def take_frames(self, address: int, frames: list[RawFrame]) -> None:
+        """The frames from the newest on, appended to `frames`."""
+        layout = self.layout
+        pointer_bits = ~layout.frame_tags
+        size, take = self.frame.size, self.frame.take
+        view, code_of = self.memory.view, self.objects.code
+        seen: set[int] = set()
+        while address:
+            if address in seen:
+                raise Unreadable("the frames are a ring")
+            if len(frames) == self.limits.frames:
+                raise Unreadable(f"only the newest {self.limits.frames} frames")
+            seen.add(address)
+            code_address, previous, instruction, owner, *entry = take(*view(address, size))
+            if owner >= layout.frame_shim:
+                if frames:
+                    frames[-1] = replace(frames[-1], entry=True)
+            else:
+                code_address &= pointer_bits
+                code = code_of(code_address)
+                if code.table or code.file not in NO_CALL:
+                    offset = instruction - code_address - layout.code_start
+                    frames.append(RawFrame(address, code, offset, bool(entry and entry[0])))
+            address = previous
