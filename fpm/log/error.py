@@ -12,11 +12,11 @@ from fpm.log.lines import Level
 from fpm.log.lines import format_lines
 from fpm.log.lines import parse_level
 from fpm.log.lines import worker_line_room
+from fpm.log.syslog_target import SyslogTarget
+from fpm.log.syslog_target import syslog_head
 from fpm.log.target import FileTarget
-from fpm.log.target import SyslogTarget
 from fpm.log.target import Target
 from fpm.log.target import open_target
-from fpm.log.target import syslog_head
 
 SYSLOG = "syslog"
 _PRIORITY = {

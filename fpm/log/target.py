@@ -13,12 +13,9 @@ import os
 import select
 import socket
 import stat
-import syslog
-import time
 from collections.abc import Callable
 
 from fpm.errors import StartError
-from fpm.log.times import MONTHS
 
 BUFFER_MAX = 256 * 1024
 """Bytes that wait for a reader."""
@@ -33,6 +30,10 @@ class Target:
     def __init__(self, fd: int, owns_fd: bool) -> None:
         self.say_dropped: Callable[[int], bytes] = _dropped_line
         """Makes the line that is written once the target takes lines again."""
+        self.room = BUFFER_MAX
+        """Bytes that may wait."""
+        self.trouble: OSError | None = None
+        """Why the last write was refused, or why a line was dropped; None if all that was given is written."""
         self._owns_fd = owns_fd
         self._pending = bytearray()
         self._blocked = False
@@ -41,10 +42,12 @@ class Target:
 
     def write(self, line: bytes) -> None:
         """Take one line with its newline."""
-        if len(self._pending) + len(line) > BUFFER_MAX:
+        if len(self._pending) + len(line) > self.room:
             self.flush()
-        if len(self._pending) + len(line) > BUFFER_MAX:
+        if len(self._pending) + len(line) > self.room:
             self._dropped += 1
+            if self.trouble is None:
+                self.trouble = OSError(errno.EAGAIN, "its reader does not read")
             return
         self._pending += line
         self.flush()
@@ -62,6 +65,7 @@ class Target:
             if not self._pending and self._dropped:
                 self._pending += self.say_dropped(self._dropped)
                 self._dropped = 0
+        self.trouble = None
 
     def pending_fd(self) -> int | None:
         """The descriptor to wait for with POLLOUT, then call `flush`; None when nothing waits for a reader."""
@@ -85,10 +89,13 @@ class Target:
         self._fd = fd
         mode = os.fstat(fd).st_mode
         self._is_socket = stat.S_ISSOCK(mode)
-        self._must_poll = not (stat.S_ISREG(mode) or self._is_socket or not os.get_blocking(fd))
+        self._is_file = stat.S_ISREG(mode)
+        self._must_poll = not (self._is_file or self._is_socket or not os.get_blocking(fd))
 
     def _next_chunk(self) -> bytes:
         """Whole lines where possible: another process may append to the same file or pipe."""
+        if self._is_file:
+            return bytes(self._pending)
         end = self._pending.rfind(b"\n", 0, CHUNK) + 1
         return bytes(self._pending[: end or CHUNK])
 
@@ -103,7 +110,9 @@ class Target:
     def _refused(self, error: OSError) -> None:
         if error.errno in (errno.EAGAIN, errno.EINTR):
             self._blocked = True
-        elif error.errno in (errno.EPIPE, errno.EBADF, errno.ECONNRESET, errno.ENOTCONN):
+            return
+        self.trouble = error
+        if error.errno in (errno.EPIPE, errno.EBADF, errno.ECONNRESET, errno.ENOTCONN):
             # The reader is gone for good: whatever waits will never be read.
             self._dropped += self._pending.count(b"\n")
             self._pending.clear()
@@ -114,16 +123,16 @@ class FileTarget(Target):
     """A file that is opened by its path, and again on request.
 
     Raises:
-        StartError: it cannot be opened.
+        OSError: it cannot be opened.
     """
 
-    def __init__(self, path: str, directive: str) -> None:
+    def __init__(self, path: str) -> None:
         self._path = path
-        try:
-            fd = open_log(path)
-        except OSError as error:
-            raise StartError(explain(path, directive, error)) from error
-        super().__init__(fd, True)
+        super().__init__(open_log(path), True)
+
+    def is_removed(self) -> bool:
+        """Whether the file has no name any more; what is written to it nobody will read."""
+        return os.fstat(self._fd).st_nlink == 0
 
     def reopen(self) -> str | None:
         """Open the path anew; the old file stays in use if that fails."""
@@ -138,67 +147,27 @@ class FileTarget(Target):
         return None
 
 
-class SyslogTarget(Target):
-    """syslog(3) by its datagram socket, since the C library's would wait for a slow daemon.
-
-    A line begins with `<PRIORITY>`, which the caller writes; see `syslog_head`.
-    """
-
-    def __init__(self, path: str = "/dev/log") -> None:
-        self._path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._connected = False
-        super().__init__(self._socket.fileno(), False)
-
-    def flush(self) -> None:
-        """Send what waits, one datagram for each line."""
-        self._blocked = False
-        while self._pending:
-            end = self._pending.index(b"\n") + 1
-            try:
-                if not self._connected:
-                    self._socket.connect(self._path)
-                    self._connected = True
-                self._socket.send(bytes(self._pending[: end - 1]))
-            except OSError as error:
-                if error.errno in (errno.EAGAIN, errno.ENOBUFS):
-                    self._blocked = error.errno == errno.EAGAIN
-                    return
-                # The daemon is away or has been restarted: connect again with the next line.
-                self._connected = False
-                self._dropped += 1
-            del self._pending[:end]
-            if not self._pending and self._dropped and self._connected:
-                self._pending += self.say_dropped(self._dropped)
-                self._dropped = 0
-
-    def close(self) -> None:
-        """Send what can be sent."""
-        self.flush()
-        self._socket.close()
-
-
-def syslog_head(priority: int, facility: str, ident: str, pid: int) -> bytes:
-    """`<PRI>Sep 21 14:03:11 ident[pid]: `, as RFC 3164 has it; an unknown facility is daemon."""
-    code = getattr(syslog, f"LOG_{facility.upper().removeprefix('LOG_')}", syslog.LOG_DAEMON)
-    now = time.localtime()
-    clock = f"{now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02}"
-    return f"<{code | priority}>{MONTHS[now.tm_mon - 1]} {now.tm_mday:2} {clock} {ident}[{pid}]: ".encode()
-
-
 def open_target(path: str | None, directive: str) -> Target:
     """The target for a log's path; None, /dev/stderr and /dev/stdout mean the descriptor this process has.
 
     Raises:
         StartError: it cannot be opened, or the descriptor is closed.
     """
-    if path is not None and path not in _STANDARD:
-        return FileTarget(path, directive)
-    fd = 2 if path is None else _STANDARD[path]
     try:
-        return Target(*_own_descriptor(fd))
+        return find_target(path)
     except OSError as error:
         raise StartError(explain(path or "stderr", directive, error)) from error
+
+
+def find_target(path: str | None) -> Target:
+    """As `open_target`, for a caller with a sentence of its own.
+
+    Raises:
+        OSError: it cannot be opened, or the descriptor is closed.
+    """
+    if path is not None and path not in _STANDARD:
+        return FileTarget(path)
+    return Target(*_own_descriptor(2 if path is None else _STANDARD[path]))
 
 
 def open_log(path: str) -> int:
@@ -234,6 +203,11 @@ def open_shared_log(path: str, directive: str) -> int:
 
 def explain(path: str, directive: str, error: OSError) -> str:
     """PHP-FPM's sentence for a log that cannot be opened, and what to do."""
+    return f"failed to open {directive} ({path}): {describe_refusal(directive, error)}"
+
+
+def describe_refusal(directive: str, error: OSError) -> str:
+    """Why a log cannot be opened or written, and what to do."""
     advice = {
         errno.ENOENT: "create its directory first",
         errno.ENOTDIR: "a part of the path is a file, not a directory",
@@ -244,9 +218,11 @@ def explain(path: str, directive: str, error: OSError) -> str:
         errno.ENXIO: "it is a socket or a device that nobody serves, choose another path",
         errno.ENOSPC: "free some space on the file system",
         errno.EMFILE: "raise rlimit_files",
+        errno.EPIPE: "start its reader again",
+        errno.EAGAIN: "start its reader again",
         errno.EBADF: f"this descriptor is closed, set {directive} to a file",
     }.get(error.errno or 0, "choose another path")
-    return f"failed to open {directive} ({path}): {os.strerror(error.errno or 0)} ({error.errno}); {advice}"
+    return f"{error.strerror} ({error.errno}); {advice}"
 
 
 def _own_descriptor(fd: int) -> tuple[int, bool]:

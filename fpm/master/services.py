@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field
 
 from fpm.config.model import GlobalConfig
 from fpm.log.error import ErrorLog
 from fpm.master.loop.loop import Loop
+from fpm.master.tracing.slow_file import SlowFiles
 from fpm.system.listen_queue import ListenQueueReader
 
 
@@ -41,3 +43,4 @@ class Services:
     """Processes that are neither template nor worker: pid, and who is told its wait status."""
     clock: Callable[[], float]
     """Epoch seconds, as the scoreboard has them."""
+    slow_files: SlowFiles = field(default_factory=SlowFiles)

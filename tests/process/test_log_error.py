@@ -17,9 +17,9 @@ from fpm.errors import StartError
 from fpm.log.error import ErrorLog
 from fpm.log.lines import LineAssembler
 from fpm.log.lines import format_worker_line
+from fpm.log.syslog_target import SyslogTarget
 from fpm.log.target import BUFFER_MAX
 from fpm.log.target import FileTarget
-from fpm.log.target import SyslogTarget
 from tests.support.waiting import wait_until
 
 ENTRY = re.compile(r"\[\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d\] (DEBUG|NOTICE|WARNING|ERROR|ALERT): .*")
@@ -319,7 +319,7 @@ def test_device_names_mean_the_own_descriptors(stderr: None, tmp_path: Path) -> 
 
 def test_lines_of_two_writers_do_not_mix(tmp_path: Path) -> None:
     path = str(tmp_path / "log")
-    one, two = FileTarget(path, "error_log"), FileTarget(path, "error_log")
+    one, two = FileTarget(path), FileTarget(path)
     for _ in range(100):
         one.write(b"1" * 1500 + b"\n")
         two.write(b"2" * 700 + b"\n")

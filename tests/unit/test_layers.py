@@ -111,6 +111,7 @@ PURE = [
     "fpm.master.reload",
     "fpm.master.reload.plan",
     "fpm.master.status",
+    "fpm.master.tracing",
     "fpm.master.upgrade",
     "fpm.pool",
     "fpm.pool.spec",

@@ -36,6 +36,7 @@ from fpm.master.pool.workers import Workers
 from fpm.master.processes.exits import Exit
 from fpm.master.processes.exits import parse_status
 from fpm.master.services import Services
+from fpm.master.tracing.slow_log import SlowLog
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.snapshot import Slot
 
@@ -65,6 +66,7 @@ class PoolSupervisor:
         self.stopping = False
         self.record = Record(config, services.clock())
         self.share = Share()
+        self.slow_log = SlowLog(services, config.name)
         self.workers = Workers(
             services,
             config,
@@ -112,9 +114,10 @@ class PoolSupervisor:
         """Begin to serve: with a template and first workers, or (ondemand) with a look at the listening socket.
 
         Raises:
-            StartError: the access log cannot be opened.
+            StartError: the access log or the slow log cannot be opened.
         """
         self._open_access_log(self.config.access_log)
+        self.slow_log.use(self.config)
         if self.config.pm == "ondemand":
             self._settle()
         self.staffing.start()
@@ -178,7 +181,8 @@ class PoolSupervisor:
             os.close(former)
 
     def reopen_logs(self) -> None:
-        """Open the access log anew and hand it to the workers (SIGUSR1)."""
+        """Open the logs anew and hand the access log to the workers (SIGUSR1)."""
+        self.slow_log.reopen(self.config)
         if self.config.access_log is None:
             return
         try:
@@ -222,6 +226,7 @@ class PoolSupervisor:
         for child in self.workers.children:
             child.close()
         self.templates.close()
+        self.slow_log.close()
         if self.workers.access_log is not None:
             os.close(self.workers.access_log)
             self.workers.access_log = None
@@ -309,6 +314,7 @@ class PoolSupervisor:
             self.workers.bury(child, parse_status(status))
 
     def _take_config(self, config: PoolConfig) -> None:
+        self.slow_log.change(config)
         self.config = self.workers.config = self.staffing.config = config
         self.record.take_config(config)
         self.header.write()

@@ -139,6 +139,7 @@ def restore_pool(pool: PoolSupervisor, state: Mapping[str, Any]) -> None:
     templates.last_generation = state["last_generation"]
     templates.pinned = _pinned(pool.config, state["pinned"])
     templates.failure = None if state["failure"] is None else Failure(**state["failure"])
+    pool.slow_log.change(pool.config)
     pool.workers.access_log = None if state["access_log"] is None else _private(state["access_log"])
     boards = [_restore_shared(one) for one in state["boards"]]
     if boards:

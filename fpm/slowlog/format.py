@@ -1,0 +1,171 @@
+"""An entry as lines (PHP-FPM's, fpm_php_trace.c, and some of our own) or as one line of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from typing import Literal
+
+from fpm.log.times import format_log_time
+from fpm.log.times import local_time
+from fpm.slowlog.entry import Entry
+from fpm.slowlog.spelling import NAME_MAX
+from fpm.slowlog.spelling import VALUE_MAX
+from fpm.slowlog.spelling import bound
+from fpm.slowlog.spelling import spell
+from fpm.stack.trace import Frame
+from fpm.stack.trace import ThreadStack
+
+Form = Literal["text", "json"]
+
+ENTRY_MAX = 1024 * 1024
+"""Characters, more or less, after which threads are only counted."""
+NATIVE = "[native]"
+"""Before the name of a function of a C library."""
+_ADDRESS = (1 << 64) - 1
+
+
+def format_entry(entry: Entry, form: Form, depth: int) -> str:
+    """What is appended to a slow log, with its last newline.
+
+    Args:
+        depth: the most frames of a thread.
+    """
+    if form == "json":
+        return _one_line(as_object(entry, depth)) + "\n"
+    head = f"[{format_log_time(entry.time)}]  [pool {_spell_pool(entry.pool)}] pid {entry.pid}"
+    return "\n".join(["", head, *_own_lines(entry), *_stack_lines(entry, depth)]) + "\n"
+
+
+def format_for_error_log(entry: Entry, depth: int) -> str:
+    """The same in lines for the error log, which puts the time and the pool before each."""
+    return "\n".join([f"child {entry.pid}, its stack:", *_own_lines(entry), *_stack_lines(entry, depth)])
+
+
+def as_object(entry: Entry, depth: int) -> dict[str, Any]:
+    """The JSON form; docs/slow-requests.md describes the fields."""
+    trace = entry.trace
+    threads: list[dict[str, Any]] = []
+    size = 0
+    for thread in trace.threads:
+        if size > ENTRY_MAX:
+            break
+        threads.append(_thread_object(thread, depth))
+        size += sum(150 + len(frame["file"]) + len(frame["function"]) for frame in threads[-1]["frames"]) + 100
+    left_out = len(trace.threads) - len(threads)
+    return {
+        "time": local_time(entry.time).isoformat(timespec="milliseconds"),
+        "timestamp": round(entry.time, 6),
+        "pool": bound(entry.pool),
+        "pid": entry.pid,
+        "reason": entry.reason,
+        "script": bound(entry.script),
+        "method": bound(entry.method, NAME_MAX),
+        "uri": bound(entry.uri),
+        "seconds": round(entry.seconds, 6),
+        "stage": bound(entry.stage),
+        "sample": entry.sample,
+        "how": trace.how,
+        "stopped": round(trace.stopped, 6),
+        "error": bound(trace.error),
+        "note": bound(trace.note),
+        "threads": threads,
+        **({"more_threads": left_out} if left_out else {}),
+    }
+
+
+def _one_line(value: dict[str, Any]) -> str:
+    # ASCII, so that nothing in it drives a terminal; DEL is the one that JSON leaves.
+    return json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")
+
+
+def _thread_object(thread: ThreadStack, depth: int) -> dict[str, Any]:
+    return {
+        "tid": thread.tid,
+        "main": thread.main,
+        "doing": bound(thread.doing),
+        "note": bound(_note(thread, depth)),
+        "frames": [_frame_object(frame) for frame in thread.frames[:depth]],
+    }
+
+
+def _frame_object(frame: Frame) -> dict[str, Any]:
+    values = {bound(name, VALUE_MAX): bound(value, VALUE_MAX) for name, value in frame.values}
+    return {
+        "function": bound(frame.function, NAME_MAX),
+        "file": bound(frame.file),
+        "line": frame.line,
+        "address": f"0x{frame.address & _ADDRESS:016x}",
+        "native": frame.native,
+        **({"values": values} if values else {}),
+    }
+
+
+def _own_lines(entry: Entry) -> Iterator[str]:
+    """`name = value`, as PHP-FPM's script_filename; nothing that a reader of PHP-FPM's takes for a head or a frame."""
+    trace = entry.trace
+    yield f"script_filename = {spell(entry.script)}"
+    if entry.method:
+        yield f"request = {spell(entry.method, NAME_MAX).replace(' ', _BLANK)} {spell(entry.uri)}"
+    yield f"age = {entry.seconds:.6f} s"
+    yield f"stage = {spell(entry.stage)}"
+    yield f"reason = {entry.reason}"
+    if entry.sample != 1:
+        yield f"sample = {entry.sample}"
+    if trace.threads and trace.threads[0].main and trace.threads[0].doing:
+        yield f"doing = {spell(trace.threads[0].doing)}"
+    if trace.how not in ("ptrace", ""):
+        yield f"taken by = {trace.how}"
+    if trace.note:
+        yield f"note = {spell(trace.note)}"
+    if trace.stopped:
+        yield f"stopped = {trace.stopped:.6f} s"
+
+
+def _stack_lines(entry: Entry, depth: int) -> Iterator[str]:
+    size = 0
+    for number, thread in enumerate(entry.trace.threads):
+        if size > ENTRY_MAX:
+            yield f"... {len(entry.trace.threads) - number} more threads"
+            break
+        for line in _thread_lines(thread, depth, is_first=number == 0):
+            size += len(line) + 1
+            yield line
+    if entry.trace.error or not entry.trace.threads:
+        yield f"+++ dump failed: {spell(entry.trace.error or 'no thread was found')}"
+
+
+def _thread_lines(thread: ThreadStack, depth: int, *, is_first: bool) -> Iterator[str]:
+    if not (is_first and thread.main):
+        doing = f", {spell(thread.doing)}" if thread.doing else ""
+        yield f"-- thread {thread.tid}{doing}"
+    for frame in thread.frames[:depth]:
+        yield _frame_line(frame)
+        for name, value in frame.values:
+            yield f"    {spell(name, VALUE_MAX).replace(' ', _BLANK)} = {spell(value, VALUE_MAX)}"
+    note = _note(thread, depth)
+    if note:
+        yield f"... {spell(note)}"
+
+
+def _frame_line(frame: Frame) -> str:
+    function = spell(frame.function, NAME_MAX).replace("() ", "()" + _BLANK)
+    if frame.native:
+        function = NATIVE + function
+    elif function.startswith(NATIVE):
+        function = "\\x5b" + function[1:]
+    place = f"{spell(frame.file)}:{frame.line}" if frame.file else "unknown:0"
+    return f"[0x{frame.address & _ADDRESS:016x}] {function}() {place}"
+
+
+def _note(thread: ThreadStack, depth: int) -> str:
+    left_out = len(thread.frames) - depth
+    return "; ".join(filter(None, [f"{left_out} more frames" if left_out > 0 else "", thread.note]))
+
+
+def _spell_pool(pool: str) -> str:
+    return spell(pool).replace("]", "\\x5d")
+
+
+_BLANK = "\\x20"
