@@ -121,7 +121,8 @@ class Service:
             length = content_length(environ)
             environ["wsgi.input"] = BodyStream(exchange.pull, length)
         method = environ["REQUEST_METHOD"]
-        slot.begin(now, method, path, environ["QUERY_STRING"], length or 0, environ.get("REMOTE_USER", ""))
+        user = environ.get("REMOTE_USER", "")
+        slot.begin(now, method, path, environ["QUERY_STRING"], length or 0, user, exchange.started)
         slot.stages[slot.index] = _EXECUTING
         response = Response(exchange, method)
         self._answer(exchange, environ, response, path)

@@ -16,6 +16,8 @@ from fpm.scoreboard.header import HeaderValues
 from fpm.scoreboard.header import pack_header
 from fpm.scoreboard.layout import HEADER
 from fpm.scoreboard.layout import HEADER_SEQUENCE_OFFSET
+from fpm.scoreboard.layout import INTERRUPT
+from fpm.scoreboard.layout import INTERRUPT_OFFSET
 from fpm.scoreboard.layout import MAGIC
 from fpm.scoreboard.layout import SLOT_SIZE
 from fpm.scoreboard.layout import WAKE_BELOW
@@ -132,6 +134,11 @@ def _open_header(view: memoryview) -> int:
 def set_wake_below(view: memoryview, count: int) -> None:
     """Let workers tell the pool's eventfd when fewer than `count` of them are idle; 0: never."""
     WAKE_BELOW.pack_into(view, WAKE_BELOW_OFFSET, min(max(count, 0), 0xFFFF))
+
+
+def want_interrupt(view: memoryview, slots: int, index: int, request: int) -> None:
+    """Say that this request (its number in the slot) is to be interrupted: the signal that follows is for it alone."""
+    INTERRUPT.pack_into(view, slot_offset(slots, index) + INTERRUPT_OFFSET, request & _SEQUENCE_MASK)
 
 
 def clear_slot(view: memoryview, slots: int, index: int) -> None:

@@ -118,6 +118,10 @@ class Slot:
     """When the response was complete, epoch seconds, while the worker goes on with the request; 0.0 otherwise."""
     task: str = ""
     """The name of the function that runs after the response."""
+    began: float = 0.0
+    """The request's start once more, monotonic seconds: for deadlines, as nobody can set this clock."""
+    freed: float = 0.0
+    """`released` once more, monotonic seconds."""
 
     def is_slow(self, limit: int, now: float) -> bool:
         """Has the request in hand taken longer than `limit` (microseconds; 0: never) at `now` (epoch seconds)?"""
@@ -234,8 +238,9 @@ def read_slot(view: memoryview, slots: int, index: int, room: int = 0) -> Slot:
     offset = slot_offset(slots, index)
     values, stable = _read_stable(lambda: SLOT.unpack_from(view, offset), _slot_sequence, view, offset)
     _sequence, pid, start_time, requests, request_start, duration, cpu, length, slow, memory, active, *rest = values
-    errors, early, waiting, released, task = rest[5:]
-    method, uri, query, script, user, task = (_text_of(text) if stable else "" for text in (*rest[:5], task))
+    *texts, errors, early, waiting, released, task, freed, _interrupt = rest
+    began = texts.pop(3)
+    method, uri, query, script, user, task = (_text_of(text) if stable else "" for text in (*texts, task))
     return Slot(
         index=index,
         stage=_STAGES[view[stages_offset() + index]],
@@ -259,6 +264,8 @@ def read_slot(view: memoryview, slots: int, index: int, room: int = 0) -> Slot:
         waiting=waiting,
         released=_time_of(released),
         task=task,
+        began=_time_of(began),
+        freed=_time_of(freed),
     )
 
 

@@ -16,6 +16,10 @@ class Stage(IntEnum):
     EXECUTING = 5
     END = 6
     FINISHED = 7
+    READING_BODY = 8
+    """EXECUTING, and the worker waits for the web server to send more of the request's body."""
+    SENDING = 9
+    """EXECUTING, and the worker waits for the web server to take more of the response."""
 
 
 STATE_TEXT: dict[Stage, str] = {
@@ -27,4 +31,24 @@ STATE_TEXT: dict[Stage, str] = {
     Stage.EXECUTING: "Running",
     Stage.END: "Ending",
     Stage.FINISHED: "Finishing",
+    Stage.READING_BODY: "Running",
+    Stage.SENDING: "Running",
 }
+"""PHP-FPM has no words for the last two, and neither have the monitors that read its page."""
+
+OWN_STATE_TEXT = STATE_TEXT | {Stage.READING_BODY: "Reading body", Stage.SENDING: "Sending"}
+"""What our own pages and commands show."""
+
+DOING: dict[Stage, str] = {
+    Stage.FREE: "not there",
+    Stage.CREATING: "starting",
+    Stage.ACCEPTING: "idle",
+    Stage.READING_HEADERS: "beginning a request",
+    Stage.INFO: "beginning a request",
+    Stage.EXECUTING: "running",
+    Stage.END: "leaving",
+    Stage.FINISHED: "after the response",
+    Stage.READING_BODY: "reading the request's body",
+    Stage.SENDING: "sending the response",
+}
+"""The same in plain words, for the slow log and `pyfpm trace`."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import struct
+from time import monotonic
 
+from fpm.scoreboard.layout import INTERRUPT
+from fpm.scoreboard.layout import INTERRUPT_OFFSET
 from fpm.scoreboard.layout import METHOD_SIZE
 from fpm.scoreboard.layout import QUERY_SIZE
 from fpm.scoreboard.layout import SCRIPT_SIZE
@@ -19,7 +22,7 @@ from fpm.scoreboard.stages import Stage
 # The groups of fields of layout.SLOT that are written together, and where they begin in it (a test compares them).
 IDENTITY = struct.Struct("<Id")
 IDENTITY_OFFSET = 4
-BEGIN = struct.Struct(f"<QdQQQIQI{METHOD_SIZE}s{URI_SIZE}s{QUERY_SIZE}s")
+BEGIN = struct.Struct(f"<QdQQQIQI{METHOD_SIZE}s{URI_SIZE}s{QUERY_SIZE}sd")
 BEGIN_OFFSET = 16
 DONE = struct.Struct("<QQ")
 DONE_OFFSET = 32
@@ -32,7 +35,7 @@ USER_OFFSET = SCRIPT_OFFSET + SCRIPT.size
 SLOW_OFFSET = 56
 ERRORS_OFFSET = USER_OFFSET + USER.size
 EARLY_OFFSET = ERRORS_OFFSET + 4
-BACKGROUND = struct.Struct(f"<Id{TASK_SIZE}s")
+BACKGROUND = struct.Struct(f"<Id{TASK_SIZE}sd")
 BACKGROUND_OFFSET = EARLY_OFFSET + 4
 
 _FREE = int(Stage.FREE)
@@ -54,10 +57,12 @@ class SlotWriter:
     __slots__ = (
         "_board",
         "_counter",
+        "_freed",
         "_idle",
         "_memory",
         "_offset",
         "_peak_active",
+        "_released",
         "_sequence",
         "_sequences",
         "_slow",
@@ -82,6 +87,7 @@ class SlotWriter:
         self._memory = 0
         self._slow = 0
         self._user = False
+        self._released = self._freed = 0.0
         self.index = index
         self.requests = 0
         self._open()
@@ -130,8 +136,13 @@ class SlotWriter:
         if active > self._peak_active:
             self._peak_active = active
 
-    def begin(self, now: float, method: str, uri: str, query: str, length: int, user: str) -> None:
-        """What the request is; texts are Latin-1 as in environ and are cut to their fields."""
+    def begin(self, now: float, method: str, uri: str, query: str, length: int, user: str, began: float = 0.0) -> None:
+        """What the request is; texts are Latin-1 as in environ and are cut to their fields.
+
+        Args:
+            now: epoch seconds.
+            began: when its variables were there, monotonic seconds.
+        """
         self._sequences[self._counter] = sequence = (self._sequence + 1) & 0xFFFFFFFF
         BEGIN.pack_into(
             self._board,
@@ -147,6 +158,7 @@ class SlotWriter:
             method.encode("latin-1"),
             uri.encode("latin-1"),
             query.encode("latin-1"),
+            began,
         )
         if user or self._user:
             self._user = bool(user)
@@ -185,9 +197,16 @@ class SlotWriter:
         """
         # Of a long name the end tells more, and UTF-8 is not cut in the middle of a character.
         name = task.encode("utf-8", "replace")[-TASK_SIZE:].decode("utf-8", "ignore").encode()
+        if released != self._released:
+            self._released, self._freed = released, monotonic() if released else 0.0
         self._open()
-        BACKGROUND.pack_into(self._board, self._offset + BACKGROUND_OFFSET, waiting, released, name)
+        BACKGROUND.pack_into(self._board, self._offset + BACKGROUND_OFFSET, waiting, released, name, self._freed)
         self._close()
+
+    def is_interrupt_wanted(self) -> bool:
+        """Does the master want the present request to be interrupted?"""
+        wanted: int = INTERRUPT.unpack_from(self._board, self._offset + INTERRUPT_OFFSET)[0]
+        return wanted == self.requests & 0xFFFFFFFF
 
     def write_memory(self, memory: int) -> None:
         """The process's memory peak in bytes."""

@@ -19,6 +19,7 @@ from fpm.scoreboard.snapshot import Board
 from fpm.scoreboard.snapshot import ListenQueue
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.snapshot import read_board
+from fpm.scoreboard.stages import OWN_STATE_TEXT
 from fpm.scoreboard.stages import Stage
 from fpm.status.extras import build_extras
 from fpm.status.model import PoolStatus
@@ -169,7 +170,7 @@ def _workers(facts: PoolFacts, board: Board, status: PoolStatus, now: float) -> 
 def _worker(slot: Slot, process: ProcessStatus, facts: WorkerFacts | None, now: float) -> Worker:
     return Worker(
         pid=slot.pid,
-        state=process.state,
+        state=OWN_STATE_TEXT[slot.stage],
         idle=slot.stage is Stage.ACCEPTING,
         age=max(now - slot.start_time, 0.0) if slot.start_time else 0.0,
         generation=facts.generation if facts else 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from fpm.scoreboard import writer as writing
 from fpm.scoreboard.layout import SLOT
 from fpm.scoreboard.layout import slot_offset
 from fpm.scoreboard.memory import Scoreboard
+from fpm.scoreboard.memory import want_interrupt
 from fpm.scoreboard.snapshot import read_board
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
@@ -25,6 +27,7 @@ def test_the_groups_of_fields_cover_the_slot():
         (writing.BEGIN_OFFSET + writing.BEGIN.size, writing.SCRIPT_OFFSET),
         (writing.SCRIPT_OFFSET + writing.SCRIPT.size, writing.USER_OFFSET),
         (writing.USER_OFFSET + writing.USER.size, writing.ERRORS_OFFSET),
+        (writing.BACKGROUND_OFFSET + writing.BACKGROUND.size, writing.INTERRUPT_OFFSET),
         (struct.calcsize("<IIdQd"), writing.DONE_OFFSET),
         (struct.calcsize("<IIdQdQQQI"), writing.MEMORY_OFFSET),
     ]
@@ -34,7 +37,7 @@ def test_the_groups_of_fields_cover_the_slot():
     assert writing.USER_OFFSET + writing.USER.size == writing.ERRORS_OFFSET
     assert writing.ERRORS_OFFSET + 4 == writing.EARLY_OFFSET
     assert writing.EARLY_OFFSET + 4 == writing.BACKGROUND_OFFSET
-    assert SLOT.size == writing.BACKGROUND_OFFSET + writing.BACKGROUND.size
+    assert SLOT.size == writing.INTERRUPT_OFFSET + writing.INTERRUPT.size
 
 
 @given(method=LATIN, uri=LATIN, query=LATIN, user=LATIN, length=st.integers(0, 2**40))
@@ -44,11 +47,12 @@ def test_a_reader_reads_what_was_written(method, uri, query, user, length):
         slot = SlotWriter(board, 1, pid=77, started=5.0, script="app:äpp")
         slot.set_stage(Stage.ACCEPTING)
         slot.take()
-        slot.begin(12.5, method, uri, query, length, user)
+        slot.begin(12.5, method, uri, query, length, user, 3.75)
         slot.end(1234, 567)
         slot.write_memory(4096)
         read = read_board(board.view, 3).slots[1]
         assert (read.pid, read.start_time, read.requests, read.request_start) == (77, 5.0, 1, 12.5)
+        assert read.began == 3.75
         assert (read.duration, read.cpu, read.content_length, read.memory_peak) == (1234, 567, length, 4096)
         assert (read.method, read.uri, read.query) == (method[:16], uri[:512], query[:512])
         assert (read.user, read.max_active, read.stage) == (user[:32], 1, Stage.READING_HEADERS)
@@ -87,14 +91,18 @@ def test_work_after_the_response():
     board = Scoreboard.create(1)
     slot = SlotWriter(board, 0, pid=1, started=1.0, script="x")
     slot.set_stage(Stage.FINISHED)
+    started = time.monotonic()
+    freed = started + 60
     for task, shown in (("shop.mail", "shop.mail"), ("x" * 200 + "é" * 48, "é" * 48), ("x" + "é" * 49, "é" * 48)):
         slot.background(3, 7.5, task)
         read = read_board(board.view, 1).slots[0]
         assert (read.waiting, read.released, read.task) == (3, 7.5, shown.encode().decode("latin-1"))
+        assert started <= read.freed <= freed
+        freed = read.freed  # the same response, whatever runs after it
     slot.count_early()
     slot.background(0, 0.0, "")
     read = read_board(board.view, 1).slots[0]
-    assert (read.waiting, read.released, read.task, read.background_early) == (0, 0.0, "", 1)
+    assert (read.waiting, read.released, read.task, read.background_early, read.freed) == (0, 0.0, "", 1, 0.0)
     slot.close()
     board.close()
 
@@ -114,4 +122,19 @@ def test_wake_and_peak():
     assert read_board(board.view, 4).slots[1].max_active == 2
     for writer in writers:
         writer.close()
+    board.close()
+
+
+def test_an_interrupt_is_for_one_request():
+    board = Scoreboard.create(2)
+    slot = SlotWriter(board, 1, pid=1, started=1.0, script="x")
+    assert not slot.take()
+    assert not slot.is_interrupt_wanted()
+    want_interrupt(board.view, 2, 1, 1)
+    assert slot.is_interrupt_wanted()
+    slot.begin(1.0, "GET", "/", "", 0, "")
+    assert slot.is_interrupt_wanted()
+    slot.take()
+    assert not slot.is_interrupt_wanted()
+    slot.close()
     board.close()

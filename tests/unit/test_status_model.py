@@ -75,9 +75,11 @@ def test_pool_numbers() -> None:
 
 def test_only_accepting_is_idle_and_the_sum_is_the_total() -> None:
     status = build(*(slot(stage) for stage in Stage if stage is not Stage.FREE))
-    assert (status.idle_processes, status.active_processes, status.total_processes) == (1, 6, 7)
-    assert len(status.processes) == 7
-    assert status.max_active_processes == 5, "a worker being made has never been busy"
+    assert (status.idle_processes, status.active_processes, status.total_processes) == (1, 8, 9)
+    assert len(status.processes) == 9
+    assert status.max_active_processes == 7, "a worker being made has never been busy"
+    texts = [one.state for one in status.processes]
+    assert texts[-2:] == ["Running", "Running"], "monitors know PHP-FPM's words only"
 
 
 def test_idle_worker_shows_its_last_request() -> None:

@@ -46,7 +46,7 @@ POOL_SITE = SiteSpec("www", "/st", "/pi", "pong", [], LOCAL)
 def packed_slot(stage: Stage, *, requests: int = 2, uri: bytes = b"/x", age: float = 0.5) -> tuple[int, bytes]:
     duration = 1000 if stage is Stage.ACCEPTING else 0
     fields = (0, 100 + stage, NOW - 60, requests, NOW - age, duration, 500, 0, 1, 2**20, 3)
-    return int(stage), SLOT.pack(*fields, b"GET", uri, b"q", b"app:main", b"", 4, 0, 0, 0.0, b"").ljust(
+    return int(stage), SLOT.pack(*fields, b"GET", uri, b"q", 0.0, b"app:main", b"", 4, 0, 0, 0.0, b"", 0.0, 0).ljust(
         SLOT_SIZE, b"\0"
     )
 
