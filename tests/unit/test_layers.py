@@ -127,6 +127,7 @@ PURE = [
     "fpm.status_server.site",
     "fpm.system",
     "fpm.tracer",
+    "fpm.tracer.messages",
     "fpm.unwind.*",
     "fpm.wsgi.*",
 ]
