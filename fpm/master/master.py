@@ -57,6 +57,7 @@ from fpm.master.services import Budget
 from fpm.master.services import Services
 from fpm.master.status.looking import take_snapshot
 from fpm.master.status.process import StatusProcess
+from fpm.master.tracing.stacks import Stacks
 from fpm.master.upgrade.handover import restore_listener
 from fpm.master.upgrade.handover import restore_pool
 from fpm.master.upgrade.upgrade import Upgrade
@@ -171,6 +172,8 @@ class Master:
             reapers={},
             clock=time.time,
         )
+        self.services.stacks = Stacks(self.services)
+        self._at_end.append(self.services.stacks.close)
         self.reloader = Reloader(self, time.time)
         self.status_process = StatusProcess(
             self.services, lambda name, workers: take_snapshot(self, name, workers=workers)

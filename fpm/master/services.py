@@ -6,12 +6,16 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
+from typing import TYPE_CHECKING
 
 from fpm.config.model import GlobalConfig
 from fpm.log.error import ErrorLog
 from fpm.master.loop.loop import Loop
 from fpm.master.tracing.slow_file import SlowFiles
 from fpm.system.listen_queue import ListenQueueReader
+
+if TYPE_CHECKING:
+    from fpm.master.tracing.stacks import Stacks
 
 
 @dataclass(slots=True)
@@ -43,4 +47,6 @@ class Services:
     """Processes that are neither template nor worker: pid, and who is told its wait status."""
     clock: Callable[[], float]
     """Epoch seconds, as the scoreboard has them."""
+    stacks: Stacks = field(init=False)
+    """Who takes the stacks of processes; it needs the others, so it is made after them."""
     slow_files: SlowFiles = field(default_factory=SlowFiles)

@@ -26,7 +26,9 @@ FD_PARK_PUT = 9
 """The other end, to which a worker parks an idle kept connection. Non-blocking both."""
 FD_LISTEN = 10
 """The listening socket, non-blocking."""
-FD_FIRST_FREE = 11
+FD_STACK = 11
+"""memfd of this process alone, to which it writes its stack when the master asks; see fpm.pool.own_stack."""
+FD_FIRST_FREE = 12
 
 BOOT_COMMAND = (
     f"import os,json;"
@@ -122,13 +124,15 @@ def unpack_spec(data: bytes) -> TemplateSpec:
 
 # Messages are JSON objects, one for each datagram, named by "event" (towards the master) or "command" (from it).
 #
-# template -> master   ready {preload: bool, python, chdir, seconds}    failed {stage, error, traceback}
+# template -> master   ready {preload: bool, python, chdir, seconds, stack: bool}    failed {stage, error, traceback}
 #                      notice {level, text}      forked {slot, pid}     fork_failed {slot, error}
 #                      exited {pid, status, user, system, maxrss}   (as from wait4(2): times in s, maxrss in KiB)
-# master -> template   fork {slot, hold}  with descriptors [worker channel, stdout, stderr, access log (or none)]
+# master -> template   fork {slot, hold}  with descriptors [worker channel, stdout, stderr, the memfd for its stack,
+#                      access log (or none)]
 #                      settings {worker}  (a WorkerSettings object, for the workers forked from now on)    quit {}
-# worker -> master     ready {}     log {level, text}     failed {error, traceback}     limit {requests}  (max_requests
-#                      is reached: it has stopped accepting and waits for quit while its replacement is made)
+# worker -> master     ready {stack: bool}     log {level, text}     failed {error, traceback}     limit {requests}
+#                      (stack: it writes its stack when it is asked, see fpm.pool.own_stack; limit: max_requests is
+#                      reached: it has stopped accepting and waits for quit while its replacement is made)
 #                      serving {}     (the answer to `serve`)     slow {request, microseconds}
 # master -> worker     quit {final}  (final: the pool ends, no other worker comes)
 #                      reopen {} with descriptor [access log]

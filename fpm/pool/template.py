@@ -30,9 +30,11 @@ from fpm.pool.application import ApplicationError
 from fpm.pool.application import load_application
 from fpm.pool.execute import execute_template
 from fpm.pool.fork_safety import survey
+from fpm.pool.own_stack import listen
 from fpm.pool.spec import FD_CHANNEL
 from fpm.pool.spec import FD_FIRST_FREE
 from fpm.pool.spec import FD_SPEC
+from fpm.pool.spec import FD_STACK
 from fpm.pool.spec import MESSAGE_MAX
 from fpm.pool.spec import TemplateSpec
 from fpm.pool.spec import pack_message
@@ -46,8 +48,8 @@ WSGIApplication = Callable[..., Any]
 STACK_AT = 0.9
 """The part of startup_timeout after which an import that still goes on shows its stack."""
 SOONEST = 0.01
-FDS_PER_FORK = 4
-"""Worker channel, stdout, stderr and, if there is one, the access log."""
+FDS_PER_FORK = 5
+"""Worker channel, stdout, stderr, the memfd for its stack and, if there is one, the access log."""
 
 
 def main(*, preload_again: bool) -> NoReturn:
@@ -62,6 +64,7 @@ def main(*, preload_again: bool) -> NoReturn:
     for fd in range(3, FD_FIRST_FREE):
         os.set_inheritable(fd, False)
     set_title(f"pyfpm: template {spec.pool}")
+    listens = listen()
     prepare_interpreter(spec)
     preload = spec.preload != "no" and preload_again
     started = time.monotonic()
@@ -77,6 +80,7 @@ def main(*, preload_again: bool) -> NoReturn:
         "python": sys.version.split()[0],
         "chdir": os.getcwd(),
         "seconds": round(time.monotonic() - started, 3),
+        "stack": listens,
     }
     channel.send(pack_message(ready))
     Template(spec, channel, application).run()
@@ -276,11 +280,12 @@ class Template:
         os.close(self.wake_read)
         os.close(self.wake_write)
         self.channel.close()
-        channel_fd, out, err, *rest = fds
+        channel_fd, out, err, stack, *rest = fds
         os.dup2(out, 1)
         os.dup2(err, 2)
-        os.close(out)
-        os.close(err)
+        os.dup2(stack, FD_STACK, inheritable=False)
+        for fd in (out, err, stack):
+            os.close(fd)
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=channel_fd)
         return channel, rest[0] if rest else None
 

@@ -10,6 +10,7 @@ from fpm.pool.access_log import AccessLog
 from fpm.pool.loop import WorkerLoop
 from fpm.pool.output import replace_standard_streams
 from fpm.pool.own_pages import OwnPages
+from fpm.pool.own_stack import listen
 from fpm.pool.reports import Reports
 from fpm.pool.service import Service
 from fpm.pool.spec import FD_SCOREBOARD
@@ -48,5 +49,5 @@ def run_worker(
     loop = WorkerLoop(settings, service, writer, reports)
     if not hold:
         loop.begin_accepting()
-    reports.send({"event": "ready"})
+    reports.send({"event": "ready", "stack": listen()})
     return loop.run()

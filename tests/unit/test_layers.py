@@ -112,6 +112,8 @@ PURE = [
     "fpm.master.reload.plan",
     "fpm.master.status",
     "fpm.master.tracing",
+    "fpm.master.tracing.account",
+    "fpm.master.tracing.queue",
     "fpm.master.upgrade",
     "fpm.pool",
     "fpm.pool.spec",
@@ -127,6 +129,7 @@ PURE = [
     "fpm.status_server.site",
     "fpm.system",
     "fpm.tracer",
+    "fpm.tracer.credentials",
     "fpm.tracer.messages",
     "fpm.unwind.*",
     "fpm.wsgi.*",
@@ -143,7 +146,8 @@ MAY_IMPORT = {
     "fpm.library": "",
     "fpm.log": "fpm.errors",
     "fpm.master": "fpm fpm.config.dump fpm.config.model fpm.errors fpm.log fpm.pool fpm.scoreboard fpm.slowlog "
-    "fpm.stack fpm.status fpm.status_server fpm.status_server.site fpm.system fpm.tracer fpm.tracer.messages",
+    "fpm.stack fpm.status fpm.status_server fpm.status_server.site fpm.system fpm.tracer fpm.tracer.messages "
+    "fpm.tracer.credentials fpm.tracer.rights",
     "fpm.pool": "fpm fpm.errors fpm.fastcgi fpm.library fpm.log fpm.scoreboard fpm.stack fpm.status fpm.system "
     "fpm.wsgi",
     "fpm.scoreboard": "",

@@ -22,6 +22,7 @@ from fpm.master.loop.loop import Timer
 from fpm.master.loop.output import OutputReader
 from fpm.master.loop.share import Share
 from fpm.master.services import Services
+from fpm.master.tracing.own_stack import OwnStack
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.snapshot import read_slot
@@ -44,12 +45,14 @@ class Child:
         board: Scoreboard,
         slot: int,
         channel: Channel | None = None,
+        own_stack: OwnStack | None = None,
     ) -> None:
         self.services = services
         self.template = template
         self.board = board
         self.slot = slot
         self.channel = channel or Channel()
+        self.own_stack = own_stack or OwnStack.create()
         self.outputs: list[OutputReader] = []
         self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
         """What it has written before it was ready."""
@@ -164,6 +167,7 @@ class Child:
         self.clear_timer()
         self.forget_channel()
         self.channel.close()
+        self.own_stack.close()
         for output in self.outputs:
             output.finish()
         if self.pidfd >= 0:

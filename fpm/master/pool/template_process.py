@@ -21,6 +21,7 @@ from fpm.master.loop.output import OutputReader
 from fpm.master.loop.share import Share
 from fpm.master.processes.spawn import spawn
 from fpm.master.services import Services
+from fpm.master.tracing.own_stack import OwnStack
 from fpm.pool.bundle import sealed_memfd
 from fpm.pool.spec import BOOT_COMMAND
 from fpm.pool.spec import FD_BUNDLE
@@ -30,6 +31,7 @@ from fpm.pool.spec import FD_PARK_PUT
 from fpm.pool.spec import FD_PARK_TAKE
 from fpm.pool.spec import FD_SCOREBOARD
 from fpm.pool.spec import FD_SPEC
+from fpm.pool.spec import FD_STACK
 from fpm.pool.spec import FD_WAKE
 from fpm.pool.spec import TemplateSpec
 from fpm.pool.spec import WorkerSettings
@@ -83,6 +85,7 @@ class TemplateProcess:
         share: Share,
         events: TemplateEvents,
         channel: Channel | None = None,
+        own_stack: OwnStack | None = None,
     ) -> None:
         self.services = services
         self.config = config
@@ -100,6 +103,7 @@ class TemplateProcess:
         self.quitting = False
         self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
         self.channel = channel or Channel()
+        self.own_stack = own_stack or OwnStack.create()
         self.pid = 0
         self._timer: Timer | None = None
         self.outputs: list[OutputReader] = []
@@ -126,6 +130,7 @@ class TemplateProcess:
                 FD_PARK_TAKE: shared.park_take,
                 FD_PARK_PUT: shared.park_put,
                 FD_LISTEN: shared.listen,
+                FD_STACK: self.own_stack.fd,
             }
             arguments = [sys.executable, "-I", "-S", "-B", "-c", BOOT_COMMAND, "launch", _room_for_title(self.spec)]
             self.pid = spawn(arguments, placed, {})
@@ -156,6 +161,7 @@ class TemplateProcess:
         """The template has said that it can fork."""
         self.state = TemplateState.READY
         self.preload = bool(message.get("preload"))
+        self.own_stack.listens = message.get("stack") is True
         self.directory = str(message.get("chdir", ""))
         self._cancel_timer()
 
@@ -196,6 +202,7 @@ class TemplateProcess:
                 self._on_channel()
         self._forget_channel()
         self.channel.close()
+        self.own_stack.close()
         for output in self.outputs:
             output.finish()
         self.state = TemplateState.GONE

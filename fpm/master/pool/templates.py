@@ -36,6 +36,7 @@ from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_process import TemplateState
 from fpm.master.processes.exits import Exit
 from fpm.master.services import Services
+from fpm.master.tracing.own_stack import OwnStack
 from fpm.pool.spec import WorkerSettings
 from fpm.pool.spec import unpack_spec
 from fpm.scoreboard.memory import Scoreboard
@@ -267,7 +268,8 @@ class Templates:
         spec = unpack_spec(json.dumps(state["spec"]).encode())
         events = TemplateEvents(self._on_message, self._on_startup_timeout, self._write_line)
         channel = Channel(None if state["gone"] else state["channel"])
-        template = TemplateProcess(self.services, self.pinned, spec, self.share, events, channel)
+        own_stack = OwnStack.restore(*state["own_stack"])
+        template = TemplateProcess(self.services, self.pinned, spec, self.share, events, channel, own_stack)
         if state["gone"]:  # its workers serve on
             template.pid = state["pid"]
             template.close()

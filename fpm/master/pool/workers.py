@@ -210,6 +210,7 @@ class Workers:
             else:
                 devnull = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
                 fds += [devnull, devnull]
+            fds.append(child.own_stack.fd)
             if self.access_log is not None:
                 fds.append(self.access_log)
             mark_creating(board.view, board.slots, slot)
@@ -296,6 +297,7 @@ class Workers:
         event = message.get("event")
         if event == "ready" and not child.ready:
             child.ready = True
+            child.own_stack.listens = message.get("stack") is True
             child.idle_since = self.services.loop.now
             child.clear_timer()
             self.events.on_ready(child)

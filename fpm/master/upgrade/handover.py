@@ -30,6 +30,7 @@ from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_process import TemplateState
 from fpm.master.pool.templates import Failure
+from fpm.master.tracing.own_stack import OwnStack
 from fpm.pool.bundle import sealed_memfd
 from fpm.scoreboard.layout import SLOT_SIZE
 from fpm.scoreboard.memory import Scoreboard
@@ -175,6 +176,7 @@ def _describe_template(template: TemplateProcess, baggage: Baggage) -> dict[str,
         "started": template.started,
         "preload": template.preload,
         "directory": template.directory,
+        "own_stack": [-1 if gone else baggage.keep(template.own_stack.fd), template.own_stack.listens],
     }
 
 
@@ -224,6 +226,7 @@ def _describe_child(child: Child, boards: list[Shared], baggage: Baggage) -> dic
         "channel": baggage.keep(child.channel.fd),
         "outputs": _describe_outputs(child.outputs, baggage),
         "pidfd": baggage.keep(child.pidfd) if child.pidfd >= 0 else -1,
+        "own_stack": [baggage.keep(child.own_stack.fd), child.own_stack.listens],
     }
     return described
 
@@ -238,7 +241,8 @@ def _restore_child(
     if template is None:
         return  # cannot be: a template is kept as long as it has workers
     channel = Channel(_private(state["channel"]))
-    child = Child(pool.services, template, boards[state["board"]], state["slot"], channel)
+    own_stack = OwnStack.restore(*state["own_stack"])
+    child = Child(pool.services, template, boards[state["board"]], state["slot"], channel, own_stack)
     for name in FLAGS:
         setattr(child, name, state[name])
     child.pidfd = _private(state["pidfd"]) if state["pidfd"] >= 0 else -1

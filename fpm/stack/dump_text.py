@@ -1,0 +1,92 @@
+"""What CPython's faulthandler writes, as frames. It comes from a process that nobody trusts, so it is parsed strictly.
+
+The form of one thread, 3.11 to 3.14 (Python/traceback.c, _Py_DumpTraceback and _Py_DumpTracebackThreads):
+
+    Thread 0x00007f20a1b2c740 [name] (most recent call first):
+      File "/srv/app/views.py", line 12 in index
+      ...
+
+"Stack" stands for "Thread 0x..." where only one thread is shown, "Current thread" where it is the one that writes.
+Texts are cut at 500 characters and escaped with backslashes; after 100 frames comes "...".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from fpm.stack.trace import Frame
+
+HEADER = re.compile(
+    rb"(?:Stack|(?:Current thread|Thread) 0x([0-9a-f]{1,16})(?: \[([^\n\]]{0,64})\])?) \(most recent call first\):\n"
+)
+FRAME = re.compile(rb'  File (?:"([^\n]{0,8192})"|\?\?\?), line (\d{1,10}|\?\?\?) in ([^\n]{1,8192})\n')
+"""A quotation mark within the file name is not escaped: the last one before `, line` ends it."""
+ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
+FRAMES_MAX = 100
+"""As many as faulthandler writes (MAX_FRAME_DEPTH)."""
+REMARKS = {
+    b"  ...\n": "faulthandler shows no more than 100 frames",
+    b"  <no Python frame>\n": "no Python code runs in this thread",
+    b"  Garbage-collecting\n": "",
+    b"  <invalid frame>\n": "the rest of the stack could not be read",
+    b"  <freed frame>\n": "the rest of the stack could not be read",
+    b"  <truncated>\n": "the rest of the stack could not be read",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DumpedThread:
+    """One thread of a dump."""
+
+    ident: int
+    """As Python numbers it (threading.get_ident); 0 where the dump does not say."""
+    name: str
+    frames: tuple[Frame, ...]
+    """The newest call first."""
+    note: str
+    """Why the frames end early; "" if they do not."""
+
+
+def parse_dump(data: bytes) -> tuple[DumpedThread, ...]:
+    """The threads of a dump, in its order; what is no part of one is passed over.
+
+    Args:
+        data: any bytes. The last thread may be cut, see `is_complete`.
+    """
+    headers = list(HEADER.finditer(data))
+    ends = [header.start() for header in headers[1:]] + [len(data)]
+    return tuple(_thread(header, data[header.end() : end]) for header, end in zip(headers, ends, strict=True))
+
+
+def is_complete(data: bytes) -> bool:
+    """Has the first dump of several by the same process ended? It has when the next one has begun."""
+    return len(HEADER.findall(data)) > 1
+
+
+def _thread(header: re.Match[bytes], body: bytes) -> DumpedThread:
+    frames: list[Frame] = []
+    note = ""
+    for line in body.splitlines(keepends=True):
+        found = FRAME.fullmatch(line)
+        if found and len(frames) < FRAMES_MAX:
+            file, number, function = found.groups()
+            frames.append(Frame(_text(function), _text(file or b""), int(number) if number.isdigit() else 0))
+        elif line in REMARKS:
+            note = REMARKS[line] or note
+        else:
+            note = "the rest of the stack could not be read"
+            break
+    ident, name = header.groups()
+    return DumpedThread(int(ident, 16) if ident else 0, _text(name or b""), tuple(frames), note)
+
+
+def _text(data: bytes) -> str:
+    """Undo the escapes of _Py_DumpASCII where they stand for what ASCII cannot say. A backslash of the text itself is
+    written as it is, so `\\x41` may have been either."""
+
+    def character(found: re.Match[str]) -> str:
+        code = int(next(group for group in found.groups() if group), 16)
+        return chr(code) if 0x80 <= code <= 0x10FFFF and not 0xD800 <= code < 0xE000 else found[0]
+
+    return ESCAPE.sub(character, data.decode("ascii", "replace"))
