@@ -1,25 +1,24 @@
 """Who notices that a pool is full, without waking the master for every request.
 
-Armed: the scoreboard tells the workers below how many idle ones to speak up; one that takes a request and counts fewer
-writes to the pool's eventfd. Watching: nobody is idle, so the master looks at the listening socket itself, and at what
-busy workers have parked. Off: the pool is as large as it may be, or does not want to know. A wake-up that turns out to
-be for nothing makes the next one wait a little longer.
+Armed: the scoreboard tells the workers below how many idle ones to ring the pool's bell. Watching: nobody is idle, so
+the master looks at the listening socket itself, and at what busy workers have parked. Off: the pool is as large as it
+may be, or does not want to know. A wake-up that turns out to be for nothing makes the next one wait a little longer.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import os
 import termios
 from collections.abc import Callable
 
 from fpm.master.loop.loop import Loop
 from fpm.master.loop.loop import Timer
-from fpm.scoreboard.memory import set_wake_below
+from fpm.master.pool.bell import Bell
+from fpm.master.pool.bell import Wish
 
 FIRST_PAUSE = 0.002
 LONGEST_PAUSE = 0.1
+FULLNESS = "fullness"
 
 
 class Fullness:
@@ -35,9 +34,8 @@ class Fullness:
         self._notice = notice
         self._count_idle = count_idle
         self._listen_fd = -1
-        self._wake_fd = -1
         self._parked_fd = -1
-        self._view: memoryview | None = None
+        self._bell: Bell | None = None
         self._timer: Timer | None = None
         self._pause = 0.0
 
@@ -46,16 +44,15 @@ class Fullness:
         self.off()
         self._listen_fd = fd
 
-    def set_scoreboard(self, view: memoryview | None, wake_fd: int, parked_fd: int) -> None:
-        """The scoreboard whose workers shall speak up, the pool's eventfd, the socket where connections are parked."""
+    def set_scoreboard(self, bell: Bell, parked_fd: int) -> None:
+        """The bell of the scoreboard whose workers shall speak up, the socket where connections are parked."""
         self.off()
         self._parked_fd = parked_fd
-        self._view = view
-        self._wake_fd = wake_fd
+        self._bell = bell
 
     def arm(self, below: int) -> None:
         """Be told when fewer than `below` workers are idle; 0 is the same as off()."""
-        if below <= 0 or self._view is None:
+        if below <= 0 or self._bell is None:
             self.off()
             return
         self._forget_waiting()
@@ -96,9 +93,8 @@ class Fullness:
         self._forget(self._parked_fd)
 
     def _arm_now(self, below: int) -> None:
-        if self._view is not None:
-            set_wake_below(self._view, below)
-            self._loop.watch(self._wake_fd, self._on_event)
+        if self._bell is not None:
+            self._bell.want(FULLNESS, Wish(below, self._on_event, self._count_idle))
             # A worker that became busy before it was asked to speak up has kept silent.
             if self._count_idle() < below:
                 self._on_event()
@@ -115,10 +111,8 @@ class Fullness:
         self._notice()
 
     def _disarm(self) -> None:
-        if self._view is not None:
-            set_wake_below(self._view, 0)
-        self._forget(self._wake_fd)
-        _drain(self._wake_fd)
+        if self._bell is not None:
+            self._bell.forget(FULLNESS)
 
     def _forget(self, fd: int) -> None:
         if fd >= 0:
@@ -128,11 +122,3 @@ class Fullness:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _drain(fd: int) -> None:
-    """Reset the eventfd without ever waiting: a process of the pool can make it a blocking one (F_SETFL, fcntl(2))."""
-    if fd < 0:
-        return
-    with contextlib.suppress(BlockingIOError):  # nothing had been written
-        os.preadv(fd, [bytearray(8)], -1, os.RWF_NOWAIT)

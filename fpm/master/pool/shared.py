@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
 
+from fpm.master.loop.loop import Loop
+from fpm.master.pool.bell import Bell
 from fpm.scoreboard.memory import Scoreboard
 
 
-@dataclass(slots=True)
 class Shared:
-    """The scoreboard, the eventfd that tells of a full pool, and the parking socket; all close-on-exec."""
+    """The scoreboard, the eventfd with which workers wake the master, the parking socket; all close-on-exec."""
 
-    board: Scoreboard
-    wake: int
-    park: tuple[socket.socket, socket.socket]
+    def __init__(self, loop: Loop, board: Scoreboard, wake: int, park: tuple[socket.socket, socket.socket]) -> None:
+        self.board = board
+        self.wake = wake
+        self.bell = Bell(loop, board.view, wake)
+        self.park = park
 
     @classmethod
-    def create(cls, slots: int, former: Shared | None = None) -> Shared:
+    def create(cls, loop: Loop, slots: int, former: Shared | None = None) -> Shared:
         """Make them.
 
         Args:
@@ -34,10 +36,11 @@ class Shared:
                 end.setblocking(False)
         else:
             park = former.park[0].dup(), former.park[1].dup()
-        return cls(Scoreboard.create(slots), os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), park)
+        return cls(loop, Scoreboard.create(slots), os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), park)
 
     def close(self) -> None:
         """Give everything back."""
+        self.bell.close()
         self.board.close()
         os.close(self.wake)
         for end in self.park:

@@ -287,7 +287,7 @@ class PoolSupervisor:
         self.staffing.start_over()
 
     def _on_shared(self, shared: Shared) -> None:
-        self.staffing.fullness.set_scoreboard(shared.board.view, shared.wake, shared.park[0].fileno())
+        self.staffing.fullness.set_scoreboard(shared.bell, shared.park[0].fileno())
         self.header.write()
 
     def _on_template_gone(self, template: TemplateProcess) -> None:

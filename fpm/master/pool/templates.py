@@ -179,7 +179,7 @@ class Templates:
             self.last_generation += 1
         shared = self.shared
         if shared is None or shared.board.slots < slots_for(config):
-            shared = Shared.create(slots_for(config), self.shared)
+            shared = Shared.create(self.services.loop, slots_for(config), self.shared)
             self.old_shared.append(shared)
         template = self._spawn(pinned, "template", shared, generation=self.last_generation)
         self.trial = Trial(template, config, pinned, shared)
@@ -246,7 +246,7 @@ class Templates:
             return
         try:
             if self._responder_shared is None:
-                self._responder_shared = Shared.create(1)
+                self._responder_shared = Shared.create(self.services.loop, 1)
             self.responder = self._spawn(self.config, "unavailable", self._responder_shared)
         except OSError as error:
             self.events.log("error", f"cannot start the 503 responder: {error.strerror}")
@@ -417,7 +417,7 @@ class Templates:
         """The pool's shared memory and sockets, made anew if the present scoreboard is too small."""
         slots = slots_for(config)
         if self.shared is None or self.shared.board.slots < slots:
-            return self._change_shared(Shared.create(slots, self.shared))
+            return self._change_shared(Shared.create(self.services.loop, slots, self.shared))
         return self.shared
 
     def _change_shared(self, shared: Shared) -> Shared:

@@ -23,6 +23,7 @@ from fpm.config.model import PoolConfig
 from fpm.errors import StartError
 from fpm.master.listening.listeners import Listener
 from fpm.master.loop.channel import Channel
+from fpm.master.loop.loop import Loop
 from fpm.master.loop.output import OutputReader
 from fpm.master.pool.child import Child
 from fpm.master.pool.shared import Shared
@@ -142,7 +143,7 @@ def restore_pool(pool: PoolSupervisor, state: Mapping[str, Any]) -> None:
     templates.failure = None if state["failure"] is None else Failure(**state["failure"])
     pool.slow_log.change(pool.config)
     pool.workers.access_log = None if state["access_log"] is None else _private(state["access_log"])
-    boards = [_restore_shared(one) for one in state["boards"]]
+    boards = [_restore_shared(pool.services.loop, one) for one in state["boards"]]
     if boards:
         templates.old_shared, templates.shared = boards[:-1], boards[-1]
         templates.events.on_shared(boards[-1])
@@ -208,12 +209,12 @@ def _describe_shared(shared: Shared, baggage: Baggage) -> dict[str, Any]:
     }
 
 
-def _restore_shared(state: Mapping[str, Any]) -> Shared:
+def _restore_shared(loop: Loop, state: Mapping[str, Any]) -> Shared:
     board = Scoreboard(_private(state["board"]), state["slots"], owns_fd=True)
     take, put = (socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=_private(fd)) for fd in state["park"])
     for end in (take, put):
         end.setblocking(False)
-    return Shared(board, _private(state["wake"]), (take, put))
+    return Shared(loop, board, _private(state["wake"]), (take, put))
 
 
 def _describe_child(child: Child, boards: list[Shared], baggage: Baggage) -> dict[str, Any]:
