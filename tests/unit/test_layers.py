@@ -102,6 +102,7 @@ PURE = [
     "fpm.master.loop",
     "fpm.master.loop.share",
     "fpm.master.pool",
+    "fpm.master.pool.deadlines",
     "fpm.master.pool.process_manager",
     "fpm.master.pool.record",
     "fpm.master.pool.restarts",

@@ -1,0 +1,158 @@
+"""When a request is over a limit, whatever the order of looks, the clocks and the lies of a pool."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fpm.master.pool.deadlines import REQUEST_INTERRUPT_GRACE
+from fpm.master.pool.deadlines import Act
+from fpm.master.pool.deadlines import Limits
+from fpm.master.pool.deadlines import Verdict
+from fpm.master.pool.deadlines import Watch
+from fpm.master.pool.deadlines import judge
+from fpm.scoreboard.layout import SLOT_SIZE
+from fpm.scoreboard.memory import Scoreboard
+from fpm.scoreboard.snapshot import Slot
+from fpm.scoreboard.snapshot import read_slot
+from fpm.scoreboard.stages import Stage
+
+BEGAN = 1000.0
+IDLE = Slot(0, Stage.ACCEPTING, 7, 0.0, 0, 0.0, 0, 0, 0, 0, 0, "", "", "", "", "")
+
+
+def running(request: int = 1, *, began: float = BEGAN, freed: float = 0.0, **more: object) -> Slot:
+    return replace(IDLE, stage=Stage.EXECUTING, requests=request, began=began, freed=freed, **more)  # type: ignore[arg-type]
+
+
+def look(limits: Limits, now: float, former: Watch | None = None, **slot: object) -> Verdict:
+    made = running(**slot)  # type: ignore[arg-type]
+    return judge(limits, Stage.FINISHED if made.freed else Stage.EXECUTING, made, former, now)
+
+
+@given(
+    limit=st.floats(0.001, 1e6),
+    looks=st.lists(st.floats(0.0, 2e6), min_size=1, max_size=20).map(sorted),
+    epoch=st.floats(allow_nan=True, allow_infinity=True),
+)
+def test_any_order_of_looks_ends_a_request_at_its_first_look_over_the_limit(limit, looks, epoch):
+    watch: Watch | None = None
+    acts = []
+    for after in looks:
+        verdict = look(Limits(terminate=limit), BEGAN + after, watch, request_start=epoch)
+        watch = verdict.watch
+        acts.append(verdict.act)
+        if verdict.next is not None:
+            assert verdict.next == BEGAN + limit, "the next look is at the limit, not before"
+    over = [after for after in looks if BEGAN + after >= BEGAN + limit]
+    expected = [Act.NOTHING] * (len(looks) - len(over)) + [Act.TERMINATE] * bool(over)
+    assert acts[: len(expected)] == expected
+    assert set(acts[len(expected) :]) <= {Act.NOTHING}, "it is ended once"
+
+
+@given(said=st.floats(allow_nan=True, allow_infinity=True), limit=st.floats(0.001, 100.0), step=st.floats(0.0, 100.0))
+def test_what_cannot_be_true_makes_a_limit_later_never_sooner(said, limit, step):
+    board = Scoreboard.create(1)
+    try:
+        slot = replace(read_slot(board.view, 1, 0), began=said, requests=1)
+    finally:
+        board.close()
+    now = BEGAN
+    first = judge(Limits(terminate=limit), Stage.EXECUTING, slot, None, now)
+    if 0.0 < said <= now:
+        return
+    assert (first.act, first.next) == (Act.NOTHING, now + limit), "it began when it was first seen"
+    later = judge(Limits(terminate=limit), Stage.EXECUTING, slot, first.watch, now + step)
+    assert (later.act is Act.TERMINATE) == (now + step >= now + limit)
+
+
+@given(st.binary(min_size=SLOT_SIZE, max_size=SLOT_SIZE), st.sampled_from(list(Stage)), st.floats(1.0, 1e9))
+def test_no_bytes_of_a_slot_do_harm(data, stage, now):
+    board = Scoreboard.create(1)
+    try:
+        board.view[-SLOT_SIZE:] = data
+        slot = read_slot(board.view, 1, 0)
+    finally:
+        board.close()
+    verdict = judge(Limits(1.0, 0.5, 2.0, 3.0, True, True), stage, slot, None, now)
+    assert verdict.next is None or (math.isfinite(verdict.next) and verdict.next > now)
+
+
+def test_the_request_before_is_not_taken_for_the_one_that_begins():
+    limits = Limits(terminate=5.0)
+    old = running(3, duration=1000)
+    assert judge(limits, Stage.READING_HEADERS, old, None, BEGAN + 60) == Verdict(next=BEGAN + 65)
+    assert judge(limits, Stage.EXECUTING, old, None, BEGAN + 60) == Verdict()
+    assert judge(limits, Stage.ACCEPTING, old, None, BEGAN + 60) == Verdict()
+    ended = look(limits, BEGAN + 5, request=3)
+    assert ended.act is Act.TERMINATE
+    new = look(limits, BEGAN + 6, ended.watch, request=4, began=BEGAN + 5.5)
+    assert (new.act, new.next) == (Act.NOTHING, BEGAN + 10.5)
+
+
+def test_a_slow_request_is_logged_once_and_then_at_intervals():
+    limits = Limits(slow=2.0)
+    first = look(limits, BEGAN + 2.1)
+    assert (first.act, first.next) == (Act.LOG, None)
+    assert look(limits, BEGAN + 90, first.watch).act is Act.NOTHING
+    often = Limits(slow=2.0, slow_again=1.0, terminate=4.0)
+    first = look(often, BEGAN + 2)
+    assert (first.act, first.next) == (Act.LOG, BEGAN + 3)
+    second = look(often, BEGAN + 3.25, first.watch)
+    assert second.watch is not None
+    assert (second.act, second.watch.samples, second.next) == (Act.LOG, 2, BEGAN + 4)
+    assert look(often, BEGAN + 4.5, second.watch).act is Act.TERMINATE
+
+
+def test_a_limit_set_now_counts_for_what_runs():
+    watched = look(Limits(slow=100.0), BEGAN + 50).watch
+    assert look(Limits(slow=100.0, terminate=40.0), BEGAN + 50, watched).act is Act.TERMINATE
+    assert look(Limits(), BEGAN + 50, watched) == Verdict(watch=watched)
+
+
+def test_an_interrupt_has_its_grace():
+    limits = Limits(terminate=10.0, interrupt=True)
+    first = look(limits, BEGAN + 10)
+    assert (first.act, first.next) == (Act.INTERRUPT, BEGAN + 10 + REQUEST_INTERRUPT_GRACE)
+    assert look(limits, BEGAN + 12, first.watch).act is Act.NOTHING
+    last = look(limits, BEGAN + 10 + REQUEST_INTERRUPT_GRACE, first.watch)
+    assert last.act is Act.TERMINATE
+    assert last.watch is not None
+    assert last.watch.over == "request_terminate_timeout"
+
+
+@pytest.mark.parametrize("track", [False, True])
+def test_after_the_response(track):
+    limits = Limits(slow=5.0, terminate=10.0, background=20.0, track_finished=track)
+    freed = {"freed": BEGAN + 4}
+    assert look(limits, BEGAN + 9, **freed).act is (Act.LOG if track else Act.NOTHING)
+    verdict = look(limits, BEGAN + 11, **freed)
+    assert verdict.act is (Act.TERMINATE if track else Act.NOTHING)
+    if not track:
+        assert verdict.next == BEGAN + 24
+        ended = look(limits, BEGAN + 24, verdict.watch, **freed)
+        assert ended.watch is not None
+        assert (ended.act, ended.watch.over) == (Act.TERMINATE, "background_timeout")
+
+
+def test_an_interrupt_of_the_request_is_none_of_the_work_after_it():
+    limits = Limits(terminate=10.0, background=20.0, interrupt=True)
+    caught = look(limits, BEGAN + 10).watch
+    after = look(limits, BEGAN + 12, caught, freed=BEGAN + 11)
+    assert (after.act, after.next) == (Act.NOTHING, BEGAN + 31)
+    assert look(limits, BEGAN + 31, after.watch, freed=BEGAN + 11).act is Act.INTERRUPT
+
+
+SECONDS = st.just(0.0) | st.floats(0.001, 9)
+
+
+@given(slow=SECONDS, terminate=SECONDS, background=SECONDS, after=st.floats(0, 0.99))
+def test_the_shortest_limit_is_a_promise(slow, terminate, background, after):
+    """A request that has just begun need not be looked at before it."""
+    limits = Limits(slow=slow, terminate=terminate, background=background)
+    if limits.shortest:
+        assert look(limits, BEGAN + limits.shortest * after).act is Act.NOTHING
