@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+from typing import get_args
 
 from fpm.stack.trace import Trace
 
@@ -35,3 +36,8 @@ class Entry:
     sample: int
     """1 for the first entry of a request, 2 for the next (request_slowlog_interval)."""
     trace: Trace
+
+
+def as_reason(word: str) -> Reason:
+    """The reason that a log names; "slow" where it names none, as PHP-FPM's do."""
+    return next((reason for reason in get_args(Reason) if reason == word), "slow")

@@ -23,6 +23,11 @@ ENTRY_MAX = 1024 * 1024
 """Characters, more or less, after which threads are only counted."""
 NATIVE = "[native]"
 """Before the name of a function of a C library."""
+UNKNOWN = "unknown:0"
+"""PHP-FPM's words where there is no file."""
+FAILED = "+++ dump failed"
+EMPTY = "no frames"
+"""The note of a thread without any."""
 _ADDRESS = (1 << 64) - 1
 
 
@@ -133,7 +138,7 @@ def _stack_lines(entry: Entry, depth: int) -> Iterator[str]:
             size += len(line) + 1
             yield line
     if entry.trace.error or not entry.trace.threads:
-        yield f"+++ dump failed: {spell(entry.trace.error or 'no thread was found')}"
+        yield f"{FAILED}: {spell(entry.trace.error or 'no thread was found')}"
 
 
 def _thread_lines(thread: ThreadStack, depth: int, *, is_first: bool) -> Iterator[str]:
@@ -145,8 +150,8 @@ def _thread_lines(thread: ThreadStack, depth: int, *, is_first: bool) -> Iterato
         for name, value in frame.values:
             yield f"    {spell(name, VALUE_MAX).replace(' ', _BLANK)} = {spell(value, VALUE_MAX)}"
     note = _note(thread, depth)
-    if note:
-        yield f"... {spell(note)}"
+    if note or not thread.frames:
+        yield f"... {spell(note or EMPTY)}"
 
 
 def _frame_line(frame: Frame) -> str:
@@ -155,7 +160,7 @@ def _frame_line(frame: Frame) -> str:
         function = NATIVE + function
     elif function.startswith(NATIVE):
         function = "\\x5b" + function[1:]
-    place = f"{spell(frame.file)}:{frame.line}" if frame.file else "unknown:0"
+    place = f"{spell(frame.file)}:{frame.line}" if frame.file else UNKNOWN
     return f"[0x{frame.address & _ADDRESS:016x}] {function}() {place}"
 
 

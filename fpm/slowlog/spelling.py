@@ -1,8 +1,8 @@
 """How a text stands in a line of a slow log, and how it is read back.
 
 Names, paths and URIs come from a worker, so each may be anything. In the text form a backslash, what could end a line
-or drive a terminal, and the beginnings of PHP-FPM's lines are written as `\\xNN`, byte for byte: no text can be taken
-for a line of its own.
+or drive a terminal, and the beginnings of entries and frames are written as `\\xNN`, byte for byte: no text can be
+taken for a line of its own.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def spell(text: str, limit: int = TEXT_MAX) -> str:
         shown = shown.replace("\\", "\\x5c")
     if "[" in shown:
         shown = shown.replace("[0x", "\\x5b0x").replace("[pool", "\\x5bpool")
+    if '{"time"' in shown:
+        shown = shown.replace('{"time"', '\\x7b"time"')
     return escape(shown)
 
 
