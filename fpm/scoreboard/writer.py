@@ -38,6 +38,7 @@ EARLY_OFFSET = ERRORS_OFFSET + 4
 BACKGROUND = struct.Struct(f"<Id{TASK_SIZE}sd")
 BACKGROUND_OFFSET = EARLY_OFFSET + 4
 
+_ALL = slice(None)
 _FREE = int(Stage.FREE)
 _CREATING = int(Stage.CREATING)
 _READING_HEADERS = int(Stage.READING_HEADERS)
@@ -55,6 +56,7 @@ class SlotWriter:
     """
 
     __slots__ = (
+        "_begin",
         "_board",
         "_counter",
         "_freed",
@@ -78,6 +80,7 @@ class SlotWriter:
         self.stages = board.stages
         """The stage bytes of the pool; this worker writes the one at `index`."""
         self._offset = slot_offset(board.slots, index)
+        self._begin = self._board[self._offset + BEGIN_OFFSET : self._offset + BEGIN_OFFSET + BEGIN.size]
         self._sequences = self._board.cast("I")
         self._counter = self._offset // 4
         self._wake_below = self._board[WAKE_BELOW_OFFSET : WAKE_BELOW_OFFSET + WAKE_BELOW.size].cast("H")
@@ -144,9 +147,9 @@ class SlotWriter:
             began: when its variables were there, monotonic seconds.
         """
         self._sequences[self._counter] = sequence = (self._sequence + 1) & 0xFFFFFFFF
-        BEGIN.pack_into(
-            self._board,
-            self._offset + BEGIN_OFFSET,
+        # In one copy: pack_into() empties its place first, and a reader who meets a writer without a processor, and can
+        # wait no longer, would find a worker that has served nothing.
+        self._begin[_ALL] = BEGIN.pack(
             self.requests,
             now,
             0,
@@ -217,5 +220,6 @@ class SlotWriter:
 
     def close(self) -> None:
         """Lets go of the memory, so that the scoreboard can be unmapped."""
+        self._begin.release()
         self._sequences.release()
         self._wake_below.release()
