@@ -15,6 +15,7 @@ from fpm.cli.options import Options
 from fpm.cli.serve import serve
 from fpm.cli.status import status
 from fpm.cli.top import top
+from fpm.cli.trace import trace
 from fpm.config.facts import DEFAULT_FILE
 from fpm.errors import EXIT_FAILED
 from fpm.errors import EXIT_OK
@@ -107,6 +108,7 @@ for command in (commands.stop, reload.reload, reload.rollback, reload.upgrade, c
 cli.add_command(fastcgi_commands.ping)
 cli.add_command(fastcgi_commands.request)
 cli.add_command(serve)
+cli.add_command(trace)
 
 
 def main() -> None:

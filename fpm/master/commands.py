@@ -18,9 +18,11 @@ from fpm.master.status.looking import LookedAt
 from fpm.master.status.looking import take_snapshot
 from fpm.master.status.reporting import status_answer
 from fpm.master.status.reporting import unknown_pool
+from fpm.master.tracing.command import TraceHost
+from fpm.master.tracing.command import run_trace
 
 
-class CommandHost(LookedAt, Protocol):
+class CommandHost(LookedAt, TraceHost, Protocol):
     """The master, as far as commands go."""
 
     log: ErrorLog
@@ -42,6 +44,8 @@ def run_command(host: CommandHost, connection: Connection, request: dict[str, An
         connection.answer(status_answer(host.pools, host.config.global_.file, host.reloader.last, request))
     elif command == "snapshot":
         _answer_snapshot(host, connection, request)
+    elif command == "trace":
+        run_trace(host, connection, request)
     elif command == "stop":
         host.log.notice("stop requested on the control socket")
         connection.answer({"ok": True, "pid": os.getpid()}, last=False)

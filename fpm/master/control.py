@@ -139,6 +139,11 @@ class Connection:
             return
         self._flush()
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the client has not read yet."""
+        return len(self._unsent)
+
     def close(self) -> None:
         """Drop the client."""
         self._timer.cancel()

@@ -20,18 +20,18 @@ from fpm.stack.trace import Frame
 HEADER = re.compile(
     rb"(?:Stack|(?:Current thread|Thread) 0x([0-9a-f]{1,16})(?: \[([^\n\]]{0,64})\])?) \(most recent call first\):\n"
 )
-FRAME = re.compile(rb'  File (?:"([^\n]{0,8192})"|\?\?\?), line (\d{1,10}|\?\?\?) in ([^\n]{1,8192})\n')
+FRAME = re.compile(rb'  File (?:"([^\n]{0,8192})"|\?\?\?), line (\d{1,10}|\?\?\?) in ([^\n]{1,8192})')
 """A quotation mark within the file name is not escaped: the last one before `, line` ends it."""
 ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 FRAMES_MAX = 100
 """As many as faulthandler writes (MAX_FRAME_DEPTH)."""
 REMARKS = {
-    b"  ...\n": "faulthandler shows no more than 100 frames",
-    b"  <no Python frame>\n": "no Python code runs in this thread",
-    b"  Garbage-collecting\n": "",
-    b"  <invalid frame>\n": "the rest of the stack could not be read",
-    b"  <freed frame>\n": "the rest of the stack could not be read",
-    b"  <truncated>\n": "the rest of the stack could not be read",
+    b"  ...": "faulthandler shows no more than 100 frames",
+    b"  <no Python frame>": "no Python code runs in this thread",
+    b"  Garbage-collecting": "",
+    b"  <invalid frame>": "the rest of the stack could not be read",
+    b"  <freed frame>": "the rest of the stack could not be read",
+    b"  <truncated>": "the rest of the stack could not be read",
 }
 
 
@@ -55,8 +55,8 @@ def parse_dump(data: bytes) -> tuple[DumpedThread, ...]:
         data: any bytes. The last thread may be cut, see `is_complete`.
     """
     headers = list(HEADER.finditer(data))
-    ends = [header.start() for header in headers[1:]] + [len(data)]
-    return tuple(_thread(header, data[header.end() : end]) for header, end in zip(headers, ends, strict=True))
+    ends = [*(header.start() for header in headers), len(data)][1:]
+    return tuple(_thread(header, data[header.end() : end]) for header, end in zip(headers, ends, strict=False))
 
 
 def is_complete(data: bytes) -> bool:
@@ -67,7 +67,7 @@ def is_complete(data: bytes) -> bool:
 def _thread(header: re.Match[bytes], body: bytes) -> DumpedThread:
     frames: list[Frame] = []
     note = ""
-    for line in body.splitlines(keepends=True):
+    for line in filter(None, body.split(b"\n")):
         found = FRAME.fullmatch(line)
         if found and len(frames) < FRAMES_MAX:
             file, number, function = found.groups()

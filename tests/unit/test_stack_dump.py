@@ -1,0 +1,137 @@
+"""What faulthandler writes, of every version that pools may run, and what no version writes."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fpm.master.tracing.account import GONE
+from fpm.master.tracing.account import obstacle
+from fpm.master.tracing.account import read_account
+from fpm.stack.dump_text import is_complete
+from fpm.stack.dump_text import parse_dump
+from fpm.stack.trace import Frame
+from fpm.tracer.credentials import Status
+
+STACK = (
+    b'Stack (most recent call first):\n  File "/srv/a.py", line 12 in index\n  File "<string>", line 1 in <module>\n'
+)
+FRAMES = (Frame("index", "/srv/a.py", 12), Frame("<module>", "<string>", 1))
+NUMBER = 59
+LISTENING = Status(state="S", caught=1 << (NUMBER - 1))
+
+
+def test_one_thread() -> None:
+    (thread,) = parse_dump(STACK)
+    assert (thread.frames, thread.ident, thread.name, thread.note) == (FRAMES, 0, "", "")
+
+
+def test_it_reads_what_this_python_writes() -> None:
+    fd = os.memfd_create("dump")
+    try:
+        faulthandler.dump_traceback(file=fd, all_threads=True)
+        here = parse_dump(os.pread(fd, 65536, 0))
+    finally:
+        os.close(fd)
+    frame = next(thread for thread in here if thread.frames).frames[0]
+    assert (frame.function, frame.file) == ("test_it_reads_what_this_python_writes", __file__)
+    assert frame.line > 0
+
+
+def test_threads_with_and_without_names() -> None:
+    text = (
+        b"Thread 0x00007f20a1b2c740 [worker-1] (most recent call first):\n  <no Python frame>\n\n"
+        b'Current thread 0x00007f20a1b2c741 (most recent call first):\n  Garbage-collecting\n  File "a", line 1 in f\n'
+    )
+    first, second = parse_dump(text)
+    assert (first.ident, first.name, first.frames) == (0x7F20A1B2C740, "worker-1", ())
+    assert first.note.startswith("no Python code")
+    assert (second.frames, second.note) == ((Frame("f", "a", 1),), "")
+
+
+@pytest.mark.parametrize(
+    ("line", "frame"),
+    [
+        (b'  File "a"b", line 3 in f\n', Frame("f", 'a"b', 3)),
+        (b'  File "a", line 3 in g", line 4 in f\n', Frame("f", 'a", line 3 in g', 4)),
+        (b"  File ???, line ??? in ???\n", Frame("???", "", 0)),
+        (b'  File "/\\xe9\\u20ac\\U0001f600/a.py", line 7 in <lambda>\n', Frame("<lambda>", "/é€\U0001f600/a.py", 7)),
+        (b'  File "a\\x0ab\\ud800", line 7 in f\\x1b[2J\n', Frame("f\\x1b[2J", "a\\x0ab\\ud800", 7)),
+    ],
+)
+def test_odd_names(line: bytes, frame: Frame) -> None:
+    (thread,) = parse_dump(b"Stack (most recent call first):\n" + line)
+    assert thread.frames == (frame,)
+
+
+def test_a_deep_stack_says_that_it_is_cut() -> None:
+    body = b'  File "a", line 1 in f\n' * 100 + b"  ...\n"
+    (thread,) = parse_dump(b"Stack (most recent call first):\n" + body)
+    assert len(thread.frames) == 100
+    assert thread.note == "faulthandler shows no more than 100 frames"
+
+
+def test_what_is_no_frame_ends_the_stack() -> None:
+    (thread,) = parse_dump(
+        b'Stack (most recent call first):\n  File "a", line 1 in f\nrm -rf /\n  File "b", line 1 in g\n'
+    )
+    assert len(thread.frames) == 1
+    assert "could not be read" in thread.note
+
+
+@given(
+    st.lists(
+        st.sampled_from([STACK, b"\x00", b"\n", b"  ...\n", b"Thread 0x1 (most recent call first):\n", b'  File "'])
+        | st.binary()
+    )
+)
+def test_any_bytes_are_read(parts: list[bytes]) -> None:
+    data = b"".join(parts)
+    for thread in parse_dump(data):
+        assert len(thread.frames) <= 100
+    trace = read_account(7, data, None, depth=20, final=True)
+    assert trace is None or len(trace.threads[0].frames) <= 20
+
+
+def test_the_beginning_of_the_second_ends_the_first() -> None:
+    assert not is_complete(STACK)
+    assert read_account(7, STACK, None, depth=0, final=False) is None
+    trace = read_account(7, STACK + STACK[:40], Status(state="S", threads=3), depth=1, final=False)
+    assert trace is not None
+    assert (trace.how, trace.note, trace.threads[0].tid) == ("faulthandler", "2 other threads cannot be shown so", 7)
+    assert trace.threads[0].frames == FRAMES[:1]
+    assert trace.threads[0].note == ""
+
+
+def test_late_ones_are_taken_as_they_are() -> None:
+    trace = read_account(7, STACK, LISTENING, depth=0, final=True)
+    assert trace is not None
+    assert trace.threads[0].note == "the process had not finished writing it"
+    assert read_account(7, b"", LISTENING, depth=0, final=True) is None
+    assert read_account(7, b"Stack (most recent call first):\n", LISTENING, depth=0, final=True) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "ready", "listens", "expected"),
+    [
+        (LISTENING, True, True, ""),
+        (LISTENING, False, False, ""),
+        (LISTENING, True, False, "handler of its own"),
+        (Status(state="S"), True, True, "does not catch"),
+        (Status(state="S"), False, False, "does not catch"),
+        (None, True, True, ""),
+        (None, False, False, "has not said"),
+        (Status(state="Z"), True, True, GONE),
+        (Status(state="T", caught=LISTENING.caught), True, True, "SIGCONT"),
+        (Status(state="S", caught=LISTENING.caught, tracer=9), True, True, "traced by pid 9"),
+        (Status(state="S", caught=LISTENING.caught, blocked=LISTENING.caught), True, True, "blocks signal 59"),
+    ],
+)
+def test_who_may_be_asked(status: Status | None, ready: bool, listens: bool, expected: str) -> None:
+    found = obstacle(status, number=NUMBER, ready=ready, listens=listens)
+    assert expected in found
+    assert bool(found) == bool(expected)
