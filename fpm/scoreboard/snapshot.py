@@ -24,7 +24,7 @@ from fpm.scoreboard.stages import Stage
 READ_TRIES = 50
 HEADER_TRIES = 5000
 """The master moves what a dead worker has counted while the header is open; it may lose the processor in the middle."""
-BOARD_TRIES = 5
+BOARD_TRIES = 50
 """Deaths of workers in the middle of a reading that are waited out."""
 COUNT_MAX = 2**53 - 1
 """The largest whole number that every JSON reader keeps exact."""
