@@ -132,6 +132,7 @@ PURE = [
     "fpm.system",
     "fpm.tracer",
     "fpm.tracer.credentials",
+    "fpm.tracer.doing",
     "fpm.tracer.messages",
     "fpm.unwind.*",
     "fpm.wsgi.*",

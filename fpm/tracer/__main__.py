@@ -1,0 +1,26 @@
+"""`python -m fpm.tracer`: what the master executes when the first stack is wanted."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+
+from fpm.system.proctitle import set_title
+from fpm.tracer import FD_CHANNEL
+from fpm.tracer.server import Server
+
+
+def main() -> int:
+    """Serve until the master is gone; returns the exit status."""
+    set_title("pyfpm: tracer")
+    os.chdir("/")
+    os.set_inheritable(FD_CHANNEL, False)
+    gc.collect()
+    Server(socket.socket(fileno=FD_CHANNEL)).run()
+    return 0
+
+
+if __name__ == "__main__":
+    # Not by way of what Python does at an end: children that look at this moment are none of its business.
+    os._exit(main())
