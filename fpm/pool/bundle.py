@@ -21,7 +21,7 @@ from fcntl import F_SEAL_WRITE
 from fcntl import fcntl
 from importlib.machinery import SourceFileLoader
 
-POOL_PACKAGES = ("fpm.fastcgi", "fpm.pool", "fpm.scoreboard", "fpm.wsgi")
+POOL_PACKAGES = ("fpm.fastcgi", "fpm.pool", "fpm.pool.calibration", "fpm.scoreboard", "fpm.stack", "fpm.wsgi")
 """Packages that run inside a pool, whole."""
 POOL_MODULES = (
     "fpm",
@@ -49,7 +49,7 @@ def pool_module_names() -> list[str]:
         spec = importlib.util.find_spec(package)
         locations = spec.submodule_search_locations if spec else None
         names.append(package)
-        names.extend(f"{package}.{module.name}" for module in pkgutil.iter_modules(locations))
+        names.extend(f"{package}.{module.name}" for module in pkgutil.iter_modules(locations) if not module.ispkg)
     return names
 
 

@@ -130,6 +130,7 @@ def unpack_spec(data: bytes) -> TemplateSpec:
 # master -> template   fork {slot, hold}  with descriptors [worker channel, stdout, stderr, the memfd for its stack,
 #                      access log (or none)]
 #                      settings {worker}  (a WorkerSettings object, for the workers forked from now on)    quit {}
+#                      calibrate {}  (answered by: layout {layout}, see fpm.stack.layout, or layout_failed {error})
 # worker -> master     ready {stack: bool}     log {level, text}     failed {error, traceback}     limit {requests}
 #                      (stack: it writes its stack when it is asked, see fpm.pool.own_stack; limit: max_requests is
 #                      reached: it has stopped accepting and waits for quit while its replacement is made)

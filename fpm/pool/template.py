@@ -28,6 +28,7 @@ from fpm import run_postfork
 from fpm.errors import EXIT_SOFTWARE
 from fpm.pool.application import ApplicationError
 from fpm.pool.application import load_application
+from fpm.pool.calibration.calibrator import Calibrator
 from fpm.pool.execute import execute_template
 from fpm.pool.fork_safety import survey
 from fpm.pool.own_stack import listen
@@ -171,24 +172,38 @@ class Template:
         self.application = application
         self.quitting = False
         self.children: set[int] = set()
+        self.calibrator = Calibrator(spec.pool, self.send)
+        self.poll = select.poll()
         self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def run(self) -> NoReturn:
         """Serve the master until it says quit and all workers are gone, or until it is gone itself."""
         signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        poll = select.poll()
-        poll.register(self.channel, select.POLLIN)
-        poll.register(self.wake_read, select.POLLIN)
+        self.poll.register(self.channel, select.POLLIN)
+        self.poll.register(self.wake_read, select.POLLIN)
         self.reap_workers()  # a child that the application's import has left behind may have ended before this
         while not (self.quitting and not self.children):
-            ready = {fd for fd, _ in poll.poll()}
+            ready = self.wait()
             if self.wake_read in ready:
                 os.read(self.wake_read, 4096)
                 self.reap_workers()
             if self.channel.fileno() in ready and not self.take_message():
                 break
+        self.calibrator.stop()
         os._exit(0)
+
+    def wait(self) -> set[int]:
+        """Sleep until there is something to do; the descriptors that are ready. A calibration goes on in passing."""
+        calibration = self.calibrator.fd
+        if calibration < 0:
+            return {fd for fd, _ in self.poll.poll()}
+        self.poll.register(calibration, select.POLLIN)
+        ready = {fd for fd, _ in self.poll.poll(self.calibrator.patience())}
+        self.poll.unregister(calibration)
+        if ready <= {calibration}:  # what the master wants and workers that have ended come first
+            self.calibrator.go_on()
+        return ready
 
     def take_message(self) -> bool:
         """One message of the master; False when the master is gone."""
@@ -200,6 +215,8 @@ class Template:
             self.fork_worker(int(message["slot"]), fds, hold=bool(message.get("hold")))
         elif message.get("command") == "settings":
             self.settings = unpack_worker_settings(message.get("worker")) or self.settings
+        elif message.get("command") == "calibrate":
+            self.calibrator.want()
         elif message.get("command") == "quit":
             self.quitting = True
         return True
@@ -234,6 +251,7 @@ class Template:
                 return
             if pid == 0:
                 return
+            self.calibrator.reaped(pid)
             if pid not in self.children:
                 continue
             self.children.discard(pid)

@@ -84,8 +84,6 @@ class Layout:
     code_table: int
     code_names: int
     """co_localsplusnames"""
-    code_kinds: int
-    """co_localspluskinds"""
     code_start: int
     """The first instruction."""
 
@@ -130,14 +128,12 @@ STRUCTURES = {
         "code_qualname": 8,
         "code_table": 8,
         "code_names": 8,
-        "code_kinds": 8,
     },
     "thread": {
         "thread_interpreter": 8,
         "thread_next": 8,
         "thread_ident": 8,
         "thread_native": 8,
-        "thread_cframe": 8,
     },
     "frame": {"frame_code": 8, "frame_previous": 8, "frame_instruction": 8, "frame_owner": 1, "frame_entry": 1},
 }
@@ -201,7 +197,9 @@ def _range(name: str) -> tuple[int, int]:
 
 
 def _check_together(values: dict[str, int]) -> None:
-    for structure, widths in STRUCTURES.items():
+    current = "thread_frame" if values["thread_cframe"] == ABSENT else "thread_cframe"
+    for structure, fixed in STRUCTURES.items():
+        widths = fixed | {current: 8} if structure == "thread" else fixed
         places = sorted((values[name], width) for name, width in widths.items() if values[name] != ABSENT)
         for (before, width), (after, _) in pairwise(places):
             if after < before + width:

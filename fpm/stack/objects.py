@@ -36,8 +36,6 @@ class RawCode:
     """Its location table, not yet decoded; b"" if it could not be read."""
     names: int = 0
     """Address of co_localsplusnames."""
-    kinds: int = 0
-    """Address of co_localspluskinds."""
 
 
 class Objects:
@@ -55,7 +53,6 @@ class Objects:
             (layout.code_qualname, POINTER),
             (layout.code_table, POINTER),
             (layout.code_names, POINTER),
-            (layout.code_kinds, POINTER),
         )
         self._forms = {
             layout.str_ascii: (layout.str_ascii_data, 1, "latin-1"),
@@ -63,7 +60,7 @@ class Objects:
             layout.str_ucs2: (layout.str_data, 2, f"utf-16-{_ENDIAN}"),
             layout.str_ucs4: (layout.str_data, 4, f"utf-32-{_ENDIAN}"),
         }
-        self._texts: dict[int, str] = {}
+        self._texts: dict[tuple[int, int], str] = {}
         self._codes: dict[int, RawCode] = {}
 
     def text(self, address: int, limit: int) -> str:
@@ -72,7 +69,7 @@ class Objects:
         Raises:
             Unreadable: there is no str.
         """
-        known = self._texts.get(address)
+        known = self._texts.get((address, limit))
         if known is not None:
             return known
         buffer, start = self._memory.view(address, self._str_head.size)
@@ -85,7 +82,7 @@ class Objects:
         data, width, encoding = form
         raw = self._memory.copy(address + data, min(length, limit) * width)
         text = _decoded(raw, encoding) + ("..." if length > limit else "")
-        self._texts[address] = text
+        self._texts[address, limit] = text
         return text
 
     def bytes(self, address: int, limit: int) -> bytes:
@@ -112,7 +109,7 @@ class Objects:
         if known is not None:
             return known
         buffer, start = self._memory.view(address, self._code.size)
-        kind, first_line, file, name, table, names, kinds = self._code.take(buffer, start)
+        kind, first_line, file, name, table, names = self._code.take(buffer, start)
         if kind != self._layout.at_code_type:
             raise Unreadable(f"no code object at {address:#x}")
         try:
@@ -120,7 +117,7 @@ class Objects:
         except Unreadable:  # then there is no line, but still the name
             raw = b""
         function = self._text_or(name, NAME_LIMIT, UNREADABLE)
-        code = RawCode(function, self._text_or(file, PATH_LIMIT, ""), max(first_line, 0), raw, names, kinds)
+        code = RawCode(function, self._text_or(file, PATH_LIMIT, ""), max(first_line, 0), raw, names)
         self._codes[address] = code
         return code
 

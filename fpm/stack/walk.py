@@ -6,6 +6,7 @@ to nowhere, a list without an end, each ends the walk with a note. Every way thr
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from dataclasses import replace
 
@@ -19,6 +20,8 @@ from fpm.stack.objects import RawCode
 from fpm.stack.record import BYTE
 from fpm.stack.record import POINTER
 from fpm.stack.record import Record
+from fpm.stack.values import FRAMES
+from fpm.stack.values import Values
 
 NO_CALL = frozenset({"<shim>", "__init__"})
 """File names of code objects that CPython puts between calls; with an empty table they are no call of anybody's."""
@@ -73,17 +76,18 @@ def collect(layout: Layout, read: Read, limits: Limits, values: str = "") -> tup
         The threads in the interpreter's order, the newest first. A list that cannot be read to its end has a last
         thread without number and frames, whose note says why.
     """
-    return _Walk(layout, Memory(read, limits.memory), limits).threads()
+    return _Walk(layout, Memory(read, limits.memory), limits, values).threads()
 
 
 class _Walk:
     """One walk."""
 
-    def __init__(self, layout: Layout, memory: Memory, limits: Limits) -> None:
+    def __init__(self, layout: Layout, memory: Memory, limits: Limits, level: str) -> None:
         self.layout = layout
         self.memory = memory
         self.limits = limits
         self.objects = Objects(layout, memory)
+        self.values = Values(layout, memory, self.objects, level) if level else None
         direct = layout.thread_cframe == ABSENT
         self.thread = Record(
             (layout.thread_interpreter, POINTER),
@@ -136,7 +140,7 @@ class _Walk:
 
     def pointer(self, address: int) -> int:
         """Eight bytes."""
-        return int.from_bytes(self.memory.copy(address, 8), "little")
+        return int.from_bytes(self.memory.copy(address, 8), sys.byteorder)
 
     def take_frames(self, address: int, frames: list[RawFrame]) -> None:
         """The frames from the newest on, appended to `frames`."""
@@ -160,5 +164,6 @@ class _Walk:
                 code = code_of(code_address)
                 if code.table or code.file not in NO_CALL:
                     offset = instruction - code_address - layout.code_start
-                    frames.append(RawFrame(address, code, offset, bool(entry and entry[0])))
+                    shown = self.values.of_frame(address, code.names) if self.values and len(frames) < FRAMES else ()
+                    frames.append(RawFrame(address, code, offset, bool(entry and entry[0]), shown))
             address = previous

@@ -47,6 +47,7 @@ WORLD = frozenset(
         "signal",
         "socket",
         "_socket",
+        "_thread",
         "subprocess",
         "syslog",
         "tempfile",
@@ -118,6 +119,10 @@ PURE = [
     "fpm.master.tracing.queue",
     "fpm.master.upgrade",
     "fpm.pool",
+    "fpm.pool.calibration",
+    "fpm.pool.calibration.code",
+    "fpm.pool.calibration.objects",
+    "fpm.pool.calibration.search",
     "fpm.pool.spec",
     "fpm.scoreboard",
     "fpm.scoreboard.header",
@@ -178,6 +183,7 @@ THIRD_PARTY = {
 
 LATE = {
     ("fpm.system.proctitle", "ctypes"),  # where /proc is missing, at the first title, which the template sets
+    ("fpm.pool.calibration.own", "ctypes"),  # in the child forked for it: a template without a slow log pays nothing
     ("fpm.pool.boot", "fpm.pool.launch"),  # boot makes the bundle importable, so nothing of it before
     ("fpm.pool.boot", "fpm.pool.template"),
 }

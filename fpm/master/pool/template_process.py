@@ -19,6 +19,7 @@ from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Timer
 from fpm.master.loop.output import OutputReader
 from fpm.master.loop.share import Share
+from fpm.master.pool.layout_wish import LayoutWish
 from fpm.master.processes.spawn import spawn
 from fpm.master.services import Services
 from fpm.master.tracing.own_stack import OwnStack
@@ -36,6 +37,7 @@ from fpm.pool.spec import FD_WAKE
 from fpm.pool.spec import TemplateSpec
 from fpm.pool.spec import WorkerSettings
 from fpm.pool.spec import pack_spec
+from fpm.stack.layout import Layout
 
 LAST_WORDS = 60
 """Lines of a template's output that are kept to explain its death."""
@@ -104,6 +106,7 @@ class TemplateProcess:
         self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
         self.channel = channel or Channel()
         self.own_stack = own_stack or OwnStack.create()
+        self.layout = LayoutWish(services.loop, services.log, spec.pool, self._ask_layout)
         self.pid = 0
         self._timer: Timer | None = None
         self.outputs: list[OutputReader] = []
@@ -165,6 +168,24 @@ class TemplateProcess:
         self.directory = str(message.get("chdir", ""))
         self._cancel_timer()
 
+    def want_layout(self, done: Callable[[Layout | str], None]) -> None:
+        """The layout by which the stacks of this template's processes are read, for fpm.stack.walk.collect().
+
+        The template is asked once; it answers within 16 s or counts as having none.
+
+        Args:
+            done: called exactly once, at once or later, with the layout or with a clause that says why there is none.
+        """
+        if self.state is TemplateState.STARTING:
+            done("its template has not imported the application yet")
+        elif self.spec.mode != "template":
+            done("it is the 503 responder, which runs under pyfpm's own Python")
+        else:
+            self.layout.want(done)
+
+    def _ask_layout(self) -> bool:
+        return self.channel.send({"command": "calibrate"})
+
     def fork_worker(self, slot: int, fds: list[int], *, hold: bool = False) -> bool:
         """Ask for a worker; False if the request could not be sent now."""
         return self.channel.send({"command": "fork", "slot": slot, "hold": hold}, fds)
@@ -201,6 +222,7 @@ class TemplateProcess:
             if self._reader is not None:
                 self._on_channel()
         self._forget_channel()
+        self.layout.close("its template is gone")
         self.channel.close()
         self.own_stack.close()
         for output in self.outputs:
@@ -218,7 +240,10 @@ class TemplateProcess:
     def _on_channel(self) -> None:
         messages, alive = self.channel.receive(self.share)
         for received in messages:
-            self.events.on_message(self, received.message)
+            if received.message.get("event") in ("layout", "layout_failed"):
+                self.layout.take(received.message)
+            else:
+                self.events.on_message(self, received.message)
         if not alive:
             self._forget_channel()
 

@@ -1,0 +1,56 @@
+"""The calibration itself, step by step."""
+
+from __future__ import annotations
+
+import struct
+import sys
+
+from fpm.pool.calibration.check import check_offsets
+from fpm.pool.calibration.check import check_stacks
+from fpm.pool.calibration.code import find_code
+from fpm.pool.calibration.frames import Interpreter
+from fpm.pool.calibration.frames import find_frames
+from fpm.pool.calibration.frames import find_threads
+from fpm.pool.calibration.objects import find_objects
+from fpm.pool.calibration.objects import find_types
+from fpm.pool.calibration.search import Refused
+from fpm.stack.layout import Layout
+from fpm.stack.layout import parse_layout
+
+OLDEST = 0x030B
+POINTER_SIZE = 8
+
+
+def refuse_unknown() -> None:
+    """Before anything is tried: is this an interpreter of the kind that is understood at all?
+
+    Raises:
+        Refused: it is not.
+    """
+    name = sys.implementation.name
+    if name != "cpython":
+        raise Refused(f"the pool's Python is {name}; only CPython's stacks can be read")
+    if "t" in sys.abiflags:
+        raise Refused("the pool's Python is a free-threaded build, whose stacks cannot be read yet")
+    if sys.hexversion >> 16 < OLDEST:
+        raise Refused(f"the pool's Python is {sys.version.split()[0]}; stacks can be read from 3.11 on")
+    if struct.calcsize("P") != POINTER_SIZE:
+        raise Refused("the pool's Python is a 32-bit program")
+
+
+def calibrate(own: Interpreter) -> Layout:
+    """Find everything and check it.
+
+    Raises:
+        Doubt: something is not found for certain, or the check has failed.
+        fpm.stack.layout.LayoutError: what was found is no possible layout.
+    """
+    values = {"version": sys.hexversion >> 16} | find_types() | find_objects(own.read)
+    values |= find_code(own.read, values)
+    threads, standing = find_threads(own)
+    values |= threads
+    values |= find_frames(own, standing, values["code_start"])
+    check_offsets(values, own.read, own.runtime)
+    layout = parse_layout(values)
+    check_stacks(layout, own.read, standing)
+    return layout
