@@ -31,7 +31,6 @@ from fpm.scoreboard.writer import SlotWriter
 
 _IDLE = int(Stage.ACCEPTING)
 _ENDING = int(Stage.END)
-_FINISHED = int(Stage.FINISHED)
 _REPLY_PATIENCE = 1.0
 """Seconds for a protocol answer of a few bytes to be taken."""
 
@@ -127,7 +126,9 @@ class Conversations:
             self._connections.park_others(exchange.fd)
         if self._slot.take():
             os.eventfd_write(FD_WAKE, 1)
-        self._service.serve(exchange, params, peer)
+        unfinished = self._service.serve(exchange, params, peer)
+        if unfinished:
+            self._service.background.run_released()
         kept = False
         if exchange.machine is None and not exchange.keep and self._unix and not self._held:
             # All that the peer sent has been read, so a close resets nothing.
@@ -135,12 +136,14 @@ class Conversations:
         else:
             kept = self._let_go(exchange, peer)
         self._slot.stages[self._slot.index] = _IDLE if self.accepting else _ENDING
+        if unfinished:
+            self._service.background.end()
         return kept
 
     def _let_go(self, exchange: Exchange, peer: str) -> bool:
         fd = exchange.fd
         if fd < 0:
-            return False  # fpm.finish_request() has let it go already
+            return False  # it was let go of before the work after the response
         if exchange.keep and not exchange.broken and self.accepting:
             self._connections.hold(self._as_kept(exchange, peer))
             return True
@@ -161,9 +164,8 @@ class Conversations:
         return connection
 
     def release(self, exchange: Exchange) -> None:
-        """fpm.finish_request(): the web server must not wait for this worker any more (see Host)."""
-        self._slot.stages[self._slot.index] = _FINISHED
-        if not exchange.keep:
+        """There is work after the response: the web server must not wait for this worker any more (see Host)."""
+        if not exchange.keep or exchange.broken:
             half_close(exchange.fd)
             return
         connection = self._as_kept(exchange, "")

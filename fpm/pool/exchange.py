@@ -34,6 +34,10 @@ _LOOK_AFTER = 0.001
 """Seconds a request must have taken before it is worth a system call to see what else has come meanwhile."""
 
 
+class BodyDropped(OSError):
+    """Work after the response wants to read the request's body, which is gone."""
+
+
 class Host(Protocol):
     """The worker's loop, to which connections belong."""
 
@@ -60,6 +64,10 @@ class Exchange:
     """The web server has sent ABORT_REQUEST."""
     broken = False
     """The peer is gone: nothing can be sent any more."""
+    released = False
+    """The connection has been let go of, while the worker goes on with the request."""
+    _unread = False
+    """The end of the answer has cut the body off that the application has not read."""
 
     def __init__(
         self,
@@ -83,8 +91,11 @@ class Exchange:
 
         Raises:
             PeerGone: the body will not come to its end.
+            BodyDropped: the answer is complete, and what the application had not read before is lost.
         """
         machine = self.machine
+        if self.finished and self.released and self._unread:
+            raise BodyDropped("the request's body was not read before its response was complete")
         if machine is None or self.finished:
             return b""
         while machine.state is State.BODY:
@@ -162,7 +173,8 @@ class Exchange:
             self._end(self.machine)
 
     def release(self) -> None:
-        """The answer is complete, the application goes on: the web server must not wait for the connection."""
+        """The answer is complete, the worker goes on: the web server must not wait for the connection."""
+        self.released = True
         self._host.release(self)
 
     def abandon(self) -> None:
@@ -197,6 +209,7 @@ class Exchange:
     def _end(self, machine: Connection) -> None:
         if machine.state is not State.ACTIVE and not self.aborted:
             self.keep = False  # some of the body is still to come; only a new connection is sure to be clean
+            self._unread = True
         machine.end_request()
 
     def _look(self) -> None:
@@ -207,6 +220,7 @@ class Exchange:
             machine.adopt(self.request_id, self.keep)
         for attempt in range(2):
             while (event := self._next_event(machine)) is not NEED_DATA:
+                self._unread = self._unread or isinstance(event, BodyData)
                 self._obey(event)
             data = read_available(self.fd) if attempt == 0 else None
             if not data:

@@ -27,13 +27,17 @@ from fpm.pool.conversations import Conversations
 from fpm.pool.reports import Reports
 from fpm.pool.service import Service
 from fpm.pool.spec import FD_LISTEN
+from fpm.pool.spec import FD_PARK_PUT
 from fpm.pool.spec import FD_PARK_TAKE
+from fpm.pool.spec import FD_WAKE
 from fpm.pool.spec import WorkerSettings
 from fpm.pool.spec import unpack_worker_settings
 from fpm.pool.wire import read_available
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
 
+SHARED = (FD_WAKE, FD_PARK_TAKE, FD_PARK_PUT, FD_LISTEN)
+"""Descriptors of the whole pool."""
 HANDOVERS_MAX = 8
 """How often a worker that leaves looks again whether the others are still there."""
 
@@ -78,6 +82,13 @@ class WorkerLoop:
             self._epoll.register(FD_LISTEN, select.EPOLLIN | select.EPOLLEXCLUSIVE)
             self._epoll.register(FD_PARK_TAKE, select.EPOLLIN | select.EPOLLEXCLUSIVE)
             self._slot.set_stage(Stage.ACCEPTING)
+
+    def descriptors(self) -> list[int]:
+        """Those that this worker must share with nobody: its own, its pool's sockets, its connections."""
+        own = [self._reports.fd, self._epoll.fileno(), self._quit_event]
+        turn = self._service.background.turn
+        served = {turn[0].fd} - {-1} if turn is not None else set()
+        return [*own, *SHARED, *{*self._held, *served}]
 
     def run(self) -> int:
         """The loop; returns the exit code."""
@@ -169,8 +180,8 @@ class WorkerLoop:
             fd = None
         elif message.get("command") == "settings":
             fd = self._apply(unpack_worker_settings(message.get("worker")), fd)
-        elif message.get("command") == "reopen" and fd is not None and self._service.access_log is not None:
-            self._service.access_log.replace_descriptor(fd)
+        elif message.get("command") == "reopen" and fd is not None and self._service.accounting.access_log is not None:
+            self._service.accounting.access_log.replace_descriptor(fd)
             fd = None
         if fd is not None:
             os.close(fd)

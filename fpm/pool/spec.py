@@ -69,6 +69,8 @@ class WorkerSettings:
     """The `app` directive, shown as the script."""
     slow_limit: int = 0
     """Microseconds from which a request counts as slow (request_slowlog_timeout); 0: none does."""
+    background_max: int = 0
+    """How many workers may be busy after their response at once; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ import select
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -29,6 +28,9 @@ from fpm.errors import EXIT_SOFTWARE
 from fpm.pool.application import ApplicationError
 from fpm.pool.application import load_application
 from fpm.pool.calibration.calibrator import Calibrator
+from fpm.pool.ending import finish_threads
+from fpm.pool.ending import flush_standard_streams
+from fpm.pool.ending import leave_copy
 from fpm.pool.execute import execute_template
 from fpm.pool.fork_safety import survey
 from fpm.pool.own_stack import listen
@@ -120,11 +122,11 @@ def import_or_leave(spec: TemplateSpec, channel: socket.socket) -> WSGIApplicati
     except BaseException as error:  # SystemExit too: a module may end the interpreter while it is imported
         if os.getpid() == pid:
             report_import_failure(channel, error)
-        _flush_standard_streams()
+        flush_standard_streams()
         os._exit(EXIT_SOFTWARE)
     if os.getpid() != pid:
         # The module has called fork(2) and this is its child, which must not be a second template or worker.
-        _flush_standard_streams()
+        flush_standard_streams()
         os._exit(0)
     return application
 
@@ -275,19 +277,21 @@ class Template:
 
     def become_worker(self, slot: int, fds: list[int], *, hold: bool) -> NoReturn:
         """The child's side of the fork, to the end of the process."""
-        code = EXIT_SOFTWARE
+        code, pid = EXIT_SOFTWARE, os.getpid()
         try:
             channel, access_log = self._take_descriptors(fds)
             set_title(f"pyfpm: pool {self.spec.pool}")
             application = self.application or _import_within(self.spec, channel, time.monotonic())
             run_postfork()
+            if os.getpid() != pid:
+                leave_copy(None)
             code = run_worker(self.settings, application, slot=slot, channel=channel, access_log=access_log, hold=hold)
-            _finish_threads()
+            finish_threads()
             atexit._run_exitfuncs()
         except BaseException:  # nothing may unwind into the template's loop
             traceback.print_exc()
         finally:
-            _flush_standard_streams()
+            flush_standard_streams()
             os._exit(code)
 
     def _take_descriptors(self, fds: list[int]) -> tuple[socket.socket, int | None]:
@@ -320,18 +324,3 @@ def receive_with_fds(channel: socket.socket) -> tuple[bytes, list[int]]:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
     return data, fds.tolist()
-
-
-def _finish_threads() -> None:
-    """Wait for the application's non-daemon threads, as the interpreter does at its end; the master bounds the time."""
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
-
-
-def _flush_standard_streams() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):  # the pipe's reader is gone, or the application has closed the stream
-            continue

@@ -7,6 +7,7 @@ import socket
 import time
 
 from fpm.pool.access_log import AccessLog
+from fpm.pool.copies import Copies
 from fpm.pool.loop import WorkerLoop
 from fpm.pool.output import replace_standard_streams
 from fpm.pool.own_pages import OwnPages
@@ -47,6 +48,7 @@ def run_worker(
     log = AccessLog(settings, access_log) if access_log is not None and settings.access_format else None
     service = Service(settings, application, writer, reports, log, OwnPages(settings, board))
     loop = WorkerLoop(settings, service, writer, reports)
+    Copies(writer, loop.descriptors)
     if not hold:
         loop.begin_accepting()
     reports.send({"event": "ready", "stack": listen()})

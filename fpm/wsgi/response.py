@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from threading import Lock
 from types import TracebackType
 from typing import Any
 from typing import Protocol
@@ -36,17 +37,15 @@ _BODYLESS = ("204", "304")
 class Sink(Protocol):
     """Where the bytes of a response go."""
 
-    finished: bool
-    """The answer is complete; nothing more may be sent."""
+    @property
+    def finished(self) -> bool:
+        """The answer is complete; nothing more may be sent."""
 
     def send(self, data: bytes) -> None:
         """Sends some bytes now; returns when they are on their way."""
 
     def finish(self, data: bytes) -> None:
         """Sends the last bytes (maybe none) and ends the request."""
-
-    def release(self) -> None:
-        """Lets go of the web server although the application goes on; only after finish()."""
 
 
 class FileWrapper:
@@ -86,10 +85,28 @@ class Response:
     """Bytes of the body so far."""
     surplus = 0
     """Bytes that the application made beyond its own Content-Length; they are dropped."""
+    dropped = 0
+    """Bytes that it made after finish_early()."""
+    closed = False
+    """The last piece has been given, or is being given. Setting it after a look at it cannot be divided by another
+    thread: the interpreter changes threads at calls and jumps only."""
+    unusual = False
+    """Something is to be told or done at the end of the request, see fpm.pool.service."""
+    given: Iterable[bytes] | None = None
+    """What finish_early() got, and has closed."""
 
     def __init__(self, sink: Sink, method: str) -> None:
         self._sink = sink
         self._head_only = self._bodyless = method == "HEAD"
+
+    @property
+    def finished(self) -> bool:
+        """The sink has all of it."""
+        return self._sink.finished
+
+    def redirect(self, sink: Sink) -> None:
+        """What is still to come goes to another sink."""
+        self._sink = sink
 
     @property
     def head(self) -> str:
@@ -127,9 +144,16 @@ class Response:
         """The callable that start_response() returns: sends the bytes before it returns."""
         if not isinstance(data, bytes):
             raise TypeError(f"the body must be made of bytes, not {type(data).__name__}")
-        if self._sink.finished:
-            return
-        self._sink.send(self._take(data))
+        with _SENDING:
+            if not self.closed:
+                self._sink.send(self._take(data))
+                return
+        self._drop(len(data))
+
+    def _drop(self, size: int) -> None:
+        if size:
+            self.dropped += size
+            self.unusual = True
 
     def _flush(self) -> bytes:
         """The head, if nothing was sent yet."""
@@ -148,6 +172,7 @@ class Response:
         if self._left is not None:
             if len(data) > self._left:
                 self.surplus += len(data) - self._left
+                self.unusual = True
                 data = data[: self._left]
             self._left -= len(data)
         self.sent_size += len(data)
@@ -159,13 +184,19 @@ class Response:
             body = result[0] if len(result) == 1 else b"".join(result)
             if not isinstance(body, bytes):
                 raise TypeError(f"the body must be made of bytes, not {type(body).__name__}")
-            if not self._sink.finished:
-                self._send_whole(body)
+            if self.closed:
+                self._drop(len(body))
+                return
+            self.closed = True
+            self._send_whole(body)
+            return
+        if result is self.given and self.closed:
             return
         for data in result:
             if data or not isinstance(data, bytes):
                 self.write(data)
-        if not self._sink.finished and not self.short:
+        if not self.closed and not self.short:
+            self.closed = True
             self._sink.finish(self._flush())
 
     def _send_whole(self, body: bytes) -> None:
@@ -191,19 +222,48 @@ class Response:
         else:
             self._sink.finish(data)
 
-    def finish_early(self) -> bool:
-        """fpm.finish_request(): sends what there is and ends the request; False if it has ended already.
+    def send_page(self, page: bytes) -> None:
+        """Sends another response in place of this one, of which nothing has gone out; head and body as one."""
+        self.closed = True
+        self._sink.finish(page)
+
+    def finish_early(self, iterable: Iterable[bytes] | None = None) -> bool:
+        """Sends what there is, and all of `iterable`, which is closed then; later output is dropped.
+
+        The sink is left unfinished if that is less than the Content-Length, see `short`.
+
+        Returns:
+            False if the last piece had been given already.
 
         Raises:
             RuntimeError: start_response() has not been called, so there is nothing to send.
         """
-        if self._sink.finished:
+        if self.closed:
             return False
         if self._head is None:
-            raise RuntimeError("finish_request() was called before start_response(): there is no response to finish")
-        self._sink.finish(self._flush())
-        self._sink.release()
+            raise RuntimeError(
+                "finish_request() was called before start_response(): there is no response to finish yet. In a view "
+                "of a framework, use after_response()"
+            )
+        if iterable is not None:
+            self.given = iterable
+            try:
+                self.send_result(iterable)
+            finally:
+                if hasattr(iterable, "close"):
+                    iterable.close()
+        with _SENDING:
+            if not self.closed:
+                self.closed = True
+                if self.short:
+                    self._sink.send(self._flush())
+                else:
+                    self._sink.finish(self._flush())
         return True
+
+
+_SENDING = Lock()
+"""Held while a piece is sent: finish_early() may be called by another thread of the request."""
 
 
 def run_application(application: WSGIApp, environ: Environ, response: Response) -> None:
@@ -216,5 +276,5 @@ def run_application(application: WSGIApp, environ: Environ, response: Response) 
     try:
         response.send_result(result)
     finally:
-        if hasattr(result, "close"):
+        if hasattr(result, "close") and result is not response.given:
             result.close()

@@ -20,7 +20,6 @@ class Recorder:
 
     def __init__(self):
         self.finished = False
-        self.released = False
         self.pieces = []
 
     def send(self, data):
@@ -29,9 +28,6 @@ class Recorder:
     def finish(self, data):
         self.pieces.append(data)
         self.finished = True
-
-    def release(self):
-        self.released = True
 
     @property
     def sent(self):
@@ -209,7 +205,7 @@ def test_finish_early():
 
     run_application(application, {}, response)
     assert answers == [True, False]
-    assert (sink.sent, sink.released) == (HEAD + b"\r\n", True)
+    assert (sink.sent, sink.finished, response.dropped) == (HEAD + b"\r\n", True, 18)
 
 
 def test_finish_early_before_start_response():
