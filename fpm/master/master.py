@@ -43,8 +43,10 @@ from fpm.master.notifier import MANAGER_VARIABLES
 from fpm.master.notifier import Notifier
 from fpm.master.pool.supervisor import PoolEvents
 from fpm.master.pool.supervisor import PoolSupervisor
+from fpm.master.processes.exits import Usage
 from fpm.master.processes.exits import parse_status
 from fpm.master.processes.memory import MemoryLooks
+from fpm.master.processes.oom import OomWatch
 from fpm.master.processes.process import become_subreaper
 from fpm.master.processes.process import descendants
 from fpm.master.processes.process import end_orphans
@@ -171,9 +173,11 @@ class Master:
             budget=Budget(settings.process_max),
             reapers={},
             clock=time.time,
+            oom=OomWatch(),
         )
         self.services.stacks = Stacks(self.services)
         self._at_end.append(self.services.stacks.close)
+        self._at_end.append(self.services.oom.close)
         self.reloader = Reloader(self, time.time)
         self.status_process = StatusProcess(
             self.services, lambda name, workers: take_snapshot(self, name, workers=workers)
@@ -289,15 +293,16 @@ class Master:
             if template is not None and pool.stopping:
                 template.kill()
 
-    def _after_reaping(self, pid: int, status: int) -> None:
+    def _after_reaping(self, pid: int, status: int, usage: Usage) -> None:
         for pool in self._all_pools():
             template = pool.templates.find(pid)
             if template is not None:
-                pool.templates.gone(template, parse_status(status))
+                pool.templates.gone(template, parse_status(status), usage)
                 return
         for pool in self._all_pools():
             child = pool.workers.find_known(pid)
             if child is not None:
+                child.usage = usage
                 pool.workers.bury(child, parse_status(status))
                 return
         reaper = self.services.reapers.pop(pid, None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fpm.config.model import GlobalConfig
 from fpm.log.error import ErrorLog
 from fpm.master.loop.loop import Loop
+from fpm.master.processes.oom import OomWatch
 from fpm.master.tracing.slow_file import SlowFiles
 from fpm.system.listen_queue import ListenQueueReader
 
@@ -47,6 +48,7 @@ class Services:
     """Processes that are neither template nor worker: pid, and who is told its wait status."""
     clock: Callable[[], float]
     """Epoch seconds, as the scoreboard has them."""
+    oom: OomWatch
     stacks: Stacks = field(init=False)
     """Who takes the stacks of processes; it needs the others, so it is made after them."""
     slow_files: SlowFiles = field(default_factory=SlowFiles)

@@ -95,6 +95,9 @@ def prepare_interpreter(spec: TemplateSpec) -> None:
     for directory in reversed([os.getcwd(), *spec.pythonpath]):
         if directory not in sys.path:
             sys.path.insert(0, directory)
+    if not faulthandler.is_enabled():
+        # A crash (SIGSEGV, SIGABRT, SIGBUS, SIGFPE) shows where Python was, here and in the workers, which inherit it.
+        faulthandler.enable(file=2)
     # SIGINT from a terminal is the master's business; what is left of it ends the process as in PHP-FPM.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -15,7 +15,7 @@ from fpm.scoreboard.snapshot import Slot
 SLOTS_MAX = 65535
 """The slot count is 16 bits wide in the header."""
 _UINT_MAX = 0xFFFFFFFF
-_UINTS = (20, 21, 22, 23, 24, 25, 27)
+_UINTS = (20, 21, 22, 23, 24, 25, 27, 28, 29)
 """The places of the fields that are 32 bits wide."""
 
 
@@ -59,6 +59,9 @@ class HeaderValues:
     background_early: int = 0
     """Requests whose work after the response ran before it (pm.background_max)."""
     background_max: int = 0
+    deaths_by_oom: int = 0
+    recycled_memory: int = 0
+    """Workers that left at pm.max_memory; `recycled` are those that left at pm.max_requests."""
 
     def absorb(self, slot: Slot, now: float) -> None:
         """Keep what a dead worker has counted, before its slot is cleared; `now` is epoch seconds."""

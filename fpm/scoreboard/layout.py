@@ -28,13 +28,13 @@ WAKE_BELOW = struct.Struct("<H")
 pool's eventfd. 0 disarms it; the master arms it only while it wants to know."""
 WAKE_BELOW_OFFSET = 8
 
-HEADER = struct.Struct("<8sHHIIIIdQQQQQQQQQQQQQddddIIIIIIQI")
+HEADER = struct.Struct("<8sHHIIIIdQQQQQQQQQQQQQddddIIIIIIQIII")
 """magic, wake_below, slot count, slot size, sequence, generation, max_children, start time (epoch s), then what has
 gone from the slots of dead workers or is known only to the master: requests, max_children_reached, slow_requests,
 max_active, max_listen_queue, memory_peak (bytes); errors, recycled, deaths by exit, signal, kill, timeout, slow limit
 (us; 0: none); times of the last death, the last reload, the failure and the next start (epoch s; 0: none); the wait
 status of the last death, failed starts in a row, flags, min_spare, max_spare, max_requests; background_early,
-background_max."""
+background_max; deaths for lack of memory, workers that left at pm.max_memory."""
 FLAG_FAILED = 1
 FLAG_RELOAD_FAILED = 2
 HEADER_SEQUENCE_OFFSET = 16

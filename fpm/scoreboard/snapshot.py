@@ -77,6 +77,8 @@ class Header:
     background_early: int = 0
     """Requests whose work after the response ran before it (pm.background_max)."""
     background_max: int = 0
+    deaths_by_oom: int = 0
+    recycled_memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +229,9 @@ def read_header(view: memoryview) -> Header:
     )
     _magic, _wake, _count, _size, _sequence, generation, max_children, start_time, *rest = values
     counters, times, numbers = map(_count_of, rest[:13]), map(_time_of, rest[13:17]), rest[17:23]
-    early, background_max = rest[23:]
+    early, *more = rest[23:]
     first = [generation, max_children, _time_of(start_time)]
-    in_order: list[Any] = [*first, *counters, *times, *numbers, _count_of(early), background_max]
+    in_order: list[Any] = [*first, *counters, *times, *numbers, _count_of(early), *more]
     return Header(*in_order)
 
 

@@ -50,12 +50,16 @@ class PoolExtras:
     deaths_by_signal: int
     """By a signal of their own making (SIGSEGV, SIGABRT ...)."""
     deaths_by_kill: int
-    """By a SIGKILL that is not the master's: mostly the kernel, out of memory."""
+    """By a SIGKILL that is neither the master's nor the kernel's for lack of memory, as far as that is known."""
     deaths_by_timeout: int
     """Ended by the master because they had not left, or not started, in time."""
     last_death: int
     last_death_cause: str
     """As in "on signal 9 (SIGKILL)"; "-" if there was none."""
+    deaths_by_oom: int = 0
+    """Killed by the kernel for lack of memory."""
+    recycled_memory: int = 0
+    """Workers that have left at pm.max_memory."""
     queue_wait: int | None = None
     """Milliseconds that the last one in the listen queue will wait at the present rate; None: not known."""
     memory_pss: int | None = None
@@ -87,6 +91,8 @@ def build_extras(board: Board, *, queue_wait: int | None = None, memory_pss: int
         deaths_by_signal=header.deaths_by_signal,
         deaths_by_kill=header.deaths_by_kill,
         deaths_by_timeout=header.deaths_by_timeout,
+        deaths_by_oom=header.deaths_by_oom,
+        recycled_memory=header.recycled_memory,
         last_death=int(header.last_death),
         last_death_cause=describe_death(header.last_death_status) if header.last_death else "-",
         queue_wait=queue_wait,

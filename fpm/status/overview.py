@@ -7,7 +7,10 @@ may hold anything: control characters, markup), the renderer escapes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import fields
+from typing import Any
 
 from fpm.status.extras import PoolExtras
 from fpm.status.model import PoolStatus
@@ -25,17 +28,63 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A worker that ended unasked, or was ended by the master because it did not leave."""
+    """The certificate of a process that ended unasked, or was ended by the master because it did not leave."""
 
     at: float
     pid: int
     cause: str
-    """As in "on signal 11 (SIGSEGV)"."""
+    """As in "on signal 11 (SIGSEGV - core dumped)"."""
     age: float
     """Seconds that it lived."""
     requests: int
     request: str
-    """Method and URI that it had in hand, or ""."""
+    """Method and URI of its last request, or ""; `request_state` says whether it was still in hand."""
+    who: str = "worker"
+    """Or "template", "503 responder"."""
+    code: int | None = None
+    """Exit code; None if a signal ended it, or nobody could tell."""
+    signal: str = ""
+    """The signal's name, or ""."""
+    core: str = ""
+    """Where the core dump is, as far as the system tells; "" without one."""
+    oom: str = ""
+    """Killed by the kernel for lack of memory: "yes", "no" or "unknown"."""
+    oom_note: str = ""
+    """Which memory, or why it is not known; and who says so."""
+    request_state: str = ""
+    """"in hand", "after the response" (work in the background), "finished" (it was idle), or "" without a request."""
+    request_age: float = 0.0
+    """Seconds: how long it had been in hand, or in the background; how long ago it had finished."""
+    task: str = ""
+    """The function that ran after the response."""
+    memory_peak: int = 0
+    """Bytes; 0: not known."""
+    cpu_user: float = 0.0
+    """Seconds, as are those of `cpu_system`."""
+    cpu_system: float = 0.0
+    told: str = ""
+    """Why the master had told it to leave, or ""."""
+    ended: bool = False
+    """The master has ended it."""
+    stack: tuple[str, ...] = ()
+    """Its last stack, if one was taken; the newest call first."""
+    words: tuple[str, ...] = ()
+    """Its last lines of output, if they tell of the end."""
+    next: str = ""
+    """What happens next: "respawned" ..."""
+
+
+def read_death(values: Mapping[str, Any]) -> Death:
+    """A certificate out of JSON, which has lists for tuples, from this version of pyfpm or another.
+
+    Raises:
+        TypeError: one of the first six values is missing.
+    """
+    known = {one.name for one in fields(Death)} & set(values)
+    own = {name: values[name] for name in known}
+    for name in ("stack", "words"):
+        own[name] = tuple(own.get(name, ()))
+    return Death(**own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ EXTRA_KEYS = (
     "deaths by signal",
     "deaths by kill",
     "deaths by timeout",
+    "deaths by oom",
+    "recycled memory",
     "last death",
     "last death cause",
     "queue wait",

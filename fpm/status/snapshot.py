@@ -31,6 +31,7 @@ from fpm.status.overview import Pool
 from fpm.status.overview import Reload
 from fpm.status.overview import SlowRequest
 from fpm.status.overview import Worker
+from fpm.status.overview import read_death
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def read_snapshot(data: bytes) -> Snapshot:
 def _read_facts(described: Mapping[str, Any]) -> PoolFacts:
     values = dict(described)
     values["workers"] = [WorkerFacts(*one) for one in values.get("workers", ())]
-    values["deaths"] = [Death(**one) for one in values.get("deaths", ())]
+    values["deaths"] = [read_death(one) for one in values.get("deaths", ())]
     values["slow"] = [SlowRequest(**one) for one in values.get("slow", ())]
     return PoolFacts(**values)
 

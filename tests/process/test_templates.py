@@ -204,7 +204,7 @@ def test_emergency_restart_is_the_pools_alone(daemon: Start) -> None:
             return [b"alive"]
         """,
     )
-    fpm.expect_log("exited on signal 11", "failed processes threshold")
+    fpm.expect_log("exited on signal 11", "failed processes threshold", "said into stderr")
     fpm.start()
     good_worker, good_template = echo(fpm, "good")["pid"], template_of(fpm, "good")
     former = template_of(fpm, "www")

@@ -10,9 +10,13 @@ from dataclasses import replace
 
 import pytest
 
+from fpm.master.pool.certificate import Facts
+from fpm.master.pool.certificate import certify
 from fpm.master.pool.record import Failing
 from fpm.master.pool.record import Record
+from fpm.master.pool.record import is_death
 from fpm.master.processes.exits import Exit
+from fpm.master.processes.oom_reports import Verdict
 from fpm.scoreboard.header import HeaderValues
 from fpm.scoreboard.header import pack_header
 from fpm.scoreboard.snapshot import Board
@@ -154,20 +158,33 @@ def test_deaths_in_words(status: int, text: str) -> None:
         (Exit(code=0), "idle", False, ""),
         (Exit(signal=15), "stop", False, ""),
         (Exit(signal=9), "stop", False, ""),
+        (Exit(signal=9), "idle", False, "deaths_by_kill"),
         (Exit(code=0), "max_requests", False, "recycled"),
+        (Exit(code=0), "max_memory", False, "recycled_memory"),
     ],
 )
 def test_causes_of_death(files: Files, exit_: Exit, told: str, ended: bool, counted: str) -> None:
     record = Record(files.pool(section("www")), 1.0)
-    ending = slot(Stage.EXECUTING, uri="/\xc3\xa4")
-    record.worker_gone(exit_, ending, pid=77, age=2.0, told=told, ended=ended, now=50.0)
-    names = ("deaths_by_exit", "deaths_by_signal", "deaths_by_kill", "deaths_by_timeout", "recycled")
-    assert [name for name in names if getattr(record.values, name)] == ([counted] if counted else [])
+    assert is_death(exit_, told, ended=ended) == counted.startswith("deaths")
     if counted.startswith("deaths"):
+        facts = Facts(who="worker", pid=77, exit=exit_, age=2.0, slot=None, told=told, ended=ended)
+        record.count_death(exit_, certify(facts, 50.0))
         assert record.values.last_death == 50.0
-        assert (record.deaths[0].pid, record.deaths[0].request) == (77, "GET /ä")
     else:
-        assert not record.deaths
+        record.count_leaving(told)
+    names = ("by_exit", "by_signal", "by_kill", "by_timeout", "by_oom")
+    every = [*(f"deaths_{name}" for name in names), "recycled", "recycled_memory"]
+    assert [name for name in every if getattr(record.values, name)] == ([counted] if counted else [])
+
+
+def test_out_of_memory_is_a_cause_of_its_own(files: Files) -> None:
+    record = Record(files.pool(section("www")), 1.0)
+    facts = Facts(who="worker", pid=77, exit=Exit(signal=9), age=2.0, verdict=Verdict("yes", "cgroup limit 64 MiB"))
+    death = certify(facts, 50.0)
+    record.count_death(facts.exit, death)
+    record.keep(death, "respawned")
+    assert (record.values.deaths_by_oom, record.values.deaths_by_kill) == (1, 0)
+    assert record.deaths[0].next == "respawned"
 
 
 def test_failing_and_reloads_are_told(files: Files) -> None:

@@ -11,7 +11,6 @@ import contextlib
 import os
 import select
 import signal
-from collections import deque
 from collections.abc import Callable
 from signal import Signals
 from typing import TYPE_CHECKING
@@ -21,18 +20,18 @@ from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Timer
 from fpm.master.loop.output import OutputReader
 from fpm.master.loop.share import Share
+from fpm.master.pool.last_words import LastWords
+from fpm.master.processes.exits import Usage
 from fpm.master.services import Services
 from fpm.master.tracing.own_stack import OwnStack
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.snapshot import read_slot
 from fpm.scoreboard.stages import Stage
+from fpm.stack.trace import Trace
 
 if TYPE_CHECKING:
     from fpm.master.pool.template_process import TemplateProcess
-
-LAST_WORDS = 60
-"""Lines of a worker's output that are kept to explain why it does not become ready."""
 
 
 class Child:
@@ -54,8 +53,13 @@ class Child:
         self.channel = channel or Channel()
         self.own_stack = own_stack or OwnStack.create()
         self.outputs: list[OutputReader] = []
-        self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
-        """What it has written before it was ready."""
+        self.last_words = LastWords()
+        self.last_stack: Trace | None = None
+        """The last that was taken of the request in hand, or before it was ended."""
+        self.usage = Usage()
+        """Known when it has ended."""
+        self.cgroup = ""
+        """Its memory cgroup, for fpm.master.processes.oom."""
         self._reader: FairReader | None = None
         self.started = services.loop.now
         """Monotonic seconds."""

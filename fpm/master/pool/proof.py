@@ -87,7 +87,7 @@ class Proof:
             self.child = None
             check = self.config.reload_check if self._checker is not None else None
             during = f" during reload.check {check.method} {check.path}" if check else ""
-            self.fail(f"its first worker exited {exit_}{during}", "\n".join(child.last_words))
+            self.fail(f"its first worker exited {exit_}{during}", child.last_words.text())
 
     def fail(self, error: str, traceback: str = "") -> None:
         """The generation is no good: it goes, the old one stays."""

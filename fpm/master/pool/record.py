@@ -8,25 +8,26 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from dataclasses import replace
+from signal import Signals
 
 from fpm.config.model import PoolConfig
-from fpm.log.escape import decode_wire
 from fpm.master.processes.exits import CORE_FLAG
 from fpm.master.processes.exits import Exit
 from fpm.scoreboard.header import HeaderValues
 from fpm.scoreboard.layout import FLAG_FAILED
 from fpm.scoreboard.layout import FLAG_RELOAD_FAILED
-from fpm.scoreboard.snapshot import Slot
-from fpm.scoreboard.stages import Stage
 from fpm.status.extras import UNKNOWN_STATUS
-from fpm.status.extras import describe_death
 from fpm.status.overview import Death
 from fpm.status.overview import SlowRequest
 
 KEPT = 20
 """Deaths, and slow requests, of which the particulars are kept."""
-SIGKILL = 9
-SIGTERM = 15
+STOP = "stop"
+"""Why workers leave when the pool ends."""
+MAX_REQUESTS = "max_requests"
+MAX_MEMORY = "max_memory"
+STOP_SIGNALS = frozenset({Signals.SIGTERM, Signals.SIGKILL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,46 +77,50 @@ class Record:
         """A request has taken longer than request_slowlog_timeout."""
         self.slow.appendleft(SlowRequest(now, pid, seconds, request, running=False))
 
-    def worker_gone(self, exit_: Exit, slot: Slot, *, pid: int, age: float, told: str, ended: bool, now: float) -> None:
-        """A worker has ended.
-
-        Args:
-            told: why the master had told it to leave, or "".
-            ended: the master has ended it, because it had not left or not started in time.
-        """
-        if told == "max_requests":
+    def count_leaving(self, told: str) -> None:
+        """A worker has left as it was told."""
+        if told == MAX_REQUESTS:
             self.values.recycled += 1
-        if not _is_death(exit_, told, ended):
-            return
-        self._count(exit_, ended)
-        self.values.last_death = now
-        self.values.last_death_status = _status_of(exit_)
-        busy = slot.stage > Stage.ACCEPTING and slot.method
-        query = f"?{slot.query}" if slot.query else ""
-        request = decode_wire(f"{slot.method} {slot.uri}{query}") if busy else ""
-        cause = describe_death(_status_of(exit_)) + (f", ended by the master ({told})" if ended else "")
-        self.deaths.appendleft(Death(now, pid, cause, age, slot.requests, request))
+        elif told == MAX_MEMORY:
+            self.values.recycled_memory += 1
 
-    def _count(self, exit_: Exit, ended: bool) -> None:
+    def count_death(self, exit_: Exit, death: Death) -> None:
+        """A worker has ended unasked, or has been ended."""
         values = self.values
-        if ended:
+        self.count_leaving(death.told)
+        values.last_death = death.at
+        values.last_death_status = _status_of(exit_)
+        if death.ended:
             values.deaths_by_timeout += 1
-        elif exit_.signal == SIGKILL:
+        elif death.oom == "yes":
+            values.deaths_by_oom += 1
+        elif exit_.signal == Signals.SIGKILL:
             values.deaths_by_kill += 1
         elif exit_.signal is not None:
             values.deaths_by_signal += 1
         else:
             values.deaths_by_exit += 1
 
+    def keep(self, death: Death, next_: str) -> None:
+        """Keep a certificate, complete now with what happens next."""
+        self.deaths.appendleft(replace(death, next=next_))
+
     def _set_flag(self, flag: int, on: bool) -> None:
         self.values.flags = self.values.flags | flag if on else self.values.flags & ~flag
 
 
-def _is_death(exit_: Exit, told: str, ended: bool) -> bool:
-    """One that does as it is told does not count; it may have been told by SIGTERM or, in a fast stop, SIGKILL."""
+def is_death(exit_: Exit, told: str, *, ended: bool) -> bool:
+    """Does this end need a certificate? One that does as it is told needs none; in a stop it may be told by signals.
+
+    Args:
+        told: why the master had told it to leave, or "".
+        ended: the master has ended it, because it had not left or not started in time.
+    """
     if ended or not told:
         return True
-    return exit_.code != 0 and exit_.signal not in (SIGTERM, SIGKILL)
+    is_known = exit_.code is not None or exit_.signal is not None
+    excused = told == STOP and (exit_.signal in STOP_SIGNALS or not is_known)
+    return exit_.code != 0 and not excused
 
 
 def _status_of(exit_: Exit) -> int:

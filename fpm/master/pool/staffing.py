@@ -147,6 +147,17 @@ class Staffing:
         """Workers that have died young, one after the other."""
         return self._backoff.failures
 
+    @property
+    def is_short(self) -> bool:
+        """Does the pool want a worker that has not been asked for yet?"""
+        return max(self._first, self._owed, self._missing(self.workers.census())) > 0
+
+    @property
+    def pause(self) -> float:
+        """Seconds until a worker may be made again after failures; 0.0: now."""
+        until = max(self._backoff.until, self.templates.backoff.until)
+        return max(until - self.services.loop.now, 0.0)
+
     # ---------------------------------------------------------------- what is, what should be
 
     def evaluate(self) -> None:

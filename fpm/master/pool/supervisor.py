@@ -17,11 +17,12 @@ from fpm.log.target import open_shared_log
 from fpm.master.listening.listeners import Listener
 from fpm.master.loop.share import Share
 from fpm.master.pool.child import Child
+from fpm.master.pool.endings import Endings
 from fpm.master.pool.header import PoolHeader
 from fpm.master.pool.proof import Proof
 from fpm.master.pool.proof import Verdict
+from fpm.master.pool.record import STOP
 from fpm.master.pool.record import Record
-from fpm.master.pool.restarts import EmergencyWindow
 from fpm.master.pool.shared import Shared
 from fpm.master.pool.specs import worker_settings
 from fpm.master.pool.staffing import Staffing
@@ -29,19 +30,16 @@ from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_process import TemplateState
 from fpm.master.pool.templates import Templates
 from fpm.master.pool.templates import TemplatesEvents
-from fpm.master.pool.workers import NEVER_FORKED
-from fpm.master.pool.workers import STOP
 from fpm.master.pool.workers import WorkerEvents
 from fpm.master.pool.workers import Workers
 from fpm.master.processes.exits import Exit
+from fpm.master.processes.exits import Usage
 from fpm.master.processes.exits import parse_status
+from fpm.master.processes.exits import parse_usage
 from fpm.master.services import Services
 from fpm.master.tracing.slow_log import SlowLog
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.snapshot import Slot
-
-HOPELESS = 3
-"""Workers that die in a row before they serve, until the pool is said to have failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +94,17 @@ class PoolSupervisor:
                 on_fork_failed=self._on_fork_failed,
                 on_worker_exit=self._on_worker_exit,
                 on_gone=self._on_template_gone,
+                on_death=self._on_template_death,
                 on_shared=self._on_shared,
-                has_workers=self._has_workers,
+                has_workers=self.has_workers,
                 log=self.log,
             ),
         )
         self.header = PoolHeader(services, self.record, self.templates, self.workers)
         self.staffing = Staffing(services, config, listener, self.workers, self.templates, self.header.write, self.log)
         self.proof: Proof | None = None
-        self._emergency = EmergencyWindow()
-        self._failed_at = 0.0
+        self.endings = Endings(self)
+        self.failed_at = 0.0
         """Monotonic seconds of the last failure that workers have told of."""
 
     # ---------------------------------------------------------------- beginning, reload, end
@@ -296,6 +295,11 @@ class PoolSupervisor:
             self.staffing.not_made(lost)
         self._check_empty()
 
+    def _on_template_death(
+        self, template: TemplateProcess, exit_: Exit, usage: Usage, next_: str, logged: bool
+    ) -> None:
+        self.endings.template_gone(template, exit_, usage, next_, logged=logged)
+
     def _on_forked(self, template: TemplateProcess, message: dict[str, Any]) -> None:
         self.workers.learn_pid(template, message.get("slot"), message.get("pid"))
 
@@ -311,6 +315,7 @@ class PoolSupervisor:
             return
         child = self.workers.find(pid)
         if child is not None and child.template is template:
+            child.usage = parse_usage(message)
             self.workers.bury(child, parse_status(status))
 
     def _take_config(self, config: PoolConfig) -> None:
@@ -356,95 +361,28 @@ class PoolSupervisor:
 
     def _on_worker_failed(self, child: Child, error: str, traceback: str) -> None:
         """With preload = no: the import failed in the worker."""
-        child.leaving = "failed to start"
+        child.leaving = "import failed"
         if not child.held:
-            self._fail(child, error, traceback)
+            self.fail(child, error, traceback)
         elif self.proof is not None:
             self.proof.fail(error, traceback)
 
-    def _fail(self, child: Child, error: str, traceback: str) -> None:
+    def fail(self, child: Child, error: str, traceback: str) -> None:
         """A worker cannot start: one failure for all that were made before it is noticed."""
-        if child.started >= self._failed_at:
-            self._failed_at = self.services.loop.now
+        if child.started >= self.failed_at:
+            self.failed_at = self.services.loop.now
             self.templates.fail(error, traceback)
 
     def _on_slow(self, child: Child, request: str, seconds: float) -> None:
         self.record.slow_request(child.pid, request, seconds, self.services.clock())
 
     def _on_worker_gone(self, child: Child, exit_: Exit, slot: Slot) -> None:
-        now = self.services.loop.now
-        age = now - child.started
-        self.record.worker_gone(
-            exit_,
-            slot,
-            pid=child.pid or child.claimed_pid,
-            age=age,
-            told=child.leaving or "",
-            ended=child.pressed,
-            now=self.services.clock(),
-        )
-        self.header.write()
-        self._log_exit(child, exit_, age)
-        if exit_.is_emergency:
-            self._count_emergency(now)
-        if exit_.signal is not None and child.ready:
-            # A client's arrival wakes one worker. If it was this one, in its last moment, nobody else knows of it.
-            self.workers.look_again()
-        if child.held and self.proof is not None:
-            self.proof.worker_gone(child, exit_)
-        elif not self.stopping:
-            self.staffing.worker_gone(child, age, slot.requests)
-            self._check_start(child, exit_, slot.requests)
+        self.endings.worker_gone(child, exit_, slot)
         self._check_empty()
 
-    def _check_start(self, child: Child, exit_: Exit, requests: int) -> None:
-        """Several workers in a row that end before they serve, and nobody who does: the pool has failed."""
-        has_served = child.ready or requests > 0
-        if has_served or child.leaving is not None or self._has_workers() or child.started < self._failed_at:
-            return
-        if self.staffing.deaths_in_a_row >= HOPELESS:
-            # What is wrong may have been mended meanwhile: the next try is one with a new template.
-            self.templates.dismiss_present()
-            self._fail(child, f"its workers end before they serve; the last one exited {exit_}", "")
-
-    def _has_workers(self) -> bool:
+    def has_workers(self) -> bool:
+        """Does a worker serve?"""
         return any(child.ready for child in self.workers.children)
-
-    def _log_exit(self, child: Child, exit_: Exit, age: float) -> None:
-        if child.leaving == NEVER_FORKED:
-            return
-        pid = child.pid or child.claimed_pid
-        seconds = f"after {age:.6f} seconds from start"
-        if child.leaving == "idle" and exit_.code == 0:
-            self.log("debug", f"child {pid} has been killed by the process management {seconds}")
-            return
-        level = "notice" if exit_.code == 0 or (self.stopping and child.leaving) else "warning"
-        self.log(level, f"child {pid} exited {exit_} {seconds}")
-
-    def _count_emergency(self, now: float) -> None:
-        settings = self.services.settings
-        threshold, interval = settings.emergency_restart_threshold, settings.emergency_restart_interval
-        self._emergency = self._emergency.add(now, threshold)
-        if self._emergency.is_reached(now, threshold, interval) and not self.stopping:
-            self._emergency = EmergencyWindow()
-            self.log(
-                "warning",
-                f"failed processes threshold ({threshold} in {interval:g} sec) is reached, "
-                "restarting the template of this pool",
-            )
-            self._renew_at_once()
-
-    def _renew_at_once(self) -> None:
-        """A new generation of the same configuration, which needs nobody else's success."""
-
-        def decide(verdict: Verdict) -> None:
-            if verdict.error:
-                self.log("error", f"the new template failed, the former one stays: {verdict.error}")
-                self.abandon()
-            else:
-                self.commit()
-
-        self.prove(self.config, decide, lambda step: None)
 
     def _settle(self) -> None:
         if not self.settled:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Timer
 from fpm.master.loop.output import OutputReader
 from fpm.master.loop.share import Share
+from fpm.master.pool.last_words import LastWords
 from fpm.master.pool.layout_wish import LayoutWish
 from fpm.master.processes.spawn import spawn
 from fpm.master.services import Services
@@ -39,8 +39,6 @@ from fpm.pool.spec import WorkerSettings
 from fpm.pool.spec import pack_spec
 from fpm.stack.layout import Layout
 
-LAST_WORDS = 60
-"""Lines of a template's output that are kept to explain its death."""
 QUIT_TIME = 10.0
 """Seconds that a template without workers may take to leave."""
 LAST_TURNS = 64
@@ -103,7 +101,9 @@ class TemplateProcess:
         self.failure: tuple[str, str] | None = None
         """Error and traceback, once it has reported them."""
         self.quitting = False
-        self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
+        self.last_words = LastWords()
+        self.cgroup = ""
+        """Its memory cgroup, for fpm.master.processes.oom."""
         self.channel = channel or Channel()
         self.own_stack = own_stack or OwnStack.create()
         self.layout = LayoutWish(services.loop, services.log, spec.pool, self._ask_layout)
@@ -142,6 +142,7 @@ class TemplateProcess:
             for output in self.outputs:
                 output.close_writer()
         self.channel.close_peer()
+        self.cgroup = self.services.oom.learn(self.pid)
         self._reader = FairReader(self.services.loop, self.share, self.channel.fd, self._on_channel, timed=False)
         if self.spec.mode == "template":
             timeout = self.config.startup_timeout
@@ -156,6 +157,7 @@ class TemplateProcess:
         """
         self.pid, self.started, self.preload, self.directory = pid, started, preload, directory
         self.state = TemplateState.READY
+        self.cgroup = self.services.oom.learn(pid)
         streams = zip(("stdout", "stderr"), outputs, strict=False)
         self.outputs = [self._output(stream, fd) for stream, fd in streams if fd >= 0]
         self._reader = FairReader(self.services.loop, self.share, self.channel.fd, self._on_channel, timed=False)
@@ -231,7 +233,7 @@ class TemplateProcess:
 
     def _output(self, stream: str, fd: int | None = None) -> OutputReader:
         def write_line(line: str, closed: bool) -> None:
-            self.last_words.append(line)
+            self.last_words.add(line, self.services.loop.now)
             self.events.write_line(stream, line, closed)
 
         room = self.services.log.worker_room(self.spec.pool, 0, stream)

@@ -35,6 +35,7 @@ from fpm.master.pool.template_process import TemplateEvents
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_process import TemplateState
 from fpm.master.processes.exits import Exit
+from fpm.master.processes.exits import Usage
 from fpm.master.services import Services
 from fpm.master.tracing.own_stack import OwnStack
 from fpm.pool.spec import WorkerSettings
@@ -82,6 +83,8 @@ class TemplatesEvents:
     on_shared: Callable[[Shared], None]
     """The pool has got a (new) scoreboard."""
     has_workers: Callable[[], bool]
+    on_death: Callable[[TemplateProcess, Exit, Usage, str, bool], None]
+    """One has ended unasked: what happens next, and whether the log has been told."""
     log: Callable[[str, str], None]
 
 
@@ -320,23 +323,29 @@ class Templates:
         for template in self.all():
             template.kill()
 
-    def gone(self, template: TemplateProcess, exit_: Exit) -> None:
+    def gone(self, template: TemplateProcess, exit_: Exit, usage: Usage) -> None:
         """One of them has ended and has been reaped."""
         was_ready = template.state is TemplateState.READY
         template.close()
         error, traceback = template.failure or (f"its template exited {exit_}", "")
-        traceback = traceback or "\n".join(template.last_words)
+        traceback = traceback or template.last_words.text()
+        next_, logged = "", True
         if template in self.old:
             self.old.remove(template)
+            next_, logged = _after_old(template, exit_, was_ready), False
         elif template is self.responder:
             self.responder = None
-            self._lost_responder(exit_, error)
+            next_, logged = self._lost_responder(), False
         elif self.trial is not None and template is self.trial.template:
             self.trial = None
+            next_ = "the generation that it was to bring has failed"
             self.events.on_trial_failed(error, traceback)
         elif template is self.present:
             self.present = None
-            self._lost_present(template, exit_, was_ready, error, traceback)
+            logged = not was_ready or template.failure is not None
+            next_ = self._lost_present(template, error, traceback, failed=logged)
+        if next_:
+            self.events.on_death(template, exit_, usage, next_, logged)
         self.events.on_gone(template)
 
     def close(self) -> None:
@@ -348,29 +357,30 @@ class Templates:
             if shared is not None:
                 shared.close()
 
-    def _lost_present(
-        self, template: TemplateProcess, exit_: Exit, was_ready: bool, error: str, traceback: str
-    ) -> None:
+    def _lost_present(self, template: TemplateProcess, error: str, traceback: str, *, failed: bool) -> str:
+        """What happens next; "" if the pool stops."""
         if self.stopping:
-            return
-        if not was_ready or template.failure is not None:
-            self.fail(error, traceback, logged=template.failure is None)
-            return
-        self.events.log(
-            "warning",
-            f"template {template.pid} exited {exit_}; its workers serve on and a new template is started "
-            "(the code that it imports may be newer than theirs)",
-        )
+            return ""
         now = self.services.loop.now
+        if failed:
+            self.fail(error, traceback, logged=template.failure is None)
+            return f"the pool has failed, next try in {self.backoff.until - now:.0f} s"
         if now - template.started < YOUNG:
             self.backoff = after_template_failure(self.backoff, now)
-        self._timers.set("retry", self.backoff.until - now, self._retry)
+        pause = max(self.backoff.until - now, 0.0)
+        self._timers.set("retry", pause, self._retry)
+        later = f" in {pause:.0f} s" if pause else ""
+        return (
+            f"its workers serve on and a new template is started{later} "
+            "(the code that it imports may be newer than theirs)"
+        )
 
-    def _lost_responder(self, exit_: Exit, error: str) -> None:
-        self.events.log("warning", f"the 503 responder exited {exit_}: {error}")
+    def _lost_responder(self) -> str:
         now = self.services.loop.now
         self._responder_backoff = after_template_failure(self._responder_backoff, now)
-        self._timers.set("responder", self._responder_backoff.until - now, self._restart_responder)
+        pause = self._responder_backoff.until - now
+        self._timers.set("responder", pause, self._restart_responder)
+        return f"started anew in {pause:.0f} s if there is no worker then"
 
     def _restart_responder(self) -> None:
         if self.failure is not None and not self.events.has_workers():
@@ -471,3 +481,10 @@ class Templates:
 
     def _write_line(self, stream: str, line: str, closed: bool) -> None:
         self.events.log("warning", f'template said into {stream}: "{line}"')
+
+
+def _after_old(template: TemplateProcess, exit_: Exit, was_ready: bool) -> str:
+    """What happens after the end of a template of a former generation; "" if it has ended as it was told."""
+    if not was_ready or exit_.code == 0:
+        return ""
+    return "it was to leave with the last of its workers, which serve on"

@@ -18,6 +18,7 @@ from fpm.master.loop.output import OutputReader
 from fpm.master.loop.share import Share
 from fpm.master.pool.child import Child
 from fpm.master.pool.process_manager import Census
+from fpm.master.pool.record import STOP
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.processes.exits import Exit
 from fpm.master.services import Services
@@ -41,8 +42,6 @@ SLOW_REQUEST_MAX = 1024
 """Characters of a slow request that are kept."""
 PID_ROOM = 9_999_999
 """The longest pid (proc(5)), for the room of a line while the pid is not known yet."""
-STOP = "stop"
-"""Why workers leave when the pool ends."""
 LEVELS = frozenset({"debug", "notice", "warning", "error", "alert"})
 
 
@@ -74,6 +73,8 @@ class Workers:
         self.events = events
         self.children: list[Child] = []
         self.access_log: int | None = None
+        self.asked = 0
+        """Workers that templates have been asked for since the beginning."""
 
     def census(self) -> Census:
         """Count those that the process manager counts."""
@@ -231,6 +232,7 @@ class Workers:
         child.held = hold
         self.children.append(child)
         self.services.budget.used += 1
+        self.asked += 1
         child.watch_channel(self.share, lambda: self._on_channel(child))
         child.set_timer(self.config.startup_timeout, lambda: self._startup_timeout(child))
         return True
@@ -243,6 +245,7 @@ class Workers:
         """
         streams = zip(("stdout", "stderr"), outputs, strict=False)
         child.outputs = [self._reader(child, stream, fd) for stream, fd in streams if fd >= 0]
+        child.cgroup = self.services.oom.learn(child.pid)
         self.children.append(child)
         self.services.budget.used += 1
         child.watch_channel(self.share, lambda: self._on_channel(child))
@@ -253,8 +256,7 @@ class Workers:
 
     def _reader(self, child: Child, stream: str, fd: int | None = None) -> OutputReader:
         def write_line(line: str, closed: bool) -> None:
-            if not child.ready:
-                child.last_words.append(line)
+            child.last_words.add(line, self.services.loop.now)
             if not self.config.decorate_workers_output:
                 self.services.log.raw(line)
                 return
@@ -298,6 +300,7 @@ class Workers:
         if event == "ready" and not child.ready:
             child.ready = True
             child.own_stack.listens = message.get("stack") is True
+            child.cgroup = self.services.oom.learn(child.pid)
             child.idle_since = self.services.loop.now
             child.clear_timer()
             self.events.on_ready(child)
@@ -347,7 +350,7 @@ class Workers:
             child.template.kill_alone()
         else:
             error = f"its worker was not ready within {seconds:g} s (startup_timeout)"
-        self.events.on_failed(child, error, "\n".join(child.last_words))
+        self.events.on_failed(child, error, child.last_words.text())
         child.leaving = "startup_timeout"
         child.pressed = True
         if not child.send_signal(Signals.SIGKILL):

@@ -13,6 +13,7 @@ import psutil
 
 from fpm.log.error import ErrorLog
 from fpm.log.escape import escape
+from fpm.master.processes.exits import Usage
 
 PR_SET_CHILD_SUBREAPER = 36
 ROUNDS = 100
@@ -43,12 +44,12 @@ def become_subreaper() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def reap_next(before: Callable[[int], None], after: Callable[[int, int], None]) -> int:
+def reap_next(before: Callable[[int], None], after: Callable[[int, int, Usage], None]) -> int:
     """Reap one child that has ended.
 
     Args:
         before: called while it is still a zombie, with its pid.
-        after: called when it is gone, with its pid and status.
+        after: called when it is gone, with its pid, status and usage.
 
     Returns:
         Its pid; 0 if none has ended.
@@ -60,8 +61,8 @@ def reap_next(before: Callable[[int], None], after: Callable[[int, int], None]) 
     if ended is None:
         return 0
     before(ended.si_pid)
-    pid, status = os.waitpid(ended.si_pid, 0)
-    after(pid, status)
+    pid, status, used = os.wait4(ended.si_pid, 0)
+    after(pid, status, Usage(used.ru_utime, used.ru_stime, used.ru_maxrss << 10))
     return pid
 
 
@@ -86,7 +87,7 @@ def end_orphans(others: Collection[psutil.Process], log: ErrorLog) -> None:
             return
         for process in left:
             _end(process, told, log)
-        while reap_next(lambda pid: None, lambda pid, status: None):
+        while reap_next(lambda pid: None, lambda pid, status, usage: None):
             continue
         pause.poll(PAUSE)
 

@@ -35,8 +35,8 @@ from fpm.master.tracing.own_stack import OwnStack
 from fpm.pool.bundle import sealed_memfd
 from fpm.scoreboard.layout import SLOT_SIZE
 from fpm.scoreboard.memory import Scoreboard
-from fpm.status.overview import Death
 from fpm.status.overview import SlowRequest
+from fpm.status.overview import read_death
 
 VERSION = 2
 """Raised when the description changes in a way that an older or newer program cannot read."""
@@ -135,7 +135,7 @@ def restore_pool(pool: PoolSupervisor, state: Mapping[str, Any]) -> None:
     for name in {one.name for one in fields(values)} & set(state["values"]):  # an older program has fewer
         setattr(values, name, state["values"][name])
     pool.record.take_config(pool.config)
-    pool.record.deaths.extend(Death(**death) for death in state.get("deaths", []))
+    pool.record.deaths.extend(read_death(death) for death in state.get("deaths", []))
     pool.record.slow.extend(SlowRequest(**request) for request in state.get("slow", []))
     templates.generation = state["generation"]
     templates.last_generation = state["last_generation"]

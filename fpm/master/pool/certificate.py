@@ -1,0 +1,241 @@
+"""Death certificates: what is known of a process that has ended, as a value, and as one line for the error log.
+
+Pure. The line begins as PHP-FPM's (fpm_children_bury), so that whatever reads its logs reads ours; what it does not say
+comes after that. All that a pool has said of itself is bounded here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from dataclasses import field
+
+from fpm.log.escape import cut
+from fpm.log.escape import decode_wire
+from fpm.log.escape import escape
+from fpm.log.escape import escape_field
+from fpm.master.processes.exits import MEMORY_MAX
+from fpm.master.processes.exits import Exit
+from fpm.master.processes.exits import Usage
+from fpm.master.processes.exits import signal_name
+from fpm.master.processes.oom_reports import Verdict
+from fpm.scoreboard.snapshot import Slot
+from fpm.scoreboard.stages import Stage
+from fpm.stack.trace import Trace
+from fpm.status.figures import format_size
+from fpm.status.figures import format_span
+from fpm.status.overview import Death
+
+REQUEST_MAX = 1024
+"""Characters of the last request that are kept; the line shows fewer, for it has to end with what happens next."""
+LINE_REQUEST_MAX = 200
+LINE_STACK_MAX = 160
+STACK_MAX = 12
+"""Frames, or lines of the last words, that are kept."""
+TEXT_MAX = 200
+"""Characters of each of them."""
+IN_HAND = "in hand"
+AFTER_RESPONSE = "after the response"
+FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known when a process has ended."""
+
+    who: str
+    """"worker", "template", "503 responder"."""
+    pid: int
+    exit: Exit
+    age: float
+    """Seconds."""
+    usage: Usage = field(default_factory=Usage)
+    slot: Slot | None = None
+    """As it was at the end; None without one."""
+    verdict: Verdict = field(default_factory=lambda: Verdict("no"))
+    core: str = ""
+    told: str = ""
+    ended: bool = False
+    trace: Trace | None = None
+    """The last stack that was taken."""
+    words: tuple[str, ...] = ()
+
+
+def certify(facts: Facts, now: float) -> Death:
+    """The certificate, but for what happens next; `now` is epoch seconds."""
+    slot = facts.slot
+    request, state, age = describe_request(slot, now) if slot is not None else ("", "", 0.0)
+    return Death(
+        at=now,
+        pid=facts.pid,
+        cause=str(facts.exit),
+        age=facts.age,
+        requests=slot.requests if slot is not None else 0,
+        request=request,
+        who=facts.who,
+        code=facts.exit.code,
+        signal=signal_name(facts.exit.signal) if facts.exit.signal is not None else "",
+        core=facts.core if facts.exit.core else "",
+        oom=facts.verdict.answer,
+        oom_note=_note(facts.verdict),
+        request_state=state,
+        request_age=age,
+        task=decode_wire(slot.task)[:TEXT_MAX] if slot is not None and state == AFTER_RESPONSE else "",
+        # The worker's own word counts where nobody else could tell.
+        memory_peak=facts.usage.memory or min(slot.memory_peak if slot is not None else 0, MEMORY_MAX),
+        cpu_user=facts.usage.user,
+        cpu_system=facts.usage.system,
+        told=facts.told,
+        ended=facts.ended,
+        stack=tuple(stack_lines(facts.trace)),
+        words=tuple(line[:TEXT_MAX] for line in facts.words[:STACK_MAX]),
+    )
+
+
+def _note(verdict: Verdict) -> str:
+    return ", ".join(filter(None, (verdict.note, f"by the {verdict.source}" if verdict.source else "")))
+
+
+def describe_request(slot: Slot, now: float) -> tuple[str, str, float]:
+    """The last request of a slot, what had become of it, and since when (seconds, see fpm.status.overview.Death)."""
+    if not slot.method or slot.request_start <= 0.0:
+        return "", "", 0.0
+    query = f"?{slot.query}" if slot.query else ""
+    request = decode_wire(f"{slot.method} {slot.uri}{query}")[:REQUEST_MAX]
+    if slot.released > 0.0:
+        return request, AFTER_RESPONSE, max(now - slot.released, 0.0)
+    if slot.stage > Stage.ACCEPTING and slot.duration == 0:
+        return request, IN_HAND, max(now - slot.request_start, 0.0)
+    return request, FINISHED, max(now - slot.request_start - slot.duration / 1e6, 0.0)
+
+
+def stack_lines(trace: Trace | None) -> Iterable[str]:
+    """The main thread's newest calls, a line each; or why there are none."""
+    if trace is None:
+        return
+    if not trace.threads:
+        yield f"no stack: {trace.error}"[:TEXT_MAX]
+        return
+    main = trace.threads[0]
+    for frame in main.frames[:STACK_MAX]:
+        yield f"{frame.function} ({frame.file}:{frame.line})"[:TEXT_MAX]
+
+
+def certificate_line(death: Death, next_: str, *, script: str = "", stack_in: str = "the slow log") -> str:
+    """The text of the log entry, without the pool's name.
+
+    Args:
+        next_: what happens next, as a clause.
+        script: the `app` directive.
+        stack_in: where the whole stack can be read, if one was taken.
+    """
+    name = {"worker": "child", "503 responder": "the 503 responder"}.get(death.who, death.who)
+    pid = "" if death.who == "503 responder" else f" {death.pid}"
+    parts = [
+        f"{name}{pid} exited {death.cause} after {death.age:.6f} seconds from start",
+        f"core dump: {death.core}" if death.core else "",
+        _oom_part(death),
+        f"it was to leave ({death.told}) and was ended by the master" if death.ended and death.told else "",
+        f"it was to leave ({death.told})" if death.told and not death.ended else "",
+        _request_part(death, script),
+        f"{death.requests} request{'' if death.requests == 1 else 's'} served" if death.who == "worker" else "",
+        f"peak memory {format_size(death.memory_peak)}" if death.memory_peak else "",
+        _stack_part(death, stack_in),
+        f'last words "{cut(escape_field(_head(death.words)), LINE_STACK_MAX)}"' if death.words else "",
+        next_,
+    ]
+    return "; ".join(filter(None, parts))
+
+
+def _oom_part(death: Death) -> str:
+    note = death.oom_note
+    if death.oom == "yes":
+        return f"out of memory: killed by the kernel ({note})"
+    if death.signal != "SIGKILL" or death.ended:
+        return ""
+    if death.oom == "no":
+        return "not for lack of memory: somebody has sent it"
+    return f"whether for lack of memory is not known ({note})" if note else "whether for lack of memory is not known"
+
+
+def _request_part(death: Death, script: str) -> str:
+    if not death.request:
+        return ""
+    request = f'"{cut(escape_field(death.request), LINE_REQUEST_MAX)}"'
+    of = f" (script {cut(escape(script), TEXT_MAX)})" if script else ""
+    span = format_span(death.request_age)
+    if death.request_state == IN_HAND:
+        return f"request {request} for {span}{of}"
+    if death.request_state == AFTER_RESPONSE:
+        task = f" in {cut(escape(death.task), TEXT_MAX)}" if death.task else ""
+        return f"in background work{task} for {span} after request {request}{of}"
+    return f"idle, last request {request} ended {span} before{of}"
+
+
+def _stack_part(death: Death, stack_in: str) -> str:
+    if not death.stack:
+        return ""
+    if death.stack[0].startswith("no stack: "):
+        return cut(escape(death.stack[0]), LINE_STACK_MAX)
+    return f"in {cut(escape(death.stack[0]), LINE_STACK_MAX)}, the stack is in {stack_in}"
+
+
+def _head(words: tuple[str, ...]) -> str:
+    """What Python says of a crash, and where it was; of other last words the last line."""
+    if not words[0].startswith(FATAL):
+        return words[-1]
+    where = next((line.strip() for line in words if line.startswith("  File ")), "")
+    return f"{words[0]}, {where}" if where else words[0]
+
+
+FATAL = "Fatal Python error: "
+"""How faulthandler begins (Modules/faulthandler.c)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """How a pool stands after one of its workers has ended and all has been done about it that could be done now."""
+
+    made: bool
+    """A new worker has been asked for."""
+    stopping: bool = False
+    on_trial: bool = False
+    """It was to prove a new generation."""
+    was_leaving: bool = False
+    """It was to leave, and what should come in its place has been seen to."""
+    failed_for: float | None = None
+    """Seconds until the next start of a pool that has failed; None: it has not."""
+    pause: float = 0.0
+    """Seconds until a worker may be made (backoff)."""
+    failures: int = 0
+    """Deaths of young workers in a row."""
+    ondemand: bool = False
+    has_template: bool = True
+    """There is a template that can fork."""
+    is_missing: bool = True
+    """The pool wants one more worker than it has."""
+    has_room: bool = True
+    """process.max allows one more."""
+
+
+def next_step(outlook: Outlook) -> str:
+    """What happens next, as a clause."""
+    if outlook.stopping:
+        return "not replaced, the pool stops"
+    if outlook.on_trial:
+        return "the generation that it was to prove has failed"
+    if outlook.was_leaving:
+        return "its place is taken care of"
+    if outlook.failed_for is not None:
+        return f"the pool has failed, next try in {max(outlook.failed_for, 0.0):.0f} s"
+    if outlook.made:
+        return "respawned"
+    if outlook.pause > 0.0:
+        return f"respawned in {outlook.pause:.1f} s (backoff, {outlook.failures} have died young in a row)"
+    if outlook.ondemand:
+        return "the next request makes a new one (ondemand)"
+    if not outlook.is_missing:
+        return "not replaced, there are enough"
+    if not outlook.has_template:
+        return "respawned when the template is ready"
+    return "respawned soon" if outlook.has_room else "not respawned before process.max allows it"

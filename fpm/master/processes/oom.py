@@ -1,0 +1,199 @@
+"""Learns whether the kernel has killed a process for lack of memory: cgroup counters and the kernel log.
+
+Rules of the file. Nothing waits, and nothing is looked at before a process has been killed, but for one small file when
+a process begins: afterwards nobody could tell in which cgroup it was.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from fpm.master.processes.kernel_files import read_kernel_file
+from fpm.master.processes.oom_reports import Kill
+from fpm.master.processes.oom_reports import Mount
+from fpm.master.processes.oom_reports import Verdict
+from fpm.master.processes.oom_reports import directory_of
+from fpm.master.processes.oom_reports import events_file
+from fpm.master.processes.oom_reports import judge
+from fpm.master.processes.oom_reports import limit_files
+from fpm.master.processes.oom_reports import parse_kills
+from fpm.master.processes.oom_reports import parse_limit
+from fpm.master.processes.oom_reports import parse_membership
+from fpm.master.processes.oom_reports import parse_mounts
+from fpm.master.processes.oom_reports import parse_record
+
+EXPLAINS = 30.0
+"""Seconds for which a kill that has been told of may explain a death: a large process takes its time to end."""
+RECORDS_MAX = 4096
+"""Records of the kernel log that are read at one look; about 5 ms."""
+RECORD_SIZE = 8192
+"""Bytes of the longest record (dev-kmsg)."""
+CGROUPS_MAX = 256
+KILLS_MAX = 256
+INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+"""Its inode (PROC_PID_INIT_INO, include/linux/proc_ns.h): the kernel log names processes by the pids of this one."""
+
+
+@dataclass(slots=True)
+class Counter:
+    """The kills of one cgroup."""
+
+    version: int
+    top: str
+    """The mount point."""
+    known: int | None
+    """The kernel's count at the last look; None if it cannot be had."""
+    unexplained: int = 0
+    at: float = 0.0
+    """Monotonic seconds of the last rise."""
+
+
+class OomWatch:
+    """One for the master. The paths are parameters for the tests."""
+
+    def __init__(self, *, proc: str = "/proc", kmsg: str = "/dev/kmsg") -> None:
+        self._proc = proc
+        self._mounts: tuple[Mount, ...] | None = None
+        self._counters: dict[str, Counter] = {}
+        self._directories: dict[bytes, str] = {}
+        """From what /proc/PID/cgroup says; nearly all processes say the same."""
+        self._log = KernelLog(kmsg, proc)
+
+    def learn(self, pid: int) -> str:
+        """Look in which memory cgroup a process is, while it lives.
+
+        Returns:
+            Its directory, for `examine`; "" if it cannot be had.
+        """
+        text = read_kernel_file(f"{self._proc}/{pid}/cgroup")
+        if text is None:
+            return ""
+        directory = self._directories.get(text)
+        if directory is None:
+            if len(self._directories) >= CGROUPS_MAX:
+                self._directories.clear()
+            directory = self._directories[text] = self._find(text.decode("utf-8", "surrogateescape"))
+        if directory:
+            self._look(directory)
+        return directory
+
+    def examine(self, pid: int, directory: str) -> Verdict:
+        """Was this process, which has ended by SIGKILL that nobody of ours has sent, killed for lack of memory?"""
+        counter = self._counters.get(directory)
+        kills, incomplete = self._log.read()
+        if counter is None or counter.known is None:
+            why = "its cgroup counts no kills" if directory else "its cgroup could not be read"
+            limit = None if counter is None else self._limit(directory, counter)
+            return judge(pid, None, kills, log=incomplete, limit=limit, counter=why)
+        self._look(directory)
+        limit = self._limit(directory, counter)
+        verdict = judge(pid, counter.unexplained, kills, log=incomplete, limit=limit, counter="")
+        if verdict.answer == "yes":
+            counter.unexplained = max(counter.unexplained - 1, 0)
+            self._log.forget(pid)
+        return verdict
+
+    def close(self) -> None:
+        """Give the kernel log back."""
+        self._log.close()
+
+    def _find(self, said: str) -> str:
+        membership = parse_membership(said)
+        if membership is None:
+            return ""
+        if self._mounts is None:
+            text = read_kernel_file(f"{self._proc}/self/mountinfo") or b""
+            self._mounts = parse_mounts(text.decode("utf-8", "surrogateescape"))
+        directory = directory_of(membership, self._mounts)
+        if directory is None:
+            return ""
+        if len(self._counters) >= CGROUPS_MAX:
+            self._counters.clear()
+        top = next(mount.point for mount in self._mounts if mount.version == membership.version)
+        self._counters[directory] = Counter(membership.version, top, _count(directory, membership.version))
+        return directory
+
+    def _look(self, directory: str) -> None:
+        counter = self._counters.get(directory)
+        if counter is None:
+            return
+        now, count = time.monotonic(), _count(directory, counter.version)
+        if now - counter.at > EXPLAINS:
+            counter.unexplained = 0
+        if count is not None and counter.known is not None and count > counter.known:
+            counter.unexplained += count - counter.known
+            counter.at = now
+        counter.known = count
+
+    @staticmethod
+    def _limit(directory: str, counter: Counter) -> int | None:
+        """The smallest limit that binds the cgroup."""
+        texts = [read_kernel_file(file) for file in limit_files(directory, counter.top, counter.version)]
+        limits = [parse_limit(text.decode("ascii", "replace")) for text in texts if text is not None]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+
+class KernelLog:
+    """What the kernel has written since the beginning, or since the last look: /dev/kmsg, read when asked for only."""
+
+    def __init__(self, path: str, proc: str) -> None:
+        self._fd = -1
+        self._why = ""
+        """Why nothing can be read."""
+        self._kills: deque[tuple[float, Kill]] = deque(maxlen=KILLS_MAX)
+        """With the monotonic time of the reading."""
+        try:
+            if os.stat(f"{proc}/self/ns/pid").st_ino != INITIAL_PID_NAMESPACE:
+                self._why = "the kernel log names other pids than this container"
+                return
+            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.lseek(self._fd, 0, os.SEEK_END)
+        except OSError as error:  # EPERM: kernel.dmesg_restrict (proc_sys_kernel(5)); ENOENT: a container
+            self._why = f"the kernel log cannot be read ({error.strerror})"
+            self.close()
+
+    def read(self) -> tuple[list[Kill], str]:
+        """The kills that it has told of lately, and why there may have been more ("": all have been seen)."""
+        incomplete = self._read() if self._fd >= 0 else self._why
+        now = time.monotonic()
+        while self._kills and now - self._kills[0][0] > EXPLAINS:
+            self._kills.popleft()
+        return [kill for _, kill in self._kills], incomplete
+
+    def _read(self) -> str:
+        lost = ""
+        for _ in range(RECORDS_MAX):
+            try:
+                record = os.read(self._fd, RECORD_SIZE)
+            except BlockingIOError:
+                return lost
+            except BrokenPipeError:  # EPIPE: records have been overwritten; the next read goes on behind them
+                lost = "the kernel log has lost lines"
+                continue
+            except OSError as error:
+                return f"the kernel log cannot be read ({error.strerror})"
+            kill = parse_record(record)
+            if kill is not None:
+                self._kills.append((time.monotonic(), kill))
+            elif not record:
+                return lost
+        os.lseek(self._fd, 0, os.SEEK_END)
+        return "the kernel log has too many new lines"
+
+    def forget(self, pid: int) -> None:
+        """This kill is explained; the pid may be used again."""
+        self._kills = deque((one for one in self._kills if one[1].pid != pid), KILLS_MAX)
+
+    def close(self) -> None:
+        """Close it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _count(directory: str, version: int) -> int | None:
+    text = read_kernel_file(events_file(directory, version))
+    return None if text is None else parse_kills(text.decode("ascii", "replace"))

@@ -1,0 +1,176 @@
+"""What the kernel says of processes that it has killed for lack of memory: its texts as values, and what follows.
+
+Pure. The texts are those of cgroup v2 (memory.events, memory.max; admin-guide/cgroup-v2.rst in the kernel's
+documentation), of cgroup v1 (memory.oom_control, memory.limit_in_bytes; cgroup-v1/memory.rst) and of /dev/kmsg
+(ABI/testing/dev-kmsg).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Collection
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from fpm.status.figures import format_size
+
+Answer = Literal["yes", "no", "unknown"]
+KERNEL_FACILITY = 0
+"""Of a record of /dev/kmsg; user space cannot write one with it (syslog(2))."""
+LIMIT_NONE = 1 << 62
+"""Bytes from which a limit of cgroup v1 is none."""
+_KILL = re.compile(r"(?:(Memory cgroup )?[Oo]ut of memory[^:]*: )?Kill(?:ed)? process (\d{1,7}) \(")
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """The memory cgroup of a process, as /proc/PID/cgroup names it."""
+
+    version: Literal[1, 2]
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """Where cgroups can be seen."""
+
+    version: Literal[1, 2]
+    root: str
+    """The cgroup that is there."""
+    point: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """One process that the kernel has killed, by its log."""
+
+    pid: int
+    in_cgroup: bool
+    """A cgroup's limit was reached, rather than the machine's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Was a process killed because memory had run out?"""
+
+    answer: Answer
+    note: str = ""
+    """With yes, which memory; with unknown, why."""
+    source: str = ""
+    """Who says so: "kernel log", "cgroup"."""
+
+
+def parse_membership(text: str) -> Membership | None:
+    """The memory cgroup in a /proc/PID/cgroup (cgroups(7)): v1 where that has the memory controller, else v2."""
+    found = None
+    for line in text.splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if not path.startswith("/"):
+            continue
+        if "memory" in controllers.split(","):
+            return Membership(1, path)
+        if not controllers:
+            found = Membership(2, path)
+    return found
+
+
+def parse_mounts(text: str) -> tuple[Mount, ...]:
+    """The cgroup mounts of a /proc/PID/mountinfo (proc(5)) that may hold memory cgroups."""
+    found = []
+    for line in text.splitlines():
+        front, _, back = line.partition(" - ")
+        places, kinds = front.split(" "), back.split(" ")
+        if len(places) < 5 or len(kinds) < 3:
+            continue
+        root, point = (_OCTAL.sub(lambda match: chr(int(match[1], 8)), text) for text in places[3:5])
+        if kinds[0] == "cgroup2":
+            found.append(Mount(2, root, point))
+        elif kinds[0] == "cgroup" and "memory" in kinds[2].split(","):
+            found.append(Mount(1, root, point))
+    return tuple(found)
+
+
+def directory_of(membership: Membership, mounts: Iterable[Mount]) -> str | None:
+    """The directory of a cgroup; None if no mount shows it."""
+    for mount in mounts:
+        if mount.version != membership.version:
+            continue
+        root = mount.root.rstrip("/")
+        # In a cgroup namespace, what lies outside of it is named by /.. (cgroup_namespaces(7)).
+        below = membership.path == mount.root or membership.path.startswith(f"{root}/")
+        if below and ".." not in membership.path.split("/"):
+            return posixpath.join(mount.point, membership.path[len(root) :].lstrip("/")).rstrip("/")
+    return None
+
+
+def events_file(directory: str, version: int) -> str:
+    """The file that counts the kills of a cgroup."""
+    return f"{directory}/{'memory.events' if version == 2 else 'memory.oom_control'}"
+
+
+def limit_files(directory: str, top: str, version: int) -> list[str]:
+    """The files with the limits of a cgroup and of those above it, up to the mount `top`."""
+    name = "memory.max" if version == 2 else "memory.limit_in_bytes"
+    found = [f"{directory}/{name}"]
+    while directory != top and directory.startswith(f"{top}/"):
+        directory = posixpath.dirname(directory)
+        found.append(f"{directory}/{name}")
+    return found
+
+
+def parse_kills(text: str) -> int | None:
+    """`oom_kill` of memory.events or memory.oom_control; None where the kernel does not count (before 4.13)."""
+    for line in text.splitlines():
+        name, _, number = line.partition(" ")
+        if name == "oom_kill" and number.isascii() and number.isdigit():
+            return int(number)
+    return None
+
+
+def parse_limit(text: str) -> int | None:
+    """Bytes of memory.max or memory.limit_in_bytes; None for no limit."""
+    number = text.strip()
+    if not number.isascii() or not number.isdigit():
+        return None
+    return int(number) if int(number) < LIMIT_NONE else None
+
+
+def parse_record(record: bytes) -> Kill | None:
+    """The kill that one record of /dev/kmsg tells of: `3,874,12511354260,-;Memory cgroup out of memory: Killed ...`."""
+    head, _, text = record.partition(b";")
+    priority = head.partition(b",")[0]
+    if not priority.isdigit() or int(priority) >> 3 != KERNEL_FACILITY:
+        return None
+    # At the beginning only: the process's name, which is anybody's choice, comes after it.
+    match = _KILL.match(text.decode("utf-8", "replace"))
+    return Kill(int(match[2]), match[1] is not None) if match else None
+
+
+def judge(pid: int, rise: int | None, kills: Collection[Kill], *, log: str, limit: int | None, counter: str) -> Verdict:
+    """Whether the kernel has killed a process, from what its cgroup's counter and the kernel log say.
+
+    The counter is raised before the process is killed (__oom_kill_process, mm/oom_kill.c), the line is written later.
+
+    Args:
+        pid: the process, which has ended by SIGKILL.
+        rise: kills in its cgroup that no other death has explained; None: not known.
+        kills: what the kernel log has told since.
+        log: why the kernel log tells nothing, or not everything; "" if it does.
+        limit: bytes that the cgroup may have, None without a limit.
+        counter: why `rise` is not known.
+    """
+    mine = next((kill for kill in kills if kill.pid == pid), None)
+    limited = f"cgroup limit {format_size(limit)}" if limit is not None else "a cgroup's limit"
+    if mine is not None:
+        return Verdict("yes", limited if mine.in_cgroup else "the machine had no memory left", "kernel log")
+    if rise == 0:
+        return Verdict("no", source="cgroup")
+    if rise is not None and (log or rise > len(kills)):
+        return Verdict("yes", limited if limit is not None else "", "cgroup")
+    if not log:
+        return Verdict("no", source="kernel log")
+    return Verdict("unknown", f"{counter}; {log}")
