@@ -13,6 +13,7 @@ from fpm.cli import fastcgi_commands
 from fpm.cli import reload
 from fpm.cli.options import Options
 from fpm.cli.serve import serve
+from fpm.cli.slow import slow
 from fpm.cli.status import status
 from fpm.cli.top import top
 from fpm.cli.trace import trace
@@ -109,6 +110,7 @@ cli.add_command(fastcgi_commands.ping)
 cli.add_command(fastcgi_commands.request)
 cli.add_command(serve)
 cli.add_command(trace)
+cli.add_command(slow)
 
 
 def main() -> None:

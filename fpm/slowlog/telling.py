@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from fpm.stack.trace import Frame
 
 _OURS = re.compile(r"/fpm/(?:(?:pool|wsgi|fastcgi)/(?:\w+/)*\w+|library)\.py$")
-_LIBRARY = re.compile(r"/(?:site|dist)-packages/([^/]+)|/lib(?:64)?/python3[^/]*/([^/]+)|^<frozen ([^>]+)>$")
+_INSTALLED = re.compile(r"/(?:site|dist)-packages/(([^/]+)[^\n]*)")
+_STANDARD = re.compile(r"/lib(?:64)?/python3[^/]*/(([^/]+)[^\n]*)|^(<frozen ([^>.]+)[^>]*>)$")
 NAMES_MAX = 4
 """Libraries that are named where frames are left out."""
 
@@ -35,8 +36,16 @@ def library_of(frame: Frame) -> str:
     """The package of a library's frame, "" for one of the application."""
     if frame.native:
         return frame.file.rpartition("/")[2].partition(".so")[0] or "C"
-    found = _LIBRARY.search(frame.file)
-    return (found[1] or found[2] or found[3]).removesuffix(".py") if found else ""
+    found = _INSTALLED.search(frame.file) or _STANDARD.search(frame.file)
+    return (found[2] or found[4]).removesuffix(".py") if found else ""
+
+
+def short_file(frame: Frame) -> str:
+    """The file without the directory that all libraries are in."""
+    if frame.native:
+        return frame.file.rpartition("/")[2]
+    found = _INSTALLED.search(frame.file) or _STANDARD.search(frame.file)
+    return (found[1] or found[3]) if found else frame.file
 
 
 def telling(frames: Sequence[Frame]) -> list[Frame | Gap]:

@@ -64,6 +64,7 @@ PURE = [
     "fpm",
     "fpm.cli",
     "fpm.cli.columns",
+    "fpm.cli.slow_rows",
     "fpm.cli.status_rows",
     "fpm.cli.top_figures",
     "fpm.client",

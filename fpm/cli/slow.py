@@ -1,0 +1,175 @@
+"""`pyfpm slow`: where the time of slow requests goes, out of the slow logs."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import stat
+import time
+import zlib
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from fpm.cli.options import Options
+from fpm.errors import EXIT_FAILED
+from fpm.slowlog.group import Group
+from fpm.slowlog.group import Grouping
+from fpm.slowlog.group import ordered
+from fpm.slowlog.read import read_entries
+from fpm.slowlog.since import parse_since
+
+CHUNK = 256 * 1024
+SHOWN = 10
+GZIP = b"\x1f\x8b"
+"""RFC 1952, section 2.3.1."""
+
+
+class Since(click.ParamType[float]):
+    """A time, such as 1h or today."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Epoch seconds."""
+        try:
+            return parse_since(str(value), time.time())
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command()
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("--since", type=Since(), help="Only entries from then on: 1h, 2d, today, 10:30, 2026-11-21T10:00.")
+@click.option("--pool", "pools", multiple=True, metavar="POOL", help="Only this pool; may be given several times.")
+@click.option(
+    "--by",
+    type=click.Choice(("total", "count", "longest")),
+    default="total",
+    show_default=True,
+    help="What comes first: the most time in all, the most requests, the longest one.",
+)
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help=f"So many stacks [default: {SHOWN}; all as JSON].")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_context
+def slow(
+    ctx: click.Context,
+    files: tuple[str, ...],
+    since: float | None,
+    pools: tuple[str, ...],
+    by: str,
+    top: int | None,
+    as_json: bool,
+) -> None:
+    """Entries of the slow logs with the same stack, counted.
+
+    Without FILE, those of the configured pools. A FILE may be compressed by gzip; - is standard input.
+    """
+    grouping = Grouping()
+    failed = []
+    for path in files or _configured(ctx.obj, pools):
+        failure = _read(path, grouping, since, pools, is_named=bool(files))
+        if failure:
+            failed.append(failure)
+    groups = ordered(grouping.finish(), by)
+    if as_json:
+        _print_json(grouping, groups[:top])
+    elif grouping.entries:
+        _show(grouping, groups, top or SHOWN)
+    elif not failed:
+        click.echo("no entries" + (" since then" if since is not None else ""))
+    for failure in failed:
+        click.echo(f"pyfpm: {failure}", err=True)
+    if failed:
+        ctx.exit(EXIT_FAILED)
+
+
+def _configured(options: Options, names: Sequence[str]) -> list[str]:
+    """The slow logs of the pools, each once."""
+    config = options.load()
+    known = {pool.name: pool for pool in config.pools}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise click.ClickException(f"there is no pool '{unknown[0]}'; there are: {', '.join(known)}")
+    paths = {known[name].slowlog for name in names or known}
+    found = sorted(path for path in paths if path is not None)
+    if not found:
+        which = f"pool {', '.join(names)}" if names else "any pool"
+        raise click.ClickException(f"slowlog is not set for {which} in {options.file}. Name a FILE, or set it")
+    return found
+
+
+def _read(path: str, grouping: Grouping, since: float | None, pools: Sequence[str], *, is_named: bool) -> str:
+    """Add a file's entries.
+
+    Returns:
+        Why it could not be read, or not to its end; "" if it could.
+    """
+    try:
+        with _open(path, is_named=is_named) as file:
+            for entry in read_entries(_chunks(file)):
+                if (since is None or entry.time >= since) and (not pools or entry.pool in pools):
+                    grouping.add(entry)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        return f"{path}: damaged, what could be read of it is counted: {error}"
+    except OSError as error:
+        return f"{path}: {error.strerror or error}"
+    return ""
+
+
+def _open(path: str, *, is_named: bool) -> io.BufferedReader | gzip.GzipFile:
+    """A log, unpacked if it is compressed.
+
+    A configured one that is a FIFO or a terminal would be waited for without end, and its lines be taken away.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if not is_named and not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(0, "this slow log is no file; name the FILE to which it is saved")
+    name = 0 if path == "-" else path
+    file = open(name, "rb", closefd=name != 0)  # noqa: SIM115  the caller closes it
+    if file.peek(len(GZIP))[: len(GZIP)] != GZIP:
+        return file
+    return gzip.GzipFile(fileobj=file, mode="rb")
+
+
+def _chunks(file: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK):
+        yield chunk
+
+
+def _print_json(grouping: Grouping, groups: Sequence[Group]) -> None:
+    # Late, as below: what shows something is not for the daemon.
+    from fpm.cli.slow_rows import group_object
+
+    value = {
+        "entries": grouping.entries,
+        "requests": grouping.requests,
+        "stacks": len(grouping.groups),
+        "groups": [group_object(group) for group in groups],
+    }
+    click.echo(json.dumps(value))
+
+
+def _show(grouping: Grouping, groups: Sequence[Group], top: int) -> None:
+    # Late: rich is for those who look, not for the daemon.
+    from fpm.cli import slow_rows
+    from fpm.cli import tables
+    from fpm.cli.columns import Cell
+
+    shown = groups[:top]
+    console = tables.make_console()
+    head = slow_rows.head_line(grouping.entries, grouping.requests, len(groups), len(shown))
+    parts: list[Any] = [
+        tables.line(Cell(head, "bold")),
+        "",
+        tables.table(slow_rows.group_columns(shown), console.width),
+    ]
+    for number, group in enumerate(shown, 1):
+        parts += ["", *(tables.line(cell) for cell in slow_rows.group_lines(number, group))]
+    tables.show(console, parts)

@@ -1,0 +1,149 @@
+"""What `pyfpm slow` shows: the groups in a table, then the stack of each; and the same as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+
+from fpm.cli.columns import Cell
+from fpm.cli.columns import Column
+from fpm.cli.status_rows import show_text
+from fpm.log.times import format_time
+from fpm.log.times import local_time
+from fpm.slowlog.group import Group
+from fpm.slowlog.spelling import bound
+from fpm.slowlog.telling import Gap
+from fpm.slowlog.telling import library_of
+from fpm.slowlog.telling import short_file
+from fpm.slowlog.telling import telling
+from fpm.stack.trace import Frame
+from fpm.status.figures import format_count
+from fpm.status.figures import format_span
+
+NAMED = 3
+"""Lines, URIs and so on that are named, the most frequent first."""
+
+
+def head_line(entries: int, requests: int, groups: int, shown: int) -> str:
+    """How much there is."""
+    text = f"{_count(entries, 'entry', 'entries')} of {_count(requests, 'request')}, {_count(groups, 'stack')}"
+    return text if shown == groups else f"{text}; the first {shown} are shown (--top {groups} shows all)"
+
+
+def group_columns(groups: Sequence[Group]) -> list[Column]:
+    """The groups, one a row."""
+    return [
+        Column("#", [Cell(str(number), "bold") for number, _ in enumerate(groups, 1)], 0, right=True),
+        Column("REQUESTS", [Cell(format_count(group.requests)) for group in groups], 1, right=True),
+        Column("TOTAL", [_span(group.total) for group in groups], 2, right=True),
+        Column("LONGEST", [_span(group.longest) for group in groups], 3, right=True),
+        Column("ENDED", [Cell(str(group.ended), "red" if group.ended else "dim") for group in groups], 6, right=True),
+        Column("LAST SEEN", [Cell(_when(group.last)) for group in groups], 5, right=True),
+        Column("POOL", [Cell(_names(group.pools, counted=False)) for group in groups], 7, shrinks=True),
+        Column("WHERE", [Cell(show_text(_where(group)), "yellow") for group in groups], 0, shrinks=True),
+        Column("REQUEST", [Cell(_names(group.uris, counted=False)) for group in groups], 4, shrinks=True),
+    ]
+
+
+def group_lines(number: int, group: Group) -> Iterator[Cell]:
+    """One group in full."""
+    ended = f", {group.ended} ended for it" if group.ended else ""
+    samples = f" ({group.samples} samples)" if group.samples != group.requests else ""
+    times = f", {_time(group.total)} together, longest {_time(group.longest)}" if group.longest else ""
+    yield Cell(f"{number}. {_count(group.requests, 'request')}{samples}{times}{ended}", "bold")
+    yield Cell(f"   pool {_names(group.pools)}; first {_when(group.first)}, last {_when(group.last)}")
+    yield Cell(f"   {_names(group.uris)}")
+    if group.longest_uri:
+        yield Cell(f"   longest: {show_text(group.longest_uri)}", "dim")
+    if group.doing:
+        yield Cell(f"   {_names(group.doing)}")
+    if group.error:
+        yield Cell(f"   no stack: {show_text(group.error)}", "red")
+    lines = dict(zip(map(id, group.frames), group.lines, strict=True))
+    for one in telling(group.frames):
+        yield _gap_cell(one) if isinstance(one, Gap) else _frame_cell(one, lines[id(one)])
+
+
+def group_object(group: Group) -> dict[str, Any]:
+    """One group for programs."""
+    frames = [
+        {
+            "function": bound(frame.function),
+            "file": bound(frame.file),
+            "line": lines.most_common(1)[0][0] if lines else frame.line,
+            "lines": {str(line): count for line, count in lines.most_common()},
+            "native": frame.native,
+            "library": library_of(frame),
+        }
+        for frame, lines in zip(group.frames, group.lines, strict=True)
+    ]
+    return {
+        "count": group.requests,
+        "samples": group.samples,
+        "total": round(group.total, 6),
+        "longest": round(group.longest, 6),
+        "longest_request": bound(group.longest_uri),
+        "ended": group.ended,
+        "first": _stamp(group.first),
+        "last": _stamp(group.last),
+        "pools": _object(group.pools),
+        "uris": _object(group.uris),
+        "doing": _object(group.doing),
+        "error": bound(group.error),
+        "frames": frames,
+    }
+
+
+def _where(group: Group) -> str:
+    """The newest frame of the application, or the newest of all."""
+    frame = next((one for one in group.frames if not library_of(one)), group.frames[0] if group.frames else None)
+    return f"{frame.function}() {frame.file.rpartition('/')[2]}" if frame else f"no stack: {group.error}"
+
+
+def _frame_cell(frame: Frame, lines: Counter[int | str]) -> Cell:
+    style = "dim" if library_of(frame) else ""
+    place = f"     {show_text(frame.function)}() {show_text(short_file(frame)) or 'unknown'}"
+    if len(lines) == 1:
+        line = next(iter(lines))
+        return Cell(f"{place}:{line}" if line else place, style)
+    told = ", ".join(f":{line} ({count}x)" for line, count in lines.most_common(NAMED))
+    more = f" and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
+    return Cell(f"{place}{told}{more}", style)
+
+
+def _gap_cell(gap: Gap) -> Cell:
+    return Cell(f"     ... {gap.count} frames in {', '.join(map(show_text, gap.names))}", "dim")
+
+
+def _names(counter: Counter[str], *, counted: bool = True) -> str:
+    """`GET /a (3), GET /b (1), ...`."""
+    alone = len(counter) == 1 or not counted
+    told = [show_text(name) + ("" if alone else f" ({count})") for name, count in counter.most_common(NAMED)]
+    more = len(counter) - NAMED
+    return ", ".join(told) + (f" and {more} more" if more > 0 else "")
+
+
+def _span(seconds: float) -> Cell:
+    return Cell(_time(seconds), "" if seconds else "dim")
+
+
+def _time(seconds: float) -> str:
+    return format_span(seconds) if seconds else "-"
+
+
+def _when(moment: float) -> str:
+    return format_time(moment, "%Y-%m-%d %H:%M:%S")
+
+
+def _stamp(moment: float) -> str:
+    return local_time(moment).isoformat(timespec="milliseconds")
+
+
+def _object(counter: Counter[str]) -> dict[str, int]:
+    return {bound(name): count for name, count in counter.most_common()}
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
