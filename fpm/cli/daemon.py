@@ -8,6 +8,7 @@ import sys
 import click
 
 from fpm.cli.options import Options
+from fpm.cli.probe import stack_notices
 from fpm.config.dump import dump
 from fpm.config.model import Config
 from fpm.config.model import GlobalConfig
@@ -16,6 +17,7 @@ from fpm.errors import EXIT_OK
 from fpm.errors import FpmError
 from fpm.errors import StartError
 from fpm.log.error import ErrorLog
+from fpm.log.escape import escape_line
 from fpm.master.master import Master
 from fpm.master.upgrade.handover import VARIABLE
 from fpm.master.upgrade.handover import unpack
@@ -163,7 +165,7 @@ def open_log(settings: GlobalConfig, path: str | None) -> ErrorLog:
 
 
 def check(options: Options, *, with_dump: bool) -> int:
-    """`pyfpm test`: read, check, say so; nothing else happens.
+    """`pyfpm test`: read, check, say so; nothing else happens, but that short-lived processes try what ptrace may do.
 
     Raises:
         ConfigError: with every complaint.
@@ -174,5 +176,7 @@ def check(options: Options, *, with_dump: bool) -> int:
             click.echo(line, err=True)
     for notice in config.notices:
         click.echo(f"NOTICE: {notice}", err=True)
+    for line in stack_notices(config):
+        click.echo(escape_line(line), err=True)
     click.echo(f"NOTICE: configuration file {options.file} test is successful", err=True)
     return EXIT_OK

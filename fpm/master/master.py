@@ -70,6 +70,7 @@ from fpm.system import systemd
 from fpm.system.listen_queue import ListenQueueReader
 from fpm.system.pidfile import OwnPidFile
 from fpm.system.proctitle import set_title
+from fpm.tracer.rights import needs_named_tracer
 
 STOP_MARGIN = 2.0
 """Seconds after the last step for workers when the process groups are killed."""
@@ -174,6 +175,7 @@ class Master:
             reapers={},
             clock=time.time,
             oom=OomWatch(),
+            ptracer=os.getpid() if needs_named_tracer() else 0,
         )
         self.services.stacks = Stacks(self.services)
         self._at_end.append(self.services.stacks.close)

@@ -105,6 +105,8 @@ class TemplateSpec:
     dumpable: bool
     no_new_privs: bool
     worker: WorkerSettings
+    ptracer: int = 0
+    """Pid that each process names as its tracer (kernel.yama.ptrace_scope = 1); 0: none."""
 
 
 def pack_spec(spec: TemplateSpec) -> bytes:

@@ -34,6 +34,7 @@ from fpm.pool.ending import leave_copy
 from fpm.pool.execute import execute_template
 from fpm.pool.fork_safety import survey
 from fpm.pool.own_stack import listen
+from fpm.pool.ptracer import permission_for
 from fpm.pool.spec import FD_CHANNEL
 from fpm.pool.spec import FD_FIRST_FREE
 from fpm.pool.spec import FD_SPEC
@@ -68,6 +69,10 @@ def main(*, preload_again: bool) -> NoReturn:
         os.set_inheritable(fd, False)
     set_title(f"pyfpm: template {spec.pool}")
     listens = listen()
+    permit = permission_for(spec.ptracer)
+    refusal = permit()
+    if refusal:
+        channel.send(pack_message({"event": "notice", "level": "notice", "text": refusal}))
     prepare_interpreter(spec)
     preload = spec.preload != "no" and preload_again
     started = time.monotonic()
@@ -86,7 +91,7 @@ def main(*, preload_again: bool) -> NoReturn:
         "stack": listens,
     }
     channel.send(pack_message(ready))
-    Template(spec, channel, application).run()
+    Template(spec, channel, application, permit).run()
 
 
 def prepare_interpreter(spec: TemplateSpec) -> None:
@@ -170,11 +175,19 @@ def _leave_preload_if_unsafe(spec: TemplateSpec, channel: socket.socket) -> None
 class Template:
     """The loop after the import: fork requests from the master, exits of workers to it."""
 
-    def __init__(self, spec: TemplateSpec, channel: socket.socket, application: WSGIApplication | None) -> None:
+    def __init__(
+        self,
+        spec: TemplateSpec,
+        channel: socket.socket,
+        application: WSGIApplication | None,
+        permit: Callable[[], str],
+    ) -> None:
+        """`permit`: what each worker calls so that it may be traced, see fpm.pool.ptracer."""
         self.spec = spec
         self.settings = spec.worker
         self.channel = channel
         self.application = application
+        self.permit = permit
         self.quitting = False
         self.children: set[int] = set()
         self.calibrator = Calibrator(spec.pool, self.send)
@@ -283,6 +296,7 @@ class Template:
         code, pid = EXIT_SOFTWARE, os.getpid()
         try:
             channel, access_log = self._take_descriptors(fds)
+            self.permit()  # if it fails, it has failed in the template, too, which has said so
             set_title(f"pyfpm: pool {self.spec.pool}")
             application = self.application or _import_within(self.spec, channel, time.monotonic())
             run_postfork()

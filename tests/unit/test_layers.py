@@ -187,6 +187,7 @@ THIRD_PARTY = {
 """Where each dependency may be imported, and nowhere else."""
 
 LATE = {
+    ("fpm.pool.ptracer", "ctypes"),  # where Yama wants it, in the template
     ("fpm.system.proctitle", "ctypes"),  # where /proc is missing, at the first title, which the template sets
     ("fpm.pool.calibration.own", "ctypes"),  # in the child forked for it: a template without a slow log pays nothing
     ("fpm.pool.boot", "fpm.pool.launch"),  # boot makes the bundle importable, so nothing of it before

@@ -102,6 +102,7 @@ def template_spec(
     priority: int | None,
     inherited: Mapping[str, str],
     now: float,
+    ptracer: int = 0,
 ) -> TemplateSpec:
     """The specification of one template.
 
@@ -110,6 +111,7 @@ def template_spec(
         priority: the global process.priority, for pools without their own.
         inherited: the master's environment.
         now: monotonic seconds.
+        ptracer: who may trace the processes, see fpm.pool.ptracer; 0: nobody needs to be named.
     """
     identity = config.identity
     return TemplateSpec(
@@ -136,4 +138,5 @@ def template_spec(
         dumpable=config.process_dumpable,
         no_new_privs=config.no_new_privs,
         worker=worker,
+        ptracer=ptracer,
     )

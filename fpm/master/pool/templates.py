@@ -408,6 +408,7 @@ class Templates:
             priority=self.services.settings.process_priority,
             inherited=self.services.environ,
             now=self.services.loop.now,
+            ptracer=self.services.ptracer,
         )
         if mode == "unavailable":
             spec = unavailable_spec(spec)
@@ -466,6 +467,7 @@ class Templates:
             self.events.on_worker_exit(template, message)
 
     def _on_ready(self, template: TemplateProcess) -> None:
+        self.services.stacks.template_ready(self.config, template)
         if self.trial is not None and template is self.trial.template:
             self.events.on_trial_ready()
         elif template is self.present:

@@ -10,15 +10,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace
 from enum import Enum
+from typing import TYPE_CHECKING
 
+from fpm.config.model import PoolConfig
 from fpm.master.loop.loop import Timer
 from fpm.master.services import Services
 from fpm.master.tracing.account import GONE
+from fpm.master.tracing.diagnosis import Diagnosis
 from fpm.master.tracing.fallback import Fallback
 from fpm.master.tracing.queue import FairQueue
 from fpm.master.tracing.subject import Subject
 from fpm.master.tracing.subject import Wish
+from fpm.master.tracing.tracer_process import TracerProcess
+from fpm.stack.layout import Layout
+from fpm.stack.trace import ThreadStack
 from fpm.stack.trace import Trace
+from fpm.tracer.messages import DEPTH_MAX
+from fpm.tracer.messages import Task
+
+if TYPE_CHECKING:
+    from fpm.master.pool.template_process import TemplateProcess
 
 LIMIT = 3.4
 """Seconds from the question to the answer, at the latest."""
@@ -26,6 +37,7 @@ LAYOUT_TIME = 1.0
 """Seconds from the question in which a template may say how its interpreter lays out memory."""
 PTRACE_TIME = 2.2
 """Seconds from the question in which the tracer may answer; what is left is for the process's own account."""
+SOON = 0.1
 AT_ONCE = 8
 AT_ONCE_OF_POOL = 2
 """Questions that the tracer has at the same time: enough to keep it busy, few enough to be fair."""
@@ -51,6 +63,9 @@ class _Job:
     done: Done
     asked: float
     """Monotonic seconds."""
+    layout: Layout | None = None
+    seen: tuple[ThreadStack, ...] = ()
+    """What the tracer has seen of the threads, where it could not read their frames."""
     stage: _Stage = _Stage.BEGINNING
     timer: Timer | None = None
     """What ends the present stage."""
@@ -63,12 +78,13 @@ class Stacks:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._tracer = TracerProcess(services)
         self._fallback = Fallback(services)
+        self._diagnosis = Diagnosis(services)
         self._jobs: set[_Job] = set()
         self._queue: FairQueue[_Job] = FairQueue(WAITING_MAX)
         self._tracing: dict[int, str] = {}
-        """Pid and pool of what the tracer has in hand."""
-        self._closed = False
+        """Pid and pool of what the tracer has in hand; a process has room for one tracer only."""
 
     def take(self, subject: Subject, wish: Wish, done: Done) -> None:
         """Take the stack of a process; `done` gets it, or a Trace whose `error` says why there is none."""
@@ -78,12 +94,21 @@ class Stacks:
         job.timer = loop.call_later(0.0, lambda: self._begin(job))
         job.last = loop.call_later(LIMIT, lambda: self._fail(job, "nobody has answered in time"))
 
+    def template_ready(self, config: PoolConfig, template: TemplateProcess) -> None:
+        """See whether stacks can be taken, and say so in the log, if this pool wants any unasked."""
+        self._diagnosis.look(config, template)
+
+    @property
+    def diagnosis(self) -> str:
+        """What is wrong with taking stacks by ptrace; "" if nothing is known to be."""
+        return self._diagnosis.text
+
     def close(self) -> None:
         """The master ends: all who wait hear so."""
-        self._closed = True
         self._fallback.close()
         for job in list(self._jobs):
             self._fail(job, "the master stops")
+        self._tracer.close()
 
     # ---------------------------------------------------------------- the stages
 
@@ -91,7 +116,67 @@ class Stacks:
         if job.subject.is_gone():
             self._fail(job, GONE)
             return
-        self._ask_process(job, "there is no tracer yet")
+        self._enter(job, _Stage.LAYOUT, LAYOUT_TIME, "the template has not measured its interpreter yet; try again")
+        job.subject.want_layout(lambda answer: self._on_layout(job, answer))
+
+    def _on_layout(self, job: _Job, answer: Layout | str) -> None:
+        if job.stage is not _Stage.LAYOUT:
+            return
+        if isinstance(answer, str):
+            self._ask_process(job, answer)
+            return
+        job.layout = answer
+        self._enter(job, _Stage.QUEUE, PTRACE_TIME, "the tracer had too many others to look at")
+        if self._queue.add(job.subject.pool, job):
+            self._next()
+        else:
+            self._ask_process(job, "too many stacks of this pool are wanted at once")
+
+    def _next(self) -> None:
+        """Give the tracer as much as it can have."""
+        while len(self._tracing) < AT_ONCE:
+            job = self._queue.take(self._may_begin)
+            if job is None:
+                return
+            self._trace(job)
+
+    def _may_begin(self, pool: str, job: _Job) -> bool:
+        mine = sum(1 for one in self._tracing.values() if one == pool)
+        return mine < AT_ONCE_OF_POOL and job.subject.pid not in self._tracing
+
+    def _trace(self, job: _Job) -> None:
+        subject, wish = job.subject, job.wish
+        pid = subject.pid
+        self._tracing[pid] = subject.pool
+        self._enter(job, _Stage.PTRACE, PTRACE_TIME, "the tracer has not answered in time")
+        uid, gid = subject.ids
+        task = Task(
+            pid,
+            started=subject.started(),
+            layout={**job.layout.as_message()} if job.layout is not None else None,
+            uid=uid,
+            gid=gid,
+            depth=wish.depth or DEPTH_MAX,
+            native=wish.native,
+            values=wish.values,
+            seconds=max(job.asked + PTRACE_TIME - self._services.loop.now, SOON),
+        )
+
+        def answered(trace: Trace) -> None:
+            del self._tracing[pid]
+            self._next()
+            self._on_trace(job, trace)
+
+        self._tracer.trace(task, answered)
+
+    def _on_trace(self, job: _Job, trace: Trace) -> None:
+        if job.stage is not _Stage.PTRACE:
+            return  # it came too late
+        if trace.threads and not trace.error:
+            self._finish(job, trace)
+        else:
+            job.seen = trace.threads
+            self._ask_process(job, trace.error or "the tracer has seen no thread")
 
     def _ask_process(self, job: _Job, why: str) -> None:
         """Its own account, because of `why`."""
@@ -102,17 +187,22 @@ class Stacks:
                 return
             if isinstance(answer, Trace):
                 note = f"not by ptrace: {why}" + (f"; {answer.note}" if answer.note else "")
-                self._finish(job, replace(answer, note=note))
+                self._finish(job, replace(answer, threads=_join(answer.threads, job.seen), note=note))
             else:
                 self._fail(job, GONE if answer == GONE else f"{why}; and by its own account neither: {answer}")
 
         self._fallback.ask(job.subject, job.wish.depth, answered)
 
-    def _enter(self, job: _Job, stage: _Stage) -> None:
+    def _enter(self, job: _Job, stage: _Stage, until: float = 0.0, otherwise: str = "") -> None:
+        """The next stage; if it goes on for longer than `until` seconds after the question, the process is asked."""
         job.stage = stage
+        self._queue.discard(job.subject.pool, job)
         if job.timer is not None:
             job.timer.cancel()
             job.timer = None
+        if otherwise:
+            left = max(job.asked + until - self._services.loop.now, 0.0)
+            job.timer = self._services.loop.call_later(left, lambda: self._ask_process(job, otherwise))
 
     def _fail(self, job: _Job, why: str) -> None:
         self._finish(job, Trace(job.subject.pid, "", error=why))
@@ -120,9 +210,14 @@ class Stacks:
     def _finish(self, job: _Job, trace: Trace) -> None:
         if job.stage is _Stage.DONE:
             return
-        self._queue.discard(job.subject.pool, job)
         self._enter(job, _Stage.DONE)
         if job.last is not None:
             job.last.cancel()
         self._jobs.discard(job)
         job.done(trace)
+
+
+def _join(told: tuple[ThreadStack, ...], seen: tuple[ThreadStack, ...]) -> tuple[ThreadStack, ...]:
+    """The frames of the one, what the threads do of the other."""
+    doing = {thread.tid: thread.doing for thread in seen if thread.doing}
+    return tuple(replace(thread, doing=doing.get(thread.tid, thread.doing)) for thread in told)

@@ -1,0 +1,68 @@
+"""Whether the stacks of slow requests can be read here, for `pyfpm test`: short-lived processes try it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from fpm.config.model import Config
+from fpm.config.model import PoolConfig
+from fpm.master.tracing.diagnosis import GOOD
+from fpm.master.tracing.diagnosis import wants_stacks
+from fpm.pool.own_stack import NUMBER
+
+TIME_FOR_ONE = 30.0
+
+
+def stack_notices(config: Config) -> Iterator[str]:
+    """What to say of it, as lines with their level; nothing if no pool wants stacks.
+
+    Each user and interpreter is tried once, by a process with the same identity as the pool's.
+    """
+    kinds: dict[str, list[str]] = {}
+    for pool in config.pools:
+        if wants_stacks(pool):
+            kinds.setdefault(json.dumps(_kind(pool)), []).append(pool.name)
+    if not kinds:
+        return
+    found = dict(zip(kinds, _probe(list(kinds)), strict=False))
+    for kind, pools in kinds.items():
+        reason = found.get(kind, "the probe has not answered")
+        if reason:
+            names = ", ".join(pools)
+            yield (
+                f"WARNING: [pool {names}] stacks of slow requests cannot be read by ptrace: {reason}. Workers write "
+                f"them themselves instead, on signal {NUMBER}, of their first thread"
+            )
+    if not any(found.get(kind, "?") for kind in kinds):
+        yield f"NOTICE: {GOOD}"
+
+
+def _kind(pool: PoolConfig) -> tuple[int, int, str]:
+    identity = pool.identity
+    # What is in a jail may need the jail to run; any program shows what the ids allow.
+    program = sys.executable if pool.chroot else pool.python
+    return (identity.uid, identity.gid, program) if identity else (-1, -1, program)
+
+
+def _probe(kinds: list[str]) -> list[str]:
+    command = [sys.executable, "-P", "-m", "fpm.tracer.probe", *kinds]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(
+            command,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIME_FOR_ONE * len(kinds),
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [f"the probe cannot be executed: {error}"] * len(kinds)
+    found = [str(json.loads(line)) for line in done.stdout.splitlines()]
+    words = done.stderr.strip().splitlines()
+    return found + [f"the probe has failed: {words[-1] if words else done.returncode}"] * (len(kinds) - len(found))

@@ -1,0 +1,83 @@
+"""Whether stacks can be taken here, found out by taking one, of each kind of process that a daemon has.
+
+Rules of the file. Only pools that want stacks are looked at, once for each user and interpreter, when a template is
+ready; nobody waits for it. A machine under load is not mistaken for one that forbids it: failures are tried again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fpm.config.model import PoolConfig
+from fpm.master.services import Services
+from fpm.master.tracing.account import GONE
+from fpm.master.tracing.subject import Subject
+from fpm.master.tracing.subject import Wish
+from fpm.stack.trace import Trace
+
+if TYPE_CHECKING:
+    from fpm.master.pool.template_process import TemplateProcess
+
+TRIES = 3
+PAUSE = 1.0
+"""Seconds between two tries."""
+GOOD = "stacks of slow requests are read by ptrace"
+
+Kind = tuple[int, int, str]
+"""uid, gid and interpreter: what decides."""
+
+
+def wants_stacks(config: PoolConfig) -> bool:
+    """Is there a limit after which a stack is taken unasked?"""
+    return max(config.request_slowlog_timeout, config.request_terminate_timeout, config.background_timeout) > 0.0
+
+
+def complaint(trace: Trace) -> str:
+    """What to tell of a stack that was taken to see whether it works; "" if it does."""
+    if trace.how == "faulthandler":
+        return f"{trace.note}; processes write their stacks themselves instead, of their first thread"
+    return f"no stacks can be taken: {trace.error}" if trace.error else ""
+
+
+class Diagnosis:
+    """What has been found out."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._known: dict[Kind, str] = {}
+        """What is wrong; "" if nothing is, or nothing is known yet."""
+        self._told = False
+
+    @property
+    def text(self) -> str:
+        """What is wrong with any of them, as clauses; "" if nothing is."""
+        return "; ".join(dict.fromkeys(filter(None, self._known.values())))
+
+    def look(self, config: PoolConfig, template: TemplateProcess) -> None:
+        """A template of this pool is ready: see whether its stack can be taken, if that is not known already."""
+        kind = (*Subject(config.name, template.pid, template, None).ids, config.python)
+        if not wants_stacks(config) or kind in self._known:
+            return
+        self._known[kind] = ""
+        subject = Subject(config.name, template.pid, template, None)
+        subject.want_layout(lambda answer: self._try(config.name, template, kind, TRIES))
+
+    def _try(self, pool: str, template: TemplateProcess, kind: Kind, tries: int) -> None:
+        def done(trace: Trace) -> None:
+            wrong = complaint(trace)
+            if trace.error == GONE or template.state.value == "gone":
+                del self._known[kind]  # the next template shows it
+            elif wrong and tries > 1:
+                self._services.loop.call_later(PAUSE, lambda: self._try(pool, template, kind, tries - 1))
+            else:
+                self._tell(pool, kind, wrong)
+
+        self._services.stacks.take(Subject(pool, template.pid, template, None), Wish(1), done)
+
+    def _tell(self, pool: str, kind: Kind, wrong: str) -> None:
+        self._known[kind] = wrong
+        if wrong:
+            self._services.log.warning(f"[pool {pool}] {wrong}")
+        elif not self._told:
+            self._told = True
+            self._services.log.notice(GOOD)

@@ -1,0 +1,96 @@
+"""`python -m fpm.tracer.probe KINDS...`: can processes be traced here? A JSON text a line: "" or why not; null: unknown.
+
+Each argument is a JSON list `[uid, gid, interpreter]`; uid -1: the present one. A process is made that takes these
+ids and executes that interpreter, as a pool's launcher does, and then a real look is taken at it. `pyfpm test` uses it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+from fpm.tracer.look import look_at
+from fpm.tracer.messages import Task
+from fpm.tracer.rights import needs_named_tracer
+
+PATIENCE = 10.0
+"""Seconds for a process to begin, and again for the look at it."""
+BECOME = """
+import os, sys
+uid, gid, python, code, tracer = sys.argv[1:]
+if int(uid) >= 0:
+    os.setgroups([])
+    os.setresgid(int(gid), int(gid), int(gid))
+    os.setresuid(int(uid), int(uid), int(uid))
+os.chdir("/")
+os.execve(python, [python, "-I", "-S", "-c", code, tracer], {})
+"""
+WAIT = """
+import sys
+if sys.argv[1] != "0":
+    import ctypes
+    ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(int(sys.argv[1])), 0, 0, 0)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def try_to_trace(uid: int, gid: int, python: str) -> str:
+    """Make such a process and trace it; "" or why that does not work."""
+    tracer = str(os.getpid() if needs_named_tracer() else 0)
+    command = [sys.executable, "-I", "-S", "-c", BECOME, str(uid), str(gid), python, WAIT, tracer]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        try:
+            begun = process.stdout is not None and _read_within(process.stdout.fileno(), PATIENCE)
+            if begun:
+                return _look(process.pid)
+            process.kill()
+            words = process.communicate()[1].decode(errors="replace").strip().splitlines()
+            return f"{python} cannot be executed as uid {uid}: {words[-1] if words else 'it does not begin'}"
+        finally:
+            process.kill()
+
+
+def _look(pid: int) -> str:
+    """In a child, which takes the other's ids if it must."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(int(PATIENCE))
+        try:
+            os.write(write, look_at(Task(pid, depth=1)).error.encode() + b"\n")
+        finally:
+            os._exit(0)
+    os.close(write)
+    try:
+        return (_read_within(read, PATIENCE) or b"the look at it took too long").decode(errors="replace").strip()
+    finally:
+        os.close(read)
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _read_within(fd: int, seconds: float) -> bytes:
+    """What comes within that time; b"" at end of file, or if nothing comes."""
+    until = time.monotonic() + seconds
+    readable = select.select([fd], [], [], max(until - time.monotonic(), 0.0))[0]
+    return os.read(fd, 65536) if readable else b""
+
+
+def main(arguments: list[str]) -> None:
+    """One line for each argument."""
+    for argument in arguments:
+        sys.stdout.write(json.dumps(try_to_trace(*json.loads(argument))) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
