@@ -12,7 +12,6 @@ from fpm.config.model import Config
 from fpm.config.model import PoolConfig
 from fpm.master.tracing.diagnosis import GOOD
 from fpm.master.tracing.diagnosis import wants_stacks
-from fpm.pool.own_stack import NUMBER
 
 TIME_FOR_ONE = 30.0
 
@@ -35,9 +34,9 @@ def stack_notices(config: Config) -> Iterator[str]:
             names = ", ".join(pools)
             yield (
                 f"WARNING: [pool {names}] stacks of slow requests cannot be read by ptrace: {reason}. Workers write "
-                f"them themselves instead, on signal {NUMBER}, of their first thread"
+                "them themselves instead, of their first thread (pyfpm(8), STACKS)"
             )
-    if not any(found.get(kind, "?") for kind in kinds):
+    if all(found.get(kind) == "" for kind in kinds):
         yield f"NOTICE: {GOOD}"
 
 
@@ -48,7 +47,7 @@ def _kind(pool: PoolConfig) -> tuple[int, int, str]:
     return (identity.uid, identity.gid, program) if identity else (-1, -1, program)
 
 
-def _probe(kinds: list[str]) -> list[str]:
+def _probe(kinds: list[str]) -> list[str | None]:
     command = [sys.executable, "-P", "-m", "fpm.tracer.probe", *kinds]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
@@ -63,6 +62,6 @@ def _probe(kinds: list[str]) -> list[str]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return [f"the probe cannot be executed: {error}"] * len(kinds)
-    found = [str(json.loads(line)) for line in done.stdout.splitlines()]
+    found: list[str | None] = [json.loads(line) for line in done.stdout.splitlines()]
     words = done.stderr.strip().splitlines()
     return found + [f"the probe has failed: {words[-1] if words else done.returncode}"] * (len(kinds) - len(found))

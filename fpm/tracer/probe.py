@@ -1,4 +1,4 @@
-"""`python -m fpm.tracer.probe KINDS...`: can processes be traced here? A JSON text a line: "" or why not; null: unknown.
+"""`python -m fpm.tracer.probe KIND...`: can processes be traced here? One JSON text a line: "", why not, or null.
 
 Each argument is a JSON list `[uid, gid, interpreter]`; uid -1: the present one. A process is made that takes these
 ids and executes that interpreter, as a pool's launcher does, and then a real look is taken at it. `pyfpm test` uses it.
@@ -41,19 +41,17 @@ sys.stdin.read()
 """
 
 
-def try_to_trace(uid: int, gid: int, python: str) -> str:
-    """Make such a process and trace it; "" or why that does not work."""
+def try_to_trace(uid: int, gid: int, python: str) -> str | None:
+    """Make such a process and trace it; "" or why that does not work, None if it cannot be made."""
     tracer = str(os.getpid() if needs_named_tracer() else 0)
     command = [sys.executable, "-I", "-S", "-c", BECOME, str(uid), str(gid), python, WAIT, tracer]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:
         try:
             begun = process.stdout is not None and _read_within(process.stdout.fileno(), PATIENCE)
             if begun:
                 return _look(process.pid)
-            process.kill()
-            words = process.communicate()[1].decode(errors="replace").strip().splitlines()
-            return f"{python} cannot be executed as uid {uid}: {words[-1] if words else 'it does not begin'}"
+            return None  # an interpreter that does not start: the pool has worse troubles, and says so
         finally:
             process.kill()
 

@@ -59,8 +59,7 @@ class Diagnosis:
         if not wants_stacks(config) or kind in self._known:
             return
         self._known[kind] = ""
-        subject = Subject(config.name, template.pid, template, None)
-        subject.want_layout(lambda answer: self._try(config.name, template, kind, TRIES))
+        template.want_layout(lambda answer: self._try(config.name, template, kind, TRIES))
 
     def _try(self, pool: str, template: TemplateProcess, kind: Kind, tries: int) -> None:
         def done(trace: Trace) -> None:

@@ -117,7 +117,7 @@ class Stacks:
             self._fail(job, GONE)
             return
         self._enter(job, _Stage.LAYOUT, LAYOUT_TIME, "the template has not measured its interpreter yet; try again")
-        job.subject.want_layout(lambda answer: self._on_layout(job, answer))
+        job.subject.template.want_layout(lambda answer: self._on_layout(job, answer))
 
     def _on_layout(self, job: _Job, answer: Layout | str) -> None:
         if job.stage is not _Stage.LAYOUT:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fpm.master.tracing.own_stack import OwnStack
-from fpm.stack.layout import Layout
 
 if TYPE_CHECKING:
     from fpm.master.pool.child import Child
@@ -33,11 +31,6 @@ class Subject:
     def is_ready(self) -> bool:
         """Has it said that it has started?"""
         return self.child.ready if self.child is not None else self.template.state.value == "ready"
-
-    def want_layout(self, done: Callable[[Layout | str], None]) -> None:
-        """Have its interpreter's layout, now or later, or the reason why there is none."""
-        want = getattr(self.template, "want_layout", None)
-        done("its layout is not known") if want is None else want(done)
 
     def is_gone(self) -> bool:
         """Has the process ended?"""
