@@ -38,6 +38,8 @@ from fpm.scoreboard.writer import SlotWriter
 
 SHARED = (FD_WAKE, FD_PARK_TAKE, FD_PARK_PUT, FD_LISTEN)
 """Descriptors of the whole pool."""
+SIGNALS_AT_ONCE = 512
+"""Signals that the loop has been woken for and reads in one turn."""
 HANDOVERS_MAX = 8
 """How often a worker that leaves looks again whether the others are still there."""
 
@@ -70,8 +72,8 @@ class WorkerLoop:
         self._connections = Connections(self._epoll)
         self._held = self._connections.held
         self._conversations = Conversations(settings, service, slot, reports, self._connections)
-        self._quit_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._epoll.register(self._quit_event, select.EPOLLIN)
+        self._signalled, self._wake_up = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._epoll.register(self._signalled, select.EPOLLIN)
         self._epoll.register(reports.fd, select.EPOLLIN)
         self._conversations.accepting = False
 
@@ -85,13 +87,15 @@ class WorkerLoop:
 
     def descriptors(self) -> list[int]:
         """Those that this worker must share with nobody: its own, its pool's sockets, its connections."""
-        own = [self._reports.fd, self._epoll.fileno(), self._quit_event]
+        own = [self._reports.fd, self._epoll.fileno(), self._signalled, self._wake_up]
         turn = self._service.background.turn
         served = {turn[0].fd} - {-1} if turn is not None else set()
         return [*own, *SHARED, *{*self._held, *served}]
 
     def run(self) -> int:
         """The loop; returns the exit code."""
+        # The byte is written by the C handler: a signal that comes right before the loop falls asleep wakes it, too.
+        signal.set_wakeup_fd(self._wake_up, warn_on_full_buffer=False)
         signal.signal(signal.SIGQUIT, self._quit_on_signal)
         self._serve()
         while self._final and self._take_what_is_left():
@@ -114,9 +118,8 @@ class WorkerLoop:
                     self._take_parked()
                 elif fd in self._held:
                     self._read_held(self._held[fd])
-                elif fd == self._quit_event:
-                    os.eventfd_read(fd)
-                    self._quitting = True
+                elif fd == self._signalled:
+                    os.read(fd, SIGNALS_AT_ONCE)
                 if self._quitting and not self._left:
                     break
                 if self._limit and self._slot.requests >= self._limit:
@@ -152,7 +155,7 @@ class WorkerLoop:
 
     def _quit_on_signal(self, number: int, frame: object) -> None:
         """SIGQUIT, which is PHP-FPM's way to end a worker after its request; the loop has to wake up for it."""
-        os.eventfd_write(self._quit_event, 1)
+        self._quitting = True
 
     def _timeout(self) -> float | None:
         """Seconds to the first deadline of a connection, None without one."""
