@@ -48,6 +48,8 @@ class Background:
         self._released = 0.0
         """When the response was complete, epoch seconds; 0.0 while it is not."""
         self._task = ""
+        self._asked = False
+        """finish_request() has nothing to do any more."""
         self.turn: Turn | None = None
         """The request that is being served."""
 
@@ -59,17 +61,20 @@ class Background:
 
     def finish_early(self, iterable: Iterable[bytes] | None, task: str) -> bool:
         """See Host. A client that has gone away is no reason to end the application's work."""
+        if self._asked:
+            return False
         turn = self._turn
         exchange, environ, response, *_ = turn
         if not response.closed:
             self._hold_back(exchange, response)
         try:
-            if not response.finish_early(iterable):
-                return False
+            # In a close() the response may be complete already: then only the release is left to do.
+            if not response.finish_early(iterable) and not (response.finished or response.short):
+                return False  # another thread is just sending it
         except PeerGone:
             response.closed = True
             exchange.abandon()
-        response.unusual = True
+        self._asked = response.unusual = True
         self._task = task
         if self._held is not None and self._held.pending is not None:
             self._write_slot()
@@ -152,6 +157,7 @@ class Background:
     def run(self) -> None:
         """All functions in their order, and those that they add."""
         current.request = self._turn[2]
+        self._asked = True
         try:
             while self._calls:
                 try:
@@ -171,7 +177,7 @@ class Background:
 
     def end(self) -> None:
         """The request is over."""
-        self._held, self._released, self._task, self.turn = None, 0.0, "", None
+        self._held, self._released, self._task, self._asked, self.turn = None, 0.0, "", False, None
         self._write_slot()
 
     def _write_slot(self) -> None:
