@@ -24,7 +24,7 @@ from fpm.stack.values import FRAMES
 from fpm.stack.values import Values
 
 NO_CALL = frozenset({"<shim>", "__init__"})
-"""File names of code objects that CPython puts between calls; with an empty table they are no call of anybody's."""
+"""File names of code objects that CPython puts between calls; their tables have no line, in one byte or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class _Walk:
             else:
                 code_address &= pointer_bits
                 code = code_of(code_address)
-                if code.table or code.file not in NO_CALL:
+                if len(code.table) > 1 or code.file not in NO_CALL:
                     offset = instruction - code_address - layout.code_start
                     shown = self.values.of_frame(address, code.names) if self.values and len(frames) < FRAMES else ()
                     frames.append(RawFrame(address, code, offset, bool(entry and entry[0]), shown))

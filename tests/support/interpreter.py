@@ -29,3 +29,18 @@ def pyfpm_command() -> str:
     path = Path(sys.executable).with_name("pyfpm")
     assert path.exists(), f"{path} does not exist: install the project first (make test does)"
     return str(path)
+
+
+@cache
+def interpreters() -> list[str]:
+    """Every CPython from 3.11 on that this machine has, one for each minor version and place."""
+    places = [Path(candidate) for candidate in CANDIDATES]
+    places += sorted(Path.home().glob(".pyenv/versions/3.*/bin/python3"))
+    found: dict[str, str] = {}
+    for place in (Path(sys.executable), *places):
+        if os.access(place, os.X_OK):
+            code = "import sys; sys.version_info >= (3, 11) and print(sys.version_info[:2], sys.base_prefix)"
+            run = subprocess.run([place, "-I", "-c", code], capture_output=True, text=True, check=False, timeout=20)
+            if run.returncode == 0 and run.stdout:
+                found.setdefault(run.stdout, str(place))
+    return list(found.values())
