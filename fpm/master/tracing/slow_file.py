@@ -66,7 +66,7 @@ class SlowFile:
 
     def _has_name(self, pool: str) -> bool:
         """What is written to a file without a name is lost, so a removed one is made anew at once."""
-        if not isinstance(self._target, FileTarget) or not self._target.is_removed():
+        if not self._is_removed():
             return True
         self._unwatch()
         failure = self._target.reopen()
@@ -76,12 +76,15 @@ class SlowFile:
         self._log.notice(f"[pool {pool}] slowlog({self.path}) had been removed; it has been made anew")
         return True
 
+    def _is_removed(self) -> bool:
+        return isinstance(self._target, FileTarget) and self._target.is_removed()
+
     def _look(self, pool: str) -> None:
         trouble = self._target.trouble
         if trouble is not None:
             reason = describe_refusal("slowlog", trouble)
             self._say(pool, f"unable to write to slowlog({self.path}): {reason}. What cannot be kept is dropped")
-        elif self._said:
+        elif self._said and not self._is_removed():
             self._said.clear()
             self._log.notice(f"[pool {pool}] slowlog({self.path}) can be written again")
         fd = self._target.pending_fd()
