@@ -119,6 +119,9 @@ def check_logs(pool: Draft, report: Report) -> None:
             "request_slowlog_timeout",
             f"'request_slowlog_timeout' ({slow:g}) can't be greater than 'request_terminate_timeout' ({end:g})",
         )
+    if values["request_slowlog_interval"] and not slow:
+        where = pool.place_of("request_slowlog_interval")
+        report.notice(where, pool.name, "request_slowlog_interval", "has no effect without request_slowlog_timeout")
 
 
 def check_confinement(pool: Draft, report: Report) -> None:

@@ -236,12 +236,20 @@ def test_allowed_clients_of_a_unix_socket_are_mentioned(files: Files) -> None:
 
 
 def test_what_comes_later_is_said_once(files: Files) -> None:
-    later = {"slowlog": "x.log", "request_terminate_timeout": "5s", "chroot.automount": "yes", "namespaces": "pid"}
+    later = {"chroot.automount": "yes", "namespaces": "pid"}
     text = section("a", listen="1", **later, network="none") + section("b", listen="2", **later, network="host")
     notices = files.notices(text)
-    assert len(notices) == 5
+    assert len(notices) == 3
     assert all("does nothing yet in this version." in notice for notice in notices)
-    assert sum("(also in 1 more place)" in notice for notice in notices) == 4
+    assert sum("(also in 1 more place)" in notice for notice in notices) == 2
+
+
+def test_an_interval_of_what_is_off_is_mentioned(files: Files) -> None:
+    text = section("www", listen="a.sock", request_slowlog_interval="1s")
+    (notice,) = [one for one in files.notices(text) if "yet in this version" not in one]
+    assert notice.startswith(
+        "main.conf:6: [www] request_slowlog_interval: has no effect without request_slowlog_timeout"
+    )
 
 
 def test_half_of_the_emergency_restart_is_mentioned(files: Files) -> None:
