@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fpm.config.model import GlobalConfig
 from fpm.log.error import ErrorLog
 from fpm.master.loop.loop import Loop
+from fpm.master.pool.allowance import Allowance
 from fpm.master.processes.oom import OomWatch
 from fpm.master.tracing.slow_file import SlowFiles
 from fpm.system.listen_queue import ListenQueueReader
@@ -54,3 +55,5 @@ class Services:
     stacks: Stacks = field(init=False)
     """Who takes the stacks of processes; it needs the others, so it is made after them."""
     slow_files: SlowFiles = field(default_factory=SlowFiles)
+    resamples: Allowance = field(default_factory=lambda: Allowance(20.0, 20.0))
+    """Stacks of requests that go on being slow (request_slowlog_interval), of all pools together."""

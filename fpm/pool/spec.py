@@ -30,6 +30,10 @@ FD_STACK = 11
 """memfd of this process alone, to which it writes its stack when the master asks; see fpm.pool.own_stack."""
 FD_FIRST_FREE = 12
 
+INTERRUPT_SIGNAL = 45
+"""Raises fpm.RequestTimeout in a worker, see fpm.pool.interrupt. SIGRTMIN+11 of glibc, as the kernel's number: other C
+libraries count from another SIGRTMIN."""
+
 BOOT_COMMAND = (
     f"import os,json;"
     f"exec(compile(json.loads(os.pread({FD_BUNDLE},os.fstat({FD_BUNDLE}).st_size,0))['boot'],'<pyfpm boot>','exec'))"

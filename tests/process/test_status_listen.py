@@ -318,7 +318,7 @@ def test_deaths_and_slow_requests_are_listed(daemon: Start, where: int) -> None:
     slow = {"request_slowlog_timeout": "300ms", "slowlog": fpm.directory / "slow.log"}
     fpm.configure({"www": {"app": "mixed:application", **slow}}, global_={"status_listen": f"127.0.0.1:{where}"})
     fpm.start()
-    fpm.expect_log("exited on signal 9")
+    fpm.expect_log("exited on signal 9", "executing too slow")
     assert fpm.get("www", "/<late>", query="0.5").status == 200
     assert fpm.get("www", "/quick").status == 200
     assert not fpm.get("www", "/die").stdout

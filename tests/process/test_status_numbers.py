@@ -120,6 +120,7 @@ def test_known_load(daemon: Start, family: str) -> None:
         pool["listen"] = f"127.0.0.1:{free_port()}"
     fpm, port = start(daemon, pool)
     fpm.wait_workers("www", 2)
+    fpm.expect_log("executing too slow")
     before = numbers_everywhere(port)
     assert (before["accepted conn"], before["idle processes"], before["total processes"]) == (0, 2, 2)
     for _ in range(10):
@@ -161,6 +162,7 @@ def test_the_queue_of_busy_workers_is_remembered_though_nobody_looks(daemon: Sta
 def test_a_slow_request_counts_once_running_and_done(daemon: Start) -> None:
     pool = {"pm.max_children": 1, "request_slowlog_timeout": "300ms", "slowlog": "/dev/null"}
     fpm, port = start(daemon, pool)
+    fpm.expect_log("executing too slow")
 
     def slow() -> object:
         return read_pool("", fetch(port, "/status/www").body)["slow requests"]
@@ -253,7 +255,7 @@ def test_counters_survive_reloads_recycling_and_upgrades(daemon: Start) -> None:
     pool: dict[str, object] = {"pm.max_children": 2, "pm.max_requests": 5, "pm.max_requests_jitter": 0}
     pool |= {"request_slowlog_timeout": "100ms", "slowlog": "/dev/null"}
     fpm, port = start(daemon, pool)
-    fpm.expect_log(r"ERROR: \[pool www\]", "exited with code 3")
+    fpm.expect_log(r"ERROR: \[pool www\]", "exited with code 3", "executing too slow")
     assert fpm.get("www", query="0.2").status == 200
     assert fpm.get("www", "/error").status == 500
     assert not fpm.get("www", "/die").stdout

@@ -104,6 +104,7 @@ PURE = [
     "fpm.master.loop",
     "fpm.master.loop.share",
     "fpm.master.pool",
+    "fpm.master.pool.allowance",
     "fpm.master.pool.deadlines",
     "fpm.master.pool.certificate",
     "fpm.master.pool.last_words",

@@ -74,7 +74,6 @@ LIMITS = Group(
             "variables are there. 0 is off.",
             differs="PHP-FPM writes no stack and never sends SIGKILL.",
             maximum=_TEN_YEARS,
-            version="later",
         ),
         Directive(
             "request_terminate_timeout_track_finished",
@@ -110,7 +109,6 @@ LIMITS = Group(
             None,
             "Path of the log that gets the stack of a request that takes longer than `request_slowlog_timeout`, and of "
             "one that is ended. Made with mode 0600 and reopened on SIGUSR1. It is outside of the `chroot`.",
-            version="later",
         ),
         Directive(
             "slowlog.format",
@@ -120,7 +118,6 @@ LIMITS = Group(
             "line.",
             choices=("text", "json"),
             differs="PHP-FPM has no such directive.",
-            version="later",
         ),
         Directive(
             "slowlog.native",
@@ -137,7 +134,6 @@ LIMITS = Group(
             "0",
             "The time after which a request is written to `slowlog`. 0 is off.",
             maximum=_TEN_YEARS,
-            version="later",
         ),
         Directive(
             "request_slowlog_interval",
@@ -147,7 +143,6 @@ LIMITS = Group(
             "that the log can tell where its time went. 0 is once for each request.",
             differs="PHP-FPM writes once.",
             maximum=_TEN_YEARS,
-            version="later",
         ),
         Directive(
             "request_slowlog_trace_depth",
@@ -156,7 +151,6 @@ LIMITS = Group(
             "The most lines of a stack in `slowlog`.",
             minimum=1,
             maximum=10_000,
-            version="later",
         ),
     ),
 )

@@ -12,7 +12,6 @@ import os
 import select
 import signal
 from collections.abc import Callable
-from signal import Signals
 from typing import TYPE_CHECKING
 
 from fpm.master.loop.channel import Channel
@@ -85,6 +84,7 @@ class Child:
         self.pss_at = 0.0
         """Monotonic seconds."""
         self.timer: Timer | None = None
+        self.closed = False
 
     @property
     def counts(self) -> bool:
@@ -122,7 +122,7 @@ class Child:
         self.pid, self.pidfd = pid, pidfd
         return True
 
-    def send_signal(self, number: Signals) -> bool:
+    def send_signal(self, number: int) -> bool:
         """Signal exactly this process (pidfd_send_signal(2)); False if it cannot be reached."""
         if self.pidfd < 0:
             return False
@@ -139,6 +139,16 @@ class Child:
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
         return bool(poll.poll(0))
+
+    def watch_end(self, callback: Callable[[], None]) -> None:
+        """Call back once when the process has ended (pidfd_open(2)), though its template may not have said so yet."""
+
+        def ended() -> None:
+            self.services.loop.forget(self.pidfd)
+            callback()
+
+        if self.pidfd >= 0:
+            self.services.loop.watch(self.pidfd, ended)
 
     def watch_channel(self, share: Share, callback: Callable[[], object]) -> None:
         """Call back when a message has come, as the pool's share allows."""
@@ -168,6 +178,7 @@ class Child:
 
     def close(self) -> None:
         """Give everything back, after the process has ended or could not be made."""
+        self.closed = True
         self.clear_timer()
         self.forget_channel()
         self.channel.close()
@@ -175,6 +186,7 @@ class Child:
         for output in self.outputs:
             output.finish()
         if self.pidfd >= 0:
+            self.services.loop.forget(self.pidfd)
             os.close(self.pidfd)
             self.pidfd = -1
 

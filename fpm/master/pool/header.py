@@ -29,8 +29,7 @@ class PoolHeader:
 
     def boards(self) -> list[Scoreboard]:
         """Every scoreboard that a worker may be on, the present one last."""
-        shared = [*self._templates.old_shared, *([self._templates.shared] if self._templates.shared else [])]
-        return [one.board for one in shared]
+        return [one.board for one in self._templates.every_shared()]
 
     def write(self) -> None:
         """Something has changed that only the master counts."""

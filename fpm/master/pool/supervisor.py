@@ -19,12 +19,15 @@ from fpm.master.loop.share import Share
 from fpm.master.pool.child import Child
 from fpm.master.pool.endings import Endings
 from fpm.master.pool.header import PoolHeader
+from fpm.master.pool.overtime import Overtime
 from fpm.master.pool.proof import Proof
 from fpm.master.pool.proof import Verdict
 from fpm.master.pool.record import STOP
 from fpm.master.pool.record import Record
 from fpm.master.pool.shared import Shared
 from fpm.master.pool.specs import worker_settings
+from fpm.master.pool.stack_taking import Done
+from fpm.master.pool.stack_taking import StackTaking
 from fpm.master.pool.staffing import Staffing
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_process import TemplateState
@@ -40,6 +43,7 @@ from fpm.master.services import Services
 from fpm.master.tracing.slow_log import SlowLog
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.snapshot import Slot
+from fpm.slowlog.entry import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +69,13 @@ class PoolSupervisor:
         self.record = Record(config, services.clock())
         self.share = Share()
         self.slow_log = SlowLog(services, config.name)
+        self.stacks = StackTaking(services, config, self.slow_log)
         self.workers = Workers(
             services,
             config,
             self.record.values,
             self.share,
+            self.stacks,
             WorkerEvents(
                 self._on_worker_ready,
                 self._on_serving,
@@ -77,6 +83,7 @@ class PoolSupervisor:
                 self._on_limit,
                 self._on_worker_gone,
                 self._on_slow,
+                self._on_timed_out,
             ),
         )
         self.templates = Templates(
@@ -102,6 +109,7 @@ class PoolSupervisor:
         )
         self.header = PoolHeader(services, self.record, self.templates, self.workers)
         self.staffing = Staffing(services, config, listener, self.workers, self.templates, self.header.write, self.log)
+        self.overtime = Overtime(services, config, self.workers, self.stacks, self.templates.every_shared)
         self.proof: Proof | None = None
         self.endings = Endings(self)
         self.failed_at = 0.0
@@ -218,8 +226,13 @@ class PoolSupervisor:
         self.templates.dismiss_all()
         self._check_empty()
 
+    def take_stack(self, child: Child, reason: Reason, done: Done | None = None) -> None:
+        """See StackTaking.take."""
+        self.stacks.take(child, reason, done)
+
     def close(self) -> None:
         """Give all descriptors back, after the last process has gone; the socket file is removed."""
+        self.overtime.close()
         self.staffing.stop()
         self.listener.close()
         for child in self.workers.children:
@@ -287,6 +300,7 @@ class PoolSupervisor:
 
     def _on_shared(self, shared: Shared) -> None:
         self.staffing.fullness.set_scoreboard(shared.bell, shared.park[0].fileno())
+        self.overtime.watch()
         self.header.write()
 
     def _on_template_gone(self, template: TemplateProcess) -> None:
@@ -320,7 +334,8 @@ class PoolSupervisor:
 
     def _take_config(self, config: PoolConfig) -> None:
         self.slow_log.change(config)
-        self.config = self.workers.config = self.staffing.config = config
+        self.config = self.workers.config = self.staffing.config = self.stacks.config = config
+        self.overtime.take_config(config)
         self.record.take_config(config)
         self.header.write()
 
@@ -331,6 +346,7 @@ class PoolSupervisor:
             if self.proof is not None:
                 self.proof.worker_ready(child)
             return
+        self.overtime.watch()
         self.log("debug" if self.settled else "notice", f"child {child.pid} started")
         failed = self.templates.failure is not None
         self.templates.forgive()
@@ -341,6 +357,7 @@ class PoolSupervisor:
             self._settle()
 
     def _on_serving(self, child: Child) -> None:
+        self.overtime.watch()
         if child.beginning:
             child.beginning = False
             self.templates.forgive()
@@ -375,6 +392,15 @@ class PoolSupervisor:
 
     def _on_slow(self, child: Child, request: str, seconds: float) -> None:
         self.record.slow_request(child.pid, request, seconds, self.services.clock())
+
+    def _on_timed_out(self, child: Child) -> None:
+        """Its place is free at once, however long it takes to end."""
+        if self.stopping:
+            return
+        if self.config.pm == "ondemand":
+            self.staffing.evaluate()
+        else:
+            self.staffing.replace_one()
 
     def _on_worker_gone(self, child: Child, exit_: Exit, slot: Slot) -> None:
         self.endings.worker_gone(child, exit_, slot)

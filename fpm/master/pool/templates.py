@@ -299,6 +299,10 @@ class Templates:
         """Is there a 503 responder, or one that has been told to leave?"""
         return any(template.spec.mode == "unavailable" for template in self.all())
 
+    def every_shared(self) -> list[Shared]:
+        """What present and former generations share, the present one's last."""
+        return [*self.old_shared, *([self.shared] if self.shared is not None else [])]
+
     def find(self, pid: int) -> TemplateProcess | None:
         """The one with this pid."""
         return next((template for template in self.all() if template.pid == pid), None)

@@ -6,19 +6,20 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict
 from dataclasses import dataclass
-from signal import Signals
 from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.log.lines import format_worker_line
-from fpm.master.lifecycle import KILL_AFTER
 from fpm.master.loop.channel import Received
 from fpm.master.loop.channel import text_of
 from fpm.master.loop.output import OutputReader
 from fpm.master.loop.share import Share
 from fpm.master.pool.child import Child
+from fpm.master.pool.dismissal import EXIT_REPORT_TIME
+from fpm.master.pool.dismissal import Dismissal
+from fpm.master.pool.dismissal import DismissalEvents
 from fpm.master.pool.process_manager import Census
-from fpm.master.pool.record import STOP
+from fpm.master.pool.stack_taking import StackTaking
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.processes.exits import Exit
 from fpm.master.services import Services
@@ -35,8 +36,6 @@ from fpm.scoreboard.stages import Stage
 LAST_TURNS = 8
 """Turns of reading the channel of a worker that has ended."""
 NEVER_FORKED = "never forked"
-EXIT_REPORT_TIME = 2.0
-"""Seconds between a worker's last sign of life and the end of waiting for its template's report."""
 TEXT_MAX = 65536
 SLOW_REQUEST_MAX = 1024
 """Characters of a slow request that are kept."""
@@ -58,13 +57,21 @@ class WorkerEvents:
     """The worker, how it ended and its slot as it was."""
     on_slow: Callable[[Child, str, float], None]
     """A request (method and URI) has taken longer than it should, this many seconds."""
+    on_timed_out: Callable[[Child], None]
+    """The worker is being ended because of its request, and is missed."""
 
 
 class Workers:
     """All workers of a pool, of every generation."""
 
     def __init__(
-        self, services: Services, config: PoolConfig, values: HeaderValues, share: Share, events: WorkerEvents
+        self,
+        services: Services,
+        config: PoolConfig,
+        values: HeaderValues,
+        share: Share,
+        stacks: StackTaking,
+        events: WorkerEvents,
     ) -> None:
         self.services = services
         self.config = config
@@ -75,6 +82,16 @@ class Workers:
         self.access_log: int | None = None
         self.asked = 0
         """Workers that templates have been asked for since the beginning."""
+        self.dismissal = Dismissal(
+            services,
+            stacks,
+            DismissalEvents(
+                bury=self.bury,
+                on_failed=events.on_failed,
+                on_timed_out=events.on_timed_out,
+                log=lambda level, text: services.log.log(level, f"[pool {self.config.name}] {text}"),
+            ),
+        )
 
     def census(self) -> Census:
         """Count those that the process manager counts."""
@@ -125,17 +142,11 @@ class Workers:
 
     def retire(self, child: Child, reason: str, timeout: float) -> None:
         """Let it finish its request and leave; TERM after `timeout` seconds, KILL a second later."""
-        if child.leaving is None:
-            child.leaving = reason
-        child.channel.send({"command": "quit", "final": reason == STOP})
-        child.set_timer(timeout, lambda: self._press(child, Signals.SIGTERM))
+        self.dismissal.retire(child, reason, timeout)
 
     def terminate(self, child: Child, reason: str, timeout: float) -> None:
         """SIGTERM now, KILL after `timeout` seconds."""
-        child.leaving = reason
-        if not child.send_signal(Signals.SIGTERM):
-            child.channel.send({"command": "quit", "final": True})
-        child.set_timer(timeout, lambda: self._press(child, Signals.SIGKILL))
+        self.dismissal.terminate(child, reason, timeout)
 
     def apply(self, settings: WorkerSettings, *, log_changed: bool) -> None:
         """Let the running workers serve by new settings."""
@@ -234,7 +245,8 @@ class Workers:
         self.services.budget.used += 1
         self.asked += 1
         child.watch_channel(self.share, lambda: self._on_channel(child))
-        child.set_timer(self.config.startup_timeout, lambda: self._startup_timeout(child))
+        seconds = self.config.startup_timeout
+        child.set_timer(seconds, lambda: self.dismissal.startup_timeout(child, seconds))
         return True
 
     def adopt(self, child: Child, outputs: list[int]) -> None:
@@ -276,7 +288,7 @@ class Workers:
         if not alive and child in self.children:
             child.forget_channel()
             # The exit status comes from the template, or from waitpid(2) if the worker is an orphan; not for ever.
-            child.set_timer(EXIT_REPORT_TIME, lambda: self._without_report(child))
+            child.set_timer(EXIT_REPORT_TIME, lambda: self.dismissal.without_report(child))
         return len(messages)
 
     def _read_last_words(self, child: Child) -> None:
@@ -328,46 +340,6 @@ class Workers:
         request, microseconds = message.get("request"), message.get("microseconds")
         if isinstance(request, str) and isinstance(microseconds, int):
             self.events.on_slow(child, request[:SLOW_REQUEST_MAX], min(max(microseconds, 0), COUNT_MAX) / 1e6)
-
-    def _press(self, child: Child, number: Signals) -> None:
-        child.pressed = True
-        slot = child.read_slot()
-        doing = f', request "{slot.method} {slot.uri}"' if slot.stage > Stage.ACCEPTING and slot.method else ""
-        self.services.log.warning(
-            f"[pool {self.config.name}] child {child.pid}{doing} has not left in time ({child.leaving}), "
-            f"sending {number.name}"
-        )
-        if child.send_signal(number):
-            child.set_timer(KILL_AFTER, lambda: self._press(child, Signals.SIGKILL))
-        else:
-            self._hang_up(child)
-
-    def _startup_timeout(self, child: Child) -> None:
-        seconds = self.config.startup_timeout
-        if not child.claimed_pid and not child.pid:
-            # A lock that a thread held, or a function of os.register_at_fork: fork(2) never came back.
-            error = f"its template has not forked a worker within {seconds:g} s (startup_timeout)"
-            child.template.kill_alone()
-        else:
-            error = f"its worker was not ready within {seconds:g} s (startup_timeout)"
-        self.events.on_failed(child, error, child.last_words.text())
-        child.leaving = "startup_timeout"
-        child.pressed = True
-        if not child.send_signal(Signals.SIGKILL):
-            self._hang_up(child)
-
-    def _hang_up(self, child: Child) -> None:
-        """Its pid has never become known, so it cannot be signalled: it reads end of file, and leaves."""
-        child.forget_channel()
-        child.channel.close()
-        child.set_timer(EXIT_REPORT_TIME, lambda: self._without_report(child))
-
-    def _without_report(self, child: Child) -> None:
-        if child.is_gone():
-            self.bury(child, Exit())
-        else:
-            # It has closed its channel and lives on: it can be told nothing any more.
-            self._press(child, Signals.SIGTERM)
 
     def _cannot_make(self, text: str) -> None:
         self.services.log.error(f"[pool {self.config.name}] {text}")

@@ -1,0 +1,144 @@
+"""The stack of a pool's process at a moment that matters: into the slow log, and kept for the certificate of its death.
+
+Nothing is ended before its stack has come or the reason why there is none; who waits for it bounds the time himself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fpm.config.model import PoolConfig
+from fpm.log.escape import decode_wire
+from fpm.log.escape import escape
+from fpm.master.pool.child import Child
+from fpm.master.pool.deadlines import RUNNING
+from fpm.master.pool.template_process import TemplateProcess
+from fpm.master.services import Services
+from fpm.master.tracing.slow_log import SlowLog
+from fpm.master.tracing.subject import Subject
+from fpm.master.tracing.subject import Wish
+from fpm.scoreboard.snapshot import Slot
+from fpm.scoreboard.stages import DOING
+from fpm.scoreboard.stages import Stage
+from fpm.slowlog.entry import Entry
+from fpm.slowlog.entry import Reason
+from fpm.stack.trace import Trace
+
+Done = Callable[[Trace], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a worker does at one moment. It says so itself, so nothing of it is to be believed beyond its own pool."""
+
+    request: int
+    """Its number as the worker counts; 0: there is no request."""
+    stage: Stage
+    method: str = ""
+    uri: str = ""
+    """Path and query."""
+    script: str = ""
+    seconds: float = 0.0
+    """Since the request's variables were there, or since the process was made."""
+
+    @property
+    def name(self) -> str:
+        """Method and URI, fit for a log line."""
+        return escape(f"{self.method} {self.uri}")
+
+    @property
+    def doing(self) -> str:
+        """What is unusual about the stage, as the end of a line; "" while it runs."""
+        return "" if self.stage is Stage.EXECUTING or not self.request else f" ({DOING[self.stage]})"
+
+
+def look_at(child: Child, now: float) -> Work:
+    """What a worker does.
+
+    Args:
+        now: monotonic seconds.
+    """
+    stage = child.stage  # before the slot, see deadlines.judge
+    slot = child.read_slot()
+    if stage not in RUNNING or slot.duration:
+        return Work(0, stage, seconds=now - child.started)
+    began = slot.began if 0.0 < slot.began <= now else now
+    return Work(
+        max(slot.requests, 1), stage, decode_wire(slot.method), _uri_of(slot), decode_wire(slot.script), now - began
+    )
+
+
+def _uri_of(slot: Slot) -> str:
+    return decode_wire(f"{slot.uri}{'?' if slot.query else ''}{slot.query}")
+
+
+class StackTaking:
+    """For one pool."""
+
+    def __init__(self, services: Services, config: PoolConfig, slow_log: SlowLog) -> None:
+        self._services = services
+        self.config = config
+        self._slow_log = slow_log
+
+    def take(self, child: Child, reason: Reason, done: Done | None = None, *, sample: int = 1) -> None:
+        """Take a worker's stack.
+
+        It is written unless the request, if there was one, has ended meanwhile; then there is nothing to explain.
+
+        Args:
+            done: called once, later, with the stack, or with a Trace that says why there is none.
+            sample: how many times this request has been looked at.
+        """
+        before = look_at(child, self._services.loop.now)
+        config, pid = self.config, child.pid or child.claimed_pid
+
+        def finish(trace: Trace) -> None:
+            if not child.is_gone():
+                work = look_at(child, self._services.loop.now)
+                if work.request == before.request:
+                    child.last_stack = trace
+                    self._write(work, pid, reason, sample, trace)
+            if done is not None:
+                done(trace)
+
+        wish = Wish(config.request_slowlog_trace_depth, config.slowlog_native)
+        self._services.stacks.take(Subject(config.name, pid, child.template, child), wish, finish)
+
+    def take_of_template(self, template: TemplateProcess, done: Done) -> None:
+        """The stack of a template that does not start, or does not fork, in time."""
+        config = self.config
+        started = template.started
+
+        def finish(trace: Trace) -> None:
+            work = Work(0, Stage.CREATING, seconds=self._services.loop.now - started)
+            if trace.threads:
+                self._write(work, template.pid, "startup", 1, trace)
+            done(trace)
+
+        wish = Wish(config.request_slowlog_trace_depth, config.slowlog_native)
+        self._services.stacks.take(Subject(config.name, template.pid, template, None), wish, finish)
+
+    def _write(self, work: Work, pid: int, reason: Reason, sample: int, trace: Trace) -> None:
+        self._slow_log.write(
+            Entry(
+                time=self._services.clock(),
+                pool=self.config.name,
+                pid=pid,
+                reason=reason,
+                script=work.script or self.config.app,
+                method=work.method,
+                uri=work.uri,
+                seconds=work.seconds,
+                stage=DOING[work.stage],
+                sample=sample,
+                trace=trace,
+            )
+        )
+
+
+def explain(trace: Trace | None) -> str:
+    """Where the stack of a process that is ended is, or why there is none, as the end of a line."""
+    if trace is None:
+        return "; its stack has not come in time"
+    return f"; no stack: {trace.error}" if not trace.threads else ""
