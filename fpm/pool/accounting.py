@@ -70,15 +70,19 @@ class Accounting:
             os.close(former.fd)
         return log_fd
 
-    def close(self, turn: Turn) -> None:
-        """The response is complete."""
+    def close(self, turn: Turn, *, done: bool = True) -> None:
+        """The response is complete.
+
+        Args:
+            done: the worker is done with the request too; while it is not, the scoreboard shows no duration.
+        """
         exchange, environ, response, path, peer, now, cpu = turn
         slot = self._slot
         duration = used = int((monotonic() - exchange.started) * 1e6)
         if duration > _LONG or cpu >= 0 or slot.requests % _MEASURE_EVERY == 1 or response.unusual:
             used = self._measure(duration, cpu)
         slow = duration > self._slow_limit
-        slot.end(duration, used, slow)
+        slot.end(duration if done else 0, used, slow)
         if slow:
             self._report_slow(environ, path, duration)
         if self.access_log is not None:

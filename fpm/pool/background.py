@@ -84,7 +84,7 @@ class Background:
             text = "finish_request() was called before all of the Content-Length was there; the connection was cut off"
             self._log.write("warning", environ, text)
         self._release(turn)
-        self._accounting.close(turn)
+        self._accounting.close(turn, done=False)
         return True
 
     def call_after(self, call: Call) -> None:
@@ -92,9 +92,8 @@ class Background:
         exchange, _, response, *_ = self._turn
         response.unusual = True
         self._calls.append(call)
-        if self._released:
-            self._write_slot()
-        elif not response.closed:
+        self._write_slot()
+        if not response.closed:
             self._hold_back(exchange, response)
 
     def _hold_back(self, exchange: Exchange, response: Response) -> None:
@@ -181,7 +180,7 @@ class Background:
         self._write_slot()
 
     def _write_slot(self) -> None:
-        self._slot.background(len(self._calls), self._released, self._task)
+        self._slot.background([call.name for call in self._calls], self._released, self._task)
 
     def _complain(self, error: BaseException) -> None:
         environ, what = self._turn[1], f"{self._task}(), called by fpm.after_response()"

@@ -125,7 +125,7 @@ class Service:
         if exchange.released:
             return True
         background.run_held()
-        self.accounting.close(turn)
+        self.accounting.close(turn, done=not background.is_waiting)
         if background.is_waiting:
             return True
         background.end()

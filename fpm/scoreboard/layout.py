@@ -22,6 +22,7 @@ SCRIPT_SIZE = 256
 METHOD_SIZE = 16
 USER_SIZE = 32
 TASK_SIZE = 96
+TASKS_SIZE = 192
 
 WAKE_BELOW = struct.Struct("<H")
 """At WAKE_BELOW_OFFSET: a worker that takes a request and then counts fewer idle workers than this writes 1 to the
@@ -39,15 +40,17 @@ FLAG_FAILED = 1
 FLAG_RELOAD_FAILED = 2
 HEADER_SEQUENCE_OFFSET = 16
 
-SLOT = struct.Struct(f"<IIdQdQQQIQI{METHOD_SIZE}s{URI_SIZE}s{QUERY_SIZE}sd{SCRIPT_SIZE}s{USER_SIZE}sIIId{TASK_SIZE}sdI")
+SLOT = struct.Struct(
+    f"<IIdQdQQQIQI{METHOD_SIZE}s{URI_SIZE}s{QUERY_SIZE}sd{SCRIPT_SIZE}s{USER_SIZE}sIIId{TASKS_SIZE}sdI"
+)
 """sequence, pid, start time (epoch s), requests served, current or last request's start (epoch s), its duration (us; 0
 while it runs), its CPU time (us), its content length (bytes), slow requests, memory peak (bytes), max_active seen,
 method, URI (path without query), query string, the request's start once more (CLOCK_MONOTONIC s, which nobody can set),
 script, authenticated user, errors (uncaught exceptions); then of work after the response: requests whose work ran
 before it (pm.background_max), functions that have not begun yet, when the response was complete (epoch s; 0: it is
-not, or the worker is done), the name of the function, when the response was complete once more (CLOCK_MONOTONIC s).
-Texts are NUL padded. The last number is the master's: the request (as in requests served, modulo 2**32) that is to be
-interrupted."""
+not, or the worker is done), the names of the function and of those that wait, with newlines between them, when the
+response was complete once more (CLOCK_MONOTONIC s). Texts are NUL padded. The last number is the master's: the request
+(as in requests served, modulo 2**32) that is to be interrupted."""
 INTERRUPT = struct.Struct("<I")
 INTERRUPT_OFFSET = SLOT.size - INTERRUPT.size
 SLOT_SIZE = (SLOT.size + 63) // 64 * 64

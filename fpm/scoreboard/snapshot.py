@@ -120,6 +120,8 @@ class Slot:
     """When the response was complete, epoch seconds, while the worker goes on with the request; 0.0 otherwise."""
     task: str = ""
     """The name of the function that runs after the response."""
+    later: tuple[str, ...] = ()
+    """The names of those that wait; the first ones, and the last may be cut."""
     began: float = 0.0
     """The request's start once more, monotonic seconds: for deadlines, as nobody can set this clock."""
     freed: float = 0.0
@@ -127,7 +129,7 @@ class Slot:
 
     def is_slow(self, limit: int, now: float) -> bool:
         """Has the request in hand taken longer than `limit` (microseconds; 0: never) at `now` (epoch seconds)?"""
-        busy = self.stage > Stage.ACCEPTING and self.request_start > 0.0 and self.duration == 0
+        busy = self.stage > Stage.ACCEPTING and self.request_start > 0.0 and not (self.duration or self.released)
         return busy and limit > 0 and (now - self.request_start) * 1e6 > limit
 
 
@@ -242,7 +244,8 @@ def read_slot(view: memoryview, slots: int, index: int, room: int = 0) -> Slot:
     _sequence, pid, start_time, requests, request_start, duration, cpu, length, slow, memory, active, *rest = values
     *texts, errors, early, waiting, released, task, freed, _interrupt = rest
     began = texts.pop(3)
-    method, uri, query, script, user, task = (_text_of(text) if stable else "" for text in (*texts, task))
+    method, uri, query, script, user, names = (_text_of(text) if stable else "" for text in (*texts, task))
+    task, *later = names.split("\n")
     return Slot(
         index=index,
         stage=_STAGES[view[stages_offset() + index]],
@@ -266,6 +269,7 @@ def read_slot(view: memoryview, slots: int, index: int, room: int = 0) -> Slot:
         waiting=waiting,
         released=_time_of(released),
         task=task,
+        later=tuple(filter(None, later[:waiting])),
         began=_time_of(began),
         freed=_time_of(freed),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from time import monotonic
 
 from fpm.scoreboard.layout import INTERRUPT
@@ -11,6 +12,7 @@ from fpm.scoreboard.layout import METHOD_SIZE
 from fpm.scoreboard.layout import QUERY_SIZE
 from fpm.scoreboard.layout import SCRIPT_SIZE
 from fpm.scoreboard.layout import TASK_SIZE
+from fpm.scoreboard.layout import TASKS_SIZE
 from fpm.scoreboard.layout import URI_SIZE
 from fpm.scoreboard.layout import USER_SIZE
 from fpm.scoreboard.layout import WAKE_BELOW
@@ -35,7 +37,7 @@ USER_OFFSET = SCRIPT_OFFSET + SCRIPT.size
 SLOW_OFFSET = 56
 ERRORS_OFFSET = USER_OFFSET + USER.size
 EARLY_OFFSET = ERRORS_OFFSET + 4
-BACKGROUND = struct.Struct(f"<Id{TASK_SIZE}sd")
+BACKGROUND = struct.Struct(f"<Id{TASKS_SIZE}sd")
 BACKGROUND_OFFSET = EARLY_OFFSET + 4
 
 _ALL = slice(None)
@@ -190,20 +192,21 @@ class SlotWriter:
         """Work for after the response ran before it."""
         self._count(EARLY_OFFSET)
 
-    def background(self, waiting: int, released: float, task: str) -> None:
+    def background(self, waiting: Sequence[str], released: float, task: str) -> None:
         """What is done after the response.
 
         Args:
-            waiting: functions that have not begun yet.
-            released: when the response was complete, epoch seconds; 0.0: the work is done.
-            task: the name of the function that runs, cut to its field.
+            waiting: the names of functions that have not begun yet; as many as there is room for are kept.
+            released: when the response was complete, epoch seconds; 0.0: it is not, or the work is done.
+            task: the name of the function that runs, cut to TASK_SIZE bytes.
         """
         # Of a long name the end tells more, and UTF-8 is not cut in the middle of a character.
-        name = task.encode("utf-8", "replace")[-TASK_SIZE:].decode("utf-8", "ignore").encode()
+        name = task.encode("utf-8", "replace")[-TASK_SIZE:].decode("utf-8", "ignore")
+        names = "\n".join([name, *waiting]).encode("utf-8", "replace")
         if released != self._released:
             self._released, self._freed = released, monotonic() if released else 0.0
         self._open()
-        BACKGROUND.pack_into(self._board, self._offset + BACKGROUND_OFFSET, waiting, released, name, self._freed)
+        BACKGROUND.pack_into(self._board, self._offset + BACKGROUND_OFFSET, len(waiting), released, names, self._freed)
         self._close()
 
     def is_interrupt_wanted(self) -> bool:

@@ -196,10 +196,11 @@ def test_a_dead_worker_goes_from_its_slot_to_the_header(board: Scoreboard) -> No
 
 def test_a_worker_killed_in_a_slow_request_has_had_one_more(board: Scoreboard) -> None:
     running = (*VALUES[:4], 0, *VALUES[5:])
-    write_slot(board.view, 1, Stage.EXECUTING, *running, *TEXTS)
-    values = HeaderValues(slow_limit=1_000_000)
-    retire_slot(board.view, SLOTS, 1, values, VALUES[3] + 1.5)
-    assert values.slow_requests == 6
+    for stage, released, slow in ((Stage.EXECUTING, 0.0, 6), (Stage.FINISHED, VALUES[3] + 0.1, 5)):
+        write_slot(board.view, 1, stage, *running, *TEXTS[:9], released, *TEXTS[10:])
+        values = HeaderValues(slow_limit=1_000_000)
+        retire_slot(board.view, SLOTS, 1, values, VALUES[3] + 1.5)
+        assert values.slow_requests == slow
 
 
 def test_a_dead_worker_is_remembered(board: Scoreboard) -> None:

@@ -94,13 +94,14 @@ def test_work_after_the_response():
     started = time.monotonic()
     freed = started + 60
     for task, shown in (("shop.mail", "shop.mail"), ("x" * 200 + "é" * 48, "é" * 48), ("x" + "é" * 49, "é" * 48)):
-        slot.background(3, 7.5, task)
+        slot.background(["a.b", "c.d", "e" * 200], 7.5, task)
         read = read_board(board.view, 1).slots[0]
         assert (read.waiting, read.released, read.task) == (3, 7.5, shown.encode().decode("latin-1"))
+        assert (read.later[:2], set(read.later[2])) == (("a.b", "c.d"), {"e"})
         assert started <= read.freed <= freed
         freed = read.freed  # the same response, whatever runs after it
     slot.count_early()
-    slot.background(0, 0.0, "")
+    slot.background([], 0.0, "")
     read = read_board(board.view, 1).slots[0]
     assert (read.waiting, read.released, read.task, read.background_early, read.freed) == (0, 0.0, "", 1, 0.0)
     slot.close()
