@@ -97,11 +97,11 @@ def _explain_unseen(pid: int) -> str:
 
 
 def _is_dumpable(pid: int, other: Status) -> bool | None:
-    """A process that is not dumpable belongs to root in /proc (proc(5)); of root's own that says nothing."""
+    """The files of one that is not belong to root (proc(5)), though not its directory; root's own tell nothing."""
     if other.uids[1:2] == (0,):
         return None
     try:
-        return (os.stat(f"/proc/{pid}").st_uid,) == other.uids[1:2]
+        return (os.stat(f"/proc/{pid}/mem").st_uid,) == other.uids[1:2]
     except OSError:
         return None
 

@@ -103,7 +103,7 @@ def test_the_beginning_of_the_second_ends_the_first() -> None:
     assert read_account(7, STACK, None, depth=0, final=False) is None
     trace = read_account(7, STACK + STACK[:40], Status(state="S", threads=3), depth=1, final=False)
     assert trace is not None
-    assert (trace.how, trace.note, trace.threads[0].tid) == ("faulthandler", "2 other threads cannot be shown so", 7)
+    assert (trace.how, trace.note, trace.threads[0].tid) == ("faulthandler", "2 other threads are not shown", 7)
     assert trace.threads[0].frames == FRAMES[:1]
     assert trace.threads[0].note == ""
 
@@ -128,7 +128,7 @@ def test_late_ones_are_taken_as_they_are() -> None:
         (None, False, False, "has not said"),
         (Status(state="Z"), True, True, GONE),
         (Status(state="T", caught=LISTENING.caught), True, True, "SIGCONT"),
-        (Status(state="S", caught=LISTENING.caught, tracer=9), True, True, "traced by pid 9"),
+        (Status(state="S", caught=LISTENING.caught, tracer=9), True, True, "go to its tracer"),
         (Status(state="S", caught=LISTENING.caught, blocked=LISTENING.caught), True, True, "blocks signal 59"),
     ],
 )

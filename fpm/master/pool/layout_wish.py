@@ -70,7 +70,10 @@ class LayoutWish:
     def _refuse(self, reason: str) -> None:
         # Once for each template, which has found its reason, or not answered, once.
         if self._known is None:
-            self._log.warning(f"[pool {self._pool}] stacks cannot be read from outside: {reason}")
+            self._log.warning(
+                f"[pool {self._pool}] stacks cannot be read from outside: {reason}; "
+                "processes write them themselves instead, of their first thread"
+            )
             self._settle(reason)
 
     def _settle(self, known: Layout | str) -> None:

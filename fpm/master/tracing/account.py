@@ -10,6 +10,7 @@ from fpm.tracer.credentials import Status
 
 DOING = {"R": "running", "S": "sleeping", "D": "in uninterruptible sleep"}
 GONE = "the process has exited"
+SLEEPS = "it is in uninterruptible sleep (state D)"
 
 
 def obstacle(status: Status | None, *, number: int, ready: bool, listens: bool) -> str:
@@ -29,13 +30,15 @@ def obstacle(status: Status | None, *, number: int, ready: bool, listens: bool) 
     if status.has_ended:
         return GONE
     if status.tracer:
-        return f"it is traced by pid {status.tracer}"
+        return "its signals go to its tracer"
     if status.state in ("T", "t"):
         return "it is stopped (SIGSTOP); SIGCONT lets it go on"
     if not status.caught & bit:
         # The default action of a real-time signal is to end the process (signal(7)).
         return f"it does not catch signal {number}"
     if status.blocked & bit:
+        if status.state == "D":
+            return SLEEPS
         return f"its first thread blocks signal {number}"
     return ""
 
@@ -62,5 +65,7 @@ def read_account(pid: int, data: bytes, status: Status | None, *, depth: int, fi
     doing = DOING.get(status.state, "") if status is not None else ""
     thread = ThreadStack(pid, main=True, frames=frames, doing=doing, note="; ".join(notes))
     others = status.threads - 1 if status is not None else 0
-    note = f"{others} other thread{'s' * (others != 1)} cannot be shown so" if others > 0 else ""
+    note = ""
+    if others > 0:
+        note = "the other thread is not shown" if others == 1 else f"{others} other threads are not shown"
     return Trace(pid, "faulthandler", (thread,), note=note)

@@ -13,6 +13,7 @@ from fpm.master.services import Services
 from fpm.master.tracing.account import GONE
 from fpm.master.tracing.subject import Subject
 from fpm.master.tracing.subject import Wish
+from fpm.stack.layout import Layout
 from fpm.stack.trace import Trace
 
 if TYPE_CHECKING:
@@ -59,7 +60,14 @@ class Diagnosis:
         if not wants_stacks(config) or kind in self._known:
             return
         self._known[kind] = ""
-        template.want_layout(lambda answer: self._try(config.name, template, kind, TRIES))
+
+        def answered(layout: Layout | str) -> None:
+            if isinstance(layout, str):
+                self._known[kind] = layout  # and the log has it
+            else:
+                self._try(config.name, template, kind, TRIES)
+
+        template.want_layout(answered)
 
     def _try(self, pool: str, template: TemplateProcess, kind: Kind, tries: int) -> None:
         def done(trace: Trace) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fpm.master.loop.loop import Timer
 from fpm.master.services import Services
 from fpm.master.tracing.account import GONE
+from fpm.master.tracing.account import SLEEPS
 from fpm.master.tracing.account import obstacle
 from fpm.master.tracing.account import read_account
 from fpm.master.tracing.subject import Subject
@@ -111,9 +112,14 @@ class Fallback:
         elif own.fd < 0 or subject.is_gone():
             self._finish(question, GONE)
         elif final:
-            self._finish(question, f"it has not answered signal {NUMBER} within {ANSWER_TIME:g} s")
+            self._finish(question, self._silence(subject))
         else:
             self._look_later(question)
+
+    def _silence(self, subject: Subject) -> str:
+        status = read_status(subject.pid)
+        sleeps = status is not None and status.state == "D"
+        return SLEEPS if sleeps else f"it has not answered signal {NUMBER} within {ANSWER_TIME:g} s"
 
     def _finish(self, question: _Question, answer: Trace | str) -> None:
         del self._asked[question.subject.pid]

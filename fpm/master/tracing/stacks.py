@@ -64,6 +64,8 @@ class _Job:
     asked: float
     """Monotonic seconds."""
     layout: Layout | None = None
+    why: str = ""
+    """There is no layout."""
     seen: tuple[ThreadStack, ...] = ()
     """What the tracer has seen of the threads, where it could not read their frames."""
     stage: _Stage = _Stage.BEGINNING
@@ -123,9 +125,9 @@ class Stacks:
         if job.stage is not _Stage.LAYOUT:
             return
         if isinstance(answer, str):
-            self._ask_process(job, answer)
-            return
-        job.layout = answer
+            job.why = answer  # the tracer can tell what the threads do all the same
+        else:
+            job.layout = answer
         self._enter(job, _Stage.QUEUE, PTRACE_TIME, "the tracer had too many others to look at")
         if self._queue.add(job.subject.pool, job):
             self._next()
@@ -172,11 +174,11 @@ class Stacks:
     def _on_trace(self, job: _Job, trace: Trace) -> None:
         if job.stage is not _Stage.PTRACE:
             return  # it came too late
-        if trace.threads and not trace.error:
+        if trace.threads and job.layout is not None and not trace.error:
             self._finish(job, trace)
         else:
             job.seen = trace.threads
-            self._ask_process(job, trace.error or "the tracer has seen no thread")
+            self._ask_process(job, trace.error or job.why or "the tracer has seen no thread")
 
     def _ask_process(self, job: _Job, why: str) -> None:
         """Its own account, because of `why`."""
@@ -188,8 +190,10 @@ class Stacks:
             if isinstance(answer, Trace):
                 note = f"not by ptrace: {why}" + (f"; {answer.note}" if answer.note else "")
                 self._finish(job, replace(answer, threads=_join(answer.threads, job.seen), note=note))
+            elif answer == GONE:
+                self._fail(job, GONE)
             else:
-                self._fail(job, GONE if answer == GONE else f"{why}; and by its own account neither: {answer}")
+                self._fail(job, f"{why}; and it does not tell itself: {answer}")
 
         self._fallback.ask(job.subject, job.wish.depth, answered)
 
