@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import NoReturn
 
 from fpm.stack.layout import Layout
@@ -38,6 +39,7 @@ from fpm.tracer.messages import DEPTH_MAX
 from fpm.tracer.messages import THREADS_MAX
 from fpm.tracer.messages import Task
 from fpm.tracer.messages import pack_trace
+from fpm.tracer.native import NativeFrames
 from fpm.tracer.process import read_state
 from fpm.tracer.process import read_wait_channel
 from fpm.tracer.rights import GONE
@@ -52,6 +54,8 @@ NOBODY = 65534
 """The kernel's overflow id (proc(5)): what a stranger's memory is read as."""
 STOPPED_MAX = 0.5
 """Seconds that a process is kept stopped, after which the kernel ends us and lets it go on (SIGALRM)."""
+UNWIND_TIME = 1.0
+"""Seconds for native frames, after the process goes on."""
 LINKS_MAX = 64
 """Threads whose descriptors are looked up."""
 READER_PRIORITY = 1
@@ -67,6 +71,7 @@ class Seen:
     """By thread."""
     idents: dict[int, int] | None = None
     """pthread_self() of each thread, where the processor tells it, and its id: right in a pid namespace too."""
+    native: NativeFrames | None = None
     stopped: float = 0.0
 
 
@@ -116,6 +121,7 @@ def look_at(task: Task) -> Trace:
     except StuckError:
         return Trace(pid, "", error=explain(pid, errno.ETIMEDOUT))
     seizure.reap()
+    memory.begin(UNWIND_TIME)
     return _tell(task, seen)
 
 
@@ -127,6 +133,10 @@ def _look(task: Task, layout: Layout | None, seizure: Seizure, memory: ProcessMe
     """
     limits = Limits(THREADS_MAX, min(task.depth, DEPTH_MAX) if task.depth > 0 else DEPTH_MAX)
     seen = Seen()
+    if task.native:
+        memory.begin()
+        seen.native = NativeFrames(task.pid, memory.read)
+        seen.native.prepare()
     with _urgent():
         begin = time.monotonic()
         try:
@@ -169,6 +179,8 @@ def _look_at_threads(pid: int, seizure: Seizure, memory: ProcessMemory, seen: Se
         except PtraceError:
             continue  # killed in this moment
         seen.doing[tid] = describe(registers, context)
+        if seen.native is not None:
+            seen.native.keep(tid, registers)
         if "fs_base" in registers:
             seen.idents[registers["fs_base"]] = tid
 
@@ -184,12 +196,19 @@ def _tell(task: Task, seen: Seen) -> Trace:
             stacks.append(ThreadStack(tid, tid == task.pid, resolve(thread), doing.get(tid, ""), thread.note))
     if task.layout is None:
         stacks = [ThreadStack(tid, tid == task.pid, (), what) for tid, what in doing.items()]
+    if seen.native is not None:
+        stacks = [_with_native(stack, seen.native) for stack in stacks]
     stacks.sort(key=lambda stack: not stack.main)
     error = ""
     if task.layout is not None and not any(stack.frames for stack in stacks):
         clauses = notes + [stack.note for stack in stacks if stack.note]
         error = "no Python frames can be read in it: " + ("; ".join(clauses[:2]) or "it executes none at the moment")
     return Trace(task.pid, "ptrace", tuple(stacks), error, "; ".join(notes), seen.stopped)
+
+
+def _with_native(stack: ThreadStack, native: NativeFrames) -> ThreadStack:
+    frames, note = native.merge(stack.tid, stack.frames, whole=not stack.note)
+    return replace(stack, frames=frames, note="; ".join(filter(None, (stack.note, note))))
 
 
 def _become(uid: int, gid: int) -> None:

@@ -46,11 +46,10 @@ class StackCopy:
     data: bytes
 
 
-def copy_stack(registers: Registers, read: Read) -> StackCopy:
-    """The newest STACK_MAX bytes of a stopped thread's stack."""
-    # x86-64 lets a function that calls no other use 128 bytes below the pointer (the red zone).
-    start = max(registers.stack_pointer - 128, 0)
-    return StackCopy(registers, start, read(start, STACK_MAX))
+def copy_stack(registers: Registers, read: Read, end: int) -> StackCopy:
+    """The newest STACK_MAX bytes of a stopped thread's stack, which is mapped up to `end`."""
+    start = registers.stack_pointer
+    return StackCopy(registers, start, read(start, max(min(STACK_MAX, end - start), 0)))
 
 
 class Unwinder:

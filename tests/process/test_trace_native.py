@@ -1,0 +1,89 @@
+"""C functions among Python's frames, in processes that call through both."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from fpm.stack.trace import Trace
+from tests.support.interpreter import find_interpreters
+from tests.support.traced import Looker
+from tests.support.traced import Target
+
+SORT = """
+import ctypes, time
+libc = ctypes.CDLL(None)
+compare_type = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+def compare(a, b):
+    inner(3)
+    return 0
+def inner(n):
+    if n:
+        return inner(n - 1)
+    list(map(leaf, [1]))
+def leaf(_):
+    say()
+    time.sleep(600)
+def main():
+    array = (ctypes.c_int * 3)(3, 2, 1)
+    libc.qsort(array, 3, 4, compare_type(compare))
+main()
+"""
+PYTHON = ["leaf", "inner", "inner", "inner", "inner", "compare", "main", "<module>", "<module>"]
+THREADS = """
+import ctypes, threading
+libc = ctypes.CDLL(None)
+def sleeper():
+    libc.sleep(600)
+for _ in range(3):
+    threading.Thread(target=sleeper, daemon=True).start()
+say()
+threading.Event().wait()
+"""
+
+pytestmark = pytest.mark.skipif(
+    os.uname().machine not in ("x86_64", "aarch64"), reason="native frames are found on x86-64 and aarch64"
+)
+
+
+def python_frames(trace: Trace) -> list[str]:
+    return [frame.function for frame in trace.threads[0].frames if not frame.native]
+
+
+@pytest.mark.parametrize("python", find_interpreters())
+def test_a_c_function_that_calls_python_stands_between(python: str) -> None:
+    with Looker() as looker, Target(SORT, python=python) as target:
+        plain = looker.trace(target)
+        trace = looker.trace(target, native=True)
+        shallow = looker.trace(target, native=True, depth=7)
+    assert python_frames(plain) == python_frames(trace) == PYTHON
+    frames = trace.threads[0].frames
+    names = [frame.function for frame in frames]
+    (qsort,) = [index for index, frame in enumerate(frames) if frame.function.startswith("qsort")]
+    assert frames[qsort].native
+    assert "libc" in frames[qsort].file
+    assert frames[qsort].address
+    before = [name for name, frame in zip(names[:qsort], frames[:qsort], strict=True) if not frame.native]
+    assert before[-1] == "compare"
+    # What runs at this moment is shown, the interpreter's own functions further out are not.
+    assert frames[0].native
+    assert "sleep" in frames[0].function
+    assert all(frame.file != frames[0].file or index < qsort for index, frame in enumerate(frames) if frame.native)
+    assert "_PyEval_EvalFrameDefault" not in names
+    assert "ffi_call" in names
+    assert trace.threads[0].note == ""
+    assert [f.function for f in shallow.threads[0].frames if not f.native] == PYTHON[:7]
+    assert any(frame.function.startswith("qsort") for frame in shallow.threads[0].frames)
+    assert trace.stopped < 1.0
+
+
+def test_threads_in_c() -> None:
+    with Looker() as looker, Target(THREADS, python=sys.executable) as target:
+        trace = looker.trace(target, native=True)
+    assert len(trace.threads) == 4
+    for thread in trace.threads[1:]:
+        names = [frame.function for frame in thread.frames]
+        assert "sleep" in names[: names.index("sleeper")]
+        assert all(frame.native for frame in thread.frames[: names.index("sleeper")])
