@@ -24,6 +24,7 @@ from typing import cast
 from fpm.config.model import GlobalConfig
 from fpm.log.error import ErrorLog
 from fpm.master.loop.loop import Loop
+from fpm.master.processes.oom import OomWatch
 from fpm.master.services import Budget
 from fpm.master.services import Services
 from fpm.master.tracing.tracer_process import TracerProcess
@@ -138,6 +139,7 @@ class Looker:
             budget=Budget(),
             reapers={},
             clock=time.time,
+            oom=OomWatch(),
         )
         self.tracer = TracerProcess(self.services)
         self._failed: BaseException | None = None
