@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fpm.stack.layout import Layout
 from fpm.stack.memory import Memory
@@ -24,8 +24,7 @@ UNREADABLE = "???"
 _ENDIAN = "le" if sys.byteorder == "little" else "be"
 
 
-@dataclass(frozen=True, slots=True)
-class RawCode:
+class RawCode(NamedTuple):
     """What is needed of a code object."""
 
     function: str

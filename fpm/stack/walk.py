@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from dataclasses import replace
+from typing import NamedTuple
 
 from fpm.stack.layout import ABSENT
 from fpm.stack.layout import Layout
@@ -38,8 +38,7 @@ class Limits:
     """Bytes in all."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawFrame:
+class RawFrame(NamedTuple):
     """One call."""
 
     address: int
@@ -158,7 +157,7 @@ class _Walk:
             code_address, previous, instruction, owner, *entry = take(*view(address, size))
             if owner >= layout.frame_shim:
                 if frames:
-                    frames[-1] = replace(frames[-1], entry=True)
+                    frames[-1] = frames[-1]._replace(entry=True)
             else:
                 code_address &= pointer_bits
                 code = code_of(code_address)
