@@ -26,6 +26,9 @@ from fpm.stack.values import Values
 NO_CALL = frozenset({"<shim>", "__init__"})
 """File names of code objects that CPython puts between calls; their tables have no line, in one byte or none."""
 
+SPARE = 16
+"""Shims beyond one for each frame; more are no real stack."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -109,6 +112,8 @@ class _Walk:
         seen: set[int] = set()
         try:
             address = self.pointer(self.layout.at_interpreter + self.layout.interpreter_threads)
+            if not address:
+                raise Unreadable("the interpreter has no thread")
             while address:
                 if address in seen:
                     raise Unreadable("the list of threads is a ring")
@@ -148,11 +153,14 @@ class _Walk:
         size, take = self.frame.size, self.frame.take
         view, code_of = self.memory.view, self.objects.code
         seen: set[int] = set()
+        most = self.limits.frames * 2 + SPARE
         while address:
             if address in seen:
                 raise Unreadable("the frames are a ring")
             if len(frames) == self.limits.frames:
                 raise Unreadable(f"only the newest {self.limits.frames} frames")
+            if len(seen) > most:
+                raise Unreadable("too many frames that are no calls")
             seen.add(address)
             code_address, previous, instruction, owner, *entry = take(*view(address, size))
             if owner >= layout.frame_shim:
