@@ -23,6 +23,8 @@ ENTRY_MAX = 1024 * 1024
 """Characters, more or less, after which threads are only counted."""
 NATIVE = "[native]"
 """Before the name of a function of a C library."""
+THREADS_MAX = 10_000
+ERROR_LOG_THREADS = 10
 UNKNOWN = "unknown:0"
 """PHP-FPM's words where there is no file."""
 FAILED = "+++ dump failed"
@@ -44,8 +46,10 @@ def format_entry(entry: Entry, form: Form, depth: int) -> str:
 
 
 def format_for_error_log(entry: Entry, depth: int) -> str:
-    """The same in lines for the error log, which puts the time and the pool before each."""
-    return "\n".join([f"child {entry.pid}, its stack:", *_own_lines(entry), *_stack_lines(entry, depth)])
+    """The same in lines for the error log, which puts the time and the pool before each; of the threads only some."""
+    return "\n".join(
+        [f"child {entry.pid}, its stack:", *_own_lines(entry), *_stack_lines(entry, depth, ERROR_LOG_THREADS)]
+    )
 
 
 def as_object(entry: Entry, depth: int) -> dict[str, Any]:
@@ -128,10 +132,10 @@ def _own_lines(entry: Entry) -> Iterator[str]:
         yield f"stopped = {trace.stopped:.6f} s"
 
 
-def _stack_lines(entry: Entry, depth: int) -> Iterator[str]:
+def _stack_lines(entry: Entry, depth: int, most: int = THREADS_MAX) -> Iterator[str]:
     size = 0
     for number, thread in enumerate(entry.trace.threads):
-        if size > ENTRY_MAX:
+        if size > ENTRY_MAX or number == most:
             yield f"... {len(entry.trace.threads) - number} more threads"
             break
         for line in _thread_lines(thread, depth, is_first=number == 0):

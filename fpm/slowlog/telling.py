@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from fpm.stack.trace import Frame
 
-_OURS = re.compile(r"/fpm/(?:(?:pool|wsgi|fastcgi)/(?:\w+/)*\w+|library)\.py$")
+_OURS = re.compile(r"/fpm/(?:(?:pool|wsgi|fastcgi)/(?:\w+/)*\w+|library)\.py$|^<pyfpm boot>$")
 _INSTALLED = re.compile(r"/(?:site|dist)-packages/(([^/]+)[^\n]*)")
 _STANDARD = re.compile(r"/lib(?:64)?/python3[^/]*/(([^/]+)[^\n]*)|^(<frozen ([^>.]+)[^>]*>)$")
+_COMMAND = "<string>"
+"""The file of `python -c`, by which a template begins."""
 NAMES_MAX = 4
 """Libraries that are named where frames are left out."""
 
@@ -27,15 +29,24 @@ class Gap:
 def without_ours(frames: Sequence[Frame]) -> Sequence[Frame]:
     """A stack without the worker's own frames, with which every request begins."""
     end = len(frames)
-    while end > 0 and _OURS.search(frames[end - 1].file):
+    if end > 1 and frames[-1].file == _COMMAND and is_ours(frames[-2]):
+        end -= 1
+    while end > 0 and is_ours(frames[end - 1]):
         end -= 1
     return frames[:end] if end else frames
+
+
+def is_ours(frame: Frame) -> bool:
+    """Whether a frame is of pyfpm's own code in a worker."""
+    return _OURS.search(frame.file) is not None
 
 
 def library_of(frame: Frame) -> str:
     """The package of a library's frame, "" for one of the application."""
     if frame.native:
         return frame.file.rpartition("/")[2].partition(".so")[0] or "C"
+    if is_ours(frame):
+        return "fpm"
     found = _INSTALLED.search(frame.file) or _STANDARD.search(frame.file)
     return (found[2] or found[4]).removesuffix(".py") if found else ""
 

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
+from pathlib import Path
 
+from fpm.slowlog.entry import Entry
+from fpm.slowlog.read import read_entries
 from tests.support.fpm import Daemon
+from tests.support.processes import descriptors
+from tests.support.waiting import wait_until
 
 Start = Callable[..., Daemon]
 
 SLOW = {"app": "slow:application", "slowlog": "slow.log", "request_slowlog_timeout": "200ms", "pm.max_children": 2}
+
+
+def slow_logs(fpm: Daemon) -> list[str]:
+    """The slow logs that the master holds open."""
+    return [path for path in descriptors(fpm.pid) if path.endswith((".log", ".log.1")) and "stderr" not in path]
 
 
 def test_the_file_is_made_at_the_start_and_follows_rotation_and_reload(daemon: Start) -> None:
@@ -21,19 +36,20 @@ def test_the_file_is_made_at_the_start_and_follows_rotation_and_reload(daemon: S
     fpm.wait_log(r"\[pool shop\] slowlog file re-opened")
     assert log.exists()
     workers = fpm.workers("www")
-    with fpm.no_descriptor_leak():
-        fpm.configure({"www": {**SLOW, "slowlog": "other.log"}, "shop": SLOW, "quiet": {"slowlog": "slow.log"}})
-        assert fpm.cli("reload").returncode == 0
-        assert other.exists()
-        fpm.configure({"www": {**SLOW, "slowlog": None, "request_slowlog_timeout": None}, "shop": SLOW, "quiet": {}})
-        assert fpm.cli("reload").returncode == 0
-        assert fpm.workers("www") == workers
+    assert slow_logs(fpm) == [str(log)]
+    fpm.configure({"www": {**SLOW, "slowlog": "other.log"}, "shop": SLOW, "quiet": {"slowlog": "slow.log"}})
+    assert fpm.cli("reload").returncode == 0
+    assert slow_logs(fpm) == [str(other), str(log)]
+    fpm.configure({"www": {**SLOW, "slowlog": None, "request_slowlog_timeout": None}, "shop": SLOW, "quiet": {}})
+    assert fpm.cli("reload").returncode == 0
+    assert slow_logs(fpm) == [str(log)]
+    assert fpm.workers("www") == workers
     log.unlink()
     log.mkdir()
     fpm.signal(signal.SIGUSR1)
     fpm.wait_log(r"ERROR: \[pool shop\] unable to re-open slowlog\(.*: Is a directory .*the former file stays in use")
     log.rmdir()
-    assert fpm.get("shop").status == 200
+    assert fpm.get("shop", query="0").status == 200
 
 
 def test_a_file_that_cannot_be_opened_is_a_reason_not_to_start(daemon: Start) -> None:
@@ -43,3 +59,67 @@ def test_a_file_that_cannot_be_opened_is_a_reason_not_to_start(daemon: Start) ->
     assert "Unable to create or open slowlog(/proc/self/slow.log) of pool www: " in fpm.log()
     assert "create its directory first" in fpm.log() or "choose another path" in fpm.log()
     fpm.forget()
+
+
+POOL = attrgetter("pool")
+
+
+def entries_of(path: Path) -> list[Entry]:
+    return list(read_entries([path.read_bytes()])) if path.exists() else []
+
+
+def slowly(fpm: Daemon, *pools: str) -> list[int]:
+    """The statuses of requests that take 1.5 s, all at once."""
+    with ThreadPoolExecutor(len(pools)) as clients:
+        return [reply.status for reply in clients.map(lambda pool: fpm.get(pool, "/user/7", query="1.5"), pools)]
+
+
+def test_entries_of_real_requests_and_files_in_trouble(daemon: Start) -> None:
+    fpm = daemon(
+        {
+            "www": SLOW,
+            "shop": {**SLOW, "slowlog.format": "json"},
+            "full": {**SLOW, "slowlog": "/dev/full"},
+            "fifo": {**SLOW, "slowlog": "fifo"},
+            "bare": {"app": "slow:application", "request_terminate_timeout": "300ms"},
+        },
+        started=False,
+    )
+    fpm.expect_log("executing too slow")
+    os.mkfifo(fpm.directory / "fifo")
+    fpm.start()
+    log = fpm.directory / "slow.log"
+
+    assert slowly(fpm, "www", "shop", "full", "full", "fifo") == [200] * 5
+    shop, www = sorted(wait_until(lambda: len(read := entries_of(log)) > 1 and read, timeout=20), key=POOL)
+    for entry, pool in ((www, "www"), (shop, "shop")):
+        assert (entry.pool, entry.pid in fpm.workers(pool), entry.reason) == (pool, True, "slow")
+        assert (entry.method, entry.uri, entry.stage, entry.script) == (
+            "GET",
+            "/user/7?1.5",
+            "running",
+            "slow:application",
+        )
+        assert 0.2 <= entry.seconds < 1.5
+        assert (frame := entry.trace.threads[0].frames[0]).function == "application", entry.trace
+        assert (Path(frame.file).name, frame.line) == ("slow.py", 8)
+    said = json.loads(fpm.cli("slow", "--pool", "www", "--pool", "shop", "--json").stdout)
+    (group,) = said["groups"]
+    assert (group["count"], group["pools"]) == (2, {"www": 1, "shop": 1})
+    assert group["uris"] == {"GET /user/{n}?{query}": 2}
+    assert len(group["frames"]) == 1, "the frames of the worker itself are shown"
+
+    log.unlink()
+    fpm.expect_log(r"\[pool bare\] child \d+")
+    slowly(fpm, "www", "bare", "full")
+    fpm.wait_log(r"NOTICE: \[pool www\] slowlog\(.*slow.log\) had been removed; it has been made anew", timeout=20)
+    wait_until(lambda: len(entries_of(log)) == 1, timeout=20)
+
+    fpm.wait_log(r"ERROR: \[pool full\] unable to write to slowlog\(/dev/full\): No space left on device", timeout=20)
+    assert len(re.findall("unable to write to slowlog", fpm.log())) == 1
+    reader = os.open(fpm.directory / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    assert next(read_entries([os.read(reader, 65536)])).pool == "fifo"
+    os.close(reader)
+
+    fpm.wait_log(r"NOTICE: \[pool bare\] request = GET /user/7\?1.5$", timeout=20)
+    fpm.wait_log(r"NOTICE: \[pool bare\] \[0x[0-9a-f]{16}\] application\(\) .*/slow.py:8$", timeout=20)

@@ -108,7 +108,9 @@ LIMITS = Group(
             "file",
             None,
             "Path of the log that gets the stack of a request that takes longer than `request_slowlog_timeout`, and of "
-            "one that is ended. Made with mode 0600 and reopened on SIGUSR1. It is outside of the `chroot`.",
+            "one that is ended. Made with mode 0600 at the start and reopened on SIGUSR1; pools may share one. It is "
+            "outside of the `chroot`.",
+            differs="It is made whether or not there is a `request_slowlog_timeout`, and never waited for.",
         ),
         Directive(
             "slowlog.format",

@@ -132,6 +132,8 @@ def test_lines_for_the_error_log() -> None:
     assert lines[0] == "child 123, its stack:"
     assert lines[2] == "request = GET /user/7"
     assert lines[-1].endswith("] choose.<locals>.<lambda>() /srv/shop/views.py:12")
+    many = Trace(1, "ptrace", tuple(ThreadStack(tid, tid == 0, (QUERY,)) for tid in range(500)))
+    assert format_for_error_log(make(trace=many), 20).endswith("/srv/shop/db.py:40\n... 490 more threads")
 
 
 @given(st.lists(entries(), max_size=4), st.integers(1, 20))

@@ -65,6 +65,9 @@ def test_recursion_and_the_workers_own_frames_do_not_tell_stacks_apart() -> None
     ours = Frame("Service._call", "/opt/pyfpm/lib/python3.11/site-packages/fpm/pool/service.py", 9)
     (one,) = group(make(QUERY, QUERY, QUERY, CHOOSE, ours), make(QUERY, CHOOSE), make(QUERY, CHOOSE, ours, ours))
     assert one.frames == (QUERY, CHOOSE)
+    boot, command = Frame("<module>", "<pyfpm boot>", 84), Frame("<module>", "<string>", 1)
+    assert group(make(QUERY, ours, boot, command), make(QUERY, ours, boot))[0].frames == (QUERY,)
+    assert group(make(QUERY, command))[0].frames == (QUERY, command)
     assert group(make(ours))[0].frames == (ours,)
 
 
