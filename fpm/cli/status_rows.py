@@ -104,7 +104,10 @@ def request_cell(worker: Worker) -> Cell:
     """Method and URI."""
     if worker.request_uri == "-":
         return Cell("-", "dim")
-    return Cell(f"{show_text(worker.request_method)} {show_text(worker.request_uri)}", "dim" if worker.idle else "")
+    more = f", {show_text(worker.background)}" if worker.background else ""
+    return Cell(
+        f"{show_text(worker.request_method)} {show_text(worker.request_uri)}{more}", "dim" if worker.idle else ""
+    )
 
 
 def head_line(daemon: Daemon) -> str:
@@ -148,11 +151,20 @@ def pool_facts(pool: Pool, now: float) -> list[tuple[str, Cell]]:
         ),
         ("requests", Cell(f"{status.accepted_conn}, {extras.errors} errors, {status.slow_requests} slow")),
         ("deaths", Cell(f"{deaths}, {extras.deaths_by_timeout} by timeout")),
+        ("background", Cell(_background(pool))),
         ("recycled", Cell(str(extras.recycled))),
         ("memory", Cell(f"{format_size(extras.memory_pss)}, largest worker {format_size(status.memory_peak)}")),
         ("generation", Cell(str(extras.generation))),
         ("started", Cell(f"{format_access_time(status.start_time)} ({format_age(now - status.start_time)} ago)")),
     ]
+
+
+def _background(pool: Pool) -> str:
+    extras = pool.extras
+    oldest = f", the oldest for {format_span(extras.background_oldest)}" if extras.background else ""
+    limit = f" of at most {extras.background_max}" if extras.background_max else ""
+    early = f", {format_count(extras.background_early)} times before the response" if extras.background_early else ""
+    return f"{extras.background} workers after their response{limit}{oldest}{early}"
 
 
 def event_lines(pool: Pool, now: float) -> Iterator[Cell]:

@@ -58,8 +58,9 @@ class OwnPages:
         settings = self._settings
         board = read_board(self._board.view, settings.slots)
         queue = self._queue.read(FD_LISTEN)
-        status = build_status(pool=settings.pool, pm=settings.pm, board=board, queue=queue, now=time.time())
-        return render_status(status, query_string, build_extras(board))
+        now = time.time()
+        status = build_status(pool=settings.pool, pm=settings.pm, board=board, queue=queue, now=now)
+        return render_status(status, query_string, build_extras(board, now))
 
     def _is_allowed(self, address: str) -> bool:
         """By REMOTE_ADDR; without one it is not a web server that asks but somebody with access to the socket."""

@@ -14,6 +14,7 @@ from fpm.scoreboard.layout import FLAG_FAILED
 from fpm.scoreboard.layout import FLAG_RELOAD_FAILED
 from fpm.scoreboard.snapshot import Board
 from fpm.scoreboard.stages import Stage
+from fpm.status.model import background_age
 
 UNKNOWN_STATUS = 0xFFFFFFFF
 """In place of a wait status that nobody could tell."""
@@ -60,17 +61,26 @@ class PoolExtras:
     """Killed by the kernel for lack of memory."""
     recycled_memory: int = 0
     """Workers that have left at pm.max_memory."""
+    background_oldest: int = 0
+    """Seconds for which the longest work after a response has been going on."""
+    background_early: int = 0
+    """Requests whose work ran before the response, because there were background_max workers in it."""
+    background_max: int = 0
+    """0: no limit."""
     queue_wait: int | None = None
     """Milliseconds that the last one in the listen queue will wait at the present rate; None: not known."""
     memory_pss: int | None = None
     """Bytes of all workers together, shared pages counted once; None: not known."""
 
 
-def build_extras(board: Board, *, queue_wait: int | None = None, memory_pss: int | None = None) -> PoolExtras:
-    """What one reading of the scoreboard tells, and what only the caller knows."""
+def build_extras(
+    board: Board, now: float, *, queue_wait: int | None = None, memory_pss: int | None = None
+) -> PoolExtras:
+    """What one reading of the scoreboard tells at `now` (epoch seconds), and what only the caller knows."""
     header = board.header
     used = board.used
     active = sum(slot.stage is not Stage.ACCEPTING for slot in used)
+    background = [slot for slot in used if slot.stage is Stage.FINISHED]
     return PoolExtras(
         generation=header.generation,
         last_reload=int(header.last_reload),
@@ -84,7 +94,7 @@ def build_extras(board: Board, *, queue_wait: int | None = None, memory_pss: int
         max_spare=header.max_spare,
         max_requests=header.max_requests,
         busy_percent=min(100 * active // header.max_children, 100) if header.max_children else 0,
-        background=sum(slot.stage is Stage.FINISHED for slot in used),
+        background=len(background),
         errors=header.errors + sum(slot.errors for slot in used),
         recycled=header.recycled,
         deaths_by_exit=header.deaths_by_exit,
@@ -95,6 +105,9 @@ def build_extras(board: Board, *, queue_wait: int | None = None, memory_pss: int
         recycled_memory=header.recycled_memory,
         last_death=int(header.last_death),
         last_death_cause=describe_death(header.last_death_status) if header.last_death else "-",
+        background_oldest=int(max([background_age(slot, now) for slot in background], default=0)),
+        background_early=header.background_early + sum(slot.background_early for slot in used),
+        background_max=header.background_max,
         queue_wait=queue_wait,
         memory_pss=memory_pss,
     )

@@ -85,6 +85,18 @@ FAMILIES = (
         "Workers that go on after their answer.",
         lambda p: p.extras.background,
     ),
+    Family(
+        "pyfpm_background_oldest_seconds",
+        "gauge",
+        "For how long the oldest of them has gone on.",
+        lambda p: p.extras.background_oldest,
+    ),
+    Family(
+        "pyfpm_background_early",
+        "counter",
+        "Requests whose work after the response ran before it, because of pm.background_max.",
+        lambda p: p.extras.background_early,
+    ),
     Family("pyfpm_recycled_workers", "counter", "Workers that left at pm.max_requests.", lambda p: p.extras.recycled),
     Family(
         "pyfpm_memory_peak_bytes", "gauge", "The largest memory of one worker so far.", lambda p: p.status.memory_peak

@@ -40,6 +40,10 @@ class ProcessStatus:
     """Percent of one core; 0 unless idle, as is the memory."""
     last_request_memory: int
     """Bytes."""
+    background_task: str = ""
+    """The function that runs after the response."""
+    background_since: int = 0
+    """Seconds since the response was complete, while the worker goes on with the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,4 +118,11 @@ def _process(slot: Slot, now: float) -> ProcessStatus:
         script=decode_wire(slot.script) or "-",
         last_request_cpu=slot.cpu / slot.duration * 100 if is_idle and slot.duration else 0.0,
         last_request_memory=slot.memory_peak if is_idle else 0,
+        background_task=decode_wire(slot.task) if slot.stage is Stage.FINISHED else "",
+        background_since=int(background_age(slot, now)),
     )
+
+
+def background_age(slot: Slot, now: float) -> float:
+    """Seconds since the response was complete, at `now` (epoch seconds); 0.0 if there is no work after it."""
+    return max(now - slot.released, 0.0) if slot.stage is Stage.FINISHED and slot.released else 0.0

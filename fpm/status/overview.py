@@ -13,6 +13,7 @@ from dataclasses import fields
 from typing import Any
 
 from fpm.status.extras import PoolExtras
+from fpm.status.figures import format_span
 from fpm.status.model import PoolStatus
 
 
@@ -127,6 +128,20 @@ class Worker:
     """Bytes."""
     pss: int | None
     """Bytes; None: not known (yet)."""
+    task: str = ""
+    """The function that runs after the response."""
+    task_age: float = 0.0
+    """Seconds since the response was complete."""
+    later: int = 0
+    """Functions that wait behind it."""
+
+    @property
+    def background(self) -> str:
+        """What it does after its response, in words; "" for nothing."""
+        if not self.task:
+            return ""
+        waiting = f", {self.later} more wait{'s' if self.later == 1 else ''}" if self.later else ""
+        return f"after it {self.task} for {format_span(self.task_age)}{waiting}"
 
 
 @dataclass(frozen=True, slots=True)

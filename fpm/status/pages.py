@@ -57,6 +57,8 @@ PROCESS_KEYS = (
     "last request cpu",
     "last request memory",
 )
+BACKGROUND_KEYS = ("background task", "background since")
+"""Of processes that work after their response; where there are none, the page is PHP-FPM's own."""
 EXTRA_KEYS = (
     "generation",
     "last reload",
@@ -83,9 +85,16 @@ EXTRA_KEYS = (
     "last death cause",
     "queue wait",
     "memory pss",
+    "background oldest",
+    "background early",
+    "background limit",
 )
 """Fields of PoolExtras in the same way; one that is not known (None) is left out."""
-_LIMITS = {"children limit": "max_children", "requests limit": "max_requests"}
+_LIMITS = {
+    "children limit": "max_children",
+    "requests limit": "max_requests",
+    "background limit": "background_max",
+}
 """Whose own names are parts of PHP-FPM's keys, which somebody may look for with grep(1)."""
 _DATES = frozenset({"start time", "last reload", "failed since", "next start", "last death"})
 _METRICS = (
@@ -164,12 +173,16 @@ def _known(extras: PoolExtras | None) -> tuple[str, ...]:
     return tuple(key for key in EXTRA_KEYS if extras is not None and _value(extras, key) is not None)
 
 
+def _keys_of(process: ProcessStatus) -> tuple[str, ...]:
+    return PROCESS_KEYS + BACKGROUND_KEYS if process.background_task else PROCESS_KEYS
+
+
 def _text(status: PoolStatus, processes: Processes, extras: PoolExtras | None) -> str:
     parts = [_text_block(status, POOL_KEYS)]
     if extras is not None:
         parts.append(_text_block(extras, _known(extras)))
     for process in processes or ():
-        parts += ["\n************************\n", _text_block(process, PROCESS_KEYS)]
+        parts += ["\n************************\n", _text_block(process, _keys_of(process))]
     return "".join(parts)
 
 
@@ -185,7 +198,7 @@ def _json(status: PoolStatus, processes: Processes, extras: PoolExtras | None) -
     more = "," + _json_members(extras, _known(extras)) if extras is not None else ""
     if processes is None:
         return f"{{{pool}{more}}}"
-    members = ",".join([f"{{{_json_members(process, PROCESS_KEYS)}}}" for process in processes])
+    members = ",".join([f"{{{_json_members(process, _keys_of(process))}}}" for process in processes])
     return f'{{{pool}, "processes":[{members}]{more}}}'
 
 
@@ -204,7 +217,7 @@ def _xml(status: PoolStatus, processes: Processes, extras: PoolExtras | None) ->
     parts = ['<?xml version="1.0" ?>\n<status>\n', *(f"{one}\n" for one in _xml_elements(status, POOL_KEYS))]
     if processes is not None:
         parts.append("<processes>\n")
-        parts += [f"<process>{''.join(_xml_elements(process, PROCESS_KEYS))}</process>\n" for process in processes]
+        parts += [f"<process>{''.join(_xml_elements(one, _keys_of(one)))}</process>\n" for one in processes]
         parts.append("</processes>\n")
     if extras is not None:
         parts += [f"{one}\n" for one in _xml_elements(extras, _known(extras))]
@@ -224,9 +237,10 @@ def _html(status: PoolStatus, processes: Processes, extras: PoolExtras | None) -
     parts += [f"<tr><th>{key}</th><td>{_markup(value)}</td></tr>\n" for key, value in values]
     if processes is None:
         return "".join([*parts, "</table>\n</body></html>"])
-    parts += ['</table>\n<table border="1">\n<tr>', *(f"<th>{key}</th>" for key in PROCESS_KEYS), "</tr>\n"]
+    keys = max(map(_keys_of, processes), key=len, default=PROCESS_KEYS)
+    parts += ['</table>\n<table border="1">\n<tr>', *(f"<th>{key}</th>" for key in keys), "</tr>\n"]
     for process in processes:
-        cells = "".join([f"<td>{_markup(value)}</td>" for value in _texts(process, PROCESS_KEYS, True)])
+        cells = "".join([f"<td>{_markup(value)}</td>" for value in _texts(process, keys, True)])
         parts.append(f"<tr>{cells}</tr>\n")
     return "".join([*parts, "</table></body></html>"])
 

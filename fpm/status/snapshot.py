@@ -24,6 +24,7 @@ from fpm.scoreboard.stages import Stage
 from fpm.status.extras import build_extras
 from fpm.status.model import PoolStatus
 from fpm.status.model import ProcessStatus
+from fpm.status.model import background_age
 from fpm.status.model import build_status
 from fpm.status.overview import Daemon
 from fpm.status.overview import Death
@@ -140,7 +141,7 @@ def assemble_pool(facts: PoolFacts, data: memoryview, now: float) -> Pool:
     """What is shown of one pool, of which `data` is the scoreboard; its history is somebody else's business."""
     board = read_board(data, facts.slots, facts.room)
     status = build_status(pool=facts.name, pm=facts.pm, board=board, queue=ListenQueue(*facts.queue), now=now)
-    extras = build_extras(board, memory_pss=facts.pss)
+    extras = build_extras(board, now, memory_pss=facts.pss)
     workers = _workers(facts, board, status, now)
     return Pool(
         name=facts.name,
@@ -184,6 +185,9 @@ def _worker(slot: Slot, process: ProcessStatus, facts: WorkerFacts | None, now: 
         last_request_cpu=process.last_request_cpu,
         memory_peak=slot.memory_peak,
         pss=facts.pss if facts else None,
+        task=process.background_task,
+        task_age=background_age(slot, now),
+        later=slot.waiting if process.background_task else 0,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fpm.status.extras import PoolExtras
 from fpm.status.figures import format_age
 from fpm.status.figures import format_count
 from fpm.status.figures import format_percent
@@ -121,6 +122,8 @@ def _worker(worker: Worker, generation: int) -> list[Cell]:
     )
     if worker.user != "-" and has_request:
         request += f' <span class="soft">{text(worker.user)}</span>'
+    if worker.background:
+        request += f' <span class="soft">{text(worker.background)}</span>'
     if worker.idle and has_request:
         request = f'<span class="soft">{request}</span>'
     hot = not worker.idle and worker.request_age >= LONG
@@ -173,6 +176,15 @@ def _deaths(pool: Pool, now: float) -> str:
     return f"<h2>Last deaths</h2>{table(DEATH_HEADS, rows)}"
 
 
+def _background(extras: PoolExtras) -> str:
+    parts = [f"{extras.background} of at most {extras.background_max}" if extras.background_max else extras.background]
+    if extras.background:
+        parts.append(f"the oldest for {format_span(extras.background_oldest)}")
+    if extras.background_early:
+        parts.append(f"{format_count(extras.background_early)} times before the response")
+    return ", ".join(map(str, parts))
+
+
 def _facts(pool: Pool, now: float) -> list[tuple[str, str]]:
     status, extras = pool.status, pool.extras
     spare = f"{extras.min_spare} to {extras.max_spare}" if status.process_manager == "dynamic" else ""
@@ -192,7 +204,7 @@ def _facts(pool: Pool, now: float) -> list[tuple[str, str]]:
         ("Limit reached", format_count(status.max_children_reached)),
         ("Listen queue", f"{status.listen_queue} of {status.listen_queue_len}"),
         ("Longest queue", str(status.max_listen_queue)),
-        ("In the background", str(extras.background)),
+        ("In the background", _background(extras)),
         ("Recycled workers", format_count(extras.recycled)),
         ("Deaths by exit", format_count(extras.deaths_by_exit)),
         ("Deaths by signal", format_count(extras.deaths_by_signal)),

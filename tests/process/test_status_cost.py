@@ -60,8 +60,9 @@ def test_a_full_page_of_a_thousand_workers(board: Scoreboard, query: str) -> Non
 
     def page() -> bytes:
         reading = read_board(board.view, board.slots)
-        status = build_status(pool="www", pm="static", board=reading, queue=ListenQueue(0, 0), now=time.time())
-        return render_status(status, query, build_extras(reading)).body
+        now = time.time()
+        status = build_status(pool="www", pm="static", board=reading, queue=ListenQueue(0, 0), now=now)
+        return render_status(status, query, build_extras(reading, now)).body
 
     assert page().count(b"app:application") == WORKERS
     assert best(page, 5) < PAGE_TIME

@@ -20,6 +20,7 @@ from fpm.master.processes.oom_reports import Verdict
 from fpm.scoreboard.header import HeaderValues
 from fpm.scoreboard.header import pack_header
 from fpm.scoreboard.snapshot import Board
+from fpm.scoreboard.snapshot import ListenQueue
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.snapshot import read_header
 from fpm.scoreboard.stages import Stage
@@ -27,6 +28,8 @@ from fpm.status.extras import UNKNOWN_STATUS
 from fpm.status.extras import PoolExtras
 from fpm.status.extras import build_extras
 from fpm.status.extras import describe_death
+from fpm.status.model import build_status
+from fpm.status.pages import BACKGROUND_KEYS
 from fpm.status.pages import EXTRA_KEYS
 from fpm.status.pages import POOL_KEYS
 from fpm.status.pages import PROCESS_KEYS
@@ -63,12 +66,12 @@ def slot(stage: Stage, *, requests: int = 3, errors: int = 0, uri: str = "/", du
 
 
 def test_every_value_has_a_key() -> None:
-    renamed = {"children_limit": "max_children", "requests_limit": "max_requests"}
+    renamed = {"children_limit": "max_children", "requests_limit": "max_requests", "background_limit": "background_max"}
     names = {key.replace(" ", "_") for key in EXTRA_KEYS}
     assert {renamed.get(name, name) for name in names} == {field.name for field in fields(PoolExtras)}
 
 
-@pytest.mark.parametrize("key", EXTRA_KEYS)
+@pytest.mark.parametrize("key", EXTRA_KEYS + BACKGROUND_KEYS)
 def test_no_key_is_taken_for_one_of_theirs(key: str) -> None:
     assert not re.match("idle|active|total", key)  # munin: awk /^idle/ ...
     assert "pool" not in key  # munin: awk /pool/
@@ -114,6 +117,22 @@ def test_openmetrics_is_theirs_alone() -> None:
     assert render_status(FULL, "openmetrics", ALL) == render_status(FULL, "openmetrics")
 
 
+def test_work_after_the_response_is_shown_where_there_is_some() -> None:
+    after = replace(slot(Stage.FINISHED), released=201.0, task="shop.mail")
+    board = Board(read_header(memoryview(pack_header(HeaderValues()))), (slot(Stage.ACCEPTING), after))
+    both = build_status(pool="www", pm="static", board=board, queue=ListenQueue(0, 0), now=208.0)
+    queries = ("full", "full&json", "full&xml", "full&html")
+    pages = {query: render_status(both, query).body.decode() for query in queries}
+    assert pages["full"].endswith("background task:      shop.mail\nbackground since:     7\n")
+    theirs, ours = json.loads(pages["full&json"])["processes"]
+    assert (ours["background task"], ours["background since"]) == ("shop.mail", 7)
+    assert "background task" not in theirs
+    assert pages["full&xml"].count("<background-task>shop.mail</background-task>") == 1
+    assert pages["full&html"].count("<th>background task</th>") == 1
+    heads, *rows = pages["full&html"].partition('<table border="1">')[2].split("<tr>")[1:]
+    assert [row.count("<td>") for row in rows] == [heads.count("<th>")] * 2
+
+
 def test_what_is_not_known_is_left_out() -> None:
     unknown = replace(ALL, queue_wait=None, memory_pss=None)
     assert b"queue wait" not in render_status(FULL, "", unknown).body
@@ -121,11 +140,22 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 def test_extras_are_read_from_the_scoreboard() -> None:
-    values = HeaderValues(generation=4, max_children=8, errors=2, flags=3, last_death=5.5, last_death_status=9)
+    values = HeaderValues(
+        generation=4,
+        max_children=8,
+        errors=2,
+        flags=3,
+        last_death=5.5,
+        last_death_status=9,
+        background_early=4,
+        background_max=6,
+    )
     header = read_header(memoryview(pack_header(values)))
-    used = (slot(Stage.FINISHED, errors=1), slot(Stage.EXECUTING), slot(Stage.ACCEPTING), None)
-    extras = build_extras(Board(header, used))
+    after = replace(slot(Stage.FINISHED, errors=1), released=201.0, background_early=2)
+    used = (after, slot(Stage.EXECUTING), slot(Stage.ACCEPTING), None)
+    extras = build_extras(Board(header, used), 205.5)
     assert (extras.generation, extras.max_children, extras.busy_percent, extras.background) == (4, 8, 25, 1)
+    assert (extras.background_oldest, extras.background_early, extras.background_max) == (4, 6, 6)
     assert (extras.errors, extras.failed, extras.last_reload_failed) == (3, True, True)
     assert (extras.last_death, extras.last_death_cause) == (5, "on signal 9 (SIGKILL)")
 
@@ -191,7 +221,7 @@ def test_failing_and_reloads_are_told(files: Files) -> None:
     record = Record(files.pool(section("www", pm__max_children="7")), 1.0)
     record.reloaded(20.0, ok=False)
     record.failing(Failing(since=10.0, starts=3, next_start=14.0))
-    extras = build_extras(Board(read_header(memoryview(pack_header(record.values))), ()))
+    extras = build_extras(Board(read_header(memoryview(pack_header(record.values))), ()), 0.0)
     assert (extras.failed, extras.failed_since, extras.start_failures, extras.next_start) == (True, 10, 3, 14)
     assert (extras.last_reload, extras.last_reload_failed, extras.max_children) == (20, True, 7)
     record.reloaded(30.0, ok=True)
