@@ -1,8 +1,9 @@
 """The requests of a pool that are over a limit: logged with their stack, interrupted, ended.
 
-Rules of the file. There is no tick. While requests run, a timer stands at the earliest limit of one of them; one that
-begins later is over its limit later. While none does, the bell of each scoreboard is set to ring at the next request,
-and the shortest limit after it is the time to look. What to do is `deadlines`' decision.
+Rules of the file. There is no tick. While requests run, a timer stands at the earliest limit of one of them, or at the
+shortest limit from now if that is sooner: one that begins after a look is over no limit before. While none runs, the
+bell of each scoreboard is set to ring at the next request, and the shortest limit after it is the time to look. What to
+do is `deadlines`' decision.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ class Overtime:
         for child, watch, act in acts:
             self._act(child, watch, act)
         if times:
-            self._look_at(min(times))
+            self._look_at(min(*times, now + limits.shortest))
         else:
             self._arm()
 
