@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-CAP_DAC_OVERRIDE = 1
 CAP_SETGID = 6
 CAP_SETUID = 7
 CAP_SYS_PTRACE = 19
@@ -95,11 +94,6 @@ def ids_to_take(me: Status, other: Status) -> tuple[int, int] | None:
     single = len(set(other.uids[:3])) == 1 == len(set(other.gids[:3]))
     may_change = me.can(CAP_SETUID) and me.can(CAP_SETGID)
     return (other.uids[0], other.gids[0]) if single and may_change else None
-
-
-def must_copy_memory(me: Status, other: Status) -> bool:
-    """Must memory be read by process_vm_readv(2), because /proc/PID/mem is closed by its mode (0600)?"""
-    return me.uids[1:2] != other.uids[1:2] and not me.can(CAP_DAC_OVERRIDE)
 
 
 @dataclass(frozen=True, slots=True)

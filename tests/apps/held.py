@@ -66,6 +66,7 @@ def take_the_signal():
 def block_the_signal():
     signal.pthread_sigmask(signal.SIG_BLOCK, {STACK_SIGNAL})
     nap()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {STACK_SIGNAL})
 
 
 def stop_itself():

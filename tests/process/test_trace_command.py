@@ -1,0 +1,116 @@
+"""`pyfpm trace`: what runs now, on the terminal and for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.fpm import Daemon
+from tests.support.traces import ask
+from tests.support.traces import functions
+from tests.support.traces import requests
+from tests.support.traces import traced
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+NOT_OURS = "is no worker and no template of this daemon's"
+
+
+def test_busy_workers_are_shown(daemon: Start) -> None:
+    fpm = daemon(
+        {"www": {"app": "held:application", "pm.max_children": 4}, "calm": {"pm": "ondemand"}, "one": {}},
+    )
+    with requests(fpm, "/nap?first\x1b[2J", "/lock"):
+        wait_until(lambda: [functions(one)[0] for one in traced(fpm, "www")] == ["nap", "wait_for_lock"], timeout=20)
+        shown = fpm.cli("trace", "www")
+        assert shown.returncode == 0, shown.stderr
+        assert "\x1b" not in shown.stdout
+        heads = re.findall(r"^\[\d\d-\w{3}-\d{4} [\d:]{8}\]  \[pool www\] pid (\d+)$", shown.stdout, re.MULTILINE)
+        assert len(heads) == 2
+        first, second = (part.splitlines() for part in shown.stdout.split("\n\n"))
+        assert "request = GET /nap?first\\x1b[2J" in first
+        assert "request = GET /lock" in second
+        assert {"script_filename = held:application", "stage = running", "reason = trace"} <= set(first)
+        assert any(re.fullmatch(r"age = \d+\.\d{6} s", line) for line in first)
+        assert any(
+            re.fullmatch(rf"\[0x[0-9a-f]+\] nap\(\) {re.escape(str(fpm.apps))}/held.py:\d+", line) for line in first
+        )
+        assert re.search(r"^pool www: 2 idle workers \(\d+ \d+\); --idle shows", shown.stderr, re.MULTILINE)
+
+        nap, lock = traced(fpm, "www")
+        assert functions(nap)[:2] == ["nap", "application"]
+        assert functions(lock)[:2] == ["wait_for_lock", "application"]
+        assert (nap["method"], nap["uri"], nap["pool"], nap["how"]) == ("GET", "/nap?first\x1b[2J", "www", "ptrace")
+        assert str(nap["pid"]) == heads[0]
+        assert isinstance(nap["seconds"], float)
+        assert nap["seconds"] > 0
+
+        printed = fpm.cli("trace", "--json", "--depth=2", heads[0])
+        (short,) = [json.loads(line) for line in printed.stdout.splitlines()]
+        assert len(functions(short)) == 2
+        assert len(traced(fpm)) == 3, "two that are busy, and the only one of its pool"
+        assert len(traced(fpm, "www", idle=True)) == 4
+        quiet = fpm.cli("trace", "calm")
+        assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "pool calm: no worker runs\n")
+
+        types = json.dumps(traced(fpm, heads[0], values="types"))
+        values = fpm.cli("trace", "--json", heads[0], "--locals").stdout
+        plain = json.dumps(traced(fpm, heads[0]))
+        assert '"values"' not in plain
+        assert "float" in types
+        assert "0.05" not in types
+        assert "0.05" in values
+
+
+def test_processes_by_number(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "held:application", "pm.max_children": 2}})
+    worker = fpm.workers("www")[0]
+    template = fpm.processes("template www")[0].pid
+    (idle,) = traced(fpm, str(worker))
+    assert (idle["stage"], idle["method"], idle["reason"]) == ("idle", "", "trace")
+    assert "WorkerLoop.run" in functions(idle)
+    (own,) = traced(fpm, str(template))
+    assert own["stage"] == "template"
+    assert "main" in functions(own)
+    for strange in (fpm.pid, os.getpid(), 4194304, 0):
+        assert ask(fpm, str(strange)) == [{"ok": False, "error": f"process {strange} {NOT_OURS}"}]
+    refused = fpm.cli("trace", "wwww")
+    assert refused.returncode == 1
+    assert "there is no pool 'wwww'; there are: www" in refused.stderr
+    assert fpm.cli("trace").returncode == fpm.cli("trace", "www", "--all").returncode == 64
+
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        (stopped,) = traced(fpm, str(worker))
+        assert "WorkerLoop.run" in functions(stopped)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert fpm.get("www", "/measure").status == 200
+
+
+def test_clients_that_go_and_a_master_that_stops(daemon: Start) -> None:
+    """Nobody who asks, and nothing that is asked of, leaves anything behind."""
+    fpm = daemon({"www": {"app": "held:application", "pm.max_children": 8}})
+    traced(fpm, "www", idle=True)  # the tracer runs from now on
+    with fpm.no_descriptor_leak():
+        for _ in range(20):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(fpm.directory / "control.sock"))
+                client.sendall(b'{"command": "trace", "target": null, "idle": true}\n')
+        odd: list[dict[str, Any]] = [{"depth": -1}, {"depth": "x"}, {"values": [1]}, {"format": {}}, {"native": "?"}]
+        for question in odd:
+            assert ask(fpm, "www", idle=True, **question)[-1] == {"ok": True, "failed": 0}
+        for target in ("", "\u0660", "-1", "9" * 1000):
+            assert "ok" in ask(fpm, target)[-1]
+    asking = [fpm.begin("trace", "www", "--idle") for _ in range(3)]
+    fpm.signal(signal.SIGTERM)
+    assert fpm.wait() == 0
+    for one in asking:
+        one.communicate(timeout=20)
+        assert one.returncode in (0, 1)
+    wait_until(lambda: not fpm.processes("tracer"))

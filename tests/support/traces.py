@@ -1,0 +1,75 @@
+"""Stacks, asked for on the control socket rather than by a process each, and requests that stay where they are."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.support import raw_fastcgi
+from tests.support.fpm import Daemon
+from tests.support.waiting import wait_until
+
+Entry = dict[str, Any]
+
+
+def ask(fpm: Daemon, target: str | None = None, **more: Any) -> list[dict[str, Any]]:
+    """All messages of the answer, the last one with "ok"."""
+    question = {"command": "trace", "target": target, "format": "json", **more}
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(30)
+        client.connect(str(fpm.directory / "control.sock"))
+        client.sendall(json.dumps(question).encode() + b"\n")
+        return [json.loads(line) for line in client.makefile("rb")]
+
+
+def traced(fpm: Daemon, target: str | None = None, **more: Any) -> list[Entry]:
+    """The entries as `pyfpm trace --json` prints them."""
+    messages = ask(fpm, target, **more)
+    assert messages[-1]["ok"], messages
+    return [json.loads(message["entry"]) for message in messages if "entry" in message]
+
+
+def functions(entry: Entry) -> list[str]:
+    """Of the first thread, the newest first."""
+    return [frame["function"] for thread in entry["threads"][:1] for frame in thread["frames"]]
+
+
+@contextmanager
+def requests(fpm: Daemon, *paths: str, pool: str = "www") -> Iterator[list[raw_fastcgi.Reply]]:
+    """Requests one after another, each held by tests/apps/held.py until the block ends."""
+    (fpm.apps / "hold").touch()
+    replies: list[raw_fastcgi.Reply] = []
+    threads = []
+
+    def get(path: str) -> None:
+        name, _, query = path.partition("?")
+        replies.append(fpm.get(pool, name, query=query, timeout=60))
+
+    try:
+        for number, path in enumerate(paths, 1):
+            threads.append(threading.Thread(target=get, args=[path]))
+            threads[-1].start()
+            fpm.wait_active(pool, number)
+        yield replies
+    finally:
+        (fpm.apps / "hold").unlink()
+        for thread in threads:
+            thread.join(60)
+
+
+def look(fpm: Daemon, path: str, *, place: str = "") -> Entry:
+    """The entry of a request at this path, once it shows that the request is at its place, or has no stack."""
+
+    def at_its_place() -> Entry | None:
+        (entry,) = traced(fpm, "www")
+        there = place in functions(entry) if place else entry["error"]
+        return entry if there else None
+
+    with requests(fpm, path) as replies:
+        entry = wait_until(at_its_place, timeout=20, message=f"{path} has no such stack")
+    assert [reply.status for reply in replies] == [200]
+    return entry
