@@ -31,6 +31,7 @@ from fpm.stack.walk import collect
 from fpm.tracer.binding import SYSCALL_NAMES
 from fpm.tracer.binding import PtraceError
 from fpm.tracer.binding import die_with_parent
+from fpm.tracer.binding import interrupt
 from fpm.tracer.binding import read_registers
 from fpm.tracer.doing import Context
 from fpm.tracer.doing import describe
@@ -42,6 +43,7 @@ from fpm.tracer.messages import pack_trace
 from fpm.tracer.native import NativeFrames
 from fpm.tracer.process import read_state
 from fpm.tracer.process import read_wait_channel
+from fpm.tracer.rehearsal import rehearse
 from fpm.tracer.rights import GONE
 from fpm.tracer.rights import explain
 from fpm.tracer.rights import helper_ids
@@ -95,6 +97,20 @@ def _prepare() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    _rehearse()
+
+
+def _rehearse() -> None:
+    """What will be done while a process is stopped, done once for nothing (see fpm.tracer.rehearsal)."""
+    me = os.getpid()
+    rehearse()
+    read_state(me, me)
+    for refused in (interrupt, read_registers):
+        with contextlib.suppress(PtraceError):
+            refused(me)
+    with contextlib.suppress(GoneError):
+        Seizure(0).stop()
+    signal.sigtimedwait({signal.SIGCHLD}, 0)
 
 
 def look_at(task: Task) -> Trace:

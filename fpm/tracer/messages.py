@@ -20,8 +20,8 @@ from fpm.stack.trace import Trace
 
 TRACE_MAX = 1 << 20
 """Bytes of one stack on its way; a frame has about 30."""
-NAME_MAX = 1024
-"""Characters of a function's name, a file's, a value; longer ones are cut."""
+NAME_MAX = 4096
+"""Characters of a function's name, a file's (PATH_MAX), a value; longer ones are cut."""
 TEXT_MAX = 4096
 """Characters of an error or a note."""
 DEPTH_MAX = 10_000

@@ -77,7 +77,7 @@ class Target:
         os.chmod(self._directory.name, 0o755)
         self.file = str(Path(self._directory.name) / "program.py")
         Path(self.file).write_text(program)
-        prelude = PRELUDE.format(root=os.environ.get("TARGET_ROOT", str(ROOT)), file=self.file)
+        prelude = PRELUDE.format(root=str(ROOT), file=self.file)
         self.process = subprocess.Popen(
             [python or sys.executable, "-P", "-c", prelude], stdout=subprocess.PIPE, stdin=subprocess.PIPE, **options
         )

@@ -145,6 +145,7 @@ PURE = [
     "fpm.tracer.credentials",
     "fpm.tracer.doing",
     "fpm.tracer.messages",
+    "fpm.tracer.rehearsal",
     "fpm.unwind.*",
     "fpm.wsgi.*",
 ]

@@ -8,6 +8,8 @@ import pytest
 
 from fpm.tracer.doing import Context
 from fpm.tracer.doing import describe
+from fpm.tracer.rehearsal import FRAMES
+from fpm.tracer.rehearsal import rehearse
 
 NAMES = {0: "read", 7: "poll", 45: "recvfrom", 202: "futex", 219: "restart_syscall", 230: "clock_nanosleep"}
 LINKS = {3: "socket:[123]", 4: "/tmp/a\nb", 5: "x" * 5000}
@@ -64,3 +66,9 @@ def test_aarch64_is_told_by_the_instruction() -> None:
     assert describe(registers, context({0x2000: b"\x01\x00\x00\xd4"})) == "in recvfrom(3 <socket:[123]>)"
     assert describe(registers, context({0x2000: b"\x1f\x20\x03\xd5"})) == "running"
     assert describe(registers, context()) == "running"
+
+
+def test_the_rehearsal_goes_all_the_way() -> None:
+    (thread,) = rehearse()
+    assert (len(thread.frames), thread.note) == (FRAMES, "")
+    assert {frame.code.function for frame in thread.frames} == {"application"}

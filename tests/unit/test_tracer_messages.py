@@ -72,8 +72,8 @@ def test_long_and_odd_texts_are_cut() -> None:
         error="e" * 100_000,
         note="\udfff" * 100_000,
     )
-    data = pack_trace(trace, 100_000)
-    assert len(data) <= 100_000
+    data = pack_trace(trace, 200_000)
+    assert len(data) <= 200_000
     (long, wide) = unpack_trace(data).threads[0].frames
     assert long.function == "f" * NAME_MAX + "..."
     assert long.file == "\\ud800/a\n\0.py"
@@ -95,7 +95,7 @@ def test_too_many_threads_leave_the_first_whole() -> None:
 
 
 def test_a_first_thread_that_is_too_long_loses_its_oldest_frames() -> None:
-    deep = tuple(Frame(f"function {n} " + "x" * 900, "/x.py", n) for n in range(5000))
+    deep = tuple(Frame(f"function {n} " + "x" * 3900, "/x.py", n) for n in range(5000))
     data = pack_trace(Trace(1, "ptrace", (ThreadStack(1, True, deep), ThreadStack(2, False, ()))))
     assert len(data) <= TRACE_MAX
     first = unpack_trace(data).threads[0]
@@ -141,7 +141,7 @@ def test_nonsense_is_refused(thread: Any, names: Any, frame: Any) -> None:
         {"stopped": float("nan")},
         {"stopped": 1e9},
         {"error": "x" * 5000},
-        {"names": ["x" * 5000]},
+        {"names": ["x" * 5000], "threads": []},
         {"threads": [[1, 1, "", "", [[1, 0, 1, 1]]]]},
         {"threads": [[1, 1, "", "", [[-1, 0, 1, 1]]]]},
         {"threads": [[1, 1, "", "", [[0, 0, 1.5, 1]]]]},
