@@ -149,8 +149,9 @@ LIMITS = Group(
         Directive(
             "request_slowlog_trace_depth",
             "integer",
-            "20",
+            "50",
             "The most lines of a stack in `slowlog`.",
+            differs="The default of PHP-FPM is 20. Python's frameworks call deeper, and the newest calls come first.",
             minimum=1,
             maximum=10_000,
         ),
