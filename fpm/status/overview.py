@@ -58,6 +58,8 @@ class Death:
     """Seconds: how long it had been in hand, or in the background; how long ago it had finished."""
     task: str = ""
     """The function that ran after the response."""
+    undone: str = ""
+    """The functions for after the response that had not begun."""
     memory_peak: int = 0
     """Bytes; 0: not known."""
     cpu_user: float = 0.0

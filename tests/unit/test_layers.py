@@ -112,6 +112,7 @@ PURE = [
     "fpm.master.pool.record",
     "fpm.master.pool.restarts",
     "fpm.master.pool.specs",
+    "fpm.master.pool.undone",
     "fpm.master.processes",
     "fpm.master.processes.core_dumps",
     "fpm.master.processes.exits",

@@ -14,6 +14,7 @@ from fpm.log.escape import cut
 from fpm.log.escape import decode_wire
 from fpm.log.escape import escape
 from fpm.log.escape import escape_field
+from fpm.master.pool.undone import name_undone
 from fpm.master.processes.exits import MEMORY_MAX
 from fpm.master.processes.exits import Exit
 from fpm.master.processes.exits import Usage
@@ -81,6 +82,7 @@ def certify(facts: Facts, now: float) -> Death:
         request_state=state,
         request_age=age,
         task=decode_wire(slot.task)[:TEXT_MAX] if slot is not None and state == AFTER_RESPONSE else "",
+        undone=name_undone(slot) if slot is not None and state in (IN_HAND, AFTER_RESPONSE) else "",
         # The worker's own word counts where nobody else could tell.
         memory_peak=facts.usage.memory or min(slot.memory_peak if slot is not None else 0, MEMORY_MAX),
         cpu_user=facts.usage.user,
@@ -138,6 +140,7 @@ def certificate_line(death: Death, next_: str, *, script: str = "", stack_in: st
         f"it was to leave ({death.told}) and was ended by the master" if death.ended and death.told else "",
         f"it was to leave ({death.told})" if death.told and not death.ended else "",
         _request_part(death, script),
+        f"not run after it: {death.undone}" if death.undone else "",
         f"{death.requests} request{'' if death.requests == 1 else 's'} served" if death.who == "worker" else "",
         f"peak memory {format_size(death.memory_peak)}" if death.memory_peak else "",
         _stack_part(death, stack_in),

@@ -14,6 +14,8 @@ from fpm.log.escape import escape
 from fpm.master.pool.child import Child
 from fpm.master.pool.deadlines import RUNNING
 from fpm.master.pool.template_process import TemplateProcess
+from fpm.master.pool.undone import name_task
+from fpm.master.pool.undone import name_undone
 from fpm.master.services import Services
 from fpm.master.tracing.slow_log import SlowLog
 from fpm.master.tracing.subject import Subject
@@ -41,6 +43,10 @@ class Work:
     script: str = ""
     seconds: float = 0.0
     """Since the request's variables were there, or since the process was made."""
+    task: str = ""
+    """The function that runs after the response."""
+    undone: str = ""
+    """Those that wait for it."""
 
     @property
     def name(self) -> str:
@@ -50,7 +56,13 @@ class Work:
     @property
     def doing(self) -> str:
         """What is unusual about the stage, as the end of a line; "" while it runs."""
-        return "" if self.stage is Stage.EXECUTING or not self.request else f" ({DOING[self.stage]})"
+        parts = [
+            DOING[self.stage] if self.stage is not Stage.EXECUTING else "",
+            f"in {self.task}" if self.task else "",
+            f"not begun: {self.undone}" if self.undone else "",
+        ]
+        text = ", ".join(filter(None, parts)) if self.request else ""
+        return f" ({text})" if text else ""
 
 
 def look_at(child: Child, now: float) -> Work:
@@ -65,7 +77,14 @@ def look_at(child: Child, now: float) -> Work:
         return Work(0, stage, seconds=now - child.started)
     began = slot.began if 0.0 < slot.began <= now else now
     return Work(
-        max(slot.requests, 1), stage, decode_wire(slot.method), _uri_of(slot), decode_wire(slot.script), now - began
+        max(slot.requests, 1),
+        stage,
+        decode_wire(slot.method),
+        _uri_of(slot),
+        decode_wire(slot.script),
+        now - began,
+        name_task(slot) if stage is Stage.FINISHED else "",
+        name_undone(slot),
     )
 
 
