@@ -10,6 +10,7 @@ from typing import Literal
 from fpm.log.times import format_log_time
 from fpm.log.times import local_time
 from fpm.slowlog.entry import Entry
+from fpm.slowlog.fit import fit
 from fpm.slowlog.spelling import NAME_MAX
 from fpm.slowlog.spelling import VALUE_MAX
 from fpm.slowlog.spelling import bound
@@ -19,12 +20,11 @@ from fpm.stack.trace import ThreadStack
 
 Form = Literal["text", "json"]
 
-ENTRY_MAX = 1024 * 1024
-"""Characters, more or less, after which threads are only counted."""
 NATIVE = "[native]"
 """Before the name of a function of a C library."""
 THREADS_MAX = 10_000
 ERROR_LOG_THREADS = 10
+"""The error log gets the stack of a process that is ended, not what all its threads wait for."""
 UNKNOWN = "unknown:0"
 """PHP-FPM's words where there is no file."""
 FAILED = "+++ dump failed"
@@ -55,13 +55,7 @@ def format_for_error_log(entry: Entry, depth: int) -> str:
 def as_object(entry: Entry, depth: int) -> dict[str, Any]:
     """The JSON form; docs/slow-requests.md describes the fields."""
     trace = entry.trace
-    threads: list[dict[str, Any]] = []
-    size = 0
-    for thread in trace.threads:
-        if size > ENTRY_MAX:
-            break
-        threads.append(_thread_object(thread, depth))
-        size += sum(150 + len(frame["file"]) + len(frame["function"]) for frame in threads[-1]["frames"]) + 100
+    threads = [_thread_object(thread) for thread in fit(trace.threads, depth, THREADS_MAX)]
     left_out = len(trace.threads) - len(threads)
     return {
         "time": local_time(entry.time).isoformat(timespec="milliseconds"),
@@ -89,13 +83,13 @@ def _one_line(value: dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")
 
 
-def _thread_object(thread: ThreadStack, depth: int) -> dict[str, Any]:
+def _thread_object(thread: ThreadStack) -> dict[str, Any]:
     return {
         "tid": thread.tid,
         "main": thread.main,
         "doing": bound(thread.doing),
-        "note": bound(_note(thread, depth)),
-        "frames": [_frame_object(frame) for frame in thread.frames[:depth]],
+        "note": bound(thread.note),
+        "frames": [_frame_object(frame) for frame in thread.frames],
     }
 
 
@@ -133,29 +127,26 @@ def _own_lines(entry: Entry) -> Iterator[str]:
 
 
 def _stack_lines(entry: Entry, depth: int, most: int = THREADS_MAX) -> Iterator[str]:
-    size = 0
-    for number, thread in enumerate(entry.trace.threads):
-        if size > ENTRY_MAX or number == most:
-            yield f"... {len(entry.trace.threads) - number} more threads"
-            break
-        for line in _thread_lines(thread, depth, is_first=number == 0):
-            size += len(line) + 1
-            yield line
+    threads = fit(entry.trace.threads, depth, most)
+    for number, thread in enumerate(threads):
+        yield from _thread_lines(thread, is_first=number == 0)
+    left_out = len(entry.trace.threads) - len(threads)
+    if left_out:
+        yield f"... {left_out} more threads"
     if entry.trace.error or not entry.trace.threads:
         yield f"{FAILED}: {spell(entry.trace.error or 'no thread was found')}"
 
 
-def _thread_lines(thread: ThreadStack, depth: int, *, is_first: bool) -> Iterator[str]:
+def _thread_lines(thread: ThreadStack, *, is_first: bool) -> Iterator[str]:
     if not (is_first and thread.main):
         doing = f", {spell(thread.doing)}" if thread.doing else ""
         yield f"-- thread {thread.tid}{doing}"
-    for frame in thread.frames[:depth]:
+    for frame in thread.frames:
         yield _frame_line(frame)
         for name, value in frame.values:
             yield f"    {spell(name, VALUE_MAX).replace(' ', _BLANK)} = {spell(value, VALUE_MAX)}"
-    note = _note(thread, depth)
-    if note or not thread.frames:
-        yield f"... {spell(note or EMPTY)}"
+    if thread.note or not thread.frames:
+        yield f"... {spell(thread.note or EMPTY)}"
 
 
 def _frame_line(frame: Frame) -> str:
@@ -166,11 +157,6 @@ def _frame_line(frame: Frame) -> str:
         function = "\\x5b" + function[1:]
     place = f"{spell(frame.file)}:{frame.line}" if frame.file else UNKNOWN
     return f"[0x{frame.address & _ADDRESS:016x}] {function}() {place}"
-
-
-def _note(thread: ThreadStack, depth: int) -> str:
-    left_out = len(thread.frames) - depth
-    return "; ".join(filter(None, [f"{left_out} more frames" if left_out > 0 else "", thread.note]))
 
 
 def _spell_pool(pool: str) -> str:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from fpm.log.escape import escape
 from fpm.log.times import format_log_time
-from fpm.slowlog.format import ENTRY_MAX
+from fpm.slowlog.fit import ENTRY_MAX
+from fpm.slowlog.format import Form
 from fpm.slowlog.format import format_entry
 from fpm.slowlog.format import format_for_error_log
 from fpm.stack.trace import Frame
@@ -85,10 +86,10 @@ def test_json_has_the_same() -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_the_depth_is_kept_for_every_thread(form: str) -> None:
+def test_the_depth_is_kept_for_every_thread(form: Form) -> None:
     stack = tuple(replace(QUERY, function=f"f{number}") for number in range(30))
     trace = Trace(1, "ptrace", (ThreadStack(1, True, stack), ThreadStack(2, False, stack, note="cut")))
-    text = format_entry(make(trace=trace), form, 7)  # type: ignore[arg-type]
+    text = format_entry(make(trace=trace), form, 7)
     assert text.count("/srv/shop/db.py") == 14
     assert text.count("23 more frames") == 2
     assert "23 more frames; cut" in text
@@ -97,12 +98,26 @@ def test_the_depth_is_kept_for_every_thread(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_hundreds_of_threads_have_an_end(form: str) -> None:
-    stack = tuple(replace(QUERY, function="f" * 400) for _ in range(100))
-    trace = Trace(1, "ptrace", tuple(ThreadStack(tid, tid == 0, stack) for tid in range(500)))
-    text = format_entry(make(trace=trace), form, 100)  # type: ignore[arg-type]
-    assert ENTRY_MAX * 0.8 < len(text) < ENTRY_MAX * 1.5
-    assert re.search(r'\.\.\. \d{3} more threads$|"more_threads": \d{3}\}$', text.rstrip("\n"))
+def test_hundreds_of_threads_are_there_and_thousands_have_an_end(form: Form) -> None:
+    stack = tuple(replace(QUERY, function=f"Class{number}.method") for number in range(20))
+    several = [ThreadStack(tid, tid == 0, stack, "waiting for a lock") for tid in range(500)]
+    text = format_entry(make(trace=Trace(1, "ptrace", tuple(several))), form, 20)
+    assert text.count("Class19.method") == 500
+    assert len(text) < ENTRY_MAX
+    text = format_entry(make(trace=Trace(1, "ptrace", tuple(several * 4))), form, 20)
+    assert ENTRY_MAX * 0.3 < len(text) < ENTRY_MAX
+    assert re.search(r'\.\.\. 1\d{3} more threads$|"more_threads": 1\d{3}\}$', text.rstrip("\n"))
+
+
+@pytest.mark.parametrize("character", ["x", "\n", "\\", '"', "\xe9", "\U0001f600", "\x7f", "\udcff"])
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_largest_entry_is_bounded_in_bytes(form: Form, character: str) -> None:
+    long = character * 5000
+    frame = Frame(long, long, 1, values=((long, long), (long + "2", long)))
+    trace = Trace(1, "ptrace", (ThreadStack(1, True, (frame,) * 10_000, long, long),) * 2)
+    data = format_entry(make(trace=trace, uri=long), form, 10_000).encode()
+    assert ENTRY_MAX * 0.1 < len(data) < ENTRY_MAX * 1.3
+    assert b" more frames" in data
 
 
 def test_names_that_are_too_long_or_forge_lines() -> None:
