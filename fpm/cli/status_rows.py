@@ -9,11 +9,15 @@ from fpm.cli.columns import Cell
 from fpm.cli.columns import Column
 from fpm.log.escape import escape
 from fpm.log.times import format_access_time
+from fpm.status.deaths import death_counts
+from fpm.status.deaths import death_notes
+from fpm.status.deaths import request_words
 from fpm.status.figures import format_age
 from fpm.status.figures import format_count
 from fpm.status.figures import format_size
 from fpm.status.figures import format_span
 from fpm.status.overview import Daemon
+from fpm.status.overview import Death
 from fpm.status.overview import Pool
 from fpm.status.overview import Worker
 
@@ -65,7 +69,7 @@ def pool_columns(pools: Sequence[Pool]) -> list[Column]:
 
 def _deaths(pool: Pool) -> int:
     extras = pool.extras
-    return extras.deaths_by_exit + extras.deaths_by_signal + extras.deaths_by_kill + extras.deaths_by_timeout
+    return sum(count for _, count in death_counts(extras))
 
 
 def worker_columns(pool: Pool) -> list[Column]:
@@ -134,7 +138,6 @@ def pool_facts(pool: Pool, now: float) -> list[tuple[str, Cell]]:
     limits = f"max {extras.max_children}"
     if status.process_manager == "dynamic":
         limits += f", {extras.min_spare} to {extras.max_spare} spare"
-    deaths = f"{extras.deaths_by_exit} by exit, {extras.deaths_by_signal} by signal, {extras.deaths_by_kill} by SIGKILL"
     return [
         ("state", state_cell(pool)),
         ("application", Cell(show_text(pool.app))),
@@ -150,9 +153,9 @@ def pool_facts(pool: Pool, now: float) -> list[tuple[str, Cell]]:
             Cell(f"{status.listen_queue} of {status.listen_queue_len}, longest {status.max_listen_queue}"),
         ),
         ("requests", Cell(f"{status.accepted_conn}, {extras.errors} errors, {status.slow_requests} slow")),
-        ("deaths", Cell(f"{deaths}, {extras.deaths_by_timeout} by timeout")),
         ("background", Cell(_background(pool))),
-        ("recycled", Cell(str(extras.recycled))),
+        ("deaths", Cell(", ".join(f"{count} {how}" for how, count in death_counts(extras)))),
+        ("recycled", Cell(f"{extras.recycled} at pm.max_requests, {extras.recycled_memory} at pm.max_memory")),
         ("memory", Cell(f"{format_size(extras.memory_pss)}, largest worker {format_size(status.memory_peak)}")),
         ("generation", Cell(str(extras.generation))),
         ("started", Cell(f"{format_access_time(status.start_time)} ({format_age(now - status.start_time)} ago)")),
@@ -173,8 +176,16 @@ def event_lines(pool: Pool, now: float) -> Iterator[Cell]:
         when = "still running" if slow.running else f"{format_age(now - slow.at)} ago"
         yield Cell(f"slow   {when}, pid {slow.pid}, {format_span(slow.seconds)}: {show_text(slow.request)}", "yellow")
     for death in pool.deaths:
-        request = f", serving {show_text(death.request)}" if death.request else ""
-        lived = f"after {format_age(death.age)} and {death.requests} requests"
-        yield Cell(
-            f"death  {format_age(now - death.at)} ago, pid {death.pid} {show_text(death.cause)} {lived}{request}", "red"
-        )
+        yield from _certificate(death, now)
+
+
+def _certificate(death: Death, now: float) -> Iterator[Cell]:
+    lived = f"after {format_age(death.age)}" + (f" and {death.requests} requests" if death.who == "worker" else "")
+    who = "" if death.who == "worker" else f"{death.who} "
+    when = format_age(now - death.at)
+    yield Cell(f"death  {when} ago, {who}pid {death.pid} {show_text(death.cause)} {lived}", "red")
+    if death.request:
+        yield Cell(f"       {show_text(death.request)} {show_text(request_words(death))}", "red")
+    yield Cell(f"       {show_text('; '.join(death_notes(death)))}")
+    for line in (*death.stack, *death.words):
+        yield Cell(f"         {show_text(line)}", "dim")

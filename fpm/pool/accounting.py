@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Callable
 from time import monotonic
 from time import process_time
 
@@ -45,6 +46,10 @@ class Accounting:
         self._reports = reports
         self.access_log = access_log
         self._pid = os.getpid()
+        self._memory_at_start = _memory_peak()
+        self._memory_limit = _NEVER
+        self.on_memory: Callable[[int], None] | None = None
+        """Called when pm.max_memory is exceeded, with the bytes; once."""
         self.last_was_long = False
         """Then the next one is measured from its start."""
         self._cpu_mark = process_time()
@@ -59,6 +64,7 @@ class Accounting:
             `log_fd` if no log is wanted; the caller closes it.
         """
         self._slow_limit = settings.slow_limit or _NEVER
+        self.limit_memory(settings.max_memory)
         former = self.access_log
         if not settings.access_format:
             self.access_log = None
@@ -69,6 +75,14 @@ class Accounting:
         if former is not None:
             os.close(former.fd)
         return log_fd
+
+    def limit_memory(self, limit: int) -> None:
+        """pm.max_memory in bytes, 0 for none; from the next measurement on."""
+        self._memory_limit = limit or _NEVER
+        if self._memory_at_start > self._memory_limit:
+            # The next worker would be as large: to replace one after each request would help nobody.
+            self._memory_limit = _NEVER
+            self._reports.send({"event": "large", "memory": self._memory_at_start})
 
     def close(self, turn: Turn, *, done: bool = True) -> None:
         """The response is complete.
@@ -101,7 +115,11 @@ class Accounting:
         request will be long is not known when it begins: the first long one after short ones has its CPU time from the
         last measurement on, but not more than its duration; from the second on it is exact.
         """
-        self._slot.write_memory(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        memory = _memory_peak()
+        self._slot.write_memory(memory)
+        if memory > self._memory_limit and self.on_memory is not None:
+            self._memory_limit = _NEVER
+            self.on_memory(memory)
         self.last_was_long = duration > _LONG
         before, self._cpu_mark = self._cpu_mark, process_time()
         if cpu >= 0:
@@ -144,8 +162,13 @@ class Accounting:
         record.cpu_user = cpu
         record.params = environ
         if log.uses_memory:
-            record.memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            record.memory = _memory_peak()
         record.headers = [
             (name, value) for name, _, value in (line.partition(": ") for line in response.head.split("\r\n")[1:-1])
         ]
         log.write(record)
+
+
+def _memory_peak() -> int:
+    """Bytes: the largest resident size so far, with what is shared with the template (getrusage(2))."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -61,6 +61,9 @@ class WorkerLoop:
         self._unix = settings.listen_is_unix
         self._allowed = [ip_network(text, strict=False) for text in settings.allowed_clients]
         self._limit = _draw_limit(settings)
+        self._memory = 0
+        """Bytes, once they have exceeded pm.max_memory."""
+        service.accounting.on_memory = self._exceed_memory
         self._quitting = False
         self._left = False
         """Everything that others could take has been handed over."""
@@ -283,11 +286,15 @@ class WorkerLoop:
         elif data is not None:
             self._connections.close(connection.fd)
 
+    def _exceed_memory(self, memory: int) -> None:
+        """More than pm.max_memory: leave after this request, as if it were the last of pm.max_requests."""
+        self._memory, self._limit = memory, 1
+
     def _reach_limit(self) -> None:
-        """pm.max_requests is reached: the master hears it, makes a replacement, and then says quit."""
+        """pm.max_requests or pm.max_memory is reached: the master hears it, makes a replacement, and then says quit."""
         self._limit = 0
         self._stop_accepting(replaced=True)
-        self._reports.send({"event": "limit", "requests": self._slot.requests})
+        self._reports.send({"event": "limit", "requests": self._slot.requests, "memory": self._memory})
 
     def _stop_accepting(self, *, replaced: bool = False) -> None:
         """Take nothing new; what has been taken goes to other workers, or is answered here if nobody is idle.

@@ -75,6 +75,8 @@ class WorkerSettings:
     """Microseconds from which a request counts as slow (request_slowlog_timeout); 0: none does."""
     background_max: int = 0
     """How many workers may be busy after their response at once; 0: no limit."""
+    max_memory: int = 0
+    """Bytes of the process's peak from which the worker leaves; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +141,11 @@ def unpack_spec(data: bytes) -> TemplateSpec:
 #                      access log (or none)]
 #                      settings {worker}  (a WorkerSettings object, for the workers forked from now on)    quit {}
 #                      calibrate {}  (answered by: layout {layout}, see fpm.stack.layout, or layout_failed {error})
-# worker -> master     ready {stack: bool}     log {level, text}     failed {error, traceback}     limit {requests}
-#                      (stack: it writes its stack when it is asked, see fpm.pool.own_stack; limit: max_requests is
-#                      reached: it has stopped accepting and waits for quit while its replacement is made)
+# worker -> master     ready {stack: bool}     log {level, text}     failed {error, traceback}
+#                      (stack: it writes its stack when it is asked, see fpm.pool.own_stack)
+#                      limit {requests, memory}     (max_requests is reached or, if memory (bytes) is not 0, max_memory:
+#                      it has stopped accepting and waits for quit while its replacement is made)
+#                      large {memory}     (it has exceeded max_memory from its start on: the limit is not for it)
 #                      serving {}     (the answer to `serve`)     slow {request, microseconds}
 # master -> worker     quit {final}  (final: the pool ends, no other worker comes)
 #                      reopen {} with descriptor [access log]

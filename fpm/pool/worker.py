@@ -52,4 +52,5 @@ def run_worker(
     if not hold:
         loop.begin_accepting()
     reports.send({"event": "ready", "stack": listen()})
+    service.accounting.limit_memory(settings.max_memory)
     return loop.run()

@@ -99,6 +99,12 @@ FAMILIES = (
     ),
     Family("pyfpm_recycled_workers", "counter", "Workers that left at pm.max_requests.", lambda p: p.extras.recycled),
     Family(
+        "pyfpm_memory_recycled_workers",
+        "counter",
+        "Workers that left at pm.max_memory.",
+        lambda p: p.extras.recycled_memory,
+    ),
+    Family(
         "pyfpm_memory_peak_bytes", "gauge", "The largest memory of one worker so far.", lambda p: p.status.memory_peak
     ),
     Family(
@@ -180,6 +186,7 @@ def _deaths(labels: Iterable[str], pools: Iterable[Pool]) -> Iterator[str]:
             ("exit", extras.deaths_by_exit),
             ("signal", extras.deaths_by_signal),
             ("kill", extras.deaths_by_kill),
+            ("oom", extras.deaths_by_oom),
             ("timeout", extras.deaths_by_timeout),
         )
         for cause, count in causes:

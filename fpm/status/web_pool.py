@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fpm.status.deaths import death_counts
+from fpm.status.deaths import death_notes
+from fpm.status.deaths import request_words
 from fpm.status.extras import PoolExtras
 from fpm.status.figures import format_age
 from fpm.status.figures import format_count
@@ -9,6 +12,7 @@ from fpm.status.figures import format_percent
 from fpm.status.figures import format_rate
 from fpm.status.figures import format_size
 from fpm.status.figures import format_span
+from fpm.status.overview import Death
 from fpm.status.overview import Pool
 from fpm.status.overview import Worker
 from fpm.status.web_chart import chart
@@ -16,6 +20,7 @@ from fpm.status.web_chart import scale
 from fpm.status.web_parts import Cell
 from fpm.status.web_parts import badge
 from fpm.status.web_parts import facts
+from fpm.status.web_parts import lines
 from fpm.status.web_parts import meter
 from fpm.status.web_parts import moment
 from fpm.status.web_parts import table
@@ -25,6 +30,7 @@ from fpm.status.web_parts import tiles
 
 WORKERS_MAX = 500
 """Rows; the busy ones come first."""
+NEWLINE = "\n"
 LONG = 5.0
 """Seconds from which a request in hand stands out."""
 WORKER_HEADS = (
@@ -43,7 +49,8 @@ DEATH_HEADS = (
     ("When", ""),
     ("Worker", ""),
     ("How", ""),
-    ("Request in hand", ""),
+    ("Last request", ""),
+    ("About it", ""),
     ("Lived", "num"),
     ("Requests", "num"),
 )
@@ -162,18 +169,28 @@ def _slow(pool: Pool, now: float) -> str:
 def _deaths(pool: Pool, now: float) -> str:
     if not pool.deaths:
         return ""
-    rows = [
-        [
-            Cell(moment(death.at, now)),
-            Cell(str(death.pid)),
-            Cell(badge(death.cause, "bad"), "state"),
-            Cell(f'<span class="mono">{text(death.request)}</span>', "request" if death.request else "request none"),
-            Cell(format_age(death.age), "num"),
-            Cell(format_count(death.requests), "num"),
-        ]
-        for death in pool.deaths
+    return f"<h2>Last deaths</h2>{table(DEATH_HEADS, [_death(death, now) for death in pool.deaths])}"
+
+
+def _death(death: Death, now: float) -> list[Cell]:
+    who = str(death.pid) if death.who == "worker" else f"{death.pid} ({text(death.who)})"
+    how = badge(death.cause, "bad") + (" " + badge("out of memory", "bad") if death.oom == "yes" else "")
+    request = f'<span class="mono">{text(death.request)}</span> <span class="soft">{text(request_words(death))}</span>'
+    about = "<br>".join(text(note) for note in death_notes(death))
+    stack = (*death.stack, *death.words)
+    if stack:
+        name = f"death-{death.pid}-{death.at:.0f}"
+        whole = lines(NEWLINE.join(stack))
+        about += f'<details id="{name}"><summary>{text(stack[0])}</summary><pre>{whole}</pre></details>'
+    return [
+        Cell(moment(death.at, now)),
+        Cell(who),
+        Cell(how, "state"),
+        Cell(request if death.request else "", "request" if death.request else "request none"),
+        Cell(about, "wide" if about else "wide none"),
+        Cell(format_age(death.age), "num"),
+        Cell(format_count(death.requests), "num"),
     ]
-    return f"<h2>Last deaths</h2>{table(DEATH_HEADS, rows)}"
 
 
 def _background(extras: PoolExtras) -> str:
@@ -206,9 +223,7 @@ def _facts(pool: Pool, now: float) -> list[tuple[str, str]]:
         ("Longest queue", str(status.max_listen_queue)),
         ("In the background", _background(extras)),
         ("Recycled workers", format_count(extras.recycled)),
-        ("Deaths by exit", format_count(extras.deaths_by_exit)),
-        ("Deaths by signal", format_count(extras.deaths_by_signal)),
-        ("Deaths by SIGKILL", format_count(extras.deaths_by_kill)),
-        ("Deaths by timeout", format_count(extras.deaths_by_timeout)),
+        ("Recycled for memory", format_count(extras.recycled_memory)),
+        *[(f"Deaths {how}", format_count(count)) for how, count in death_counts(extras)],
         ("Largest worker", format_size(status.memory_peak)),
     ]

@@ -89,10 +89,11 @@ MANAGER = Group(
             "pm.max_memory",
             "size",
             "0",
-            "A worker that has ever used more memory than this (its peak resident size, with what it shares) is "
-            "replaced after its request, against leaks. 0 is never.",
+            "A worker that has ever used more memory than this (its peak resident size, with what it shares with "
+            "its template) is replaced after its request, against leaks; the new one is made first, and the log says "
+            "how much it was. A worker that is larger from its start on serves without the limit, which is said "
+            "once. 0 is never.",
             differs="PHP-FPM has no such directive.",
-            version="later",
         ),
         Directive(
             "pm.background_max",

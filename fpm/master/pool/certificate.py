@@ -6,6 +6,7 @@ comes after that. All that a pool has said of itself is bounded here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field
@@ -144,7 +145,7 @@ def certificate_line(death: Death, next_: str, *, script: str = "", stack_in: st
         f"{death.requests} request{'' if death.requests == 1 else 's'} served" if death.who == "worker" else "",
         f"peak memory {format_size(death.memory_peak)}" if death.memory_peak else "",
         _stack_part(death, stack_in),
-        f'last words "{cut(escape_field(_head(death.words)), LINE_STACK_MAX)}"' if death.words else "",
+        _words_part(death.words),
         next_,
     ]
     return "; ".join(filter(None, parts))
@@ -183,14 +184,18 @@ def _stack_part(death: Death, stack_in: str) -> str:
     return f"in {cut(escape(death.stack[0]), LINE_STACK_MAX)}, the stack is in {stack_in}"
 
 
-def _head(words: tuple[str, ...]) -> str:
+def _words_part(words: tuple[str, ...]) -> str:
     """What Python says of a crash, and where it was; of other last words the last line."""
+    if not words:
+        return ""
     if not words[0].startswith(FATAL):
-        return words[-1]
-    where = next((line.strip() for line in words if line.startswith("  File ")), "")
-    return f"{words[0]}, {where}" if where else words[0]
+        return f'last words "{cut(escape_field(words[-1]), LINE_STACK_MAX)}"'
+    calls = [f"{match[3]} ({match[1]}:{match[2]})" for match in map(_FRAME.fullmatch, words) if match]
+    where = ", called by ".join(cut(escape(call), LINE_STACK_MAX) for call in calls[:2])
+    return f'"{cut(escape_field(words[0]), LINE_STACK_MAX)}"' + (f" in {where}" if where else "")
 
 
+_FRAME = re.compile(r' *File "(.*)", line (\d+) in (.*)')
 FATAL = "Fatal Python error: "
 """How faulthandler begins (Modules/faulthandler.c)."""
 

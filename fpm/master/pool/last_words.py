@@ -14,6 +14,8 @@ SHORTLY = 1.0
 LINES = 3
 _CURRENT = "Current thread "
 _FRAME = "  "
+_OURS = ("/fpm/pool/", "/fpm/wsgi/response.py")
+"""In the calls that have led to the application's first, which tell nobody anything."""
 
 
 class LastWords:
@@ -36,7 +38,8 @@ class LastWords:
         elif self._crash and line.startswith(_CURRENT):
             self._in_thread = True
         elif self._in_thread:
-            self._in_thread = line.startswith(_FRAME) and len(self._crash) < STACK_MAX
+            is_ours = any(place in line for place in _OURS)
+            self._in_thread = line.startswith(_FRAME) and not is_ours and len(self._crash) < STACK_MAX
             if self._in_thread:
                 self._crash.append(line)
 

@@ -63,6 +63,7 @@ def worker_settings(config: PoolConfig, *, log_limit: int, slots: int) -> Worker
         app_name=config.app,
         slow_limit=int(config.request_slowlog_timeout * 1e6),
         background_max=config.pm_background_max,
+        max_memory=config.pm_max_memory,
     )
 
 
@@ -70,7 +71,7 @@ def unavailable_settings(config: PoolConfig, *, log_limit: int) -> WorkerSetting
     """Settings of the 503 responder: a scoreboard of one slot, no status page, no access log, never recycled."""
     settings = worker_settings(config, log_limit=log_limit, slots=1)
     values = {name: getattr(settings, name) for name in WorkerSettings.__slots__}
-    values.update(max_children=1, max_requests=0, status_path=None, ping_path=None, access_format=None)
+    values.update(max_children=1, max_requests=0, max_memory=0, status_path=None, ping_path=None, access_format=None)
     return WorkerSettings(**values)
 
 

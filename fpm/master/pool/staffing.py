@@ -330,5 +330,5 @@ class Staffing:
         for child in self.workers.children:
             if child.awaits_replacement:
                 child.awaits_replacement = False
-                self.workers.retire(child, "max_requests", self.services.settings.process_control_timeout)
+                self.workers.retire(child, child.leaving or "", self.services.settings.process_control_timeout)
                 return

@@ -24,6 +24,7 @@ from fpm.master.pool.proof import Proof
 from fpm.master.pool.proof import Verdict
 from fpm.master.pool.record import STOP
 from fpm.master.pool.record import Record
+from fpm.master.pool.recycling import Recycling
 from fpm.master.pool.shared import Shared
 from fpm.master.pool.specs import worker_settings
 from fpm.master.pool.stack_taking import Done
@@ -70,6 +71,7 @@ class PoolSupervisor:
         self.share = Share()
         self.slow_log = SlowLog(services, config.name)
         self.stacks = StackTaking(services, config, self.slow_log)
+        self.recycling = Recycling(self)
         self.workers = Workers(
             services,
             config,
@@ -80,7 +82,8 @@ class PoolSupervisor:
                 self._on_worker_ready,
                 self._on_serving,
                 self._on_worker_failed,
-                self._on_limit,
+                self.recycling.limit_reached,
+                self.recycling.is_large,
                 self._on_worker_gone,
                 self._on_slow,
                 self._on_timed_out,
@@ -292,7 +295,9 @@ class PoolSupervisor:
     def _on_failed(self) -> None:
         for child in self.workers.children:
             if child.awaits_replacement:
-                self.log("warning", f"child {child.pid} serves on past pm.max_requests, there is nothing to replace it")
+                self.log(
+                    "warning", f"child {child.pid} serves on past pm.{child.leaving}, there is nothing to replace it"
+                )
                 self.workers.serve(child)
         self.header.write()
         self._settle()
@@ -363,18 +368,6 @@ class PoolSupervisor:
             self.templates.forgive()
         if not self.stopping:
             self.staffing.worker_ready(child)
-
-    def _on_limit(self, child: Child) -> None:
-        """It has stopped accepting at pm.max_requests; its replacement is made before it leaves."""
-        if child.outgoing or self.stopping:
-            self.workers.retire(child, "max_requests", self.services.settings.process_control_timeout)
-            return
-        child.leaving = "max_requests"
-        child.awaits_replacement = True
-        if not child.template.preload:
-            # Its replacement has to import the application first, which may take long, or fail.
-            self.workers.serve(child)
-        self.staffing.replace_one()
 
     def _on_worker_failed(self, child: Child, error: str, traceback: str) -> None:
         """With preload = no: the import failed in the worker."""

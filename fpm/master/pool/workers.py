@@ -21,6 +21,7 @@ from fpm.master.pool.dismissal import DismissalEvents
 from fpm.master.pool.process_manager import Census
 from fpm.master.pool.stack_taking import StackTaking
 from fpm.master.pool.template_process import TemplateProcess
+from fpm.master.processes.exits import MEMORY_MAX
 from fpm.master.processes.exits import Exit
 from fpm.master.services import Services
 from fpm.pool.spec import WorkerSettings
@@ -52,7 +53,10 @@ class WorkerEvents:
     on_serving: Callable[[Child], None]
     """A worker that was held takes requests now."""
     on_failed: Callable[[Child, str, str], None]
-    on_limit: Callable[[Child], None]
+    on_limit: Callable[[Child, int], None]
+    """It has stopped accepting: at pm.max_memory if there are bytes, else at pm.max_requests."""
+    on_large: Callable[[Child, int], None]
+    """It has exceeded pm.max_memory (by bytes) from its start on."""
     on_gone: Callable[[Child, Exit, Slot], None]
     """The worker, how it ended and its slot as it was."""
     on_slow: Callable[[Child, str, float], None]
@@ -323,7 +327,9 @@ class Workers:
         elif event == "failed" and not child.ready:
             self.events.on_failed(child, text_of(message, "error"), text_of(message, "traceback"))
         elif event == "limit" and child.leaving is None:
-            self.events.on_limit(child)
+            self.events.on_limit(child, _bytes_of(message))
+        elif event == "large":
+            self.events.on_large(child, _bytes_of(message))
         elif event == "slow":
             self._slow(child, message)
 
@@ -351,3 +357,8 @@ class Workers:
             return child.idle_since
         age = self.services.clock() - slot.request_start - slot.duration / 1e6
         return max(child.idle_since, self.services.loop.now - max(age, 0.0))
+
+
+def _bytes_of(message: dict[str, Any]) -> int:
+    memory = message.get("memory")
+    return min(max(memory, 0), MEMORY_MAX) if isinstance(memory, int) else 0

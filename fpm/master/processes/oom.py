@@ -82,18 +82,17 @@ class OomWatch:
 
     def examine(self, pid: int, directory: str) -> Verdict:
         """Was this process, which has ended by SIGKILL that nobody of ours has sent, killed for lack of memory?"""
+        self._look(directory)
         counter = self._counters.get(directory)
         kills, incomplete = self._log.read()
-        if counter is None or counter.known is None:
-            why = "its cgroup counts no kills" if directory else "its cgroup could not be read"
-            limit = None if counter is None else self._limit(directory, counter)
-            return judge(pid, None, kills, log=incomplete, limit=limit, counter=why)
-        self._look(directory)
-        limit = self._limit(directory, counter)
-        verdict = judge(pid, counter.unexplained, kills, log=incomplete, limit=limit, counter="")
+        rise = None if counter is None or counter.known is None else counter.unexplained
+        limit = None if counter is None else self._limit(directory, counter)
+        why = "its cgroup counts no kills" if directory else "its cgroup could not be read"
+        verdict = judge(pid, rise, kills, log=incomplete, limit=limit, counter=why)
         if verdict.answer == "yes":
-            counter.unexplained = max(counter.unexplained - 1, 0)
             self._log.forget(pid)
+            if counter is not None:
+                counter.unexplained = max(counter.unexplained - 1, 0)
         return verdict
 
     def close(self) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.reload.reloader import LastReload
 from fpm.master.status.looking import describe_pool
+from fpm.status.deaths import join_deaths
 from fpm.status.overview import Pool
 from fpm.status.pages import render_status
 from fpm.status.snapshot import assemble_pool
 
+JSON = "application/json"
 POOLS_NAMED = 20
 """Names in an error about an unknown pool."""
 
@@ -30,6 +32,8 @@ def status_answer(
         if isinstance(query, str):
             shown = assemble(pool)
             page = render_status(shown.status, query, shown.extras)
+            if page.content_type == JSON:
+                page = join_deaths(page, pool.record.deaths)
             facts["page"] = page.body.decode("utf-8", "replace")
             facts["content_type"] = page.content_type
         described.append(facts)
