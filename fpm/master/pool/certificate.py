@@ -209,8 +209,8 @@ class Outlook:
     stopping: bool = False
     on_trial: bool = False
     """It was to prove a new generation."""
-    was_leaving: bool = False
-    """It was to leave, and what should come in its place has been seen to."""
+    told: str = ""
+    """Why it was to leave: then what should come in its place has been seen to."""
     failed_for: float | None = None
     """Seconds until the next start of a pool that has failed; None: it has not."""
     pause: float = 0.0
@@ -226,16 +226,23 @@ class Outlook:
     """process.max allows one more."""
 
 
+_AFTER_LEAVING = {
+    "reload": "the new generation is in its place",
+    "reload abandoned": "not replaced, the generation that it was of has failed",
+    "idle": "not replaced, there are enough",
+}
+
+
 def next_step(outlook: Outlook) -> str:
     """What happens next, as a clause."""
     if outlook.stopping:
         return "not replaced, the pool stops"
     if outlook.on_trial:
         return "the generation that it was to prove has failed"
-    if outlook.was_leaving:
-        return "its place is taken care of"
     if outlook.failed_for is not None:
         return f"the pool has failed, next try in {max(outlook.failed_for, 0.0):.0f} s"
+    if outlook.told and not outlook.is_missing:
+        return _AFTER_LEAVING.get(outlook.told, "another one is in its place already")
     if outlook.made:
         return "respawned"
     if outlook.pause > 0.0:

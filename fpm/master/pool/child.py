@@ -55,6 +55,8 @@ class Child:
         self.last_words = LastWords()
         self.last_stack: Trace | None = None
         """The last that was taken of the request in hand, or before it was ended."""
+        self.stack_request = 0
+        """The request that it was taken of, as the worker counts; 0: none."""
         self.usage = Usage()
         """Known when it has ended."""
         self.cgroup = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from signal import Signals
 
+from fpm.config.model import PoolConfig
 from fpm.master.pool.certificate import Facts
 from fpm.master.pool.certificate import certificate_line
 from fpm.master.pool.certificate import certify
@@ -61,7 +62,7 @@ class Deaths:
             core=_core_of(pid, exit_, child.template),
             told=told,
             ended=child.pressed,
-            trace=child.last_stack,
+            trace=child.last_stack if child.pressed or child.stack_request == slot.requests else None,
             words=child.last_words.of_end(now, by_exit=exit_.signal is None),
         )
         death = certify(facts, self._services.clock())
@@ -85,16 +86,17 @@ class Deaths:
         )
         return certify(facts, self._services.clock())
 
-    def tell(self, death: Death, next_: str, *, script: str = "", logged: bool = False) -> None:
+    def tell(self, death: Death, next_: str, config: PoolConfig, *, logged: bool = False) -> None:
         """Write the line and keep the certificate, now that it is known what happens next.
 
         Args:
-            script: the `app` directive.
             logged: another line says it already.
         """
         if not logged:
             level = LEVEL_OF_CODE_0 if death.code == 0 and not death.ended else "warning"
-            self._log(level, certificate_line(death, next_, script=script))
+            place = "the slow log" if config.slowlog else "the error log"
+            script = config.app if death.who == "worker" else ""
+            self._log(level, certificate_line(death, next_, script=script, stack_in=place))
         self._record.keep(death, next_)
 
     def _log_leaving(self, child: Child, exit_: Exit, age: float) -> None:

@@ -48,7 +48,7 @@ class Endings:
             self._check_start(child, pid, exit_, slot.requests)
         if death is not None:
             outlook = self._outlook(child, made=pool.workers.asked > asked, on_trial=on_trial)
-            self._deaths.tell(death, next_step(outlook), script=pool.config.app)
+            self._deaths.tell(death, next_step(outlook), pool.config)
         if exit_.is_emergency:
             self._count_emergency(pid, exit_)
 
@@ -59,7 +59,8 @@ class Endings:
             next_: what happens next, as a clause.
             logged: the log has been told of its end in other words.
         """
-        self._deaths.tell(self._deaths.examine_template(template, exit_, usage), next_, logged=logged)
+        death = self._deaths.examine_template(template, exit_, usage)
+        self._deaths.tell(death, next_, self._pool.config, logged=logged)
 
     def _outlook(self, child: Child, *, made: bool, on_trial: bool) -> Outlook:
         pool, loop = self._pool, self._pool.services.loop
@@ -69,7 +70,7 @@ class Endings:
             made=made,
             stopping=pool.stopping,
             on_trial=on_trial,
-            was_leaving=child.leaving is not None or child.outgoing,
+            told="reload" if child.outgoing else child.leaving or "",
             failed_for=pool.templates.backoff.until - loop.now if failed else None,
             pause=pool.staffing.pause,
             failures=pool.staffing.deaths_in_a_row,

@@ -116,7 +116,7 @@ class StackTaking:
             if not child.is_gone():
                 work = look_at(child, self._services.loop.now)
                 if work.request == before.request:
-                    child.last_stack = trace
+                    child.last_stack, child.stack_request = trace, before.request
                     self._write(work, pid, reason, sample, trace)
             if done is not None:
                 done(trace)
