@@ -18,7 +18,7 @@ from collections.abc import Callable
 from fpm.errors import StartError
 
 BUFFER_MAX = 256 * 1024
-"""Bytes that wait for a reader."""
+"""Bytes that wait for a reader, or for room on the disk; more only if they were given at once."""
 CHUNK = 4096
 """PIPE_BUF: so much a pipe that polls writable takes without blocking, and in one piece; see pipe(7)."""
 _STANDARD = {"/dev/stdout": 1, "/proc/self/fd/1": 1, "/dev/stderr": 2, "/proc/self/fd/2": 2}
@@ -30,8 +30,6 @@ class Target:
     def __init__(self, fd: int, owns_fd: bool) -> None:
         self.say_dropped: Callable[[int], bytes] = _dropped_line
         """Makes the line that is written once the target takes lines again."""
-        self.room = BUFFER_MAX
-        """Bytes that may wait."""
         self.trouble: OSError | None = None
         """Why the last write was refused, or why a line was dropped; None if all that was given is written."""
         self._owns_fd = owns_fd
@@ -41,10 +39,10 @@ class Target:
         self._use(fd)
 
     def write(self, line: bytes) -> None:
-        """Take one line with its newline."""
-        if len(self._pending) + len(line) > self.room:
+        """Take one line, or lines that belong together, with the newline; if nothing waits, of any length."""
+        if len(self._pending) + len(line) > BUFFER_MAX:
             self.flush()
-        if len(self._pending) + len(line) > self.room:
+        if self._pending and len(self._pending) + len(line) > BUFFER_MAX:
             self._dropped += 1
             if self.trouble is None:
                 self.trouble = OSError(errno.EAGAIN, "its reader does not read")

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from fpm.log.error import ErrorLog
+from fpm.log.target import BUFFER_MAX
 from fpm.master.loop.loop import Loop
-from fpm.master.tracing.slow_file import WAITING_MAX
 from fpm.master.tracing.slow_file import SlowFile
 from fpm.master.tracing.slow_file import SlowFiles
 from fpm.slowlog.format import format_entry
@@ -98,7 +98,7 @@ def test_a_full_disk(place: Place, tmp_path: Path) -> None:
 def test_what_does_not_fit_into_memory_is_dropped(place: Place) -> None:
     place.path = Path("/dev/full")
     file = place.open()
-    place.in_time(lambda: [file.write(ENTRY, "www") for _ in range(2 * WAITING_MAX // len(ENTRY))])
+    place.in_time(lambda: [file.write(ENTRY, "www") for _ in range(20 * BUFFER_MAX // len(ENTRY))])
     (line,) = place.said()
     assert line == (
         "ERROR: [pool www] unable to write to slowlog(/dev/full): No space left on device (28); "
@@ -154,7 +154,7 @@ def test_a_fifo(place: Place) -> None:
     os.mkfifo(place.path)
     file = place.open()
     wakeups = place.loop.wakeups
-    place.in_time(lambda: [file.write(ENTRY, "www") for _ in range(2 * WAITING_MAX // len(ENTRY))])
+    place.in_time(lambda: [file.write(ENTRY, "www") for _ in range(20 * BUFFER_MAX // len(ENTRY))])
     assert place.loop.wakeups == wakeups
     (line,) = place.said()
     assert "its reader does not read (11); start its reader again" in line
@@ -173,7 +173,7 @@ def test_a_fifo(place: Place) -> None:
     wait_until(drain, timeout=30)
     assert place.said()[-1].endswith("can be written again")
     assert len(got) % len(ENTRY) == 0
-    assert len(list(read_entries([bytes(got)]))) == len(got) // len(ENTRY) > WAITING_MAX // len(ENTRY)
+    assert len(list(read_entries([bytes(got)]))) == len(got) // len(ENTRY) > BUFFER_MAX // len(ENTRY)
     os.close(reader)
     place.files.give_back(file)
 

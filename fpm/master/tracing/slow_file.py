@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from fpm.log.error import ErrorLog
     from fpm.master.loop.loop import Loop
 
-WAITING_MAX = 4 * 1024 * 1024
-"""Bytes that wait for a reader or for room on the disk: a few of the largest entries."""
-
 
 class SlowFile:
     """One open slow log.
@@ -33,7 +30,6 @@ class SlowFile:
         self._loop = loop
         self._log = log
         self._target = find_target(path)
-        self._target.room = WAITING_MAX
         self._target.say_dropped = lambda count: b""  # it is said in the error log: this one has a form to keep
         self._said: set[str] = set()
         self._watched: int | None = None
