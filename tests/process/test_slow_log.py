@@ -43,6 +43,8 @@ def test_the_file_is_made_at_the_start_and_follows_rotation_and_reload(daemon: S
     fpm.configure({"www": {**SLOW, "slowlog": None, "request_slowlog_timeout": None}, "shop": SLOW, "quiet": {}})
     assert fpm.cli("reload").returncode == 0
     assert slow_logs(fpm) == [str(log)]
+    assert fpm.cli("upgrade", timeout=60).returncode == 0
+    assert slow_logs(fpm) == [str(log)]
     assert fpm.workers("www") == workers
     log.unlink()
     log.mkdir()
