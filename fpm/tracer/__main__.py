@@ -17,7 +17,8 @@ def main() -> int:
     os.chdir("/")
     os.set_inheritable(FD_CHANNEL, False)
     gc.collect()
-    Server(socket.socket(fileno=FD_CHANNEL)).run()
+    with socket.socket(fileno=FD_CHANNEL) as channel:
+        Server(channel).run()
     return 0
 
 
