@@ -10,8 +10,14 @@ T = TypeVar("T")
 INTERVAL = 0.01
 
 
-def wait_until(condition: Callable[[], T], *, timeout: float = 5.0, message: str = "the condition never held") -> T:
-    """Call `condition` every 10 ms until it returns something true, and return that.
+def wait_until(
+    condition: Callable[[], T],
+    *,
+    timeout: float = 5.0,
+    message: str = "the condition never held",
+    every: float = INTERVAL,
+) -> T:
+    """Call `condition` every 10 ms (or `every` so many seconds) until it returns something true, and return that.
 
     Raises:
         AssertionError: `timeout` seconds have passed.
@@ -23,4 +29,4 @@ def wait_until(condition: Callable[[], T], *, timeout: float = 5.0, message: str
             return value
         if time.monotonic() >= deadline:
             raise AssertionError(f"{message} (waited {timeout} s, last value: {value!r})")
-        time.sleep(INTERVAL)  # noqa: TID251  the one sleep
+        time.sleep(every)  # noqa: TID251  the one sleep

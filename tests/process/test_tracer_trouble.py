@@ -1,0 +1,363 @@
+"""The tracer and processes that do not stand still for it, or anything else that goes wrong."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextlib import suppress
+
+import pytest
+
+from fpm.master.tracing import tracer_process
+from fpm.tracer.process import read_state
+from tests.support.traced import ROOT
+from tests.support.traced import Looker
+from tests.support.traced import Target
+from tests.support.traced import stop_by_signal
+from tests.support.waiting import wait_until
+
+GONE = "the process has exited"
+
+
+@pytest.fixture(scope="module")
+def looker() -> Iterator[Looker]:
+    with Looker() as one:
+        yield one
+        assert one.log() == ""
+
+
+COUNTER = """
+import os, signal, sys
+r, w = os.pipe2(os.O_NONBLOCK)
+signal.set_wakeup_fd(w, warn_on_full_buffer=False)
+signal.signal(signal.SIGRTMIN, lambda *_: None)
+count = 0
+def settle():
+    global count
+    while True:
+        try:
+            count += len(os.read(r, 65536))
+        except BlockingIOError:
+            return
+say()
+while count < 1000:
+    settle()
+say(count)
+sys.stdin.readline()
+"""
+
+
+def test_no_signal_is_lost(looker: Looker) -> None:
+    """Real-time signals are queued, and each that is delivered is one byte in the target's pipe."""
+    with Target(COUNTER) as target:
+        sending = threading.Thread(target=_send_signals, args=(target.pid, 1000))
+        sending.start()
+        looks = 0
+        while sending.is_alive():
+            assert looker.trace(target).error == ""
+            looks += 1
+        sending.join()
+        assert target.hear() == 1000
+    assert looks > 20
+
+
+def _send_signals(pid: int, count: int) -> None:
+    for _ in range(count):
+        os.kill(pid, signal.SIGRTMIN)
+        select.select([], [], [], 0.001)
+
+
+BUSY = """
+import hashlib, os, select, socket, sys, threading, time
+left, right = socket.socketpair()
+def echo():
+    while data := right.recv(1000):
+        right.sendall(data)
+threading.Thread(target=echo, daemon=True).start()
+epoll = select.epoll()
+epoll.register(left, select.EPOLLIN)
+go = True
+def stop():
+    global go
+    sys.stdin.readline()
+    go = False
+threading.Thread(target=stop, daemon=True).start()
+say()
+asked = answered = 0
+while go:
+    asked += 1
+    left.sendall(b"%d" % asked)
+    while not epoll.poll(10):
+        raise SystemExit("an answer is lost")
+    answered += left.recv(1000) == b"%d" % asked
+    begin = time.monotonic()
+    time.sleep(0.0005)
+    assert time.monotonic() - begin >= 0.0005
+    hashlib.sha256(b"x" * 10000).hexdigest()
+    with open("/proc/self/stat") as file:
+        file.read()
+say([asked, answered])
+"""
+
+
+def test_a_busy_worker_is_unharmed_by_300_looks(looker: Looker) -> None:
+    with Target(BUSY) as target:
+        for _ in range(300):
+            trace = looker.trace(target)
+            assert trace.error == ""
+            assert trace.threads[0].frames[-2].file == target.file
+            assert target.state != "T"
+        target.tell()
+        asked, answered = target.hear()
+        assert target.process.wait(20) == 0
+    assert asked == answered > 100
+
+
+def test_killed_half_way_leaves_nobody_stopped() -> None:
+    """Whoever looks is killed at random moments; then the tracer itself."""
+    with Looker() as looker, Target(BUSY) as target:
+        chance = random.Random(1)
+        looker.trace(target)
+        failed = 0
+        for _ in range(60):
+            answers = looker.ask(target)
+            looks = wait_until(looker.children, every=0.0002)
+            select.select([], [], [], chance.random() * 0.004)
+            for pid in looks:
+                with suppress(ProcessLookupError):  # it was quicker
+                    os.kill(pid, signal.SIGKILL)
+            looker.run(lambda: bool(answers))  # noqa: B023
+            assert answers[0].error in ("", "the look at it failed (SIGKILL)")
+            failed += answers[0].error != ""
+            wait_until(lambda: target.state in "RSD", timeout=20)
+        assert failed > 10
+        for _ in range(2):
+            answers = looker.ask(target)
+            wait_until(looker.children, every=0.0002)
+            os.kill(looker.tracer.pid, signal.SIGKILL)
+            looker.run(lambda: bool(answers))  # noqa: B023
+            assert answers[0].error in ("", "the tracer ended while it looked; it is started again")
+            wait_until(lambda: target.state in "RSD", timeout=20)
+            looker.run(lambda: not looker.trace(target).error, 20)
+        assert looker.log().count("the tracer exited on signal 9 (SIGKILL)") <= 2
+        target.tell()
+        asked, answered = target.hear()
+        assert asked == answered > 10
+
+
+def test_a_tracer_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracer_process, "ANSWER_TIME", 1.5)
+    with Looker() as looker, Target("import time; say(); time.sleep(600)") as target:
+        looker.trace(target)
+        os.kill(looker.tracer.pid, signal.SIGSTOP)
+        begin = time.monotonic()
+        trace = looker.trace(target)
+        assert time.monotonic() - begin < 4.5
+        assert trace.error == "the tracer did not answer within 1.5 s"
+        looker.run(lambda: not looker.trace(target).error, 20)
+        assert "the tracer does not answer; it is ended" in looker.log()
+
+
+def test_a_worker_that_dies_meanwhile(looker: Looker) -> None:
+    """Its parent learns it at once, although it was being traced."""
+    for delay in (0.0, 0.002, 0.004, 0.006, 0.008, 0.01):
+        with Target("import time\nsay()\nwhile True: pass") as target:
+            answers = looker.ask(target)
+            select.select([], [], [], delay)
+            target.process.kill()
+            assert target.process.wait(20) == -signal.SIGKILL
+            looker.run(lambda: bool(answers))  # noqa: B023
+            error = answers[0].error
+            assert error in ("", GONE) or error.startswith("no Python frames can be read"), error
+            assert looker.trace(target).error == GONE
+
+
+TRACER = """
+import os, sys
+from fpm.tracer import binding
+pid = int(sys.argv[1])
+binding.seize(pid)
+print("there", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def traced_by_another(pid: int) -> Iterator[int]:
+    command = [sys.executable, "-c", TRACER, str(pid)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline()
+        yield other.pid
+
+
+def test_a_worker_that_is_traced_already(looker: Looker) -> None:
+    with Target("import time; say(); time.sleep(600)") as target:
+        with traced_by_another(target.pid) as other:
+            trace = looker.trace(target)
+            assert f"already traced by pid {other}" in trace.error
+            assert trace.threads == ()
+            assert f"TracerPid:\t{other}\n" in (ROOT / f"/proc/{target.pid}/status").read_text()
+            assert target.state == "S"
+        assert looker.trace(target).error == ""
+
+
+def test_a_stopped_worker_stays_stopped(looker: Looker) -> None:
+    with Target("import time\nwhile True:\n  say(); time.sleep(0.01)") as target:
+        stop_by_signal(target)
+        for _ in range(3):
+            trace = looker.trace(target)
+            assert trace.error == ""
+            assert trace.threads[0].frames
+            wait_until(lambda: target.state == "T")
+        os.kill(target.pid, signal.SIGCONT)
+        wait_until(lambda: target.state in "RS")
+        target.hear()
+
+
+def test_stop_signals_that_come_meanwhile_count(looker: Looker) -> None:
+    with Target("import time\nsay()\nwhile True: time.sleep(0.0001)") as target:
+        for delay in (0.0, 0.003, 0.005, 0.006, 0.007, 0.008):
+            answers = looker.ask(target)
+            select.select([], [], [], delay)
+            os.kill(target.pid, signal.SIGSTOP)
+            looker.run(lambda: bool(answers))  # noqa: B023
+            wait_until(lambda: target.state == "T")
+            os.kill(target.pid, signal.SIGCONT)
+            wait_until(lambda: target.state in "RS")
+
+
+SPAWNER = """
+import os, sys, threading
+fifo = sys.stdin.readline().strip()
+say()
+def spawn():
+    # The child shares our memory until it executes, and it cannot before somebody opens the other end.
+    os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 5, fifo, os.O_RDONLY, 0)])
+spawn()
+say("went on")
+sys.stdin.readline()
+"""
+
+
+def test_a_worker_in_uninterruptible_sleep(looker: Looker) -> None:
+    """The parent of vfork(2) until its child executes: it cannot be stopped, and is read all the same."""
+    with Target(SPAWNER, wait=False) as target:
+        fifo = target.file + ".fifo"
+        os.mkfifo(fifo)
+        target.tell(fifo)
+        target.hear()
+        wait_until(lambda: target.state == "D", timeout=20)
+        for _ in range(3):
+            trace = looker.trace(target)
+            (main,) = trace.threads
+            assert main.doing.startswith("in uninterruptible sleep (wchan ")
+            assert main.frames[0].function == "spawn"
+            assert trace.error == ""
+            wait_until(lambda: target.state == "D")
+        with open(fifo, "wb"):
+            assert target.hear() == "went on"
+
+
+CHURN = """
+import ctypes, mmap, subprocess, sys, threading
+def maps():
+    while True:
+        ranges = [mmap.mmap(-1, 1 << 20) for _ in range(8)]
+        for one in ranges:
+            one[:4096] = b"x" * 4096
+            one.close()
+def threads():
+    while True:
+        one = threading.Thread(target=lambda: sum(range(1000)))
+        one.start()
+        one.join()
+def grow(n=0):
+    exec(compile(f"def f{n}(x): return x and f{n}(x - 1)\\nf{n}(50)", f"<made {n}>", "exec"), {})
+threading.Thread(target=maps, daemon=True).start()
+threading.Thread(target=threads, daemon=True).start()
+say()
+n = 0
+while True:
+    n += 1
+    grow(n)
+    if n % 50 == 0:
+        subprocess.run(["/bin/true"])
+"""
+
+
+def test_a_worker_that_changes_all_the_time(looker: Looker) -> None:
+    """Threads and memory that come and go, programs that are executed, code that is made and lost."""
+    with Target(CHURN) as target:
+        whole = 0
+        for _ in range(60):
+            trace = looker.trace(target, depth=100)
+            assert trace.error == "" or "no Python frames" in trace.error
+            main = trace.threads[0]
+            whole += main.main and main.frames[-1].function == "<module>"
+        assert target.process.poll() is None
+    assert whole > 50
+
+
+EXECS = """
+import os, sys
+say()
+os.execv(sys.executable, [sys.executable, "-S", "-E", "-c", '''
+import os, sys
+n = int(sys.argv[1])
+if n:
+    os.execv(sys.executable, [sys.executable, "-S", "-E", "-c", sys.argv[2], str(n - 1), sys.argv[2]])
+print("done", flush=True)
+''', "40", '''
+import os, sys
+n = int(sys.argv[1])
+if n:
+    os.execv(sys.executable, [sys.executable, "-S", "-E", "-c", sys.argv[2], str(n - 1), sys.argv[2]])
+print('"done"', flush=True)
+import time
+time.sleep(600)
+'''])
+"""
+
+
+def test_a_worker_that_executes_other_programs(looker: Looker) -> None:
+    """A layout of the former program: whatever is found, it ends with a note, and the process goes on."""
+    with Target(EXECS) as target:
+        done = threading.Event()
+        threading.Thread(target=lambda: (target.hear(), done.set()), daemon=True).start()
+        errors = set()
+        while not done.is_set():
+            errors.add(looker.trace(target).error.partition(":")[0])
+        assert errors <= {"", GONE, "no Python frames can be read in it"}, errors
+        assert target.state in "RS"
+
+
+def test_a_pid_that_is_used_again(looker: Looker) -> None:
+    state = read_state(os.getpid())
+    assert state is not None
+    with Target("import time; say(); time.sleep(600)") as target:
+        theirs = read_state(target.pid)
+        assert theirs is not None
+        assert looker.trace(target, started=theirs.started).error == ""
+        assert looker.trace(target, started=theirs.started - 1).error == GONE
+        target.process.kill()
+        wait_until(lambda: target.state == "Z")
+        assert looker.trace(target, started=theirs.started).error == GONE
+    assert looker.trace(2**22 - 1).error == GONE
+
+
+def test_many_are_looked_at_at_once(looker: Looker) -> None:
+    with Target("import time; say(); time.sleep(600)") as target:
+        begin = time.monotonic()
+        answers = [looker.ask(target) for _ in range(60)]
+        looker.run(lambda: all(answers))
+        assert time.monotonic() - begin < 5
+        assert {answer[0].error for answer in answers} == {""}
