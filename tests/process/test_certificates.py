@@ -1,0 +1,267 @@
+"""Death certificates: one log line for each process that ends unasked, and the same in the status."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fpm.master.processes.oom_reports import directory_of
+from fpm.master.processes.oom_reports import parse_membership
+from fpm.master.processes.oom_reports import parse_mounts
+from tests.support.fpm import Daemon
+from tests.support.looking import fetch
+from tests.support.looking import read_metrics
+from tests.support.pools import free_port
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+POOL = {"app": "dying:application", "pm.max_children": 2}
+TAIL = r"respawned( in [\d.]+ s \(backoff, \d+ have died young in a row\)| when the template is ready)?$"
+
+
+def ring(fpm: Daemon) -> list[dict[str, Any]]:
+    """The newest first."""
+    deaths: list[dict[str, Any]] = fpm.figures("www")["deaths"]
+    return deaths
+
+
+def busy(fpm: Daemon) -> int:
+    """The pid of the one worker with a request."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(fpm.directory / "control.sock"))
+        client.sendall(json.dumps({"command": "status", "pool": "www", "query": "json&full"}).encode() + b"\n")
+        answer = json.loads(client.makefile("rb").readline())
+    (pid,) = [one["pid"] for one in json.loads(answer["pools"][0]["page"])["processes"] if one["state"] != "Idle"]
+    return int(pid)
+
+
+def certificate(fpm: Daemon, pid: int) -> tuple[str, dict[str, Any]]:
+    """The one line about the end of a worker, and its record."""
+    wait_until(lambda: pid in [one["pid"] for one in ring(fpm)], timeout=20, message=f"no certificate of {pid}")
+    fpm.expect_log(rf"child {pid} ")
+    lines = [line for line in fpm.log().splitlines() if re.search(rf"child {pid} exited ", line)]
+    assert len(lines) == 1, lines
+    return lines[0], next(one for one in ring(fpm) if one["pid"] == pid)
+
+
+def serving(fpm: Daemon) -> int:
+    """The pid of a worker that answers now; others may be on their way."""
+
+    def ask() -> int:
+        reply = fpm.get("www")
+        return int(reply.body) if reply.body else 0
+
+    return wait_until(ask, timeout=20)
+
+
+def ask_to_die(fpm: Daemon, path: str, query: str = "") -> int:
+    """Have a worker end in its request; its pid."""
+    known = {one["pid"] for one in ring(fpm)}
+    serving(fpm)
+    fpm.get("www", path, query=query)
+    return wait_until(lambda: next((one["pid"] for one in ring(fpm) if one["pid"] not in known), 0), timeout=20)
+
+
+@contextmanager
+def sleeping(fpm: Daemon, seconds: str) -> Iterator[None]:
+    """A client whose request sleeps; nobody reads the answer."""
+    thread = threading.Thread(target=lambda: fpm.get("www", "/sleep", query=seconds, timeout=60), daemon=True)
+    thread.start()
+    fpm.wait_active("www", 1)
+    yield
+    thread.join()
+
+
+def test_each_end_has_its_certificate(daemon: Start) -> None:
+    pool = {**POOL, "rlimit_core": "unlimited", "process.dumpable": True}
+    fpm = daemon({"www": pool}, started=False)
+    fpm.apps.chmod(0o777)  # for the core dumps
+    fpm.expect_log("said into stderr")
+    fpm.start()
+    _exit_code(fpm)
+    _crashes(fpm)
+    _killed_from_outside(fpm)
+    # The thread's SystemExit is the thread's end, not the worker's.
+    count = len(ring(fpm))
+    assert fpm.get("www", "/thread").status == 200
+    assert len(ring(fpm)) == count
+    figures = fpm.figures("www")
+    assert [figures[f"deaths by {how}"] for how in ("exit", "signal", "kill", "oom", "timeout")] == [1, 3, 2, 0, 0]
+    kept = ring(fpm)
+    assert fpm.cli("upgrade").returncode == 0
+    assert ring(fpm) == kept
+
+
+def _exit_code(fpm: Daemon) -> None:
+    line, death = certificate(fpm, ask_to_die(fpm, "/exit", "3"))
+    head = r"WARNING: \[pool www\] child \d+ exited with code 3 after \d+\.\d{6} seconds from start; "
+    request = r'request "GET /exit\?3" for [\d.]+ m?s \(script dying:application\); '
+    assert re.search(head + request + rf'\d requests? served; peak memory .*last words "the last words"; {TAIL}', line)
+    assert (death["code"], death["signal"], death["who"], death["told"]) == (3, "", "worker", "")
+    assert (death["request"], death["request state"]) == ("GET /exit?3", "in hand")
+    assert death["requests"] >= 1
+    assert 2**20 < death["memory peak"] < 2**32
+    assert line.endswith(death["next"])
+
+
+def _crashes(fpm: Daemon) -> None:
+    line, death = certificate(fpm, ask_to_die(fpm, "/segfault"))
+    assert "on signal 11 (SIGSEGV" in line
+    assert '"Fatal Python error: Segmentation fault" in string_at (' in line
+    assert re.search(r"called by segfault \(\S*/dying\.py:\d+\)", line)
+    assert death["signal"] == "SIGSEGV"
+    assert any("in application" in one for one in death["words"])
+    assert not any("fpm/pool" in one for one in death["words"])
+    line, death = certificate(fpm, ask_to_die(fpm, "/abort"))
+    assert "on signal 6 (SIGABRT" in line
+    assert ("core dumped" in line) == bool(death["core"]) == ("; core dump: " in line)
+    # A place that a handler or the system's limits decide about is another machine's business.
+    if Path("/proc/sys/kernel/core_pattern").read_text().strip() == "core":
+        found = [path for path in fpm.apps.iterdir() if path.name.startswith("core")]
+        assert [str(path) for path in found] == [death["core"]]
+    line, death = certificate(fpm, ask_to_die(fpm, "/background"))
+    assert re.search(r'; in background work in dying\.crash_later for [\d.]+ m?s after request "GET /background"', line)
+    assert (death["request state"], death["task"]) == ("after the response", "dying.crash_later")
+
+
+def _killed_from_outside(fpm: Daemon) -> None:
+    pid = serving(fpm)
+    wait_until(lambda: fpm.figures("www")["active processes"] == 0)
+    os.kill(pid, signal.SIGKILL)
+    line, death = certificate(fpm, pid)
+    assert re.search(r'exited on signal 9 \(SIGKILL\) .*; idle, last request "GET /" ended [\d.]+ m?s before ', line)
+    assert (death["request"], death["request state"]) == ("GET /", "finished")
+    assert death["oom"] in ("no", "unknown")
+    assert ("somebody has sent it" in line) == (death["oom"] == "no")
+    serving(fpm)
+    with sleeping(fpm, "30"):
+        pid = busy(fpm)
+        os.kill(pid, signal.SIGKILL)
+    line, death = certificate(fpm, pid)
+    assert re.search(r'; request "GET /sleep\?30" for [\d.]+ m?s \(script dying:application\); ', line)
+    assert death["request state"] == "in hand"
+
+
+def test_templates_and_responders_have_theirs(daemon: Start) -> None:
+    fpm = daemon({"www": POOL})
+    (template,) = [process.pid for process in fpm.processes("template www")]
+    fpm.expect_log(f"template {template} exited")
+    os.kill(template, signal.SIGKILL)
+    death = wait_until(lambda: next(iter(ring(fpm)), None), timeout=20)
+    assert (death["who"], death["pid"], death["signal"]) == ("template", template, "SIGKILL")
+    assert death["next"].startswith("its workers serve on and a new template is started")
+    line = fpm.wait_log(f"template {template} exited on signal 9 .SIGKILL. after .*").group()
+    assert line.endswith(death["next"])
+    assert fpm.figures("www")["deaths by kill"] == 0  # which counts workers
+
+
+# -------------------------------------------------------------------------------------------------- memory
+
+
+def test_memory_limit_and_the_stop_deadline(daemon: Start) -> None:
+    settings = {**POOL, "pm.max_memory": "64M", "preload": "yes"}
+    fpm = daemon({"www": settings}, global_={"process_control_timeout": "1s"})
+    fpm.expect_log(r"pm\.max_memory", "said into")
+    first = [int(fpm.get("www", "/grow", query="25").body) for _ in range(6)]
+    gone = fpm.wait_log(
+        r"NOTICE: \[pool www\] child (\d+) has used \S+ MiB of memory, more than pm.max_memory \(64\.0 MiB\); "
+        r"it is replaced after \d+ requests"
+    )
+    assert int(gone[1]) in first
+    wait_until(lambda: fpm.figures("www")["recycled memory"] >= 1, timeout=20)
+    fpm.wait_log(rf"NOTICE: \[pool www\] child {gone[1]} exited with code 0 after")
+    assert ring(fpm) == []
+    # Less than the application itself needs: no worker leaves, and it is said once.
+    fpm.configure({"www": {**settings, "pm.max_memory": "4M"}}, global_={"process_control_timeout": "1s"})
+    assert fpm.cli("reload").returncode == 0
+    fpm.wait_log(r"WARNING: \[pool www\] child \d+ uses \S+ MiB of memory from its start on, more than pm.max_memory")
+    recycled = fpm.figures("www")["recycled memory"]
+    pids = {int(fpm.get("www").body) for _ in range(40)}
+    assert len(pids) <= 2
+    assert fpm.figures("www")["recycled memory"] == recycled
+    assert fpm.log().count("from its start on") == 1
+    _ended_at_the_deadline(fpm)
+
+
+def _ended_at_the_deadline(fpm: Daemon) -> None:
+    fpm.expect_log("has not left in time")
+    with sleeping(fpm, "30"):
+        pid = busy(fpm)
+        fpm.configure({"www": {**POOL, "env[X]": "another"}}, global_={"process_control_timeout": "1s"})
+        assert fpm.cli("reload").returncode == 0
+        line, death = certificate(fpm, pid)
+    assert "on signal 15 (SIGTERM)" in line
+    assert "; it was to leave (reload) and was ended by the master; " in line
+    assert (death["ended"], death["told"], death["request"]) == (True, "reload", "GET /sleep?30")
+    assert death["next"] == "the new generation is in its place"
+    assert death["stack"], "no kill is silent"
+    assert fpm.figures("www")["deaths by timeout"] == 1
+
+
+@contextmanager
+def memory_cgroup(megabytes: int) -> Iterator[Path]:
+    """A cgroup with a limit below that of the tests; skips where none can be made."""
+    membership = parse_membership(Path("/proc/self/cgroup").read_text())
+    mounts = parse_mounts(Path("/proc/self/mountinfo").read_text())
+    own = directory_of(membership, mounts) if membership is not None else None
+    if membership is None or own is None:
+        pytest.skip("no memory cgroup can be seen here")
+    group = Path(own) / f"pyfpm-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"cannot make a cgroup: {error}")
+    try:
+        version, limit = membership.version, str(megabytes << 20)
+        name = "memory.max" if version == 2 else "memory.limit_in_bytes"
+        if not (group / name).exists():
+            pytest.skip("this cgroup hands on no memory controller")
+        (group / name).write_text(limit)
+        for swap in ("memory.swap.max", "memory.memsw.limit_in_bytes"):
+            if (group / swap).exists():
+                (group / swap).write_text("0" if version == 2 else limit)
+        yield group
+    finally:
+        wait_until(lambda: not (group / "cgroup.procs").read_text(), timeout=20)
+        group.rmdir()
+
+
+def test_out_of_memory_is_told_apart(daemon: Start) -> None:
+    where = free_port()
+    with memory_cgroup(160) as group:
+        fpm = daemon({"www": POOL}, global_={"status_listen": f"127.0.0.1:{where}"}, started=False)
+        fpm.start(wrapper=["/bin/sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"])
+        line, death = certificate(fpm, ask_to_die(fpm, "/all"))
+        assert re.search(
+            r"exited on signal 9 \(SIGKILL\) after \d+\.\d{6} seconds from start; out of memory: killed by the kernel "
+            r'\(cgroup limit 160 MiB, by the (kernel log|cgroup)\); request "GET /all" for ',
+            line,
+        )
+        assert death["oom"] == "yes"
+        assert death["memory peak"] > 64 << 20
+        # Another SIGKILL in the same cgroup is none of it.
+        pid = serving(fpm)
+        os.kill(pid, signal.SIGKILL)
+        line, death = certificate(fpm, pid)
+        assert death["oom"] == "no"
+        assert "somebody has sent it" in line
+        figures = fpm.figures("www")
+        assert (figures["deaths by oom"], figures["deaths by kill"]) == (1, 1)
+        metrics = read_metrics(fetch(where, "/metrics").body)
+        assert metrics["pyfpm_deaths_total", "www", "oom"] == 1
+        assert metrics["pyfpm_deaths_total", "www", "kill"] == 1
+        page = fetch(where, "/pool/www").body.decode()
+        assert "out of memory: killed by the kernel (cgroup limit 160 MiB" in page
+        fpm.signal(signal.SIGTERM)
+        assert fpm.wait() == 0
