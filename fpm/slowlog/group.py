@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 
 from fpm.slowlog.entry import Entry
 from fpm.slowlog.pattern import uri_pattern
@@ -163,6 +164,9 @@ def _frames(entry: Entry) -> tuple[Frame, ...]:
     main = next((thread for thread in threads if thread.main), threads[0] if threads else None)
     kept: list[Frame] = []
     for frame in without_ours(main.frames[:FRAMES_MAX]) if main is not None else ():
+        if frame.native:
+            # Without a symbol it is an offset, which is another at each call.
+            frame = replace(frame, function=frame.function.partition("+0x")[0])
         if not kept or frame.function != kept[-1].function or frame.file != kept[-1].file:
             kept.append(frame)
     return tuple(kept)

@@ -71,6 +71,16 @@ def test_recursion_and_the_workers_own_frames_do_not_tell_stacks_apart() -> None
     assert group(make(ours))[0].frames == (ours,)
 
 
+def test_native_frames_without_a_symbol_are_their_library() -> None:
+    def native(function: str) -> Frame:
+        return Frame(function, "/usr/lib/libpq.so.5", 0, native=True)
+
+    (one,) = group(
+        make(native("libpq.so.5+0x1234"), native("libpq.so.5+0x10"), QUERY), make(native("libpq.so.5+0xff"), QUERY)
+    )
+    assert one.frames == (native("libpq.so.5"), QUERY)
+
+
 def test_samples_of_a_request_are_one_request_whose_time_is_shared_out() -> None:
     def sample(number: int, frame: Frame, **values: object) -> Entry:
         entry = make(frame, sample=number, seconds=2.0 + number, time=float(int(NOON + number + 0.7)))
