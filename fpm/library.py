@@ -20,6 +20,14 @@ class NoRequestError(RuntimeError):
     """finish_request() or after_response() was called where no request is being served."""
 
 
+class RequestTimeout(BaseException):
+    """Raised in a request that is over its limit, where the pool has request_interrupt = yes.
+
+    The application may clean up and give an answer of its own, which it has three seconds for; else pyfpm answers 504.
+    Not an Exception, so that `except Exception` in a framework does not swallow it.
+    """
+
+
 class Call:
     """A function that waits for the end of the response, with the context variables it was given in.
 

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from fpm.library import Call
+from fpm.library import RequestTimeout
 from fpm.library import current
 from fpm.pool.accounting import Accounting
 from fpm.pool.accounting import Turn
@@ -189,6 +190,9 @@ class Background:
             self._log.write(level, environ, f"{what}: sys.exit({error.code!r}) has ended it, not the worker")
             return
         self._slot.count_error()
+        if isinstance(error, RequestTimeout):
+            self._log.write("notice", environ, f"{what}: fpm.RequestTimeout was not caught and has ended it")
+            return
         self._log.write("error", environ, f"{what}: uncaught exception\n{format_traceback(error, _OUR_FRAMES)}")
 
 

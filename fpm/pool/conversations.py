@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 
 from fpm.errors import ProtocolError
@@ -30,6 +32,7 @@ from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
 
 _IDLE = int(Stage.ACCEPTING)
+_EXECUTING = int(Stage.EXECUTING)
 _ENDING = int(Stage.END)
 _REPLY_PATIENCE = 1.0
 """Seconds for a protocol answer of a few bytes to be taken."""
@@ -162,6 +165,19 @@ class Conversations:
         connection.machine = None if machine is None or machine.clean else machine
         connection.raw = b"" if connection.machine is None else connection.machine.unread
         return connection
+
+    @contextmanager
+    def waiting(self, stage: Stage) -> Iterator[None]:
+        """Shows that this worker waits for the web server in the middle of a request (see Waiter)."""
+        stages, index = self._slot.stages, self._slot.index
+        if stages[index] != _EXECUTING:
+            yield
+            return
+        stages[index] = stage
+        try:
+            yield
+        finally:
+            stages[index] = _EXECUTING
 
     def release(self, exchange: Exchange) -> None:
         """There is work after the response: the web server must not wait for this worker any more (see Host)."""

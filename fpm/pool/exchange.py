@@ -23,6 +23,7 @@ from fpm.fastcgi.records import pack_finish
 from fpm.fastcgi.records import pack_stdout
 from fpm.fastcgi.records import pack_stream
 from fpm.pool.wire import PeerGone
+from fpm.pool.wire import Waiter
 from fpm.pool.wire import read_available
 from fpm.pool.wire import read_or_wait
 from fpm.pool.wire import send_all
@@ -38,7 +39,7 @@ class BodyDropped(OSError):
     """Work after the response wants to read the request's body, which is gone."""
 
 
-class Host(Protocol):
+class Host(Waiter, Protocol):
     """The worker's loop, to which connections belong."""
 
     def release(self, exchange: Exchange) -> None:
@@ -101,7 +102,7 @@ class Exchange:
         while machine.state is State.BODY:
             event = self._next_event(machine)
             if event is NEED_DATA:
-                data = read_or_wait(self.fd, STALL)
+                data = read_or_wait(self.fd, STALL, self._host)
                 if not data:
                     self.broken = True
                     raise PeerGone("the web server went away in the middle of the body")
@@ -130,7 +131,7 @@ class Exchange:
 
     def _send(self, data: bytes) -> None:
         try:
-            send_all(self.fd, data, STALL)
+            send_all(self.fd, data, STALL, self._host)
         except PeerGone:
             self.broken = True
             raise
@@ -163,7 +164,7 @@ class Exchange:
         self.finished = True
         if len(data) <= MAX_CONTENT:
             try:
-                send_all(self.fd, pack_answer(self.request_id, data), STALL)
+                send_all(self.fd, pack_answer(self.request_id, data), STALL, self._host)
             except PeerGone:
                 self.broken = True
                 raise
@@ -196,12 +197,15 @@ class Exchange:
         """Ends an answer that cannot be completed, so that the web server knows it (see records.pack_break)."""
         self.finished = True
         self.keep = False
+        if self.broken:
+            return
         with suppress(PeerGone):
             self._send(pack_break(self.request_id))
 
     def _send_large(self, data: bytes, end: bytes) -> None:
         try:
-            send_buffers(self.fd, [*pack_stream(RecordType.STDOUT, self.request_id, data), end], STALL)
+            buffers = [*pack_stream(RecordType.STDOUT, self.request_id, data), end]
+            send_buffers(self.fd, buffers, STALL, self._host)
         except PeerGone:
             self.broken = True
             raise

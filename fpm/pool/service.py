@@ -9,6 +9,7 @@ from io import BytesIO
 from tempfile import TemporaryFile
 from time import process_time
 
+from fpm.library import RequestTimeout
 from fpm.library import after_response
 from fpm.library import current
 from fpm.library import finish_request
@@ -31,6 +32,7 @@ from fpm.wsgi.environ import Environ
 from fpm.wsgi.environ import complete_environ
 from fpm.wsgi.environ import content_length
 from fpm.wsgi.response import ERROR_PAGE
+from fpm.wsgi.response import TIMEOUT_PAGE
 from fpm.wsgi.response import FileWrapper
 from fpm.wsgi.response import Response
 from fpm.wsgi.response import WSGIApp
@@ -147,6 +149,8 @@ class Service:
                 self._log.write("warning", environ, text)
         except PeerGone:
             exchange.abandon()
+        except RequestTimeout as error:
+            self._time_out(error, exchange, response, environ)
         except BaseException as error:  # SystemExit too: it ends the request that raised it, not the worker
             self._fail(error, exchange, response, environ)
         finally:
@@ -170,11 +174,22 @@ class Service:
             exchange.break_off()
             return
         response.status = "500 Internal Server Error"
-        head, empty, body = ERROR_PAGE.partition(b"\r\n\r\n")
-        try:
-            response.send_page(head + empty + (b"" if environ["REQUEST_METHOD"] == "HEAD" else body))
-        except PeerGone:
-            exchange.abandon()
+        _send_page(ERROR_PAGE, exchange, response, environ)
+
+    def _time_out(self, error: RequestTimeout, exchange: Exchange, response: Response, environ: Environ) -> None:
+        """The application has not caught fpm.RequestTimeout: 504 if the head is still ours to give."""
+        if os.getpid() != self._pid:
+            leave_copy(error)
+        self._slot.count_error()
+        what = "its response had been sent"
+        if exchange.broken or (response.started and not response.finished):
+            what = "its response was cut off"
+            exchange.break_off()
+        elif not response.finished:
+            what = "answered 504"
+            response.status = "504 Gateway Timeout"
+            _send_page(TIMEOUT_PAGE, exchange, response, environ)
+        self._log.write("notice", environ, f"fpm.RequestTimeout was not caught, {what}")
 
     def _spool_body(self, environ: Environ) -> None:
         """Reads a body of unknown length into a temporary file, for frameworks that need CONTENT_LENGTH."""
@@ -184,6 +199,15 @@ class Service:
         environ["CONTENT_LENGTH"] = str(file.tell())
         file.seek(0)
         environ["wsgi.input"] = file
+
+
+def _send_page(page: bytes, exchange: Exchange, response: Response, environ: Environ) -> None:
+    """Answers with a page of ours."""
+    head, empty, body = page.partition(b"\r\n\r\n")
+    try:
+        response.send_page(head + empty + (b"" if environ["REQUEST_METHOD"] == "HEAD" else body))
+    except PeerGone:
+        exchange.abandon()
 
 
 def _comes_from_peer(error: BaseException) -> bool:

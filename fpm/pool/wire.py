@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from contextlib import nullcontext
+from typing import Protocol
+
+from fpm.scoreboard.stages import Stage
 
 READ_SIZE = 65536
 _BUFFERS_AT_ONCE = 64
@@ -13,6 +18,13 @@ _BUFFERS_AT_ONCE = 64
 
 class PeerGone(ConnectionError):
     """The web server closed the connection, aborted the request, or made no progress for too long."""
+
+
+class Waiter(Protocol):
+    """Who is to know that somebody else is waited for."""
+
+    def waiting(self, stage: Stage) -> AbstractContextManager[None]:
+        """Wait within it."""
 
 
 def read_available(fd: int) -> bytes | None:
@@ -25,7 +37,7 @@ def read_available(fd: int) -> bytes | None:
         return b""
 
 
-def read_or_wait(fd: int, timeout: float) -> bytes:
+def read_or_wait(fd: int, timeout: float, waiter: Waiter) -> bytes:
     """What has come, after waiting for it; b"" at the end of the stream.
 
     Raises:
@@ -33,14 +45,20 @@ def read_or_wait(fd: int, timeout: float) -> bytes:
     """
     data = read_available(fd)
     while data is None:
-        if not _wait(fd, select.POLLIN, timeout):
+        with waiter.waiting(Stage.READING_BODY):
+            came = wait(fd, select.POLLIN, timeout)
+        if not came:
             raise PeerGone(f"no data for {timeout:g} seconds")
         data = read_available(fd)
     return data
 
 
-def send_all(fd: int, data: bytes, timeout: float) -> None:
+def send_all(fd: int, data: bytes, timeout: float, waiter: Waiter | None = None) -> None:
     """Sends all bytes.
+
+    Args:
+        timeout: seconds in which the peer has to take something.
+        waiter: told when the peer has to be waited for.
 
     Raises:
         PeerGone: the peer is gone, or takes nothing for `timeout` seconds.
@@ -52,10 +70,10 @@ def send_all(fd: int, data: bytes, timeout: float) -> None:
     except OSError as error:
         raise PeerGone(str(error)) from None
     if sent < len(data):
-        send_buffers(fd, [memoryview(data)[sent:]], timeout)
+        send_buffers(fd, [memoryview(data)[sent:]], timeout, waiter)
 
 
-def send_buffers(fd: int, buffers: Sequence[bytes | memoryview], timeout: float) -> None:
+def send_buffers(fd: int, buffers: Sequence[bytes | memoryview], timeout: float, waiter: Waiter | None = None) -> None:
     """Sends all bytes of all buffers; see send_all()."""
     pending = [memoryview(buffer) for buffer in buffers if buffer]
     first = 0
@@ -63,7 +81,9 @@ def send_buffers(fd: int, buffers: Sequence[bytes | memoryview], timeout: float)
         try:
             sent = os.writev(fd, pending[first : first + _BUFFERS_AT_ONCE])
         except BlockingIOError:
-            if not _wait(fd, select.POLLOUT, timeout):
+            with waiter.waiting(Stage.SENDING) if waiter else nullcontext():
+                took = wait(fd, select.POLLOUT, timeout)
+            if not took:
                 raise PeerGone(f"the peer took nothing for {timeout:g} seconds") from None
             continue
         except OSError as error:
@@ -77,10 +97,11 @@ def send_buffers(fd: int, buffers: Sequence[bytes | memoryview], timeout: float)
 
 def is_readable(fd: int) -> bool:
     """Whether something has come: bytes, the end of the stream, or on a listening socket a connection."""
-    return _wait(fd, select.POLLIN, 0)
+    return wait(fd, select.POLLIN, 0)
 
 
-def _wait(fd: int, event: int, timeout: float) -> bool:
+def wait(fd: int, event: int, timeout: float) -> bool:
+    """Waits for an event of poll(2); False if it has not come in `timeout` seconds."""
     poll = select.poll()
     poll.register(fd, event)
     return bool(poll.poll(timeout * 1000))

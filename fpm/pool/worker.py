@@ -8,6 +8,7 @@ import time
 
 from fpm.pool.access_log import AccessLog
 from fpm.pool.copies import Copies
+from fpm.pool.interrupt import Interrupt
 from fpm.pool.loop import WorkerLoop
 from fpm.pool.output import replace_standard_streams
 from fpm.pool.own_pages import OwnPages
@@ -49,6 +50,7 @@ def run_worker(
     service = Service(settings, application, writer, reports, log, OwnPages(settings, board))
     loop = WorkerLoop(settings, service, writer, reports)
     Copies(writer, loop.descriptors)
+    Interrupt(writer, service.background).install()
     if not hold:
         loop.begin_accepting()
     reports.send({"event": "ready", "stack": listen()})

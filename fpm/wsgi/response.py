@@ -21,15 +21,17 @@ WSGIApp = Callable[[Environ, Any], Iterable[bytes]]
 FILE_BLOCK = 65535
 """Bytes that wsgi.file_wrapper reads at once unless told otherwise: what one record carries."""
 
-_ERROR_BODY = b"""<!DOCTYPE html>
-<title>500 Internal Server Error</title>
-<h1>Internal Server Error</h1>
-<p>The application failed. What happened is in its log.</p>
-"""
-ERROR_PAGE = (
-    b"Status: 500 Internal Server Error\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s"
-    % (len(_ERROR_BODY), _ERROR_BODY)
-)
+
+def _make_page(status: str, text: str) -> bytes:
+    """A whole response."""
+    body = f"<!DOCTYPE html>\n<title>{status}</title>\n<h1>{status[4:]}</h1>\n<p>{text}</p>\n"
+    return (
+        f"Status: {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode("ascii")
+
+
+ERROR_PAGE = _make_page("500 Internal Server Error", "The application failed. What happened is in its log.")
+TIMEOUT_PAGE = _make_page("504 Gateway Timeout", "The application has taken too long.")
 _COMPLETE = (list, tuple)
 _BODYLESS = ("204", "304")
 

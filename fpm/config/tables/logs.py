@@ -81,7 +81,6 @@ LIMITS = Group(
             "no",
             "Whether the time after the response (fpm.finish_request(), fpm.after_response()) counts for "
             "`request_terminate_timeout` and `request_slowlog_timeout` as well.",
-            version="later",
         ),
         Directive(
             "request_interrupt",
@@ -91,7 +90,6 @@ LIMITS = Group(
             "the application can clean up and answer, or pyfpm answers 504 for it, and the worker lives. One that has "
             "not ended three seconds later is ended as ever.",
             differs="PHP-FPM has no such directive.",
-            version="later",
         ),
         Directive(
             "background_timeout",
@@ -101,7 +99,6 @@ LIMITS = Group(
             "for `request_terminate_timeout`. 0 is off.",
             differs="PHP-FPM has no such directive.",
             maximum=_TEN_YEARS,
-            version="later",
         ),
         Directive(
             "slowlog",

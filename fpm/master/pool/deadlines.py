@@ -93,6 +93,11 @@ class Verdict:
     """When to look again; None: not before it begins another request."""
 
 
+def is_over(stage: Stage, slot: Slot) -> bool:
+    """Has the request ended, though the worker has not said so yet? After its response the duration is that of it."""
+    return slot.duration > 0 and stage is not Stage.FINISHED
+
+
 def judge(limits: Limits, stage: Stage, slot: Slot, former: Watch | None, now: float) -> Verdict:
     """What to do about a worker's request.
 
@@ -102,7 +107,7 @@ def judge(limits: Limits, stage: Stage, slot: Slot, former: Watch | None, now: f
     """
     if stage in BEGINNING:
         return Verdict(next=now + limits.shortest if limits.shortest else None)
-    if stage not in RUNNING or slot.duration:
+    if stage not in RUNNING or is_over(stage, slot):
         return Verdict()
     watch = _seen(stage, slot, former, now)
     if watch.ended:
@@ -120,7 +125,9 @@ def judge(limits: Limits, stage: Stage, slot: Slot, former: Watch | None, now: f
     if slow is not None and now >= slow:
         act, watch = Act.LOG, replace(watch, samples=watch.samples + 1, sampled=now)
         slow = _slow_at(limits, watch)
-    times = [one for one in (slow, end) if one is not None]
+    # A response that is complete rings no bell.
+    background = now + limits.background if limits.background and not watch.freed else None
+    times = [one for one in (slow, end, background) if one is not None]
     return Verdict(act, watch, min(times, default=None))
 
 
@@ -129,7 +136,9 @@ def _seen(stage: Stage, slot: Slot, former: Watch | None, now: float) -> Watch:
         watch = Watch(slot.requests, _believed(slot.began, now))
     else:
         watch = former
-    if stage is Stage.FINISHED and not watch.freed:
+    if stage is not Stage.FINISHED:
+        return replace(watch, freed=0.0) if watch.freed else watch
+    if not watch.freed:
         # What was done about the request is done; its limits after the response are others.
         watch = replace(watch, freed=max(_believed(slot.freed, now), watch.began), interrupted=0.0)
     return watch

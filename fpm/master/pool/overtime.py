@@ -1,9 +1,8 @@
 """The requests of a pool that are over a limit: logged with their stack, interrupted, ended.
 
-Rules of the file. There is no tick. While requests run, a timer stands at the earliest limit of one of them, or at the
-shortest limit from now if that is sooner: one that begins after a look is over no limit before. While none runs, the
-bell of each scoreboard is set to ring at the next request, and the shortest limit after it is the time to look. What to
-do is `deadlines`' decision.
+Rules of the file. There is no tick. A timer stands at the earliest limit of the requests that run. One that begins
+later is over its first limit no sooner than the pool's shortest limit from now; if the timer stands later than that, or
+there is none, the bell of each scoreboard is set to ring at the next request. What to do is `deadlines`' decision.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from fpm.master.pool.bell import Wish
 from fpm.master.pool.child import Child
 from fpm.master.pool.deadlines import BEGINNING
 from fpm.master.pool.deadlines import LOOK_INTERVAL
-from fpm.master.pool.deadlines import REQUEST_INTERRUPT_GRACE
 from fpm.master.pool.deadlines import RUNNING
 from fpm.master.pool.deadlines import Act
 from fpm.master.pool.deadlines import Watch
@@ -70,6 +68,7 @@ class Overtime:
         self._allowance = Allowance(LOGGED_PER_SECOND, LOGGED_AT_ONCE)
         self._timer: Timer | None = None
         self._armed: list[Shared] = []
+        self._due = 0.0
         self._last = 0.0
         self._closed = False
 
@@ -82,46 +81,46 @@ class Overtime:
 
     def watch(self) -> None:
         """A worker, or a scoreboard, is new: see that its requests are noticed."""
-        if (
-            self._limits.shortest
-            and self._timer is None
-            and any(shared not in self._armed for shared in self._boards())
-        ):
-            self._look_at(self._services.loop.now)
+        if self._limits.shortest and any(shared not in self._armed for shared in self._boards()):
+            self._look_at(self._services.loop.now + self._limits.shortest)
 
     def close(self) -> None:
         """Look no more."""
         self._closed = True
-        self._rest()
+        self._cancel()
+        self._disarm()
 
     # ---------------------------------------------------------------- when to look
 
     def _look_at(self, when: float) -> None:
-        """Look at this time, but not too soon after the last look."""
-        self._rest()
-        if not self._closed:
-            loop = self._services.loop
-            when = max(when, self._last + LOOK_INTERVAL)
-            self._timer = loop.call_later(max(when - loop.now, 0.0), self._look)
+        """Look at this time at the latest, but not too soon after the last look."""
+        when = max(when, self._last + LOOK_INTERVAL)
+        if self._closed or (self._timer is not None and self._due <= when):
+            return
+        self._cancel()
+        self._due = when
+        self._timer = self._services.loop.call_later(max(when - self._services.loop.now, 0.0), self._look)
 
-    def _rest(self) -> None:
-        """Neither timer nor bell."""
+    def _cancel(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for shared in self._armed:
-            shared.bell.forget(OVERTIME)
-        self._armed = []
 
     def _arm(self) -> None:
-        """Nothing runs that could get over a limit: be told of the next request."""
+        """Be told of the next request."""
         self._armed = self._boards()
         for shared in self._armed:
             shared.bell.want(OVERTIME, Wish(ANY_REQUEST, self._on_request, lambda: 0))
         if any(self._is_new(child) for child in self._workers.children):
             self._on_request()  # it began after it was looked at and before the bell was set
 
+    def _disarm(self) -> None:
+        for shared in self._armed:
+            shared.bell.forget(OVERTIME)
+        self._armed = []
+
     def _on_request(self) -> None:
+        self._disarm()
         self._look_at(self._services.loop.now + self._limits.shortest)
 
     def _is_new(self, child: Child) -> bool:
@@ -133,7 +132,8 @@ class Overtime:
     # ---------------------------------------------------------------- a look
 
     def _look(self) -> None:
-        self._rest()
+        self._cancel()
+        self._disarm()
         limits, now = self._limits, self._services.loop.now
         self._last = now
         if not limits.shortest:
@@ -155,9 +155,9 @@ class Overtime:
                     times.append(verdict.next)
         for child, watch, act in acts:
             self._act(child, watch, act)
-        if times:
-            self._look_at(min(*times, now + limits.shortest))
-        else:
+        for when in times:
+            self._look_at(when)
+        if self._timer is None or self._due > now + limits.shortest:
             self._arm()
 
     def _act(self, child: Child, watch: Watch, act: Act) -> None:
@@ -199,10 +199,9 @@ class Overtime:
                     want_interrupt(child.board.view, child.board.slots, child.slot, watch.request)
                     child.send_signal(INTERRUPT_SIGNAL)
                     self._watches[child] = replace(watch, interrupted=now)
-                    self._look_at(now + REQUEST_INTERRUPT_GRACE)
-                    return
-                self._workers.dismissal.time_out(child, watch.request, watch.over)
-                self._watches[child] = replace(watch, ended=True)
+                else:
+                    self._workers.dismissal.time_out(child, watch.request, watch.over)
+                    self._watches[child] = replace(watch, ended=True)
         self._look_at(now)
 
     def _say(self, text: str) -> None:

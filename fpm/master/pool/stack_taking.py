@@ -13,6 +13,7 @@ from fpm.log.escape import decode_wire
 from fpm.log.escape import escape
 from fpm.master.pool.child import Child
 from fpm.master.pool.deadlines import RUNNING
+from fpm.master.pool.deadlines import is_over
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.undone import name_task
 from fpm.master.pool.undone import name_undone
@@ -73,7 +74,7 @@ def look_at(child: Child, now: float) -> Work:
     """
     stage = child.stage  # before the slot, see deadlines.judge
     slot = child.read_slot()
-    if stage not in RUNNING or slot.duration:
+    if stage not in RUNNING or is_over(stage, slot):
         return Work(0, stage, seconds=now - child.started)
     began = slot.began if 0.0 < slot.began <= now else now
     return Work(
