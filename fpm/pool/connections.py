@@ -17,6 +17,7 @@ from fpm.fastcgi.connection import Connection
 from fpm.pool.reports import take_descriptor
 from fpm.pool.spec import FD_PARK_PUT
 from fpm.pool.spec import FD_PARK_TAKE
+from fpm.pool.wire import is_readable
 from fpm.pool.wire import read_available
 
 
@@ -185,7 +186,7 @@ class Connections:
             is_kept = connection.kind is Held.KEPT
             if connection.kind is Held.LINGERING or ((idle or (serving and is_kept)) and self.park(connection)):
                 continue
-            if is_kept:
+            if is_kept and not is_readable(connection.fd):
                 self.close(connection.fd)
             else:
                 connection.deadline = min(connection.deadline, now + LEAVING_LIMIT)

@@ -32,9 +32,11 @@ from fpm.pool.spec import FD_PARK_TAKE
 from fpm.pool.spec import FD_WAKE
 from fpm.pool.spec import WorkerSettings
 from fpm.pool.spec import unpack_worker_settings
+from fpm.pool.wire import is_readable
 from fpm.pool.wire import read_available
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
+from fpm.system.listen_queue import ListenQueueReader
 
 SHARED = (FD_WAKE, FD_PARK_TAKE, FD_PARK_PUT, FD_LISTEN)
 """Descriptors of the whole pool."""
@@ -69,6 +71,8 @@ class WorkerLoop:
         """Everything that others could take has been handed over."""
         self._final = False
         """The pool ends: nobody will take what this worker leaves behind."""
+        self._queued = 0
+        """Connections that wait in the listen queue when the pool ends, and are still answered."""
         self._code = EXIT_OK
         self._listener = _socket.socket(fileno=FD_LISTEN)
         self._epoll = select.epoll()
@@ -135,17 +139,22 @@ class WorkerLoop:
                 self._connections.close_expired(monotonic())
 
     def _take_what_is_left(self) -> bool:
-        """The pool ends, and nobody is left for what others have parked meanwhile: answer it here.
+        """The pool ends. Nobody is left for what others have parked meanwhile, and nobody comes for the listen queue.
 
         Returns:
             False if there is nothing more to answer.
         """
         while not self._slot.others_serving() and (connection := self._connections.take_parked()) is not None:
-            if connection.kind is Held.KEPT:
+            if connection.kind is Held.KEPT and not is_readable(connection.fd):
                 os.close(connection.fd)  # between two requests
             else:
                 connection.deadline = min(connection.deadline, monotonic() + LEAVING_LIMIT)
                 self._hold_parked(connection)
+        if self._queued and not self._held:
+            self._queued -= 1  # of a socket that stays open for others, no more than there were
+            accepted = self._accept_one()
+            if accepted is not None:
+                self._connections.hold(HeldConnection(*accepted, Held.SILENT, monotonic() + LEAVING_LIMIT))
         return bool(self._held)
 
     def _rank(self, event: tuple[int, int]) -> int:
@@ -175,6 +184,7 @@ class WorkerLoop:
         if message.get("command") == "quit":
             self._quitting = True
             self._final = bool(message.get("final"))
+            self._queued = ListenQueueReader().read(FD_LISTEN).length if self._final else 0
         elif message.get("command") == "serve":
             self.begin_accepting()
             self._reports.send({"event": "serving"})

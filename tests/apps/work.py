@@ -212,6 +212,13 @@ def crash(environ, start_response):
     raise RuntimeError("in the view")
 
 
+def dies(environ, start_response):
+    fpm.after_response(os._exit, 3)
+    fpm.after_response(mark, "never")
+    start_response("200 OK", list(PLAIN))
+    return [b"dies"]
+
+
 def wrong(environ, start_response):
     async def never_awaited():
         pass
