@@ -8,7 +8,7 @@ WANTED_COMMANDS = chromium:chromium zabbix_agentd:zabbix-agent
 BENCH_COMMANDS = nginx:nginx-light ab:apache2-utils uwsgi:uwsgi-core uwsgi_python3:uwsgi-plugin-python3
 DEMO_BIND = 127.0.0.1:8000
 
-.PHONY: help demo test lint types bench bench-reload man setup clean
+.PHONY: help demo test lint types bench bench-reload bench-trace man setup clean
 
 help:           ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ bench: setup    ## pyfpm beside uWSGI, Gunicorn and flup through one nginx (BENC
 bench-reload: setup ## a deploy of broken code, and of good code under load, beside uWSGI and Gunicorn (100 s)
 	@.ci/setup system $(BENCH_COMMANDS)
 	@$(BIN)/python -m bench broken good $(BENCH_ARGS)
+
+bench-trace: setup ## how long a worker stands still while its stack is read, beside py-spy (1 min)
+	@$(BIN)/python -m bench trace $(BENCH_ARGS)
 
 man: setup      ## write man/pyfpm.conf.5 and the sample configurations from the table of directives
 	@$(BIN)/python -m fpm.config.manual

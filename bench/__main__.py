@@ -5,6 +5,7 @@ burst        50 requests of 0.5 s at once on a pool with 2 idle workers
 pools        a master with 1,000 ondemand pools and no traffic
 broken       a deploy of a syntax error under traffic, and its repair (only if named)
 good         reloads of good code under load (only if named)
+trace        how long a process stands still while its stack is read, beside py-spy (only if named)
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from contextlib import ExitStack
 from bench import measure
 from bench import reload
 from bench import servers
+from bench import trace
 from bench.scenario import goal
 from bench.scenario import scratch
 from bench.servers import Server
@@ -122,7 +124,7 @@ def pools(options: argparse.Namespace) -> bool:
 
 
 USUAL = {"throughput": throughput, "burst": burst, "pools": pools}
-SCENARIOS = {**USUAL, "broken": reload.broken_deploy, "good": reload.good_reloads}
+SCENARIOS = {**USUAL, "broken": reload.broken_deploy, "good": reload.good_reloads, "trace": trace.trace}
 
 
 def main() -> int:
@@ -137,6 +139,7 @@ def main() -> int:
     parser.add_argument("--pools", type=int, default=1000)
     parser.add_argument("--idle", type=float, default=10.0, help="seconds without traffic in pools")
     parser.add_argument("--reloads", type=int, default=6, help="in good")
+    parser.add_argument("--looks", type=int, default=300, help="in trace, with each tool")
     options = parser.parse_args()
     print(f"{os.cpu_count()} CPUs, Linux {os.uname().release}, Python {sys.version.split()[0]}")
     results = [SCENARIOS[name](options) for name in options.scenario or USUAL]
