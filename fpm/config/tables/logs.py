@@ -125,7 +125,6 @@ LIMITS = Group(
             "Whether the functions of C libraries are shown among those of Python. It takes longer to find them, but "
             "the worker is not stopped much longer for it.",
             differs="PHP-FPM has no such directive.",
-            version="later",
         ),
         Directive(
             "request_slowlog_timeout",
