@@ -22,6 +22,9 @@ from typing import NoReturn
 
 from fpm.pool.calibration.child import run_child
 
+PATIENCE = 120
+"""Seconds after which a forgotten subject ends by SIGALRM."""
+
 
 class LeaveScenario(BaseException):
     """Raised by SIGUSR1."""
@@ -257,10 +260,12 @@ def many_threads() -> None:
     for lock in locks:
         lock.acquire()
     threads = [threading.Thread(target=wait, args=(number, number)) for number in range(len(locks))]
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # it is for the main thread
     for thread in threads:
         thread.start()
     for _ in threads:
         ready.acquire()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     try:
         others = {thread.native_id: frames_of(sys._current_frames()[thread.ident]) for thread in threads}
         tell(threads=others), pause()
@@ -332,6 +337,7 @@ def leave(number: int, frame: object) -> NoReturn:
 
 
 def main() -> None:
+    signal.alarm(PATIENCE)
     calibrate_here()
     signal.signal(signal.SIGUSR1, leave)
     wanted = sys.argv[1:]

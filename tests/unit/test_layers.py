@@ -192,7 +192,8 @@ THIRD_PARTY = {
 LATE = {
     ("fpm.pool.ptracer", "ctypes"),  # where Yama wants it, in the template
     ("fpm.system.proctitle", "ctypes"),  # where /proc is missing, at the first title, which the template sets
-    ("fpm.pool.calibration.own", "ctypes"),  # in the child forked for it: a template without a slow log pays nothing
+    ("fpm.pool.calibration.child", "fpm.pool.calibration.calibrate"),  # in the child forked for it: half a megabyte
+    ("fpm.pool.calibration.own", "ctypes"),  # the same; the pool's Python may lack it
     ("fpm.pool.boot", "fpm.pool.launch"),  # boot makes the bundle importable, so nothing of it before
     ("fpm.pool.boot", "fpm.pool.template"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from typing import Any
 
 from fpm.pool.calibration.check import check_offsets
 from fpm.pool.calibration.check import check_stacks
@@ -13,15 +14,34 @@ from fpm.pool.calibration.frames import find_frames
 from fpm.pool.calibration.frames import find_threads
 from fpm.pool.calibration.objects import find_objects
 from fpm.pool.calibration.objects import find_types
+from fpm.pool.calibration.own import OwnProcess
+from fpm.pool.calibration.search import Doubt
 from fpm.pool.calibration.search import Refused
 from fpm.stack.layout import Layout
+from fpm.stack.layout import LayoutError
 from fpm.stack.layout import parse_layout
 
 OLDEST = 0x030B
 POINTER_SIZE = 8
 
 
-def refuse_unknown() -> None:
+def find_answer() -> dict[str, Any]:
+    """The message of the calibration's child: {"layout": {...}}, or {"error": str, "final": bool}, where `final` means
+    that another try gives nothing else.
+
+    Raises:
+        BaseException: an audit hook of the application may raise anything.
+    """
+    try:
+        _refuse_unknown()
+        return {"layout": calibrate(OwnProcess()).as_message()}
+    except Refused as error:
+        return {"error": str(error), "final": True}
+    except (Doubt, LayoutError) as error:
+        return {"error": str(error), "final": False}
+
+
+def _refuse_unknown() -> None:
     """Before anything is tried: is this an interpreter of the kind that is understood at all?
 
     Raises:
@@ -43,7 +63,7 @@ def calibrate(own: Interpreter) -> Layout:
 
     Raises:
         Doubt: something is not found for certain, or the check has failed.
-        fpm.stack.layout.LayoutError: what was found is no possible layout.
+        LayoutError: what was found is no possible layout.
     """
     values = {"version": sys.hexversion >> 16} | find_types() | find_objects(own.read)
     values |= find_code(own.read, values)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 import sys
-from _thread import allocate_lock
-from _thread import get_ident
-from sys import _current_frames
 from types import FrameType
 
 from fpm.pool.calibration.frames import Standing
 from fpm.pool.calibration.frames import chain_of
+from fpm.pool.calibration.genuine import allocate_lock
+from fpm.pool.calibration.genuine import current_frames
+from fpm.pool.calibration.genuine import get_ident
 from fpm.pool.calibration.parked import CALLED_BY_C
 from fpm.pool.calibration.parked import LOCALS
 from fpm.pool.calibration.parked import PLAIN_CALLS
@@ -104,7 +104,7 @@ def _check_threads(layout: Layout, read: Read, standing: list[Standing], waiting
             raise Doubt(f"thread {one.parked.native_id} appears as {thread.native_id}")
         if not set(LOCALS) <= set(frames[0].values):
             raise Doubt(f"local variables are {frames[0].values}")
-    _compare(resolve(_thread(found, waiting)), chain_of(_current_frames().get(waiting)))
+    _compare(resolve(_thread(found, waiting)), chain_of(current_frames().get(waiting)))
 
 
 def _thread(found: dict[int, RawThread], ident: int) -> RawThread:

@@ -1,11 +1,11 @@
 """The forked child in which the calibration runs: whatever the application has done, it harms nobody.
 
-The functions used here are taken when the template begins, before the application can put others in their places.
+The functions used here are taken when the template begins, before the application can put others in their places;
+the calibration itself is imported in the child.
 """
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
 from os import _exit
@@ -30,11 +30,11 @@ from signal import valid_signals
 from typing import Any
 from typing import NoReturn
 
-from fpm.pool.calibration.calibrate import calibrate
-from fpm.pool.calibration.calibrate import refuse_unknown
-from fpm.pool.calibration.own import OwnProcess
-from fpm.pool.calibration.search import Doubt
-from fpm.pool.calibration.search import Refused
+from fpm.pool.calibration.genuine import disable_collector
+from fpm.pool.calibration.genuine import setprofile
+from fpm.pool.calibration.genuine import setrecursionlimit
+from fpm.pool.calibration.genuine import setswitchinterval
+from fpm.pool.calibration.genuine import settrace
 
 TIME = 5
 """Seconds after which SIGALRM ends the process, wherever it is."""
@@ -42,6 +42,7 @@ FD_ANSWER = 3
 FD_LIMIT = 1 << 20
 SWITCH_INTERVAL = 0.1
 """Seconds for which this thread keeps the interpreter from threads that the application has started after the fork."""
+RECURSION_LIMIT = 2000
 TOOLS = 6
 """Tools of sys.monitoring (3.12)."""
 ERROR_MAX = 1000
@@ -51,13 +52,11 @@ def run_child(answer: int) -> NoReturn:
     """Calibrate, write the answer to the pipe, end without any of the application's code.
 
     Args:
-        answer: the writing end. It gets one JSON object: {"layout": {...}}, or {"error": str, "final": bool}, where
-            `final` means that another try gives nothing else.
+        answer: the writing end, which gets one JSON object, see fpm.pool.calibration.calibrate.find_answer().
     """
     try:
         _become_harmless(answer)
-        message = _calibrated()
-        write(FD_ANSWER, json.dumps(message).encode())
+        write(FD_ANSWER, json.dumps(_find_answer()).encode())
     finally:
         _exit(0)
 
@@ -71,11 +70,12 @@ def _become_harmless(answer: int) -> None:
     set_wakeup_fd(-1)
     pthread_sigmask(SIG_SETMASK, ())
     setrlimit(RLIMIT_CORE, (0, 0))
-    gc.disable()
-    sys.settrace(None)
-    sys.setprofile(None)
+    disable_collector()
+    settrace(None)
+    setprofile(None)
     _stop_monitoring()
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    setswitchinterval(SWITCH_INTERVAL)
+    setrecursionlimit(RECURSION_LIMIT)
     dup2(answer, FD_ANSWER, inheritable=False)
     closerange(FD_ANSWER + 1, FD_LIMIT)
     # What anything writes goes to a pipe that nobody reads: there may be no /dev/null in a jail.
@@ -95,13 +95,12 @@ def _stop_monitoring() -> None:
             monitoring.set_events(tool, 0)
 
 
-def _calibrated() -> dict[str, Any]:
+def _find_answer() -> dict[str, Any]:
     try:
-        refuse_unknown()
-        return {"layout": calibrate(OwnProcess()).as_message()}
-    except Refused as error:
-        return {"error": str(error), "final": True}
-    except Doubt as error:
-        return {"error": str(error), "final": False}
-    except BaseException as error:  # an audit hook of the application may raise anything
+        # Only here: a template whose pool wants no stacks need not have it in memory.
+        from fpm.pool.calibration import calibrate
+
+        answer: dict[str, Any] = calibrate.find_answer()
+        return answer
+    except BaseException as error:  # whatever hooks of the application raise, the master gets to know it
         return {"error": f"{type(error).__name__}: {error}"[:ERROR_MAX], "final": False}

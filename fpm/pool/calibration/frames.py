@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from sys import _current_frames
 from types import FrameType
 from typing import Protocol
 
+from fpm.pool.calibration.genuine import current_frames
 from fpm.pool.calibration.parked import CALLED_BY_C
 from fpm.pool.calibration.parked import GENERATOR
 from fpm.pool.calibration.parked import PLAIN_CALLS
@@ -102,7 +102,7 @@ def find_threads(own: Interpreter) -> tuple[dict[str, int], list[Standing]]:
             "tstate.native_thread_id", [places_of_word(block, one.native_id) for one, block in pairs]
         ),
     }
-    frames = _current_frames()
+    frames = current_frames()
     standing = [
         Standing(parked, state, chain_of(frames.get(parked.ident)))
         for parked, state in zip(threads, states, strict=True)

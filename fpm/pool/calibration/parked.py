@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from _thread import allocate_lock
-from _thread import get_ident
-from _thread import get_native_id
-from _thread import stack_size
-from _thread import start_new_thread
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
+from fpm.pool.calibration.genuine import allocate_lock
+from fpm.pool.calibration.genuine import get_ident
+from fpm.pool.calibration.genuine import get_native_id
+from fpm.pool.calibration.genuine import stack_size
+from fpm.pool.calibration.genuine import start_new_thread
 from fpm.pool.calibration.search import Doubt
 
-# Taken here, before the application is imported, which may put others in their places (gevent does).
 PATIENCE = 2.0
 """Seconds for a thread to come to its place."""
 STACK_SIZE = 512 << 10

@@ -1,0 +1,33 @@
+"""Functions of the interpreter as they are before the application is imported, which may put others in their places.
+
+gevent replaces those of _thread, a debugger those of sys. The rest of the calibration is imported only in its child,
+after the application, and takes them from here.
+"""
+
+from __future__ import annotations
+
+from _thread import allocate_lock
+from _thread import get_ident
+from _thread import get_native_id
+from _thread import stack_size
+from _thread import start_new_thread
+from gc import disable as disable_collector
+from sys import _current_frames as current_frames
+from sys import setprofile
+from sys import setrecursionlimit
+from sys import setswitchinterval
+from sys import settrace
+
+__all__ = [
+    "allocate_lock",
+    "current_frames",
+    "disable_collector",
+    "get_ident",
+    "get_native_id",
+    "setprofile",
+    "setrecursionlimit",
+    "setswitchinterval",
+    "settrace",
+    "stack_size",
+    "start_new_thread",
+]
