@@ -49,8 +49,7 @@ DEATH_HEADS = (
     ("When", ""),
     ("Worker", ""),
     ("How", ""),
-    ("Last request", ""),
-    ("About it", ""),
+    ("What is known", ""),
     ("Lived", "num"),
     ("Requests", "num"),
 )
@@ -175,8 +174,13 @@ def _deaths(pool: Pool, now: float) -> str:
 def _death(death: Death, now: float) -> list[Cell]:
     who = str(death.pid) if death.who == "worker" else f"{death.pid} ({text(death.who)})"
     how = badge(death.cause, "bad") + (" " + badge("out of memory", "bad") if death.oom == "yes" else "")
-    request = f'<span class="mono">{text(death.request)}</span> <span class="soft">{text(request_words(death))}</span>'
-    about = "<br>".join(text(note) for note in death_notes(death))
+    parts = ["; ".join(text(note) for note in death_notes(death))]
+    if death.request:
+        request = (
+            f'<span class="mono">{text(death.request)}</span> <span class="soft">{text(request_words(death))}</span>'
+        )
+        parts.insert(0, request)
+    about = "<br>".join(filter(None, parts))
     stack = (*death.stack, *death.words)
     if stack:
         name = f"death-{death.pid}-{death.at:.0f}"
@@ -186,8 +190,7 @@ def _death(death: Death, now: float) -> list[Cell]:
         Cell(moment(death.at, now)),
         Cell(who),
         Cell(how, "state"),
-        Cell(request if death.request else "", "request" if death.request else "request none"),
-        Cell(about, "wide" if about else "wide none"),
+        Cell(about, "request" if about else "request none"),
         Cell(format_age(death.age), "num"),
         Cell(format_count(death.requests), "num"),
     ]

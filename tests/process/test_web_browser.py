@@ -91,7 +91,7 @@ NASTY = overviews.pool(
     listen=overviews.NASTY,
     workers=(overviews.busy(1, "/" + "x" * 4000, 3.0, user="u" * 200, leaving="over memory"),),
     slow=overviews.busy_shop().slow,
-    deaths=(overviews.DEATH,) * 3,
+    deaths=(overviews.DEATH, overviews.NASTY_DEATH, overviews.OUT_OF_MEMORY),
 )
 PAGES = {
     "overview": render_overview(overviews.overview()),

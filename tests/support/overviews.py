@@ -73,7 +73,56 @@ STATUS = PoolStatus(
     memory_peak=61_000_000,
     processes=(),
 )
-DEATH = Death(NOW - 7200, 4711, "on signal 11 (SIGSEGV)", 812.5, 340, "GET /thumbnail/88123?size=large")
+DEATH = Death(
+    NOW - 7200,
+    4711,
+    "on signal 11 (SIGSEGV)",
+    812.5,
+    340,
+    "GET /thumbnail/88123?size=large",
+    signal="SIGSEGV",
+    oom="no",
+    request_state="in hand",
+    request_age=3.2,
+    memory_peak=310 << 20,
+    cpu_user=12.5,
+    cpu_system=0.25,
+    words=(
+        "Fatal Python error: Segmentation fault",
+        '  File "/srv/shop/lib/images.py", line 88 in scale',
+        '  File "/srv/shop/views.py", line 17 in thumbnail',
+    ),
+    next="respawned in 0.4 s (backoff, 3 have died young in a row)",
+)
+OUT_OF_MEMORY = replace(
+    DEATH,
+    at=NOW - 300,
+    pid=4822,
+    cause="on signal 9 (SIGKILL)",
+    signal="SIGKILL",
+    oom="yes",
+    oom_note="cgroup limit 256 MiB, by the kernel log",
+    request="POST /import",
+    request_state="after the response",
+    task="shop.tasks.read_catalogue",
+    words=(),
+    next="respawned",
+)
+NASTY_DEATH = replace(
+    DEATH,
+    request=NASTY * 30,
+    task=NASTY * 5,
+    request_state="after the response",
+    signal="SIGKILL",
+    oom="unknown",
+    oom_note=NASTY * 5,
+    told=NASTY,
+    core="/" + "x" * 300,
+    stack=(NASTY * 5, "y" * 200),
+    words=(NASTY,) * 12,
+    next=NASTY,
+    who="503 responder",
+)
 
 
 def worker(pid: int, **values: Any) -> Worker:
@@ -133,7 +182,7 @@ def pool(name: str = "shop", **values: Any) -> Pool:
         "workers": (),
         "history": history(11, 20),
         "slow": (),
-        "deaths": (DEATH,),
+        "deaths": (OUT_OF_MEMORY, DEATH),
     }
     return Pool(**(usual | values))
 

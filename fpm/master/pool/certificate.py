@@ -90,7 +90,7 @@ def certify(facts: Facts, now: float) -> Death:
         cpu_system=facts.usage.system,
         told=facts.told,
         ended=facts.ended,
-        stack=tuple(stack_lines(facts.trace)),
+        stack=tuple(stack_lines(facts.trace, wanted=facts.ended and facts.who == "worker")),
         words=tuple(line[:TEXT_MAX] for line in facts.words[:STACK_MAX]),
     )
 
@@ -112,9 +112,15 @@ def describe_request(slot: Slot, now: float) -> tuple[str, str, float]:
     return request, FINISHED, max(now - slot.request_start - slot.duration / 1e6, 0.0)
 
 
-def stack_lines(trace: Trace | None) -> Iterable[str]:
-    """The main thread's newest calls, a line each; or why there are none."""
+def stack_lines(trace: Trace | None, *, wanted: bool) -> Iterable[str]:
+    """The main thread's newest calls, a line each; or why there are none.
+
+    Args:
+        wanted: there should be a stack, for the master has ended the process.
+    """
     if trace is None:
+        if wanted:
+            yield "no stack: it has not come in time"
         return
     if not trace.threads:
         yield f"no stack: {trace.error}"[:TEXT_MAX]
