@@ -18,13 +18,15 @@ from dataclasses import dataclass
 from fpm.stack.trace import Frame
 
 HEADER = re.compile(
-    rb"(?:Stack|(?:Current thread|Thread) 0x([0-9a-f]{1,16})(?: \[([^\n\]]{0,64})\])?) \(most recent call first\):\n"
+    rb"(?:(Stack)|(Current thread|Thread) 0x([0-9a-f]{1,16})(?: \[([^\n\]]{0,64})\])?) \(most recent call first\):\n"
 )
+ALONE = b"Stack (most recent call first):\n"
 FRAME = re.compile(rb'  File (?:"([^\n]{0,8192})"|\?\?\?), line (\d{1,10}|\?\?\?) in ([^\n]{1,8192})')
 """A quotation mark within the file name is not escaped: the last one before `, line` ends it."""
 ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
-FRAMES_MAX = 100
-"""As many as faulthandler writes (MAX_FRAME_DEPTH)."""
+FRAMES_MAX = 101
+"""As many as faulthandler writes (MAX_FRAME_DEPTH, and one more in some versions)."""
+THREADS_MAX = 512
 REMARKS = {
     b"  ...": "faulthandler shows no more than 100 frames",
     b"  <no Python frame>": "no Python code runs in this thread",
@@ -41,6 +43,8 @@ class DumpedThread:
 
     ident: int
     """As Python numbers it (threading.get_ident); 0 where the dump does not say."""
+    current: bool
+    """It has written the dump."""
     name: str
     frames: tuple[Frame, ...]
     """The newest call first."""
@@ -49,19 +53,19 @@ class DumpedThread:
 
 
 def parse_dump(data: bytes) -> tuple[DumpedThread, ...]:
-    """The threads of a dump, in its order; what is no part of one is passed over.
+    """The threads of a dump, in its order, THREADS_MAX at most; what is no part of one is passed over.
 
     Args:
-        data: any bytes. The last thread may be cut, see `is_complete`.
+        data: any bytes. The last thread may be cut, see `is_repeated`.
     """
-    headers = list(HEADER.finditer(data))
+    headers = list(HEADER.finditer(data))[:THREADS_MAX]
     ends = [*(header.start() for header in headers), len(data)][1:]
     return tuple(_thread(header, data[header.end() : end]) for header, end in zip(headers, ends, strict=False))
 
 
-def is_complete(data: bytes) -> bool:
-    """Has the first dump of several by the same process ended? It has when the next one has begun."""
-    return len(HEADER.findall(data)) > 1
+def is_repeated(data: bytes) -> bool:
+    """Has a second dump of one thread alone begun? Then the first is complete."""
+    return data.count(ALONE) > 1
 
 
 def _thread(header: re.Match[bytes], body: bytes) -> DumpedThread:
@@ -77,8 +81,14 @@ def _thread(header: re.Match[bytes], body: bytes) -> DumpedThread:
         else:
             note = "the rest of the stack could not be read"
             break
-    ident, name = header.groups()
-    return DumpedThread(int(ident, 16) if ident else 0, _text(name or b""), tuple(frames), note)
+    alone, current, ident, name = header.groups()
+    return DumpedThread(
+        ident=int(ident, 16) if ident else 0,
+        current=bool(alone) or current == b"Current thread",
+        name=_text(name or b""),
+        frames=tuple(frames),
+        note=note,
+    )
 
 
 def _text(data: bytes) -> str:

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 
-STACK_SIGNAL = signal.SIGRTMAX - 5
+STACK_SIGNALS = {signal.SIGRTMAX - 5, signal.SIGRTMAX - 6}
 PR_SET_DUMPABLE = 4
 libc = ctypes.PyDLL(None)  # holds the GIL while it calls
 lock = threading.Lock()
@@ -23,8 +23,13 @@ def nap(seconds=0.05):
 
 
 def wait_for_lock():
-    while held():
-        lock.acquire(timeout=0.1)
+    threading.Thread(target=unlock).start()
+    lock.acquire()
+
+
+def unlock():
+    nap()
+    lock.release()
 
 
 def keep_the_gil():
@@ -58,15 +63,15 @@ def hide():
 
 
 def take_the_signal():
-    signal.signal(STACK_SIGNAL, lambda number, frame: None)
-    signal.signal(STACK_SIGNAL, signal.SIG_DFL)
+    for number in STACK_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     nap()
 
 
 def block_the_signal():
-    signal.pthread_sigmask(signal.SIG_BLOCK, {STACK_SIGNAL})
+    signal.pthread_sigmask(signal.SIG_BLOCK, STACK_SIGNALS)
     nap()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {STACK_SIGNAL})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STACK_SIGNALS)
 
 
 def stop_itself():

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fpm.master.tracing.account import GONE
+from fpm.master.tracing.account import Activity
 from fpm.master.tracing.account import obstacle
 from fpm.master.tracing.account import read_account
-from fpm.stack.dump_text import is_complete
+from fpm.master.tracing.account import stands_in_c
+from fpm.stack.dump_text import is_repeated
 from fpm.stack.dump_text import parse_dump
 from fpm.stack.trace import Frame
 from fpm.tracer.credentials import Status
@@ -86,20 +88,33 @@ def test_what_is_no_frame_ends_the_stack() -> None:
 
 @given(
     st.lists(
-        st.sampled_from([STACK, b"\x00", b"\n", b"  ...\n", b"Thread 0x1 (most recent call first):\n", b'  File "'])
+        st.sampled_from(
+            [
+                STACK,
+                b"begin\n",
+                b"numbers\n",
+                b"1 2\n",
+                b"end\n",
+                b"\x00",
+                b"\n",
+                b"  ...\n",
+                b"Thread 0x1 (most recent call first):\n",
+                b'  File "',
+            ]
+        )
         | st.binary()
     )
 )
 def test_any_bytes_are_read(parts: list[bytes]) -> None:
     data = b"".join(parts)
     for thread in parse_dump(data):
-        assert len(thread.frames) <= 100
+        assert len(thread.frames) <= 101
     trace = read_account(7, data, None, depth=20, final=True)
     assert trace is None or len(trace.threads[0].frames) <= 20
 
 
 def test_the_beginning_of_the_second_ends_the_first() -> None:
-    assert not is_complete(STACK)
+    assert not is_repeated(STACK)
     assert read_account(7, STACK, None, depth=0, final=False) is None
     trace = read_account(7, STACK + STACK[:40], Status(state="S", threads=3), depth=1, final=False)
     assert trace is not None
@@ -129,10 +144,56 @@ def test_late_ones_are_taken_as_they_are() -> None:
         (Status(state="Z"), True, True, GONE),
         (Status(state="T", caught=LISTENING.caught), True, True, "SIGCONT"),
         (Status(state="S", caught=LISTENING.caught, tracer=9), True, True, "go to its tracer"),
-        (Status(state="S", caught=LISTENING.caught, blocked=LISTENING.caught), True, True, "blocks signal 59"),
+        (Status(state="S", caught=LISTENING.caught, blocked=LISTENING.caught), True, True, "blocks signals 59"),
     ],
 )
 def test_who_may_be_asked(status: Status | None, ready: bool, listens: bool, expected: str) -> None:
-    found = obstacle(status, number=NUMBER, ready=ready, listens=listens)
+    found = obstacle(status, numbers=(NUMBER,), ready=ready, listens=listens)
     assert expected in found
     assert bool(found) == bool(expected)
+
+
+def test_all_threads_when_the_process_comes_to_the_signal() -> None:
+    text = (
+        b'begin\nThread 0x0000000000000b22 (most recent call first):\n  File "b", line 2 in other\n\n'
+        b"Current thread 0x0000000000000a11 (most recent call first):\n"
+        b'  File "fpm/pool/own_stack.py", line 1 in write_stacks\n  File "/srv/a.py", line 12 in index\n'
+        b"numbers\na11 70\nb22 71\nend\n"
+    )
+    trace = read_account(7, text, Status(state="R", threads=2), depth=20, final=False)
+    assert trace is not None
+    assert [(one.tid, one.main, one.frames[0].function, one.doing) for one in trace.threads] == [
+        (7, True, "index", "running"),
+        (71, False, "other", ""),
+    ]
+    assert (trace.note, [one.note for one in trace.threads]) == ("", ["", ""])
+    assert read_account(7, text[:-4], None, depth=20, final=False) is None
+
+
+def asleep(ticks: int = 3) -> Activity:
+    return Activity("S", ticks)
+
+
+@pytest.mark.parametrize(
+    ("looks", "expected"),
+    [
+        ([asleep()], False),
+        ([asleep(), asleep()], False),
+        ([asleep(), asleep(), asleep()], True),
+        ([Activity("R", 1), asleep(), asleep(), asleep()], True),
+        ([asleep(), asleep(), Activity("R", 3)], False),
+        ([asleep(3), asleep(4), asleep(4)], False),
+        ([Activity("R", 3), Activity("R", 7)], False),
+        ([Activity("R", 3), Activity("R", 8)], True),
+        ([Activity("D", 3)] * 3, True),
+        ([None, asleep(), asleep(), asleep()], False),
+        ([asleep(), asleep(), None], False),
+    ],
+)
+def test_who_stands_in_c(looks: list[Activity | None], expected: bool) -> None:
+    assert stands_in_c(looks, 1) is expected
+
+
+def test_who_has_threads_may_wait_for_the_gil() -> None:
+    assert not stands_in_c([asleep()] * 6, 2)
+    assert stands_in_c([asleep()] * 7, 2)

@@ -57,7 +57,7 @@ class Diagnosis:
     def look(self, config: PoolConfig, template: TemplateProcess) -> None:
         """A template of this pool is ready: see whether its stack can be taken, if that is not known already."""
         kind = (*Subject(config.name, template.pid, template, None).ids, config.python)
-        if not wants_stacks(config) or kind in self._known:
+        if not wants_stacks(config) or kind in self._known or template.spec.mode != "template":
             return
         self._known[kind] = ""
 

@@ -1,7 +1,8 @@
-"""Stacks that processes write themselves, on a signal: for where ptrace is forbidden.
+"""Stacks that processes write themselves, on signals: for where ptrace is forbidden.
 
-Rules of the file. A process that does not catch the signal never gets it, for it would die of it. Nothing waits: the
-answer is looked for again and again with growing pauses, for ANSWER_TIME at most.
+Rules of the file. A process that does not catch the signals never gets them, for it would die of them. The forced one
+comes only to a process that stands in C, see fpm.pool.own_stack. Nothing waits: the answer is looked for again and
+again with growing pauses, for ANSWER_TIME at most.
 """
 
 from __future__ import annotations
@@ -10,15 +11,19 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import field
 
 from fpm.master.loop.loop import Timer
 from fpm.master.services import Services
 from fpm.master.tracing.account import GONE
 from fpm.master.tracing.account import SLEEPS
+from fpm.master.tracing.account import Activity
 from fpm.master.tracing.account import obstacle
 from fpm.master.tracing.account import read_account
+from fpm.master.tracing.account import stands_in_c
 from fpm.master.tracing.subject import Subject
-from fpm.pool.own_stack import NUMBER
+from fpm.pool.own_stack import FORCED
+from fpm.pool.own_stack import POLITE
 from fpm.stack.trace import Trace
 from fpm.tracer.credentials import Status
 from fpm.tracer.rights import read_status
@@ -26,9 +31,10 @@ from fpm.tracer.rights import read_status
 ANSWER_TIME = 1.0
 """Seconds that a process has for its answer."""
 FIRST_LOOK = 0.002
-SIGNALS = 2
-"""A second stack is asked for at once: the kernel keeps it back until the first is written (the signal is blocked
-during its own handler), so its beginning says that the first is complete."""
+LONGEST_PAUSE = 0.1
+FORCED_TWICE = 2
+"""The kernel keeps the second signal back until the first stack is written (a signal is blocked during its own
+handler), so the beginning of the second says that the first is complete."""
 
 Done = Callable[[Trace | str], None]
 """Gets the stack, or why there is none."""
@@ -44,6 +50,8 @@ class _Question:
     """Monotonic seconds."""
     depth: int
     waiting: list[Done]
+    looks: list[Activity | None] = field(default_factory=list)
+    forced: bool = False
     timer: Timer | None = None
     pause: float = FIRST_LOOK
 
@@ -63,16 +71,16 @@ class Fallback:
             asked.depth = max(asked.depth, depth) if asked.depth and depth else 0
             return
         status = read_status(subject.pid)
-        own = subject.own_stack
-        reason = obstacle(status, number=NUMBER, ready=subject.is_ready, listens=own.listens)
+        listens = subject.own_stack.listens
+        reason = obstacle(status, numbers=(POLITE, FORCED), ready=subject.is_ready, listens=listens)
         if subject.is_gone():
             reason = GONE
+        question = _Question(subject, status, self._services.loop.now + ANSWER_TIME, depth, [done])
         if not reason:
-            reason = self._send(subject)
+            reason = _begin(question)
         if reason:
             done(reason)
             return
-        question = _Question(subject, status, self._services.loop.now + ANSWER_TIME, depth, [done])
         self._asked[subject.pid] = question
         self._look_later(question)
 
@@ -83,23 +91,9 @@ class Fallback:
                 question.timer.cancel()
         self._asked.clear()
 
-    def _send(self, subject: Subject) -> str:
-        try:
-            subject.own_stack.empty()
-            for _ in range(SIGNALS):
-                if subject.child is not None:
-                    signal.pidfd_send_signal(subject.child.pidfd, NUMBER)
-                else:
-                    os.kill(subject.pid, NUMBER)  # the master's own child, which it has not waited for
-        except ProcessLookupError:
-            return GONE
-        except OSError as error:
-            return f"it cannot be sent signal {NUMBER}: {error.strerror}"
-        return ""
-
     def _look_later(self, question: _Question) -> None:
         question.timer = self._services.loop.call_later(question.pause, lambda: self._look(question))
-        question.pause *= 2
+        question.pause = min(question.pause * 2, LONGEST_PAUSE)
 
     def _look(self, question: _Question) -> None:
         subject = question.subject
@@ -112,16 +106,70 @@ class Fallback:
         elif own.fd < 0 or subject.is_gone():
             self._finish(question, GONE)
         elif final:
-            self._finish(question, self._silence(subject))
+            self._finish(question, _silence(question))
         else:
+            _press(question)
             self._look_later(question)
-
-    def _silence(self, subject: Subject) -> str:
-        status = read_status(subject.pid)
-        sleeps = status is not None and status.state == "D"
-        return SLEEPS if sleeps else f"it has not answered signal {NUMBER} within {ANSWER_TIME:g} s"
 
     def _finish(self, question: _Question, answer: Trace | str) -> None:
         del self._asked[question.subject.pid]
         for done in question.waiting:
             done(answer)
+
+
+def _begin(question: _Question) -> str:
+    """The polite signal; returns why it cannot be sent, or ""."""
+    question.looks.append(_look_at(question.subject.pid))
+    try:
+        question.subject.own_stack.empty()
+        _send(question.subject, POLITE)
+    except ProcessLookupError:
+        return GONE
+    except OSError as error:
+        return f"it cannot be sent signal {POLITE}: {error.strerror}"
+    return ""
+
+
+def _press(question: _Question) -> None:
+    """It has not answered: the forced signal, once, if it is known to stand in C."""
+    question.looks.append(_look_at(question.subject.pid))
+    threads = question.status.threads if question.status is not None else 0
+    if question.forced or not stands_in_c(question.looks, threads):
+        return
+    status = read_status(question.subject.pid)
+    if status is None or obstacle(status, numbers=(FORCED,), ready=False, listens=True):
+        return  # it may have executed another program meanwhile, which the signal would end
+    question.forced = True
+    try:
+        for _ in range(FORCED_TWICE):
+            _send(question.subject, FORCED)
+    except OSError:
+        return  # it has ended: the next look finds it gone
+
+
+def _send(subject: Subject, number: int) -> None:
+    if subject.child is not None:
+        signal.pidfd_send_signal(subject.child.pidfd, number)
+    else:
+        os.kill(subject.pid, number)  # the master's own child, which it has not waited for
+
+
+def _silence(question: _Question) -> str:
+    status = read_status(question.subject.pid)
+    if status is not None and status.state == "D":
+        return SLEEPS
+    if not question.forced:
+        return (
+            f"it has not come to signal {POLITE} within {ANSWER_TIME:g} s, and it may be in the middle of Python code"
+        )
+    return f"it has not answered signal {FORCED} within {ANSWER_TIME:g} s"
+
+
+def _look_at(pid: int) -> Activity | None:
+    """The first thread's state and CPU time (proc_pid_stat(5)); None if it is gone or hidden."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+            return Activity(fields[0].decode(), int(fields[11]) + int(fields[12]))
+    except (OSError, ValueError, IndexError):
+        return None
