@@ -100,9 +100,9 @@ MANAGER = Group(
             "integer",
             "0",
             "How many workers may be busy with work after their response (fpm.finish_request(), "
-            "fpm.after_response()) at once. Beyond it the work is done before the response ends. 0 is no limit.",
+            "fpm.after_response()) at once, so that it cannot keep all workers from the clients. While there are so "
+            "many, the work of others is done before their response ends. 0 is no limit.",
             differs="PHP-FPM has no such directive.",
-            version="later",
         ),
         Directive(
             "process.priority",

@@ -1,0 +1,23 @@
+"""Bottle: the mail goes out when the customer has his answer.
+
+app = bottle_orders:app
+"""
+
+from bottle import Bottle
+from bottle import request
+from bottle import response
+
+import fpm
+
+app = Bottle()
+
+
+@app.get("/order")
+def order():
+    fpm.after_response(deliver, request.query["to"])
+    response.content_type = "text/plain"
+    return "Thank you\n"
+
+
+def deliver(address):
+    print(f"mail to {address}")
