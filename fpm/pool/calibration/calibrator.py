@@ -86,9 +86,9 @@ class Calibrator:
             pid = os.fork()
             if pid == 0:
                 _run(self._pool, writing)
-        except OSError as error:
+        except Exception as error:  # no processes left; or an audit hook of the application, which raises anything
             os.close(reading)
-            self._report({"event": FAILED, "error": f"no process for the calibration: {error.strerror}"})
+            self._report({"event": FAILED, "error": f"no process for the calibration: {error}"})
             return
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

@@ -12,6 +12,7 @@ from fpm.pool.calibration.genuine import get_native_id
 from fpm.pool.calibration.genuine import stack_size
 from fpm.pool.calibration.genuine import start_new_thread
 from fpm.pool.calibration.search import Doubt
+from fpm.pool.calibration.search import Refused
 
 PATIENCE = 2.0
 """Seconds for a thread to come to its place."""
@@ -44,7 +45,7 @@ class Parked:
         """Start it and wait until it stands.
 
         Raises:
-            Doubt: no thread can be started.
+            Doubt: no thread can be started, or it does not come there.
         """
         start_thread(_begin, self)
         if not self.ready.acquire(timeout=PATIENCE):
@@ -55,13 +56,15 @@ def start_thread(function: Callable[..., None], *arguments: Any) -> None:
     """A thread without anything of the threading module, which may be another by now.
 
     Raises:
-        Doubt: none can be started.
+        Refused: none can be started; the limits of the pool do not let another try do better.
     """
     try:
         stack_size(STACK_SIZE)
         start_new_thread(function, arguments)
     except (RuntimeError, ValueError) as error:
-        raise Doubt(f"no thread can be started for the calibration: {error}") from error
+        raise Refused(
+            f"no thread can be started for the calibration: {error} (limits of processes, of memory?)"
+        ) from error
 
 
 def _begin(parked: Parked) -> None:
