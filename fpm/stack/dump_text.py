@@ -21,8 +21,10 @@ HEADER = re.compile(
     rb"(?:(Stack)|(Current thread|Thread) 0x([0-9a-f]{1,16})(?: \[([^\n\]]{0,64})\])?) \(most recent call first\):\n"
 )
 ALONE = b"Stack (most recent call first):\n"
-FRAME = re.compile(rb'  File (?:"([^\n]{0,8192})"|\?\?\?), line (\d{1,10}|\?\?\?) in ([^\n]{1,8192})')
-"""A quotation mark within the file name is not escaped: the last one before `, line` ends it."""
+FILE, NO_FILE, LINE = b'  File "', b"  File ???, line ", b'", line '
+PLACE = re.compile(rb"(\d{1,10}|\?\?\?) in (.+)")
+LINE_MAX = 16384
+"""Bytes of a line; texts are cut at 500 characters, of up to 10 bytes each."""
 ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 FRAMES_MAX = 101
 """As many as faulthandler writes (MAX_FRAME_DEPTH, and one more in some versions)."""
@@ -72,10 +74,9 @@ def _thread(header: re.Match[bytes], body: bytes) -> DumpedThread:
     frames: list[Frame] = []
     note = ""
     for line in filter(None, body.split(b"\n")):
-        found = FRAME.fullmatch(line)
-        if found and len(frames) < FRAMES_MAX:
-            file, number, function = found.groups()
-            frames.append(Frame(_text(function), _text(file or b""), int(number) if number.isdigit() else 0))
+        frame = _frame(line) if len(line) <= LINE_MAX and len(frames) < FRAMES_MAX else None
+        if frame is not None:
+            frames.append(frame)
         elif line in REMARKS:
             note = REMARKS[line] or note
         else:
@@ -89,6 +90,21 @@ def _thread(header: re.Match[bytes], body: bytes) -> DumpedThread:
         frames=tuple(frames),
         note=note,
     )
+
+
+def _frame(line: bytes) -> Frame | None:
+    """A file name's quotation marks are not escaped, so the last one before `, line` ends it. In linear time."""
+    if line.startswith(NO_FILE):
+        file, rest = b"", line[len(NO_FILE) :]
+    elif line.startswith(FILE):
+        file, _, rest = line[len(FILE) :].rpartition(LINE)
+    else:
+        return None
+    found = PLACE.fullmatch(rest)
+    if found is None:
+        return None
+    number, function = found.groups()
+    return Frame(_text(function), _text(file), int(number) if number.isdigit() else 0)
 
 
 def _text(data: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import time
 
 import pytest
 from hypothesis import given
@@ -69,6 +70,17 @@ def test_threads_with_and_without_names() -> None:
 def test_odd_names(line: bytes, frame: Frame) -> None:
     (thread,) = parse_dump(b"Stack (most recent call first):\n" + line)
     assert thread.frames == (frame,)
+
+
+def test_hostile_lines_take_no_time() -> None:
+    line = b'  File "' + b'", line 1 in ' * 1100
+    text = (b"Stack (most recent call first):\n" + line + b"\n") * 16
+    before = time.process_time()
+    for _ in range(10):
+        parse_dump(text)
+        parse_dump(b"Thread 0x1 [" * 20000)
+        parse_dump(b"\\U0001f60" * 20000)
+    assert time.process_time() - before < 5.0
 
 
 def test_a_deep_stack_says_that_it_is_cut() -> None:
