@@ -26,7 +26,7 @@ def broken(*_, **__):
     raise RuntimeError("broken by the application")
 for module, names in {
     _thread: "start_new_thread get_native_id stack_size",
-    threading: "Thread Lock current_thread get_ident",
+    threading: "Thread Lock current_thread",
     sys: "_current_frames _getframe settrace setprofile setswitchinterval",
     gc: "disable",
     signal: "alarm signal set_wakeup_fd",
