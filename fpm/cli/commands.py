@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from fpm.cli.control_client import ask
-from fpm.cli.control_client import stop as stop_and_wait
 from fpm.cli.options import Options
+from fpm.client.control import ask
+from fpm.client.control import stop as stop_and_wait
 
 
 @click.command()

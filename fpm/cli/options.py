@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from fpm.cli.control_client import ask
+from fpm.client.control import ask
 from fpm.config.facts import DEFAULT_FILE
 from fpm.config.load import find_control
 from fpm.config.load import load

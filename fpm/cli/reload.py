@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from fpm.cli.control_client import ask
-from fpm.cli.control_client import follow
 from fpm.cli.options import Options
+from fpm.client.control import ask
+from fpm.client.control import follow
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fpm.cli.control_client import ask
+from fpm.client.control import ask
 from fpm.errors import EXIT_FAILED
 from fpm.log.times import format_access_time
 
@@ -84,7 +84,7 @@ def _show_tables(path: str, name: str | None, full: bool) -> Failures:
     from fpm.cli import status_rows
     from fpm.cli import tables
     from fpm.cli.columns import Cell
-    from fpm.cli.looking import look
+    from fpm.client.looking import look
 
     snapshot = look(path, name, workers=full or name is not None)
     now = snapshot.daemon.now

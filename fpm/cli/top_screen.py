@@ -22,7 +22,6 @@ from rich.console import Console
 
 from fpm.cli import tables
 from fpm.cli.columns import Cell
-from fpm.cli.looking import look
 from fpm.cli.looking import read_cpu_times
 from fpm.cli.status_rows import head_line
 from fpm.cli.status_rows import show_text
@@ -36,6 +35,7 @@ from fpm.cli.top_figures import sort_pools
 from fpm.cli.top_figures import sort_workers
 from fpm.cli.top_figures import totals_line
 from fpm.cli.top_figures import worker_columns
+from fpm.client.looking import look
 from fpm.errors import ControlError
 
 FIRST_WAIT = 0.5

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from fpm.cli.control_client import follow
 from fpm.cli.options import Options
+from fpm.client.control import follow
 from fpm.errors import EXIT_FAILED
 from fpm.log.escape import escape
 

@@ -94,6 +94,7 @@ class Master:
         strict: bool = False,
         arguments: Sequence[str] = (),
         handed: dict[str, Any] | None = None,
+        leash: int | None = None,
     ) -> None:
         """
         Args:
@@ -103,6 +104,7 @@ class Master:
             strict: end again if a pool fails at the start.
             arguments: the arguments with which an upgrade executes the installed program.
             handed: what the former program of an upgrade has handed over, see fpm.master.upgrade.handover.
+            leash: a descriptor that reads end of file when whoever has started this master is gone; so goes the master.
         """
         self.config = config
         self.log = log
@@ -116,6 +118,7 @@ class Master:
         self.started = time.time() if handed is None else handed.get("started", 0.0)
         """Epoch seconds; an upgrade is no start."""
         self._handed = handed
+        self._leash = leash
         self._status = EXIT_OK
         self.loop = Loop(self._report_defect)
         self.state = State.NORMAL
@@ -163,6 +166,8 @@ class Master:
         become_subreaper()
         signals = self.signals = SignalReader()
         self.loop.watch(signals.fd, lambda: self._on_signals(signals.read()))
+        if self._leash is not None:
+            self.loop.watch(self._leash, self._on_leash)
         self.services = Services(
             loop=self.loop,
             log=self.log,
@@ -281,6 +286,14 @@ class Master:
             self.reopen_logs()
         if Signals.SIGUSR2 in numbers or Signals.SIGHUP in numbers:
             self.reload()
+
+    def _on_leash(self) -> None:
+        """The program that this master is a part of is gone, however it ended."""
+        if self._leash is not None:
+            self.loop.forget(self._leash)
+            self._leash = None
+        self.log.notice("the program that has started this master is gone")
+        self.stop(State.TERMINATING)
 
     def _reap(self) -> None:
         while True:

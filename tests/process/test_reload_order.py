@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fpm.cli.control_client import ask
+from fpm.client.control import ask
 from tests.support.fpm import Daemon
 from tests.support.pools import facts
 from tests.support.reloads import last_reload

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fpm.cli.control_client import ask
+from fpm.client.control import ask
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon
 from tests.support.pools import numbers

@@ -80,6 +80,7 @@ PURE = [
     "fpm.config.check_paths",
     "fpm.config.directives",
     "fpm.config.draft",
+    "fpm.config.given_values",
     "fpm.config.machine",
     "fpm.config.manual_text",
     "fpm.config.model",
@@ -155,7 +156,7 @@ PURE = [
 MAY_IMPORT = {
     "fpm": "fpm.library fpm.cli.main",
     "fpm.cli": "fpm fpm.client fpm.config fpm.errors fpm.log fpm.master fpm.slowlog fpm.stack fpm.status fpm.system",
-    "fpm.client": "fpm.errors fpm.config.model",
+    "fpm.client": "fpm.errors fpm.config.model fpm.status",
     "fpm.config": "fpm.errors fpm.log.access",
     "fpm.errors": "",
     "fpm.fastcgi": "fpm.errors",

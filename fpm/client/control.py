@@ -1,4 +1,4 @@
-"""The command line's side of the control socket."""
+"""The side of the control socket that asks: the command line's and the library's."""
 
 from __future__ import annotations
 
