@@ -8,12 +8,18 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings
 
 from tests.support.fpm import Daemon
 from tests.support.nginx import Nginx
 from tests.support.processes import adopt_orphans
 
 adopt_orphans()
+
+# How long an example takes says how busy the machine is, not whether it is right.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
