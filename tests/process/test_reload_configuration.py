@@ -154,6 +154,9 @@ def test_a_check_that_fails(daemon: Start, kind: str) -> None:
         said = refused(fpm)
         assert words in said, said
         assert "pool www: checking GET /healthz" in said
+        wait_until(lambda: fpm.workers("www") == workers, timeout=10.0)
+        for tracer in fpm.processes("pyfpm: tracer"):
+            tracer.kill()  # it has looked at a worker that is ended, and would stay for a minute
         wait_until(lambda: {process.pid for process in descendants(fpm.pid)} == family, timeout=10.0)
     assert fpm.workers("www") == workers
     assert fpm.get("www").body == b"1"
