@@ -170,26 +170,33 @@ class Dismissal:
         """
         if child.claimed_pid or child.pid:
             error = f"its worker was not ready within {seconds:g} s (startup_timeout)"
-            self._when_taken(child, "startup", STACK_TIME, lambda: self._give_up(child, error, child.last_stack))
+            if child.last_words.has_dump:
+                self._give_up(child, error + "; its stack is among its last words")
+                return
+            self._when_taken(
+                child, "startup", STACK_TIME, lambda: self._give_up(child, error + explain(child.last_stack))
+            )
             return
 
+        template = child.template
+
         def came(trace: Trace) -> None:
-            if child.closed:
+            if child.closed or template.failure is not None:
                 return
             if child.claimed_pid or child.pid:
                 child.set_timer(seconds, lambda: self.startup_timeout(child, seconds))
                 return
             # A lock that a thread held, or a function of os.register_at_fork: fork(2) never came back.
-            error = f"its template has not forked a worker within {seconds:g} s (startup_timeout)"
-            child.template.kill_alone()
-            self._give_up(child, error, trace)
+            error = f"its template has not forked a worker within {seconds:g} s (startup_timeout){explain(trace)}"
+            template.failure = error, ""
+            template.kill_alone()
 
-        self._stacks.take_of_template(child.template, came)
+        self._stacks.take_of_template(template, "startup", came)
 
-    def _give_up(self, child: Child, error: str, trace: Trace | None) -> None:
+    def _give_up(self, child: Child, error: str) -> None:
         if child.ready:
             return
-        self._events.on_failed(child, error + explain(trace), child.last_words.text())
+        self._events.on_failed(child, error, child.last_words.text())
         child.leaving = "startup_timeout"
         child.pressed = True
         self._signal(child, Signals.SIGKILL)

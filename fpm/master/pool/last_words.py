@@ -14,6 +14,8 @@ SHORTLY = 1.0
 LINES = 3
 _CURRENT = "Current thread "
 _FRAME = "  "
+_DUMP = "Timeout ("
+"""How faulthandler.dump_traceback_later() begins."""
 _OURS = ("/fpm/pool/", "/fpm/wsgi/response.py")
 """In the calls that have led to the application's first, which tell nobody anything."""
 
@@ -42,6 +44,11 @@ class LastWords:
             self._in_thread = line.startswith(_FRAME) and not is_ours and len(self._crash) < STACK_MAX
             if self._in_thread:
                 self._crash.append(line)
+
+    @property
+    def has_dump(self) -> bool:
+        """Has it shown its stack, as the process of an import does shortly before its startup_timeout is over?"""
+        return any(line.startswith(_DUMP) for line in self.lines)
 
     def text(self) -> str:
         """All lines that are kept."""

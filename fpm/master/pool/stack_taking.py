@@ -125,15 +125,16 @@ class StackTaking:
         wish = Wish(config.request_slowlog_trace_depth, config.slowlog_native)
         self._services.stacks.take(Subject(config.name, pid, child.template, child), wish, finish)
 
-    def take_of_template(self, template: TemplateProcess, done: Done) -> None:
-        """The stack of a template that does not start, or does not fork, in time."""
+    def take_of_template(self, template: TemplateProcess, reason: Reason, done: Done) -> None:
+        """The stack of a template that does not start, does not fork, or does not leave in time."""
         config = self.config
         started = template.started
 
         def finish(trace: Trace) -> None:
-            work = Work(0, Stage.CREATING, seconds=self._services.loop.now - started)
             if trace.threads:
-                self._write(work, template.pid, "startup", 1, trace)
+                stage = Stage.CREATING if reason == "startup" else Stage.END
+                work = Work(0, stage, seconds=self._services.loop.now - started)
+                self._write(work, template.pid, reason, 1, trace)
             done(trace)
 
         wish = Wish(config.request_slowlog_trace_depth, config.slowlog_native)

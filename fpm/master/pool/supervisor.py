@@ -94,6 +94,7 @@ class PoolSupervisor:
             config,
             listener,
             self.share,
+            self.stacks,
             TemplatesEvents(
                 on_ready=self._on_template_ready,
                 on_trial_ready=self._on_trial_ready,
@@ -219,14 +220,14 @@ class PoolSupervisor:
         """Let requests in hand finish, then leave."""
         for child in list(self.workers.children):
             self.workers.retire(child, STOP, timeout)
-        self.templates.dismiss_all()
+        self.templates.dismiss_all(timeout)
         self._check_empty()
 
     def terminate_all(self, timeout: float) -> None:
         """SIGTERM now."""
         for child in list(self.workers.children):
             self.workers.terminate(child, STOP, timeout)
-        self.templates.dismiss_all()
+        self.templates.dismiss_all(timeout)
         self._check_empty()
 
     def take_stack(self, child: Child, reason: Reason, done: Done | None = None) -> None:

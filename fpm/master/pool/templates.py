@@ -30,6 +30,8 @@ from fpm.master.pool.specs import template_spec
 from fpm.master.pool.specs import unavailable_settings
 from fpm.master.pool.specs import unavailable_spec
 from fpm.master.pool.specs import worker_settings
+from fpm.master.pool.stack_taking import StackTaking
+from fpm.master.pool.template_dismissal import TemplateDismissal
 from fpm.master.pool.template_process import PoolDescriptors
 from fpm.master.pool.template_process import TemplateEvents
 from fpm.master.pool.template_process import TemplateProcess
@@ -92,7 +94,13 @@ class Templates:
     """Keeper of a pool's templates."""
 
     def __init__(
-        self, services: Services, config: PoolConfig, listener: Listener, share: Share, events: TemplatesEvents
+        self,
+        services: Services,
+        config: PoolConfig,
+        listener: Listener,
+        share: Share,
+        stacks: StackTaking,
+        events: TemplatesEvents,
     ) -> None:
         self.services = services
         self.config = config
@@ -121,6 +129,7 @@ class Templates:
         self.old_shared: list[Shared] = []
         self._responder_shared: Shared | None = None
         self._timers = NamedTimers(services.loop)
+        self._dismissal = TemplateDismissal(services, stacks, events.log)
 
     # ---------------------------------------------------------------- the present template
 
@@ -225,7 +234,7 @@ class Templates:
             if trial.template.state is TemplateState.READY:
                 trial.template.quit()
             else:
-                trial.template.kill()
+                self._dismissal.give_up(trial.template)
 
     def take_numbers(self, config: PoolConfig) -> None:
         """The same generation by other numbers: its directories stay."""
@@ -269,7 +278,7 @@ class Templates:
             state: as fpm.master.upgrade.handover describes it.
         """
         spec = unpack_spec(json.dumps(state["spec"]).encode())
-        events = TemplateEvents(self._on_message, self._on_startup_timeout, self._write_line)
+        events = TemplateEvents(self._on_message, self._dismissal.startup_timeout, self._write_line)
         channel = Channel(None if state["gone"] else state["channel"])
         own_stack = OwnStack.restore(*state["own_stack"])
         template = TemplateProcess(self.services, self.pinned, spec, self.share, events, channel, own_stack)
@@ -314,18 +323,13 @@ class Templates:
         self.stop_responder()
         self.drop_trial()
 
-    def dismiss_all(self) -> None:
-        """Templates leave when their last worker has left."""
-        for template in self.all():
-            if template.state is TemplateState.STARTING and template.spec.mode == "template":
-                template.kill()  # it is importing and listens to nobody
-            else:
-                template.quit()
+    def dismiss_all(self, timeout: float) -> None:
+        """Templates leave when their last worker has left, which has `timeout` seconds for it."""
+        self._dismissal.stop(self.all(), timeout)
 
     def kill_all(self) -> None:
         """SIGKILL to all process groups of the pool."""
-        for template in self.all():
-            template.kill()
+        self._dismissal.kill_all(self.all())
 
     def gone(self, template: TemplateProcess, exit_: Exit, usage: Usage) -> None:
         """One of them has ended and has been reaped."""
@@ -355,6 +359,7 @@ class Templates:
     def close(self) -> None:
         """Give all descriptors back."""
         self._timers.cancel_all()
+        self._dismissal.close()
         for template in self.all():
             template.close()
         for shared in [*self.old_shared, self.shared, self._responder_shared]:
@@ -416,7 +421,7 @@ class Templates:
         )
         if mode == "unavailable":
             spec = unavailable_spec(spec)
-        events = TemplateEvents(self._on_message, self._on_startup_timeout, self._write_line)
+        events = TemplateEvents(self._on_message, self._dismissal.startup_timeout, self._write_line)
         template = TemplateProcess(self.services, config, spec, self.share, events)
         listen = self.listener.socket.fileno()
         # What the responder parks when it leaves is for the pool's workers, though it has a scoreboard of its own.
@@ -479,11 +484,6 @@ class Templates:
                 self.failure = None
                 self.backoff = replace(self.backoff, until=0.0)  # forgiven when a worker serves
             self.events.on_ready()
-
-    def _on_startup_timeout(self, template: TemplateProcess) -> None:
-        seconds = template.config.startup_timeout
-        template.failure = (f"the application was not imported within {seconds:g} s (startup_timeout)", "")
-        template.kill()
 
     def _write_line(self, stream: str, line: str, closed: bool) -> None:
         self.events.log("warning", f'template said into {stream}: "{line}"')

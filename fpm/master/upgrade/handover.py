@@ -156,7 +156,7 @@ def restore_pool(pool: PoolSupervisor, state: Mapping[str, Any]) -> None:
     ]
     for child in state["children"]:
         _restore_child(pool, child, by_pid, [shared.board for shared in boards])
-    _send_away_old(templates.old, state["templates"])
+    _send_away_old(pool, templates.old, state["templates"])
 
 
 def _templates_of(pool: PoolSupervisor) -> list[TemplateProcess]:
@@ -191,12 +191,13 @@ def _restore_template(pool: PoolSupervisor, state: dict[str, Any]) -> TemplatePr
     return pool.templates.adopt(state)
 
 
-def _send_away_old(old: Iterable[TemplateProcess], states: Iterable[Mapping[str, Any]]) -> None:
+def _send_away_old(pool: PoolSupervisor, old: Iterable[TemplateProcess], states: Iterable[Mapping[str, Any]]) -> None:
     ready = {state["pid"]: state["ready"] for state in states}
     for template in old:
         if ready[template.pid] or template.spec.mode == "unavailable":
             template.quit()  # once more does no harm
         else:
+            pool.log("notice", f"template {template.pid} is killed while it imports the application (upgrade)")
             template.kill()
 
 
