@@ -208,6 +208,64 @@ def test_finish_early():
     assert (sink.sent, sink.finished, response.dropped) == (HEAD + b"\r\n", True, 18)
 
 
+@pytest.mark.parametrize("returned", ["the same", [], [b"other"]])
+@pytest.mark.parametrize("kind", [list, Closing])
+def test_finish_early_with_a_response(kind, returned):
+    given = kind([b"all ", b"of it"])
+    sink = Recorder()
+    response = Response(sink, "GET")
+
+    def application(environ, start_response):
+        start_response("200 OK", list(PLAIN))
+        assert response.finish_early(given)
+        assert sink.finished
+        return given if returned == "the same" else returned
+
+    run_application(application, {}, response)
+    assert sink.sent.endswith(b"\r\n\r\nall of it")
+    assert (b"Content-Length: 9" in sink.sent) == isinstance(given, list)
+    assert response.dropped == (5 if returned == [b"other"] else 0)
+    assert getattr(given, "closed", 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "body", "finished"),
+    [
+        ("GET", "200 OK", b"123", False),
+        ("GET", "200 OK", b"1234", True),
+        ("HEAD", "200 OK", b"", True),
+        ("GET", "304 NM", b"", True),
+    ],
+)
+def test_finish_early_and_the_promised_length(method, status, body, finished):
+    for given in ([body], iter([body]), None):
+        sink = Recorder()
+        response = Response(sink, method)
+        write = response.start_response(status, [("Content-Length", "4")])
+        if given is None and body:
+            write(body)
+        assert response.finish_early(given)
+        assert (sink.finished, response.short) == (finished, not finished)
+        assert sink.sent.endswith(b"\r\n\r\n" + body)
+        assert not response.finish_early()
+
+
+def test_an_iterable_that_fails_in_the_middle_finishes_nothing():
+    sink = Recorder()
+    response = Response(sink, "GET")
+
+    def blocks():
+        yield b"first"
+        raise LookupError
+
+    response.start_response("200 OK", list(PLAIN))
+    with pytest.raises(LookupError):
+        response.finish_early(blocks())
+    assert not sink.finished
+    assert response.finish_early()
+    assert sink.sent.endswith(b"first")
+
+
 def test_finish_early_before_start_response():
     with pytest.raises(RuntimeError, match="before start_response"):
         Response(Recorder(), "GET").finish_early()
