@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fpm.log.error import ErrorLog
+from fpm.log.escape import escape
 from fpm.master.loop.loop import Loop
 from fpm.master.loop.loop import Timer
 from fpm.stack.layout import Layout
@@ -23,8 +24,11 @@ Done = Callable[[Layout | str], None]
 class LayoutWish:
     """What is known of one template's layout, and who waits for it."""
 
-    def __init__(self, loop: Loop, log: ErrorLog, pool: str, ask: Callable[[], bool]) -> None:
-        """`ask` sends the template its question; False if that cannot be done."""
+    def __init__(
+        self, loop: Loop, log: ErrorLog, pool: str, ask: Callable[[], bool], patience: float = PATIENCE
+    ) -> None:
+        """`ask` sends the template its question; False if that cannot be done. `patience` in seconds."""
+        self._patience = patience
         self._loop = loop
         self._log = log
         self._pool = pool
@@ -40,7 +44,7 @@ class LayoutWish:
             return
         self._waiting.append(done)
         if self._timer is None:
-            self._timer = self._loop.call_later(PATIENCE, self._give_up)
+            self._timer = self._loop.call_later(self._patience, self._give_up)
             if not self._ask():
                 self._settle("its template takes no messages")
 
@@ -49,7 +53,7 @@ class LayoutWish:
         if isinstance(self._known, Layout):
             return
         if message.get("event") == "layout_failed":
-            reason = str(message.get("error"))[:REASON_MAX]
+            reason = escape(str(message.get("error"))[:REASON_MAX])
             self._refuse(f"its Python's structures were not found: {reason}")
             return
         try:
@@ -65,7 +69,7 @@ class LayoutWish:
             self._settle(reason)
 
     def _give_up(self) -> None:
-        self._refuse(f"its template has not answered within {PATIENCE:g} s")
+        self._refuse(f"its template has not answered within {self._patience:g} s")
 
     def _refuse(self, reason: str) -> None:
         # Once for each template, which has found its reason, or not answered, once.
