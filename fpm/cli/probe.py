@@ -34,7 +34,7 @@ def stack_notices(config: Config) -> Iterator[str]:
             names = ", ".join(pools)
             yield (
                 f"WARNING: [pool {names}] stacks of slow requests cannot be read by ptrace: {reason}. Workers write "
-                "them themselves instead, of their first thread (pyfpm(8), STACKS)"
+                "them themselves instead (pyfpm(8), STACKS)"
             )
     if all(found.get(kind) == "" for kind in kinds):
         yield f"NOTICE: {GOOD}"

@@ -235,6 +235,7 @@ class Master:
         self.log.notice(f"upgraded to pyfpm {__version__}, pid {os.getpid()}")
         for pool in self.pools.values():
             pool.staffing.resume()
+            pool.templates.look_at_stacks()
         self.status_process.sockets.restore(handed.get("status", []), self.config)
         self._reap()
         server.answer_handed(handed["waiter"], {"ok": True, "version": __version__})

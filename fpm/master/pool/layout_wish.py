@@ -76,7 +76,7 @@ class LayoutWish:
         if self._known is None:
             self._log.warning(
                 f"[pool {self._pool}] stacks cannot be read from outside: {reason}; "
-                "processes write them themselves instead, of their first thread"
+                "processes write them themselves instead"
             )
             self._settle(reason)
 

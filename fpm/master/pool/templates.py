@@ -243,6 +243,12 @@ class Templates:
         self.pinned = replace(
             config, chdir=pinned.chdir, app=pinned.app, python=pinned.python, pythonpath=pinned.pythonpath
         )
+        self.look_at_stacks()
+
+    def look_at_stacks(self) -> None:
+        """Stacks may be wanted from now on: see whether they can be taken."""
+        if self.present is not None and self.present.state is TemplateState.READY:
+            self.services.stacks.template_ready(self.config, self.present)
 
     def _take(self, config: PoolConfig, pinned: PoolConfig, generation: int) -> None:
         self.former = self.pinned if self.has_begun else None

@@ -19,6 +19,8 @@ from fpm.stack.trace import Trace
 if TYPE_CHECKING:
     from fpm.master.pool.template_process import TemplateProcess
 
+CALM = 0.5
+"""Seconds after a template is ready: first come its workers."""
 TRIES = 3
 PAUSE = 1.0
 """Seconds between two tries."""
@@ -36,7 +38,7 @@ def wants_stacks(config: PoolConfig) -> bool:
 def complaint(trace: Trace) -> str:
     """What to tell of a stack that was taken to see whether it works; "" if it does."""
     if trace.how == "faulthandler":
-        return f"{trace.note}; processes write their stacks themselves instead, of their first thread"
+        return f"{trace.note}; processes write their stacks themselves instead"
     return f"no stacks can be taken: {trace.error}" if trace.error else ""
 
 
@@ -55,25 +57,32 @@ class Diagnosis:
         return "; ".join(dict.fromkeys(filter(None, self._known.values())))
 
     def look(self, config: PoolConfig, template: TemplateProcess) -> None:
-        """A template of this pool is ready: see whether its stack can be taken, if that is not known already."""
+        """A template of this pool is ready. Soon its interpreter's layout is asked for, so that it is known when the
+        first stack is wanted, and it is seen whether a stack can be taken, if that is not known already."""
+        if wants_stacks(config) and template.spec.mode == "template":
+            self._services.loop.call_later(CALM, lambda: self._begin(config, template))
+
+    def _begin(self, config: PoolConfig, template: TemplateProcess) -> None:
         kind = (*Subject(config.name, template.pid, template, None).ids, config.python)
-        if not wants_stacks(config) or kind in self._known or template.spec.mode != "template":
-            return
-        self._known[kind] = ""
+        is_new = kind not in self._known
 
         def answered(layout: Layout | str) -> None:
-            if isinstance(layout, str):
+            if template.state.value != "ready":
+                self._known.pop(kind, None)  # the next template shows it
+            elif is_new and isinstance(layout, str):
                 self._known[kind] = layout  # and the log has it
-            else:
+            elif is_new:
                 self._try(config.name, template, kind, TRIES)
 
-        template.want_layout(answered)
+        if template.state.value == "ready":
+            self._known.setdefault(kind, "")
+            template.want_layout(answered)
 
     def _try(self, pool: str, template: TemplateProcess, kind: Kind, tries: int) -> None:
         def done(trace: Trace) -> None:
             wrong = complaint(trace)
             if trace.error == GONE or template.state.value == "gone":
-                del self._known[kind]  # the next template shows it
+                self._known.pop(kind, None)
             elif wrong and tries > 1:
                 self._services.loop.call_later(PAUSE, lambda: self._try(pool, template, kind, tries - 1))
             else:

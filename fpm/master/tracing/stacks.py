@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 LIMIT = 3.4
 """Seconds from the question to the answer, at the latest."""
-LAYOUT_TIME = 1.0
+LAYOUT_TIME = 1.5
 """Seconds from the question in which a template may say how its interpreter lays out memory."""
 PTRACE_TIME = 2.2
 """Seconds from the question in which the tracer may answer; what is left is for the process's own account."""
