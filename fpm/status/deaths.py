@@ -48,8 +48,10 @@ def death_notes(death: Death) -> Iterator[str]:
     elif death.signal == "SIGKILL" and not death.ended:
         unknown = f"whether for lack of memory is not known ({death.oom_note})"
         yield "not for lack of memory: somebody has sent it" if death.oom == "no" else unknown
-    if death.told:
-        yield f"it was to leave ({death.told}){' and was ended by the master' if death.ended else ''}"
+    if death.ended:
+        yield f"ended by the master ({death.told})" if death.told else "ended by the master"
+    elif death.told:
+        yield f"it was to leave ({death.told})"
     if death.core:
         yield f"core dump: {death.core}"
     if death.memory_peak:

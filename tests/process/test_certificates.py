@@ -202,7 +202,7 @@ def _ended_at_the_deadline(fpm: Daemon) -> None:
         assert fpm.cli("reload").returncode == 0
         line, death = certificate(fpm, pid)
     assert "on signal 15 (SIGTERM)" in line
-    assert "; it was to leave (reload) and was ended by the master; " in line
+    assert "; ended by the master (reload); " in line
     assert (death["ended"], death["told"], death["request"]) == (True, "reload", "GET /sleep?30")
     assert death["next"] == "the new generation is in its place"
     assert "; no stack: " in line or "the stack is in the error log; " in line, "no kill is silent"

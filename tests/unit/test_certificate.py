@@ -136,7 +136,7 @@ def test_beginning_is_php_fpms() -> None:
     [
         ({"verdict": Verdict("no", source="kernel log")}, "; not for lack of memory: somebody has sent it; "),
         ({"verdict": Verdict("unknown", "why")}, "; whether for lack of memory is not known (why); "),
-        ({"told": "stop", "ended": True}, "; it was to leave (stop) and was ended by the master; "),
+        ({"told": "stop", "ended": True}, "; ended by the master (stop); "),
         ({"told": "stop", "ended": True}, "; no stack: it has not come in time; "),
         ({"told": "idle"}, "; it was to leave (idle); "),
         ({"slot": slot(Stage.ACCEPTING, duration=1_000_000)}, '; idle, last request "GET /x?y" ended 2.2 s before; '),

@@ -36,6 +36,7 @@ STACK_MAX = 12
 """Frames, or lines of the last words, that are kept."""
 TEXT_MAX = 200
 """Characters of each of them."""
+OURS = ("/fpm/pool/", "/fpm/wsgi/response.py")
 IN_HAND = "in hand"
 AFTER_RESPONSE = "after the response"
 FINISHED = "finished"
@@ -125,9 +126,16 @@ def stack_lines(trace: Trace | None, *, wanted: bool) -> Iterable[str]:
     if not trace.threads:
         yield f"no stack: {trace.error}"[:TEXT_MAX]
         return
-    main = trace.threads[0]
-    for frame in main.frames[:STACK_MAX]:
+    frames = trace.threads[0].frames
+    # What has led to the application's first call tells nobody anything; of an idle worker it is all there is.
+    count = next((at for at, frame in enumerate(frames) if is_ours(frame.file)), len(frames))
+    for frame in frames[: min(count or len(frames), STACK_MAX)]:
         yield f"{frame.function} ({frame.file}:{frame.line})"[:TEXT_MAX]
+
+
+def is_ours(text: str) -> bool:
+    """Does a line of a stack name a file of pyfpm's that stands below the application's first call?"""
+    return any(place in text for place in OURS)
 
 
 def certificate_line(death: Death, next_: str, *, script: str = "", stack_in: str = "the slow log") -> str:
@@ -144,8 +152,7 @@ def certificate_line(death: Death, next_: str, *, script: str = "", stack_in: st
         f"{name}{pid} exited {death.cause} after {death.age:.6f} seconds from start",
         f"core dump: {death.core}" if death.core else "",
         _oom_part(death),
-        f"it was to leave ({death.told}) and was ended by the master" if death.ended and death.told else "",
-        f"it was to leave ({death.told})" if death.told and not death.ended else "",
+        _told_part(death),
         _request_part(death, script),
         f"not run after it: {death.undone}" if death.undone else "",
         f"{death.requests} request{'' if death.requests == 1 else 's'} served" if death.who == "worker" else "",
@@ -166,6 +173,13 @@ def _oom_part(death: Death) -> str:
     if death.oom == "no":
         return "not for lack of memory: somebody has sent it"
     return f"whether for lack of memory is not known ({note})" if note else "whether for lack of memory is not known"
+
+
+def _told_part(death: Death) -> str:
+    told = cut(escape(death.told), TEXT_MAX)
+    if death.ended:
+        return f"ended by the master ({told})" if told else "ended by the master"
+    return f"it was to leave ({told})" if told else ""
 
 
 def _request_part(death: Death, script: str) -> str:

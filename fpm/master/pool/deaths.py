@@ -72,17 +72,18 @@ class Deaths:
     def examine_template(self, template: TemplateProcess, exit_: Exit, usage: Usage) -> Death:
         """The certificate of a template, or of a 503 responder."""
         now = self._services.loop.now
-        error = template.failure[0] if template.failure else ""
+        words = template.last_words.of_end(now, by_exit=exit_.signal is None)
         facts = Facts(
             who="503 responder" if template.spec.mode == "unavailable" else "template",
             pid=template.pid,
             exit=exit_,
             age=now - template.started,
             usage=usage,
-            verdict=self._verdict(template.pid, exit_, template.cgroup, ended=bool(error)),
+            verdict=self._verdict(template.pid, exit_, template.cgroup, ended=template.killed),
             core=_core_of(template.pid, exit_, template),
-            told=error,
-            words=template.last_words.of_end(now, by_exit=exit_.signal is None),
+            told="startup_timeout" if template.killed else "",
+            ended=template.killed,
+            words=words if template.failure is None else (template.failure[0],),
         )
         return certify(facts, self._services.clock())
 

@@ -15,6 +15,7 @@ from fpm.master.pool.template_process import TemplateState
 from fpm.master.processes.exits import Exit
 from fpm.master.processes.exits import Usage
 from fpm.scoreboard.snapshot import Slot
+from fpm.status.overview import Death
 
 if TYPE_CHECKING:
     from fpm.master.pool.supervisor import PoolSupervisor
@@ -52,14 +53,17 @@ class Endings:
         if exit_.is_emergency:
             self._count_emergency(pid, exit_)
 
-    def template_gone(self, template: TemplateProcess, exit_: Exit, usage: Usage, next_: str, *, logged: bool) -> None:
-        """A template, or the 503 responder, has ended unasked.
+    def examine_template(self, template: TemplateProcess, exit_: Exit, usage: Usage) -> Death:
+        """A template, or the 503 responder, has ended."""
+        return self._deaths.examine_template(template, exit_, usage)
+
+    def template_died(self, death: Death, next_: str, logged: bool) -> None:
+        """It has ended unasked.
 
         Args:
             next_: what happens next, as a clause.
             logged: the log has been told of its end in other words.
         """
-        death = self._deaths.examine_template(template, exit_, usage)
         self._deaths.tell(death, next_, self._pool.config, logged=logged)
 
     def _outlook(self, child: Child, *, made: bool, on_trial: bool) -> Outlook:

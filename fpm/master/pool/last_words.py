@@ -6,6 +6,7 @@ from collections import deque
 
 from fpm.master.pool.certificate import FATAL
 from fpm.master.pool.certificate import STACK_MAX
+from fpm.master.pool.certificate import is_ours
 
 KEPT = 60
 """Lines that are kept to explain why a worker does not become ready."""
@@ -16,8 +17,6 @@ _CURRENT = "Current thread "
 _FRAME = "  "
 _DUMP = "Timeout ("
 """How faulthandler.dump_traceback_later() begins."""
-_OURS = ("/fpm/pool/", "/fpm/wsgi/response.py")
-"""In the calls that have led to the application's first, which tell nobody anything."""
 
 
 class LastWords:
@@ -40,8 +39,7 @@ class LastWords:
         elif self._crash and line.startswith(_CURRENT):
             self._in_thread = True
         elif self._in_thread:
-            is_ours = any(place in line for place in _OURS)
-            self._in_thread = line.startswith(_FRAME) and not is_ours and len(self._crash) < STACK_MAX
+            self._in_thread = line.startswith(_FRAME) and not is_ours(line) and len(self._crash) < STACK_MAX
             if self._in_thread:
                 self._crash.append(line)
 

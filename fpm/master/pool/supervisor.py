@@ -37,7 +37,6 @@ from fpm.master.pool.templates import TemplatesEvents
 from fpm.master.pool.workers import WorkerEvents
 from fpm.master.pool.workers import Workers
 from fpm.master.processes.exits import Exit
-from fpm.master.processes.exits import Usage
 from fpm.master.processes.exits import parse_status
 from fpm.master.processes.exits import parse_usage
 from fpm.master.services import Services
@@ -105,7 +104,8 @@ class PoolSupervisor:
                 on_fork_failed=self._on_fork_failed,
                 on_worker_exit=self._on_worker_exit,
                 on_gone=self._on_template_gone,
-                on_death=self._on_template_death,
+                examine=lambda template, exit_, usage: self.endings.examine_template(template, exit_, usage),
+                on_death=lambda death, next_, logged: self.endings.template_died(death, next_, logged),
                 on_shared=self._on_shared,
                 has_workers=self.has_workers,
                 log=self.log,
@@ -314,11 +314,6 @@ class PoolSupervisor:
         if lost and not self.stopping:
             self.staffing.not_made(lost)
         self._check_empty()
-
-    def _on_template_death(
-        self, template: TemplateProcess, exit_: Exit, usage: Usage, next_: str, logged: bool
-    ) -> None:
-        self.endings.template_gone(template, exit_, usage, next_, logged=logged)
 
     def _on_forked(self, template: TemplateProcess, message: dict[str, Any]) -> None:
         self.workers.learn_pid(template, message.get("slot"), message.get("pid"))

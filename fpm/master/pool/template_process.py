@@ -101,6 +101,8 @@ class TemplateProcess:
         self.failure: tuple[str, str] | None = None
         """Error and traceback, once it has reported them."""
         self.quitting = False
+        self.killed = False
+        """The master has killed it."""
         self.last_words = LastWords()
         self.cgroup = ""
         """Its memory cgroup, for fpm.master.processes.oom."""
@@ -207,12 +209,14 @@ class TemplateProcess:
     def kill(self) -> None:
         """SIGKILL to the process group: the template and, while it is alive, all that it has made."""
         self._cancel_timer()
+        self.killed = True
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, Signals.SIGKILL)
 
     def kill_alone(self) -> None:
         """SIGKILL to the template; its workers serve on."""
+        self.killed = True
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, Signals.SIGKILL)

@@ -43,6 +43,7 @@ from fpm.master.tracing.own_stack import OwnStack
 from fpm.pool.spec import WorkerSettings
 from fpm.pool.spec import unpack_spec
 from fpm.scoreboard.memory import Scoreboard
+from fpm.status.overview import Death
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,10 @@ class TemplatesEvents:
     on_shared: Callable[[Shared], None]
     """The pool has got a (new) scoreboard."""
     has_workers: Callable[[], bool]
-    on_death: Callable[[TemplateProcess, Exit, Usage, str, bool], None]
-    """One has ended unasked: what happens next, and whether the log has been told."""
+    examine: Callable[[TemplateProcess, Exit, Usage], Death]
+    """One has ended: make its certificate."""
+    on_death: Callable[[Death, str, bool], None]
+    """It has ended unasked: what happens next, and whether the log has been told."""
     log: Callable[[str, str], None]
 
 
@@ -341,7 +344,9 @@ class Templates:
         """One of them has ended and has been reaped."""
         was_ready = template.state is TemplateState.READY
         template.close()
-        error, traceback = template.failure or (f"its template exited {exit_}", "")
+        death = self.events.examine(template, exit_, usage)
+        why = f", out of memory: {death.oom_note}" if death.oom == "yes" else ""
+        error, traceback = template.failure or (f"its template exited {exit_}{why}", "")
         traceback = traceback or template.last_words.text()
         next_, logged = "", True
         if template in self.old:
@@ -359,7 +364,7 @@ class Templates:
             logged = not was_ready or template.failure is not None
             next_ = self._lost_present(template, error, traceback, failed=logged)
         if next_:
-            self.events.on_death(template, exit_, usage, next_, logged)
+            self.events.on_death(death, next_, logged)
         self.events.on_gone(template)
 
     def close(self) -> None:
@@ -497,6 +502,6 @@ class Templates:
 
 def _after_old(template: TemplateProcess, exit_: Exit, was_ready: bool) -> str:
     """What happens after the end of a template of a former generation; "" if it has ended as it was told."""
-    if not was_ready or exit_.code == 0:
+    if not was_ready or exit_.code == 0 or template.killed:
         return ""
     return "it was to leave with the last of its workers, which serve on"

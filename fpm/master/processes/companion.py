@@ -152,8 +152,9 @@ class Companion:
         if asked:  # and wanted again in the meantime
             self.start()
             return
-        self._services.log.warning(f"{self._name} exited {parse_status(status)}; it is started anew")
         self._start_later()
+        ended = f"{self._name} exited {parse_status(status)}"
+        self._services.log.warning(f"{ended}; it is started anew in {self.pause:.0f} s")
 
     def _start_later(self) -> None:
         now = self._services.loop.now
