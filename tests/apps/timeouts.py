@@ -108,6 +108,12 @@ def download(environ, seconds):
     return "x" * 30_000_000
 
 
+def deaf(environ, seconds):
+    """Nobody catches the signal of fpm.RequestTimeout any more, so it would be deadly."""
+    signal.signal(45, signal.SIG_DFL)
+    time.sleep(seconds)
+
+
 def after(environ, seconds):
     fpm.after_response(time.sleep, seconds)
     return "answered"
@@ -131,5 +137,6 @@ WAYS = {
         upload,
         download,
         after,
+        deaf,
     )
 }

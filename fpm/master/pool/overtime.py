@@ -189,19 +189,18 @@ class Overtime:
         """Its stack has come: raise fpm.RequestTimeout in it, if it still runs."""
         self._in_hand.discard(child)
         now = self._services.loop.now
-        if not child.closed:
-            work = look_at(child, now)
-            if work.request == watch.request:
+        work = None if child.closed else look_at(child, now)
+        if work is not None and work.request == watch.request:
+            if _listens(child.pid):
                 request = f"child {child.pid}, script '{escape(work.script)}' (request: \"{work.name}\")"
                 text = f"execution timed out ({work.seconds:.6f} sec), interrupting{work.doing}{explain(trace)}"
                 self._say(f"{request} {text}")
-                if _listens(child.pid):
-                    want_interrupt(child.board.view, child.board.slots, child.slot, watch.request)
-                    child.send_signal(INTERRUPT_SIGNAL)
-                    self._watches[child] = replace(watch, interrupted=now)
-                else:
-                    self._workers.dismissal.time_out(child, watch.request, watch.over)
-                    self._watches[child] = replace(watch, ended=True)
+                want_interrupt(child.board.view, child.board.slots, child.slot, watch.request)
+                child.send_signal(INTERRUPT_SIGNAL)
+                self._watches[child] = replace(watch, interrupted=now)
+            else:
+                self._workers.dismissal.time_out(child, watch.request, watch.over)
+                self._watches[child] = replace(watch, ended=True)
         self._look_at(now)
 
     def _say(self, text: str) -> None:

@@ -1,0 +1,103 @@
+"""fpm.RequestTimeout: where it is raised, who sees it, and what becomes of the worker."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable
+
+from fpm.pool.spec import INTERRUPT_SIGNAL
+from tests.support import raw_fastcgi as raw
+from tests.support.fpm import Daemon
+from tests.support.nginx import Nginx
+from tests.support.pools import together
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+MakeNginx = Callable[..., Nginx]
+LONG = "60"
+POOL = {
+    "app": "timeouts:application",
+    "pm.max_children": 3,
+    "slowlog": "slow.log",
+    "request_terminate_timeout": "300ms",
+    "request_interrupt": True,
+}
+
+
+def test_the_worker_lives_on(daemon: Start, nginx: MakeNginx) -> None:
+    fpm = daemon({"www": POOL})
+    fpm.expect_log(r"execution timed out \(\d+\.\d+ sec\), interrupting")
+    workers = fpm.wait_workers("www", 3)
+    ways = ["sleep", "receive", "lock", "wait", "child", "busy", "framework", "upload"]
+    replies, _ = together(len(ways), lambda number: get(fpm, ways[number]))
+    for way, reply in zip(ways, replies, strict=True):
+        assert reply.ended, way
+        assert reply.status == 504, way
+        assert b"has taken too long" in reply.body
+    assert b"caught: " in fpm.get("www", "/catch", query=LONG).body
+    cut = fpm.get("www", "/stream", query=LONG)
+    assert (cut.status, cut.body, cut.ended) == (200, b"the first piece", False)
+    server = nginx(f"location / {{ include fastcgi_params; fastcgi_pass unix:{fpm.address('www')}; }}")
+    assert server.get(f"/sleep?{LONG}").status == 504
+    # The client that takes nothing: the worker waits for it in code of ours, and nothing may follow half a record.
+    with raw.Wire(fpm.address("www"), timeout=20) as wire:
+        wire.send(raw.request_bytes(raw.web_params("/download"), flags=raw.KEEP_CONN))
+        fpm.wait_log(r'GET /download"\) execution timed out \(\d+\.\d+ sec\), interrupting \(sending the response\)')
+        fpm.wait_log(r"GET /download: fpm.RequestTimeout was not caught, its response was cut off")
+        assert not wire.read_reply().ended
+    log = fpm.log()
+    for way in ("sleep", "busy", "framework"):
+        request = rf'script \'timeouts:application\' \(request: "GET /{way}\?{LONG}"\)'
+        said = re.findall(rf"WARNING: .*{request} execution timed out \(\d+\.\d+ sec\), interrupting", log)
+        assert len(said) == (2 if way == "sleep" else 1)
+        assert f"GET /{way}?{LONG}: fpm.RequestTimeout was not caught, answered 504" in log
+    assert "GET /catch?60: fpm" not in log
+    assert "(reading the request's body)" in log
+    entries = (fpm.directory / "slow.log").read_text()
+    assert entries.count("reason = terminate") == len(ways) + 4
+    # A signal that nobody has announced, or that comes too late, harms neither the worker nor a request.
+    for pid in workers:
+        os.kill(pid, INTERRUPT_SIGNAL)
+    thread = threading.Thread(target=lambda: replies.append(fpm.get("www", "/sleep", query="0.2")))
+    thread.start()
+    wait_until(lambda: fpm.figures("www")["active processes"] > 0)
+    for pid in workers:
+        os.kill(pid, INTERRUPT_SIGNAL)
+    thread.join(10)
+    assert replies[-1].body == b"slept"
+    assert fpm.workers("www") == workers
+
+
+def get(fpm: Daemon, way: str) -> raw.Reply:
+    if way != "upload":
+        return fpm.get("www", f"/{way}", query=LONG, timeout=20)
+    with raw.Wire(fpm.address("www"), timeout=20) as wire:
+        params = raw.web_params("/upload", method="POST", body=b"x" * 1000)
+        wire.send(raw.request_bytes(params, b"x" * 1000)[:-600])
+        return wire.read_reply()
+
+
+def test_the_grace_ends(daemon: Start) -> None:
+    """What swallows it, or never comes out of C, is ended as ever; and so is who has taken the handler away."""
+    fpm = daemon({"www": POOL | {"background_timeout": "500ms"}})
+    fpm.expect_log("execution timed out", "exited on signal 15", "errno")
+    before = fpm.wait_workers("www", 3)
+    replies, seconds = together(3, lambda number: get(fpm, ("swallow", "in_c", "deaf")[number]))
+    assert [reply.ended for reply in replies] == [False] * 3
+    assert seconds > 3.0
+    log = fpm.log()
+    for way in ("swallow", "in_c", "deaf"):
+        interrupted = re.search(rf"GET /{way}\?60\"\) execution timed out \(\d+\.\d+ sec\), interrupting", log)
+        assert bool(interrupted) == (way != "deaf")
+        assert re.search(rf"GET /{way}\?60\"\) execution timed out \(\d+\.\d+ sec\), terminating", log)
+    assert float(re.search(r"deaf.* timed out \((\S+) sec\), terminating", log)[1]) < 3.0, "there was nobody to tell"
+    wait_until(lambda: not set(before) & set(fpm.workers("www")) and len(fpm.workers("www")) == 3, timeout=20)
+    # Work after the response is interrupted as well; the worker and the rest of the work go on.
+    workers = fpm.workers("www")
+    assert fpm.get("www", "/after", query=LONG).body == b"answered"
+    fpm.wait_log(r"GET /after\?60: time.sleep\(\), called by fpm.after_response\(\): fpm.RequestTimeout was not caught")
+    fpm.wait_log(r"interrupting \(after the response")
+    wait_until(lambda: fpm.figures("www")["idle processes"] == 3)
+    assert fpm.workers("www") == workers

@@ -1,0 +1,207 @@
+"""Requests over a limit: logged, ended, told apart; and what the watch over them costs."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.process.test_master_calm import quiet
+from tests.process.test_master_calm import switches
+from tests.support import raw_fastcgi as raw
+from tests.support.fpm import Daemon
+from tests.support.nginx import Nginx
+from tests.support.pools import together
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Daemon]
+MakeNginx = Callable[..., Nginx]
+LONG = "60"
+
+
+@contextmanager
+def running(fpm: Daemon, *paths: str, query: str = LONG) -> Iterator[list[raw.Wire]]:
+    """Requests that are under way, each on a connection of its own."""
+    wires = [raw.Wire(fpm.address("www"), timeout=20) for _ in paths]
+    try:
+        for wire, path in zip(wires, paths, strict=True):
+            wire.send(raw.request_bytes(raw.web_params(path, query=query)))
+        yield wires
+    finally:
+        for wire in wires:
+            wire.close()
+
+
+def entries(fpm: Daemon) -> list[str]:
+    """What is in the slow log."""
+    file = fpm.directory / "slow.log"
+    return re.split(r"\n\n", file.read_text()) if file.exists() else []
+
+
+def test_over_the_limits(daemon: Start, nginx: MakeNginx) -> None:
+    """One daemon: each way of being stuck ends, is said with its request, and leaves its stack."""
+    pool = {
+        "app": "timeouts:application",
+        "pm.max_children": 7,
+        "slowlog": "slow.log",
+        "request_slowlog_timeout": "500ms",
+        "request_terminate_timeout": "2s",
+    }
+    fpm = daemon({"www": pool})
+    fpm.expect_log("executing too slow", "execution timed out", "exited on signal", "has not ended on SIGTERM")
+    before = set(fpm.wait_workers("www", 7))
+    ways = ["/sleep", "/in_c", "/ignore", "/stop", "/lock"]
+    with running(fpm, *ways) as wires:
+        upload = raw.Wire(fpm.address("www"), timeout=20)
+        params = raw.web_params("/upload", method="POST", body=b"x" * 1000)
+        upload.send(raw.request_bytes(params, b"x" * 1000)[:-600])
+        server = nginx(f"location / {{ include fastcgi_params; fastcgi_pass unix:{fpm.address('www')}; }}")
+        assert server.get(f"/receive?{LONG}", timeout=20).status == 502
+        for wire in [*wires, upload]:
+            assert not wire.read_reply().ended, "the worker was ended, so was the connection"
+        upload.close()
+    log = fpm.log()
+    for way in [*ways, "/receive", "/upload"]:
+        method = "POST" if way == "/upload" else "GET"
+        request = rf"child (\d+), script 'timeouts:application' \(request: \"{method} {way}(\?{LONG})?\"\)"
+        slow = re.search(rf"WARNING: \[pool www\] {request} executing too slow \((\d+\.\d{{6}}) sec\), logging", log)
+        ended = re.search(rf"WARNING: \[pool www\] {request} execution timed out \((\d+\.\d{{6}}) sec\), term", log)
+        assert slow is not None, way
+        assert ended is not None, way
+        assert slow[1] == ended[1]
+        assert 0.5 <= float(slow[3]) < float(ended[3])
+        assert float(ended[3]) >= 2.0
+        assert len(re.findall(rf"{request} executing too slow", log)) == 1, "once for each request"
+    for way in ("/ignore", "/stop"):
+        pid = re.search(rf"child (\d+), .*{way}.* terminating", log)
+        assert pid is not None
+        assert re.search(
+            rf"child {pid[1]} has not ended on SIGTERM \(request_terminate_timeout\), sending SIGKILL", log
+        )
+    assert "terminating (reading the request's body)" in log
+    found = entries(fpm)
+    for way in ("sleep", "in_c", "ignore", "lock", "receive"):
+        mine = [entry for entry in found if f"request = GET /{way}?" in entry]
+        assert [re.search(r"^reason = (\w+)$", entry, re.MULTILINE)[1] for entry in mine] == ["slow", "terminate"]
+        assert all(f" {way}() " in entry for entry in mine), mine
+    assert any("request = POST /upload" in one and "stage = reading the request's body" in one for one in found)
+    # All are replaced, and what is within the limits is left alone: short requests, and kept connections between them.
+    wait_until(lambda: len(fpm.workers("www")) == 7 and not before & set(fpm.workers("www")), timeout=20)
+    with raw.Wire(fpm.address("www")) as kept:
+        kept.send(raw.request_bytes(raw.web_params("/"), flags=raw.KEEP_CONN))
+        pid = kept.read_reply().body
+        idle_until = time.monotonic() + 2.5
+        wait_until(lambda: time.monotonic() > idle_until)
+        kept.send(raw.request_bytes(raw.web_params("/"), flags=raw.KEEP_CONN))
+        assert kept.read_reply().body == pid
+    # A limit that is set while a request runs counts for it at once.
+    fpm.configure({"www": pool | {"request_slowlog_timeout": 0, "request_terminate_timeout": 0}})
+    assert fpm.cli("reload").returncode == 0
+    with running(fpm, "/child") as wires:
+        fpm.wait_active("www", 1)
+        fpm.configure({"www": pool | {"request_slowlog_timeout": 0, "request_terminate_timeout": "100ms"}})
+        assert fpm.cli("reload").returncode == 0
+        assert not wires[0].read_reply().ended
+        fpm.wait_log(r"GET /child\?60.* execution timed out")
+
+
+def test_the_work_after_the_response_has_limits_of_its_own(daemon: Start) -> None:
+    pool = {
+        "app": "timeouts:application",
+        "pm.max_children": 2,
+        "slowlog": "slow.log",
+        "request_slowlog_timeout": "200ms",
+        "request_terminate_timeout": "400ms",
+        "background_timeout": "1200ms",
+    }
+    fpm = daemon({"www": pool})
+    fpm.expect_log("exited on signal 15")
+    started = time.monotonic()
+    assert fpm.get("www", "/after", query=LONG).body == b"answered"
+    found = fpm.wait_log(r"GET /after\?60\"\) execution timed out \((\d+\.\d+) sec\), terminating \(after the response")
+    assert float(found[1]) >= 1.2
+    assert time.monotonic() - started >= 1.2
+    fpm.wait_log(r"it was to leave \(background_timeout\)")
+    fpm.wait_workers("www", 2)
+    assert "executing too slow" not in fpm.log(), "its response was in time"
+    assert any("reason = background" in entry and "stage = after the response" in entry for entry in entries(fpm))
+    tracked = {"request_terminate_timeout_track_finished": True, "background_timeout": 0}
+    fpm.configure({"www": pool | tracked})
+    assert fpm.cli("reload").returncode == 0
+    assert fpm.get("www", "/after", query=LONG).body == b"answered"
+    fpm.wait_log(r"executing too slow \(\d+\.\d+ sec\), logging \(after the response")
+    fpm.wait_log(r"it was to leave \(request_terminate_timeout\)")
+
+
+def test_fifty_at_once_are_logged_in_time(daemon: Start) -> None:
+    pool = {"app": "timeouts:application", "pm.max_children": 50, "slowlog": "slow.log"}
+    fpm = daemon({"www": pool | {"request_slowlog_timeout": "1s"}})
+    fpm.expect_log("executing too slow")
+    fpm.wait_workers("www", 50, timeout=20)
+    file = fpm.directory / "slow.log"
+    seen: list[float] = []
+
+    def watch() -> None:
+        wait_until(lambda: file.read_text().count("reason = slow") == 50, timeout=25, message="not 50 entries")
+        seen.append(time.monotonic())
+
+    watcher = threading.Thread(target=watch)
+    began = time.monotonic()
+    watcher.start()
+    together(50, lambda number: fpm.get("www", "/sleep", query="3", timeout=25))
+    watcher.join()
+    assert seen, "not all were logged"
+    assert len(set(re.findall(r"^\[.*pid (\d+)$", file.read_text(), re.MULTILINE))) == 50
+    assert file.read_text().count("+++ dump failed") == 0
+    assert seen[0] - began - 1.0 < 15.0, "3 s on an idle machine"
+
+
+def test_nobody_wakes_up_for_limits_while_nothing_runs(daemon: Start) -> None:
+    limits = {
+        "slowlog": "slow.log",
+        "request_slowlog_timeout": "100ms",
+        "request_slowlog_interval": "100ms",
+        "request_terminate_timeout": "1s",
+        "background_timeout": "1s",
+        "request_interrupt": True,
+    }
+    pools = {
+        "static": {"pm.max_children": 2, **limits},
+        "dynamic": {
+            "pm": "dynamic",
+            "pm.max_children": 3,
+            "pm.start_servers": 1,
+            "pm.min_spare_servers": 1,
+            "pm.max_spare_servers": 2,
+            **limits,
+        },
+    }
+    fpm = daemon(pools, global_={"systemd_interval": 0})
+    for pool in pools:
+        assert fpm.get(pool).status == 200
+    pids = [fpm.pid, *fpm.workers("static"), *fpm.workers("dynamic")]
+    assert all(count <= 1 for count in quiet(pids, seconds=3.0).values())
+    # Under load, too, it is the limits that wake the master and not the requests.
+    before = switches(fpm.pid)
+    for _ in range(300):
+        assert fpm.get("static").status == 200
+    assert switches(fpm.pid) - before < 150
+
+
+def test_no_kill_without_a_line(daemon: Start) -> None:
+    """A stop that comes to SIGKILL: each worker's request is in the log, and the stack of those that would not go."""
+    pool = {"app": "timeouts:application", "pm.max_children": 2, "slowlog": "slow.log"}
+    fpm = daemon({"www": pool}, global_={"process_control_timeout": "1s"})
+    fpm.expect_log("has not left in time", "exited on signal")
+    with running(fpm, "/sleep", "/ignore"):
+        fpm.wait_active("www", 2)
+        assert fpm.cli("stop", "--now").returncode == 0
+        assert fpm.wait() == 0
+    log = fpm.log()
+    for way in ("/sleep", "/ignore"):
+        assert re.search(rf'child \d+, request "GET {way}\?60" is cut off after \d\.\d+ sec \(stop\)', log), log
+    assert re.search(r'child \d+, request "GET /ignore" has not left in time \(stop\), sending SIGKILL', log)
+    assert any("reason = stop" in entry and " ignore() " in entry for entry in entries(fpm))
