@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,19 @@ from tests.support.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 ON_TOP = {"pause", "busy_loop.<locals>.spin"}
 """What the subject calls after it has told the truth."""
+AS_PY_SPY = (
+    "sleep_in_nested_calls",
+    "busy_loop",
+    "blocked_recv",
+    "waiting_for_a_lock",
+    "deep_recursion",
+    "generators",
+    "comprehension_and_lambda",
+    "class_methods",
+    "exec_code",
+    "c_that_holds_the_gil",
+    "many_threads",
+)
 
 
 class Subject:
@@ -127,5 +141,63 @@ def test_every_scenario_is_read_as_it_is(subject: Subject) -> None:
             check_variables(subject)
         seen += 1
         subject.next()
-    assert seen == 20
+    assert seen == 21
     assert subject.process.wait(timeout=20) == 0
+
+
+def read_under(reader: str, subject: Subject) -> list[list[Any]]:
+    """The main thread's stack as another Python reads it."""
+    command = [reader, "-B", "-m", "tests.support.stack_reader", str(subject.pid)]
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    layout = json.dumps(subject.layout.as_message())
+    run = subprocess.run(command, cwd=ROOT, env=environ, input=layout, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    frames: list[list[Any]] = json.loads(run.stdout)[str(subject.pid)]
+    return without_top(frames)
+
+
+def test_any_version_reads_any_other() -> None:
+    """The master's Python and a pool's need not be the same."""
+    for python in interpreters():
+        subject = Subject(python, "generators")
+        try:
+            truth = subject.line()
+            read_until_it_stands(subject, truth)
+            for reader in interpreters():
+                assert read_under(reader, subject) == as_read(truth["frames"]), (reader, python)
+        finally:
+            subject.close()
+
+
+def by_py_spy(pid: int) -> dict[int, list[list[Any]]]:
+    """Frames by thread as `py-spy dump` has them; it shows a shim of 3.13 as a frame."""
+    command = [str(Path(sys.executable).with_name("py-spy")), "dump", "--json", "--pid", str(pid)]
+    threads = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+    return {
+        thread["os_thread_id"]: [
+            [frame["name"], frame["filename"], frame["line"]]
+            for frame in thread["frames"]
+            if frame["filename"] != "__init__"
+        ]
+        for thread in threads
+    }
+
+
+def test_py_spy_sees_the_same(python: str) -> None:
+    subject = Subject(python, *AS_PY_SPY)
+    try:
+        for scenario in AS_PY_SPY:
+            assert subject.line(), scenario
+
+            def both_agree(scenario: str = scenario) -> bool:
+                ours = as_lists(read_threads(subject.pid, subject.layout))
+                theirs = by_py_spy(subject.pid)
+                if scenario == "busy_loop":  # two samples of what runs differ in the line at the top
+                    ours[subject.pid][0].pop()
+                    theirs[subject.pid][0].pop()
+                return ours == theirs
+
+            wait_until(both_agree, timeout=20, message=f"py-spy sees another stack: {scenario}")
+            subject.next()
+    finally:
+        subject.close()

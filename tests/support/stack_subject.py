@@ -6,6 +6,7 @@ next. Everything that blocks does so in the line in which the truth is told, so 
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import json
 import os
@@ -247,6 +248,11 @@ def callback_of_c() -> None:
     max(Comparing(), Comparing())
 
 
+def c_that_holds_the_gil() -> None:
+    library = ctypes.PyDLL(None)  # keeps the lock during a call
+    tell(), library.usleep(1_000_000_000)
+
+
 def many_threads() -> None:
     locks = [threading.Lock() for _ in range(60)]
     ready = threading.Semaphore(0)
@@ -314,6 +320,7 @@ SCENARIOS: list[Callable[[], None]] = [
     with_and_try,
     multi_line_call,
     callback_of_c,
+    c_that_holds_the_gil,
     many_threads,
     local_variables,
 ]
