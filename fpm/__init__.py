@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+from typing import Any
+
 from fpm.library import NoRequestError
 from fpm.library import RequestTimeout
 from fpm.library import after_response
@@ -9,9 +13,17 @@ from fpm.library import finish_request
 from fpm.library import postfork
 from fpm.library import run_postfork
 
+if TYPE_CHECKING:
+    from fpm.manager import Manager
+    from fpm.manager import Pool
+    from fpm.manager import Settings
+
 __all__ = [
+    "Manager",
     "NoRequestError",
+    "Pool",
     "RequestTimeout",
+    "Settings",
     "__version__",
     "after_response",
     "finish_request",
@@ -20,3 +32,10 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """What only a program that manages pools needs; importing it would cost every worker time and memory."""
+    if name in ("Manager", "Pool", "Settings"):
+        return getattr(import_module("fpm.manager"), name)
+    raise AttributeError(f"module 'fpm' has no attribute {name!r}")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from fpm.config.build import build
@@ -53,9 +54,9 @@ def load_given(given: Given, environ: Mapping[str, str]) -> Config:
         assign_given(sections.open(name, own), values, own, report)
     try:
         facts = Facts(environ=environ, is_root=os.geteuid() == 0, allow_root=given.allow_root)
-        config = build(sections, facts, file=given.name, prefix=given.prefix, pid_override=None)
+        config = build(sections, facts, file=CODE, prefix=given.prefix, pid_override=None)
     finally:
         forget_shared()
     if config is None:
         raise ConfigError(report.errors())
-    return config
+    return replace(config, global_=replace(config.global_, file=given.name))

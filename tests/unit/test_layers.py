@@ -99,6 +99,8 @@ PURE = [
     "fpm.log.escape",
     "fpm.log.lines",
     "fpm.log.times",
+    "fpm.manager.events",
+    "fpm.manager.reloading",
     "fpm.master",
     "fpm.master.lifecycle",
     "fpm.master.listening",
@@ -154,7 +156,7 @@ PURE = [
 """Decisions and formats. Every other module has effects, and a test holds it to that: so it is one or the other."""
 
 MAY_IMPORT = {
-    "fpm": "fpm.library fpm.cli.main",
+    "fpm": "fpm.library fpm.cli.main fpm.manager",
     "fpm.cli": "fpm fpm.client fpm.config fpm.errors fpm.log fpm.master fpm.slowlog fpm.stack fpm.status fpm.system",
     "fpm.client": "fpm.errors fpm.config.model fpm.status",
     "fpm.config": "fpm.errors fpm.log.access",
@@ -162,6 +164,7 @@ MAY_IMPORT = {
     "fpm.fastcgi": "fpm.errors",
     "fpm.library": "",
     "fpm.log": "fpm.errors",
+    "fpm.manager": "fpm.client fpm.config fpm.errors fpm.log fpm.master fpm.status fpm.system",
     "fpm.master": "fpm fpm.config.dump fpm.config.model fpm.errors fpm.log fpm.pool fpm.scoreboard fpm.slowlog "
     "fpm.stack fpm.status fpm.status_server fpm.status_server.site fpm.system fpm.tracer fpm.tracer.messages "
     "fpm.tracer.credentials fpm.tracer.rights",

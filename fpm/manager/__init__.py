@@ -1,0 +1,35 @@
+"""The manager as a library: a program builds a configuration in code and starts, watches, reloads and stops a manager.
+
+    from fpm.manager import Manager, Pool
+
+    with Manager([Pool("shop", app="shop.wsgi:application", listen="shop.sock", pm_max_children=8)]) as manager:
+        for event in manager.events():
+            print(event.pool, event.text)
+
+The master runs as a process of its own, as the daemon's does: what a program has loaded never gets into it or into a
+pool. It ends when the program ends, however that happens.
+"""
+
+from __future__ import annotations
+
+from fpm.errors import ConfigError
+from fpm.errors import ControlError
+from fpm.errors import StartError
+from fpm.manager.configuration import Pool
+from fpm.manager.configuration import Settings
+from fpm.manager.events import Event
+from fpm.manager.events import Kind
+from fpm.manager.manager import Manager
+from fpm.manager.reloading import Reloaded
+
+__all__ = [
+    "ConfigError",
+    "ControlError",
+    "Event",
+    "Kind",
+    "Manager",
+    "Pool",
+    "Reloaded",
+    "Settings",
+    "StartError",
+]

@@ -1,0 +1,332 @@
+"""A manager in a program: start, watch, reload, stop."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import queue
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+from signal import Signals
+from types import TracebackType
+from typing import Any
+
+from fpm.client.control import follow
+from fpm.client.looking import look
+from fpm.config.given import Given
+from fpm.config.given import load_given
+from fpm.errors import ConfigError
+from fpm.errors import ControlError
+from fpm.errors import StartError
+from fpm.manager.child import MasterProcess
+from fpm.manager.configuration import CONTROL
+from fpm.manager.configuration import FILE
+from fpm.manager.configuration import Pool
+from fpm.manager.configuration import Settings
+from fpm.manager.configuration import describe
+from fpm.manager.configuration import pack_given
+from fpm.manager.events import Event
+from fpm.manager.reloading import Reloaded
+from fpm.manager.reloading import read_outcome
+from fpm.manager.reloading import read_step
+from fpm.status.snapshot import Snapshot
+
+PATH_MAX = 90
+"""Room for the manager's directory in the path of a Unix socket (108 bytes, unix(7))."""
+KILL_TIME = 5.0
+"""Seconds for a master that has been signalled to go."""
+_EARLY = 30.0
+"""Seconds that stop() gives requests at the end of a `with` block and of the program, unless the settings say less."""
+
+
+class Manager:
+    """Pools and the process that manages them. Its methods may be called from any thread.
+
+    Args:
+        pools: at least one.
+        settings: of [global].
+        on_event: called for each entry of the log, by a thread of the manager's; it must return soon.
+        allow_root: allow pools that run as root.
+        name: what the process list shows for the configuration.
+
+    Raises:
+        ConfigError: with everything that is wrong.
+    """
+
+    def __init__(
+        self,
+        pools: Sequence[Pool],
+        settings: Settings | None = None,
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        allow_root: bool = False,
+        name: str = "",
+    ) -> None:
+        self._pools = list(pools)
+        self._settings = settings or Settings()
+        self._on_event = on_event
+        self._allow_root = allow_root
+        self._name = name or os.path.basename(sys.argv[0]) or "a program"
+        self._prefix = os.getcwd()
+        self._lock = threading.Lock()
+        self._listeners: list[queue.SimpleQueue[Event | None]] = []
+        self._process: MasterProcess | None = None
+        self._directory = ""
+        self.failed: tuple[str, ...] = ()
+        """Names of the pools whose application did not start; they answer 503 and are tried again."""
+        self._check(self._pools, self._settings)
+
+    # ---------------------------------------------------------------- beginning and end
+
+    def start(self, timeout: float = 90.0, *, strict: bool = True) -> None:
+        """Execute the master, and wait until its pools are ready.
+
+        Args:
+            timeout: seconds.
+            strict: a pool whose application does not start is a failure of all.
+
+        Raises:
+            StartError: it cannot start; nothing is left of it then.
+            ConfigError: something has become wrong since the manager was made.
+            RuntimeError: it runs already.
+        """
+        with self._lock:
+            if self._process is not None and self._process.wait(0) is None:
+                raise RuntimeError("this manager runs already")
+            self._directory = _make_directory()
+            try:
+                self._write(self._pools, self._settings)
+                sockets = [(pool.name, pool.socket) for pool in self._pools if pool.socket is not None]
+                self._process = process = MasterProcess(self._directory, sockets, self._dispatch, self._end_events)
+            except BaseException as error:
+                self._forget_directory()
+                if isinstance(error, OSError):
+                    raise StartError(f"the manager cannot be executed: {error.strerror}") from error
+                raise
+        atexit.register(self._at_exit)
+        try:
+            self.failed = tuple(process.wait_ready(timeout))
+            if self.failed and strict:
+                raise StartError(f"these pools have failed: {', '.join(self.failed)}")
+        except StartError as error:
+            self._end(process)
+            raise StartError("\n".join([str(error), *_reasons(process)])) from None
+        except BaseException:
+            self._end(process)
+            raise
+
+    def stop(self, *, graceful: bool = True, timeout: float | None = None) -> int:
+        """Stop the master and wait for its end.
+
+        Args:
+            graceful: let requests in hand finish, up to process_control_timeout.
+            timeout: seconds after which it is stopped at once; None: as long as its own limits allow.
+
+        Returns:
+            Its exit status; of a master that does not run, that of its last end, 0 if there was none.
+        """
+        process = self._process
+        if process is None:
+            return 0
+        process.send_signal(Signals.SIGQUIT if graceful else Signals.SIGTERM)
+        status = process.wait(timeout)
+        if status is None:
+            return self._end(process)
+        self._after_end()
+        return status
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the master's end, whoever ends it.
+
+        Returns:
+            Its exit status, negative for a signal; None if it runs on after `timeout` seconds.
+        """
+        process = self._process
+        status = 0 if process is None else process.wait(timeout)
+        if status is not None and process is not None:
+            self._after_end()
+        return status
+
+    @property
+    def is_running(self) -> bool:
+        """Has it been started, and not ended?"""
+        return self._process is not None and self._process.wait(0) is None
+
+    @property
+    def pid(self) -> int:
+        """Of the master; 0 if it does not run."""
+        process = self._process
+        return process.pid if process is not None and process.wait(0) is None else 0
+
+    @property
+    def control(self) -> str:
+        """The path of the control socket, for `pyfpm`'s own protocol; "" if it does not run."""
+        return os.path.join(self._directory, CONTROL) if self.is_running else ""
+
+    def __enter__(self) -> Manager:
+        if not self.is_running:
+            self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop(timeout=_EARLY)
+
+    # ---------------------------------------------------------------- watching
+
+    def status(self, pool: str | None = None, *, workers: bool = True) -> Snapshot:
+        """The daemon, its pools (or this one) and their workers at this moment, also while all workers are busy.
+
+        Raises:
+            ControlError: it does not run, or there is no such pool.
+        """
+        return look(self._running_control(), pool, workers=workers)
+
+    def events(self) -> Iterator[Event]:
+        """Every entry of the log from now on, to the master's end."""
+        waiting: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        with self._lock:
+            if not self.is_running:
+                return iter(())
+            self._listeners.append(waiting)
+        return self._iterate(waiting)
+
+    def recent(self) -> list[Event]:
+        """The last entries of the log, at most a thousand, the oldest first."""
+        return list(self._process.recent) if self._process is not None else []
+
+    def _iterate(self, waiting: queue.SimpleQueue[Event | None]) -> Iterator[Event]:
+        try:
+            while (event := waiting.get()) is not None:
+                yield event
+        finally:
+            with self._lock, contextlib.suppress(ValueError):
+                self._listeners.remove(waiting)
+
+    def _dispatch(self, event: Event) -> None:
+        with self._lock:
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener.put(event)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _end_events(self) -> None:
+        with self._lock:
+            for listener in self._listeners:
+                listener.put(None)
+
+    # ---------------------------------------------------------------- reload
+
+    def reload(
+        self,
+        names: Sequence[str] = (),
+        *,
+        pools: Sequence[Pool] | None = None,
+        settings: Settings | None = None,
+        timeout: float = 0.0,
+    ) -> Reloaded:
+        """Prove new generations and swap them in; without names those whose configuration has changed, else all.
+
+        Args:
+            names: of pools that get a new generation in any case.
+            pools, settings: the new configuration; the present one if they are not given.
+            timeout: seconds for the proof; 0.0: startup_timeout alone.
+
+        Returns:
+            How it ended. If it was refused, the present configuration stays.
+
+        Raises:
+            ConfigError: the new configuration is wrong; nothing has changed.
+            ControlError: it does not run.
+        """
+        new_pools = self._pools if pools is None else list(pools)
+        new_settings = self._settings if settings is None else settings
+        present = {pool.name for pool in self._pools if pool.socket is not None}
+        late = [pool.name for pool in new_pools if pool.socket is not None and pool.name not in present]
+        if late:
+            raise ConfigError([f"<code>: [{name}] listen: a socket can be given at the start only." for name in late])
+        self._check(new_pools, new_settings)
+        steps: list[str] = []
+
+        def note(message: dict[str, Any]) -> None:
+            steps.append(read_step(message))
+
+        control = self._running_control()
+        self._write(new_pools, new_settings)
+        request = {"command": "reload", "pools": list(names), "timeout": timeout}
+        outcome = read_outcome(follow(control, request, note), steps)
+        if outcome.ok:
+            self._pools, self._settings = new_pools, new_settings
+        else:
+            self._write(self._pools, self._settings)
+        return outcome
+
+    # ---------------------------------------------------------------- details
+
+    def _running_control(self) -> str:
+        control = self.control
+        if not control:
+            raise ControlError("this manager does not run")
+        return control
+
+    def _given(self, pools: Sequence[Pool], settings: Settings) -> Given:
+        return describe(
+            pools,
+            settings,
+            control=os.path.join(self._directory or tempfile.gettempdir(), CONTROL),
+            name=self._name,
+            prefix=self._prefix,
+            allow_root=self._allow_root,
+        )
+
+    def _check(self, pools: Sequence[Pool], settings: Settings) -> None:
+        load_given(self._given(pools, settings), os.environ)
+
+    def _write(self, pools: Sequence[Pool], settings: Settings) -> None:
+        """Where the master finds it, whole or not at all."""
+        new = Path(self._directory) / f"{FILE}.new"
+        new.write_bytes(pack_given(self._given(pools, settings)))
+        new.replace(Path(self._directory) / FILE)
+
+    def _end(self, process: MasterProcess) -> int:
+        """At once, whatever it takes."""
+        process.send_signal(Signals.SIGTERM)
+        status = process.wait(2 * KILL_TIME)
+        if status is None:
+            process.send_signal(Signals.SIGKILL)
+            status = process.wait(KILL_TIME)
+        self._after_end()
+        return status if status is not None else -Signals.SIGKILL
+
+    def _after_end(self) -> None:
+        atexit.unregister(self._at_exit)
+        self._forget_directory()
+
+    def _at_exit(self) -> None:
+        self.stop(graceful=False, timeout=2 * KILL_TIME)
+
+    def _forget_directory(self) -> None:
+        """Its own process has removed it, unless it was killed."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _make_directory() -> str:
+    directory = tempfile.mkdtemp(prefix="pyfpm-manager-")
+    if len(directory) > PATH_MAX:
+        os.rmdir(directory)
+        directory = tempfile.mkdtemp(prefix="pyfpm-manager-", dir="/tmp")
+    return directory
+
+
+def _reasons(process: MasterProcess) -> list[str]:
+    """What the log says of a start that has failed."""
+    return [event.text for event in process.recent if event.level in ("ERROR", "ALERT")][-20:]

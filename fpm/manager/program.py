@@ -1,0 +1,73 @@
+"""`python -m fpm.manager.program DIRECTORY LEASH [NAME...]`: the master's process of a manager in a program.
+
+It stands in the program's working directory. Listening sockets are at 3, 4 and so on, one for each NAME of a pool; on
+the leash it says when it is ready, and reads end of file when the program is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from fpm.config.given import load_given
+from fpm.config.model import Config
+from fpm.errors import FpmError
+from fpm.log.error import ErrorLog
+from fpm.manager.configuration import FILE
+from fpm.manager.configuration import unpack_given
+from fpm.master.master import Master
+from fpm.system.systemd import LISTEN_FDS_START
+
+
+def main(arguments: list[str]) -> int:
+    """Run the master to its end; returns the exit status."""
+    directory, leash, *names = arguments
+    leash_fd = int(leash)
+    os.set_inheritable(leash_fd, False)
+    environ = _environ(names)
+    try:
+        return _run(Path(directory), leash_fd, environ)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _run(directory: Path, leash_fd: int, environ: Mapping[str, str]) -> int:
+    leash = socket.socket(fileno=leash_fd)
+
+    def load() -> Config:
+        return load_given(unpack_given((directory / FILE).read_bytes()), environ)
+
+    def tell(failed: list[str]) -> None:
+        message = json.dumps({"ready": True, "failed": failed}).encode()
+        leash.send(message, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+
+    try:
+        config = load()
+        log = ErrorLog(None, level=config.global_.log_level, limit=config.global_.log_limit)
+        return Master(config, log, environ=environ, load=load, on_ready=tell, leash=leash.fileno()).run()
+    except FpmError as error:
+        message = json.dumps({"ready": False, "error": str(error)}).encode()
+        leash.send(message, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+        return error.exit_status
+
+
+def _environ(names: list[str]) -> dict[str, str]:
+    """The program's environment, and the sockets as systemd would pass them (sd_listen_fds(3)).
+
+    A service manager of the program is not the master's to talk to.
+    """
+    managers = ("LISTEN_", "NOTIFY_", "WATCHDOG_")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(managers)}
+    if names:
+        environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(names)), "LISTEN_FDNAMES": ":".join(names)}
+        assert LISTEN_FDS_START == 3
+    return environ
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,210 @@
+"""The manager in a program: as its user would use it, in the test's own process and in programs of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fpm import Manager
+from fpm import Pool
+from fpm import Settings
+from fpm.errors import ConfigError
+from fpm.errors import ControlError
+from fpm.errors import StartError
+from fpm.manager import Event
+from fpm.manager import Kind
+from tests.support import raw_fastcgi
+from tests.support.processes import descriptors
+from tests.support.processes import is_zombie
+from tests.support.waiting import wait_until
+
+APPS = Path(__file__).parents[1] / "apps"
+ROOT = Path(__file__).parents[2]
+IS_ROOT = os.geteuid() == 0
+
+
+def pool(directory: Path, name: str = "www", app: str = "hello:application", **directives: object) -> Pool:
+    values = {"chdir": str(APPS), "pm": "static", "pm_max_children": 2, **directives}
+    return Pool(name, app=app, listen=str(directory / f"{name}.sock"), **values)
+
+
+def manager_of(*pools: Pool, **options: object) -> Manager:
+    return Manager(list(pools), allow_root=IS_ROOT, **options)  # type: ignore[arg-type]
+
+
+def lives(pid: int) -> bool:
+    """Zombies, which this test process has inherited, do not."""
+    return psutil.pid_exists(pid) and not is_zombie(psutil.Process(pid))
+
+
+@contextlib.contextmanager
+def nothing_left() -> Iterator[None]:
+    """No process, descriptor or directory more than before."""
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+
+    def others() -> list[psutil.Process]:
+        return [p for p in psutil.Process().children(recursive=True) if p.pid not in before and not is_zombie(p)]
+
+    fds = len(descriptors(os.getpid()))
+    directories = set(Path("/tmp").glob("pyfpm-manager-*"))
+    yield
+    wait_until(lambda: not others(), message="processes are left")
+    wait_until(lambda: len(descriptors(os.getpid())) <= fds, message="descriptors are left")
+    assert set(Path("/tmp").glob("pyfpm-manager-*")) <= directories
+
+
+def test_start_status_reload_and_stop(tmp_path: Path) -> None:
+    seen: list[Event] = []
+    with nothing_left():
+        manager = manager_of(pool(tmp_path), Pool_late(tmp_path), on_event=seen.append)
+        assert not manager.is_running
+        with pytest.raises(ControlError, match="does not run"):
+            manager.status()
+        manager.start()
+        with pytest.raises(RuntimeError, match="runs already"):
+            manager.start()
+        assert raw_fastcgi.get(str(tmp_path / "www.sock")).status == 200
+        status = manager.status()
+        assert [one.name for one in status.pools] == ["www", "late"]
+        workers = [worker.pid for worker in status.pools[0].workers]
+        assert len(workers) == 2
+        assert len(manager.status("late").pools) == 1
+        with pytest.raises(ControlError, match="nope"):
+            manager.status("nope")
+
+        outcome = manager.reload(["www"])
+        assert outcome
+        assert outcome.steps
+        fresh = [worker.pid for worker in manager.status("www").pools[0].workers]
+        assert not set(workers) & set(fresh)
+        refused = manager.reload(pools=[pool(tmp_path, app="broken_import:application"), Pool_late(tmp_path)])
+        assert not refused
+        assert any("www" in complaint for complaint in refused.complaints)
+        assert refused.traceback
+        with pytest.raises(ConfigError, match=r"<code>: \[www\] pm\.max_children"):
+            manager.reload(pools=[pool(tmp_path, pm_max_children="many")])
+        assert manager.reload(pools=[pool(tmp_path, pm_max_children=3)], settings=Settings(log_level="debug"))
+        assert [one.name for one in manager.status().pools] == ["www"]
+        wait_until(lambda: len(manager.status("www").pools[0].workers) == 3)
+        assert raw_fastcgi.get(str(tmp_path / "www.sock")).status == 200
+        assert manager.stop() == 0
+        assert manager.stop() == 0
+        assert not manager.is_running
+        assert manager.pid == 0
+    kinds = {event.kind for event in seen}
+    assert {Kind.READY, Kind.STARTED, Kind.EXITED, Kind.RELOADED, Kind.REFUSED} <= kinds
+    assert not (tmp_path / "www.sock").exists()
+
+
+def Pool_late(directory: Path) -> Pool:
+    return pool(directory, "late", pm="ondemand")
+
+
+def test_events_and_two_managers_at_once(tmp_path: Path) -> None:
+    (tmp_path / "two").mkdir()
+    with nothing_left(), manager_of(pool(tmp_path)) as one, manager_of(pool(tmp_path / "two")) as two:
+        assert one.pid != two.pid
+        found: list[Event] = []
+        events = one.events()
+
+        def collect() -> None:
+            found.extend(events)
+
+        thread = threading.Thread(target=collect)
+        thread.start()
+        victim = one.status().pools[0].workers[0].pid
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: any(event.kind is Kind.EXITED and event.pid == victim for event in found))
+        death = next(event for event in found if event.pid == victim)
+        assert death.pool == "www"
+        assert death.level == "WARNING"
+        assert death.is_trouble
+        assert raw_fastcgi.get(str(tmp_path / "two" / "www.sock")).status == 200
+        assert one.stop(graceful=False) == 0
+        thread.join(10)
+        assert not thread.is_alive()
+        assert two.is_running
+
+
+def test_a_program_gives_its_own_socket(tmp_path: Path) -> None:
+    with nothing_left(), socket.create_server(("127.0.0.1", 0)) as listening:
+        web = Pool("web", app="hello:application", listen=listening, chdir=str(APPS), pm_max_children=2)
+        with manager_of(web):
+            assert raw_fastcgi.get(listening.getsockname()).status == 200
+        assert listening.fileno() >= 0
+
+
+def test_a_pool_that_does_not_start(tmp_path: Path) -> None:
+    broken = pool(tmp_path, "broken", app="broken_import:application")
+    with nothing_left():
+        with pytest.raises(StartError, match=r"(?s)failed: broken.*Error"):
+            manager_of(broken, pool(tmp_path)).start()
+        lenient = manager_of(broken, pool(tmp_path))
+        lenient.start(strict=False)
+        assert lenient.failed == ("broken",)
+        assert raw_fastcgi.get(str(tmp_path / "broken.sock")).status == 503
+        assert raw_fastcgi.get(str(tmp_path / "www.sock")).status == 200
+        lenient.stop()
+        (tmp_path / "www.sock").write_text("not a socket")
+        with pytest.raises(StartError, match=r"www\.sock"):
+            manager_of(pool(tmp_path)).start()
+
+
+def test_a_master_that_is_killed_is_noticed(tmp_path: Path) -> None:
+    with nothing_left():
+        manager = manager_of(pool(tmp_path))
+        manager.start()
+        workers = [worker.pid for worker in manager.status().pools[0].workers]
+        os.kill(manager.pid, signal.SIGKILL)
+        assert manager.wait(10) == -signal.SIGKILL
+        wait_until(lambda: not any(map(lives, workers)), message="workers outlive their master")
+        manager.start()
+        assert raw_fastcgi.get(str(tmp_path / "www.sock")).status == 200
+        assert manager.stop() == 0
+
+
+PROGRAM = """
+import os, sys, threading, time
+sys.path.insert(0, {root!r})
+from fpm import Manager, Pool
+manager = Manager([Pool("www", app="hello:application", listen={socket!r}, chdir={apps!r}, pm="static",
+                        pm_max_children=2)], allow_root=True)
+manager.start()
+print(manager.pid, flush=True)
+{end}
+"""
+
+
+@pytest.mark.parametrize("end", ["time.sleep(600)", "sys.exit(3)", "os._exit(4)"])
+def test_the_master_ends_with_its_program(tmp_path: Path, end: str) -> None:
+    values = {"root": str(ROOT), "apps": str(APPS), "socket": str(tmp_path / "a.sock")}
+    program = textwrap.dedent(PROGRAM).format(end=end, **values)
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environ)
+    assert process.stdout is not None
+    master = int(process.stdout.readline())
+    if "sleep" in end:
+        process.kill()
+    process.communicate(timeout=30)
+    wait_until(lambda: not lives(master), timeout=15, message="the master outlives its program")
+    assert not (tmp_path / "a.sock").exists()
+    # TMPDIR was the test's own.
+    assert not list(tmp_path.glob("pyfpm-manager-*"))
+
+
+def test_the_example_runs() -> None:
+    example = ROOT / "examples" / "embed" / "site.py"
+    run = subprocess.run([sys.executable, str(example)], capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "200" in run.stdout
