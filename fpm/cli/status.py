@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -10,7 +11,10 @@ import click
 
 from fpm.client.control import ask
 from fpm.errors import EXIT_FAILED
+from fpm.log.escape import escape
 from fpm.log.times import format_access_time
+from fpm.status.deaths import death_line
+from fpm.status.overview import read_death
 
 if TYPE_CHECKING:
     from fpm.status.overview import Pool
@@ -52,11 +56,21 @@ def text_page(pool: dict[str, Any]) -> str:
     """A pool's page with what only the master knows after PHP-FPM's lines, before those of each process."""
     page: str = pool["page"]
     summary, gap, processes = page.partition("\n\n")
+    last = "".join(f"\n{line}" for line in _death_lines(pool))
     more = {"state": pool["state"], "generation": pool["generation"], "directory": pool["directory"]}
     known = summary.splitlines()
     lines = [f"{name + ':':<22}{value}" for name, value in more.items() if value is not None]
     lines = [line for line in lines if line not in known]
-    return "\n".join([summary.rstrip("\n"), *lines]) + gap + processes
+    return "\n".join([summary.rstrip("\n"), *lines]) + gap + processes.rstrip("\n") + last
+
+
+def _death_lines(pool: dict[str, Any]) -> Iterator[str]:
+    """The death certificates, where all of a pool was asked for; the newest first."""
+    if pool.get("deaths"):
+        yield ""
+    for one in pool.get("deaths", ()):
+        death = read_death(one)
+        yield f"{'death:':<22}{format_access_time(death.at)} {escape(death_line(death))}"
 
 
 Failures = list[tuple[str, str, str]]

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from dataclasses import replace
 
 from fpm.status.extras import PoolExtras
+from fpm.status.figures import format_age
 from fpm.status.figures import format_size
 from fpm.status.figures import format_span
 from fpm.status.overview import Death
@@ -60,6 +61,16 @@ def death_notes(death: Death) -> Iterator[str]:
         yield f"CPU time {format_span(death.cpu_user)} user, {format_span(death.cpu_system)} system"
     if death.next:
         yield death.next
+
+
+def death_line(death: Death) -> str:
+    """All of it in one line, but for when it was; not escaped."""
+    who = "" if death.who == "worker" else f"{death.who} "
+    served = f" and {death.requests} requests" if death.who == "worker" else ""
+    head = f"{who}pid {death.pid} {death.cause} after {format_age(death.age)}{served}"
+    request = f"{death.request} {request_words(death)}" if death.request else ""
+    where = (*death.stack, *death.words)[:1]
+    return "; ".join(filter(None, (head, request, *where, *death_notes(death))))
 
 
 def join_deaths(page: Page, deaths: Iterable[Death]) -> Page:

@@ -97,8 +97,11 @@ def test_each_end_has_its_certificate(daemon: Start) -> None:
     assert fpm.get("www", "/thread").status == 200
     assert len(ring(fpm)) == count
     figures = fpm.figures("www")
-    assert [figures[f"deaths by {how}"] for how in ("exit", "signal", "kill", "oom", "timeout")] == [1, 3, 2, 0, 0]
+    assert [figures[f"deaths by {how}"] for how in ("exit", "signal", "kill", "oom", "timeout")] == [2, 3, 2, 0, 0]
     kept = ring(fpm)
+    text = fpm.cli("status", "www", "--full").stdout
+    shown = re.findall(r"^death: +\S+ \+0000 pid (\d+) (?:on|with) ", text, re.MULTILINE)
+    assert [int(pid) for pid in shown] == [one["pid"] for one in kept]
     assert fpm.cli("upgrade").returncode == 0
     assert ring(fpm) == kept
 
@@ -113,6 +116,8 @@ def _exit_code(fpm: Daemon) -> None:
     assert death["requests"] >= 1
     assert 2**20 < death["memory peak"] < 2**32
     assert line.endswith(death["next"])
+    line, _ = certificate(fpm, ask_to_die(fpm, "/exit", "0"))
+    assert "WARNING: " in line, "a request was lost"
 
 
 def _crashes(fpm: Daemon) -> None:

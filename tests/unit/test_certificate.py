@@ -245,6 +245,10 @@ def test_usage_in_kibibytes() -> None:
         (Outlook(made=False, failed_for=3.6), "the pool has failed, next try in 4 s"),
         (Outlook(made=False, pause=0.4, failures=4), "respawned in 0.4 s (backoff, 4 have died young in a row)"),
         (Outlook(made=False, ondemand=True, is_missing=False), "the next request makes a new one (ondemand)"),
+        (
+            Outlook(made=False, ondemand=True, is_missing=False, pause=0.1),
+            "the next request makes a new one in 0.1 s at the earliest (ondemand, backoff)",
+        ),
         (Outlook(made=False, is_missing=False), "not replaced, there are enough"),
         (Outlook(made=False, has_template=False), "respawned when the template is ready"),
         (Outlook(made=False, has_room=False), "not respawned before process.max allows it"),

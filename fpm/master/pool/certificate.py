@@ -265,10 +265,11 @@ def next_step(outlook: Outlook) -> str:
         return _AFTER_LEAVING.get(outlook.told, "another one is in its place already")
     if outlook.made:
         return "respawned"
+    if outlook.ondemand and not outlook.is_missing:
+        later = f"in {outlook.pause:.1f} s at the earliest (ondemand, backoff)" if outlook.pause else "(ondemand)"
+        return f"the next request makes a new one {later}"
     if outlook.pause > 0.0:
         return f"respawned in {outlook.pause:.1f} s (backoff, {outlook.failures} have died young in a row)"
-    if outlook.ondemand:
-        return "the next request makes a new one (ondemand)"
     if not outlook.is_missing:
         return "not replaced, there are enough"
     if not outlook.has_template:

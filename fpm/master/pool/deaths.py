@@ -6,6 +6,8 @@ from collections.abc import Callable
 from signal import Signals
 
 from fpm.config.model import PoolConfig
+from fpm.master.pool.certificate import AFTER_RESPONSE
+from fpm.master.pool.certificate import IN_HAND
 from fpm.master.pool.certificate import Facts
 from fpm.master.pool.certificate import certificate_line
 from fpm.master.pool.certificate import certify
@@ -25,7 +27,7 @@ from fpm.scoreboard.snapshot import Slot
 from fpm.status.overview import Death
 
 LEVEL_OF_CODE_0 = "notice"
-"""As PHP-FPM has it; every other end is a warning."""
+"""As PHP-FPM has it, unless a request was lost; every other end is a warning."""
 
 
 class Deaths:
@@ -94,7 +96,8 @@ class Deaths:
             logged: another line says it already.
         """
         if not logged:
-            level = LEVEL_OF_CODE_0 if death.code == 0 and not death.ended else "warning"
+            is_quiet = death.code == 0 and not death.ended and death.request_state not in (IN_HAND, AFTER_RESPONSE)
+            level = LEVEL_OF_CODE_0 if is_quiet else "warning"
             place = "the slow log" if config.slowlog else "the error log"
             script = config.app if death.who == "worker" else ""
             self._log(level, certificate_line(death, next_, script=script, stack_in=place))

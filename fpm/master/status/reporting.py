@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from fpm.master.pool.supervisor import PoolSupervisor
@@ -34,6 +35,8 @@ def status_answer(
             page = render_status(shown.status, query, shown.extras)
             if page.content_type == JSON:
                 page = join_deaths(page, pool.record.deaths)
+            elif "full" in query.split("&"):
+                facts["deaths"] = [asdict(death) for death in pool.record.deaths]
             facts["page"] = page.body.decode("utf-8", "replace")
             facts["content_type"] = page.content_type
         described.append(facts)
