@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fpm.pool.ptracer import permission_for
+from fpm.system.thread_signal import signal_first_thread
+from fpm.system.thread_signal import tgkill
 from tests.process.test_master_user import owned
 from tests.process.test_master_user import run_as
 from tests.support.fpm import POOL_USER
@@ -149,6 +153,37 @@ def test_what_test_says(daemon: Start) -> None:
     assert "test is successful" in refused.stderr
     fpm.configure({"calm": {}})
     assert "stacks" not in fpm.cli("test", wrapper=NO_PTRACE).stderr
+
+
+@pytest.mark.parametrize("way", ["pidfd", "tgkill"])
+def test_the_first_thread_alone_gets_its_signals(way: str) -> None:
+    """It blocks this one here; the others do not, so they would take a signal that is the whole process's."""
+    number = signal.SIGRTMIN + 3
+    taken: list[int] = []
+    former = signal.signal(number, lambda *_: taken.append(number))
+    stop = threading.Event()
+    others = [threading.Thread(target=stop.wait) for _ in range(4)]
+    pidfd = os.pidfd_open(os.getpid())
+    try:
+        for thread in others:
+            thread.start()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+        if way == "tgkill":
+            tgkill(os.getpid(), number)
+        else:
+            signal_first_thread(os.getpid(), pidfd, number)
+        assert number in signal.sigpending()
+        assert not taken
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+        assert taken
+    finally:
+        stop.set()
+        for thread in others:
+            thread.join()
+        os.close(pidfd)
+        signal.signal(number, former)
+    with pytest.raises(ProcessLookupError):
+        tgkill(4194304, number)
 
 
 def test_a_kernel_without_yama_needs_no_name() -> None:

@@ -8,7 +8,6 @@ again with growing pauses, for ANSWER_TIME at most.
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
@@ -25,6 +24,7 @@ from fpm.master.tracing.subject import Subject
 from fpm.pool.own_stack import FORCED
 from fpm.pool.own_stack import POLITE
 from fpm.stack.trace import Trace
+from fpm.system.thread_signal import signal_first_thread
 from fpm.tracer.credentials import Status
 from fpm.tracer.rights import read_status
 
@@ -148,10 +148,15 @@ def _press(question: _Question) -> None:
 
 
 def _send(subject: Subject, number: int) -> None:
+    """For the first thread: another one would tell where it is itself, and nothing would wake the first."""
     if subject.child is not None:
-        signal.pidfd_send_signal(subject.child.pidfd, number)
-    else:
-        os.kill(subject.pid, number)  # the master's own child, which it has not waited for
+        signal_first_thread(subject.pid, subject.child.pidfd, number)
+        return
+    pidfd = os.pidfd_open(subject.pid)  # the master's own child, which it has not waited for
+    try:
+        signal_first_thread(subject.pid, pidfd, number)
+    finally:
+        os.close(pidfd)
 
 
 def _silence(question: _Question) -> str:
