@@ -11,6 +11,7 @@ import pytest
 from fpm.scoreboard.snapshot import read_board
 from fpm.scoreboard.stages import Stage
 from tests.support import raw_fastcgi as raw
+from tests.support.interpreter import interpreters
 from tests.support.waiting import wait_until
 from tests.support.worker_process import WorkerPool
 
@@ -251,3 +252,16 @@ def test_beyond_the_limit_the_work_comes_first(tmp_path: Path, monkeypatch: pyte
         assert bytes(pool.board.stages).count(Stage.FINISHED) == 1
         assert sum(slot.background_early for slot in read_board(pool.board.view, 8).used) == 5
         assert works.marks(1) == ["long"]
+
+
+@pytest.mark.parametrize("python", interpreters())
+def test_every_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str) -> None:
+    (tmp_path / "marks").write_text("")
+    monkeypatch.setenv("WORK_MARKS", str(tmp_path / "marks"))
+    with WorkerPool("work:application", python=python) as pool:
+        works = Work(pool, tmp_path / "marks")
+        assert works.get("after").body == b"after"
+        assert works.marks(5)[1:] == ["one alice", "two 2 bob False", "three", "four"]
+        assert works.get("in-thread").body == b"threaded"
+        assert works.get("forks", query="exit").body == b"parent"
+        assert works.marks(3)[-1] == "child exited 7"
