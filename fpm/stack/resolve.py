@@ -16,10 +16,7 @@ def resolve(thread: RawThread) -> tuple[Frame, ...]:
         key = (id(code), raw.offset)
         line = lines.get(key)
         if line is None:
-            line = line_of(code.table, code.first_line, raw.offset)
-            if line is None:
-                # An instruction of the compiler's own has no line; nor has one beyond the table, but its function has.
-                line = code.first_line
-            lines[key] = line
+            # An instruction of the compiler's own has no line, a module's first has line 0; its function has one.
+            line = lines[key] = line_of(code.table, code.first_line, raw.offset) or code.first_line
         frames.append(Frame(code.function, code.file, line, raw.address, values=raw.values, entry=raw.entry))
     return tuple(frames)

@@ -51,8 +51,11 @@ def state_of(pid: int) -> str:
     """The letter in /proc/PID/stat; every thread's, as one that has not stopped yet could still move."""
     states = set()
     for tid in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{tid}/stat") as file:
-            states.add(file.read().rpartition(")")[2].split()[0])
+        try:
+            with open(f"/proc/{pid}/task/{tid}/stat") as file:
+                states.add(file.read().rpartition(")")[2].split()[0])
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended
+            return "?"
     return states.pop() if len(states) == 1 else "?"
 
 
