@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence
+from pathlib import Path
 from signal import Signals
 from typing import Any
 
@@ -27,6 +28,15 @@ LINE_MAX = 65536
 """Bytes of a line that are kept."""
 KEPT = 1000
 """Events that are remembered, for the reason of a start that fails."""
+BOOT = (
+    "import json, sys\n"
+    "root, *others = json.loads(sys.argv[1])\n"
+    "sys.path[:0] = [root] if root not in sys.path else []\n"
+    "sys.path += [path for path in others if path not in sys.path]\n"
+    "from fpm.manager.program import main\n"
+    "sys.exit(main(sys.argv[2:]))"
+)
+"""What `python -c` gets. Modules beside the program, which come last, take the place of none that the master needs."""
 UNKNOWN = -1
 """The exit status of a process that somebody else has waited for."""
 
@@ -76,10 +86,10 @@ class MasterProcess:
         leash_at = FIRST_SOCKET + len(sockets)
         placed = {FIRST_SOCKET + index: one.fileno() for index, (_, one) in enumerate(sockets)}
         placed |= {1: log, 2: log, leash_at: leash}
-        # -P: not the fpm of the directory that the program happens to stand in.
-        arguments = [sys.executable, "-P", "-m", "fpm.manager.program", directory, str(leash_at)]
-        environ = {**os.environ, "PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1"}
-        return spawn([*arguments, *(name for name, _ in sockets)], placed, environ)
+        # -P: not the fpm of the directory that the program happens to stand in. The environment stays as it is, for
+        # with `clear_env = no` applications see it.
+        arguments = [sys.executable, "-u", "-P", "-c", BOOT, json.dumps(_import_path()), directory, str(leash_at)]
+        return spawn([*arguments, *(name for name, _ in sockets)], placed, os.environ)
 
     def wait_ready(self, timeout: float) -> list[str]:
         """Block until every pool serves or has failed; returns the names of those that have failed.
@@ -149,6 +159,6 @@ class MasterProcess:
         return os.waitstatus_to_exitcode(status)
 
 
-def _python_path() -> str:
-    """Where the program's fpm comes from."""
-    return os.pathsep.join(path for path in sys.path if path)
+def _import_path() -> list[str]:
+    """Where the program's fpm comes from, first of all, and what else is on its path."""
+    return [str(Path(__file__).parents[2]), *(path for path in sys.path if path)]

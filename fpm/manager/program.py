@@ -1,4 +1,4 @@
-"""`python -m fpm.manager.program DIRECTORY LEASH [NAME...]`: the master's process of a manager in a program.
+"""The master's process of a manager in a program. Its arguments are DIRECTORY LEASH [NAME...], see fpm.manager.child.
 
 It stands in the program's working directory. Listening sockets are at 3, 4 and so on, one for each NAME of a pool; on
 the leash it says when it is ready, and reads end of file when the program is gone.
@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import socket
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -67,7 +66,3 @@ def _environ(names: list[str]) -> dict[str, str]:
         environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(names)), "LISTEN_FDNAMES": ":".join(names)}
         assert LISTEN_FDS_START == 3
     return environ
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
