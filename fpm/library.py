@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
+from typing import NoReturn
 from typing import ParamSpec
 from typing import Protocol
 from typing import TypeVar
@@ -67,6 +68,10 @@ class _Current:
     host: Host | None = None
     is_copy = False
     """This process was forked from a worker by its application."""
+    in_pool = False
+    """This is a template or a worker, or was forked from one."""
+    take: Callable[[Callable[..., Any]], NoReturn] | None = None
+    """Takes the application over from a script that calls WSGIServer(...).run(), see fpm.pool.script."""
 
 
 current = _Current()

@@ -13,6 +13,8 @@ from fpm.config.reach import READ
 from fpm.config.reach import Step
 from fpm.config.reach import describe
 from fpm.config.reach import obstacle
+from fpm.config.values import SCRIPT
+from fpm.config.values import script_file
 from fpm.config.values import split_application
 
 OLDEST = (3, 11)
@@ -56,11 +58,14 @@ def _settle_app(
 ) -> None:
     if not pool.is_sound("app"):
         return
-    where, name = split_application(pool.values["app"])
-    if not where.endswith(".py"):
-        return
-    path = normpath(join(base, where))
-    pool.values["app"] = f"{path}:{name}"
+    app = pool.values["app"]
+    path = script_file(app)
+    if path is None:
+        where, name = split_application(app)
+        if not where.endswith(".py") or app.startswith(SCRIPT):
+            return
+        path = normpath(join(base, where))
+        pool.values["app"] = f"{path}:{name}"
     steps = machine.steps(path, pool.values["chroot"] or "")
     if not steps[-1].mode:
         report.refuse(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv6Address
@@ -31,6 +32,8 @@ _FALSE = ("no", "off", "false", "none", "0")
 _MODE = re.compile(r"0?[0-7]{3}")
 _URL = re.compile(r"/[A-Za-z0-9/_.~-]+")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_.@\\-][A-Za-z0-9_.@\\ -]{0,254}\$?")
+SCRIPT = "script:"
+"""An `app` that begins so, and is no module of that name, is a program that serves its application itself."""
 _MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _APPLICATION = re.compile(rf"(?P<where>{_MODULE}|[^:]*\.py):(?P<name>{_MODULE})(?P<call>\(\))?")
 _HOST_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:/\[\]]*):(?P<port>[^:/]*)")
@@ -231,11 +234,32 @@ def _url(directive: Directive, text: str) -> str:
 def _application(directive: Directive, text: str) -> str:
     if _APPLICATION.fullmatch(text):
         return text
+    if text.startswith(SCRIPT):
+        return _script(text)
     raise ValueRefused(f"expected module:callable, path/to/file.py:callable or module:factory(), found '{text}'")
 
 
+def _script(text: str) -> str:
+    try:
+        words = shlex.split(text.removeprefix(SCRIPT))
+    except ValueError as error:  # a quote that is not closed
+        raise ValueRefused(f"the words after script: cannot be told apart ({error}), found '{text}'") from None
+    is_module = len(words) > 1 and words[0] == "-m"
+    if not is_module and not (words and words[0].startswith("/")):
+        raise ValueRefused(f"expected script:/absolute/path or script:-m module, and arguments, found '{text}'")
+    return text
+
+
+def script_file(app: str) -> str | None:
+    """The file of a checked `app` that is a script; None for `script:-m` and for all that are no scripts."""
+    if not app.startswith(SCRIPT) or _APPLICATION.fullmatch(app):
+        return None
+    word = shlex.split(app.removeprefix(SCRIPT))[0]
+    return word if word.startswith("/") else None
+
+
 def split_application(app: str) -> tuple[str, str]:
-    """A checked `app` as (module or path of a .py file, name of the callable, with `()` if it is a factory)."""
+    """A checked `app`, no script, as (module or path of a .py file, callable's name, with `()` if it is a factory)."""
     where, _, name = app.rpartition(":")
     return where, name
 

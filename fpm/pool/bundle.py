@@ -26,6 +26,9 @@ POOL_PACKAGES = ("fpm.fastcgi", "fpm.pool", "fpm.pool.calibration", "fpm.scorebo
 POOL_MODULES = (
     "fpm",
     "fpm.errors",
+    "fpm.flup_server",
+    "fpm.flup_server.arguments",
+    "fpm.flup_server.server",
     "fpm.library",
     "fpm.log",
     "fpm.log.access",

@@ -11,7 +11,6 @@ import array
 import atexit
 import faulthandler
 import gc
-import importlib
 import os
 import select
 import signal
@@ -25,16 +24,18 @@ from typing import NoReturn
 
 from fpm import run_postfork
 from fpm.errors import EXIT_SOFTWARE
-from fpm.pool.application import ApplicationError
-from fpm.pool.application import load_application
+from fpm.library import current
 from fpm.pool.calibration.calibrator import Calibrator
 from fpm.pool.ending import finish_threads
 from fpm.pool.ending import flush_standard_streams
 from fpm.pool.ending import leave_copy
 from fpm.pool.execute import execute_template
 from fpm.pool.fork_safety import survey
+from fpm.pool.importing import WSGIApplication
+from fpm.pool.importing import import_within
 from fpm.pool.own_stack import listen
 from fpm.pool.ptracer import permission_for
+from fpm.pool.script import is_script
 from fpm.pool.spec import FD_CHANNEL
 from fpm.pool.spec import FD_FIRST_FREE
 from fpm.pool.spec import FD_SPEC
@@ -48,10 +49,6 @@ from fpm.pool.spec import unpack_worker_settings
 from fpm.pool.worker import run_worker
 from fpm.system.proctitle import set_title
 
-WSGIApplication = Callable[..., Any]
-STACK_AT = 0.9
-"""The part of startup_timeout after which an import that still goes on shows its stack."""
-SOONEST = 0.01
 FDS_PER_FORK = 5
 """Worker channel, stdout, stderr, the memfd for its stack and, if there is one, the access log."""
 
@@ -63,6 +60,7 @@ def main(*, preload_again: bool) -> NoReturn:
         preload_again: false after the template has found that the application must not be preloaded and has
             executed itself anew to be rid of its threads.
     """
+    current.in_pool = True
     spec = unpack_spec(os.pread(FD_SPEC, os.fstat(FD_SPEC).st_size, 0))
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=FD_CHANNEL)
     for fd in range(3, FD_FIRST_FREE):
@@ -74,30 +72,42 @@ def main(*, preload_again: bool) -> NoReturn:
     if refusal:
         channel.send(pack_message({"event": "notice", "level": "notice", "text": refusal}))
     prepare_interpreter(spec)
-    preload = spec.preload != "no" and preload_again
     started = time.monotonic()
-    application = _import_within(spec, channel, spec.spawned) if preload else None
-    if spec.preload == "auto" and preload:
-        _leave_preload_if_unsafe(spec, channel)
-    # Objects that exist now are never freed: the collector need not touch, and so copy, their pages in the workers.
-    gc.collect()
-    gc.freeze()
-    ready = {
+
+    def serve(application: WSGIApplication | None) -> NoReturn:
+        if spec.preload == "auto" and application is not None:
+            _leave_preload_if_unsafe(spec, channel)
+        # Objects that exist now are never freed: the collector need not touch, and so copy, their pages in the workers.
+        gc.collect()
+        gc.freeze()
+        channel.send(pack_message(_describe(application is not None, time.monotonic() - started, listens)))
+        Template(spec, channel, application, permit).run()
+
+    if spec.preload != "no" and preload_again:
+        import_within(spec, channel, spec.spawned, serve)
+    serve(None)
+
+
+def _describe(preload: bool, seconds: float, listens: bool) -> dict[str, Any]:
+    """The `ready` message."""
+    return {
         "event": "ready",
         "preload": preload,
         "python": sys.version.split()[0],
         "chdir": os.getcwd(),
-        "seconds": round(time.monotonic() - started, 3),
+        "seconds": round(seconds, 3),
         "stack": listens,
     }
-    channel.send(pack_message(ready))
-    Template(spec, channel, application, permit).run()
 
 
 def prepare_interpreter(spec: TemplateSpec) -> None:
-    """sys.path and sys.argv as the application expects them: the working directory, the pool's pythonpath, the rest."""
+    """sys.path and sys.argv as the application expects them: the working directory, the pool's pythonpath, the rest.
+
+    A script finds its own directory first instead of the working directory, see fpm.pool.script.
+    """
     sys.argv = [spec.python]
-    for directory in reversed([os.getcwd(), *spec.pythonpath]):
+    first = [] if is_script(spec.app) else [os.getcwd()]
+    for directory in reversed([*first, *spec.pythonpath]):
         if directory not in sys.path:
             sys.path.insert(0, directory)
     if not faulthandler.is_enabled():
@@ -105,58 +115,6 @@ def prepare_interpreter(spec: TemplateSpec) -> None:
         faulthandler.enable(file=2)
     # SIGINT from a terminal is the master's business; what is left of it ends the process as in PHP-FPM.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _import_within(spec: TemplateSpec, channel: socket.socket, begun: float) -> WSGIApplication:
-    """Import the application; shortly before the master loses patience, write the stack to standard error.
-
-    Args:
-        begun: monotonic seconds from which the master counts.
-    """
-    # The watchdog is a thread of C: it works also while the import holds the GIL. It ends before the first fork.
-    left = begun + spec.startup_timeout * STACK_AT - time.monotonic()
-    faulthandler.dump_traceback_later(max(left, SOONEST), file=2)
-    try:
-        return import_or_leave(spec, channel)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-
-
-def import_or_leave(spec: TemplateSpec, channel: socket.socket) -> WSGIApplication:
-    """Import the application; if that fails in any way, report it and end the process."""
-    pid = os.getpid()
-    try:
-        application = load_application(spec.app)
-    except BaseException as error:  # SystemExit too: a module may end the interpreter while it is imported
-        if os.getpid() == pid:
-            report_import_failure(channel, error)
-        flush_standard_streams()
-        os._exit(EXIT_SOFTWARE)
-    if os.getpid() != pid:
-        # The module has called fork(2) and this is its child, which must not be a second template or worker.
-        flush_standard_streams()
-        os._exit(0)
-    return application
-
-
-def report_import_failure(channel: socket.socket, error: BaseException) -> None:
-    """Tell the master why, with the traceback from the application's first line on."""
-    frames = error.__traceback__
-    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
-        frames = frames.tb_next
-    text = "".join(traceback.format_exception(type(error), error, frames))
-    if isinstance(error, SystemExit):
-        summary = f"the application called sys.exit({error.code!r}) while it was imported"
-    elif isinstance(error, ApplicationError):
-        summary = str(error)
-    else:
-        summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-    channel.send(pack_message({"event": "failed", "stage": "import", "error": summary, "traceback": text}))
-
-
-def _is_ours(file: str) -> bool:
-    """Frames between the template and the application's first line tell nobody anything."""
-    return file.startswith("<frozen importlib") or file == importlib.__file__ or "fpm/pool/" in file
 
 
 def _leave_preload_if_unsafe(spec: TemplateSpec, channel: socket.socket) -> None:
@@ -293,12 +251,28 @@ class Template:
 
     def become_worker(self, slot: int, fds: list[int], *, hold: bool) -> NoReturn:
         """The child's side of the fork, to the end of the process."""
-        code, pid = EXIT_SOFTWARE, os.getpid()
         try:
             channel, access_log = self._take_descriptors(fds)
             self.permit()  # if it fails, it has failed in the template, too, which has said so
             set_title(f"pyfpm: pool {self.spec.pool}")
-            application = self.application or _import_within(self.spec, channel, time.monotonic())
+
+            def serve(application: WSGIApplication) -> NoReturn:
+                self._serve(application, slot, channel, access_log, hold=hold)
+
+            if self.application is None:
+                import_within(self.spec, channel, time.monotonic(), serve)
+            serve(self.application)
+        except BaseException:  # nothing may unwind into the template's loop
+            traceback.print_exc()
+        finally:
+            flush_standard_streams()
+            os._exit(EXIT_SOFTWARE)
+
+    def _serve(
+        self, application: WSGIApplication, slot: int, channel: socket.socket, access_log: int | None, *, hold: bool
+    ) -> NoReturn:
+        code, pid = EXIT_SOFTWARE, os.getpid()
+        try:
             run_postfork()
             if os.getpid() != pid:
                 leave_copy(None)

@@ -16,7 +16,10 @@ APPLICATION = Group(
             "The WSGI application: `module:callable`, `path/to/file.py:callable`, or with `()` at the end a "
             "function that "
             "makes it (`module:factory()`). A file's path is relative to `chdir`, else to `prefix`. "
-            "A module is looked up in `chdir`, in `pythonpath` and in the packages of the pool's Python.",
+            "A module is looked up in `chdir`, in `pythonpath` and in the packages of the pool's Python. "
+            "`script:/path/app.fcgi` is a program that serves its application itself, by "
+            "`fpm.WSGIServer(application).run()`, with its arguments after it, quoted as for a shell; "
+            "`script:-m module` is one that is started by its module. It is run up to that call.",
             differs="PHP-FPM is told by the web server which file to run; a pool of pyfpm runs one application.",
             mandatory=True,
         ),

@@ -25,6 +25,8 @@ def pin(config: PoolConfig) -> PoolConfig:
         return config
 
     def move(path: str) -> str:
+        if path.startswith("script:/"):
+            return "script:" + move(path.removeprefix("script:"))
         return real + path[len(directory) :] if path.startswith(directory.rstrip("/") + "/") else path
 
     # The interpreter of a venv below the directory: its own links must stay links, or it would not find its venv.

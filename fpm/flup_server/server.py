@@ -1,0 +1,98 @@
+"""The class itself. It is made in the started process, in the template and, with `preload = no`, in each worker."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
+from typing import Unpack
+
+from fpm.flup_server.arguments import Keywords
+from fpm.flup_server.arguments import read_arguments
+from fpm.library import current
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+STARTED_IN = os.getcwd()
+"""Where the script was started, unless it has left before it imported this."""
+_OURS = frozenset(
+    [
+        "wsgi.version",
+        "wsgi.input",
+        "wsgi.errors",
+        "wsgi.multithread",
+        "wsgi.multiprocess",
+        "wsgi.run_once",
+        "wsgi.url_scheme",
+    ]
+)
+_SECURE = ("on", "1")
+
+
+class WSGIServer:
+    """Serves a WSGI application by FastCGI, as flup's classes of this name do, in worker processes.
+
+    Args:
+        application: the WSGI application.
+        environ: entries for the environ of every request; they replace the web server's.
+        positional, keywords: as for flup.server.fcgi.WSGIServer or flup.server.fcgi_fork.WSGIServer. `bindAddress`: the
+            path of a Unix socket or (host, port); without it the listening socket is descriptor 0, where a web server
+            puts it. `umask`: for the socket's file. `minSpare` and `maxSpare`: how many workers may be idle.
+            `maxChildren`: how many there may be; `maxThreads` is another name for it. `maxRequests`: after so many
+            a worker is replaced; 0: never. `forceCGI`: answer one request as a CGI program.
+
+    Raises:
+        TypeError: an argument is unknown, or has a value of another type.
+        ValueError: a value is out of range.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        environ: Mapping[str, Any] | None = None,
+        *positional: Any,
+        **keywords: Unpack[Keywords],
+    ) -> None:
+        if not callable(application):
+            raise TypeError(f"WSGIServer() needs a WSGI application, found {type(application).__name__}")
+        if environ is not None and not hasattr(environ, "items"):
+            raise TypeError(f"environ: expected a mapping, found {type(environ).__name__}")
+        self.application = application
+        self.environ = {} if environ is None else environ
+        self.arguments = read_arguments(positional, keywords)
+
+    def run(self) -> bool:
+        """Serve until SIGTERM, SIGINT or SIGHUP; requests in hand finish.
+
+        In a pool's own processes, which run the script again, this does not return.
+
+        Returns:
+            True after SIGHUP, else False.
+
+        Raises:
+            FpmError: the script cannot be started again, or does not hand its application over.
+            OSError: the address cannot be listened on.
+            RuntimeError: called while a pool imports a module, or by a worker.
+        """
+        if current.take is not None:
+            current.take(self._complete)
+        if current.in_pool:
+            raise RuntimeError(
+                "WSGIServer.run() was called in a process of a pool that serves already. If the pool is to run this "
+                "program, its file says app = script:/path/of/it; if it is to import it, run() must not be called then"
+            )
+        # All that a manager needs is not there in a pool, and not wanted before this.
+        hosting = importlib.import_module("fpm.flup_server.hosting")
+        return bool(hosting.host(self._complete, self.arguments, STARTED_IN))
+
+    def _complete(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """The application with `environ` added to that of the request."""
+        for name, value in self.environ.items():
+            if name not in _OURS:
+                environ[name] = value
+        if "HTTPS" in self.environ:
+            environ["wsgi.url_scheme"] = "https" if self.environ["HTTPS"] in _SECURE else "http"
+        return self.application(environ, start_response)
