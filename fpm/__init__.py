@@ -14,6 +14,7 @@ from fpm.library import postfork
 from fpm.library import run_postfork
 
 if TYPE_CHECKING:
+    from fpm.flup_server.server import WSGIServer
     from fpm.manager import Manager
     from fpm.manager import Pool
     from fpm.manager import Settings
@@ -24,6 +25,7 @@ __all__ = [
     "Pool",
     "RequestTimeout",
     "Settings",
+    "WSGIServer",
     "__version__",
     "after_response",
     "finish_request",
@@ -33,9 +35,16 @@ __all__ = [
 
 __version__ = "0.1.0"
 
+_LATE = {
+    "Manager": "fpm.manager",
+    "Pool": "fpm.manager",
+    "Settings": "fpm.manager",
+    "WSGIServer": "fpm.flup_server.server",
+}
+"""What few programs need; importing it would cost every worker time and memory."""
+
 
 def __getattr__(name: str) -> Any:
-    """What only a program that manages pools needs; importing it would cost every worker time and memory."""
-    if name in ("Manager", "Pool", "Settings"):
-        return getattr(import_module("fpm.manager"), name)
+    if name in _LATE:
+        return getattr(import_module(_LATE[name]), name)
     raise AttributeError(f"module 'fpm' has no attribute {name!r}")

@@ -93,6 +93,8 @@ PURE = [
     "fpm.config.variables",
     "fpm.errors",
     "fpm.fastcgi.*",
+    "fpm.flup_server",
+    "fpm.flup_server.program",
     "fpm.library",
     "fpm.log",
     "fpm.log.access",
@@ -156,12 +158,13 @@ PURE = [
 """Decisions and formats. Every other module has effects, and a test holds it to that: so it is one or the other."""
 
 MAY_IMPORT = {
-    "fpm": "fpm.library fpm.cli.main fpm.manager",
+    "fpm": "fpm.library fpm.cli.main fpm.flup_server fpm.manager",
     "fpm.cli": "fpm fpm.client fpm.config fpm.errors fpm.log fpm.master fpm.slowlog fpm.stack fpm.status fpm.system",
     "fpm.client": "fpm.errors fpm.config.model fpm.status",
     "fpm.config": "fpm.errors fpm.log.access",
     "fpm.errors": "",
     "fpm.fastcgi": "fpm.errors",
+    "fpm.flup_server": "fpm.errors fpm.library fpm.manager fpm.wsgi",
     "fpm.library": "",
     "fpm.log": "fpm.errors",
     "fpm.manager": "fpm.client fpm.config fpm.errors fpm.log fpm.master fpm.status fpm.system",
