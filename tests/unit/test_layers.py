@@ -127,7 +127,6 @@ PURE = [
     "fpm.master.status",
     "fpm.master.tracing",
     "fpm.master.tracing.account",
-    "fpm.master.tracing.entries",
     "fpm.master.tracing.queue",
     "fpm.master.upgrade",
     "fpm.pool",

@@ -16,16 +16,19 @@ from typing import Protocol
 
 from fpm.master.control import Connection
 from fpm.master.pool.child import Child
+from fpm.master.pool.stack_taking import Work
+from fpm.master.pool.stack_taking import look_at
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_process import TemplateState
 from fpm.master.services import Services
 from fpm.master.status.reporting import unknown_pool
 from fpm.master.tracing.account import GONE
-from fpm.master.tracing.entries import make_entry
 from fpm.master.tracing.subject import Subject
 from fpm.master.tracing.subject import Wish
+from fpm.scoreboard.stages import DOING
 from fpm.scoreboard.stages import Stage
+from fpm.slowlog.entry import Entry
 from fpm.slowlog.format import Form
 from fpm.slowlog.format import format_entry
 from fpm.stack.trace import Trace
@@ -173,19 +176,27 @@ class _Answering:
 
     def _take(self, target: _Target) -> None:
         self._under_way += 1
-        config = target.pool.config
+        config, child, now = target.pool.config, target.child, self._services.loop.now
         depth = self._depth or config.request_slowlog_trace_depth
-        child = target.child
-        slot = child.read_slot() if child is not None else None
-        began = self._services.clock() - (
-            self._services.loop.now - (target.template.started if child is None else child.started)
-        )
+        work = look_at(child, now) if child is not None else Work(0, Stage.FREE, seconds=now - target.template.started)
+        asked = self._services.clock()
 
         def done(trace: Trace) -> None:
-            entry = make_entry(slot, trace, pool=config.name, script=config.app, reason="trace", began=began, now=asked)
+            entry = Entry(
+                time=asked,
+                pool=config.name,
+                pid=target.pid,
+                reason="trace",
+                script=work.script or config.app,
+                method=work.method,
+                uri=work.uri,
+                seconds=work.seconds,
+                stage=DOING[work.stage] if child is not None else "template",
+                sample=1,
+                trace=trace,
+            )
             self._answer(format_entry(entry, self._form, depth), trace)
 
-        asked = self._services.clock()
         subject = Subject(config.name, target.pid, target.template, child)
         self._services.stacks.take(subject, Wish(depth, self._native, self._values), done)
 
