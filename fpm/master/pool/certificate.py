@@ -30,6 +30,8 @@ from fpm.status.overview import Death
 
 REQUEST_MAX = 1024
 """Characters of the last request that are kept; the line shows fewer, for it has to end with what happens next."""
+LINE_MAX = 920
+"""Bytes of the line, so that its end is not cut by `log_limit` (1024 by default)."""
 LINE_REQUEST_MAX = 200
 LINE_STACK_MAX = 160
 STACK_MAX = 12
@@ -159,9 +161,8 @@ def certificate_line(death: Death, next_: str, *, script: str = "", stack_in: st
         f"peak memory {format_size(death.memory_peak)}" if death.memory_peak else "",
         _stack_part(death, stack_in),
         _words_part(death.words),
-        next_,
     ]
-    return "; ".join(filter(None, parts))
+    return f"{cut('; '.join(filter(None, parts)), LINE_MAX - len(next_))}; {next_}"
 
 
 def _oom_part(death: Death) -> str:
