@@ -124,7 +124,7 @@ def test_the_work_after_the_response_has_limits_of_its_own(daemon: Start) -> Non
     found = fpm.wait_log(r"GET /after\?60\"\) execution timed out \((\d+\.\d+) sec\), terminating \(after the response")
     assert float(found[1]) >= 1.2
     assert time.monotonic() - started >= 1.2
-    fpm.wait_log(r"it was to leave \(background_timeout\)")
+    fpm.wait_log(r"ended by the master \(background_timeout\)")
     fpm.wait_workers("www", 2)
     assert "executing too slow" not in fpm.log(), "its response was in time"
     assert any("reason = background" in entry and "stage = after the response" in entry for entry in entries(fpm))
@@ -133,7 +133,7 @@ def test_the_work_after_the_response_has_limits_of_its_own(daemon: Start) -> Non
     assert fpm.cli("reload").returncode == 0
     assert fpm.get("www", "/after", query=LONG).body == b"answered"
     fpm.wait_log(r"executing too slow \(\d+\.\d+ sec\), logging \(after the response")
-    fpm.wait_log(r"it was to leave \(request_terminate_timeout\)")
+    fpm.wait_log(r"ended by the master \(request_terminate_timeout\)")
 
 
 def test_fifty_at_once_are_logged_in_time(daemon: Start) -> None:
