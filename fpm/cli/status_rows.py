@@ -135,6 +135,7 @@ def reload_line(daemon: Daemon) -> Cell:
 def pool_facts(pool: Pool, now: float) -> list[tuple[str, Cell]]:
     """One pool in full, as names and values."""
     status, extras = pool.status, pool.extras
+    after = f" ({extras.background} after the response)" if extras.background else ""
     limits = f"max {extras.max_children}"
     if status.process_manager == "dynamic":
         limits += f", {extras.min_spare} to {extras.max_spare} spare"
@@ -143,7 +144,7 @@ def pool_facts(pool: Pool, now: float) -> list[tuple[str, Cell]]:
         ("application", Cell(show_text(pool.app))),
         ("listens on", Cell(show_text(pool.listen))),
         ("process manager", Cell(f"{status.process_manager}, {limits}")),
-        ("workers", Cell(f"{status.active_processes} busy, {status.idle_processes} idle")),
+        ("workers", Cell(f"{status.active_processes} busy{after}, {status.idle_processes} idle")),
         (
             "most busy",
             Cell(f"{status.max_active_processes}, limit reached {format_count(status.max_children_reached)} times"),
