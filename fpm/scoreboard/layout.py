@@ -51,8 +51,13 @@ before it (pm.background_max), functions that have not begun yet, when the respo
 not, or the worker is done), the names of the function and of those that wait, with newlines between them, when the
 response was complete once more (CLOCK_MONOTONIC s). Texts are NUL padded. The last number is the master's: the request
 (as in requests served, modulo 2**32) that is to be interrupted."""
+REQUEST = struct.Struct("<QdQ")
+"""At REQUEST_OFFSET of a slot: requests served, the current one's start (epoch s), its duration."""
+REQUEST_OFFSET = struct.calcsize("<IId")
+BEGAN_OFFSET = struct.calcsize(f"<IIdQdQQQIQI{METHOD_SIZE}s{URI_SIZE}s{QUERY_SIZE}s")
 INTERRUPT = struct.Struct("<I")
 INTERRUPT_OFFSET = SLOT.size - INTERRUPT.size
+FREED_OFFSET = INTERRUPT_OFFSET - struct.calcsize("<d")
 SLOT_SIZE = (SLOT.size + 63) // 64 * 64
 
 

@@ -8,12 +8,18 @@ a writer; a part that is still being written after READ_TRIES tries keeps its nu
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from typing import NamedTuple
 
+from fpm.scoreboard.layout import BEGAN_OFFSET
+from fpm.scoreboard.layout import FREED_OFFSET
 from fpm.scoreboard.layout import HEADER
 from fpm.scoreboard.layout import HEADER_SEQUENCE_OFFSET
+from fpm.scoreboard.layout import REQUEST
+from fpm.scoreboard.layout import REQUEST_OFFSET
 from fpm.scoreboard.layout import SLOT
 from fpm.scoreboard.layout import SLOT_SIZE
 from fpm.scoreboard.layout import slot_offset
@@ -34,6 +40,7 @@ PID_MAX = 2**22
 """The kernel's own bound, PID_MAX_LIMIT; see proc(5)."""
 
 _STAGES = [Stage(value) if value in Stage.__members__.values() else Stage.FREE for value in range(256)]
+_CLOCK = struct.Struct("<d")
 _CREATING = bytes([Stage.CREATING])
 _ACCEPTING = bytes([Stage.ACCEPTING])
 _BUSY = [bytes([stage]) for stage in Stage if stage > Stage.ACCEPTING]
@@ -131,6 +138,15 @@ class Slot:
         """Has the request in hand taken longer than `limit` (microseconds; 0: never) at `now` (epoch seconds)?"""
         busy = self.stage > Stage.ACCEPTING and self.request_start > 0.0 and not (self.duration or self.released)
         return busy and limit > 0 and (now - self.request_start) * 1e6 > limit
+
+
+class Clocks(NamedTuple):
+    """Of a slot, what limits are measured by; the attributes are those of Slot."""
+
+    requests: int
+    duration: int
+    began: float
+    freed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +289,21 @@ def read_slot(view: memoryview, slots: int, index: int, room: int = 0) -> Slot:
         began=_time_of(began),
         freed=_time_of(freed),
     )
+
+
+def read_clocks(view: memoryview, slots: int, index: int) -> Clocks:
+    """Read of a slot only what limits are measured by; a part that is being written for ever gives what it has."""
+    offset = slot_offset(slots, index)
+    for _ in range(READ_TRIES):
+        before = _number_at(view, offset)
+        requests, _, duration = REQUEST.unpack_from(view, offset + REQUEST_OFFSET)
+        (began,), (freed,) = (
+            _CLOCK.unpack_from(view, offset + BEGAN_OFFSET),
+            _CLOCK.unpack_from(view, offset + FREED_OFFSET),
+        )
+        if not before & 1 and _number_at(view, offset) == before:
+            break
+    return Clocks(_count_of(requests), _count_of(duration), _time_of(began), _time_of(freed))
 
 
 def _header_sequence(values: tuple[Any, ...]) -> int:

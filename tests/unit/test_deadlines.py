@@ -16,8 +16,10 @@ from fpm.master.pool.deadlines import Verdict
 from fpm.master.pool.deadlines import Watch
 from fpm.master.pool.deadlines import judge
 from fpm.scoreboard.layout import SLOT_SIZE
+from fpm.scoreboard.layout import slot_offset
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.snapshot import Slot
+from fpm.scoreboard.snapshot import read_clocks
 from fpm.scoreboard.snapshot import read_slot
 from fpm.scoreboard.stages import Stage
 
@@ -74,11 +76,13 @@ def test_what_cannot_be_true_makes_a_limit_later_never_sooner(said, limit, step)
 def test_no_bytes_of_a_slot_do_harm(data, stage, now):
     board = Scoreboard.create(1)
     try:
-        board.view[-SLOT_SIZE:] = data
+        board.view[slot_offset(1, 0) :][:SLOT_SIZE] = data
         slot = read_slot(board.view, 1, 0)
+        clocks = read_clocks(board.view, 1, 0)
     finally:
         board.close()
-    verdict = judge(Limits(1.0, 0.5, 2.0, 3.0, True, True), stage, slot, None, now)
+    assert clocks == (slot.requests, slot.duration, slot.began, slot.freed)
+    verdict = judge(Limits(1.0, 0.5, 2.0, 3.0, True, True), stage, clocks, None, now)
     assert verdict.next is None or (math.isfinite(verdict.next) and verdict.next > now)
 
 

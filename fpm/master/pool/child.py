@@ -24,7 +24,9 @@ from fpm.master.processes.exits import Usage
 from fpm.master.services import Services
 from fpm.master.tracing.own_stack import OwnStack
 from fpm.scoreboard.memory import Scoreboard
+from fpm.scoreboard.snapshot import Clocks
 from fpm.scoreboard.snapshot import Slot
+from fpm.scoreboard.snapshot import read_clocks
 from fpm.scoreboard.snapshot import read_slot
 from fpm.scoreboard.stages import Stage
 from fpm.stack.trace import Trace
@@ -87,6 +89,8 @@ class Child:
         """Monotonic seconds."""
         self.timer: Timer | None = None
         self.closed = False
+        self.logged_request = 0
+        """The last of its requests that was logged as slow, as it counts them."""
 
     @property
     def counts(self) -> bool:
@@ -102,6 +106,10 @@ class Child:
     def read_slot(self) -> Slot:
         """Its slot of the scoreboard."""
         return read_slot(self.board.view, self.board.slots, self.slot)
+
+    def read_clocks(self) -> Clocks:
+        """Of its slot, what limits are measured by."""
+        return read_clocks(self.board.view, self.board.slots, self.slot)
 
     def learn_pid(self, pid: int) -> bool:
         """Believe a pid, or not.

@@ -11,6 +11,7 @@ from dataclasses import replace
 from enum import Enum
 
 from fpm.config.model import PoolConfig
+from fpm.scoreboard.snapshot import Clocks
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 
@@ -93,12 +94,12 @@ class Verdict:
     """When to look again; None: not before it begins another request."""
 
 
-def is_over(stage: Stage, slot: Slot) -> bool:
+def is_over(stage: Stage, slot: Clocks | Slot) -> bool:
     """Has the request ended, though the worker has not said so yet? After its response the duration is that of it."""
     return slot.duration > 0 and stage is not Stage.FINISHED
 
 
-def judge(limits: Limits, stage: Stage, slot: Slot, former: Watch | None, now: float) -> Verdict:
+def judge(limits: Limits, stage: Stage, slot: Clocks | Slot, former: Watch | None, now: float) -> Verdict:
     """What to do about a worker's request.
 
     Args:
@@ -131,7 +132,7 @@ def judge(limits: Limits, stage: Stage, slot: Slot, former: Watch | None, now: f
     return Verdict(act, watch, min(times, default=None))
 
 
-def _seen(stage: Stage, slot: Slot, former: Watch | None, now: float) -> Watch:
+def _seen(stage: Stage, slot: Clocks | Slot, former: Watch | None, now: float) -> Watch:
     if former is None or former.request != slot.requests:
         watch = Watch(slot.requests, _believed(slot.began, now))
     else:

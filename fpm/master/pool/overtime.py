@@ -36,9 +36,10 @@ from fpm.stack.trace import Trace
 from fpm.tracer.rights import read_status
 
 OVERTIME = "overtime"
-LOGGED_PER_SECOND = 20.0
+LOGGED_PER_SECOND = 50.0
 LOGGED_AT_ONCE = 200.0
-"""Slow requests of one pool that are logged; what its workers write to the scoreboard is their own word."""
+"""Slow requests of one pool that are logged, or as many at once as it may have workers; what these write to the
+scoreboard is their own word."""
 
 
 class Overtime:
@@ -65,7 +66,7 @@ class Overtime:
         self._watches: dict[Child, Watch] = {}
         self._in_hand: set[Child] = set()
         """Their stack is being taken, and something comes after it."""
-        self._allowance = Allowance(LOGGED_PER_SECOND, LOGGED_AT_ONCE)
+        self._allowance = Allowance(LOGGED_PER_SECOND, max(LOGGED_AT_ONCE, config.pm_max_children))
         self._timer: Timer | None = None
         self._armed: list[Shared] = []
         self._due = 0.0
@@ -77,6 +78,7 @@ class Overtime:
         limits = limits_of(config)
         if limits != self._limits:
             self._limits = limits
+            self._allowance.at_once = max(LOGGED_AT_ONCE, config.pm_max_children)
             self._look_at(self._services.loop.now)
 
     def watch(self) -> None:
@@ -127,7 +129,7 @@ class Overtime:
         if not child.ready or child.held or child.stage not in RUNNING | BEGINNING:
             return False
         watch = self._watches.get(child)
-        return watch is None or watch.request != child.read_slot().requests
+        return watch is None or watch.request != child.read_clocks().requests
 
     # ---------------------------------------------------------------- a look
 
@@ -147,7 +149,7 @@ class Overtime:
             if child in self._in_hand and child in former:
                 self._watches[child] = former[child]
             elif child.ready and not child.held and stage in RUNNING | BEGINNING:
-                verdict = judge(limits, stage, child.read_slot(), former.get(child), now)
+                verdict = judge(limits, stage, child.read_clocks(), former.get(child), now)
                 if verdict.watch is not None:
                     self._watches[child] = verdict.watch
                     acts.append((child, verdict.watch, verdict.act))
@@ -175,9 +177,13 @@ class Overtime:
             if self._services.resamples.take(now):
                 self._stacks.take(child, "slow", sample=watch.samples)
             return
+        if watch.request == child.logged_request:
+            return  # before an upgrade of pyfpm
+        child.logged_request = watch.request
         if not self._allowance.take(now):
             if self._allowance.refused == 1:
-                self._say(f"more than {LOGGED_AT_ONCE:g} slow requests at once; for now only some of them are logged")
+                at_once = self._allowance.at_once
+                self._say(f"more than {at_once:g} slow requests at once; for now only some of them are logged")
             return
         work = look_at(child, now)
         if work.request == watch.request:

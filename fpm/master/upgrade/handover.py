@@ -21,6 +21,7 @@ from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
+from fpm.master.lifecycle import KILL_AFTER
 from fpm.master.listening.listeners import Listener
 from fpm.master.loop.channel import Channel
 from fpm.master.loop.loop import Loop
@@ -43,7 +44,18 @@ VERSION = 2
 VARIABLE = "PYFPM_HANDOVER"
 """The environment variable that names the descriptor of the description."""
 PINNED = ("chdir", "app", "python", "pythonpath")
-FLAGS = ("claimed_pid", "pid", "started", "idle_since", "ready", "leaving", "outgoing", "awaits_replacement")
+FLAGS = (
+    "claimed_pid",
+    "pid",
+    "started",
+    "idle_since",
+    "ready",
+    "leaving",
+    "outgoing",
+    "awaits_replacement",
+    "pressed",
+    "logged_request",
+)
 """Attributes of a worker that are handed over as they are."""
 
 
@@ -250,7 +262,8 @@ def _restore_child(
     child.pidfd = _private(state["pidfd"]) if state["pidfd"] >= 0 else -1
     pool.workers.adopt(child, [_private(fd) for fd in state["outputs"]])
     if child.leaving is not None and not child.awaits_replacement:
-        pool.workers.retire(child, child.leaving, pool.services.settings.process_control_timeout)
+        timeout = KILL_AFTER if child.pressed else pool.services.settings.process_control_timeout
+        pool.workers.retire(child, child.leaving, timeout)
 
 
 def _pinned(config: PoolConfig, values: Mapping[str, Any]) -> PoolConfig:
