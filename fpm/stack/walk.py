@@ -37,6 +37,8 @@ class Limits:
     threads: int = 512
     frames: int = 2000
     """Of each thread, the newest."""
+    total: int = 40_000
+    """Frames of all threads; so many take a twentieth of a second to read."""
     memory: int = 64 << 20
     """Bytes in all."""
 
@@ -88,6 +90,7 @@ class _Walk:
         self.layout = layout
         self.memory = memory
         self.limits = limits
+        self.left = limits.total
         self.objects = Objects(layout, memory)
         self.values = Values(layout, memory, self.objects, level) if level else None
         direct = layout.thread_cframe == ABSENT
@@ -108,7 +111,17 @@ class _Walk:
 
     def threads(self) -> tuple[RawThread, ...]:
         """All threads of the interpreter."""
-        found: list[RawThread] = []
+        heads, note = self.heads()
+        # The oldest is the one that serves requests: what there is of the limits is used for it first.
+        found = [self.one_thread(*head) for head in reversed(heads)]
+        found.reverse()
+        if note:
+            found.append(RawThread(0, 0, (), note))
+        return tuple(found)
+
+    def heads(self) -> tuple[list[tuple[int, int, int]], str]:
+        """For each thread ident, native id and where its frames begin; and why the list ends early."""
+        heads: list[tuple[int, int, int]] = []
         seen: set[int] = set()
         try:
             address = self.pointer(self.layout.at_interpreter + self.layout.interpreter_threads)
@@ -117,21 +130,20 @@ class _Walk:
             while address:
                 if address in seen:
                     raise Unreadable("the list of threads is a ring")
-                if len(found) == self.limits.threads:
+                if len(heads) == self.limits.threads:
                     raise Unreadable(f"more than {self.limits.threads} threads")
                 seen.add(address)
-                thread, address = self.one_thread(address)
-                found.append(thread)
+                interpreter, following, *head = self.thread.take(*self.memory.view(address, self.thread.size))
+                if interpreter != self.layout.at_interpreter:
+                    raise Unreadable(f"no thread of this interpreter at {address:#x}")
+                heads.append((head[0], head[1], head[2]))
+                address = following
         except Unreadable as error:
-            found.append(RawThread(0, 0, (), str(error)))
-        return tuple(found)
+            return heads, str(error)
+        return heads, ""
 
-    def one_thread(self, address: int) -> tuple[RawThread, int]:
-        """The thread at `address`, and the address of the next one."""
-        buffer, start = self.memory.view(address, self.thread.size)
-        interpreter, following, ident, native, frame = self.thread.take(buffer, start)
-        if interpreter != self.layout.at_interpreter:
-            raise Unreadable(f"no thread of this interpreter at {address:#x}")
+    def one_thread(self, ident: int, native: int, frame: int) -> RawThread:
+        """Its frames, or those that can be read."""
         frames: list[RawFrame] = []
         note = ""
         try:
@@ -140,7 +152,8 @@ class _Walk:
             self.take_frames(frame, frames)
         except Unreadable as error:
             note = str(error)
-        return RawThread(ident, native, tuple(frames), note), following
+        self.left -= len(frames)
+        return RawThread(ident, native, tuple(frames), note)
 
     def pointer(self, address: int) -> int:
         """Eight bytes."""
@@ -153,12 +166,13 @@ class _Walk:
         size, take = self.frame.size, self.frame.take
         view, code_of = self.memory.view, self.objects.code
         seen: set[int] = set()
-        most = self.limits.frames * 2 + SPARE
+        limit = min(self.limits.frames, self.left)
+        most = limit * 2 + SPARE
         while address:
             if address in seen:
                 raise Unreadable("the frames are a ring")
-            if len(frames) == self.limits.frames:
-                raise Unreadable(f"only the newest {self.limits.frames} frames")
+            if len(frames) == limit:
+                raise Unreadable(f"only the newest {limit} frames" if limit else "too many frames in other threads")
             if len(seen) > most:
                 raise Unreadable("too many frames that are no calls")
             seen.add(address)

@@ -188,6 +188,11 @@ def test_limits_are_kept_and_said() -> None:
     assert threads[0].note == "only the newest 30 frames"
     assert threads[-1].note == "more than 3 threads"
 
+    threads = walked(image, frames=80, total=190)
+    assert [len(one.frames) for one in threads[-4:]] == [0, 30, 80, 80], "the oldest thread comes first"
+    assert threads[-1].note == "only the newest 80 frames"
+    assert threads[0].note == "too many frames in other threads"
+
     image.reads.clear()
     threads = walked(image, memory=3 * PAGE)
     assert threads[-1].note
