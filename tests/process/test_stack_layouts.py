@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -26,7 +27,7 @@ import os, signal
 from fpm.pool.calibration import calibrator, child
 child.calibrate_for_ever = lambda: [signal.pause() for _ in iter(int, 1)]
 child._find_answer = child.calibrate_for_ever
-calibrator.PATIENCE = 1.0
+calibrator.PATIENCE = 0.7
 from held import application
 """
 
@@ -79,11 +80,14 @@ def test_workers_are_forked_while_a_calibration_hangs(daemon: Start) -> None:
     fpm.configure({"www": pool})
     fpm.expect_log(r"\[pool www\] stacks cannot be read from outside: .*not done within")
     fpm.start()
-    entries = traced(fpm, "www", idle=True)
-    assert entries[0]["how"] != "ptrace"
+    asking = threading.Thread(target=traced, args=[fpm, "www"], kwargs={"idle": True})
+    asking.start()
     served = 0
+    wait_until(lambda: fpm.processes("calibration"), timeout=20)
     while "stacks cannot be read" not in fpm.log():
         assert fpm.get("www", "/measure").status == 200
         served += 1
+    asking.join()
     assert served > 1, "each of them needs a new worker"
     assert fpm.get("www", "/measure").status == 200
+    assert traced(fpm, "www", idle=True)[0]["how"] != "ptrace"
