@@ -100,7 +100,7 @@ def resume(ctx: click.Context, background: bool, check: bool) -> None:
 @click.option("--dump", is_flag=True, help="Print every effective value.")
 @click.pass_context
 def test(ctx: click.Context, dump: bool) -> None:
-    """Check the configuration, all of it, without any effect."""
+    """Check the configuration, all of it, and whether stacks can be taken here; nothing is changed."""
     ctx.exit(daemon.check(ctx.obj, with_dump=dump))
 
 
