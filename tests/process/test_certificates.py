@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -16,10 +17,12 @@ from typing import Any
 
 import pytest
 
+from fpm.master.pool.last_words import LastWords
 from fpm.master.processes.oom_reports import directory_of
 from fpm.master.processes.oom_reports import parse_membership
 from fpm.master.processes.oom_reports import parse_mounts
 from tests.support.fpm import Daemon
+from tests.support.interpreter import interpreters
 from tests.support.looking import fetch
 from tests.support.looking import read_metrics
 from tests.support.pools import free_port
@@ -169,6 +172,27 @@ def test_templates_and_responders_have_theirs(daemon: Start) -> None:
     line = fpm.wait_log(f"template {template} exited on signal 9 .SIGKILL. after .*").group()
     assert line.endswith(death["next"])
     assert fpm.figures("www")["deaths by kill"] == 0  # which counts workers
+
+
+CRASH = """
+import ctypes, faulthandler, threading, time
+faulthandler.enable()
+threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
+def crash():
+    ctypes.string_at(0)
+crash()
+"""
+
+
+@pytest.mark.parametrize("python", interpreters())
+def test_what_each_python_says_of_a_crash(python: str) -> None:
+    done = subprocess.run([python, "-c", CRASH], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    words = LastWords()
+    for line in done.stderr.splitlines():
+        words.add(line, 1.0)
+    first, *calls = words.of_end(1.0, by_exit=False)
+    assert first == "Fatal Python error: Segmentation fault"
+    assert [call.rpartition(" in ")[2] for call in calls] == ["string_at", "crash", "<module>"]
 
 
 # -------------------------------------------------------------------------------------------------- memory
