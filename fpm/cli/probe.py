@@ -14,6 +14,10 @@ from fpm.master.tracing.diagnosis import GOOD
 from fpm.master.tracing.diagnosis import wants_stacks
 
 TIME_FOR_ONE = 30.0
+"""Seconds."""
+KINDS_MAX = 20
+"""Users and interpreters that are tried; each takes a tenth of a second or so, and most are alike."""
+NAMES_MAX = 10
 
 
 def stack_notices(config: Config) -> Iterator[str]:
@@ -27,16 +31,17 @@ def stack_notices(config: Config) -> Iterator[str]:
             kinds.setdefault(json.dumps(_kind(pool)), []).append(pool.name)
     if not kinds:
         return
-    found = dict(zip(kinds, _probe(list(kinds)), strict=False))
-    for kind, pools in kinds.items():
-        reason = found.get(kind, "the probe has not answered")
+    tried = list(kinds)[:KINDS_MAX]
+    found = dict(zip(tried, _probe(tried), strict=False))
+    for kind in tried:
+        pools, reason = kinds[kind], found.get(kind, "the probe has not answered")
         if reason:
-            names = ", ".join(pools)
+            names = ", ".join(pools[:NAMES_MAX]) + (" ..." if len(pools) > NAMES_MAX else "")
             yield (
                 f"WARNING: [pool {names}] stacks of slow requests cannot be read by ptrace: {reason}. Workers write "
                 "them themselves instead (pyfpm(8), STACKS)"
             )
-    if all(found.get(kind) == "" for kind in kinds):
+    if all(found.get(kind) == "" for kind in tried):
         yield f"NOTICE: {GOOD}"
 
 

@@ -6,9 +6,11 @@ ready; nobody waits for it. A machine under load is not mistaken for one that fo
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from fpm.config.model import PoolConfig
+from fpm.master.loop.loop import Timer
 from fpm.master.services import Services
 from fpm.master.tracing.account import GONE
 from fpm.master.tracing.subject import Subject
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 CALM = 0.5
 """Seconds after a template is ready: first come its workers."""
+AT_ONCE = 2
+"""Templates that measure their interpreters at the same time: each takes a tenth of a second of CPU time."""
 TRIES = 3
 PAUSE = 1.0
 """Seconds between two tries."""
@@ -50,6 +54,9 @@ class Diagnosis:
         self._known: dict[Kind, str] = {}
         """What is wrong; "" if nothing is, or nothing is known yet."""
         self._told = False
+        self._waiting: deque[tuple[PoolConfig, TemplateProcess]] = deque()
+        self._under_way = 0
+        self._timer: Timer | None = None
 
     @property
     def text(self) -> str:
@@ -60,13 +67,27 @@ class Diagnosis:
         """A template of this pool is ready. Soon its interpreter's layout is asked for, so that it is known when the
         first stack is wanted, and it is seen whether a stack can be taken, if that is not known already."""
         if wants_stacks(config) and template.spec.mode == "template":
-            self._services.loop.call_later(CALM, lambda: self._begin(config, template))
+            self._waiting.append((config, template))
+            if self._timer is None:
+                self._timer = self._services.loop.call_later(CALM, self._begin)
 
-    def _begin(self, config: PoolConfig, template: TemplateProcess) -> None:
+    def _begin(self) -> None:
+        self._timer = None
+        while self._waiting and self._under_way < AT_ONCE:
+            config, template = self._waiting.popleft()
+            if template.state.value == "ready":
+                self._ask(config, template)
+
+    def _ask(self, config: PoolConfig, template: TemplateProcess) -> None:
         kind = (*Subject(config.name, template.pid, template, None).ids, config.python)
         is_new = kind not in self._known
+        self._known.setdefault(kind, "")
+        self._under_way += 1
 
         def answered(layout: Layout | str) -> None:
+            self._under_way -= 1
+            if self._waiting and self._timer is None:
+                self._timer = self._services.loop.call_later(0.0, self._begin)
             if template.state.value != "ready":
                 self._known.pop(kind, None)  # the next template shows it
             elif is_new and isinstance(layout, str):
@@ -74,9 +95,7 @@ class Diagnosis:
             elif is_new:
                 self._try(config.name, template, kind, TRIES)
 
-        if template.state.value == "ready":
-            self._known.setdefault(kind, "")
-            template.want_layout(answered)
+        template.want_layout(answered)
 
     def _try(self, pool: str, template: TemplateProcess, kind: Kind, tries: int) -> None:
         def done(trace: Trace) -> None:
