@@ -8,6 +8,7 @@ until the work is done: who sends more work than the pool has room for waits for
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections import deque
@@ -22,12 +23,12 @@ from fpm.pool.ending import leave_copy
 from fpm.pool.exchange import Exchange
 from fpm.pool.request_log import RequestLog
 from fpm.pool.request_log import format_traceback
+from fpm.pool.spec import FD_SCOREBOARD
 from fpm.pool.wire import PeerGone
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
 from fpm.wsgi.response import Response
 
-_EXECUTING = int(Stage.EXECUTING)
 _FINISHED = int(Stage.FINISHED)
 
 
@@ -105,25 +106,28 @@ class Background:
     def enter(self) -> bool:
         """Be one of the workers that are busy after their response, if there may be one more."""
         slot = self._slot
-        self._released = time.time()
-        self._write_slot()
-        # First among them, then counted: two that do so at once may both stay out, but never too many are in.
-        slot.stages[slot.index] = _FINISHED
-        if slot.stages.tobytes().count(_FINISHED) <= self._limit:
-            return True
-        slot.stages[slot.index] = _EXECUTING
-        self._released = 0.0
-        self._write_slot()
-        slot.count_early()
-        return False
+        # A lock of the process (fcntl(2)): it ends with it, and is held while nothing is waited for.
+        fcntl.lockf(FD_SCOREBOARD, fcntl.LOCK_EX)
+        try:
+            may = slot.stages.tobytes().count(_FINISHED) < self._limit
+            if may:
+                self._begin()
+        finally:
+            fcntl.lockf(FD_SCOREBOARD, fcntl.LOCK_UN)
+        if not may:
+            slot.count_early()
+        return may
 
-    def _release(self, turn: Turn) -> None:
-        """The response is out and the application goes on: the connection, the log and the others need not wait."""
+    def _begin(self) -> None:
+        """The response is out, or all but out."""
         if not self._released:
             self._released = time.time()
         self._write_slot()
-        slot = self._slot
-        slot.stages[slot.index] = _FINISHED
+        self._slot.stages[self._slot.index] = _FINISHED
+
+    def _release(self, turn: Turn) -> None:
+        """The response is out and the application goes on: the connection, the log and the others need not wait."""
+        self._begin()
         turn[0].release()
 
     # ---------------------------------------------------------------- at the end of the request

@@ -17,6 +17,7 @@ from fpm.library import current
 from fpm.pool.ending import leave_copy
 from fpm.scoreboard.writer import SlotWriter
 from fpm.wsgi.response import Response
+from fpm.wsgi.response import renew_lock
 
 
 class Copies:
@@ -36,6 +37,7 @@ class Copies:
         if self._is_copy:
             return  # a copy's own child: the descriptors may be something else by now
         self._is_copy = True
+        renew_lock()
         request, current.request, current.is_copy = current.request, None, True
         if isinstance(request, Response):
             request.redirect(_Unheard())

@@ -268,6 +268,12 @@ _SENDING = Lock()
 """Held while a piece is sent: finish_early() may be called by another thread of the request."""
 
 
+def renew_lock() -> None:
+    """For a process that was just forked: the thread that held the lock, if there was one, is not in it."""
+    global _SENDING
+    _SENDING = Lock()
+
+
 def run_application(application: WSGIApp, environ: Environ, response: Response) -> None:
     """Calls the application once and sends its answer; its iterable is always closed.
 

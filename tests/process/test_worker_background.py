@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -265,3 +266,28 @@ def test_every_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pyth
         assert works.get("in-thread").body == b"threaded"
         assert works.get("forks", query="exit").body == b"parent"
         assert works.marks(3)[-1] == "child exited 7"
+
+
+def test_never_more_than_the_limit_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "marks").write_text("")
+    monkeypatch.setenv("WORK_MARKS", str(tmp_path / "marks"))
+    with WorkerPool("work:application", workers=6, background_max=2) as pool, ThreadPoolExecutor(6) as clients:
+        works = Work(pool, tmp_path / "marks")
+        for _ in range(3):
+            wait_until(lambda: bytes(pool.board.stages[:6]) == bytes([Stage.ACCEPTING] * 6))
+            before = sum(slot.background_early for slot in read_board(pool.board.view, 8).used)
+            asked = [clients.submit(works.get, "slow", "0.5") for _ in range(6)]
+            wait_until(lambda: sum(one.done() for one in asked) == 2)  # noqa: B023
+            assert bytes(pool.board.stages).count(Stage.FINISHED) == 2
+            works.marks(6)
+            assert sum(slot.background_early for slot in read_board(pool.board.view, 8).used) == before + 4
+            assert {one.result().body for one in asked} == {b"soon"}
+
+
+def test_the_access_log_has_the_time_of_the_response(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    with WorkerPool("work:application", access_log=log, access_format="%r %{milliseconds}d") as pool:
+        raw.get(pool.address, "/slow", query="1")
+        line = wait_until(log.read_text)
+        assert pool.board.stages[0] == Stage.FINISHED, "the line does not wait for the work"
+        assert float(line.split()[1]) < 900
