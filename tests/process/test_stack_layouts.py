@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 import threading
 from collections.abc import Callable
 
@@ -10,6 +13,8 @@ import pytest
 from tests.process.test_interpreters import interpreters
 from tests.support.fpm import IS_ROOT
 from tests.support.fpm import Daemon
+from tests.support.interpreter import pool_python
+from tests.support.jail import build_jail
 from tests.support.traces import functions
 from tests.support.traces import look
 from tests.support.traces import traced
@@ -91,3 +96,35 @@ def test_workers_are_forked_while_a_calibration_hangs(daemon: Start) -> None:
     assert served > 1, "each of them needs a new worker"
     assert fpm.get("www", "/measure").status == 200
     assert traced(fpm, "www", idle=True)[0]["how"] != "ptrace"
+
+
+@pytest.mark.root
+def test_in_a_chroot(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, started=False)
+    jail = fpm.directory / "jail"
+    build_jail(jail, pool_python())
+    (jail / "srv").mkdir(mode=0o755)
+    shutil.copy(fpm.apps / "echo.py", jail / "srv" / "echo.py")
+    fpm.configure({"www": {"chroot": jail, "chdir": "/srv", "app": "echo:application"}})
+    fpm.expect_log(r"\[pool www\] stacks cannot be read from outside: .*the pool's Python has no ctypes: libffi")
+    fpm.start()
+    assert fpm.get("www").status == 200
+    (entry,) = traced(fpm, "www", idle=True)
+    fpm.wait_log("has no ctypes")
+    assert entry["how"] == "faulthandler"
+
+    for library in libraries_of_ctypes():
+        if not (jail / library[1:]).exists():
+            shutil.copy(library, jail / library[1:])
+    assert fpm.cli("reload", "www").returncode == 0
+    (entry,) = traced(fpm, "www", idle=True)
+    assert entry["how"] == "ptrace", fpm.log()
+    assert "WorkerLoop.run" in functions(entry)
+
+
+def libraries_of_ctypes() -> list[str]:
+    """What ldd(1) names for it."""
+    code = "import _ctypes; print(_ctypes.__file__)"
+    file = subprocess.run([pool_python(), "-I", "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    report = subprocess.run(["ldd", file], capture_output=True, text=True, check=True).stdout
+    return re.findall(r"=> (/\S+)", report)
