@@ -114,3 +114,20 @@ def test_clients_that_go_and_a_master_that_stops(daemon: Start) -> None:
         one.communicate(timeout=20)
         assert one.returncode in (0, 1)
     wait_until(lambda: not fpm.processes("tracer"))
+
+
+def test_a_tracer_that_hangs(daemon: Start) -> None:
+    """Whoever asks is answered all the same, by the process itself, and the next one has a tracer again."""
+    fpm = daemon({"www": {"app": "held:application", "pm.max_children": 3}})
+    assert {entry["how"] for entry in traced(fpm, "www", idle=True)} == {"ptrace"}
+    (tracer,) = fpm.processes("pyfpm: tracer")
+    tracer.suspend()
+    fpm.expect_log("WARNING: the tracer does not answer; it is ended", "WARNING: the tracer exited")
+    entries = traced(fpm, "www", idle=True)
+    assert [(entry["how"], entry["error"]) for entry in entries] == [("faulthandler", "")] * 3
+    assert {entry["note"] for entry in entries} <= {
+        "not by ptrace: the tracer has not answered in time",
+        "not by ptrace: the tracer had too many others to look at",
+    }
+    wait_until(lambda: not tracer.is_running(), timeout=20)
+    wait_until(lambda: traced(fpm, "www", idle=True)[0]["how"] == "ptrace", timeout=30)
