@@ -5,7 +5,11 @@ from __future__ import annotations
 from fpm.master.tracing.queue import FairQueue
 
 
-def anyone(pool: str, item: int) -> bool:
+def any_pool(pool: str) -> bool:
+    return True
+
+
+def any_item(item: int) -> bool:
     return True
 
 
@@ -14,7 +18,7 @@ def test_pools_take_turns() -> None:
     for item in range(3):
         queue.add("busy", item)
     queue.add("calm", 10)
-    assert [queue.take(anyone) for _ in range(5)] == [0, 10, 1, 2, None]
+    assert [queue.take(any_pool, any_item) for _ in range(5)] == [0, 10, 1, 2, None]
 
 
 def test_what_is_not_allowed_waits() -> None:
@@ -22,8 +26,8 @@ def test_what_is_not_allowed_waits() -> None:
     for item in range(3):
         queue.add("a", item)
         queue.add("b", 10 + item)
-    assert queue.take(lambda pool, item: pool == "b") == 10
-    assert queue.take(lambda pool, item: item == 2) == 2
+    assert queue.take(lambda pool: pool == "b", any_item) == 10
+    assert queue.take(any_pool, lambda item: item == 2) == 2
     assert len(queue) == 4
 
 
@@ -34,4 +38,4 @@ def test_a_pool_has_room_for_so_many() -> None:
     queue.discard("a", 0)
     queue.discard("a", 99)
     queue.discard("c", 1)
-    assert [queue.take(anyone) for _ in range(3)] == [1, 1, None]
+    assert [queue.take(any_pool, any_item) for _ in range(3)] == [1, 1, None]

@@ -30,11 +30,13 @@ class FairQueue(Generic[T]):
         items.append(item)
         return True
 
-    def take(self, allowed: Callable[[str, T], bool]) -> T | None:
-        """The next item whose turn it is and that is allowed now; its pool is the last in turn then."""
+    def take(self, may_pool: Callable[[str], bool], may_item: Callable[[T], bool]) -> T | None:
+        """The next item whose turn it is and that is allowed now, as its pool is; the pool is the last in turn then."""
         for pool, items in self._pools.items():
+            if not may_pool(pool):
+                continue
             for index, item in enumerate(items):
-                if allowed(pool, item):
+                if may_item(item):
                     del items[index]
                     self._pools.move_to_end(pool)
                     if not items:

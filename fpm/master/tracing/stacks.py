@@ -137,14 +137,13 @@ class Stacks:
     def _next(self) -> None:
         """Give the tracer as much as it can have."""
         while len(self._tracing) < AT_ONCE:
-            job = self._queue.take(self._may_begin)
+            job = self._queue.take(self._has_room, lambda job: job.subject.pid not in self._tracing)
             if job is None:
                 return
             self._trace(job)
 
-    def _may_begin(self, pool: str, job: _Job) -> bool:
-        mine = sum(1 for one in self._tracing.values() if one == pool)
-        return mine < AT_ONCE_OF_POOL and job.subject.pid not in self._tracing
+    def _has_room(self, pool: str) -> bool:
+        return sum(1 for one in self._tracing.values() if one == pool) < AT_ONCE_OF_POOL
 
     def _trace(self, job: _Job) -> None:
         subject, wish = job.subject, job.wish
@@ -193,7 +192,8 @@ class Stacks:
             elif answer == GONE:
                 self._fail(job, GONE)
             else:
-                self._fail(job, f"{why}; and it does not tell itself: {answer}")
+                doing = next((f" (it is {one.doing})" for one in job.seen if one.main and one.doing), "")
+                self._fail(job, f"{why}; and it does not tell itself: {answer}{doing}")
 
         self._fallback.ask(job.subject, job.wish.depth, answered)
 
