@@ -25,7 +25,7 @@ def application(environ, start_response):
 
 
 def show(environ):
-    return "200 OK", json.dumps({name: environ.get(name) for name in SHOWN}, sort_keys=True)
+    return "200 OK", json.dumps({name: environ.get(name) or "" for name in SHOWN}, sort_keys=True)
 
 
 def upload(environ):
