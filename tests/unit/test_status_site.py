@@ -117,6 +117,14 @@ def test_a_snapshot_arrives_as_it_was() -> None:
     assert 0.49 < busy.request_age < 0.51
 
 
+def test_our_own_pages_tell_for_whom_a_worker_waits() -> None:
+    stages = [Stage.EXECUTING, Stage.READING_BODY, Stage.SENDING]
+    described = facts(slots=3, workers=[WorkerFacts(100 + stage, 1, "", None) for stage in stages])
+    (pool,) = snapshot((described, board(*map(packed_slot, stages)))).pools
+    assert [worker.state for worker in pool.workers] == ["Running", "Reading body", "Sending"]
+    assert [process.state for process in pool.status.processes] == ["Running"] * 3, "as PHP-FPM's monitors know it"
+
+
 def test_a_pool_without_processes_has_numbers_too() -> None:
     (pool,) = snapshot(SHOP).pools
     assert (pool.status.total_processes, pool.status.start_since, pool.extras.max_children) == (0, 100, 4)

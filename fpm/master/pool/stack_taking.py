@@ -29,6 +29,8 @@ from fpm.slowlog.entry import Reason
 from fpm.stack.trace import Trace
 
 Done = Callable[[Trace], None]
+_OF_REQUESTS = ("slow", "terminate", "background")
+"""Reasons that hold only while there is a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class StackTaking:
         def finish(trace: Trace) -> None:
             if not child.is_gone():
                 work = look_at(child, self._services.loop.now)
-                if work.request == before.request:
+                if work.request == before.request and (work.request or reason not in _OF_REQUESTS):
                     child.last_stack, child.stack_request = trace, before.request
                     self._write(work, pid, reason, sample, trace)
             if done is not None:
