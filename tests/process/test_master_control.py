@@ -185,7 +185,7 @@ def test_the_asker_of_a_stop_may_go_away(daemon: Start) -> None:
 def test_two_may_wait_for_the_end(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "slow:application"}})
     with ThreadPoolExecutor(3) as executor:
-        request = executor.submit(fpm.get, "www", query="1")
+        request = executor.submit(fpm.get, "www", query="3")
         fpm.wait_active("www", 1)
         found = [stop.result() for stop in [executor.submit(fpm.cli, "stop") for _ in range(2)]]
     assert [(stop.returncode, stop.stderr) for stop in found] == [(0, "")] * 2

@@ -34,9 +34,9 @@ def write_pools(files: Files) -> str:
 def test_a_thousand_pools_of_a_thousand_users(tmp_path: Path) -> None:
     files = Files(tmp_path)
     text = write_pools(files)
-    before = time.monotonic()
+    before = time.process_time()
     config = files.load(text, is_root=True)
-    assert time.monotonic() - before < 2.0
+    assert time.process_time() - before < 2.0
     assert len(config.pools) == POOLS
     assert len({pool.identity for pool in config.pools}) == POOLS
 
