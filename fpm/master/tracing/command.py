@@ -1,4 +1,4 @@
-"""`pyfpm trace` as the master answers it: one message for each stack, as they come.
+"""`pyfpm trace` as the master answers it: a message for each stack as they come, in the order of the processes.
 
 Rules of the file. Only processes of this daemon's pools are traced, whoever asks. Few stacks are under way at a time,
 and none is taken while the client does not read, so that an answer of any length needs little memory.
@@ -35,6 +35,8 @@ from fpm.stack.trace import Trace
 
 AT_ONCE = 8
 """Stacks of one client that are under way."""
+WINDOW = 32
+"""Stacks of one client that are under way, or wait for one before them."""
 UNREAD_MAX = 4 * 1024 * 1024
 """Bytes that may wait for the client before the next stack is taken."""
 LOOK_AGAIN = 0.1
@@ -148,6 +150,10 @@ class _Answering:
         self._native = bool(request.get("native"))
         self._values = values if values in ("types", "values") else ""
         self._under_way = 0
+        self._taken = 0
+        self._sent = 0
+        self._early: dict[int, str] = {}
+        """Entries by their number, that wait for those before them."""
         self._failed = 0
         self._waits = False
 
@@ -159,7 +165,7 @@ class _Answering:
 
     def _go_on(self) -> None:
         self._waits = False
-        while self._left and self._under_way < AT_ONCE and self._connection.socket.fileno() >= 0:
+        while self._left and self._may_take and self._connection.socket.fileno() >= 0:
             if self._connection.unsent > UNREAD_MAX:
                 self._wait()
                 return
@@ -169,12 +175,17 @@ class _Answering:
                 self._connection.answer({"idle": pool, "pids": pids}, last=False)
             self._connection.answer({"ok": True, "failed": self._failed})
 
+    @property
+    def _may_take(self) -> bool:
+        return self._under_way < AT_ONCE and self._taken - self._sent < WINDOW
+
     def _wait(self) -> None:
         if not self._waits:
             self._waits = True
             self._services.loop.call_later(LOOK_AGAIN, self._go_on)
 
     def _take(self, target: _Target) -> None:
+        number, self._taken = self._taken, self._taken + 1
         self._under_way += 1
         config, child, now = target.pool.config, target.child, self._services.loop.now
         depth = self._depth or config.request_slowlog_trace_depth
@@ -195,15 +206,19 @@ class _Answering:
                 sample=1,
                 trace=trace,
             )
-            self._answer(format_entry(entry, self._form, depth), trace)
+            self._answer(number, format_entry(entry, self._form, depth), trace)
 
         subject = Subject(config.name, target.pid, target.template, child)
         self._services.stacks.take(subject, Wish(depth, self._native, self._values), done)
 
-    def _answer(self, text: str, trace: Trace) -> None:
+    def _answer(self, number: int, text: str, trace: Trace) -> None:
+        """In the order of the processes, whichever came first."""
         self._under_way -= 1
         if trace.error and (self._question.by_pid or trace.error != GONE):
             self._failed += 1
-        self._connection.answer({"entry": text}, last=False)
+        self._early[number] = text
+        while self._sent in self._early:
+            self._connection.answer({"entry": self._early.pop(self._sent)}, last=False)
+            self._sent += 1
         if not self._waits:
             self._go_on()
