@@ -35,7 +35,7 @@ class Exit:
             return f"on signal {self.signal} ({signal_name(self.signal)}{core})"
         if self.code is not None:
             return f"with code {self.code}"
-        return "in an unknown way (its template ended at the same time)"
+        return "in an unknown way (its template has ended, or does not answer)"
 
 
 @dataclass(frozen=True, slots=True)
