@@ -30,10 +30,10 @@ from fpm.master.pool.specs import worker_settings
 from fpm.master.pool.stack_taking import Done
 from fpm.master.pool.stack_taking import StackTaking
 from fpm.master.pool.staffing import Staffing
+from fpm.master.pool.template_events import TemplatesEvents
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_process import TemplateState
 from fpm.master.pool.templates import Templates
-from fpm.master.pool.templates import TemplatesEvents
 from fpm.master.pool.workers import WorkerEvents
 from fpm.master.pool.workers import Workers
 from fpm.master.processes.exits import Exit

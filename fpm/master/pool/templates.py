@@ -7,9 +7,7 @@ start is tried again with growing pauses.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from collections.abc import Collection
-from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +30,9 @@ from fpm.master.pool.specs import unavailable_spec
 from fpm.master.pool.specs import worker_settings
 from fpm.master.pool.stack_taking import StackTaking
 from fpm.master.pool.template_dismissal import TemplateDismissal
+from fpm.master.pool.template_events import Failure
+from fpm.master.pool.template_events import TemplatesEvents
+from fpm.master.pool.template_events import Trial
 from fpm.master.pool.template_process import PoolDescriptors
 from fpm.master.pool.template_process import TemplateEvents
 from fpm.master.pool.template_process import TemplateProcess
@@ -43,54 +44,6 @@ from fpm.master.tracing.own_stack import OwnStack
 from fpm.pool.spec import WorkerSettings
 from fpm.pool.spec import unpack_spec
 from fpm.scoreboard.memory import Scoreboard
-from fpm.status.overview import Death
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a pool has no application."""
-
-    error: str
-    traceback: str
-    since: float
-    """Epoch seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A new generation on its way."""
-
-    template: TemplateProcess
-    config: PoolConfig
-    pinned: PoolConfig
-    shared: Shared
-    """Not the present generation's if that scoreboard is too small."""
-
-
-@dataclass(frozen=True, slots=True)
-class TemplatesEvents:
-    """Whom the templates' keeper tells."""
-
-    on_ready: Callable[[], None]
-    """The present template can fork."""
-    on_trial_ready: Callable[[], None]
-    on_trial_failed: Callable[[str, str], None]
-    """Error and traceback."""
-    on_new_generation: Callable[[PoolConfig], None]
-    """A trial has been accepted and is the present template now."""
-    on_failed: Callable[[], None]
-    on_forked: Callable[[TemplateProcess, dict[str, Any]], None]
-    on_fork_failed: Callable[[TemplateProcess, dict[str, Any]], None]
-    on_worker_exit: Callable[[TemplateProcess, dict[str, Any]], None]
-    on_gone: Callable[[TemplateProcess], None]
-    on_shared: Callable[[Shared], None]
-    """The pool has got a (new) scoreboard."""
-    has_workers: Callable[[], bool]
-    examine: Callable[[TemplateProcess, Exit, Usage], Death]
-    """One has ended: make its certificate."""
-    on_death: Callable[[Death, str, bool], None]
-    """It has ended unasked: what happens next, and whether the log has been told."""
-    log: Callable[[str, str], None]
 
 
 class Templates:

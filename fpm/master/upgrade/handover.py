@@ -29,9 +29,9 @@ from fpm.master.loop.output import OutputReader
 from fpm.master.pool.child import Child
 from fpm.master.pool.shared import Shared
 from fpm.master.pool.supervisor import PoolSupervisor
+from fpm.master.pool.template_events import Failure
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_process import TemplateState
-from fpm.master.pool.templates import Failure
 from fpm.master.tracing.own_stack import OwnStack
 from fpm.pool.bundle import sealed_memfd
 from fpm.scoreboard.layout import SLOT_SIZE
