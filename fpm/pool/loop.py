@@ -137,6 +137,8 @@ class WorkerLoop:
                 self._stop_accepting(replaced=not self._final)
             if self._held:
                 self._connections.close_expired(monotonic())
+                if self._left and self._final:
+                    self._take_what_is_left()
 
     def _take_what_is_left(self) -> bool:
         """The pool ends. Nobody is left for what others have parked meanwhile, and nobody comes for the listen queue.
@@ -144,13 +146,15 @@ class WorkerLoop:
         Returns:
             False if there is nothing more to answer.
         """
+        if any(connection.kind is not Held.LINGERING for connection in self._held.values()):
+            return True
         while not self._slot.others_serving() and (connection := self._connections.take_parked()) is not None:
             if connection.kind is Held.KEPT and not is_readable(connection.fd):
                 os.close(connection.fd)  # between two requests
             else:
                 connection.deadline = min(connection.deadline, monotonic() + LEAVING_LIMIT)
                 self._hold_parked(connection)
-        if self._queued and not self._held:
+        if self._queued:
             self._queued -= 1  # of a socket that stays open for others, no more than there were
             accepted = self._accept_one()
             if accepted is not None:
