@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import signal
@@ -36,6 +35,8 @@ def tgkill(pid: int, number: int) -> None:
     Raises:
         OSError: there is no such process, or it may not be signalled.
     """
+    import ctypes  # late: the master has no other use for it
+
     libc = ctypes.CDLL(None, use_errno=True)
     call = TGKILL.get(os.uname().machine)
     if call is None:
