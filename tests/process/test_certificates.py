@@ -39,14 +39,14 @@ def ring(fpm: Daemon) -> list[dict[str, Any]]:
     return deaths
 
 
-def busy(fpm: Daemon) -> int:
-    """The pid of the one worker with a request."""
+def busy(fpm: Daemon, path: str) -> int:
+    """The pid of the worker that has this request in hand; 0 if none has (yet)."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(fpm.directory / "control.sock"))
         client.sendall(json.dumps({"command": "status", "pool": "www", "query": "json&full"}).encode() + b"\n")
         answer = json.loads(client.makefile("rb").readline())
-    (pid,) = [one["pid"] for one in json.loads(answer["pools"][0]["page"])["processes"] if one["state"] != "Idle"]
-    return int(pid)
+    workers = json.loads(answer["pools"][0]["page"])["processes"]
+    return next((one["pid"] for one in workers if one["state"] == "Running" and one["request uri"].startswith(path)), 0)
 
 
 def certificate(fpm: Daemon, pid: int) -> tuple[str, dict[str, Any]]:
@@ -77,12 +77,11 @@ def ask_to_die(fpm: Daemon, path: str, query: str = "") -> int:
 
 
 @contextmanager
-def sleeping(fpm: Daemon, seconds: str) -> Iterator[None]:
-    """A client whose request sleeps; nobody reads the answer."""
+def sleeping(fpm: Daemon, seconds: str) -> Iterator[int]:
+    """A client whose request sleeps in the worker of this pid; nobody reads the answer."""
     thread = threading.Thread(target=lambda: fpm.get("www", "/sleep", query=seconds, timeout=60), daemon=True)
     thread.start()
-    fpm.wait_active("www", 1)
-    yield
+    yield wait_until(lambda: busy(fpm, "/sleep"), timeout=20)
     thread.join()
 
 
@@ -153,8 +152,7 @@ def _killed_from_outside(fpm: Daemon) -> None:
     assert death["oom"] in ("no", "unknown")
     assert ("somebody has sent it" in line) == (death["oom"] == "no")
     serving(fpm)
-    with sleeping(fpm, "30"):
-        pid = busy(fpm)
+    with sleeping(fpm, "30") as pid:
         os.kill(pid, signal.SIGKILL)
     line, death = certificate(fpm, pid)
     assert re.search(r'; request "GET /sleep\?30" for [\d.]+ m?s \(script dying:application\); ', line)
@@ -225,8 +223,7 @@ def test_memory_limit_and_the_stop_deadline(daemon: Start) -> None:
 
 def _ended_at_the_deadline(fpm: Daemon) -> None:
     fpm.expect_log("has not left in time")
-    with sleeping(fpm, "30"):
-        pid = busy(fpm)
+    with sleeping(fpm, "30") as pid:
         fpm.configure({"www": {**POOL, "env[X]": "another"}}, global_={"process_control_timeout": "1s"})
         assert fpm.cli("reload").returncode == 0
         line, death = certificate(fpm, pid)
