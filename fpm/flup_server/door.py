@@ -26,8 +26,7 @@ class Door:
         self.socket.close()
 
     def remove(self) -> None:
-        """Close it, and remove the socket's file unless somebody else has put his own there."""
-        self.close()
+        """Remove the socket's file, if it is ours and nobody has put his own in its place."""
         if self._path is not None and self._inode is not None and _inode(self._path) == self._inode:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)

@@ -35,13 +35,6 @@ STARTUP_TIME = 300
 """Seconds for the import. The script has been through it once, so it will come to an end."""
 
 
-class _Signalled(BaseException):
-    """One of ENDING has come."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
 def host(application: Application, arguments: Arguments, directory: str) -> bool:
     """Serve, or answer one request as a CGI program and exit.
 
@@ -98,57 +91,53 @@ def _answer_once(application: Application) -> None:
 def _serve(door: Door, app: str, arguments: Arguments, directory: str) -> bool:
     if arguments.notice:
         _say(f"NOTICE: {arguments.notice}")
-    is_root = os.geteuid() == 0
     with contextlib.ExitStack() as stack:
+        stack.callback(door.close)
         stack.callback(door.remove)
         pool = Pool(name_pool(app), app=app, listen=door.socket, **_directives(door.socket, arguments, directory))
         settings = Settings(log_level="warning", process_control_timeout=FINISH_TIME)
-        manager = Manager([pool], settings, on_event=_show, allow_root=is_root, name=app.removeprefix("script:"))
+        manager = Manager(
+            [pool], settings, on_event=_show, allow_root=os.geteuid() == 0, name=app.removeprefix("script:")
+        )
         return _run(manager, door)
 
 
 def _run(manager: Manager, door: Door) -> bool:
     """From the start to the end of the manager; see host()."""
-    with _signals() as armed:
+    with _signals(manager, door) as received:
         try:
-            armed.append(True)
             manager.start(timeout=STARTUP_TIME + 30)
-            # Only the workers hold it from now on, so that it is closed when they stop.
-            door.close()
-            status = manager.wait()
-            armed.clear()
-        except _Signalled as ending:
-            door.remove()
-            _stop(manager, armed)
-            return ending.number == signal.SIGHUP
-    raise FpmError(f"WSGIServer.run(): the process that manages the workers has ended with status {status}")
-
-
-def _stop(manager: Manager, armed: list[bool]) -> None:
-    """Requests in hand finish; a second signal cuts them off."""
-    try:
-        armed.append(True)
-        manager.stop()
-        armed.clear()
-    except _Signalled:
-        manager.stop(graceful=False)
+        except StartError:
+            if not received:
+                raise
+        # Only the workers hold it from now on, so that it is closed when they stop.
+        door.close()
+        if received:  # perhaps before there was a master to be told
+            manager.begin_stop()
+        status = manager.wait()
+        if not received:
+            raise FpmError(f"WSGIServer.run(): the process that manages the workers has ended with status {status}")
+        return received[0] == signal.SIGHUP
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[list[bool]]:
-    """Has the signals raise _Signalled, once each time that the list is filled."""
-    armed: list[bool] = []
+def _signals(manager: Manager, door: Door) -> Iterator[list[int]]:
+    """Each of ENDING stops the manager: the first lets requests in hand finish, another cuts them off.
 
-    def raise_once(number: int, frame: FrameType | None) -> None:
-        if armed:
-            armed.clear()
-            raise _Signalled(number)
+    Yields:
+        Those that have come.
+    """
+    received: list[int] = []
 
-    before = {number: signal.signal(number, raise_once) for number in ENDING}
+    def stop(number: int, frame: FrameType | None) -> None:
+        door.remove()
+        manager.begin_stop(graceful=not received)
+        received.append(number)
+
+    before = {number: signal.signal(number, stop) for number in ENDING}
     try:
-        yield armed
+        yield received
     finally:
-        armed.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
 

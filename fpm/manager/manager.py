@@ -142,6 +142,13 @@ class Manager:
         self._after_end()
         return status
 
+    def begin_stop(self, *, graceful: bool = True) -> None:
+        """Tell the master to stop, as stop() does, and do not wait. For signal handlers; also while start() waits,
+        which raises StartError then."""
+        process = self._process
+        if process is not None:
+            process.send_signal(Signals.SIGQUIT if graceful else Signals.SIGTERM)
+
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the master's end, whoever ends it.
 
