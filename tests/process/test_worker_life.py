@@ -108,6 +108,7 @@ def test_the_worker_that_leaves_too_few_idle_wakes_the_master():
         wait_until(lambda: census(pool.board.view, 8).idle == 2)
         raw.get(pool.address, "/ignore")
         assert not readable(pool.wake), "one is still idle"
+        wait_until(lambda: census(pool.board.view, 8).idle == 2)
         with raw.Wire(pool.address) as wire:
             wire.send(raw.request_bytes(raw.web_params("/sleep", query="1.5")))
             wait_until(lambda: census(pool.board.view, 8).idle == 1)
@@ -120,6 +121,20 @@ def readable(eventfd: int) -> bool:
         return os.eventfd_read(eventfd) > 0
     except BlockingIOError:
         return False
+
+
+def test_the_last_worker_answers_the_listen_queue():
+    """Also of clients that do not close their connections, each of which would be waited for."""
+    with make_pool() as pool:
+        wires = [raw.Wire(pool.address) for _ in range(8)]
+        for wire in wires:
+            wire.send(raw.request_bytes(raw.web_params("/sleep", query="0.05")))
+        assert wires[0].read_reply().body == b"slept"
+        socket.send_fds(pool.worker.channel, [json.dumps({"command": "quit", "final": True}).encode()], [])
+        assert [wire.read_reply().body for wire in wires[1:]] == [b"slept"] * 7
+        for wire in wires:
+            wire.close()
+        assert pool.worker.process.wait(10) == 0
 
 
 # --- logs -----------------------------------------------------------------------------------------------------------
