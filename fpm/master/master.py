@@ -70,7 +70,6 @@ from fpm.system import systemd
 from fpm.system.listen_queue import ListenQueueReader
 from fpm.system.pidfile import OwnPidFile
 from fpm.system.proctitle import set_title
-from fpm.tracer.rights import needs_named_tracer
 
 STOP_MARGIN = 2.0
 """Seconds after the last step for workers when the process groups are killed."""
@@ -180,7 +179,6 @@ class Master:
             reapers={},
             clock=time.time,
             oom=OomWatch(),
-            ptracer=os.getpid() if needs_named_tracer() else 0,
         )
         self.services.stacks = Stacks(self.services)
         self._at_end.append(self.services.stacks.close)

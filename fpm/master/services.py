@@ -50,8 +50,6 @@ class Services:
     clock: Callable[[], float]
     """Epoch seconds, as the scoreboard has them."""
     oom: OomWatch
-    ptracer: int = 0
-    """Pid that the processes of pools must name as their tracer; 0: none."""
     stacks: Stacks = field(init=False)
     """Who takes the stacks of processes; it needs the others, so it is made after them."""
     slow_files: SlowFiles = field(default_factory=SlowFiles)

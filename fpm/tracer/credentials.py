@@ -140,7 +140,7 @@ def _without_capability(me: Status, other: Status, around: Surroundings) -> Iter
         yield f"the process has capabilities that the tracer lacks ({_names(other.permitted & ~me.permitted)}); {GRANT}"
     if around.yama == YAMA_ANCESTORS:
         yield (
-            "kernel.yama.ptrace_scope = 1 allows it to parents only, and the process has not named the master; restart "
+            "kernel.yama.ptrace_scope = 1 allows it to parents only, and the process has not named the master; reload "
             f"the pool, set it to 0 with sysctl, or {GRANT}"
         )
     if around.yama == YAMA_CAPABILITY:

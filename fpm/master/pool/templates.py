@@ -7,6 +7,7 @@ start is tried again with growing pauses.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
@@ -44,6 +45,7 @@ from fpm.master.tracing.own_stack import OwnStack
 from fpm.pool.spec import WorkerSettings
 from fpm.pool.spec import unpack_spec
 from fpm.scoreboard.memory import Scoreboard
+from fpm.tracer.rights import needs_named_tracer
 
 
 class Templates:
@@ -381,7 +383,8 @@ class Templates:
             priority=self.services.settings.process_priority,
             inherited=self.services.environ,
             now=self.services.loop.now,
-            ptracer=self.services.ptracer,
+            # Looked at anew each time: who changes kernel.yama.ptrace_scope then needs no more than a reload.
+            ptracer=os.getpid() if needs_named_tracer() else 0,
         )
         if mode == "unavailable":
             spec = unavailable_spec(spec)
