@@ -12,7 +12,7 @@ import os
 import struct
 
 from fpm.scoreboard.header import SLOTS_MAX
-from fpm.scoreboard.header import HeaderValues
+from fpm.scoreboard.header import absorb
 from fpm.scoreboard.header import pack_header
 from fpm.scoreboard.layout import HEADER
 from fpm.scoreboard.layout import HEADER_SEQUENCE_OFFSET
@@ -25,6 +25,7 @@ from fpm.scoreboard.layout import WAKE_BELOW_OFFSET
 from fpm.scoreboard.layout import board_size
 from fpm.scoreboard.layout import slot_offset
 from fpm.scoreboard.layout import stages_offset
+from fpm.scoreboard.snapshot import Header
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.snapshot import read_slot
 from fpm.scoreboard.stages import Stage
@@ -98,7 +99,7 @@ class Scoreboard:
             os.close(self.fd)
 
 
-def write_header(view: memoryview, values: HeaderValues) -> None:
+def write_header(view: memoryview, values: Header) -> None:
     """Write the header's values; only the master does. `wake_below` stays as it is."""
     sequence = _open_header(view)
     # A process of the pool may have overwritten what the next worker checks before it maps the scoreboard.
@@ -107,7 +108,7 @@ def write_header(view: memoryview, values: HeaderValues) -> None:
     _write_sequence(view, HEADER_SEQUENCE_OFFSET, sequence + 1)
 
 
-def retire_slot(view: memoryview, slots: int, index: int, values: HeaderValues, now: float) -> Slot:
+def retire_slot(view: memoryview, slots: int, index: int, values: Header, now: float) -> Slot:
     """Move what a dead worker has counted from its slot to the header, so that no reader counts it twice or not at all.
 
     Args:
@@ -117,7 +118,7 @@ def retire_slot(view: memoryview, slots: int, index: int, values: HeaderValues, 
         The slot as it was.
     """
     slot = read_slot(view, slots, index)
-    values.absorb(slot, now)
+    absorb(values, slot, now)
     sequence = _open_header(view)
     view[_BODY_OFFSET : HEADER.size] = pack_header(values)[_BODY_OFFSET : HEADER.size]
     clear_slot(view, slots, index)

@@ -46,23 +46,27 @@ _ACCEPTING = bytes([Stage.ACCEPTING])
 _BUSY = [bytes([stage]) for stage in Stage if stage > Stage.ACCEPTING]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Header:
-    """What the master says of the pool; the counters are those of workers that are gone (see fpm.scoreboard.memory)."""
+    """What the master knows of a pool beyond its living workers; it keeps one for each pool, and writes it.
 
-    generation: int
-    max_children: int
-    start_time: float
+    The counters are sums and maxima over workers that are gone, and what only the master sees.
+    """
+
+    generation: int = 0
+    max_children: int = 0
+    start_time: float = 0.0
     """Epoch seconds."""
-    requests: int
-    max_children_reached: int
-    slow_requests: int
-    max_active: int
-    max_listen_queue: int
-    memory_peak: int
+    requests: int = 0
+    max_children_reached: int = 0
+    slow_requests: int = 0
+    max_active: int = 0
+    max_listen_queue: int = 0
+    memory_peak: int = 0
     """Bytes."""
     errors: int = 0
     recycled: int = 0
+    """Workers that left at pm.max_requests."""
     deaths_by_exit: int = 0
     deaths_by_signal: int = 0
     deaths_by_kill: int = 0
@@ -86,6 +90,7 @@ class Header:
     background_max: int = 0
     deaths_by_oom: int = 0
     recycled_memory: int = 0
+    """Workers that left at pm.max_memory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from fpm.scoreboard.header import SLOTS_MAX
-from fpm.scoreboard.header import HeaderValues
+from fpm.scoreboard.header import absorb
 from fpm.scoreboard.layout import HEADER
 from fpm.scoreboard.layout import HEADER_SIZE
 from fpm.scoreboard.layout import SLOT
@@ -33,6 +33,7 @@ from fpm.scoreboard.snapshot import COUNT_MAX
 from fpm.scoreboard.snapshot import PID_MAX
 from fpm.scoreboard.snapshot import TIME_MAX
 from fpm.scoreboard.snapshot import Board
+from fpm.scoreboard.snapshot import Header
 from fpm.scoreboard.snapshot import census
 from fpm.scoreboard.snapshot import copy_slots
 from fpm.scoreboard.snapshot import join_board
@@ -86,7 +87,7 @@ times = st.floats(0.0, TIME_MAX)
 
 @given(
     st.builds(
-        HeaderValues,
+        Header,
         generation=st.integers(0, 2**32 - 1),
         max_children=st.integers(0, SLOTS_MAX),
         start_time=times,
@@ -109,18 +110,18 @@ times = st.floats(0.0, TIME_MAX)
         background_max=st.integers(0, 2**32 - 1),
     )
 )
-def test_header_is_read_as_written(values: HeaderValues) -> None:
+def test_header_is_read_as_written(values: Header) -> None:
     view = memoryview(bytearray(board_size(SLOTS)))
     write_header(view, values)
     header = read_header(view)
-    assert {name: getattr(header, name) for name in HeaderValues.__slots__} == {
-        name: getattr(values, name) for name in HeaderValues.__slots__
+    assert {name: getattr(header, name) for name in Header.__slots__} == {
+        name: getattr(values, name) for name in Header.__slots__
     }
 
 
 def test_header_leaves_wake_below_alone(board: Scoreboard) -> None:
     set_wake_below(board.view, 5)
-    write_header(board.view, HeaderValues(generation=9))
+    write_header(board.view, Header(generation=9))
     assert WAKE_BELOW.unpack_from(board.view, WAKE_BELOW_OFFSET) == (5,)
     assert HEADER.unpack_from(board.view, 0)[2] == SLOTS
     set_wake_below(board.view, 10**6)
@@ -161,7 +162,7 @@ def test_census_counts_stages(board: Scoreboard) -> None:
 
 
 def test_a_copy_reads_like_the_scoreboard(board: Scoreboard) -> None:
-    write_header(board.view, HeaderValues(generation=4, requests=9))
+    write_header(board.view, Header(generation=4, requests=9))
     write_slot(board.view, 0, Stage.EXECUTING, *VALUES, *TEXTS)
     write_slot(board.view, 2, Stage.ACCEPTING, *VALUES, *TEXTS)
     copied = copy_slots(board.view, SLOTS)
@@ -186,7 +187,7 @@ def test_a_copy_of_a_slot_that_is_being_written_has_no_texts(board: Scoreboard) 
 
 def test_a_dead_worker_goes_from_its_slot_to_the_header(board: Scoreboard) -> None:
     write_slot(board.view, 1, Stage.EXECUTING, *VALUES, *TEXTS)
-    values = HeaderValues(requests=3)
+    values = Header(requests=3)
     retire_slot(board.view, SLOTS, 1, values, 0.0)
     reading = read_board(board.view, SLOTS)
     assert reading.used == []
@@ -198,15 +199,15 @@ def test_a_worker_killed_in_a_slow_request_has_had_one_more(board: Scoreboard) -
     running = (*VALUES[:4], 0, *VALUES[5:])
     for stage, released, slow in ((Stage.EXECUTING, 0.0, 6), (Stage.FINISHED, VALUES[3] + 0.1, 5)):
         write_slot(board.view, 1, stage, *running, *TEXTS[:9], released, *TEXTS[10:])
-        values = HeaderValues(slow_limit=1_000_000)
+        values = Header(slow_limit=1_000_000)
         retire_slot(board.view, SLOTS, 1, values, VALUES[3] + 1.5)
         assert values.slow_requests == slow
 
 
 def test_a_dead_worker_is_remembered(board: Scoreboard) -> None:
     write_slot(board.view, 0, Stage.FREE, *VALUES, *TEXTS)
-    values = HeaderValues(requests=3, max_active=1, memory_peak=2**30)
-    values.absorb(read_slot(board.view, SLOTS, 0), 0.0)
+    values = Header(requests=3, max_active=1, memory_peak=2**30)
+    absorb(values, read_slot(board.view, SLOTS, 0), 0.0)
     assert (values.requests, values.max_active, values.memory_peak) == (10, 2, 2**30)
 
 
@@ -244,9 +245,9 @@ def test_any_bytes_give_sane_values(seed: int, fill: int | None) -> None:
     assert_sane(read_board(memoryview(data), used))
     counted = census(view, SLOTS)
     assert counted.total == len(reading.used)
-    values = HeaderValues()
+    values = Header()
     for slot in reading.used:
-        values.absorb(slot, 2e9)
+        absorb(values, slot, 2e9)
     write_header(view, values)
 
 

@@ -17,9 +17,9 @@ from fpm.master.pool.record import Record
 from fpm.master.pool.record import is_death
 from fpm.master.processes.exits import Exit
 from fpm.master.processes.oom_reports import Verdict
-from fpm.scoreboard.header import HeaderValues
 from fpm.scoreboard.header import pack_header
 from fpm.scoreboard.snapshot import Board
+from fpm.scoreboard.snapshot import Header
 from fpm.scoreboard.snapshot import ListenQueue
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.snapshot import read_header
@@ -119,7 +119,7 @@ def test_openmetrics_is_theirs_alone() -> None:
 
 def test_work_after_the_response_is_shown_where_there_is_some() -> None:
     after = replace(slot(Stage.FINISHED), released=201.0, task="shop.mail")
-    board = Board(read_header(memoryview(pack_header(HeaderValues()))), (slot(Stage.ACCEPTING), after))
+    board = Board(read_header(memoryview(pack_header(Header()))), (slot(Stage.ACCEPTING), after))
     both = build_status(pool="www", pm="static", board=board, queue=ListenQueue(0, 0), now=208.0)
     queries = ("full", "full&json", "full&xml", "full&html")
     pages = {query: render_status(both, query).body.decode() for query in queries}
@@ -140,7 +140,7 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 def test_extras_are_read_from_the_scoreboard() -> None:
-    values = HeaderValues(
+    values = Header(
         generation=4,
         max_children=8,
         errors=2,

@@ -11,10 +11,10 @@ from http import HTTPStatus
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from fpm.scoreboard.header import HeaderValues
 from fpm.scoreboard.header import pack_header
 from fpm.scoreboard.layout import SLOT
 from fpm.scoreboard.layout import SLOT_SIZE
+from fpm.scoreboard.snapshot import Header
 from fpm.scoreboard.snapshot import join_board
 from fpm.scoreboard.stages import Stage
 from fpm.status.history import History
@@ -68,7 +68,7 @@ def facts(name: str = "www", **changes: object) -> PoolFacts:
 
 def board(*slots: tuple[int, bytes], **header: int) -> bytes:
     values = {"requests": 10, "max_children": 4, "start_time": NOW - 100, **header}
-    return join_board(pack_header(HeaderValues(**values)), list(slots))  # type: ignore[arg-type]
+    return join_board(pack_header(Header(**values)), list(slots))  # type: ignore[arg-type]
 
 
 def snapshot(*pools: tuple[PoolFacts, bytes], now: float = NOW, draining: bool = False) -> Snapshot:

@@ -9,6 +9,7 @@ from fpm.master.pool.record import Record
 from fpm.master.pool.templates import Templates
 from fpm.master.pool.workers import Workers
 from fpm.master.services import Services
+from fpm.scoreboard.header import absorb
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.memory import write_header
 
@@ -44,7 +45,7 @@ class PoolHeader:
         if elsewhere:  # a reload has made a larger scoreboard, and some workers still write to the former one
             values = replace(values)
             for slot in elsewhere:
-                values.absorb(slot, self._services.clock())
+                absorb(values, slot, self._services.clock())
         write_header(board.view, values)
 
     def reloaded(self, at: float, *, ok: bool) -> None:

@@ -14,9 +14,9 @@ from signal import Signals
 from fpm.config.model import PoolConfig
 from fpm.master.processes.exits import CORE_FLAG
 from fpm.master.processes.exits import Exit
-from fpm.scoreboard.header import HeaderValues
 from fpm.scoreboard.layout import FLAG_FAILED
 from fpm.scoreboard.layout import FLAG_RELOAD_FAILED
+from fpm.scoreboard.snapshot import Header
 from fpm.status.extras import UNKNOWN_STATUS
 from fpm.status.overview import Death
 from fpm.status.overview import SlowRequest
@@ -44,7 +44,7 @@ class Record:
     """One pool's memory. `now` is epoch seconds."""
 
     def __init__(self, config: PoolConfig, now: float) -> None:
-        self.values = HeaderValues(start_time=now)
+        self.values = Header(start_time=now)
         self.deaths: deque[Death] = deque(maxlen=KEPT)
         """The newest first, as are the slow requests."""
         self.slow: deque[SlowRequest] = deque(maxlen=KEPT)

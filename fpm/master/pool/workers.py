@@ -25,12 +25,12 @@ from fpm.master.processes.exits import MEMORY_MAX
 from fpm.master.processes.exits import Exit
 from fpm.master.services import Services
 from fpm.pool.spec import WorkerSettings
-from fpm.scoreboard.header import HeaderValues
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.memory import clear_slot
 from fpm.scoreboard.memory import mark_creating
 from fpm.scoreboard.memory import retire_slot
 from fpm.scoreboard.snapshot import COUNT_MAX
+from fpm.scoreboard.snapshot import Header
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 
@@ -72,7 +72,7 @@ class Workers:
         self,
         services: Services,
         config: PoolConfig,
-        values: HeaderValues,
+        values: Header,
         share: Share,
         stacks: StackTaking,
         events: WorkerEvents,
