@@ -77,8 +77,9 @@ class WSGIServer:
             OSError: the address cannot be listened on.
             RuntimeError: called while a pool imports a module, or by a worker.
         """
+        application = self._complete if self.environ else self.application
         if current.take is not None:
-            current.take(self._complete)
+            current.take(application)
         if current.in_pool:
             raise RuntimeError(
                 "WSGIServer.run() was called in a process of a pool that serves already. If the pool is to run this "
@@ -86,7 +87,7 @@ class WSGIServer:
             )
         # All that a manager needs is not there in a pool, and not wanted before this.
         hosting = importlib.import_module("fpm.flup_server.hosting")
-        return bool(hosting.host(self._complete, self.arguments, STARTED_IN))
+        return bool(hosting.host(application, self.arguments, STARTED_IN))
 
     def _complete(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """The application with `environ` added to that of the request."""

@@ -255,6 +255,8 @@ def test_without_a_socket(directory: Path) -> None:
     forced = run([sys.executable, board, '{"forceCGI": true, "environ": {"SITE": "s"}}'], REQUEST_URI="/from?x=2")
     assert '"SITE": "s"' in forced.stdout
     assert '"PATH_INFO": "/from"' in forced.stdout
+    example = Path(__file__).parents[2] / "examples/flup/hello.fcgi"
+    assert run([sys.executable, str(example)], **cgi, REMOTE_ADDR="::1").stdout.endswith("says hello to ::1.\n")
 
     by_hand = run([sys.executable, board])
     assert by_hand.returncode == 1
