@@ -185,7 +185,7 @@ def _count_sample(group: Group, entry: Entry, frames: tuple[Frame, ...]) -> None
     if entry.seconds >= group.longest:
         group.longest = entry.seconds
         group.longest_uri = f"{entry.method} {entry.uri}" if entry.method else ""
-    if entry.reason not in ("slow", "trace"):
+    if entry.reason not in ("slow", "interrupt", "trace"):
         group.ended += 1
     doing = next((thread.doing for thread in entry.trace.threads if thread.main), "")
     if doing:

@@ -56,7 +56,7 @@ def test_the_worker_lives_on(daemon: Start, nginx: MakeNginx) -> None:
     assert "GET /catch?60: fpm" not in log
     assert "(reading the request's body)" in log
     entries = (fpm.directory / "slow.log").read_text()
-    assert entries.count("reason = terminate") == len(ways) + 4
+    assert entries.count("reason = interrupt") == len(ways) + 4
     # A signal that nobody has announced, or that comes too late, harms neither the worker nor a request.
     for pid in workers:
         os.kill(pid, INTERRUPT_SIGNAL)

@@ -167,7 +167,7 @@ class Overtime:
             self._log_slow(child, watch)
         elif act is Act.INTERRUPT:
             self._in_hand.add(child)
-            self._stacks.take(child, "terminate", lambda trace: self._interrupt(child, watch, trace))
+            self._stacks.take(child, "interrupt", lambda trace: self._interrupt(child, watch, trace))
         elif act is Act.TERMINATE:
             self._workers.dismissal.time_out(child, watch.request, watch.over)
 

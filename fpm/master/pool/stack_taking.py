@@ -29,7 +29,7 @@ from fpm.slowlog.entry import Reason
 from fpm.stack.trace import Trace
 
 Done = Callable[[Trace], None]
-_OF_REQUESTS = ("slow", "terminate", "background")
+_OF_REQUESTS = ("slow", "interrupt", "terminate", "background")
 """Reasons that hold only while there is a request."""
 
 
