@@ -1,8 +1,9 @@
 """fpm.RequestTimeout: raised in a request that is over its limit, on a signal of the master.
 
 A request is interrupted only where the application's own code runs, or waits for us to read or to send: our other code
-must not be left half-way, and is done in no time. The signal is for one request, whose number the master has written
-beside the slot before it sends it, so that one that comes late hits no other.
+must not be left half-way, and is done in no time, so that the next signal finds the application. The signals are for
+one request, whose number the master has written beside the slot before it sends them, so that one that comes late hits
+no other, and the first that raises takes the number away.
 """
 
 from __future__ import annotations
@@ -47,14 +48,15 @@ class Interrupt:
             return
         ours = _our_innermost(frame)
         if ours is None:
+            self._slot.take_interrupt()
             raise RequestTimeout("the request has taken longer than it may")
         if ours is wire.wait.__code__:
             exchange = turn[0]
             # What the peer has not taken stays half a record: nothing may follow it.
             exchange.broken = exchange.broken or _is_sending(frame)
+            self._slot.take_interrupt()
             raise RequestTimeout("the request has taken longer than it may, and the web server was waited for")
-        # In a moment, when the application's code goes on, or the request has ended.
-        signal.raise_signal(number)
+        # Soon the application's code goes on, or the request has ended; the master sends the signal again.
 
 
 def _is_within(frame: FrameType | None) -> bool:

@@ -50,7 +50,7 @@ script, authenticated user, errors (uncaught exceptions); then of work after the
 before it (pm.background_max), functions that have not begun yet, when the response was complete (epoch s; 0: it is
 not, or the worker is done), the names of the function and of those that wait, with newlines between them, when the
 response was complete once more (CLOCK_MONOTONIC s). Texts are NUL padded. The last number is the master's: the request
-(as in requests served, modulo 2**32) that is to be interrupted."""
+(as in requests served, modulo 2**32) that is to be interrupted; the worker makes it 0 when that is done."""
 REQUEST = struct.Struct("<QdQ")
 """At REQUEST_OFFSET of a slot: requests served, the current one's start (epoch s), its duration."""
 REQUEST_OFFSET = struct.calcsize("<IId")

@@ -142,6 +142,12 @@ def want_interrupt(view: memoryview, slots: int, index: int, request: int) -> No
     INTERRUPT.pack_into(view, slot_offset(slots, index) + INTERRUPT_OFFSET, request & _SEQUENCE_MASK)
 
 
+def is_interrupt_wanted(view: memoryview, slots: int, index: int, request: int) -> bool:
+    """Has this request not been interrupted yet, though that is wanted?"""
+    wanted: int = INTERRUPT.unpack_from(view, slot_offset(slots, index) + INTERRUPT_OFFSET)[0]
+    return wanted == request & _SEQUENCE_MASK
+
+
 def clear_slot(view: memoryview, slots: int, index: int) -> None:
     """Free a slot whose worker is gone (or was never made): stage FREE, all else 0."""
     view[stages_offset() + index] = Stage.FREE

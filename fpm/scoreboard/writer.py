@@ -209,6 +209,10 @@ class SlotWriter:
         BACKGROUND.pack_into(self._board, self._offset + BACKGROUND_OFFSET, len(waiting), released, names, self._freed)
         self._close()
 
+    def take_interrupt(self) -> None:
+        """The request is being interrupted: once is enough."""
+        INTERRUPT.pack_into(self._board, self._offset + INTERRUPT_OFFSET, 0)
+
     def is_interrupt_wanted(self) -> bool:
         """Does the master want the present request to be interrupted?"""
         wanted: int = INTERRUPT.unpack_from(self._board, self._offset + INTERRUPT_OFFSET)[0]

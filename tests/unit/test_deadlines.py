@@ -120,13 +120,21 @@ def test_a_limit_set_now_counts_for_what_runs():
 
 def test_an_interrupt_has_its_grace():
     limits = Limits(terminate=10.0, interrupt=True)
-    first = look(limits, BEGAN + 10)
-    assert (first.act, first.next) == (Act.INTERRUPT, BEGAN + 10 + REQUEST_INTERRUPT_GRACE)
-    assert look(limits, BEGAN + 12, first.watch).act is Act.NOTHING
-    last = look(limits, BEGAN + 10 + REQUEST_INTERRUPT_GRACE, first.watch)
-    assert last.act is Act.TERMINATE
-    assert last.watch is not None
-    assert last.watch.over == "request_terminate_timeout"
+    verdict = look(limits, BEGAN + 10)
+    assert (verdict.act, verdict.next) == (Act.INTERRUPT, BEGAN + 10 + REQUEST_INTERRUPT_GRACE)
+    verdict = look(limits, BEGAN + 10.01, verdict.watch)  # a look as soon as the signal is sent
+    reminders = []
+    while verdict.act in (Act.NOTHING, Act.REMIND):
+        assert verdict.next is not None
+        verdict = look(limits, verdict.next, verdict.watch)
+        reminders.append(verdict.act)
+    assert reminders == [Act.REMIND] * 6 + [Act.TERMINATE], "at 0.05, 0.1, 0.2, 0.4, 0.8 and 1.6 s"
+    assert verdict.watch is not None
+    assert verdict.watch.over == "request_terminate_timeout"
+    late = look(limits, BEGAN + 12, look(limits, BEGAN + 10).watch)
+    assert late.act is Act.REMIND
+    assert late.next is not None
+    assert late.next > BEGAN + 12
 
 
 @pytest.mark.parametrize("track", [False, True])

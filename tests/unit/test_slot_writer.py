@@ -12,6 +12,7 @@ from fpm.scoreboard import writer as writing
 from fpm.scoreboard.layout import SLOT
 from fpm.scoreboard.layout import slot_offset
 from fpm.scoreboard.memory import Scoreboard
+from fpm.scoreboard.memory import is_interrupt_wanted
 from fpm.scoreboard.memory import want_interrupt
 from fpm.scoreboard.snapshot import read_board
 from fpm.scoreboard.stages import Stage
@@ -135,7 +136,12 @@ def test_an_interrupt_is_for_one_request():
     assert slot.is_interrupt_wanted()
     slot.begin(1.0, "GET", "/", "", 0, "")
     assert slot.is_interrupt_wanted()
+    assert is_interrupt_wanted(board.view, 2, 1, 1)
     slot.take()
     assert not slot.is_interrupt_wanted()
+    want_interrupt(board.view, 2, 1, 2)
+    slot.take_interrupt()
+    assert not slot.is_interrupt_wanted()
+    assert not is_interrupt_wanted(board.view, 2, 1, 2)
     slot.close()
     board.close()

@@ -17,6 +17,9 @@ from fpm.scoreboard.stages import Stage
 
 REQUEST_INTERRUPT_GRACE = 3.0
 """Seconds from fpm.RequestTimeout to the end of the worker."""
+REMIND_AFTER = 0.05
+"""Seconds from the signal for fpm.RequestTimeout to the next one, if the first has found the worker in code of pyfpm;
+each pause is as long again as the time that has passed."""
 LOOK_INTERVAL = 0.02
 """Seconds between two looks at a pool's requests, at least: whatever its workers write, the master has other pools."""
 RUNNING = frozenset({Stage.EXECUTING, Stage.READING_BODY, Stage.SENDING, Stage.FINISHED})
@@ -62,6 +65,8 @@ class Act(Enum):
     LOG = "log"
     """It is slow: log it, with its stack."""
     INTERRUPT = "interrupt"
+    REMIND = "remind"
+    """It has been interrupted; it may not have come to it."""
     TERMINATE = "terminate"
 
 
@@ -78,6 +83,7 @@ class Watch:
     """How often it was logged as slow."""
     sampled: float = 0.0
     interrupted: float = 0.0
+    reminded: int = 0
     over: str = ""
     """The limit that it was over when it was interrupted or ended."""
     ended: bool = False
@@ -118,9 +124,9 @@ def judge(limits: Limits, stage: Stage, slot: Clocks | Slot, former: Watch | Non
         if not limits.interrupt or (watch.interrupted and now >= watch.interrupted + REQUEST_INTERRUPT_GRACE):
             return Verdict(Act.TERMINATE, replace(watch, ended=True, over=over))
         if not watch.interrupted:
-            watch = replace(watch, interrupted=now, over=over)
+            watch = replace(watch, interrupted=now, reminded=0, over=over)
             return Verdict(Act.INTERRUPT, watch, now + REQUEST_INTERRUPT_GRACE)
-        return Verdict(watch=watch, next=watch.interrupted + REQUEST_INTERRUPT_GRACE)
+        return _remind(watch, now)
     slow = _slow_at(limits, watch)
     act = Act.NOTHING
     if slow is not None and now >= slow:
@@ -130,6 +136,15 @@ def judge(limits: Limits, stage: Stage, slot: Clocks | Slot, former: Watch | Non
     background = now + limits.background if limits.background and not watch.freed else None
     times = [one for one in (slow, end, background) if one is not None]
     return Verdict(act, watch, min(times, default=None))
+
+
+def _remind(watch: Watch, now: float) -> Verdict:
+    act, last = Act.NOTHING, watch.interrupted + REQUEST_INTERRUPT_GRACE
+    due = watch.interrupted + REMIND_AFTER * 2**watch.reminded
+    if now >= due:
+        act, watch = Act.REMIND, replace(watch, reminded=watch.reminded + 1)
+        due = watch.interrupted + REMIND_AFTER * 2**watch.reminded
+    return Verdict(act, watch, min(last, max(due, now + LOOK_INTERVAL)))
 
 
 def _seen(stage: Stage, slot: Clocks | Slot, former: Watch | None, now: float) -> Watch:

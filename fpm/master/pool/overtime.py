@@ -31,6 +31,7 @@ from fpm.master.pool.stack_taking import look_at
 from fpm.master.pool.workers import Workers
 from fpm.master.services import Services
 from fpm.pool.spec import INTERRUPT_SIGNAL
+from fpm.scoreboard.memory import is_interrupt_wanted
 from fpm.scoreboard.memory import want_interrupt
 from fpm.stack.trace import Trace
 from fpm.tracer.rights import read_status
@@ -168,6 +169,9 @@ class Overtime:
         elif act is Act.INTERRUPT:
             self._in_hand.add(child)
             self._stacks.take(child, "interrupt", lambda trace: self._interrupt(child, watch, trace))
+        elif act is Act.REMIND:
+            if is_interrupt_wanted(child.board.view, child.board.slots, child.slot, watch.request):
+                child.send_signal(INTERRUPT_SIGNAL)
         elif act is Act.TERMINATE:
             self._workers.dismissal.time_out(child, watch.request, watch.over)
 
