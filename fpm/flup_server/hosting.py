@@ -20,12 +20,14 @@ from fpm.flup_server.door import Door
 from fpm.flup_server.door import inherited_door
 from fpm.flup_server.door import open_door
 from fpm.flup_server.program import describe_program
+from fpm.flup_server.program import first_arguments
 from fpm.flup_server.program import name_pool
 from fpm.flup_server.server import Application
 from fpm.manager import Event
 from fpm.manager import Manager
 from fpm.manager import Pool
 from fpm.manager import Settings
+from fpm.manager.child import own_python
 from fpm.wsgi.environ import complete_environ
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -49,14 +51,14 @@ def host(application: Application, arguments: Arguments, directory: str) -> bool
     """
     _fill_standard_descriptors()
     if arguments.address is not None:
-        app = describe_program(sys.modules["__main__"], sys.argv, directory)
+        app = _describe(directory)
         door = open_door(arguments.address, arguments.umask)
         return _serve(door, app, arguments, directory)
     inherited = inherited_door()
     if arguments.force_cgi or os.environ.get("FCGI_FORCE_CGI", "")[:1] in ("Y", "y"):
         _answer_once(application)
     elif inherited is not None:
-        app = describe_program(sys.modules["__main__"], sys.argv, directory)
+        app = _describe(directory)
         return _serve(inherited, app, arguments, directory)
     elif "REQUEST_METHOD" in os.environ:
         _answer_once(application)
@@ -65,6 +67,10 @@ def host(application: Application, arguments: Arguments, directory: str) -> bool
         " Let the web server start this script (Apache's mod_fcgid, lighttpd's bin-path), or say where to listen: "
         "WSGIServer(application, bindAddress='/run/app.sock') or bindAddress=('127.0.0.1', 9000)"
     )
+
+
+def _describe(directory: str) -> str:
+    return describe_program(sys.modules["__main__"], first_arguments(sys.argv, sys.orig_argv), directory)
 
 
 def _fill_standard_descriptors() -> None:
@@ -145,7 +151,7 @@ def _signals(manager: Manager, door: Door) -> Iterator[list[int]]:
 def _directives(listening: socket.socket, arguments: Arguments, directory: str) -> Mapping[str, Any]:
     """Of the pool: as the script was started, so is it started again."""
     directives: dict[str, Any] = {
-        "python": sys.executable,
+        "python": own_python(),
         "chdir": directory,
         "clear_env": False,
         "pm": "dynamic",

@@ -41,6 +41,17 @@ def describe_program(main: ModuleType, arguments: Sequence[str], directory: str)
     return f"script:{shlex.join([normpath(path), *arguments[1:]])}"
 
 
+def first_arguments(arguments: Sequence[str], original: Sequence[str]) -> list[str]:
+    """sys.argv as it was before the program took its options out of it.
+
+    Args:
+        arguments: sys.argv.
+        original: sys.orig_argv.
+    """
+    program = arguments[0]
+    return list(original[original.index(program, 1) :]) if program in original[1:] else list(arguments)
+
+
 def name_pool(app: str) -> str:
     """A short name for the pool, which the process list and the log show."""
     words = shlex.split(app.removeprefix("script:"))

@@ -16,7 +16,15 @@ from fpm.library import current
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-STARTED_IN = os.getcwd()
+
+def _directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it has been removed
+        return "/"
+
+
+STARTED_IN = _directory()
 """Where the script was started, unless it has left before it imported this."""
 _OURS = frozenset(
     [

@@ -88,7 +88,7 @@ class MasterProcess:
         placed |= {1: log, 2: log, leash_at: leash}
         # -P: not the fpm of the directory that the program happens to stand in. The environment stays as it is, for
         # with `clear_env = no` applications see it.
-        arguments = [sys.executable, "-u", "-P", "-c", BOOT, json.dumps(_import_path()), directory, str(leash_at)]
+        arguments = [own_python(), "-u", "-P", "-c", BOOT, json.dumps(_import_path()), directory, str(leash_at)]
         return spawn([*arguments, *(name for name, _ in sockets)], placed, os.environ)
 
     def wait_ready(self, timeout: float) -> list[str]:
@@ -157,6 +157,11 @@ class MasterProcess:
             select.select([self._pidfd], [], [])
             return UNKNOWN
         return os.waitstatus_to_exitcode(status)
+
+
+def own_python() -> str:
+    """The interpreter that runs this program. Python does not know it if it was found without a PATH."""
+    return sys.executable or os.readlink("/proc/self/exe")
 
 
 def _import_path() -> list[str]:

@@ -14,6 +14,7 @@ import fpm
 from fpm.errors import StartError
 from fpm.flup_server.arguments import read_arguments
 from fpm.flup_server.program import describe_program
+from fpm.flup_server.program import first_arguments
 from fpm.flup_server.program import name_pool
 
 
@@ -115,6 +116,18 @@ def main_module(file: str | None, spec: str | None = None) -> ModuleType:
 def test_what_has_been_started(module: ModuleType, arguments: list[str], app: str, name: str) -> None:
     assert describe_program(module, arguments, "/start") == app
     assert name_pool(app) == name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "original", "expected"),
+    [
+        (["x.py"], ["python", "-W", "error", "x.py", "-v", "a"], ["x.py", "-v", "a"]),
+        (["/srv/x.py", "-v"], ["python", "-m", "x", "-v"], ["/srv/x.py", "-v"]),
+        (["", "-v"], ["python"], ["", "-v"]),
+    ],
+)
+def test_options_that_the_program_has_taken_out(arguments: list[str], original: list[str], expected: list[str]) -> None:
+    assert first_arguments(arguments, original) == expected
 
 
 @pytest.mark.parametrize("module", [main_module(None), main_module("<stdin>")])
