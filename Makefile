@@ -22,7 +22,8 @@ test: setup     ## all tests (PYTEST_ARGS="-k word" for some); as root it instal
 	@.ci/setup system $(TEST_COMMANDS)
 	@.ci/setup wanted $(WANTED_COMMANDS)
 	@.ci/setup monitors
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -W error $(PYTEST_ARGS)
+	@# Process tests mostly wait, so four at once suit two cores.
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile -W error $(PYTEST_ARGS)
 
 lint: setup     ## ruff, manual pages, units
 	@$(BIN)/ruff check .
