@@ -11,6 +11,7 @@ from fpm.log.escape import escape
 from fpm.log.times import format_access_time
 from fpm.status.deaths import death_counts
 from fpm.status.deaths import death_notes
+from fpm.status.deaths import lived
 from fpm.status.deaths import request_words
 from fpm.status.figures import format_age
 from fpm.status.figures import format_count
@@ -181,10 +182,9 @@ def event_lines(pool: Pool, now: float) -> Iterator[Cell]:
 
 
 def _certificate(death: Death, now: float) -> Iterator[Cell]:
-    lived = f"after {format_age(death.age)}" + (f" and {death.requests} requests" if death.who == "worker" else "")
     who = "" if death.who == "worker" else f"{death.who} "
     when = format_age(now - death.at)
-    yield Cell(f"death  {when} ago, {who}pid {death.pid} {show_text(death.cause)} {lived}", "red")
+    yield Cell(f"death  {when} ago, {who}pid {death.pid} {show_text(death.cause)} {lived(death)}", "red")
     if death.request:
         yield Cell(f"       {show_text(death.request)} {show_text(request_words(death))}", "red")
     yield Cell(f"       {show_text('; '.join(death_notes(death)))}")

@@ -63,11 +63,16 @@ def death_notes(death: Death) -> Iterator[str]:
         yield death.next
 
 
+def lived(death: Death) -> str:
+    """How long, and of a worker how many requests: "after 3 min and 1 request"."""
+    served = f" and {death.requests} request{'' if death.requests == 1 else 's'}" if death.who == "worker" else ""
+    return f"after {format_age(death.age)}{served}"
+
+
 def death_line(death: Death) -> str:
     """All of it in one line, but for when it was; not escaped."""
     who = "" if death.who == "worker" else f"{death.who} "
-    served = f" and {death.requests} requests" if death.who == "worker" else ""
-    head = f"{who}pid {death.pid} {death.cause} after {format_age(death.age)}{served}"
+    head = f"{who}pid {death.pid} {death.cause} {lived(death)}"
     request = f"{death.request} {request_words(death)}" if death.request else ""
     where = (*death.stack, *death.words)[:1]
     return "; ".join(filter(None, (head, request, *where, *death_notes(death))))

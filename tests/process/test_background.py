@@ -129,5 +129,5 @@ def test_limits_and_ends(daemon: Start) -> None:
     fpm.signal(signal.SIGQUIT)
     assert fpm.wait() == 0
     doing = r"\(after the response, in work.work, not begun: work.work, work.work\)"
-    assert re.search(rf'request "GET /queue" has not left in time \(stop\), sending SIGTERM {doing}', fpm.log())
-    assert re.search(r'request "GET /slow" has not left in time \(stop\), sending SIGTERM \(after', fpm.log())
+    assert re.search(rf'request "GET /queue\?60" has not left in time \(stop\), sending SIGTERM {doing}', fpm.log())
+    assert re.search(r'request "GET /slow\?60" has not left in time \(stop\), sending SIGTERM \(after', fpm.log())

@@ -203,5 +203,5 @@ def test_no_kill_without_a_line(daemon: Start) -> None:
     log = fpm.log()
     for way in ("/sleep", "/ignore"):
         assert re.search(rf'child \d+, request "GET {way}\?60" is cut off after \d\.\d+ sec \(stop\)', log), log
-    assert re.search(r'child \d+, request "GET /ignore" has not left in time \(stop\), sending SIGKILL', log)
+    assert re.search(r'child \d+, request "GET /ignore\?60" has not left in time \(stop\), sending SIGKILL', log)
     assert any("reason = stop" in entry and " ignore() " in entry for entry in entries(fpm))

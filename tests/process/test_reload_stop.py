@@ -144,7 +144,7 @@ def test_workers_that_do_not_leave_are_pressed(daemon: Start, kind: str) -> None
         else:
             reload(fpm)
             reason = "reload"
-        fpm.wait_log(rf'child {worker}, request "GET /report" has not left in time \({reason}\), sending SIGTERM')
+        fpm.wait_log(rf'child {worker}, request "GET /report\?60" has not left in time \({reason}\), sending SIGTERM')
     if kind == "quit":
         assert fpm.wait() == 0
     else:

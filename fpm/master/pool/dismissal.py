@@ -86,7 +86,7 @@ class Dismissal:
     def _press(self, child: Child, number: Signals) -> None:
         child.pressed = True
         work = look_at(child, self._services.loop.now)
-        request = f', request "{work.name.partition("?")[0]}"' if work.request else ""
+        request = f', request "{work.name}"' if work.request else ""
         why = child.leaving or "it has closed its channel"
         text = f"has not left in time ({why}), sending {number.name}{work.doing}{explain(child.last_stack)}"
         self._say(child, "warning", text, request)
