@@ -56,6 +56,8 @@ NOBODY = 65534
 """The kernel's overflow id (proc(5)): what a stranger's memory is read as."""
 STOPPED_MAX = 0.5
 """Seconds that a process is kept stopped, after which the kernel ends us and lets it go on (SIGALRM)."""
+BACKGROUND = 10
+"""Niceness while native frames are made out, nice(2)."""
 UNWIND_TIME = 1.0
 """Seconds for native frames, after the process goes on."""
 LINKS_MAX = 64
@@ -137,6 +139,8 @@ def look_at(task: Task) -> Trace:
     except StuckError:
         return Trace(pid, "", error=explain(pid, errno.ETIMEDOUT))
     seizure.reap()
+    if task.native:
+        os.nice(BACKGROUND)  # it takes milliseconds, for which the process that was looked at may need the processor
     memory.begin(UNWIND_TIME)
     return _tell(task, seen)
 
