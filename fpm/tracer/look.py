@@ -127,7 +127,8 @@ def look_at(task: Task) -> Trace:
         return Trace(pid, "", error=f"the layout of its interpreter makes no sense: {error}")
     ids = helper_ids(pid)
     if ids is not None:
-        _become(*ids)
+        with contextlib.suppress(OSError):  # then attaching is refused, and why is told
+            _become(*ids)
     memory = ProcessMemory(pid)
     seizure = Seizure(pid)
     try:
@@ -192,7 +193,7 @@ def _look_at_threads(pid: int, seizure: Seizure, memory: ProcessMemory, seen: Se
     for tid in seizure.asleep:
         channel = read_wait_channel(pid, tid)
         seen.doing[tid] = "in uninterruptible sleep" + (f" (wchan {channel})" if channel else "")
-    for tid in seizure.stopped:
+    for tid in sorted(seizure.stopped, key=lambda tid: tid != pid):
         looks += 1
         try:
             registers = read_registers(tid)

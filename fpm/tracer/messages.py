@@ -233,17 +233,16 @@ def _unpack_thread(packed: Any, names: list[str]) -> ThreadStack:
 
 
 def _unpack_frame(packed: Any, names: list[str]) -> Frame:
+    """There may be thousands, and the master waits for them: the usual form is taken in one go."""
     function, file, line, address, *rest = packed
-    native, values = rest or (0, ())
-    number_of_names = len(names)
-    return Frame(
-        function=names[_int(function, number_of_names)],
-        file=names[_int(file, number_of_names)],
-        line=_int(line, LINE_MAX),
-        address=_int(address, ADDRESS_MAX),
-        native=native == 1,
-        values=tuple(_pairs(values)),
-    )
+    count = len(names)
+    for value, limit in ((function, count), (file, count), (line, LINE_MAX), (address, ADDRESS_MAX)):
+        if type(value) is not int or not 0 <= value < limit:
+            raise MessageError("a number is out of range")
+    if not rest:
+        return Frame(names[function], names[file], line, address)
+    native, values = rest
+    return Frame(names[function], names[file], line, address, native == 1, tuple(_pairs(values)))
 
 
 def _pairs(values: Any) -> Iterable[tuple[str, str]]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import time
+from types import FrameType
 
 from fpm.tracer import binding
 from fpm.tracer.binding import PTRACE_EVENT_STOP
@@ -26,6 +28,7 @@ LOOK_EVERY = 0.005
 """Seconds between looks at what those threads do that have not stopped yet."""
 REAP_TIME = 0.05
 """Seconds for threads that are dying to be dead."""
+REAP_EVERY = 0.001
 
 
 class SeizeError(Exception):
@@ -87,8 +90,15 @@ class Seizure:
             raise
 
     def release(self) -> None:
-        """Let all go on, with their signals. Those asleep cannot be let go: the end of this process does it."""
-        for tid, number in self.stopped.items():
+        """Let all go on, with their signals. Those asleep go on when they wake, if not at the end of this process."""
+        self._detach()
+        if self.asleep:
+            signal.signal(signal.SIGCHLD, self._on_late_stop)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+    def _detach(self) -> None:
+        while self.stopped:  # the signal handler may add to them
+            tid, number = self.stopped.popitem()
             try:
                 binding.detach(tid, number)
                 self._seized.discard(tid)
@@ -96,14 +106,19 @@ class Seizure:
                 if error.errno != errno.ESRCH:
                     raise
                 # It was killed in the meantime; see reap().
-        self.stopped.clear()
 
     def reap(self) -> None:
         """What was killed while we traced it is ours to wait for; not before that can its parent do so."""
         end = time.monotonic() + REAP_TIME
         while self._seized.difference(self.asleep) and time.monotonic() < end:
             if not self._wait_once():
-                signal.sigtimedwait({signal.SIGCHLD}, LOOK_EVERY)
+                select.select([], [], [], REAP_EVERY)
+
+    def _on_late_stop(self, number: int, frame: FrameType | None) -> None:
+        """A thread that was asleep has woken up, and stopped because it had been asked to."""
+        while self._wait_once():
+            pass
+        self._detach()
 
     def _seize(self, tid: int) -> None:
         try:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from fpm.pool.spec import MESSAGE_MAX
 from fpm.pool.spec import pack_message
 from fpm.pool.spec import unpack_message
+from fpm.tracer.look import STOPPED_MAX
 from fpm.tracer.look import run
 from fpm.tracer.messages import TRACE_SECONDS
 from fpm.tracer.messages import Answer
@@ -160,14 +161,22 @@ class Server:
         if looking.overdue:  # and answered
             os.close(looking.memory)
             return
-        how = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"code {os.WEXITSTATUS(status)}"
-        self._answer(Answer(looking.task.number, 0, f"the look at it failed ({how})"), looking.memory)
+        self._answer(Answer(looking.task.number, 0, _reason(status)), looking.memory)
 
     def _answer(self, answer: Answer, memory: int) -> None:
         if memory >= 0:
             os.close(memory)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the master is gone: the next turn says so
             self._channel.send(pack_message(answer.as_message()), socket.MSG_NOSIGNAL)
+
+
+def _reason(status: int) -> str:
+    """Why there is no stack, by the child's end (wait(2))."""
+    if not os.WIFSIGNALED(status):
+        return "the look at it failed; the error log says why"
+    if os.WTERMSIG(status) == signal.SIGALRM:
+        return f"it could not be read within {STOPPED_MAX:g} s"
+    return f"the look at it failed ({signal.Signals(os.WTERMSIG(status)).name})"
 
 
 def _wake(pid: int, before: ProcessState | None) -> None:
