@@ -42,6 +42,9 @@ class Accounting:
         self._pool = settings.pool
         self._script = settings.app_name
         self._slow_limit = settings.slow_limit or _NEVER
+        self._slow_tracked = settings.slow_tracked
+        self._slow_told = 0.0
+        """When the last request began that was slow at its response."""
         self._slot = slot
         self._reports = reports
         self.access_log = access_log
@@ -64,6 +67,7 @@ class Accounting:
             `log_fd` if no log is wanted; the caller closes it.
         """
         self._slow_limit = settings.slow_limit or _NEVER
+        self._slow_tracked = settings.slow_tracked
         self.limit_memory(settings.max_memory)
         former = self.access_log
         if not settings.access_format:
@@ -98,15 +102,19 @@ class Accounting:
         slow = duration > self._slow_limit
         slot.end(duration if done else 0, used, slow)
         if slow:
+            self._slow_told = exchange.started
             self._report_slow(environ, path, duration)
         if self.access_log is not None:
             self._log_access(self.access_log, environ, response, path, peer, now, duration, used)
 
     def close_work(self, turn: Turn) -> None:
         """The work after the response is done: of an idle worker, the last request is shown with it."""
-        exchange, _, _, _, _, _, cpu = turn
+        exchange, environ, _, path, _, _, cpu = turn
         duration = int((monotonic() - exchange.started) * 1e6)
-        self._slot.end(duration, self._measure(duration, cpu))
+        slow = self._slow_tracked and duration > self._slow_limit and self._slow_told != exchange.started
+        self._slot.end(duration, self._measure(duration, cpu), slow)
+        if slow:
+            self._report_slow(environ, path, duration)
 
     def _measure(self, duration: int, cpu: float) -> int:
         """CPU time of the request in microseconds, and the memory; both cost system calls.

@@ -73,6 +73,8 @@ class WorkerSettings:
     """The `app` directive, shown as the script."""
     slow_limit: int = 0
     """Microseconds from which a request counts as slow (request_slowlog_timeout); 0: none does."""
+    slow_tracked: bool = False
+    """The work after the response counts, too (request_terminate_timeout_track_finished)."""
     background_max: int = 0
     """How many workers may be busy after their response at once; 0: no limit."""
     max_memory: int = 0

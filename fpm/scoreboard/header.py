@@ -22,7 +22,7 @@ _UINTS = (20, 21, 22, 23, 24, 25, 27, 28, 29)
 def absorb(header: Header, slot: Slot, now: float) -> None:
     """Keep what a dead worker has counted, before its slot is cleared; `now` is epoch seconds."""
     header.requests = min(header.requests + slot.requests, COUNT_MAX)
-    header.slow_requests = min(header.slow_requests + slot.slow + slot.is_slow(header.slow_limit, now), COUNT_MAX)
+    header.slow_requests = min(header.slow_requests + slot.slow + slot.is_slow(header, now), COUNT_MAX)
     header.errors = min(header.errors + slot.errors, COUNT_MAX)
     header.background_early = min(header.background_early + slot.background_early, COUNT_MAX)
     header.max_active = max(header.max_active, slot.max_active)

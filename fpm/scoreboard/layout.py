@@ -38,6 +38,8 @@ status of the last death, failed starts in a row, flags, min_spare, max_spare, m
 background_max; deaths for lack of memory, workers that left at pm.max_memory."""
 FLAG_FAILED = 1
 FLAG_RELOAD_FAILED = 2
+FLAG_TRACKS_FINISHED = 4
+"""A request may become slow after its response, too."""
 HEADER_SEQUENCE_OFFSET = 16
 
 SLOT = struct.Struct(

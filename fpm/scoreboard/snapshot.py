@@ -15,6 +15,7 @@ from typing import Any
 from typing import NamedTuple
 
 from fpm.scoreboard.layout import BEGAN_OFFSET
+from fpm.scoreboard.layout import FLAG_TRACKS_FINISHED
 from fpm.scoreboard.layout import FREED_OFFSET
 from fpm.scoreboard.layout import HEADER
 from fpm.scoreboard.layout import HEADER_SEQUENCE_OFFSET
@@ -139,10 +140,16 @@ class Slot:
     freed: float = 0.0
     """`released` once more, monotonic seconds."""
 
-    def is_slow(self, limit: int, now: float) -> bool:
-        """Has the request in hand taken longer than `limit` (microseconds; 0: never) at `now` (epoch seconds)?"""
-        busy = self.stage > Stage.ACCEPTING and self.request_start > 0.0 and not (self.duration or self.released)
-        return busy and limit > 0 and (now - self.request_start) * 1e6 > limit
+    def is_slow(self, header: Header, now: float) -> bool:
+        """Has the request in hand taken longer than its pool's limit at `now` (epoch seconds)?
+
+        One that was over it at its response is not counted here: its worker has done that.
+        """
+        limit = header.slow_limit / 1e6
+        if not limit or self.stage <= Stage.ACCEPTING or self.request_start <= 0.0 or self.duration:
+            return False
+        tracked = header.flags & FLAG_TRACKS_FINISHED and self.released - self.request_start <= limit
+        return now - self.request_start > limit and bool(tracked or not self.released)
 
 
 class Clocks(NamedTuple):

@@ -91,7 +91,7 @@ def build_status(*, pool: str, pm: str, board: Board, queue: ListenQueue, now: f
         total_processes=len(used),
         max_active_processes=max([header.max_active, serving, *(slot.max_active for slot in used)]),
         max_children_reached=header.max_children_reached,
-        slow_requests=header.slow_requests + sum(slot.slow + slot.is_slow(header.slow_limit, now) for slot in used),
+        slow_requests=header.slow_requests + sum(slot.slow + slot.is_slow(header, now) for slot in used),
         memory_peak=max([header.memory_peak, *(slot.memory_peak for slot in used)]),
         processes=tuple(_process(slot, now) for slot in used),
     )

@@ -194,7 +194,7 @@ def _worker(slot: Slot, process: ProcessStatus, facts: WorkerFacts | None, now: 
 def _still_slow(board: Board, now: float) -> list[SlowRequest]:
     found = []
     for slot in board.used:
-        if slot.is_slow(board.header.slow_limit, now):
+        if slot.is_slow(board.header, now):
             request = decode_wire(f"{slot.method} {slot.uri}{'?' if slot.query else ''}{slot.query}")
             found.append(SlowRequest(now, slot.pid, now - slot.request_start, request, running=True))
     return sorted(found, key=lambda one: -one.seconds)

@@ -127,6 +127,7 @@ def test_the_work_after_the_response_has_limits_of_its_own(daemon: Start) -> Non
     fpm.wait_log(r"ended by the master \(background_timeout\)")
     fpm.wait_workers("www", 2)
     assert "executing too slow" not in fpm.log(), "its response was in time"
+    assert fpm.figures("www")["slow requests"] == 0
     assert any("reason = background" in entry and "stage = after the response" in entry for entry in entries(fpm))
     tracked = {"request_terminate_timeout_track_finished": True, "background_timeout": 0}
     fpm.configure({"www": pool | tracked})
@@ -134,6 +135,11 @@ def test_the_work_after_the_response_has_limits_of_its_own(daemon: Start) -> Non
     assert fpm.get("www", "/after", query=LONG).body == b"answered"
     fpm.wait_log(r"executing too slow \(\d+\.\d+ sec\), logging \(after the response")
     fpm.wait_log(r"ended by the master \(request_terminate_timeout\)")
+    assert fpm.figures("www")["slow requests"] == 1
+    assert fpm.get("www", "/after", query="0.3").body == b"answered"
+    wait_until(lambda: fpm.figures("www")["slow requests"] == 2 and not fpm.figures("www")["active processes"])
+    assert fpm.get("www", "/after", query="0").body == b"answered"
+    assert fpm.figures("www")["slow requests"] == 2
 
 
 def test_fifty_at_once_are_logged_in_time(daemon: Start) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from fpm.scoreboard.header import SLOTS_MAX
 from fpm.scoreboard.header import absorb
+from fpm.scoreboard.layout import FLAG_TRACKS_FINISHED
 from fpm.scoreboard.layout import HEADER
 from fpm.scoreboard.layout import HEADER_SIZE
 from fpm.scoreboard.layout import SLOT
@@ -104,7 +105,7 @@ times = st.floats(0.0, TIME_MAX)
         last_death=times,
         next_start=times,
         last_death_status=st.integers(0, 2**32 - 1),
-        flags=st.integers(0, 3),
+        flags=st.integers(0, 7),
         max_requests=st.integers(0, 2**31 - 1),
         background_early=counts,
         background_max=st.integers(0, 2**32 - 1),
@@ -197,9 +198,15 @@ def test_a_dead_worker_goes_from_its_slot_to_the_header(board: Scoreboard) -> No
 
 def test_a_worker_killed_in_a_slow_request_has_had_one_more(board: Scoreboard) -> None:
     running = (*VALUES[:4], 0, *VALUES[5:])
-    for stage, released, slow in ((Stage.EXECUTING, 0.0, 6), (Stage.FINISHED, VALUES[3] + 0.1, 5)):
+    began = VALUES[3]
+    for stage, released, flags, slow in (
+        (Stage.EXECUTING, 0.0, 0, 6),
+        (Stage.FINISHED, began + 0.1, 0, 5),
+        (Stage.FINISHED, began + 0.1, FLAG_TRACKS_FINISHED, 6),
+        (Stage.FINISHED, began + 1.1, FLAG_TRACKS_FINISHED, 5),
+    ):
         write_slot(board.view, 1, stage, *running, *TEXTS[:9], released, *TEXTS[10:])
-        values = Header(slow_limit=1_000_000)
+        values = Header(slow_limit=1_000_000, flags=flags)
         retire_slot(board.view, SLOTS, 1, values, VALUES[3] + 1.5)
         assert values.slow_requests == slow
 

@@ -16,6 +16,7 @@ from fpm.master.processes.exits import CORE_FLAG
 from fpm.master.processes.exits import Exit
 from fpm.scoreboard.layout import FLAG_FAILED
 from fpm.scoreboard.layout import FLAG_RELOAD_FAILED
+from fpm.scoreboard.layout import FLAG_TRACKS_FINISHED
 from fpm.scoreboard.snapshot import Header
 from fpm.status.extras import UNKNOWN_STATUS
 from fpm.status.overview import Death
@@ -59,6 +60,7 @@ class Record:
         values.max_requests = config.pm_max_requests
         values.background_max = config.pm_background_max
         values.slow_limit = int(config.request_slowlog_timeout * 1e6)
+        self._set_flag(FLAG_TRACKS_FINISHED, config.request_terminate_timeout_track_finished)
 
     def reloaded(self, now: float, *, ok: bool) -> None:
         """A reload has ended."""

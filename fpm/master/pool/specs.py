@@ -62,6 +62,7 @@ def worker_settings(config: PoolConfig, *, log_limit: int, slots: int) -> Worker
         body_spool=config.request_body_spool,
         app_name=config.app,
         slow_limit=int(config.request_slowlog_timeout * 1e6),
+        slow_tracked=config.request_terminate_timeout_track_finished,
         background_max=config.pm_background_max,
         max_memory=config.pm_max_memory,
     )
