@@ -265,6 +265,8 @@ def test_a_worker_in_uninterruptible_sleep(looker: Looker) -> None:
             assert trace.error == ""
             wait_until(lambda: target.state == "D")
         for delay in (0.0, 0.005, 0.02, 0.025, 0.03, 0.035):  # it wakes up at any moment of a look
+            if delay:
+                target.tell()
             wait_until(lambda: target.state == "D", timeout=20)
             answers = looker.ask(target)
             select.select([], [], [], delay)
@@ -272,7 +274,6 @@ def test_a_worker_in_uninterruptible_sleep(looker: Looker) -> None:
                 assert target.hear() == "went on"
                 looker.run(lambda: bool(answers))  # noqa: B023
                 assert answers[0].error == ""
-            target.tell()
 
 
 CHURN = """

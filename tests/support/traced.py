@@ -8,6 +8,7 @@ A Target first has its own child find the layout, as a template does, and says w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -117,7 +118,11 @@ class Target:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait(20)
+        for pipe in (self.process.stdin, self.process.stdout):  # not read to the end: its children may hold them
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):  # something that it was told and did not read
+                    pipe.close()
         self._directory.cleanup()
 
 
