@@ -139,6 +139,22 @@ def test_what_workers_know_changes_live(daemon: Start) -> None:
     assert fpm.workers("www") == workers
 
 
+def test_access_log_changes_with_the_code(daemon: Start) -> None:
+    settings: Settings = {"app": "echo:application", "pm.max_children": 1, "access.format": "%m %r"}
+    fpm = daemon({"www": settings})
+    first, second = fpm.directory / "first.log", fpm.directory / "second.log"
+    for number, file in enumerate((first, second, second)):
+        env = {"env[NUMBER]": str(number)}  # another environment is another generation
+        (worker,) = fpm.workers("www")
+        fpm.configure({"www": {**settings, **env, "access.log": file}})
+        assert fpm.cli("reload").returncode == 0
+        wait_until(lambda worker=worker: worker not in fpm.workers("www"))
+        assert fpm.get("www", f"/number{number}").status == 200
+        line = f"GET /number{number}\n"
+        wait_until(lambda file=file, line=line: file.exists() and line in file.read_text())
+    assert "number1" not in first.read_text()
+
+
 def test_access_log_changes_live(daemon: Start) -> None:
     settings: Settings = {"app": "echo:application", "pm.max_children": 2}
     fpm = daemon({"www": settings})

@@ -154,6 +154,7 @@ class PoolSupervisor:
     def renew(self, config: PoolConfig) -> None:
         """A new generation of a pool that has no process: the next template begins it."""
         self.templates.renew(config)
+        self._follow_access_log(config)
         self._take_config(config)
 
     def apply(self, config: PoolConfig) -> None:
@@ -190,6 +191,17 @@ class PoolSupervisor:
         former, self.workers.access_log = self.workers.access_log, fd
         if former is not None:
             os.close(former)
+
+    def _follow_access_log(self, config: PoolConfig) -> bool:
+        """A new generation may log to another file; is it open now?"""
+        if config.access_log == self.config.access_log:
+            return False
+        try:
+            self._open_access_log(config.access_log)
+        except StartError as error:
+            self.log("error", f"{error}; the former file stays in use")
+            return False
+        return True
 
     def reopen_logs(self) -> None:
         """Open the logs anew and hand the access log to the workers (SIGUSR1)."""
@@ -290,7 +302,13 @@ class PoolSupervisor:
 
     def _on_new_generation(self, config: PoolConfig) -> None:
         """The new template is ready: its workers take over one by one."""
+        log_changed = self._follow_access_log(config)
         self._take_config(config)
+        board = self.board
+        if log_changed and board is not None:
+            # Those that proved the generation were forked with the former log.
+            settings = worker_settings(config, log_limit=self.services.settings.log_limit, slots=board.slots)
+            self.workers.apply(settings, log_changed=True, template=self.templates.present)
         self.staffing.replace_all()
 
     def _on_failed(self) -> None:

@@ -152,10 +152,12 @@ class Workers:
         """SIGTERM now, KILL after `timeout` seconds."""
         self.dismissal.terminate(child, reason, timeout)
 
-    def apply(self, settings: WorkerSettings, *, log_changed: bool) -> None:
-        """Let the running workers serve by new settings."""
+    def apply(self, settings: WorkerSettings, *, log_changed: bool, template: TemplateProcess | None = None) -> None:
+        """Let the running workers, of all templates or of one, serve by new settings."""
         fds = [self.access_log] if log_changed and self.access_log is not None else []
         for child in self.children:
+            if template is not None and child.template is not template:
+                continue
             # The scoreboard that it has mapped stays the one it was forked with.
             own = asdict(settings) | {"slots": child.board.slots}
             child.channel.send({"command": "settings", "worker": own}, fds)
