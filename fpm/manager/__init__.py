@@ -12,15 +12,23 @@ pool. It ends when the program ends, however that happens.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+from typing import Any
+
 from fpm.errors import ConfigError
 from fpm.errors import ControlError
 from fpm.errors import StartError
-from fpm.manager.configuration import Pool
-from fpm.manager.configuration import Settings
+from fpm.library import current
+from fpm.manager.absent import Absent
 from fpm.manager.events import Event
 from fpm.manager.events import Kind
-from fpm.manager.manager import Manager
 from fpm.manager.reloading import Reloaded
+
+if TYPE_CHECKING:
+    from fpm.manager.configuration import Pool
+    from fpm.manager.configuration import Settings
+    from fpm.manager.manager import Manager
 
 __all__ = [
     "ConfigError",
@@ -33,3 +41,16 @@ __all__ = [
     "Settings",
     "StartError",
 ]
+
+_LATE = {
+    "Manager": "fpm.manager.manager",
+    "Pool": "fpm.manager.configuration",
+    "Settings": "fpm.manager.configuration",
+}
+"""What is not there in a pool, which may import this package all the same."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'fpm.manager' has no attribute {name!r}")
+    return Absent if current.in_pool else getattr(import_module(_LATE[name]), name)

@@ -88,7 +88,8 @@ class MasterProcess:
         placed |= {1: log, 2: log, leash_at: leash}
         # -P: not the fpm of the directory that the program happens to stand in. The environment stays as it is, for
         # with `clear_env = no` applications see it.
-        arguments = [own_python(), "-u", "-P", "-c", BOOT, json.dumps(_import_path()), directory, str(leash_at)]
+        arguments = [own_python(), "-u", "-P", "-c", BOOT, json.dumps(_import_path()), directory]
+        arguments += [str(os.getpid()), str(leash_at)]
         return spawn([*arguments, *(name for name, _ in sockets)], placed, os.environ)
 
     def wait_ready(self, timeout: float) -> list[str]:
@@ -119,6 +120,12 @@ class MasterProcess:
         with self._lock, contextlib.suppress(ProcessLookupError):
             if self._pidfd >= 0:
                 signal.pidfd_send_signal(self._pidfd, number)
+
+    def let_go(self) -> None:
+        """In a process that the program has forked: the master is not its child, and not its to hold or to signal."""
+        self._leash.close()
+        with contextlib.suppress(OSError):  # the thread had closed it, at its end
+            os.close(self._pidfd)
 
     def wait(self, timeout: float | None) -> int | None:
         """Its exit status once it has ended and its log has been read; None if it lives on after `timeout` seconds."""

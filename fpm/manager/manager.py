@@ -33,6 +33,7 @@ from fpm.manager.configuration import Settings
 from fpm.manager.configuration import describe
 from fpm.manager.configuration import pack_given
 from fpm.manager.events import Event
+from fpm.manager.forks import let_go_in_forks
 from fpm.manager.reloading import Reloaded
 from fpm.manager.reloading import read_outcome
 from fpm.manager.reloading import read_step
@@ -82,6 +83,7 @@ class Manager:
         self.failed: tuple[str, ...] = ()
         """Names of the pools whose application did not start; they answer 503 and are tried again."""
         self._check(self._pools, self._settings)
+        let_go_in_forks(self)
 
     # ---------------------------------------------------------------- beginning and end
 
@@ -317,6 +319,15 @@ class Manager:
     def _after_end(self) -> None:
         atexit.unregister(self._at_exit)
         self._forget_directory()
+
+    def let_go(self) -> None:
+        """In a process that the program has forked: there this manager is one that does not run."""
+        self._lock = threading.Lock()
+        self._listeners.clear()
+        process, self._process = self._process, None
+        if process is not None:
+            atexit.unregister(self._at_exit)
+            process.let_go()
 
     def _at_exit(self) -> None:
         self.stop(graceful=False, timeout=2 * KILL_TIME)

@@ -1,13 +1,16 @@
-"""The master's process of a manager in a program. Its arguments are DIRECTORY LEASH [NAME...], see fpm.manager.child.
+"""The master's process of a manager in a program. Its arguments are DIRECTORY PROGRAM LEASH [NAME...], see
+fpm.manager.child.
 
 It stands in the program's working directory. Listening sockets are at 3, 4 and so on, one for each NAME of a pool; on
-the leash it says when it is ready, and reads end of file when the program is gone.
+the leash it says when it is ready, and reads end of file when the program has let go of it. A process that the program
+has forked may hold the leash, too, so the end of PROGRAM (its pid) is looked for beside it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import socket
 from collections.abc import Mapping
@@ -15,6 +18,7 @@ from pathlib import Path
 
 from fpm.config.given import load_given
 from fpm.config.model import Config
+from fpm.errors import EXIT_FAILED
 from fpm.errors import FpmError
 from fpm.log.error import ErrorLog
 from fpm.manager.configuration import FILE
@@ -25,17 +29,29 @@ from fpm.system.systemd import LISTEN_FDS_START
 
 def main(arguments: list[str]) -> int:
     """Run the master to its end; returns the exit status."""
-    directory, leash, *names = arguments
+    directory, program, leash, *names = arguments
     leash_fd = int(leash)
     os.set_inheritable(leash_fd, False)
     environ = _environ(names)
     try:
-        return _run(Path(directory), leash_fd, environ)
+        parent = os.pidfd_open(os.getppid())
+        if os.getppid() != int(program):
+            return EXIT_FAILED  # it has ended already, and somebody else has become our parent
+        with _ends_of(parent, leash_fd) as ends:
+            return _run(Path(directory), leash_fd, ends.fileno(), environ)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _run(directory: Path, leash_fd: int, environ: Mapping[str, str]) -> int:
+def _ends_of(parent: int, leash: int) -> select.epoll:
+    """A descriptor that is readable when the parent is gone or has let go of the leash (epoll(7), pidfd_open(2))."""
+    ends = select.epoll()
+    ends.register(leash, select.EPOLLIN)
+    ends.register(parent, select.EPOLLIN)
+    return ends
+
+
+def _run(directory: Path, leash_fd: int, ends: int, environ: Mapping[str, str]) -> int:
     leash = socket.socket(fileno=leash_fd)
 
     def load() -> Config:
@@ -48,7 +64,7 @@ def _run(directory: Path, leash_fd: int, environ: Mapping[str, str]) -> int:
     try:
         config = load()
         log = ErrorLog(None, level=config.global_.log_level, limit=config.global_.log_limit)
-        return Master(config, log, environ=environ, load=load, on_ready=tell, leash=leash.fileno()).run()
+        return Master(config, log, environ=environ, load=load, on_ready=tell, leash=ends).run()
     except FpmError as error:
         message = json.dumps({"ready": False, "error": str(error)}).encode()
         leash.send(message, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)

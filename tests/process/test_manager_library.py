@@ -208,3 +208,54 @@ def test_the_example_runs() -> None:
     run = subprocess.run([sys.executable, str(example)], capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 0, run.stderr
     assert "200" in run.stdout
+
+
+ALL_IN_ONE = """
+import os, sys, time
+sys.path.insert(0, {root!r})
+from fpm import Manager, Pool, Settings
+from fpm.manager import Kind
+
+pool = Pool("www", app={file!r} + ":application", listen={socket!r}, pm="static", pm_max_children=1, **{identity!r})
+manager = Manager([pool], Settings(), allow_root=True)
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    try:
+        manager.start()
+    except RuntimeError as error:
+        return [str(error).encode()]
+
+if __name__ == "__main__":
+    manager.start()
+    if os.fork() == 0:
+        manager.stop()
+        sys.exit(0)
+    os.wait()
+    child = os.fork()
+    if child == 0:
+        os.close(1)
+        time.sleep(600)
+    print(manager.pid, child, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_one_file_for_both_and_a_program_that_forks(tmp_path: Path) -> None:
+    file, address = tmp_path / "all_in_one.py", str(tmp_path / "www.sock")
+    tmp_path.chmod(0o755)
+    identity = {"user": "root"} if os.geteuid() == 0 else {}
+    file.write_text(ALL_IN_ONE.format(root=str(ROOT), file=str(file), socket=address, identity=identity))
+    process = subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    master, child = map(int, process.stdout.readline().split())
+    try:
+        # What it has forked has ended without ending the manager; a pool's process has none.
+        assert b"cannot be used in a process of a pool" in raw_fastcgi.get(address).body
+        process.kill()
+        wait_until(lambda: not lives(master), timeout=15, message="a forked process keeps the master")
+        assert lives(child)
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+        os.kill(child, signal.SIGKILL)

@@ -101,6 +101,8 @@ PURE = [
     "fpm.log.escape",
     "fpm.log.lines",
     "fpm.log.times",
+    "fpm.manager",
+    "fpm.manager.absent",
     "fpm.manager.events",
     "fpm.manager.reloading",
     "fpm.master",
@@ -166,7 +168,7 @@ MAY_IMPORT = {
     "fpm.flup_server": "fpm.errors fpm.library fpm.manager fpm.wsgi",
     "fpm.library": "",
     "fpm.log": "fpm.errors",
-    "fpm.manager": "fpm.client fpm.config fpm.errors fpm.log fpm.master fpm.status fpm.system",
+    "fpm.manager": "fpm.client fpm.config fpm.errors fpm.library fpm.log fpm.master fpm.status fpm.system",
     "fpm.master": "fpm fpm.config.dump fpm.config.model fpm.errors fpm.log fpm.pool fpm.scoreboard fpm.slowlog "
     "fpm.stack fpm.status fpm.status_server fpm.status_server.site fpm.system fpm.tracer fpm.tracer.messages "
     "fpm.tracer.credentials fpm.tracer.rights",
