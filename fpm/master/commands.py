@@ -15,6 +15,7 @@ from fpm.master.control import Connection
 from fpm.master.lifecycle import State
 from fpm.master.reload.reloader import Request
 from fpm.master.status.looking import LookedAt
+from fpm.master.status.looking import look_at_memory
 from fpm.master.status.looking import take_snapshot
 from fpm.master.status.reporting import status_answer
 from fpm.master.status.reporting import unknown_pool
@@ -69,6 +70,7 @@ def _answer_snapshot(host: CommandHost, connection: Connection, request: dict[st
     if isinstance(name, str) and name not in host.pools:
         connection.answer(unknown_pool(name, host.pools))
         return
+    look_at_memory(host)
     data = take_snapshot(host, name if isinstance(name, str) else None, workers=bool(request.get("workers")))
     connection.answer({"ok": True, "snapshot": base64.b64encode(data).decode()})
 

@@ -57,6 +57,7 @@ from fpm.master.reload.reloader import Reloader
 from fpm.master.reload.reloader import Request
 from fpm.master.services import Budget
 from fpm.master.services import Services
+from fpm.master.status.looking import look_at_memory
 from fpm.master.status.looking import take_snapshot
 from fpm.master.status.process import StatusProcess
 from fpm.master.tracing.stacks import Stacks
@@ -185,7 +186,9 @@ class Master:
         self._at_end.append(self.services.oom.close)
         self.reloader = Reloader(self, time.time)
         self.status_process = StatusProcess(
-            self.services, lambda name, workers: take_snapshot(self, name, workers=workers)
+            self.services,
+            lambda name, workers: take_snapshot(self, name, workers=workers),
+            lambda: look_at_memory(self),
         )
         self._at_end.append(self.status_process.close)
         self.notifier = Notifier(

@@ -49,8 +49,12 @@ def take_snapshot(host: LookedAt, name: str | None = None, *, workers: bool = Fa
     chosen: Mapping[str, PoolSupervisor] = host.pools
     if name is not None:
         chosen = {name: host.pools[name]} if name in host.pools else {}
-    host.memory.look(host.pools.values(), host.services.loop.now)
     return pack_snapshot(describe_daemon(host), [describe_pool(pool, workers=workers) for pool in chosen.values()])
+
+
+def look_at_memory(host: LookedAt) -> None:
+    """Bring some of the workers' memory up to date, for the next snapshot; it has a bound of its own."""
+    host.memory.look(host.pools.values(), host.services.loop.now)
 
 
 def describe_daemon(host: LookedAt) -> Daemon:

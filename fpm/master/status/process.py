@@ -33,9 +33,14 @@ TakeSnapshot = Callable[[str | None, bool], bytes]
 class StatusProcess:
     """Keeps it running while there are addresses."""
 
-    def __init__(self, services: Services, snapshot: TakeSnapshot) -> None:
+    def __init__(self, services: Services, snapshot: TakeSnapshot, prepare: Callable[[], None]) -> None:
+        """
+        Args:
+            prepare: called before each snapshot; what it costs is bounded elsewhere and does not count.
+        """
         self._services = services
         self._snapshot = snapshot
+        self._prepare = prepare
         self.sockets = StatusSockets(self._on_sockets)
         owner = Owner(lambda: bool(self.sockets.specs), self._tell, self._on_message, self._send_some, self._forget)
         self._process = Companion(services, "the status process", "fpm.status_server", owner, _identity)
@@ -98,6 +103,7 @@ class StatusProcess:
 
     def _answer(self, number: int, message: dict[str, Any]) -> None:
         name = message.get("pool")
+        self._prepare()
         begin = time.thread_time()
         try:
             fd = sealed_memfd(
