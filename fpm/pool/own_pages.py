@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 from ipaddress import ip_address
 from ipaddress import ip_network
@@ -18,6 +19,8 @@ from fpm.status.pages import Page
 from fpm.status.pages import render_status
 from fpm.system.listen_queue import ListenQueueReader
 from fpm.wsgi.environ import Environ
+
+PAUSE = 0.001
 
 
 class OwnPages:
@@ -56,7 +59,7 @@ class OwnPages:
 
     def _status(self, query_string: str) -> Page:
         settings = self._settings
-        board = read_board(self._board.view, settings.slots)
+        board = read_board(self._board.view, settings.slots, pause=_pause)
         queue = self._queue.read(FD_LISTEN)
         now = time.time()
         status = build_status(pool=settings.pool, pm=settings.pm, board=board, queue=queue, now=now)
@@ -72,3 +75,7 @@ class OwnPages:
             return False
         mapped = getattr(client, "ipv4_mapped", None)
         return any((mapped or client) in network for network in self._allow)
+
+
+def _pause() -> None:
+    select.select([], [], [], PAUSE)

@@ -31,6 +31,8 @@ from fpm.scoreboard.stages import Stage
 READ_TRIES = 50
 HEADER_TRIES = 5000
 """The master moves what a dead worker has counted while the header is open; it may lose the processor in the middle."""
+PAUSES = 200
+"""Pauses, of a millisecond, in which a reader waits for a master that has lost the processor."""
 BOARD_TRIES = 50
 """Deaths of workers in the middle of a reading that are waited out."""
 COUNT_MAX = 2**53 - 1
@@ -203,23 +205,24 @@ def census(view: memoryview, slots: int) -> Census:
     return Census(idle=stages.count(_ACCEPTING), active=active, creating=stages.count(_CREATING))
 
 
-def read_board(view: memoryview, slots: int, room: int = 0) -> Board:
+def read_board(view: memoryview, slots: int, room: int = 0, pause: Callable[[], None] | None = None) -> Board:
     """Read the header and every slot in use; again if meanwhile a dead worker's slot went into the header.
 
     Args:
         room: how many slots the original has, if this is a copy of the used ones.
+        pause: gives the master a moment to end what it writes.
     """
-    board = _read_board(view, slots, room)
+    board = _read_board(view, slots, room, pause)
     for _ in range(BOARD_TRIES):
         before = board.header
-        if read_header(view) == before:
+        if read_header(view, pause) == before:
             break
-        board = _read_board(view, slots, room)
+        board = _read_board(view, slots, room, pause)
     return board
 
 
-def _read_board(view: memoryview, slots: int, room: int) -> Board:
-    header = read_header(view)
+def _read_board(view: memoryview, slots: int, room: int, pause: Callable[[], None] | None) -> Board:
+    header = read_header(view, pause)
     stages = bytes(view[stages_offset() : stages_offset() + slots])
     return Board(
         header=header,
@@ -252,10 +255,15 @@ def _copy_slot(view: memoryview, offset: int) -> bytes:
     return b"\1" + copy[1:]  # whoever reads the copy is told that it is not whole
 
 
-def read_header(view: memoryview) -> Header:
+def read_header(view: memoryview, pause: Callable[[], None] | None = None) -> Header:
     """Read the header alone."""
     values, _ = _read_stable(
-        lambda: HEADER.unpack_from(view, 0), _header_sequence, view, HEADER_SEQUENCE_OFFSET, tries=HEADER_TRIES
+        lambda: HEADER.unpack_from(view, 0),
+        _header_sequence,
+        view,
+        HEADER_SEQUENCE_OFFSET,
+        tries=HEADER_TRIES if pause is None else READ_TRIES + PAUSES,
+        pause=pause,
     )
     _magic, _wake, _count, _size, _sequence, generation, max_children, start_time, *rest = values
     counters, times, numbers = map(_count_of, rest[:13]), map(_time_of, rest[13:17]), rest[17:23]
@@ -335,17 +343,20 @@ def _read_stable(
     offset: int,
     *,
     tries: int = READ_TRIES,
+    pause: Callable[[], None] | None = None,
 ) -> tuple[tuple[Any, ...], bool]:
-    """Read until nobody has written meanwhile; at most `tries` times.
+    """Read until nobody has written meanwhile; at most `tries` times, after READ_TRIES of them with a pause between.
 
     The copy holds the counter as it was at its beginning, and the counter is read again after it. A counter that is
     odd, or has moved, tells of a writer.
     """
     values = read()
-    for _ in range(tries):
+    for number in range(tries):
         sequence = sequence_of(values)
         if not sequence & 1 and _number_at(view, offset) == sequence:
             return values, True
+        if pause is not None and number >= READ_TRIES:
+            pause()
         values = read()
     return values, False
 

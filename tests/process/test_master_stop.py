@@ -127,7 +127,7 @@ def test_a_request_that_does_not_end_is_terminated_in_time(daemon: Start) -> Non
     fpm = daemon({"www": {"app": "slow:application"}}, global_=QUICK)
     (request,) = busy(fpm, "www", query="30")
     fpm.expect_log(
-        r"child \d+, request \"GET /\" has not left in time \(stop\), sending SIGTERM", "exited on signal 15"
+        r"child \d+, request \"GET /\?30\" has not left in time \(stop\), sending SIGTERM", "exited on signal 15"
     )
     fpm.signal(signal.SIGQUIT)
     assert fpm.wait(6) == 0

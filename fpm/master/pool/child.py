@@ -24,6 +24,7 @@ from fpm.master.processes.exits import Usage
 from fpm.master.services import Services
 from fpm.master.tracing.own_stack import OwnStack
 from fpm.scoreboard.memory import Scoreboard
+from fpm.scoreboard.snapshot import PID_MAX
 from fpm.scoreboard.snapshot import Clocks
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.snapshot import read_clocks
@@ -117,7 +118,7 @@ class Child:
         Returns:
             False if this process cannot be a worker of this pool.
         """
-        if pid <= 0:
+        if not 0 < pid <= PID_MAX:
             return False
         try:
             pidfd = os.pidfd_open(pid)

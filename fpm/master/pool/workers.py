@@ -30,6 +30,7 @@ from fpm.scoreboard.memory import clear_slot
 from fpm.scoreboard.memory import mark_creating
 from fpm.scoreboard.memory import retire_slot
 from fpm.scoreboard.snapshot import COUNT_MAX
+from fpm.scoreboard.snapshot import PID_MAX
 from fpm.scoreboard.snapshot import Header
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
@@ -176,8 +177,10 @@ class Workers:
 
     def learn_pid(self, template: TemplateProcess, slot: object, pid: object) -> None:
         """The template says which process it has forked for a slot."""
+        if not isinstance(pid, int) or not 0 < pid <= PID_MAX:
+            return
         for child in self.children:
-            if child.template is template and child.slot == slot and isinstance(pid, int) and not child.claimed_pid:
+            if child.template is template and child.slot == slot and not child.claimed_pid:
                 child.claimed_pid = pid
                 if not child.pid:
                     child.learn_pid(pid)
