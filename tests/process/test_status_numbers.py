@@ -248,7 +248,8 @@ def test_nothing_impossible_under_load_of_eight_clients(daemon: Start) -> None:
     total = len(plain.good) + len(long.good) + status
     wait_until(lambda: by_master()["active processes"] == 0)
     assert by_master()["accepted conn"] == total
-    assert int(by_master()["recycled"]) >= total // 40 - 4
+    # One that leaves still answers what it has taken.
+    assert int(by_master()["recycled"]) >= total // 50 - 4
 
 
 def test_counters_survive_reloads_recycling_and_upgrades(daemon: Start) -> None:
