@@ -18,6 +18,7 @@ from tests.support.interpreter import pool_python
 from tests.support.traced import ROOT
 from tests.support.traced import Looker
 from tests.support.traced import Target
+from tests.support.waiting import wait_until
 
 NOBODY = 65534
 
@@ -75,6 +76,7 @@ def test_frames_are_those_of_the_program(looker: Looker) -> None:
     with Target(SHAPES) as target:
         truth = target.said
         truth[0:0] = [["Shop.wait", target.file, target.line("say(truth())")]]
+        wait_until(lambda: target.state == "S")  # it may still be in say()
         trace = looker.trace(target, depth=100)
     assert (trace.how, trace.error, trace.note, trace.pid) == ("ptrace", "", "", target.pid)
     (main,) = trace.threads
@@ -87,6 +89,7 @@ def test_frames_are_those_of_the_program(looker: Looker) -> None:
 
 def test_depth_is_kept(looker: Looker) -> None:
     with Target(SHAPES) as target:
+        wait_until(lambda: target.state == "S")
         (main,) = looker.trace(target, depth=7).threads
         (whole,) = looker.trace(target, depth=0).threads
         assert short(main) == [["Shop.wait", target.file, target.line("say(truth())")], *target.said][:7]
