@@ -6,6 +6,11 @@ import contextlib
 import os
 from collections.abc import Iterable
 
+from fpm.system.proc_stat import STARTED
+from fpm.system.proc_stat import SYSTEM_TIME
+from fpm.system.proc_stat import USER_TIME
+from fpm.system.proc_stat import read_stat
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -13,8 +18,7 @@ def read_cpu_times(pids: Iterable[int]) -> dict[tuple[int, int], float]:
     """Seconds of CPU time of each process by pid and start time (proc_pid_stat(5)); none of those that are gone."""
     found = {}
     for pid in pids:
-        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
-            # The name in parentheses may itself hold blanks and parentheses.
-            fields = file.read().rpartition(b")")[2].split()
-            found[pid, int(fields[19])] = (int(fields[11]) + int(fields[12])) / _TICKS
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = read_stat(f"/proc/{pid}/stat")
+            found[pid, int(fields[STARTED])] = (int(fields[USER_TIME]) + int(fields[SYSTEM_TIME])) / _TICKS
     return found

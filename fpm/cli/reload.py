@@ -10,6 +10,7 @@ import click
 from fpm.cli.options import Options
 from fpm.client.control import ask
 from fpm.client.control import follow
+from fpm.client.control import read_step
 
 
 @click.command()
@@ -66,13 +67,7 @@ def ask_without_waiting(options: Options, request: dict[str, Any]) -> None:
 
 def show_step(message: dict[str, Any]) -> None:
     """One step, as one line on standard error."""
-    if "pool" in message:
-        text = f"pool {message['pool']}: {message.get('step', '')}"
-    elif "swapped" in message:
-        text = f"{message['swapped']} of {message['of']} workers swapped"
-    else:
-        text = str(message.get("step", ""))
-    click.echo(text, err=True)
+    click.echo(read_step(message), err=True)
 
 
 def _conclude(answer: dict[str, Any], failed: str) -> int:

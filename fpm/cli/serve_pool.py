@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -25,13 +24,12 @@ from fpm.client.records import Limits
 from fpm.config.model import UnixAddress
 from fpm.errors import EXIT_FAILED
 from fpm.errors import FpmError
+from fpm.system.socket_directory import make_socket_directory
 
 POOL = "serve"
 PING = "/-pyfpm-serve-ping"
 STARTUP_TIMEOUT = 60
 STOP_TIMEOUT = 10.0
-PATH_MAX = 90
-"""Room for the temporary directory in the path of a Unix socket (108 bytes, unix(7))."""
 PR_SET_PDEATHSIG = 1
 RUN = "import sys; from fpm.cli.main import main; sys.exit(main())"
 
@@ -101,10 +99,7 @@ def served_pool(app: str, workers: int) -> Iterator[ServedPool]:
     Raises:
         ServeError: it does not start, or the application cannot be imported (its traceback is on standard error then).
     """
-    directory = Path(tempfile.mkdtemp(prefix="pyfpm-serve-"))
-    if len(str(directory)) > PATH_MAX:
-        directory.rmdir()
-        directory = Path(tempfile.mkdtemp(prefix="pyfpm-serve-", dir="/tmp"))
+    directory = Path(make_socket_directory("pyfpm-serve-"))
     process: subprocess.Popen[bytes] | None = None
     try:
         file = directory / "pyfpm.conf"

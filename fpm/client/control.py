@@ -50,6 +50,15 @@ def follow(path: str, request: dict[str, Any], progress: Callable[[dict[str, Any
     raise ControlError("the master ended before the outcome was known")
 
 
+def read_step(message: dict[str, Any]) -> str:
+    """A message that follow() gives to `progress`, as one line."""
+    if "pool" in message:
+        return f"pool {message['pool']}: {message.get('step', '')}"
+    if "swapped" in message:
+        return f"{message['swapped']} of {message['of']} workers swapped"
+    return str(message.get("step", ""))
+
+
 def stop(path: str, *, now: bool, timeout: float) -> int:
     """Stop the daemon and wait until its process has gone.
 

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from fpm.client.control import follow
+from fpm.client.control import read_step
 from fpm.client.looking import look
 from fpm.config.given import Given
 from fpm.config.given import load_given
@@ -36,11 +37,9 @@ from fpm.manager.events import Event
 from fpm.manager.forks import let_go_in_forks
 from fpm.manager.reloading import Reloaded
 from fpm.manager.reloading import read_outcome
-from fpm.manager.reloading import read_step
 from fpm.status.snapshot import Snapshot
+from fpm.system.socket_directory import make_socket_directory
 
-PATH_MAX = 90
-"""Room for the manager's directory in the path of a Unix socket (108 bytes, unix(7))."""
 KILL_TIME = 5.0
 """Seconds for a master that has been signalled to go."""
 _EARLY = 30.0
@@ -102,7 +101,7 @@ class Manager:
         with self._lock:
             if self._process is not None and self._process.wait(0) is None:
                 raise RuntimeError("this manager runs already")
-            self._directory = _make_directory()
+            self._directory = make_socket_directory("pyfpm-manager-")
             try:
                 self._write(self._pools, self._settings)
                 sockets = [(pool.name, pool.socket) for pool in self._pools if pool.socket is not None]
@@ -335,14 +334,6 @@ class Manager:
     def _forget_directory(self) -> None:
         """Its own process has removed it, unless it was killed."""
         shutil.rmtree(self._directory, ignore_errors=True)
-
-
-def _make_directory() -> str:
-    directory = tempfile.mkdtemp(prefix="pyfpm-manager-")
-    if len(directory) > PATH_MAX:
-        os.rmdir(directory)
-        directory = tempfile.mkdtemp(prefix="pyfpm-manager-", dir="/tmp")
-    return directory
 
 
 def _reasons(process: MasterProcess) -> list[str]:

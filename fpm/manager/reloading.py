@@ -31,12 +31,3 @@ def read_outcome(answer: Mapping[str, Any], steps: list[str]) -> Reloaded:
         complaints=tuple(str(complaint) for complaint in answer.get("complaints", ())),
         traceback=str(answer.get("traceback") or ""),
     )
-
-
-def read_step(message: Mapping[str, Any]) -> str:
-    """One step on the way, as one line."""
-    if "pool" in message:
-        return f"pool {message['pool']}: {message.get('step', '')}"
-    if "swapped" in message:
-        return f"{message['swapped']} of {message['of']} workers swapped"
-    return str(message.get("step", ""))

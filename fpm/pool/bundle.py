@@ -43,7 +43,9 @@ POOL_MODULES = (
     "fpm.status.model",
     "fpm.status.pages",
     "fpm.system",
+    "fpm.system.descriptors",
     "fpm.system.listen_queue",
+    "fpm.system.proc_stat",
     "fpm.system.proctitle",
 )
 """Single modules beside them."""

@@ -14,11 +14,11 @@ import struct
 from enum import IntEnum
 
 from fpm.fastcgi.connection import Connection
-from fpm.pool.reports import take_descriptor
 from fpm.pool.spec import FD_PARK_PUT
 from fpm.pool.spec import FD_PARK_TAKE
 from fpm.pool.wire import is_readable
 from fpm.pool.wire import read_available
+from fpm.system.descriptors import take_descriptor
 
 
 class Held(IntEnum):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import array
-import os
 import socket
 import sys
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from fpm.pool.spec import MESSAGE_MAX
 from fpm.pool.spec import pack_message
 from fpm.pool.spec import unpack_message
+from fpm.system.descriptors import take_descriptor
 
 
 class Reports:
@@ -44,14 +43,3 @@ class Reports:
         except OSError:
             return None
         return (unpack_message(data), take_descriptor(ancillary)) if data else None
-
-
-def take_descriptor(ancillary: list[tuple[int, int, bytes]]) -> int | None:
-    """The one descriptor of a message; what comes beyond it is closed."""
-    fds = array.array("i")
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
-    for fd in fds[1:]:
-        os.close(fd)
-    return fds[0] if fds else None

@@ -47,6 +47,7 @@ from fpm.pool.spec import unpack_message
 from fpm.pool.spec import unpack_spec
 from fpm.pool.spec import unpack_worker_settings
 from fpm.pool.worker import run_worker
+from fpm.system.descriptors import take_descriptors
 from fpm.system.proctitle import set_title
 
 FDS_PER_FORK = 5
@@ -310,8 +311,4 @@ def receive_with_fds(channel: socket.socket) -> tuple[bytes, list[int]]:
         data, ancillary, _, _ = channel.recvmsg(MESSAGE_MAX, space, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
         return b"", []
-    fds = array.array("i")
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
-    return data, fds.tolist()
+    return data, take_descriptors(ancillary)

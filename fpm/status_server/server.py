@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import array
-import os
 import select
 import socket
 import threading
@@ -17,6 +15,7 @@ from fpm.status_server.looks import Looks
 from fpm.status_server.site import Site
 from fpm.status_server.site import SiteSpec
 from fpm.status_server.talk import Visit
+from fpm.system.descriptors import take_descriptor
 
 VISITS_MAX = 64
 """Clients at once; the one that has been silent longest makes room."""
@@ -55,7 +54,7 @@ class Server:
         data, ancillary, _, _ = self._channel.recvmsg(MESSAGE_MAX, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
         if not data:
             return False
-        message, fd = unpack_message(data), _descriptor(ancillary)
+        message, fd = unpack_message(data), take_descriptor(ancillary)
         if "answer" in message:
             self._looks.receive(message, fd)
         elif message.get("command") == "serve" and fd is not None:
@@ -114,13 +113,3 @@ class Server:
             old = [visit for visit in self._visits if visit.since < oldest]
         for visit in old:
             visit.end()
-
-
-def _descriptor(ancillary: list[tuple[int, int, bytes]]) -> int | None:
-    fds = array.array("i")
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
-    for fd in fds[1:]:
-        os.close(fd)
-    return fds[0] if fds else None

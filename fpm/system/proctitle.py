@@ -11,10 +11,11 @@ import contextlib
 import os
 import sys
 
+from fpm.system.proc_stat import ARGUMENTS
+from fpm.system.proc_stat import read_stat
+
 NAME = b"pyfpm"
 _PR_SET_NAME = 15
-_ARG_START = 48 - 3
-"""Field of /proc/PID/stat, proc(5), counted from after the name in parentheses; arg_end, env_start, env_end follow."""
 _TITLE_MAX = 4095
 """Bytes; the kernel shows at most a page of a title that reaches into the environment."""
 
@@ -58,9 +59,8 @@ def _find_area() -> tuple[int, int, int] | None:
 
 def _area_from_proc() -> tuple[int, int, int] | None:
     try:
-        with open("/proc/self/stat", "rb") as stat:
-            fields = stat.read().rpartition(b")")[2].split()
-        start, end, env_start, env_end = (int(field) for field in fields[_ARG_START : _ARG_START + 4])
+        fields = read_stat("/proc/self/stat")
+        start, end, env_start, env_end = (int(field) for field in fields[ARGUMENTS : ARGUMENTS + 4])
     except (OSError, ValueError):
         return None
     if not 0 < start < end:

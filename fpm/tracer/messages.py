@@ -46,9 +46,6 @@ class Task:
     0: not known."""
     layout: dict[str, int | str | None] | None = None
     """Of its interpreter's structures (fpm.stack.layout); None: only what its threads do is wanted."""
-    uid: int = -1
-    """Whose it is: the helper becomes that user where it lacks CAP_SYS_PTRACE; -1: as /proc says."""
-    gid: int = -1
     depth: int = 20
     """The most frames of a thread."""
     native: bool = False

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from fpm.system.proc_stat import STARTED
+from fpm.system.proc_stat import STATE
+from fpm.system.proc_stat import read_stat
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
@@ -30,10 +34,8 @@ def read_state(pid: int, tid: int | None = None) -> ProcessState | None:
     """Of a process, or one of its threads; None: there is none."""
     path = f"/proc/{pid}/stat" if tid is None else f"/proc/{pid}/task/{tid}/stat"
     try:
-        with open(path, "rb", buffering=0) as file:
-            # The name before it may contain anything, parentheses too.
-            fields = file.read(4096).rpartition(b")")[2].split()
-        return ProcessState(fields[0].decode(), int(fields[19]))
+        fields = read_stat(path)
+        return ProcessState(fields[STATE].decode(), int(fields[STARTED]))
     except (OSError, ValueError, IndexError):
         return None
 

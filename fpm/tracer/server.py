@@ -5,7 +5,6 @@ It never traces anything, so no process that is looked at can hold it up: its ch
 
 from __future__ import annotations
 
-import array
 import contextlib
 import errno
 import gc
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from fpm.pool.spec import MESSAGE_MAX
 from fpm.pool.spec import pack_message
 from fpm.pool.spec import unpack_message
+from fpm.system.descriptors import take_descriptor
 from fpm.tracer.look import STOPPED_MAX
 from fpm.tracer.look import run
 from fpm.tracer.messages import TRACE_SECONDS
@@ -97,7 +97,7 @@ class Server:
             return False
         if not data:
             return False
-        message, memory = unpack_message(data), _descriptor(ancillary)
+        message, memory = unpack_message(data), take_descriptor(ancillary)
         if message.get("command") == "trace" and memory is not None:
             try:
                 self._waiting.append(_Waiting(parse_task(message), memory))
@@ -194,13 +194,3 @@ def _wake(pid: int, before: ProcessState | None) -> None:
         except OSError as error:
             if error.errno not in (errno.ESRCH, errno.EPERM):
                 raise
-
-
-def _descriptor(ancillary: list[tuple[int, int, bytes]]) -> int | None:
-    fds = array.array("i")
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
-    for fd in fds[1:]:
-        os.close(fd)
-    return fds[0] if fds else None

@@ -57,7 +57,7 @@ def test_a_trace_comes_back_as_it_was(trace: Trace) -> None:
 
 
 def test_a_task_comes_back_as_it_was() -> None:
-    task = Task(123, 456, {"interp": 1}, 33, 33, 50, True, "types", 1.5, 7, 99.5)
+    task = Task(123, 456, {"interp": 1}, 50, True, "types", 1.5, 7, 99.5)
     assert parse_task({**task.as_message(), "later": 1}) == task
     assert parse_answer(Answer(7, 100).as_message()) == Answer(7, 100)
     with pytest.raises(MessageError):

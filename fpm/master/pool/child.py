@@ -31,6 +31,9 @@ from fpm.scoreboard.snapshot import read_clocks
 from fpm.scoreboard.snapshot import read_slot
 from fpm.scoreboard.stages import Stage
 from fpm.stack.trace import Trace
+from fpm.system.proc_stat import PARENT
+from fpm.system.proc_stat import SESSION
+from fpm.system.proc_stat import read_stat
 
 if TYPE_CHECKING:
     from fpm.master.pool.template_process import TemplateProcess
@@ -204,8 +207,7 @@ class Child:
 
 def _family_of(pid: int) -> tuple[int, int]:
     """Parent and session from /proc/PID/stat (proc(5)); 0, 0 if the process is gone."""
-    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
-        # The name in parentheses may itself hold blanks and parentheses.
-        fields = file.read().rpartition(b")")[2].split()
-        return int(fields[1]), int(fields[3])
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = read_stat(f"/proc/{pid}/stat")
+        return int(fields[PARENT]), int(fields[SESSION])
     return 0, 0

@@ -24,6 +24,10 @@ from fpm.master.tracing.subject import Subject
 from fpm.pool.own_stack import FORCED
 from fpm.pool.own_stack import POLITE
 from fpm.stack.trace import Trace
+from fpm.system.proc_stat import STATE
+from fpm.system.proc_stat import SYSTEM_TIME
+from fpm.system.proc_stat import USER_TIME
+from fpm.system.proc_stat import read_stat
 from fpm.system.thread_signal import signal_first_thread
 from fpm.tracer.credentials import Status
 from fpm.tracer.rights import read_status
@@ -173,8 +177,7 @@ def _silence(question: _Question) -> str:
 def _look_at(pid: int) -> Activity | None:
     """The first thread's state and CPU time (proc_pid_stat(5)); None if it is gone or hidden."""
     try:
-        with open(f"/proc/{pid}/task/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-            return Activity(fields[0].decode(), int(fields[11]) + int(fields[12]))
+        fields = read_stat(f"/proc/{pid}/task/{pid}/stat")
+        return Activity(fields[STATE].decode(), int(fields[USER_TIME]) + int(fields[SYSTEM_TIME]))
     except (OSError, ValueError, IndexError):
         return None

@@ -150,13 +150,10 @@ class Stacks:
         pid = subject.pid
         self._tracing[pid] = subject.pool
         self._enter(job, _Stage.PTRACE, PTRACE_TIME, "the tracer has not answered in time")
-        uid, gid = subject.ids
         task = Task(
             pid,
             started=subject.started(),
             layout={**job.layout.as_message()} if job.layout is not None else None,
-            uid=uid,
-            gid=gid,
             depth=wish.depth or DEPTH_MAX,
             native=wish.native,
             values=wish.values,

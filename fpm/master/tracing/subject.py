@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fpm.master.tracing.own_stack import OwnStack
+from fpm.system.proc_stat import STARTED
+from fpm.system.proc_stat import read_stat
 
 if TYPE_CHECKING:
     from fpm.master.pool.child import Child
@@ -41,8 +43,7 @@ class Subject:
     def started(self) -> int:
         """Start time in clock ticks since boot (/proc/PID/stat, proc(5)), which tells a pid used again; 0: gone."""
         try:
-            with open(f"/proc/{self.pid}/stat", "rb") as file:
-                return int(file.read().rpartition(b")")[2].split()[19])
+            return int(read_stat(f"/proc/{self.pid}/stat")[STARTED])
         except (OSError, ValueError, IndexError):
             return 0
 
