@@ -257,3 +257,13 @@ def test_application_imports_fpm_and_its_own_modules(daemon: Start) -> None:
     assert answer["click"] == "No module named 'click'"
     assert len(answer["argv"]) == 1
     assert answer["name"] == "imports"
+
+
+def test_modules_beside_the_application_are_not_those_of_the_boot(daemon: Start) -> None:
+    """They have names that what comes before the application imports from the standard library."""
+    fpm = daemon({"www": {"app": "hello:application"}}, started=False)
+    for name in ("json", "os", "base64", "marshal", "socket", "importlib", "ctypes", "signal", "sitecustomize"):
+        write_app(fpm, name, f"raise SystemExit('the application has its own {name}')")
+    fpm.start()
+    assert fpm.get("www").status == 200
+    assert facts(fpm, "www")["state"] != "failed"
