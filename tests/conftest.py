@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings
 
+from tests.support.browser import Browser
 from tests.support.fpm import Daemon
+from tests.support.monitors import need
 from tests.support.nginx import Nginx
 from tests.support.processes import adopt_orphans
 
@@ -62,6 +64,13 @@ def nginx() -> Iterator[Callable[..., Nginx]]:
 
     yield make
     _finish(running)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    made = Browser(need("chromium"))
+    yield made
+    made.close()
 
 
 def _finish(running: list[Daemon] | list[Nginx]) -> None:

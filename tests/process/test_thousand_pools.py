@@ -8,11 +8,16 @@ from collections.abc import Callable
 import psutil
 
 from tests.support.fpm import Daemon
+from tests.support.looking import fetch
+from tests.support.looking import read_metrics
+from tests.support.pools import free_port
 from tests.support.waiting import wait_until
 
 Start = Callable[..., Daemon]
 COUNT = 1000
 MEBIBYTE = 1 << 20
+SCRAPE_SHARE = 0.05
+"""Of a core, for the master, with a scrape of a thousand pools each second."""
 
 
 def test_a_thousand_idle_pools(daemon: Start) -> None:
@@ -34,3 +39,29 @@ def test_a_thousand_idle_pools(daemon: Start) -> None:
         assert fpm.get(f"site{number}").status == 200
     wait_until(lambda: master.children(recursive=True) == [], timeout=8.0)
     assert master.memory_full_info().pss < 60 * MEBIBYTE
+
+
+def test_a_scrape_each_second_of_a_thousand_pools(daemon: Start) -> None:
+    port = free_port()
+    pools = {f"site{number}": {"pm": "ondemand", "pm.max_children": 5} for number in range(COUNT)}
+    fpm = daemon(pools, global_={"status_listen": f"127.0.0.1:{port}", "systemd_interval": 0})
+    assert fpm.get("site7").status == 200
+    metrics = read_metrics(fetch(port, "/metrics").body)
+    assert metrics["pyfpm_requests_total", "site7"] == 1
+    assert len({pool for _, pool, *_ in (key for key in metrics if len(key) > 1)}) >= COUNT
+    master = psutil.Process(fpm.pid)
+    before, begin, scrapes = master.cpu_times(), time.monotonic(), 6
+    for number in range(scrapes):
+        assert fetch(port, "/metrics").status == 200
+        wait_until(lambda number=number: time.monotonic() - begin > number + 1)
+    after, passed = master.cpu_times(), time.monotonic() - begin
+    share = (after.user + after.system - before.user - before.system) / passed
+    assert share < SCRAPE_SHARE
+    # Somebody who asks all the time gets the same snapshot for a while.
+    before, begin, answers = master.cpu_times(), time.monotonic(), 0
+    while time.monotonic() - begin < 3:
+        assert fetch(port, "/readyz").status == 200
+        answers += 1
+    after, passed = master.cpu_times(), time.monotonic() - begin
+    assert answers > 10
+    assert (after.user + after.system - before.user - before.system) / passed < 2 * SCRAPE_SHARE

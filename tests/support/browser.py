@@ -33,6 +33,8 @@ FLAGS = [
 PIPE_IN, PIPE_OUT = 3, 4
 """Descriptors at which the browser reads and writes."""
 FREE_FROM = 10
+PICTURES = os.environ.get("PYFPM_PICTURES")
+"""A directory that keeps the pictures, for whoever wants to look at them."""
 
 
 class Browser:
@@ -92,6 +94,14 @@ class Browser:
     def screenshot(self) -> bytes:
         """What is seen, a PNG."""
         return base64.b64decode(self._call("Page.captureScreenshot", captureBeyondViewport=True)["data"])
+
+    def keep(self, name: str) -> None:
+        """Assert that a picture of the page is not empty, and keep it in PICTURES."""
+        picture = self.screenshot()
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) > 10_000
+        if PICTURES:
+            (Path(PICTURES) / f"{name}.png").write_bytes(picture)
 
     def wait_event(self, method: str, timeout: float = 20.0) -> dict[str, Any]:
         """The next event of this kind."""
