@@ -117,6 +117,47 @@ def swallow(environ, start_response):
     return []
 
 
+def deaf(environ, start_response):
+    """Does not mind that its body does not come, and answers all the same: by write() or by what it returns."""
+    write = start_response("200 OK", [("Content-Type", "text/plain")])
+    with contextlib.suppress(OSError):
+        environ["wsgi.input"].read()
+    if environ["QUERY_STRING"] == "return":
+        return [b"an answer that nobody wants"]
+    with contextlib.suppress(OSError):
+        write(b"an answer that nobody wants")
+    return []
+
+
+class Endless:
+    """An answer without an end that counts how often it is closed."""
+
+    closed = 0
+
+    def __iter__(self):
+        while True:
+            yield b"z" * 65536
+
+    def close(self):
+        Endless.closed += 1
+
+
+def closable(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return Endless()
+
+
+def closed(environ, start_response):
+    return plain(start_response, str(Endless.closed).encode())
+
+
+def pieces(environ, start_response):
+    """As many bytes as the query says, in one piece behind the head."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"head goes first"
+    yield b"p" * int(environ["QUERY_STRING"])
+
+
 def unreadable(environ, start_response):
     """Turns the error of the peer into one of its own, as Django does."""
     try:
@@ -156,6 +197,10 @@ HANDLERS = {
     "/fail": fail,
     "/fail-later": fail_later,
     "/swallow": swallow,
+    "/deaf": deaf,
+    "/closable": closable,
+    "/closed": closed,
+    "/pieces": pieces,
     "/unreadable": unreadable,
     "/valid": validator(inner),
 }

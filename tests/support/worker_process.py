@@ -21,6 +21,7 @@ from fpm.pool.spec import WorkerSettings
 from fpm.pool.spec import unpack_message
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.memory import mark_creating
+from fpm.scoreboard.stages import Stage
 from tests.support.fpm import open_directory
 from tests.support.waiting import wait_until
 
@@ -194,6 +195,10 @@ class WorkerPool:
     def worker(self) -> WorkerProcess:
         """The first worker."""
         return self.workers[0]
+
+    def is_reading_body(self) -> bool:
+        """Whether the first worker waits for the body of its request."""
+        return self.board.stages[0] == Stage.READING_BODY
 
     def logged(self) -> str:
         """All texts that the workers have sent for the error log."""
