@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 
@@ -13,8 +12,10 @@ from hypothesis import settings
 
 from tests.support.browser import Browser
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.monitors import need
 from tests.support.nginx import Nginx
+from tests.support.nginx import StartNginx
 from tests.support.processes import adopt_orphans
 
 adopt_orphans()
@@ -34,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def daemon() -> Iterator[Callable[..., Daemon]]:
+def daemon() -> Iterator[Start]:
     """Start daemons: `daemon(pools, global_=..., environ=..., started=True)`; examined at the end."""
     running: list[Daemon] = []
 
@@ -54,7 +55,7 @@ def daemon() -> Iterator[Callable[..., Daemon]]:
 
 
 @pytest.fixture
-def nginx() -> Iterator[Callable[..., Nginx]]:
+def nginx() -> Iterator[StartNginx]:
     """Start web servers: `nginx(server_block_inside, http=...)`."""
     running: list[Nginx] = []
 

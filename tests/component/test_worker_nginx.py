@@ -7,17 +7,15 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from collections.abc import Iterable
 
 import pytest
 
 from tests.support import raw_fastcgi as raw
 from tests.support.nginx import Nginx
+from tests.support.nginx import StartNginx
 from tests.support.waiting import wait_until
 from tests.support.worker_process import WorkerPool
-
-MakeNginx = Callable[..., Nginx]
 
 
 def plain(pool: WorkerPool, *more: str) -> str:
@@ -33,7 +31,7 @@ def kept(pool: WorkerPool, count: int) -> dict[str, str]:
     }
 
 
-def test_the_stock_fastcgi_params(nginx: MakeNginx):
+def test_the_stock_fastcgi_params(nginx: StartNginx):
     with WorkerPool("protocol:application") as pool:
         reply = nginx(plain(pool)).get("/a%20b/%C3%A9?x=1%202", headers={"X-Two": "1", "Proxy": "http://evil"})
         environ = json.loads(reply.body)["environ"]
@@ -46,7 +44,7 @@ def test_the_stock_fastcgi_params(nginx: MakeNginx):
         assert "CONTENT_LENGTH" not in environ
 
 
-def test_below_a_prefix(nginx: MakeNginx):
+def test_below_a_prefix(nginx: StartNginx):
     with WorkerPool("protocol:application", script_name="/shop") as pool:
         environ = json.loads(nginx(plain(pool)).get("/shop/cart").body)["environ"]
         assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/shop", "/cart")
@@ -54,7 +52,7 @@ def test_below_a_prefix(nginx: MakeNginx):
 
 @pytest.mark.parametrize("more", ["", "fastcgi_request_buffering off; fastcgi_buffering off;"])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_uploads(nginx: MakeNginx, more, chunked):
+def test_uploads(nginx: StartNginx, more, chunked):
     with WorkerPool("protocol:application") as pool:
         server = nginx(plain(pool, more))
         whole = b"0123456789" * 200_000
@@ -68,7 +66,7 @@ def test_uploads(nginx: MakeNginx, more, chunked):
 
 @pytest.mark.parametrize("more", ["", "fastcgi_buffering off;"])
 @pytest.mark.parametrize("path", ["/fail-later", "/short"])
-def test_nginx_notices_an_answer_that_is_cut(nginx: MakeNginx, path, more):
+def test_nginx_notices_an_answer_that_is_cut(nginx: StartNginx, path, more):
     with WorkerPool("protocol:application") as pool:
         server = nginx(plain(pool, more))
         with pytest.raises((http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionResetError)):
@@ -77,7 +75,7 @@ def test_nginx_notices_an_answer_that_is_cut(nginx: MakeNginx, path, more):
         assert server.get("/ignore").status == 200
 
 
-def test_nginx_notices_it_on_a_kept_connection_too(nginx: MakeNginx):
+def test_nginx_notices_it_on_a_kept_connection_too(nginx: StartNginx):
     with WorkerPool("protocol:application") as pool:
         server = nginx(**kept(pool, 4))
         for path in ("/fail-later", "/short"):
@@ -86,21 +84,21 @@ def test_nginx_notices_it_on_a_kept_connection_too(nginx: MakeNginx):
             assert server.get("/ignore").status == 200
 
 
-def test_an_error_page(nginx: MakeNginx):
+def test_an_error_page(nginx: StartNginx):
     with WorkerPool("protocol:application") as pool:
         reply = nginx(plain(pool)).get("/fail")
         assert reply.status == 500
         assert b"secret" not in reply.body
 
 
-def test_head_and_204(nginx: MakeNginx):
+def test_head_and_204(nginx: StartNginx):
     with WorkerPool("protocol:application") as pool:
         reply = nginx(plain(pool)).request("HEAD", "/large?100")
         assert (reply.headers["content-length"], reply.body) == ("100", b"")
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_finish_request(nginx: MakeNginx, keep):
+def test_finish_request(nginx: StartNginx, keep):
     with WorkerPool("protocol:application", workers=2) as pool:
         server = nginx(**kept(pool, 4)) if keep else nginx(plain(pool))
         started = time.monotonic()
@@ -131,7 +129,7 @@ def hammer(server: Nginx, clients: int, requests: int) -> Counter[int]:
     return found
 
 
-def test_kept_connections_are_used_again(nginx: MakeNginx):
+def test_kept_connections_are_used_again(nginx: StartNginx):
     with WorkerPool("protocol:application", max_children=2) as pool:
         server = nginx(**kept(pool, 4))
         for _ in range(10):
@@ -141,14 +139,14 @@ def test_kept_connections_are_used_again(nginx: MakeNginx):
         assert pool.logged() == ""
 
 
-def test_more_nginx_connections_than_workers(nginx: MakeNginx):
+def test_more_nginx_connections_than_workers(nginx: StartNginx):
     with WorkerPool("protocol:application", workers=2) as pool:
         server = nginx(**kept(pool, 32))
         assert hammer(server, clients=16, requests=40) == {200: 640}
         assert "upstream" not in server.error_log()
 
 
-def test_idle_kept_connections_do_not_starve_others(nginx: MakeNginx):
+def test_idle_kept_connections_do_not_starve_others(nginx: StartNginx):
     """PHP-FPM gave a second web server 0 answers in 3 s."""
     with WorkerPool("protocol:application", workers=2) as pool:
         first = nginx(**kept(pool, 8))
@@ -160,7 +158,7 @@ def test_idle_kept_connections_do_not_starve_others(nginx: MakeNginx):
             assert raw.get(pool.address, "/ignore", timeout=2).status == 200
 
 
-def test_kept_connections_move_to_idle_workers_while_one_is_busy(nginx: MakeNginx):
+def test_kept_connections_move_to_idle_workers_while_one_is_busy(nginx: StartNginx):
     """With fewer idle workers than connections: each idle connection that is used again gets its answer at once."""
     with WorkerPool("protocol:application", workers=2) as pool:
         wires = [raw.Wire(pool.address) for _ in range(4)]
@@ -193,7 +191,7 @@ def closed(wire: raw.Wire) -> bool:
         wire.socket.settimeout(5)
 
 
-def test_a_client_that_aborts_behind_nginx(nginx: MakeNginx):
+def test_a_client_that_aborts_behind_nginx(nginx: StartNginx):
     with WorkerPool("protocol:application") as pool:
         server = nginx(plain(pool, "fastcgi_buffering off;"))
         connection = server.connection()

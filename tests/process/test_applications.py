@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 
 import pytest
 
-from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import echo
 from tests.support.pools import facts
 from tests.support.pools import together
 from tests.support.pools import wait_state
 from tests.support.pools import write_app
 from tests.support.waiting import wait_until
-
-Start = Callable[..., Daemon]
 
 FORMS = """
 from hello import application as hello

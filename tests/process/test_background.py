@@ -6,17 +6,13 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.nginx import HttpReply
-from tests.support.nginx import Nginx
+from tests.support.nginx import StartNginx
 from tests.support.waiting import wait_until
-
-Start = Callable[..., Daemon]
-StartNginx = Callable[..., Nginx]
 
 WORKERS = 20
 REQUESTS = 200

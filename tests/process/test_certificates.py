@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,13 +21,13 @@ from fpm.master.processes.oom_reports import directory_of
 from fpm.master.processes.oom_reports import parse_membership
 from fpm.master.processes.oom_reports import parse_mounts
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.interpreter import interpreters
 from tests.support.looking import fetch
 from tests.support.looking import read_metrics
 from tests.support.pools import free_port
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 POOL = {"app": "dying:application", "pm.max_children": 2}
 TAIL = r"respawned( in [\d.]+ s \(backoff, \d+ have died young in a row\)| when the template is ready)?$"
 

@@ -8,17 +8,14 @@ import re
 import subprocess
 import threading
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.fpm import IS_ROOT
-from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.interpreter import pyfpm_command
 from tests.support.waiting import wait_until
-
-Start = Callable[..., Daemon]
 
 
 def pyfpm(*arguments: str) -> subprocess.CompletedProcess[str]:

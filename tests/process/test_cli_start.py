@@ -8,17 +8,16 @@ import re
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.interpreter import pyfpm_command
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 LOG = {"error_log": "error.log"}
 
 

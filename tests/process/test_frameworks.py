@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.fpm import Daemon
-from tests.support.nginx import Nginx
+from tests.support.fpm import Start
+from tests.support.nginx import StartNginx
 from tests.support.waiting import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "background"
@@ -23,10 +22,6 @@ AFTER = {
     "django": ["mail to you", "connection closed at the end"],
     "flask": ["teardown_appcontext", "mail to you"],  # of the context that the function has made
 }
-
-
-Start = Callable[..., Daemon]
-StartNginx = Callable[..., Nginx]
 
 
 def test_functions_run_after_the_response_and_its_teardown(daemon: Start, nginx: StartNginx) -> None:

@@ -12,13 +12,13 @@ import psutil
 import pytest
 
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import clients
 from tests.support.pools import facts
 from tests.support.pools import wait_numbers
 from tests.support.pools import write_app
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 CPU_SHARE = 0.45
 """Of one core: the master's share for a pool is a fifth, the rest is for slow machines and for the other pool."""
 ATTACK_TIME = 1.2

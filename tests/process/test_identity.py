@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import pwd
 import resource
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import echo
 from tests.support.pools import wait_state
 from tests.support.pools import write_app
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 ECHO = {"app": "echo:application"}
 
 

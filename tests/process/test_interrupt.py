@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable
 
 from fpm.pool.spec import INTERRUPT_SIGNAL
 from tests.support import raw_fastcgi as raw
 from tests.support.fpm import Daemon
-from tests.support.nginx import Nginx
+from tests.support.fpm import Start
+from tests.support.nginx import StartNginx
 from tests.support.pools import together
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
-MakeNginx = Callable[..., Nginx]
 LONG = "60"
 POOL = {
     "app": "timeouts:application",
@@ -26,7 +24,7 @@ POOL = {
 }
 
 
-def test_the_worker_lives_on(daemon: Start, nginx: MakeNginx) -> None:
+def test_the_worker_lives_on(daemon: Start, nginx: StartNginx) -> None:
     fpm = daemon({"www": POOL})
     fpm.expect_log(r"execution timed out \(\d+\.\d+ sec\), interrupting")
     workers = fpm.wait_workers("www", 3)

@@ -9,7 +9,6 @@ import pwd
 import socket
 import stat
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,8 @@ import pytest
 from tests.support import raw_fastcgi
 from tests.support.fpm import POOL_USER
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.waiting import wait_until
-
-Start = Callable[..., Daemon]
 
 
 def free_port(host: str = "127.0.0.1") -> int:

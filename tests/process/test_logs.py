@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Callable
 
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import clients
 from tests.support.pools import together
 from tests.support.pools import write_app
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 PRINTER = """
 import os, sys
 

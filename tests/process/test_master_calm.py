@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.processes import no_zombies
 from tests.support.waiting import wait_until
-
-Start = Callable[..., Daemon]
 
 
 def switches(pid: int) -> int:

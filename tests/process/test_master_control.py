@@ -8,7 +8,6 @@ import random
 import signal
 import socket
 import stat
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
@@ -16,8 +15,8 @@ import pytest
 
 from tests.support.fpm import POOL_USER
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 
-Start = Callable[..., Daemon]
 ANOTHER_USER = ("/usr/bin/setpriv", f"--reuid={POOL_USER}", "--regid=nogroup", "--clear-groups", "--")
 
 

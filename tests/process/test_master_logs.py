@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 
 import pytest
 
-from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.load import Load
 from tests.support.waiting import wait_until
-
-Start = Callable[..., Daemon]
 
 
 def test_rotation_of_both_logs_under_load_loses_no_line_and_no_worker(daemon: Start) -> None:

@@ -6,17 +6,16 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Callable
 
 import pytest
 
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.load import Load
 from tests.support.processes import no_zombies
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 VERSIONED = """
 import os
 def application(environ, start_response):

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,9 +15,9 @@ import pytest
 
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 QUICK = {"process_control_timeout": "1s"}
 STUBBORN = """
 import signal, threading

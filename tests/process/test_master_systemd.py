@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import stat
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,10 +15,10 @@ import pytest
 
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.processes import descriptors
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 ACTIVATE = """
 import fcntl, os, sys
 names, fds, command = sys.argv[1], [int(fd) for fd in sys.argv[2].split(",")], sys.argv[3:]

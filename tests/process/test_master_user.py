@@ -8,15 +8,14 @@ import os
 import pwd
 import re
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.fpm import POOL_USER
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 
-Start = Callable[..., Daemon]
 OTHER = "daemon"
 pytestmark = pytest.mark.root
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -18,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.monitors import FLUP
 from tests.support.monitors import NODE_MODULES
 from tests.support.monitors import PROMTOOL
@@ -25,7 +25,7 @@ from tests.support.monitors import Zabbix
 from tests.support.monitors import need
 from tests.support.monitors import prometheus
 from tests.support.monitors import run
-from tests.support.nginx import Nginx
+from tests.support.nginx import StartNginx
 from tests.support.pools import free_port
 from tests.support.pools import wait_state
 from tests.support.waiting import wait_until
@@ -37,7 +37,7 @@ POOL = {"pm.status_path": "/status", "ping.path": "/ping", "pm.max_children": 2}
 
 
 @pytest.fixture
-def fpm(daemon: Callable[..., Daemon]) -> Daemon:
+def fpm(daemon: Start) -> Daemon:
     made = daemon({"www": POOL})
     made.wait_workers("www", 2)
     for _ in range(SERVED):
@@ -46,7 +46,7 @@ def fpm(daemon: Callable[..., Daemon]) -> Daemon:
 
 
 @pytest.fixture
-def port(fpm: Daemon, nginx: Callable[..., Nginx]) -> int:
+def port(fpm: Daemon, nginx: StartNginx) -> int:
     """An HTTP port of 127.0.0.1 whose server shows the pool."""
     number = free_port()
     nginx(
@@ -255,7 +255,7 @@ def test_promtool_reads_php_fpms_page(fpm: Daemon) -> None:
 
 
 @pytest.fixture
-def looking_port(daemon: Callable[..., Daemon]) -> int:
+def looking_port(daemon: Start) -> int:
     """The port of `[global] status_listen` of a daemon with two pools, one of which has failed."""
     number = free_port()
     made = daemon(

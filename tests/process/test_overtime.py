@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,12 +12,11 @@ from tests.process.test_master_calm import quiet
 from tests.process.test_master_calm import switches
 from tests.support import raw_fastcgi as raw
 from tests.support.fpm import Daemon
-from tests.support.nginx import Nginx
+from tests.support.fpm import Start
+from tests.support.nginx import StartNginx
 from tests.support.pools import together
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
-MakeNginx = Callable[..., Nginx]
 LONG = "60"
 
 
@@ -41,7 +39,7 @@ def entries(fpm: Daemon) -> list[str]:
     return re.split(r"\n\n", file.read_text()) if file.exists() else []
 
 
-def test_over_the_limits(daemon: Start, nginx: MakeNginx) -> None:
+def test_over_the_limits(daemon: Start, nginx: StartNginx) -> None:
     """One daemon: each way of being stuck ends, is said with its request, and leaves its stack."""
     pool = {
         "app": "timeouts:application",

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
 
-from tests.support.fpm import Daemon
-
-Start = Callable[..., Daemon]
+from tests.support.fpm import Start
 
 
 def test_a_slow_request_beside_a_long_one_is_noticed_in_time(daemon: Start) -> None:

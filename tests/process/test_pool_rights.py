@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
-from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import write_app
-
-Start = Callable[..., Daemon]
 
 SEALED = """
 import json, mmap, os

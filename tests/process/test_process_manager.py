@@ -6,12 +6,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 
 import psutil
 import pytest
 
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import clients
 from tests.support.pools import free_port
 from tests.support.pools import numbers
@@ -21,7 +21,6 @@ from tests.support.pools import wait_state
 from tests.support.pools import write_app
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 SLOW = {"app": "slow:application"}
 DYNAMIC = {
     **SLOW,

@@ -6,13 +6,12 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
 
 import psutil
 import pytest
 
 from tests.support import raw_fastcgi
-from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import clients
 from tests.support.pools import numbers
 from tests.support.pools import wait_numbers
@@ -20,7 +19,6 @@ from tests.support.pools import wait_state
 from tests.support.pools import write_app
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 PID = """
 import os
 

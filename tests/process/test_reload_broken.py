@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import pytest
 
-from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import facts
 from tests.support.processes import descendants
 from tests.support.reloads import last_reload
@@ -16,8 +15,6 @@ from tests.support.reloads import reload
 from tests.support.reloads import version_of
 from tests.support.reloads import write_version
 from tests.support.waiting import wait_until
-
-Start = Callable[..., Daemon]
 
 HANG = """
 def wait_for_ever():

@@ -6,12 +6,12 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import facts
 from tests.support.pools import numbers
 from tests.support.pools import wait_numbers
@@ -24,7 +24,6 @@ from tests.support.reloads import version_of
 from tests.support.reloads import write_version
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 Settings = dict[str, object]
 
 

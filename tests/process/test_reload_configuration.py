@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import facts
 from tests.support.pools import write_app
 from tests.support.processes import descendants
@@ -17,8 +17,6 @@ from tests.support.reloads import reload
 from tests.support.reloads import version_of
 from tests.support.reloads import write_version
 from tests.support.waiting import wait_until
-
-Start = Callable[..., Daemon]
 
 
 def replace_by_directory(path: Path) -> None:

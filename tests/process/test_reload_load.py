@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.nginx import Nginx
+from tests.support.nginx import StartNginx
 from tests.support.pools import facts
 from tests.support.pools import wait_numbers
 from tests.support.reloads import Load
@@ -21,9 +23,6 @@ from tests.support.reloads import single
 from tests.support.reloads import version_of
 from tests.support.reloads import write_version
 from tests.support.waiting import wait_until
-
-Start = Callable[..., Daemon]
-StartNginx = Callable[..., Nginx]
 
 STATIC = {"pm": "static", "pm.max_children": 3}
 DYNAMIC = {

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 
 import pytest
 
 from fpm.client.control import ask
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import facts
 from tests.support.reloads import last_reload
 from tests.support.reloads import load
@@ -17,8 +17,6 @@ from tests.support.reloads import single
 from tests.support.reloads import version_of
 from tests.support.reloads import write_version
 from tests.support.waiting import wait_until
-
-Start = Callable[..., Daemon]
 
 SLOW_IMPORT = "time.sleep(1)"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import facts
 from tests.support.pools import wait_numbers
 from tests.support.reloads import VERSION
@@ -22,8 +22,6 @@ from tests.support.reloads import single
 from tests.support.reloads import version_of
 from tests.support.reloads import write_version
 from tests.support.waiting import wait_until
-
-Start = Callable[..., Daemon]
 
 
 def make_release(fpm: Daemon, version: object, more: str = "") -> Path:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 
 import psutil
 import pytest
 
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import write_app
 from tests.support.reloads import load
 from tests.support.reloads import reload
 from tests.support.waiting import wait_until
-
-Start = Callable[..., Daemon]
 
 FAMILY = """
 import os

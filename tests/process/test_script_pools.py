@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import rmtree
@@ -11,11 +10,9 @@ from shutil import rmtree
 import pytest
 
 from tests.support.flup_script import write_script
-from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.fpm import open_directory
 from tests.support.waiting import wait_until
-
-Daemons = Callable[..., Daemon]
 
 
 @pytest.fixture
@@ -28,7 +25,7 @@ def directory() -> Iterator[Path]:
 ONCE = {"pm.max_requests": 1, "pm.max_requests_jitter": 0}
 
 
-def test_a_script_is_run_up_to_its_run(daemon: Daemons, directory: Path) -> None:
+def test_a_script_is_run_up_to_its_run(daemon: Start, directory: Path) -> None:
     """Preloaded and not, by its file and by its module; the words after it are its arguments."""
     write_script(directory)
     write_script(directory, name="module.py", guard=False)
@@ -77,7 +74,7 @@ PROGRAMS = {
 }
 
 
-def test_what_can_go_wrong_is_said(daemon: Daemons, directory: Path) -> None:
+def test_what_can_go_wrong_is_said(daemon: Start, directory: Path) -> None:
     for name, (text, _) in PROGRAMS.items():
         (directory / f"{name}.py").write_text(text)
     (directory / "imported.py").write_text("import fpm\napp = print\nfpm.WSGIServer(app).run()\n")

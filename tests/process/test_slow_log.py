@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
@@ -14,10 +13,9 @@ from pathlib import Path
 from fpm.slowlog.entry import Entry
 from fpm.slowlog.read import read_entries
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.processes import descriptors
 from tests.support.waiting import wait_until
-
-Start = Callable[..., Daemon]
 
 SLOW = {"app": "slow:application", "slowlog": "slow.log", "request_slowlog_timeout": "200ms", "pm.max_children": 2}
 

@@ -6,13 +6,12 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable
 
 import pytest
 
 from tests.process.test_interpreters import interpreters
 from tests.support.fpm import IS_ROOT
-from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.interpreter import pool_python
 from tests.support.jail import build_jail
 from tests.support.traces import functions
@@ -20,7 +19,6 @@ from tests.support.traces import look
 from tests.support.traces import traced
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 LIAR = """
 import json, os
 layout = dict.fromkeys(("version", "at_interpreter", "interpreter_threads"), 2**63)

@@ -8,17 +8,16 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
 
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import facts
 from tests.support.pools import numbers
 from tests.support.pools import together
 from tests.support.pools import wait_numbers
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 POOL = {"app": "slow:application", "pm.status_path": "/status", "ping.path": "/ping", "pm.max_children": 3}
 SHORT = [
     "pool",

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.interpreter import pyfpm_command
 from tests.support.pools import wait_numbers
 from tests.support.pools import wait_state
@@ -35,7 +36,7 @@ PIPE = {"COLUMNS": ""}
 
 
 @pytest.fixture
-def fpm(daemon: Callable[..., Daemon]) -> Daemon:
+def fpm(daemon: Start) -> Daemon:
     made = daemon(POOLS)
     made.wait_workers("www", 3)
     made.wait_workers("api", 2)
@@ -122,7 +123,7 @@ def test_formats_for_programs(fpm: Daemon) -> None:
     assert fpm.cli("status", "api", "--format", "xml").stdout.startswith("<?xml")
 
 
-def test_a_failed_pool_is_exit_status_1(daemon: Callable[..., Daemon]) -> None:
+def test_a_failed_pool_is_exit_status_1(daemon: Start) -> None:
     fpm = daemon({"www": {}, "bad": {"app": "broken_import:application"}}, started=False)
     fpm.expect_log("pool bad")
     fpm.start()
@@ -186,7 +187,7 @@ def test_top_in_a_pipe(fpm: Daemon) -> None:
     assert found["www"][-2:] == ["GET", "/?2"]
 
 
-def test_rates_and_cpu(daemon: Callable[..., Daemon]) -> None:
+def test_rates_and_cpu(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "burn:application"}}, started=False)
     (fpm.apps / "burn.py").write_text(BURN)
     fpm.start()
@@ -273,7 +274,7 @@ def test_top_gives_the_terminal_back(terminal: Callable[..., Terminal], number: 
     assert ALTERNATE_OFF in one.received
 
 
-def test_top_outlives_the_daemon(daemon: Callable[..., Daemon]) -> None:
+def test_top_outlives_the_daemon(daemon: Start) -> None:
     fpm = daemon({"www": {}})
     one = Terminal([pyfpm_command(), "-c", str(fpm.config_file), "top", "--interval", "0.2"])
     try:

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -15,6 +14,7 @@ import pytest
 
 from tests.support import raw_fastcgi as raw
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.looking import fetch
 from tests.support.looking import read_metrics
 from tests.support.looking import read_pool
@@ -24,7 +24,6 @@ from tests.support.pools import wait_state
 from tests.support.pools import write_app
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 STATUS = "pyfpm: status"
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support import raw_fastcgi as raw
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.looking import Numbers
 from tests.support.looking import fetch
 from tests.support.looking import read_metrics
@@ -26,7 +27,6 @@ from tests.support.pools import wait_numbers
 from tests.support.pools import write_app
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 FORMATS = ("", "json", "xml", "html")
 OPENMETRICS = {
     "accepted_connections": "accepted conn",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 
 import psutil
 
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import clients
 from tests.support.pools import echo
 from tests.support.pools import facts
@@ -17,8 +17,6 @@ from tests.support.pools import wait_numbers
 from tests.support.pools import write_app
 from tests.support.processes import is_zombie
 from tests.support.waiting import wait_until
-
-Start = Callable[..., Daemon]
 
 WHERE_IMPORTED = """
 import os

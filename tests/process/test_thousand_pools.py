@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import psutil
 
-from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.looking import fetch
 from tests.support.looking import read_metrics
 from tests.support.pools import free_port
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 COUNT = 1000
 MEBIBYTE = 1 << 20
 SCRAPE_SHARE = 0.05

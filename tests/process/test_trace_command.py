@@ -7,17 +7,15 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Callable
 from typing import Any
 
-from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.traces import ask
 from tests.support.traces import functions
 from tests.support.traces import requests
 from tests.support.traces import traced
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 NOT_OURS = "is no worker and no template of this daemon's"
 
 

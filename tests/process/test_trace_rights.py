@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,13 @@ from tests.process.test_master_user import owned
 from tests.process.test_master_user import run_as
 from tests.support.fpm import POOL_USER
 from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.traces import functions
 from tests.support.traces import look
 from tests.support.traces import requests
 from tests.support.traces import traced
 from tests.support.waiting import wait_until
 
-Start = Callable[..., Daemon]
 SUPPORT = Path(__file__).parents[1] / "support"
 NO_PTRACE = (sys.executable, str(SUPPORT / "no_ptrace.py"), "ptrace")
 NEITHER = (*NO_PTRACE[:2], "both")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 from tests.support.browser import Browser
-from tests.support.fpm import Daemon
+from tests.support.fpm import Start
 from tests.support.pools import free_port
 from tests.support.pools import wait_numbers
 from tests.support.pools import wait_state
 from tests.support.waiting import wait_until
 
 
-def test_a_daemon(browser: Browser, daemon: Callable[..., Daemon]) -> None:
+def test_a_daemon(browser: Browser, daemon: Start) -> None:
     """A request in hand is seen, then it is the last one."""
     port = free_port()
     pools = {"www": {"app": "slow:application", "pm.max_children": 2}, "bad": {"app": "broken_import:application"}}

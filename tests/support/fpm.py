@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from typing import Protocol
 
 import psutil
 
@@ -345,6 +346,19 @@ def _title(process: psutil.Process) -> str:
 
 def _kinds(pid: int) -> Counter[str]:
     return Counter(re.sub(r":\[.*", "", target) for target in descriptors(pid))
+
+
+class Start(Protocol):
+    """The fixture `daemon`: start a master with these pools, or only write its configuration (`started=False`)."""
+
+    def __call__(
+        self,
+        pools: Mapping[str, Settings],
+        *,
+        global_: Settings | None = None,
+        environ: Mapping[str, str] | None = None,
+        started: bool = True,
+    ) -> Daemon: ...
 
 
 def spawn_logged(command: Sequence[str], environ: Mapping[str, str], log: Path) -> int:

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tests.support.fpm import open_directory
 from tests.support.fpm import spawn_logged
@@ -134,3 +135,9 @@ class Nginx:
             self._process.signal(signal.SIGKILL)
             self._process.wait(10.0)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class StartNginx(Protocol):
+    """The fixture `nginx`: start a web server with this inside of its server block."""
+
+    def __call__(self, server: str, *, http: str = "") -> Nginx: ...
