@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -26,6 +24,7 @@ from tests.support.interpreter import interpreters
 from tests.support.looking import fetch
 from tests.support.looking import read_metrics
 from tests.support.pools import free_port
+from tests.support.pools import numbers
 from tests.support.waiting import wait_until
 
 POOL = {"app": "dying:application", "pm.max_children": 2}
@@ -40,11 +39,7 @@ def ring(fpm: Daemon) -> list[dict[str, Any]]:
 
 def busy(fpm: Daemon, path: str) -> int:
     """The pid of the worker that has this request in hand; 0 if none has (yet)."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(fpm.directory / "control.sock"))
-        client.sendall(json.dumps({"command": "status", "pool": "www", "query": "json&full"}).encode() + b"\n")
-        answer = json.loads(client.makefile("rb").readline())
-    workers = json.loads(answer["pools"][0]["page"])["processes"]
+    workers = numbers(fpm, "www")["processes"]
     return next((one["pid"] for one in workers if one["state"] == "Running" and one["request uri"].startswith(path)), 0)
 
 

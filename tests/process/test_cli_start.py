@@ -130,7 +130,7 @@ def test_a_second_start_after_the_control_socket_was_removed(daemon: Start) -> N
     """The pool's socket still tells that somebody is there, and the pid file stays the first one's."""
     fpm = daemon({"www": {}}, global_=LOG)
     fpm.expect_log("Another FPM instance")
-    (fpm.directory / "control.sock").unlink()
+    fpm.control.unlink()
     found = fpm.cli("start")
     assert found.returncode == 70
     assert "[pool www] Another FPM instance" in found.stderr

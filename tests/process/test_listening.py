@@ -75,7 +75,7 @@ def test_the_umask_changes_no_mode_and_stays(daemon: Start) -> None:
     fpm = daemon({"www": {"listen.mode": "0666"}}, started=False)
     fpm.start(wrapper=("/bin/sh", "-c", 'umask 0137; exec "$0" "$@"'))
     assert stat.S_IMODE(os.stat(str(fpm.address("www"))).st_mode) == 0o666
-    assert stat.S_IMODE((fpm.directory / "control.sock").stat().st_mode) == 0o600
+    assert stat.S_IMODE(fpm.control.stat().st_mode) == 0o600
     for pid in (fpm.pid, *fpm.workers("www")):
         assert "Umask:\t0137" in Path(f"/proc/{pid}/status").read_text()
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from tests.support.control import connect
 from tests.support.fpm import POOL_USER
 from tests.support.fpm import Daemon
 from tests.support.fpm import Start
@@ -20,17 +21,9 @@ from tests.support.fpm import Start
 ANOTHER_USER = ("/usr/bin/setpriv", f"--reuid={POOL_USER}", "--regid=nogroup", "--clear-groups", "--")
 
 
-def connect(fpm: Daemon) -> socket.socket:
-    """A client of the control socket."""
-    client = socket.socket(socket.AF_UNIX)
-    client.connect(str(fpm.directory / "control.sock"))
-    client.settimeout(10)
-    return client
-
-
 def say(fpm: Daemon, data: bytes) -> bytes:
     """Send bytes, end, and read the answer."""
-    with connect(fpm) as client:
+    with connect(fpm.control) as client:
         try:
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
@@ -41,7 +34,7 @@ def say(fpm: Daemon, data: bytes) -> bytes:
 
 def test_the_socket_is_the_owners_alone(daemon: Start) -> None:
     fpm = daemon({"www": {}})
-    found = (fpm.directory / "control.sock").stat()
+    found = fpm.control.stat()
     assert stat.S_IMODE(found.st_mode) == 0o600
     assert found.st_uid == os.geteuid()
 
@@ -53,7 +46,7 @@ def test_another_user_is_refused(daemon: Start) -> None:
     assert found.returncode == 1
     assert "permission denied" in found.stderr
     # Not the mode alone: the kernel says who has connected.
-    (fpm.directory / "control.sock").chmod(0o666)
+    fpm.control.chmod(0o666)
     for command in ("status", "stop", "reload", "reopen-logs"):
         found = fpm.cli(command, wrapper=ANOTHER_USER)
         assert found.returncode == 1
@@ -112,14 +105,14 @@ def test_random_bytes(daemon: Start) -> None:
 
 def test_a_question_without_end_is_refused(daemon: Start) -> None:
     fpm = daemon({"www": {}})
-    with connect(fpm) as client, pytest.raises((BrokenPipeError, ConnectionResetError)):
+    with connect(fpm.control) as client, pytest.raises((BrokenPipeError, ConnectionResetError)):
         client.sendall(b"x" * 10_000_000)
     assert fpm.cli("status").returncode == 0
 
 
 def test_a_question_byte_by_byte(daemon: Start) -> None:
     fpm = daemon({"www": {}})
-    with connect(fpm) as client:
+    with connect(fpm.control) as client:
         for byte in b'{"command": "status"}\n':
             client.sendall(bytes([byte]))
         assert json.loads(client.makefile("rb").readline())["ok"] is True
@@ -129,7 +122,7 @@ def test_silent_clients_are_sent_away_and_hold_up_nobody(daemon: Start) -> None:
     fpm = daemon({"www": {}})
     assert fpm.cli("status").returncode == 0  # the first one opens what the master keeps
     with fpm.no_descriptor_leak():
-        silent = [connect(fpm) for _ in range(30)]
+        silent = [connect(fpm.control) for _ in range(30)]
         assert fpm.cli("status", timeout=5).returncode == 0
         for client in silent[:29]:
             client.close()
@@ -141,7 +134,7 @@ def test_silent_clients_are_sent_away_and_hold_up_nobody(daemon: Start) -> None:
 def test_a_client_that_does_not_read_its_answer(daemon: Start) -> None:
     pools = {f"p{number:03}": {"pm": "ondemand"} for number in range(300)}
     fpm = daemon(pools)
-    with connect(fpm) as client:
+    with connect(fpm.control) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.sendall(b'{"command": "status", "query": "html&full"}\n')
         assert fpm.cli("status", "p007", timeout=5).returncode == 0
@@ -168,7 +161,7 @@ def test_clients_that_go_away_at_once(daemon: Start) -> None:
     assert fpm.cli("status").returncode == 0  # the first one opens what the master keeps
     with fpm.no_descriptor_leak():
         for number in range(200):
-            with connect(fpm) as client:
+            with connect(fpm.control) as client:
                 if number % 2:
                     client.sendall(b'{"command": "status", "query": "json&full"}\n')
     assert fpm.cli("status").returncode == 0
@@ -176,7 +169,7 @@ def test_clients_that_go_away_at_once(daemon: Start) -> None:
 
 def test_the_asker_of_a_stop_may_go_away(daemon: Start) -> None:
     fpm = daemon({"www": {}})
-    with connect(fpm) as client:
+    with connect(fpm.control) as client:
         client.sendall(b'{"command": "stop", "now": "yes"}\n')
     assert fpm.wait(5) == 0
 

@@ -43,7 +43,7 @@ def test_pools_keep_the_identity_of_the_master(daemon: Start) -> None:
     assert (body["uid"], body["gid"]) == (account.pw_uid, account.pw_gid)
     assert len(re.findall(r"NOTICE: .*\[www\] user: ", fpm.log())) == 1
     found = (fpm.directory / "www.sock").stat()
-    assert (found.st_uid, stat.S_IMODE((fpm.directory / "control.sock").stat().st_mode)) == (account.pw_uid, 0o600)
+    assert (found.st_uid, stat.S_IMODE(fpm.control.stat().st_mode)) == (account.pw_uid, 0o600)
     assert fpm.cli("status", wrapper=run_as(POOL_USER)).returncode == 0
     assert fpm.cli("status", wrapper=run_as(OTHER)).returncode == 1
     assert fpm.cli("status").returncode == 0, "root may"

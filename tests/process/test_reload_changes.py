@@ -253,7 +253,7 @@ def test_global_values_change_live(daemon: Start) -> None:
         reload(fpm)
         fpm.wait_log(f"child {worker}, .*has not left in time .reload., sending SIGTERM")
     assert "DEBUG: " in fpm.log()
-    fpm.configure({"www": settings}, global_={**values, "process.max": 7, "control": fpm.directory / "control.sock"})
+    fpm.configure({"www": settings}, global_={**values, "process.max": 7, "control": fpm.control})
     reload(fpm)
 
 

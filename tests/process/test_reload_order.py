@@ -6,7 +6,6 @@ import signal
 
 import pytest
 
-from fpm.client.control import ask
 from tests.support.fpm import Daemon
 from tests.support.fpm import Start
 from tests.support.pools import facts
@@ -154,8 +153,8 @@ def test_reload_while_a_stop_is_under_way(daemon: Start) -> None:
 
 def test_what_the_control_socket_is_asked_may_be_nonsense(daemon: Start) -> None:
     fpm = start(daemon)
-    path = str(fpm.directory / "control.sock")
-    assert ask(path, {"command": "reload", "pools": "www", "timeout": "x", "dry_run": True})["ok"]
-    assert ask(path, {"command": "reload", "pools": [7, None], "dry_run": 1})["ok"]
-    with pytest.raises(Exception, match="pool"):
-        ask(path, {"command": "rollback", "no_wait": False})
+    assert fpm.ask("reload", pools="www", timeout="x", dry_run=True)["ok"]
+    assert fpm.ask("reload", pools=[7, None], dry_run=1)["ok"]
+    refused = fpm.ask("rollback", no_wait=False)
+    assert not refused["ok"]
+    assert "pool" in refused["error"]

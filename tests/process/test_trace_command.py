@@ -6,9 +6,9 @@ import json
 import os
 import re
 import signal
-import socket
 from typing import Any
 
+from tests.support.control import connect
 from tests.support.fpm import Start
 from tests.support.traces import ask
 from tests.support.traces import functions
@@ -98,8 +98,7 @@ def test_clients_that_go_and_a_master_that_stops(daemon: Start) -> None:
     traced(fpm, "www", idle=True)  # the tracer runs from now on
     with fpm.no_descriptor_leak():
         for _ in range(20):
-            with socket.socket(socket.AF_UNIX) as client:
-                client.connect(str(fpm.directory / "control.sock"))
+            with connect(fpm.control) as client:
                 client.sendall(b'{"command": "trace", "target": null, "idle": true}\n')
         odd: list[dict[str, Any]] = [{"depth": -1}, {"depth": "x"}, {"values": [1]}, {"format": {}}, {"native": "?"}]
         for question in odd:

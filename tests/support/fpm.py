@@ -32,6 +32,7 @@ from typing import Protocol
 
 import psutil
 
+from tests.support import control
 from tests.support import raw_fastcgi
 from tests.support.interpreter import pool_python
 from tests.support.interpreter import pyfpm_command
@@ -74,6 +75,7 @@ class Daemon:
         self.config_file = self.directory / "pyfpm.conf"
         self.log_file = self.directory / "stderr.log"
         self.pid_file = self.directory / "pyfpm.pid"
+        self.control = self.directory / "control.sock"
         self.pid = 0
         self.expected_exit = 0
         """Exit code the master must end with; negative if the test kills it, and then files may be left."""
@@ -91,7 +93,7 @@ class Daemon:
     def configure(self, pools: Mapping[str, Settings], *, global_: Settings | None = None) -> None:
         """Write the configuration file; what a pool does not set gets a value that suits tests."""
         lines = ["[global]"]
-        values = {"pid": self.pid_file, "control": self.directory / "control.sock", **(global_ or {})}
+        values = {"pid": self.pid_file, "control": self.control, **(global_ or {})}
         lines += [f"{name} = {spell(value)}" for name, value in values.items()]
         for pool, settings in pools.items():
             lines += ["", f"[{pool}]"]
@@ -209,12 +211,13 @@ class Daemon:
 
     def figures(self, pool: str) -> dict[str, Any]:
         """What `pyfpm status POOL --format json` would print, without a process for it."""
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(self.directory / "control.sock"))
-            client.sendall(json.dumps({"command": "status", "pool": pool, "query": "json"}).encode() + b"\n")
-            answer = json.loads(client.makefile("rb").readline())
-        figures: dict[str, Any] = json.loads(answer["pools"][0]["page"])
+        figures: dict[str, Any] = json.loads(self.ask("status", pool=pool, query="json")["pools"][0]["page"])
         return figures
+
+    def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """The last message that the master answers to a command on the control socket."""
+        *_, last = control.messages(self.control, command, **arguments)
+        return last
 
     def wait_active(self, pool: str, count: int) -> None:
         """Wait until that many workers of a pool are busy."""

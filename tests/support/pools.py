@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fpm.client.control import ask
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon
 from tests.support.waiting import wait_until
@@ -47,8 +46,7 @@ def echo(fpm: Daemon, pool: str, path: str = "/") -> dict[str, Any]:
 
 def facts(fpm: Daemon, pool: str) -> dict[str, Any]:
     """What `pyfpm status` is told by the master about one pool."""
-    answer = ask(str(fpm.directory / "control.sock"), {"command": "status", "pool": pool, "query": "json&full"})
-    found: dict[str, Any] = answer["pools"][0]
+    found: dict[str, Any] = fpm.ask("status", pool=pool, query="json&full")["pools"][0]
     return found
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fpm.client.control import ask
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon
 from tests.support.pools import numbers
@@ -66,8 +65,7 @@ def refused(fpm: Daemon, *arguments: str, status: int = 1, timeout: float = 60.0
 
 def last_reload(fpm: Daemon) -> dict[str, Any] | None:
     """What the status says about the last reload."""
-    answer = ask(str(fpm.directory / "control.sock"), {"command": "status"})
-    found: dict[str, Any] | None = answer["last_reload"]
+    found: dict[str, Any] | None = fpm.ask("status")["last_reload"]
     return found
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.support import control
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon
 from tests.support.waiting import wait_until
@@ -18,12 +18,7 @@ Entry = dict[str, Any]
 
 def ask(fpm: Daemon, target: str | None = None, **more: Any) -> list[dict[str, Any]]:
     """All messages of the answer, the last one with "ok"."""
-    question = {"command": "trace", "target": target, "format": "json", **more}
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(30)
-        client.connect(str(fpm.directory / "control.sock"))
-        client.sendall(json.dumps(question).encode() + b"\n")
-        return [json.loads(line) for line in client.makefile("rb")]
+    return list(control.messages(fpm.control, "trace", target=target, **{"format": "json", **more}))
 
 
 def traced(fpm: Daemon, target: str | None = None, **more: Any) -> list[Entry]:
