@@ -17,7 +17,9 @@ from contextlib import suppress
 import pytest
 
 from fpm.master.tracing import tracer_process
+from fpm.stack.trace import Trace
 from fpm.tracer.process import read_state
+from tests.support.processes import status_of
 from tests.support.traced import ROOT
 from tests.support.traced import Looker
 from tests.support.traced import Target
@@ -73,6 +75,48 @@ def _send_signals(pid: int, count: int) -> None:
     for _ in range(count):
         os.kill(pid, signal.SIGRTMIN)
         select.select([], [], [], 0.001)
+
+
+PASSED_ON = """
+import os, signal, sys
+from fpm.tracer import binding
+from fpm.tracer.process import read_state
+from fpm.tracer.seize import Seizure
+
+pid, interrupt = int(sys.argv[1]), binding.interrupt
+
+def interrupt_late(tid):
+    # The signal stops the thread, which is seized, before it is interrupted.
+    os.kill(pid, signal.SIGRTMIN)
+    while read_state(pid).state != "t":
+        pass
+    interrupt(tid)
+
+binding.interrupt = interrupt_late
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+seizure = Seizure(pid)
+seizure.stop()
+print(seizure.stopped == {pid: signal.SIGRTMIN})
+seizure.release()
+"""
+HEARS = """
+import signal
+signal.signal(signal.SIGRTMIN, lambda *_: say("heard"))
+say()
+while True:
+    signal.pause()
+"""
+
+
+def test_a_signal_that_stops_a_thread_first_is_passed_on() -> None:
+    with Target(HEARS) as target:
+        command = [sys.executable, "-c", PASSED_ON, str(target.pid)]
+        for _ in range(3):
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+            assert (done.stdout, done.stderr) == ("True\n", "")
+            ready = select.select([target.process.stdout], [], [], 20)[0]
+            assert ready, "the signal is lost"
+            assert target.hear() == "heard"
 
 
 BUSY = """
@@ -185,6 +229,78 @@ def test_a_worker_that_dies_meanwhile(looker: Looker) -> None:
             error = answers[0].error
             assert error in ("", GONE) or error.startswith("no Python frames can be read"), error
             assert looker.trace(target).error == GONE
+
+
+FORTY_THOUSAND_FRAMES = """
+import sys, threading
+sys.setrecursionlimit(10000)
+ready = threading.Barrier(101)
+def deep(n):
+    if n:
+        return deep(n - 1)
+    ready.wait()
+    threading.Event().wait()
+threading.stack_size(1 << 20)
+for _ in range(100):
+    threading.Thread(target=deep, args=(400,), daemon=True).start()
+ready.wait()
+say()
+threading.Event().wait()
+"""
+
+
+@pytest.mark.root
+def test_memory_is_read_without_rights(looker: Looker) -> None:
+    """It takes so long to read this one that the process which does it is met doing it."""
+    met: list[dict[str, str]] = []
+
+    def meet(answers: list[Trace]) -> bool:
+        for pid in looker.children():
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                met.append(status_of(pid))
+        return bool(answers)
+
+    with Target(FORTY_THOUSAND_FRAMES) as target:
+        for _ in range(20):
+            answers = looker.ask(target)
+            looker.run(lambda: meet(answers), 20)  # noqa: B023
+            assert answers[0].error == ""
+            without = [status for status in met if status.get("Uid", "").split() == ["65534"] * 4]
+            if without:
+                break
+    assert without, f"in {len(met)} looks it was always another user"
+    assert {(status["Gid"].split()[0], status["Groups"], int(status["CapPrm"], 16)) for status in without} == {
+        ("65534", "", 0)
+    }
+
+
+def test_nobody_is_kept_stopped_for_long(looker: Looker) -> None:
+    """Whoever reads is itself stopped meanwhile, at a random moment; its alarm, and so its end, come nevertheless."""
+    with Target(FORTY_THOUSAND_FRAMES) as target:
+        chance = random.Random(1)
+        looker.trace(target)
+        end, errors = time.monotonic() + 30, {""}
+        while "it could not be read within 0.5 s" not in errors:
+            assert time.monotonic() < end, f"nothing ends whoever keeps a process stopped: {errors}"
+            answers = looker.ask(target, depth=0)
+            for pid in _catch(looker):
+                select.select([], [], [], chance.random() * 0.05)
+                _stop_until_alarm(pid, target)
+            looker.run(lambda: bool(answers))  # noqa: B023
+            errors.add(answers[0].error)
+        wait_until(lambda: target.state in "RS")
+        assert looker.trace(target).error == ""
+
+
+def _stop_until_alarm(looking: int, target: Target) -> None:
+    """Stop whoever looks, and let it go on when its alarm has come, or the target goes on, or no alarm comes."""
+    with suppress(ProcessLookupError, FileNotFoundError):  # it was quicker
+        os.kill(looking, signal.SIGSTOP)
+        end, alarm = time.monotonic() + 1.0, False
+        while target.state == "t" and not alarm and time.monotonic() < end:
+            alarm = bool(int(status_of(looking)["ShdPnd"], 16) >> signal.SIGALRM - 1 & 1)
+            select.select([], [], [], 0.001)
+        os.kill(looking, signal.SIGCONT)
 
 
 TRACER = """

@@ -305,11 +305,16 @@ def test_a_client_that_goes_away_in_the_middle_of_its_body(pool, path):
 
 
 def test_a_silent_connection_occupies_nobody_and_is_dropped(pool):
-    with raw.Wire(pool.address) as silent, raw.Wire(pool.address) as half:
+    with raw.Wire(pool.address) as silent, raw.Wire(pool.address) as half, raw.Wire(pool.address) as slow:
         half.send(raw.begin())
+        slow.send(raw.begin() + raw.record(raw.PARAMS, bytes(1000))[:100])
         assert raw.get(pool.address, "/ignore", timeout=2).status == 200
         silent.socket.settimeout(8)
         assert silent.at_end(), "dropped after 5 s"
+        # A byte from time to time gains nothing: the whole head has its 10 seconds.
+        wait_until(
+            lambda: peer_closed(slow.socket), timeout=30, every=0.3, message="a slow head is waited for for ever"
+        )
         half.socket.settimeout(8)
         assert half.at_end(), "dropped after 10 s"
 

@@ -13,15 +13,10 @@ from tests.support.fpm import Start
 from tests.support.pools import echo
 from tests.support.pools import wait_state
 from tests.support.pools import write_app
+from tests.support.processes import status_of
 from tests.support.waiting import wait_until
 
 ECHO = {"app": "echo:application"}
-
-
-def status_of(pid: int) -> dict[str, str]:
-    """/proc/PID/status, proc(5)."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def limits_of(pid: int) -> dict[str, list[str]]:

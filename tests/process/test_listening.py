@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
 import pwd
 import socket
 import stat
+import struct
 import threading
 from pathlib import Path
 
@@ -69,6 +71,31 @@ def test_nobody_connects_before_owner_and_mode_are_right(daemon: Start) -> None:
     fpm.start()
     racer.join(10)
     assert seen == [(0o606, pwd.getpwnam(POOL_USER).pw_uid)]
+
+
+IN_ATTRIB, IN_CREATE = 0x4, 0x100
+
+
+def test_no_socket_is_opened_wide_and_narrowed_later(daemon: Start) -> None:
+    """inotify(7) tells in which order files came and got another mode; each has the right one from the beginning."""
+    names = ("www.sock", "control.sock", "status.sock", "all.sock")
+    fpm = daemon({"www": {}}, started=False)
+    pool = {"listen.mode": "0600", "pm.status_path": "/status", "pm.status_listen": fpm.directory / "status.sock"}
+    fpm.configure({"www": pool}, global_={"status_listen": fpm.directory / "all.sock"})
+    libc = ctypes.CDLL(None, use_errno=True)
+    watch = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+    assert libc.inotify_add_watch(watch, os.fsencode(fpm.directory), IN_ATTRIB | IN_CREATE) >= 0
+    fpm.start()
+    events: dict[str, list[int]] = {}
+    data = os.read(watch, 65536)
+    while data:
+        _, mask, _, length = struct.unpack_from("iIII", data)
+        events.setdefault(data[16 : 16 + length].rstrip(b"\0").decode(), []).append(mask)
+        data = data[16 + length :]
+    os.close(watch)
+    assert {name: events[name] for name in names} == {name: [IN_CREATE] for name in names}
+    modes = {name: stat.S_IMODE((fpm.directory / name).stat().st_mode) for name in names[:2]}
+    assert modes == {"www.sock": 0o600, "control.sock": 0o600}
 
 
 def test_the_umask_changes_no_mode_and_stays(daemon: Start) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+
+import pytest
 
 from tests.support.fpm import Start
+from tests.support.pools import wait_state
 from tests.support.pools import write_app
+from tests.support.processes import status_of
 
 SEALED = """
 import json, mmap, os
@@ -45,3 +50,23 @@ def test_what_is_executed_with_more_rights_cannot_be_written(daemon: Start) -> N
     write_app(fpm, "sealed", SEALED)
     fpm.start()
     assert json.loads(fpm.get("www").body) == {"/memfd:pyfpm-spec": [], "/memfd:pyfpm-bundle": []}
+
+
+@pytest.mark.root
+def test_the_503_responder_has_less_rights_than_its_pool(daemon: Start) -> None:
+    """It runs code of ours alone, so what is granted to the application is not granted to it."""
+    pool = {"app": "broken_import:application", "process.dumpable": True, "no_new_privs": False}
+    fpm = daemon({"www": pool}, started=False)
+    fpm.expect_log(r"\[pool www\]")
+    fpm.start(environ={"SECRET": "of the master"})
+    wait_state(fpm, "www", "failed")
+    assert fpm.get("www").status == 503
+    (responder,) = fpm.processes("unavailable www")
+    status = status_of(responder.pid)
+    assert status["NoNewPrivs"] == "1"
+    assert status["Uid"].split() == ["65534"] * 4
+    assert set(status["CapEff"]) == {"0"}
+    # Of a process that is not dumpable the files in /proc belong to root (PR_SET_DUMPABLE, prctl(2)).
+    environ = Path(f"/proc/{responder.pid}/environ")
+    assert environ.stat().st_uid == 0
+    assert environ.read_bytes() == b""

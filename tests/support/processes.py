@@ -93,6 +93,12 @@ def reap_adopted(processes: list[psutil.Process]) -> None:
             continue  # it was somebody else's child, who has buried it
 
 
+def status_of(pid: int) -> dict[str, str]:
+    """/proc/PID/status, proc(5)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
 def descriptors(pid: int) -> list[str]:
     """What the open descriptors of a process point at, sorted."""
     found = []
