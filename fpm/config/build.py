@@ -22,7 +22,7 @@ from fpm.config.tables.entry import Scope
 from fpm.config.values import ValueRefused
 from fpm.config.values import parse_value
 
-LATER = "does nothing yet in this version"
+LATER = "has no effect yet in this version"
 
 _EMPTY_IS_UNSET = frozenset({"path", "file", "account", "address", "application", "url", "text"})
 """Kinds for which an empty value is no value, as for PHP-FPM's strings."""
@@ -84,7 +84,7 @@ _MISSING = {
     "app": "no application has been defined. Write app = module:callable, or path/to/file.py:callable",
     "listen": "no listen address have been defined! Write listen = /run/pyfpm/NAME.sock, or address:port",
     "pm": "the process manager is missing (static, dynamic or ondemand). Write pm = ondemand if in doubt",
-    "pm.max_children": "pm.max_children must be a positive value. It is mandatory: how many requests may run at once?",
+    "pm.max_children": "pm.max_children must be a positive value. It is mandatory: the maximum number of workers",
 }
 
 

@@ -86,13 +86,13 @@ def check_looking(pool: Draft, report: Report) -> None:
         )
     same = values["ping.path"] and values["ping.path"] == values["pm.status_path"]
     if same and pool.is_sound("ping.path", "pm.status_path"):
-        report.refuse(pool, "ping.path", f"'{values['ping.path']}' is pm.status_path as well. Choose another path")
+        report.refuse(pool, "ping.path", f"'{values['ping.path']}' is also pm.status_path. Choose another path")
     if values["listen.allowed_clients"] and isinstance(values["listen"], UnixAddress):
         report.notice(
             pool.place_of("listen.allowed_clients"),
             pool.name,
             "listen.allowed_clients",
-            "is ignored for a Unix socket. listen.mode, listen.owner and listen.group say who may connect",
+            "is ignored for a Unix socket. listen.mode, listen.owner and listen.group control who may connect",
         )
 
 
@@ -130,7 +130,7 @@ def check_confinement(pool: Draft, report: Report) -> None:
     if network not in ("host", "none") and not (network.startswith("netns:") and network[6:].strip()):
         report.refuse(pool, "network", f"expected host, none or netns:NAME, found '{network}'")
     if pool.values["rootfs"] and pool.values["chroot"]:
-        report.refuse(pool, "rootfs", "chroot is set as well. Keep one of the two")
+        report.refuse(pool, "rootfs", "chroot is also set. Remove one of the two")
 
 
 def check_together(sections: Iterable[Draft], machine: Machine, report: Report) -> None:

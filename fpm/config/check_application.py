@@ -49,7 +49,7 @@ def _check_chdir(pool: Draft, machine: Machine, report: Report, identity: tuple[
         report.refuse(
             pool,
             "chdir",
-            f"{_who(pool)} cannot enter '{path}': {describe(blocked)}. Change the mode, or choose another",
+            f"{_who(pool)} cannot enter '{path}': {describe(blocked)}. Change the mode, or choose another directory",
         )
 
 
@@ -69,7 +69,7 @@ def _settle_app(
     steps = machine.steps(path, pool.values["chroot"] or "")
     if not steps[-1].mode:
         report.refuse(
-            pool, "app", f"there is no file '{steps[-1].path}'. A relative path belongs to chdir, else to prefix"
+            pool, "app", f"there is no file '{steps[-1].path}'. Relative paths are relative to chdir, else to prefix"
         )
         return
     blocked = identity and obstacle(steps, *identity, READ)
@@ -85,7 +85,7 @@ def _settle_python(
     values = pool.values
     name = "venv" if values["venv"] else "python"
     if values["venv"] and values["python"]:
-        report.refuse(pool, "venv", "python is set as well. Keep one of the two")
+        report.refuse(pool, "venv", "python is also set. Remove one of the two")
         return
     base = "/" if root else values["prefix"]
     if values["venv"]:
@@ -101,7 +101,7 @@ def _settle_python(
         return
     blocked = obstacle(steps, *identity, EXECUTE)
     if blocked is None and not _is_program(steps[-1]):
-        report.refuse(pool, name, f"'{python}' is not a program. Name the interpreter itself")
+        report.refuse(pool, name, f"'{python}' is not a program. Set the path of the interpreter itself")
     elif blocked is not None:
         report.refuse(pool, name, f"{_who(pool)} cannot execute '{python}': {describe(blocked)}. {_advice(pool)}")
     else:
@@ -140,13 +140,12 @@ def _missing(pool: Draft, step: Step, root: str) -> str:
     python = pool.values["python"]
     if root:
         return (
-            f"there is no '{python}' inside the chroot '{root}' (no {step.path}). Install an interpreter in there, "
-            f"and name "
-            "its path as seen from inside: python = /usr/bin/python3"
+            f"there is no '{python}' inside the chroot '{root}' (no {step.path}). Install an interpreter there, and "
+            "set its path as seen from inside: python = /usr/bin/python3"
         )
     if pool.values["venv"]:
-        return f"there is no '{step.path}'. Make the environment: /usr/bin/python3 -m venv {pool.values['venv']}"
-    return f"there is no '{step.path}'. Name an interpreter, as in python = /usr/bin/python3"
+        return f"there is no '{step.path}'. Create the environment: /usr/bin/python3 -m venv {pool.values['venv']}"
+    return f"there is no '{step.path}'. Set an interpreter, as in python = /usr/bin/python3"
 
 
 def _who(pool: Draft) -> str:
@@ -157,8 +156,8 @@ def _who(pool: Draft) -> str:
 def _advice(pool: Draft) -> str:
     """What to do about an interpreter that the pool's user cannot use; most often it lies in somebody's home."""
     if pool.values["venv"] or pool.is_set("python"):
-        return "Make it readable for this user, or use a virtual environment made from /usr/bin/python3 outside of it"
+        return "Make it readable for this user, or use a virtual environment elsewhere, created with /usr/bin/python3"
     return (
         "By default a pool uses the interpreter that runs pyfpm. Set python = /usr/bin/python3, or set venv to an "
-        "environment made with /usr/bin/python3 -m venv"
+        "environment created with /usr/bin/python3 -m venv"
     )

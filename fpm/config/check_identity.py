@@ -34,7 +34,7 @@ def settle_identity(pool: Draft, machine: Machine, report: Report) -> None:
         report.refuse(
             pool,
             "user" if account.uid == 0 else "group",
-            "please specify user and group other than root. To run a pool as root all the same, start pyfpm with -R",
+            "please specify user and group other than root. To run a pool as root anyway, start pyfpm with -R",
         )
         return
     groups = machine.memberships(account, gid)
@@ -50,9 +50,9 @@ def _account(pool: Draft, machine: Machine, report: Report) -> Account | None:
         return None
     account = machine.user(user)
     if account is None:
-        report.refuse(pool, "user", f"cannot get uid for user '{user}'. There is no such user: make it with adduser(8)")
+        report.refuse(pool, "user", f"cannot get uid for user '{user}'. No such user: create it with adduser(8)")
     elif account.uid > _ID_MAX:
-        report.refuse(pool, "user", f"{user} is too large for a user's number")
+        report.refuse(pool, "user", f"{user} is too large for a user id")
     else:
         return account
     return None
@@ -73,11 +73,9 @@ def _gid(pool: Draft, machine: Machine, report: Report, account: Account) -> int
 def _group(pool: Draft, machine: Machine, report: Report, name: str, text: str) -> int | None:
     gid = machine.group(text)
     if gid is None:
-        report.refuse(
-            pool, name, f"cannot get gid for group '{text}'. There is no such group: make it with addgroup(8)"
-        )
+        report.refuse(pool, name, f"cannot get gid for group '{text}'. No such group: create it with addgroup(8)")
     elif gid > _ID_MAX:
-        report.refuse(pool, name, f"{text} is too large for a group's number")
+        report.refuse(pool, name, f"{text} is too large for a group id")
         return None
     return gid
 
@@ -88,10 +86,10 @@ def settle_socket_owner(pool: Draft, machine: Machine, report: Report) -> None:
     settle_owner(pool, machine, report, "listen")
     for user in values["listen.acl_users"]:
         if machine.user(user) is None:
-            report.refuse(pool, "listen.acl_users", f"cannot get uid for user '{user}'. There is no such user")
+            report.refuse(pool, "listen.acl_users", f"cannot get uid for user '{user}'. No such user")
     for name in values["listen.acl_groups"]:
         if machine.group(name) is None:
-            report.refuse(pool, "listen.acl_groups", f"cannot get gid for group '{name}'. There is no such group")
+            report.refuse(pool, "listen.acl_groups", f"cannot get gid for group '{name}'. No such group")
     _warn_of_closed_socket(pool, machine, report)
 
 
@@ -104,7 +102,7 @@ def settle_owner(draft: Draft, machine: Machine, report: Report, socket: str) ->
         account = machine.user(owner)
         values[for_owner] = account.uid if account else None
         if account is None or account.uid > _ID_MAX:
-            report.refuse(draft, for_owner, f"cannot get uid for user '{owner}'. There is no such user")
+            report.refuse(draft, for_owner, f"cannot get uid for user '{owner}'. No such user")
     if group and draft.is_sound(for_group):
         values[for_group] = _group(draft, machine, report, for_group, group)
 
@@ -121,6 +119,6 @@ def _warn_of_closed_socket(pool: Draft, machine: Machine, report: Report) -> Non
             pool.place_of("listen"),
             pool.name,
             "listen",
-            "only root can connect to this socket. Set listen.owner or listen.group to the web server's, as in "
-            "listen.group = www-data",
+            "only root can connect to this socket. Set listen.owner or listen.group to the web server's user or "
+            "group, as in listen.group = www-data",
         )

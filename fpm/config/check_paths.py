@@ -49,7 +49,7 @@ def settle_pool(pool: Draft, machine: Machine, report: Report, prefix: str) -> N
         report.refuse(
             pool,
             "prefix",
-            f"the prefix '{values['prefix']}' does not exist or is not a directory. Make it, or correct it",
+            f"the prefix '{values['prefix']}' does not exist or is not a directory. Create it, or correct the path",
         )
     base = values["prefix"] if values["prefix"] == "/" else values["prefix"].rstrip("/")
     values["prefix"] = base
@@ -82,7 +82,7 @@ def _settle_file(draft: Draft, machine: Machine, report: Report, name: str, base
 def _check_directory(draft: Draft, machine: Machine, report: Report, name: str, path: str) -> None:
     directory = dirname(path)
     if not machine.is_directory(directory) and not machine.is_runtime_directory(normpath(directory)):
-        report.refuse(draft, name, f"the directory '{directory}' does not exist. Make it, or correct the path")
+        report.refuse(draft, name, f"the directory '{directory}' does not exist. Create it, or correct the path")
     elif machine.is_directory(directory):
         _check_writable(draft, machine, report, name, directory)
 
@@ -135,7 +135,7 @@ def _settle_chroot(pool: Draft, machine: Machine, report: Report) -> None:
     elif not path.startswith("/"):
         report.refuse(pool, "chroot", f"the chroot path '{path}' must start with a '/'")
     elif not machine.is_directory(path):
-        report.refuse(pool, "chroot", f"the chroot path '{path}' does not exist or is not a directory. Make it")
+        report.refuse(pool, "chroot", f"the chroot path '{path}' does not exist or is not a directory. Create it")
     else:
         pool.values["chroot"] = normpath(path) if normpath(path) != "/" else None
 

@@ -36,23 +36,21 @@ INCLUDE = "include"
 """Read by the loader, in any section."""
 
 _PHP_INI = (
-    "settings of php.ini have no meaning for Python. Pass settings to the application with env[NAME] = value, "
+    "php.ini settings have no meaning for Python. Pass settings to the application with env[NAME] = value, "
     "or keep them in its own settings module"
 )
 
 NOT_FOR_PYTHON: dict[str, str] = {
-    "events.mechanism": "has no meaning here, pyfpm always uses epoll. Remove the line",
-    "listen.setfib": "has no meaning on Linux (it chooses a routing table on BSD systems). Remove the line; for a "
-    "network of "
-    "its own see network",
+    "events.mechanism": "is not supported, pyfpm always uses epoll. Remove the line",
+    "listen.setfib": "has no meaning on Linux (it selects a routing table on BSD systems). Remove the line; for a "
+    "separate network see network",
     "php_value": _PHP_INI,
     "php_flag": _PHP_INI,
     "php_admin_value": _PHP_INI,
     "php_admin_flag": _PHP_INI,
     "php_admin_value_file": _PHP_INI,
     "security.limit_extensions": "has no meaning for Python: the web server does not choose which file is run. "
-    "Remove the "
-    "line; app names the only entry point",
+    "Remove the line; app names the only entry point",
     "apparmor_hat": "is not supported. Remove the line; confine pools with user, chroot and no_new_privs, or the whole "
     "daemon with AppArmorProfile= in its systemd unit",
 }
@@ -69,9 +67,9 @@ def unknown(scope: Scope, name: str) -> str:
     if lower in NOT_FOR_PYTHON:
         return NOT_FOR_PYTHON[lower]
     if scope == "global" and lower in POOL_DIRECTIVES:
-        return "belongs to a pool. Move it below the head of a pool, as in [www]"
+        return "is a pool directive. Move it into the section of a pool, such as [www]"
     if scope == "pool" and lower in GLOBAL_DIRECTIVES:
-        return "belongs to the daemon, not to a pool. Move it below [global]"
+        return "is a global directive, not a pool directive. Move it into [global]"
     near = get_close_matches(lower, [*DIRECTIVES[scope], INCLUDE], n=1, cutoff=0.6)
     if near:
         return f"unknown directive. Did you mean '{near[0]}'?"

@@ -75,7 +75,7 @@ class Report:
     def error(self, place: Place, section: str, directive: str, sentence: str) -> None:
         """Complain; the configuration cannot be used."""
         if len(self._errors) == ERRORS_MAX:
-            sentence = f"there are more than {ERRORS_MAX} mistakes. The rest of the files is not read"
+            sentence = f"there are more than {ERRORS_MAX} mistakes. The rest of the files has not been read"
             directive = ""
         self._errors.append((place, _line(place, section, directive, sentence)))
 

@@ -49,7 +49,7 @@ def load_given(given: Given, environ: Mapping[str, str]) -> Config:
     for number, (name, values) in enumerate(given.pools, 1):
         own = Place(number, 0, CODE)
         if name.lower() in sections.pools:
-            report.error(own, name, "", "there are two pools of this name. Give each its own")
+            report.error(own, name, "", "there are two pools with this name. Use a different name for each")
             continue
         assign_given(sections.open(name, own), values, own, report)
     try:

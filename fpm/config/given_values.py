@@ -76,9 +76,9 @@ def _text(directive: Directive, value: Any) -> str:
     if isinstance(value, list | tuple) and directive.name == "pythonpath":
         return ":".join(_text(directive, one) for one in value)
     if not isinstance(value, str):
-        raise ValueRefused(f"expected a text, a number or yes and no as True and False, found {type(value).__name__}")
+        raise ValueRefused(f"expected a string, a number, True or False, found {type(value).__name__}")
     if not _is_plain(value):
-        raise ValueRefused(f"a control character or a half of a character is not allowed, found {value!r}")
+        raise ValueRefused(f"control characters and lone surrogates are not allowed, found {value!r}")
     return value
 
 

@@ -129,7 +129,7 @@ class _Files:
             return
         numbered = number_lines(text)
         if not included_at and not any(numbered.lines) and not numbered.complaints:
-            self._report.error(place, "global", "", "the file is empty. pyfpm.conf(5) tells what to write in it")
+            self._report.error(place, "global", "", "the file is empty. See pyfpm.conf(5) for what to write")
         self._open.append(os.path.realpath(path))
         heads = [(0, section.name)]
         for statement in self._statements(numbered.lines, place):
@@ -184,17 +184,17 @@ class _Files:
 
     def _include_one(self, section: Draft, path: str, place: Place) -> None:
         if os.path.realpath(path) in self._open:
-            self._complain(section, place, f"{path} would include itself. Make the pattern leave it out")
+            self._complain(section, place, f"{path} would include itself. Exclude it from the pattern")
         elif len(self._open) >= NESTING_MAX:
             self._complain(
                 section,
                 place,
-                f"failed to include {path}, files are nested more than {NESTING_MAX} deep. Include it from a file "
-                "further up",
+                f"failed to include {path}, files are nested more than {NESTING_MAX} levels deep. Include it from a "
+                "file at a higher level",
             )
         elif self._count >= FILES_MAX:
             if self._count == FILES_MAX:
-                self._complain(section, place, f"there are more than {FILES_MAX} files. Is the pattern too wide?")
+                self._complain(section, place, f"there are more than {FILES_MAX} files. Is the pattern too broad?")
                 self._count += 1
         else:
             self._read(path, section, place)
@@ -224,7 +224,7 @@ class _Files:
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             self._report.error(
-                file._replace(line=line), section.name, "", "the file is not UTF-8 text. Save it in this encoding"
+                file._replace(line=line), section.name, "", "the file is not UTF-8 text. Save it as UTF-8"
             )
             return None
 

@@ -67,10 +67,10 @@ def _default(directive: Directive) -> str:
 def _differences() -> Iterator[str]:
     yield ".Sh DIFFERENCES FROM PHP-FPM"
     yield from _sentences(
-        "All mistakes of all files are reported at once, and a test of the configuration has no side effects. "
-        "An `include` is relative to the directory of its file, and the section goes on after it. "
-        "`${NAME}` of a variable that is not set is a mistake. Numbers cannot be empty. "
-        "In times, `ms` is understood as well."
+        "All mistakes in all files are reported at once, and a test of the configuration has no side effects. "
+        "An `include` is relative to the directory of its file, and the section continues after it. "
+        "`${NAME}` is an error if the variable is not set. Numbers cannot be empty. "
+        "Times may also be given in `ms`."
     )
     yield '.Bl -tag -width "xxxx"'
     for group in GROUPS:
@@ -82,7 +82,7 @@ def _differences() -> Iterator[str]:
 
 
 def _refused() -> Iterator[str]:
-    yield from (".Pp", "These are refused:", '.Bl -tag -width "xxxx"')
+    yield from (".Pp", "These are rejected:", '.Bl -tag -width "xxxx"')
     by_reason: dict[str, list[str]] = {}
     for name, reason in NOT_FOR_PYTHON.items():
         by_reason.setdefault(reason, []).append(name)

@@ -16,9 +16,9 @@ has the section
 .Ql [global]
 for the daemon itself, a section for each pool of workers, and
 .Ql include
-lines which name further files, by custom one for each pool.
+lines which name further files, usually one for each pool.
 Names of directives, their units and defaults are those of PHP-FPM,
-and so is the form of the files; what differs is listed in
+and so is the format of the files; differences are listed in
 .Sx DIFFERENCES FROM PHP-FPM .
 .Pp
 .Ic pyfpm test
@@ -28,7 +28,7 @@ and changes nothing;
 also prints every value in effect.
 .Sh FILES AND SECTIONS
 Files are UTF-8 text.
-A line is empty, a comment, a section head
+A line is empty, a comment, a section header
 .Ql [NAME] ,
 or
 .Ql directive = value .
@@ -38,14 +38,14 @@ A comment begins with
 .Ql \&;
 anywhere, or with
 .Ql #
-at the start of a line or after a blank.
-Inside of double quotes, and in a value that is quoted as a whole,
+at the start of a line or after a space.
+Inside double quotes, and in a value that is quoted as a whole,
 neither begins a comment.
 .It
-Names of sections and directives are the same in upper and lower case.
-A section that comes again is continued.
-Of a directive that comes again the last value counts.
-Lines before any head belong to
+Names of sections and directives are case-insensitive.
+A section that occurs again is continued.
+If a directive occurs several times, the last value is used.
+Lines before the first section header belong to
 .Ql [global] .
 .It
 The name of a pool has up to 63 letters, digits and
@@ -54,11 +54,11 @@ and begins with a letter, a digit or
 .Ql _ .
 .It
 .Ql include = GLOB
-can stand in any section, and up to 5 deep.
-A relative pattern belongs to the directory of the file it stands in.
-Files are read in alphabetical order, as if they stood in place of the line;
-the section goes on after it.
-A pattern that matches nothing is no mistake, but is mentioned.
+can be used in any section, nested up to 5 levels.
+A relative pattern is relative to the directory of the including file.
+Files are read in alphabetical order, as if their text replaced the line;
+the section continues after it.
+A pattern that matches nothing is not an error, but causes a notice.
 .El
 .Sh VALUES
 A value may be in double quotes, where
@@ -67,15 +67,15 @@ and
 .Ql \e\e
 stand for a quote and a backslash, or in single quotes,
 where nothing is replaced.
-A value is one line.
-Everywhere else are replaced:
+A value is a single line.
+Everywhere else these are replaced:
 .Bl -tag -width "${NAME:-default}"
 .It Li $pool
 the name of the pool
 .It Li ${NAME}
 the variable NAME of the environment in which pyfpm was started; it must be set
 .It Li ${NAME:-default}
-the same, with a value to take if it is not set or empty
+the same, with a value to use if it is not set or empty
 .El
 .Pp
 The types are:
@@ -87,9 +87,9 @@ or
 .It Em integer
 a whole number
 .It Em size
-bytes, or with one of the letters K, M, G, T the powers of 1024
+a number of bytes, or with one of the suffixes K, M, G, T for powers of 1024
 .It Em time
-seconds, or with one of
+seconds, or with one of the suffixes
 .Li ms , s , m , h , d
 .It Em limit
 a size, or
@@ -97,7 +97,7 @@ a size, or
 .It Em mode
 an octal number
 .It Em choice
-one of some words
+one of a list of words
 .It Em account
 a user or group, by name or by number
 .It Em address
@@ -107,9 +107,9 @@ a user or group, by name or by number
 or
 .Li port
 .It Em networks
-IP addresses and networks as in 10.0.0.0/8, divided by commas or blanks
+IP addresses and networks such as 10.0.0.0/8, separated by commas or spaces
 .It Em words
-words divided by commas or blanks
+words separated by commas or spaces
 .It Em path , file
 absolute, or relative to
 .Ic prefix .
@@ -117,7 +117,7 @@ The directory of a file that pyfpm writes must exist.
 .It Em url
 the path of a URL, beginning with a slash
 .It Em application , mount , format , text
-as said at the directive
+as described for the directive
 .El
 """.lstrip("\n")
 
@@ -129,7 +129,7 @@ main file
 .It Pa /etc/pyfpm/pools.d/*.conf
 one file for each pool
 .It Pa /run/pyfpm
-sockets; made by pyfpm if it is missing
+sockets; created by pyfpm if missing
 .El
 .Sh EXAMPLES
 The main file:

@@ -58,5 +58,5 @@ def permits(step: Step, uid: int, groups: Collection[int], want: int) -> bool:
 
 
 def describe(step: Step) -> str:
-    """A component in words, for a complaint: "/root is of mode 0700"."""
-    return f"{step.path} is of mode {stat.S_IMODE(step.mode):04o}" if step.mode else f"there is no {step.path}"
+    """A component in words, for a complaint: "/root has mode 0700"."""
+    return f"{step.path} has mode {stat.S_IMODE(step.mode):04o}" if step.mode else f"there is no {step.path}"

@@ -43,9 +43,8 @@ class Sections:
                     place,
                     name,
                     "",
-                    "this cannot be the name of a pool. Use up to 63 letters, digits and . _ @ + ~ -, the first of "
-                    "them a "
-                    "letter, a digit or _",
+                    "invalid name of a pool. Use up to 63 letters, digits and . _ @ + ~ -, starting with a letter, a "
+                    "digit or _",
                 )
                 # It takes the lines that follow, so that they are looked at, and goes no further.
                 self.incomplete = True
@@ -76,7 +75,7 @@ class Sections:
         if directive.array:
             self._assign_array(draft, directive, match and match["key"].strip(), (expanded, literal), place)
         elif match:
-            self.report.refuse(draft, name, f"has no keys. Write {name} = value", place)
+            self.report.refuse(draft, name, f"takes no key. Write {name} = value", place)
         else:
             draft.settings[directive.name] = Setting(place, expanded)
             draft.broken.discard(directive.name)

@@ -65,9 +65,8 @@ def pool_sample() -> str:
     """The text of pools.d/www.conf."""
     lines = _comment(
         "A pool of workers that runs one Python application. Copy this file, change the name in the brackets, and "
-        "set app, "
-        "user and listen. Lines that begin with ';' are comments; where they show a directive, it is the default or an "
-        "example. pyfpm.conf(5) has it all. Check with: pyfpm test"
+        "set app, user and listen. Lines that begin with ';' are comments; directives in them show the default or an "
+        "example. See pyfpm.conf(5) for all details. Check with: pyfpm test"
     )
     lines += ["", *_comment("The name of the pool. $pool stands for it below."), "[www]"]
     for group in GROUPS:
@@ -79,15 +78,15 @@ def pool_sample() -> str:
 def main_sample() -> str:
     """The text of contrib/pyfpm.conf."""
     lines = _comment(
-        "The main configuration file of pyfpm, to be put in /etc/pyfpm/pyfpm.conf. Lines that begin with ';' are "
-        "comments; "
-        "where they show a directive, it is the default or an example. pyfpm.conf(5) has it all. Check with: pyfpm test"
+        "The main configuration file of pyfpm, to be installed as /etc/pyfpm/pyfpm.conf. Lines that begin with ';' "
+        "are comments; directives in them show the default or an example. See pyfpm.conf(5) for all details. Check "
+        "with: pyfpm test"
     )
     lines += ["", "[global]"]
     for group in GROUPS:
         if group.scope == "global":
             lines += _group(group)
-    lines += ["", "", *_comment("Pools, one in each file. A relative path belongs to the directory of this file.")]
+    lines += ["", "", *_comment("Pools, one in each file. A relative path is relative to the directory of this file.")]
     return "\n".join([*lines, "include = pools.d/*.conf"]) + "\n"
 
 
@@ -101,7 +100,7 @@ def _group(group: Group) -> Iterator[str]:
 
 def _directive(directive: Directive) -> Iterator[str]:
     note = f" Default: {directive.default_note.rstrip('.')}." if directive.default_note else ""
-    later = " It does nothing yet in this version." if directive.version == "later" else ""
+    later = " It has no effect yet in this version." if directive.version == "later" else ""
     yield from _comment(_SWITCH.sub(r'"\1"', f"{directive.help}{later}{note}").replace("`", ""))
     if directive.name in _ACTIVE:
         yield f"{directive.name} = {_ACTIVE[directive.name]}"

@@ -1,12 +1,9 @@
 """Lines of a configuration file made ready for ConfigObj, and its values read back.
 
-ConfigObj keeps no line numbers, takes `;` for a part of a value and refuses a directive or a section that comes
-twice. PHP-FPM's
-files have `;` comments, a later value replaces an earlier one, and a section can be opened again. So each line is
-rewritten
-before ConfigObj sees it: comments go, and names carry their line (`[12:www]`, `13:user = "alice"`), which makes them
-unique
-and gives each value its place. Lines keep their positions.
+ConfigObj keeps no line numbers, treats `;` as part of a value and rejects a directive or a section that occurs twice.
+PHP-FPM's files have `;` comments, a later value replaces an earlier one, and a section can be opened again. So each
+line is rewritten before ConfigObj sees it: comments are removed, and names are prefixed with their line number
+(`[12:www]`, `13:user = "alice"`), which makes them unique and gives each value its place. Lines keep their positions.
 """
 
 from __future__ import annotations
@@ -22,7 +19,7 @@ _COMMENT = re.compile(r'"[^"]*"|(;|(?<=\s)#)')
 _ESCAPED = re.compile(r'\\(["\\])')
 
 COMPLAINTS_MAX = 100
-"""Lines of one file that cannot be understood, after which the rest is not looked at."""
+"""Number of malformed lines in one file after which the rest is not read."""
 
 _QUOTE = "\x01"
 """Stands for a double quote on the way through ConfigObj. A file cannot contain it: control characters are refused."""
@@ -38,7 +35,7 @@ class NumberedText:
 
 
 def number_lines(text: str) -> NumberedText:
-    """Rewrite a file as described above. Lines that cannot be understood become empty, with a complaint."""
+    """Rewrite a file as described above. Malformed lines become empty, with a complaint."""
     result = NumberedText()
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         rewritten, complaint = _rewrite(number, line.strip())
@@ -46,7 +43,7 @@ def number_lines(text: str) -> NumberedText:
         if complaint:
             result.complaints.append((number, complaint))
             if len(result.complaints) == COMPLAINTS_MAX:
-                result.complaints.append((number, "there are more lines like that. Is this a configuration file?"))
+                result.complaints.append((number, "there are more such lines. Is this a configuration file?"))
                 break
     return result
 
@@ -61,27 +58,27 @@ def _rewrite(number: int, line: str) -> tuple[str, str]:
     if line[0] == "[":
         match = _HEAD.fullmatch(line)
         if match is None or not match[1]:
-            return "", f"'{line}' is no head of a section. Write [global] or the name of a pool, as in [www]"
+            return "", f"'{line}' is not a section header. Write [global] or the name of a pool, as in [www]"
         return f"[{number}:{match[1]}]", ""
     name, equals, value = line.partition("=")
     name = name.rstrip()
     if not equals or ";" in name:
-        return "", f"'{line}' has no '='. Write directive = value, or put a ';' in front of a comment"
+        return "", f"'{line}' has no '='. Write directive = value, or begin a comment with ';'"
     if not name:
-        return "", "there is no name in front of the '='. Write directive = value"
+        return "", "there is no name before the '='. Write directive = value"
     value, complaint = _without_comment(value.strip())
     return f'{number}:{name} = "{value.replace(chr(34), _QUOTE)}"', complaint
 
 
 def _without_comment(value: str) -> tuple[str, str]:
     if value.startswith(('"""', "'''")):
-        return "", "values of several lines (triple quotes) are not understood. Write the value in one line"
+        return "", "multi-line values (triple quotes) are not supported. Write the value on one line"
     if value[:1] in ('"', "'"):
         match = _QUOTED.fullmatch(value)
         if match:
             return match[1], ""
         if value.count(value[0]) == 1:
-            return "", f"the quote ({value[0]}) is not closed. Close it, or leave it out"
+            return "", f"the quote ({value[0]}) is not closed. Close it, or remove it"
         return "", "there is text after the closing quote. Put the whole value in quotes"
     if value[:1] in (";", "#"):
         return "", ""
@@ -94,17 +91,16 @@ def _without_comment(value: str) -> tuple[str, str]:
 
 
 def read_name(numbered: str) -> tuple[int, str]:
-    """Line and name of a section or directive as it comes out of ConfigObj."""
+    """Split what ConfigObj returns into line number and name of a section or directive."""
     number, _, name = numbered.partition(":")
     return int(number), name
 
 
 def read_value(value: str) -> tuple[str, bool]:
-    """A value as it comes out of ConfigObj, without its quotes, and whether it is literal (in single quotes).
+    """Return a value from ConfigObj without its quotes, and whether it is literal (in single quotes).
 
     As in PHP's ini files, `\\"` and `\\\\` stand for a quote and a backslash in double quotes, and nothing is
-    replaced in
-    single quotes.
+    replaced in single quotes.
     """
     value = value[1:-1].replace(_QUOTE, '"')
     if value[:1] == "'":

@@ -1,5 +1,7 @@
-"""Parsers of single values: text to value, nothing else. Types and units are PHP-FPM's (fpm_conf.c), see "
-"pyfpm.conf(5)."""
+"""Parsers of single values: text to value, nothing else.
+
+Types and units are PHP-FPM's (fpm_conf.c), see pyfpm.conf(5).
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ _MODE = re.compile(r"0?[0-7]{3}")
 _URL = re.compile(r"/[A-Za-z0-9/_.~-]+")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_.@\\-][A-Za-z0-9_.@\\ -]{0,254}\$?")
 SCRIPT = "script:"
-"""An `app` that begins so, and is no module of that name, is a program that serves its application itself."""
+"""Prefix of an `app` that is a program which serves its application itself, unless there is a module of that name."""
 _MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _APPLICATION = re.compile(rf"(?P<where>{_MODULE}|[^:]*\.py):(?P<name>{_MODULE})(?P<call>\(\))?")
 _HOST_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:/\[\]]*):(?P<port>[^:/]*)")
@@ -80,7 +82,7 @@ def parse_address(text: str) -> ListenAddress:
     match = _HOST_PORT.fullmatch(text)
     if match is None:
         raise ValueRefused(
-            f"'{text}' is no listening address. Write /path/to/socket, address:port, [IPv6 address]:port, or port"
+            f"'{text}' is not a listening address. Write /path/to/socket, address:port, [IPv6 address]:port, or port"
         )
     return TcpAddress(_host(match["host"]), _port(match["port"]))
 
@@ -100,15 +102,16 @@ def _host(text: str) -> str:
         address = ip_address(text.strip("[]"))
     except ValueError:
         raise ValueRefused(
-            f"'{text}' is not an IP address. Names are not looked up: write the address itself, or a port alone for all"
+            f"'{text}' is not an IP address. Host names are not resolved: write the address, or only a port for all "
+            "addresses"
         ) from None
     if isinstance(address, IPv6Address) != text.startswith("["):
-        raise ValueRefused(f"'{text}': an IPv6 address, and only that, is written in brackets, as in [::1]:9000")
+        raise ValueRefused(f"'{text}': write an IPv6 address, and no other, in brackets, as in [::1]:9000")
     return str(address)
 
 
 def split_words(text: str) -> list[str]:
-    """Words divided by commas or blanks."""
+    """Split words separated by commas or spaces."""
     return text.replace(",", " ").split()
 
 
@@ -130,17 +133,17 @@ def _range(directive: Directive) -> str:
 def _time(directive: Directive, text: str) -> float:
     match = _TIME.fullmatch(text)
     if match is None:
-        raise ValueRefused(f"expected a time as in 30, 30s, 5m, 1h, 1d or 500ms, found '{text}'")
+        raise ValueRefused(f"expected a time such as 30, 30s, 5m, 1h, 1d or 500ms, found '{text}'")
     value = int(match[1]) * _TIME_UNITS[match[2].lower()]
     if value > directive.maximum:
-        raise ValueRefused(f"{text} is longer than ten years. Use 0 for no limit, if that is meant")
+        raise ValueRefused(f"{text} is longer than ten years. Use 0 for no limit")
     return value
 
 
 def _size(directive: Directive, text: str) -> int:
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise ValueRefused(f"expected a size in bytes as in 1024, 64K, 512M or 1G, found '{text}'")
+        raise ValueRefused(f"expected a size in bytes such as 1024, 64K, 512M or 1G, found '{text}'")
     value = int(match[1]) * _SIZE_UNITS[match[2].lower()]
     if not directive.minimum <= value <= directive.maximum:
         raise ValueRefused(f"must be from {directive.minimum} to {directive.maximum} bytes, found {text}")
@@ -173,7 +176,7 @@ def _commas(words: tuple[str, ...]) -> list[str]:
 
 def _mode(directive: Directive, text: str) -> int:
     if not _MODE.fullmatch(text):
-        raise ValueRefused(f"expected an octal mode as in 0660, found '{text}'")
+        raise ValueRefused(f"expected an octal mode such as 0660, found '{text}'")
     return int(text, 8)
 
 
@@ -207,7 +210,7 @@ def _network(word: str) -> Network:
     except ValueError as error:
         if "has host bits set" in str(error):
             raise ValueRefused(
-                f"'{word}' is an address inside a network. Write {ip_network(word, strict=False)}"
+                f"'{word}' is an address within a network. Write {ip_network(word, strict=False)}"
             ) from None
         raise ValueRefused(f"Wrong IP address '{word}'. Write addresses or networks, as in 10.0.0.0/8 ::1") from None
 
@@ -216,7 +219,7 @@ def _words(directive: Directive, text: str) -> tuple[str, ...]:
     words = tuple(split_words(text))
     for word in words:
         if directive.choices and word not in directive.choices:
-            raise ValueRefused(f"'{word}' is none of {', '.join(directive.choices)}")
+            raise ValueRefused(f"expected words from {', '.join(directive.choices)}, found '{word}'")
     return words
 
 
@@ -243,7 +246,7 @@ def _script(text: str) -> str:
     try:
         words = shlex.split(text.removeprefix(SCRIPT))
     except ValueError as error:  # a quote that is not closed
-        raise ValueRefused(f"the words after script: cannot be told apart ({error}), found '{text}'") from None
+        raise ValueRefused(f"cannot parse the words after 'script:' ({error}), found '{text}'") from None
     is_module = len(words) > 1 and words[0] == "-m"
     if not is_module and not (words and words[0].startswith("/")):
         raise ValueRefused(f"expected script:/absolute/path or script:-m module, and arguments, found '{text}'")
@@ -276,7 +279,7 @@ def _mount(directive: Directive, text: str) -> str | None:
 def _check(directive: Directive, text: str) -> ReloadCheck:
     words = text.split()
     if not 2 <= len(words) <= 4 or not words[0].isalpha() or not words[1].startswith("/"):
-        raise ValueRefused(f"expected METHOD /path STATUS TIMEOUT as in GET /healthz 200 5s, found '{text}'")
+        raise ValueRefused(f"expected METHOD /path STATUS TIMEOUT, as in GET /healthz 200 5s, found '{text}'")
     status = words[2] if len(words) > 2 else "200"
     if not (status.isascii() and status.isdigit() and 100 <= int(status) <= 599):
         raise ValueRefused(f"expected an HTTP status from 100 to 599, found '{status}'")

@@ -61,7 +61,7 @@ def test_obstacle(steps: list[Step], uid: int, groups: list[int], want: int, blo
 
 
 def test_describe() -> None:
-    assert describe(directory("/root", 0o700)) == "/root is of mode 0700"
+    assert describe(directory("/root", 0o700)) == "/root has mode 0700"
     assert describe(Step("/none", 0, 0, 0, False)) == "there is no /none"
 
 
@@ -82,15 +82,15 @@ def test_interpreter_and_environment(files: Files) -> None:
     assert files.pool(section("www", venv="venv")).python == str(python)
     assert files.pool(section("www", venv=str(python.parent.parent))).python == str(python)
     (complaint,) = files.complaints(section("www", venv="venv", python="venv/bin/python"))
-    assert "Keep one of the two" in complaint
+    assert "Remove one of the two" in complaint
 
 
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"python": "none/python"}, "[www] python: there is no 'none'. Name an interpreter"),
-        ({"venv": "none"}, "[www] venv: there is no 'none'. Make the environment: /usr/bin/python3 -m venv none"),
-        ({"python": "plain"}, "[www] python: this user cannot execute 'plain': plain is of mode 0644"),
+        ({"python": "none/python"}, "[www] python: there is no 'none'. Set an interpreter"),
+        ({"venv": "none"}, "[www] venv: there is no 'none'. Create the environment: /usr/bin/python3 -m venv none"),
+        ({"python": "plain"}, "[www] python: this user cannot execute 'plain': plain has mode 0644"),
         ({"python": "dir"}, "[www] python: 'dir' is not a program"),
         ({"python": "loop"}, "[www] python: there is no 'loop'"),
         ({"python": "bin/python3.9"}, "[www] python: 'bin/python3.9' is Python 3.9; pools need Python 3.11 or later"),
@@ -112,9 +112,9 @@ def test_an_interpreter_below_a_closed_home_says_which_directory_is_closed(files
     files.directory.chmod(0o700)
     (complaint,) = files.complaints(section("www", user="daemon", python="home/alice/bin/python3"), is_root=True)
     assert complaint.startswith("main.conf:7: [www] python: user daemon cannot execute 'home/alice/bin/python3': ")
-    closed = Path(complaint.split("': ")[1].split(" is of mode 0700")[0])
+    closed = Path(complaint.split("': ")[1].split(" has mode 0700")[0])
     assert str(files.directory).startswith(str(closed))
-    assert "or use a virtual environment made from /usr/bin/python3 outside of it" in complaint
+    assert "or use a virtual environment elsewhere, created with /usr/bin/python3" in complaint
 
 
 def test_a_library_that_cannot_be_read(files: Files) -> None:
@@ -132,7 +132,7 @@ def test_a_library_that_cannot_be_read(files: Files) -> None:
     library.chmod(0o700)
     (complaint,) = files.complaints(text, is_root=True)
     assert "[www] venv: user daemon cannot read the library of '/venv/bin/python' in /usr/lib/python3.12: " in complaint
-    assert "jail/usr/lib/python3.12 is of mode 0700" in complaint
+    assert "jail/usr/lib/python3.12 has mode 0700" in complaint
 
 
 def test_inside_of_a_chroot_paths_and_links_are_those_inside(files: Files) -> None:
@@ -190,7 +190,7 @@ def test_an_application_in_a_file(files: Files) -> None:
     assert moved.app == f"{files.directory}/sub/app.py:app"
     assert moved.pythonpath == (f"{files.directory}/lib", "/x")
     (complaint,) = files.complaints(section("www", app="other.py:app"))
-    assert "[www] app: there is no file 'other.py'. A relative path belongs to chdir, else to prefix" in complaint
+    assert "[www] app: there is no file 'other.py'. Relative paths are relative to chdir, else to prefix" in complaint
 
 
 def test_an_application_that_the_pool_cannot_read(files: Files) -> None:
@@ -200,4 +200,4 @@ def test_an_application_that_the_pool_cannot_read(files: Files) -> None:
         (files.directory / name).chmod(0o755)
     text = section("www", user="daemon", chroot=f"{files.directory}/jail", python="/bin/python3", app="app.py:app")
     (complaint,) = files.complaints(text, is_root=True)
-    assert "[www] app: user daemon cannot read '/app.py': jail/app.py is of mode 0600" in complaint
+    assert "[www] app: user daemon cannot read '/app.py': jail/app.py has mode 0600" in complaint

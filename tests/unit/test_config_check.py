@@ -72,7 +72,7 @@ def test_jitter(files: Files, requests: str | None, jitter: str | None, expected
         ({"pm__max_spawn_rate": "0"}, "pm.max_spawn_rate", "from 1"),
         ({"pm__process_idle_timeout": "0"}, "pm.process_idle_timeout", "(0s) must be greater than 0s"),
         ({"ping__response": '""'}, "ping.response", "is not long enough"),
-        ({"ping__path": "/x", "pm__status_path": "/x"}, "ping.path", "is pm.status_path as well"),
+        ({"ping__path": "/x", "pm__status_path": "/x"}, "ping.path", "is also pm.status_path"),
         ({"access__format": "%Z"}, "access.format", "wrong format for access.format '%Z'"),
         ({"access__format": "%{x"}, "access.format", "missing closing embrace"),
         ({"request_slowlog_timeout": "5"}, "request_slowlog_timeout", "'slowlog' must be specified"),
@@ -98,11 +98,11 @@ def test_jitter(files: Files, requests: str | None, jitter: str | None, expected
         ({"listen.setfib": "1"}, "listen.setfib", "no meaning on Linux"),
         ({"php_admin_value[memory_limit]": "1"}, "php_admin_value", "no meaning for Python"),
         ({"security.limit_extensions": ".php"}, "security.limit_extensions", "no meaning for Python"),
-        ({"log_level": "debug"}, "log_level", "belongs to the daemon"),
+        ({"log_level": "debug"}, "log_level", "is a global directive"),
         ({"pm.max_childern": "1"}, "pm.max_childern", "Did you mean 'pm.max_children'?"),
         ({"usr": "1"}, "usr", "Did you mean 'user'?"),
         ({"includ": "x"}, "includ", "Did you mean 'include'?"),
-        ({"user[x]": "1"}, "user", "has no keys"),
+        ({"user[x]": "1"}, "user", "takes no key"),
         ({"env": "1"}, "env", "You must provide a key"),
         ({"env[]": "1"}, "env", "You must provide a key"),
         ({"access.suppress_path[x]": "/x"}, "access.suppress_path", "takes no key"),
@@ -121,8 +121,8 @@ def test_pool_refused(files: Files, changes: dict[str, str | None], directive: s
     ("line", "directive", "part"),
     [
         ("events.mechanism = kqueue", "events.mechanism", "always uses epoll"),
-        ("pm = static", "pm", "belongs to a pool"),
-        ("env[A] = 1", "env", "belongs to a pool"),
+        ("pm = static", "pm", "is a pool directive"),
+        ("env[A] = 1", "env", "is a pool directive"),
         ("pid = nowhere/pid", "pid", "the directory 'nowhere' does not exist"),
         ("error_log = /", "error_log", "is a directory"),
         ("control = " + "x" * 108, "control", "too long for a Unix socket"),
@@ -240,7 +240,7 @@ def test_what_comes_later_is_said_once(files: Files) -> None:
     text = section("a", listen="1", **later, network="none") + section("b", listen="2", **later, network="host")
     notices = files.notices(text)
     assert len(notices) == 3
-    assert all("does nothing yet in this version." in notice for notice in notices)
+    assert all("has no effect yet in this version." in notice for notice in notices)
     assert sum("(also in 1 more place)" in notice for notice in notices) == 2
 
 

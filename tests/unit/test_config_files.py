@@ -104,7 +104,7 @@ def test_nesting(files: Files) -> None:
     assert len(files.load("include = 2.conf\n").pools) == 1
     (complaint, *_) = files.complaints("include = 1.conf\n")
     assert complaint.startswith(
-        "4.conf:1: [global] include: failed to include 5.conf, files are nested more than 5 deep"
+        "4.conf:1: [global] include: failed to include 5.conf, files are nested more than 5 levels deep"
     )
 
 
@@ -185,7 +185,7 @@ def test_one_complaint_for_one_mistake(files: Files) -> None:
 def test_a_file_that_is_none_of_ours_ends_soon(files: Files) -> None:
     complaints = files.complaints("word\n" * 100_000)
     assert len(complaints) == 101
-    assert complaints[-1] == "main.conf:100: [global] there are more lines like that. Is this a configuration file?"
+    assert complaints[-1] == "main.conf:100: [global] there are more such lines. Is this a configuration file?"
     complaints = files.complaints("word = 1\n" * 20_000)
     assert len(complaints) == 1001
     assert "there are more than 1000 mistakes" in complaints[-1]

@@ -67,14 +67,14 @@ def test_lists_in_one_line() -> None:
     [
         ({"pm_max_children": "many"}, "[www] pm.max_children: "),
         ({"pm_maxchildren": 3}, "Did you mean 'pm_max_children'?"),
-        ({"chdir": "/tmp\n[other]"}, "[www] chdir: a control character"),
+        ({"chdir": "/tmp\n[other]"}, "[www] chdir: control characters"),
         ({"env": ["a"]}, "[www] env: expected a mapping"),
         ({"env": {"A=B": "x"}}, "[www] env: expected a name"),
         ({"access_suppress_path": "/a"}, "[www] access.suppress_path: expected a list"),
         ({"pm_max_children": 1.5}, "[www] pm.max_children: expected a whole number"),
         ({"request_terminate_timeout": -1.0}, "[www] request_terminate_timeout: expected seconds"),
         ({"request_terminate_timeout": float("nan")}, "[www] request_terminate_timeout: expected seconds"),
-        ({"app": object()}, "[www] app: expected a text"),
+        ({"app": object()}, "[www] app: expected a string"),
         ({"listen": "nowhere/x.sock"}, "[www] listen: "),
     ],
 )

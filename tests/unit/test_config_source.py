@@ -83,13 +83,13 @@ def test_section_head(head: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "part"),
     [
-        ("a = 1\n[www", 2, "no head of a section"),
-        ("[]", 1, "no head of a section"),
-        ("[[www]]", 1, "no head of a section"),
-        ("[www] x", 1, "no head of a section"),
+        ("a = 1\n[www", 2, "not a section header"),
+        ("[]", 1, "not a section header"),
+        ("[[www]]", 1, "not a section header"),
+        ("[www] x", 1, "not a section header"),
         ("\n\njust words", 3, "has no '='"),
         ("words ; a = 1", 1, "has no '='"),
-        ("= 1", 1, "no name in front"),
+        ("= 1", 1, "no name before"),
         ('a = """text', 1, "triple quotes"),
         ("a = '''text'''", 1, "triple quotes"),
         ('a = "text', 1, "is not closed"),

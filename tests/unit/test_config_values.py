@@ -121,7 +121,7 @@ def test_value(name: str, text: str, value: object) -> None:
         ("app", ":app", "module:callable"),
         ("app", "shop:app(1)", "module:callable"),
         ("app", "srv/app:app", "module:callable"),
-        ("namespaces", "mount moon", "'moon' is none of"),
+        ("namespaces", "mount moon", "found 'moon'"),
         ("script_name", "shop", "starts with a '/'"),
     ],
 )
@@ -157,11 +157,11 @@ def test_address(text: str, address: object) -> None:
         ("65536", "invalid port value"),
         ("127.0.0.1:", "invalid port value ''"),
         ("127.0.0.1:x", "invalid port value 'x'"),
-        ("::1:9000", "is no listening address"),
+        ("::1:9000", "is not a listening address"),
         ("[127.0.0.1]:9000", "in brackets"),
-        ("example.org:9000", "Names are not looked up"),
+        ("example.org:9000", "Host names are not resolved"),
         ("unix:/run/a.sock", "write the path alone, '/run/a.sock'"),
-        ("127.0.0.1", "is no listening address"),
+        ("127.0.0.1", "is not a listening address"),
         ("9" * 5000, "invalid port value"),
     ],
 )

@@ -14,21 +14,20 @@ APPLICATION = Group(
             "application",
             None,
             "The WSGI application: `module:callable`, `path/to/file.py:callable`, or with `()` at the end a "
-            "function that "
-            "makes it (`module:factory()`). A file's path is relative to `chdir`, else to `prefix`. "
-            "A module is looked up in `chdir`, in `pythonpath` and in the packages of the pool's Python. "
-            "`script:/path/app.fcgi` is a program that serves its application itself, by "
-            "`fpm.WSGIServer(application).run()`, with its arguments after it, quoted as for a shell; "
-            "`script:-m module` is one that is started by its module. It is run up to that call.",
-            differs="PHP-FPM is told by the web server which file to run; a pool of pyfpm runs one application.",
+            "function that returns it (`module:factory()`). The path of a file is relative to `chdir`, else to "
+            "`prefix`. A module is looked up in `chdir`, in `pythonpath` and in the packages of the pool's Python. "
+            "`script:/path/app.fcgi` is a program that serves its application itself with "
+            "`fpm.WSGIServer(application).run()`, followed by its arguments, quoted as in a shell; "
+            "`script:-m module` is a program started as a module. It is run up to that call.",
+            differs="In PHP-FPM the web server chooses the file to run; a pool of pyfpm runs one application.",
             mandatory=True,
         ),
         Directive(
             "python",
             "path",
             None,
-            "The interpreter of this pool. The pool's user must be able to execute it and to read its library. "
-            "With `chroot`, the path is the one inside.",
+            "The Python interpreter of this pool. The pool's user must be able to execute it and to read its library. "
+            "With `chroot`, the path is relative to it.",
             default_note="the interpreter that runs pyfpm",
         ),
         Directive(
@@ -41,18 +40,17 @@ APPLICATION = Group(
             "pythonpath",
             "text",
             None,
-            "Directories in which modules are looked up first, divided by `:`. "
-            "They are relative to `chdir`, else to `prefix`.",
+            "Directories in which modules are looked up first, separated by `:`. "
+            "Relative paths are relative to `chdir`, else to `prefix`.",
         ),
         Directive(
             "preload",
             "choice",
             "auto",
             "Whether the application is imported once, in the template, and shared by the workers forked from it. "
-            "With `auto` the template looks at itself after the import: if there are threads or connections that do "
-            "not "
-            "survive a fork it says so in the log, and each worker imports for itself. `no` always does that, "
-            "`yes` never looks.",
+            "With `auto` the template checks after the import whether there are threads or connections that do not "
+            "survive a fork; if so, a line is logged and each worker imports the application itself. With `no` "
+            "workers always import it, with `yes` there is no check.",
             choices=("auto", "yes", "no"),
             aliases=(("on", "yes"), ("true", "yes"), ("off", "no"), ("false", "no")),
         ),
@@ -60,17 +58,17 @@ APPLICATION = Group(
             "startup_timeout",
             "time",
             "60s",
-            "How long the import of the application may take before the pool counts as failed. 0 is without end.",
+            "Time that the import of the application may take before the pool counts as failed. 0 means no limit.",
             maximum=315_360_000,
         ),
         Directive(
             "reload.check",
             "check",
             None,
-            "A request that a new generation must answer before it takes over: method, path, HTTP status and time, as "
-            "in `GET /healthz 200 5s`. It does not go through the web server. Status and time may be left out "
+            "A request that a new generation must answer before it takes over: method, path, HTTP status and timeout, "
+            "as in `GET /healthz 200 5s`. It does not go through the web server. Status and timeout may be omitted "
             "(`200`, `5s`).",
-            differs="PHP-FPM does not prove anything before a reload.",
+            differs="PHP-FPM checks nothing before a reload.",
         ),
         Directive(
             "script_name",
@@ -78,15 +76,14 @@ APPLICATION = Group(
             "auto",
             'Where the application is mounted: `auto`, a prefix as in `/shop`, or `""` for the root. '
             "With `auto`, a request without PATH_INFO is for an application at the root: SCRIPT_NAME is empty and "
-            "PATH_INFO the decoded path, so that `include fastcgi_params` of nginx is all that is needed.",
+            "PATH_INFO is the decoded path, so that nginx needs only `include fastcgi_params`.",
         ),
         Directive(
             "request_body_spool",
             "boolean",
             "no",
-            "Whether a request body of unknown length is first read whole, into a temporary file if it is large, so "
-            "that "
-            "CONTENT_LENGTH can be set. For applications that read nothing without it.",
+            "Whether a request body of unknown length is first read completely, into a temporary file if it is large, "
+            "so that CONTENT_LENGTH can be set. For applications that do not read the body without it.",
         ),
     ),
 )
@@ -106,13 +103,13 @@ CONFINEMENT = Group(
             "clear_env",
             "boolean",
             "yes",
-            "Whether the environment of the daemon is kept from the application. `env` is added in any case.",
+            "Whether the environment of the daemon is hidden from the application. `env` is added in any case.",
         ),
         Directive(
             "env",
             "text",
             None,
-            "A variable for the application's environment: `env[NAME] = value`. "
+            "A variable in the application's environment: `env[NAME] = value`. "
             "`env[NAME] = $OTHER` takes the value of OTHER from the daemon's environment. "
             "USER and HOME are those of the pool's user unless set here.",
             array="key",
@@ -121,31 +118,31 @@ CONFINEMENT = Group(
             "rlimit_files",
             "integer",
             "0",
-            "Limit of open files (RLIMIT_NOFILE) of the pool's processes. 0 leaves it as it is.",
+            "Limit of open files (RLIMIT_NOFILE) of the pool's processes. 0 means unchanged.",
         ),
         Directive(
             "rlimit_core",
             "limit",
             "0",
             "Limit of the size of a core file (RLIMIT_CORE) of the pool's processes, in bytes, or `unlimited`. "
-            "0 leaves it as it is.",
+            "0 means unchanged.",
         ),
         Directive(
             "no_new_privs",
             "boolean",
             "yes",
-            "Whether the pool's processes and all that they start are kept from gaining rights by setuid and setgid "
-            "programs or file capabilities (PR_SET_NO_NEW_PRIVS). An application that runs `sudo`, `crontab`, or "
-            "`sendmail` of Postfix (which is setgid) needs `no`; sending mail by SMTP needs nothing.",
-            differs="PHP-FPM lets a pool run setuid programs.",
+            "Whether the pool's processes and their children are prevented from gaining privileges through setuid and "
+            "setgid programs or file capabilities (PR_SET_NO_NEW_PRIVS). An application that runs `sudo`, `crontab`, "
+            "or Postfix's `sendmail` (which is setgid) needs `no`; sending mail by SMTP does not.",
+            differs="PHP-FPM allows a pool to run setuid programs.",
         ),
         Directive(
             "chroot",
             "path",
             None,
             "Directory that becomes the root of the pool's processes. `$prefix` at its start is the pool's prefix. "
-            "An interpreter and its libraries must exist inside. Only root can do this.",
-            differs="The application is imported inside, not before.",
+            "An interpreter and its libraries must exist inside. Only for root.",
+            differs="The application is imported inside the chroot, not before.",
         ),
         Directive(
             "chroot.automount",
@@ -158,15 +155,14 @@ CONFINEMENT = Group(
             "rootfs",
             "path",
             None,
-            "Directory tree that becomes the root file system of the pool's processes, in a mount namespace of its "
-            "own.",
+            "Directory tree that becomes the root file system of the pool's processes, in a separate mount namespace.",
             version="later",
         ),
         Directive(
             "namespaces",
             "words",
             None,
-            "Namespaces of the pool's own, a list of words.",
+            "Separate namespaces for the pool, a list of words.",
             choices=("mount", "pid", "ipc", "uts", "user", "cgroup", "network"),
             version="later",
         ),
@@ -174,7 +170,7 @@ CONFINEMENT = Group(
             "network",
             "text",
             "host",
-            "Network of the pool's processes: `host`, `none`, or `netns:NAME` for one made by ip-netns(8).",
+            "Network of the pool's processes: `host`, `none`, or `netns:NAME` for one created by ip-netns(8).",
             version="later",
         ),
     ),

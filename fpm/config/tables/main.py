@@ -20,39 +20,35 @@ GENERAL = Group(
             "pid",
             "file",
             None,
-            "Path of the pid file. It is written when all is ready, with mode 0644, and removed at exit. "
-            "The option `-g` comes before it. Under systemd none is needed.",
+            "Path of the pid file. It is written when all pools are ready, with mode 0644, and removed at exit. "
+            "The option `-g` takes precedence. Not needed under systemd.",
         ),
         Directive(
             "control",
             "file",
             None,
-            "Path of the control socket, by which the other commands (`status`, `reload`, `stop`) reach the running "
-            "daemon. It has mode 0600, and the daemon looks at the identity of whoever connects. "
+            "Path of the control socket, which the other commands (`status`, `reload`, `stop`) use to talk to the "
+            "running daemon. It has mode 0600, and the daemon checks the identity of each client. "
             "It can only be set in the main file, so that the commands find it without reading every pool.",
-            default_note="`/run/pyfpm/control.sock` for root, else `control.sock` in `$XDG_RUNTIME_DIR/pyfpm` or, "
-            "where that "
-            "variable is not set, in `/tmp/pyfpm-UID`. For another file than /etc/pyfpm/pyfpm.conf the name is made "
-            "from "
-            "the file's (`control-NAME-HASH.sock`), so that two daemons with two files never meet, and `pyfpm -c FILE` "
-            "finds the right one.",
+            default_note="`/run/pyfpm/control.sock` for root, else `control.sock` in `$XDG_RUNTIME_DIR/pyfpm` or, if "
+            "that variable is not set, in `/tmp/pyfpm-UID`. For a main file other than /etc/pyfpm/pyfpm.conf the name "
+            "is derived from the name of the file (`control-NAME-HASH.sock`), so that daemons with different files "
+            "never conflict, and `pyfpm -c FILE` finds the right one.",
             differs="PHP-FPM has no control socket.",
         ),
         Directive(
             "daemonize",
             "boolean",
             "yes",
-            "Whether a start that says neither foreground nor background (php-fpm's way, without a command) goes to "
-            "the "
-            "background. `run` and `-F` stay in the foreground, `start` and `-D` go to the background.",
+            "Whether pyfpm goes into the background when started like php-fpm, with options but without a command. "
+            "`run` and `-F` always stay in the foreground, `start` and `-D` always go into the background.",
         ),
         Directive(
             "process_control_timeout",
             "time",
             "30s",
-            "How long workers may finish their request after a graceful stop or reload, before SIGTERM and then "
-            "SIGKILL. "
-            "0 is at once.",
+            "Time that workers have to finish their request after a graceful stop or reload, before they get SIGTERM "
+            "and then SIGKILL. 0 means at once.",
             differs="The default of PHP-FPM is 0, which cuts requests off at every reload.",
             maximum=_TEN_YEARS,
         ),
@@ -60,28 +56,28 @@ GENERAL = Group(
             "emergency_restart_threshold",
             "integer",
             "0",
-            "If this many workers of a pool die by SIGSEGV or SIGBUS within `emergency_restart_interval`, the pool is "
-            "started anew. 0 is off.",
+            "If this many workers of a pool exit with SIGSEGV or SIGBUS within `emergency_restart_interval`, the pool "
+            "is restarted. 0 means off.",
             differs="PHP-FPM restarts every pool; pyfpm restarts the pool that crashes.",
         ),
         Directive(
             "emergency_restart_interval",
             "time",
             "0",
-            "The time in which `emergency_restart_threshold` counts. 0 is off.",
+            "Interval for `emergency_restart_threshold`. 0 means off.",
             maximum=_TEN_YEARS,
         ),
         Directive(
             "process.max",
             "integer",
             "0",
-            "The most workers that all pools may have together. 0 is no limit.",
+            "Maximum number of workers of all pools together. 0 means no limit.",
         ),
         Directive(
             "process.priority",
             "integer",
             None,
-            "Nice value of the master and, unless they set their own, of the pools. Only root can lower it.",
+            "Nice value of the master and of the pools that do not set their own. Only root can lower it.",
             minimum=-19,
             maximum=20,
         ),
@@ -89,22 +85,21 @@ GENERAL = Group(
             "rlimit_files",
             "integer",
             "0",
-            "Limit of open files (RLIMIT_NOFILE) of the master. 0 leaves it as it is.",
+            "Limit of open files (RLIMIT_NOFILE) of the master. 0 means unchanged.",
         ),
         Directive(
             "rlimit_core",
             "limit",
             "0",
             "Limit of the size of a core file (RLIMIT_CORE) of the master, in bytes, or `unlimited`. "
-            "0 leaves it as it is.",
+            "0 means unchanged.",
         ),
         Directive(
             "systemd_interval",
             "time",
             "10s",
-            "How often the state line of `systemctl status` is brought up to date. 0 is never. With WatchdogSec= in "
-            "the "
-            "unit it is half of that time.",
+            "Interval at which the status line of `systemctl status` is updated. 0 means never. With WatchdogSec= in "
+            "the unit, half of that time is used.",
             maximum=_TEN_YEARS,
         ),
     ),
@@ -118,11 +113,11 @@ LOOKING = Group(
             "status_listen",
             "address",
             None,
-            "One address at which the status of all pools is answered, by a process of its own (as `nobody`, if the "
-            "daemon is root), also when every worker is busy or hangs. It speaks HTTP and FastCGI: `/` is a page for "
-            "people, `/status` and `/status/POOL` are PHP-FPM's pages, `/metrics` is OpenMetrics for Prometheus, "
-            "`/livez`, `/readyz` and `/readyz/POOL` are for probes (503 while stopping, or failed).",
-            default_note="unset, no such process",
+            "One address for the status of all pools, answered by a separate process (as user `nobody` if the daemon "
+            "runs as root), even when every worker is busy or hangs. It accepts HTTP and FastCGI: `/` is an HTML "
+            "page, `/status` and `/status/POOL` are PHP-FPM's pages, `/metrics` is OpenMetrics for Prometheus, "
+            "`/livez`, `/readyz` and `/readyz/POOL` are for probes (503 while stopping, or if a pool has failed).",
+            default_note="not set, no such process",
             differs="PHP-FPM has `pm.status_listen` only.",
         ),
         Directive(
@@ -136,8 +131,8 @@ LOOKING = Group(
             "status_allow",
             "networks",
             "127.0.0.0/8 ::1",
-            "Who may connect to `status_listen` by TCP, divided by commas or blanks; and, if a web server passes "
-            "requests on to it by FastCGI, whose it may pass on (REMOTE_ADDR).",
+            "Addresses and networks that may connect to `status_listen` by TCP, separated by commas or spaces; and, if "
+            "a web server forwards requests to it by FastCGI, which client addresses it may forward for (REMOTE_ADDR).",
         ),
     ),
 )
@@ -150,23 +145,23 @@ ERROR_LOG = Group(
             "error_log",
             "file",
             None,
-            "Path of the error log, or `syslog`. The file is made with mode 0600 and reopened on SIGUSR1.",
+            "Path of the error log, or `syslog`. The file is created with mode 0600 and reopened on SIGUSR1.",
             default_note="standard error in the foreground, `syslog` in the background",
-            differs="The default of PHP-FPM is a file in the directory it was compiled for.",
+            differs="The default of PHP-FPM is a file in a directory set at compile time.",
         ),
-        Directive("syslog.ident", "text", "pyfpm", "Name under which lines go to syslog."),
+        Directive("syslog.ident", "text", "pyfpm", "Program name in syslog."),
         Directive(
             "syslog.facility",
             "choice",
             "daemon",
-            "Facility under which lines go to syslog.",
+            "Facility for syslog.",
             choices=tuple(FACILITIES.split()),
         ),
         Directive(
             "log_level",
             "choice",
             "notice",
-            "Lines below this level are not written. `debug` also adds microseconds and the pid to each line.",
+            "Lines below this level are not logged. `debug` also adds microseconds and the pid to each line.",
             choices=("debug", "notice", "warning", "error", "alert"),
             aliases=(("warn", "warning"),),
         ),
@@ -174,7 +169,7 @@ ERROR_LOG = Group(
             "log_limit",
             "size",
             "1024",
-            "The longest line of the logs, in bytes. Output of workers is wrapped at it, other lines are cut.",
+            "Maximum length of a log line, in bytes. Longer output of workers is wrapped, other lines are truncated.",
             minimum=512,
             maximum=16 * 1024 * 1024,
         ),
@@ -182,8 +177,8 @@ ERROR_LOG = Group(
             "log_buffering",
             "boolean",
             "yes",
-            "Known for the sake of PHP-FPM's files. pyfpm always writes a line in one piece.",
-            differs="PHP-FPM writes pieces of a line as they come when it is off.",
+            "Accepted for compatibility with PHP-FPM's files. pyfpm always writes a line with a single write.",
+            differs="When it is off, PHP-FPM writes parts of a line as they arrive.",
         ),
     ),
 )

@@ -16,9 +16,8 @@ MANAGER = Group(
             "pm",
             "choice",
             None,
-            "How many workers there are. `static`: always `pm.max_children`. `dynamic`: as many as requests need, "
-            "with some "
-            "to spare. `ondemand`: none until a request comes.",
+            "How the number of workers is controlled. `static`: always `pm.max_children`. `dynamic`: according to "
+            "load, with some idle workers in reserve. `ondemand`: none until a request arrives.",
             choices=("static", "dynamic", "ondemand"),
             mandatory=True,
         ),
@@ -26,7 +25,7 @@ MANAGER = Group(
             "pm.max_children",
             "integer",
             None,
-            "The most workers at a time, which is the most requests served at a time.",
+            "Maximum number of workers, and so of requests served at the same time.",
             minimum=1,
             maximum=MAX_CHILDREN,
             mandatory=True,
@@ -35,30 +34,31 @@ MANAGER = Group(
             "pm.start_servers",
             "integer",
             None,
-            "With `dynamic`: workers made at start.",
-            default_note="half-way between `pm.min_spare_servers` and `pm.max_spare_servers`",
+            "With `dynamic`: number of workers created at startup.",
+            default_note="halfway between `pm.min_spare_servers` and `pm.max_spare_servers`",
             maximum=MAX_CHILDREN,
         ),
         Directive(
             "pm.min_spare_servers",
             "integer",
             None,
-            "With `dynamic`, and mandatory there: if fewer workers are idle, more are made.",
+            "With `dynamic`, where it is mandatory: if fewer workers are idle, more are created.",
             maximum=MAX_CHILDREN,
         ),
         Directive(
             "pm.max_spare_servers",
             "integer",
             None,
-            "With `dynamic`, and mandatory there: if more workers are idle, the surplus goes.",
+            "With `dynamic`, where it is mandatory: if more workers are idle, the surplus is stopped.",
             maximum=MAX_CHILDREN,
         ),
         Directive(
             "pm.max_spawn_rate",
             "integer",
             "32",
-            "With `dynamic`: the most workers made a second to restore `pm.min_spare_servers`.",
-            differs="Connections that wait while nobody is idle get workers at once, up to `pm.max_children`.",
+            "With `dynamic`: maximum number of workers created per second to restore `pm.min_spare_servers`.",
+            differs="If connections wait while no worker is idle, workers are created at once, up to "
+            "`pm.max_children`.",
             minimum=1,
             maximum=MAX_CHILDREN,
         ),
@@ -66,22 +66,21 @@ MANAGER = Group(
             "pm.process_idle_timeout",
             "time",
             "10s",
-            "With `ondemand`: an idle worker goes after this time.",
+            "With `ondemand`: time after which an idle worker is stopped.",
             maximum=315_360_000,
         ),
         Directive(
             "pm.max_requests",
             "integer",
             "0",
-            "A worker is replaced after this many requests, against leaks of memory. 0 is never.",
+            "Number of requests after which a worker is replaced, as a protection against memory leaks. 0 means never.",
         ),
         Directive(
             "pm.max_requests_jitter",
             "integer",
             None,
-            "Up to this many requests, by chance, are added to `pm.max_requests` for each worker, so that not all "
-            "of them "
-            "are replaced at the same moment.",
+            "Maximum random number of requests added to `pm.max_requests` for each worker, so that they are not all "
+            "replaced at the same time.",
             default_note="a tenth of `pm.max_requests`",
             differs="PHP-FPM has no jitter.",
         ),
@@ -89,19 +88,19 @@ MANAGER = Group(
             "pm.max_memory",
             "size",
             "0",
-            "A worker that has ever used more memory than this (its peak resident size, with what it shares with "
-            "its template) is replaced after its request, against leaks; the new one is made first, and the log says "
-            "how much it was. A worker that is larger from its start on serves without the limit, which is said "
-            "once. 0 is never.",
+            "A worker whose peak resident size (including memory shared with its template) exceeds this is replaced "
+            "after its request, as a protection against memory leaks; the new one is started first, and the size is "
+            "logged. If a worker exceeds the limit from the start, the limit is not applied and one warning is "
+            "logged. 0 means no limit.",
             differs="PHP-FPM has no such directive.",
         ),
         Directive(
             "pm.background_max",
             "integer",
             "0",
-            "How many workers may be busy with work after their response (fpm.finish_request(), "
-            "fpm.after_response()) at once, so that it cannot keep all workers from the clients. While there are so "
-            "many, the work of others is done before their response ends. 0 is no limit.",
+            "Maximum number of workers that may be busy with work after their response (fpm.finish_request(), "
+            "fpm.after_response()) at the same time, so that such work cannot occupy all workers. When the limit is "
+            "reached, other workers do the work before their response ends. 0 means no limit.",
             differs="PHP-FPM has no such directive.",
         ),
         Directive(
@@ -131,32 +130,32 @@ LOOKING = Group(
             "pm.status_path",
             "url",
             None,
-            "Path under which the status page is seen through the web server, as in `/status`. "
-            "Formats are chosen by the query: `?json`, `?xml`, `?html`, `?openmetrics`, with `full` for each process.",
-            differs="After PHP-FPM's own values come more of pyfpm's, in each format but `?openmetrics`.",
+            "Path of the status page through the web server, for example `/status`. "
+            "The query string selects the format: `?json`, `?xml`, `?html`, `?openmetrics`, with `full` for each "
+            "process.",
+            differs="After PHP-FPM's values there are additional ones, in all formats except `?openmetrics`.",
         ),
         Directive(
             "pm.status_listen",
             "address",
             None,
-            "Another address at which `pm.status_path` (or /status) and `ping.path` (or /ping) are answered by "
-            "FastCGI, never by the pool's workers: also when all of them are busy or hang, and without counting as a "
-            "request. A Unix socket has owner, group and mode of `listen`; `listen.allowed_clients` counts here, too.",
-            differs="PHP-FPM answers with a hidden pool of its own. See also `status_listen` in `[global]`.",
+            "Another FastCGI address at which `pm.status_path` (or /status) and `ping.path` (or /ping) are answered, "
+            "never by the pool's workers: even when all of them are busy or hang, and without counting as a "
+            "request. A Unix socket has owner, group and mode of `listen`; `listen.allowed_clients` also applies.",
+            differs="PHP-FPM uses a separate hidden pool. See also `status_listen` in `[global]`.",
         ),
         Directive(
             "pm.status_allow",
             "networks",
             "127.0.0.0/8 ::1",
-            "Who may see the status and ping pages through the web server (REMOTE_ADDR), divided by commas or blanks. "
-            "Others get what the application answers. A client that speaks FastCGI itself and sends no REMOTE_ADDR is "
-            "allowed.",
-            differs="PHP-FPM leaves it to the web server. A WSGI application is mostly mounted at the root, where "
-            "every "
-            "path reaches it, the status page too.",
+            "Client addresses and networks (REMOTE_ADDR) that may see the status and ping pages through the web "
+            "server, separated by commas or spaces. For other clients the application answers. A FastCGI client that "
+            "sends no REMOTE_ADDR is allowed.",
+            differs="PHP-FPM leaves access control to the web server. A WSGI application is usually mounted at the "
+            "root, where every path reaches it, including that of the status page.",
         ),
-        Directive("ping.path", "url", None, "Path under which a worker answers `ping.response`, as in `/ping`."),
-        Directive("ping.response", "text", "pong", "The answer to `ping.path`."),
+        Directive("ping.path", "url", None, "Path at which a worker answers `ping.response`, for example `/ping`."),
+        Directive("ping.response", "text", "pong", "Response to `ping.path`."),
     ),
 )
 

@@ -13,9 +13,8 @@ IDENTITY = Group(
             "user",
             "account",
             None,
-            "User of the pool's processes, a name or a number. Mandatory when pyfpm runs as root, ignored with a "
-            "notice "
-            "otherwise. root is refused unless pyfpm is started with `-R`.",
+            "User of the pool's processes, a name or a number. Mandatory when pyfpm runs as root, otherwise ignored "
+            "with a notice. root is rejected unless pyfpm is started with `-R`.",
         ),
         Directive(
             "group",
@@ -28,9 +27,9 @@ IDENTITY = Group(
             "prefix",
             "path",
             None,
-            "Directory to which the relative paths of the pool belong.",
+            "Base directory of the pool's relative paths.",
             default_note="the option `-p`, else the directory of the main configuration file",
-            differs="PHP-FPM has a directory it was compiled for.",
+            differs="PHP-FPM has a directory set at compile time.",
         ),
     ),
 )
@@ -43,32 +42,31 @@ SOCKET = Group(
             "listen",
             "address",
             None,
-            "Where the web server reaches the pool: `/path/to/socket`, `address:port`, `[v6 address]:port`, or "
-            "`port` for "
-            "all addresses. A path is at most 107 bytes long.",
-            differs="A path that is too long is an error; PHP-FPM cuts it.",
+            "Address at which the pool accepts FastCGI requests: `/path/to/socket`, `address:port`, "
+            "`[v6 address]:port`, or `port` for all addresses. A path can be at most 107 bytes long.",
+            differs="A path that is too long is an error; PHP-FPM truncates it.",
             mandatory=True,
         ),
         Directive(
             "listen.backlog",
             "integer",
             "-1",
-            "Length of the queue of connections that wait, as for listen(2). -1 is the most that the system allows "
-            "(`net.core.somaxconn`).",
+            "Maximum length of the queue of pending connections, see listen(2). -1 means the maximum that the system "
+            "allows (`net.core.somaxconn`).",
             minimum=-1,
         ),
         Directive(
             "listen.owner",
             "account",
             None,
-            "Owner of the Unix socket: the web server's user, or leave it and set `listen.group`.",
+            "Owner of the Unix socket: the web server's user. Alternatively, set `listen.group`.",
             default_note="the user that pyfpm runs as",
         ),
         Directive(
             "listen.group",
             "account",
             None,
-            "Group of the Unix socket, most often the web server's.",
+            "Group of the Unix socket, usually that of the web server.",
             default_note="the group that pyfpm runs as",
         ),
         Directive("listen.mode", "mode", "0660", "Mode of the Unix socket, octal."),
@@ -90,10 +88,11 @@ SOCKET = Group(
             "listen.allowed_clients",
             "networks",
             None,
-            "Addresses and networks (`10.0.0.0/8`) that may connect by TCP, divided by commas or blanks. "
+            "Addresses and networks (`10.0.0.0/8`) that may connect by TCP, separated by commas or spaces. "
             "Not for Unix sockets.",
             default_note="any",
-            differs="Networks are understood, and a wrong address is an error at start; PHP-FPM then refuses everyone.",
+            differs="Networks are accepted, and a wrong address is an error at startup; PHP-FPM then rejects all "
+            "clients.",
         ),
     ),
 )
