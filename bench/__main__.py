@@ -17,12 +17,8 @@ import sys
 import time
 from contextlib import ExitStack
 
-from bench import measure
-from bench import reload
-from bench import servers
-from bench import trace
-from bench.scenario import goal
-from bench.scenario import scratch
+from bench import measure, reload, servers, trace
+from bench.scenario import goal, scratch
 from bench.servers import Server
 from bench.web import Web
 

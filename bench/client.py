@@ -5,8 +5,7 @@ from __future__ import annotations
 import http.client
 import math
 import time
-from collections.abc import Callable
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 PATIENCE = 5.0

@@ -12,22 +12,14 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable
-from collections.abc import Iterator
-from contextlib import ExitStack
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import measure
-from bench import servers
-from bench.client import Answer
-from bench.client import Client
-from bench.client import failures
-from bench.client import outage
-from bench.client import percentile
-from bench.scenario import goal
-from bench.scenario import scratch
+from bench import measure, servers
+from bench.client import Answer, Client, failures, outage, percentile
+from bench.scenario import goal, scratch
 from bench.servers import Server
 from bench.web import Web
 

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.scenario import goal
-from tests.support.traced import Looker
-from tests.support.traced import Target
+from tests.support.traced import Looker, Target
 
 BUSY = """
 import signal, time

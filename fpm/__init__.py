@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fpm.library import NoRequestError
-from fpm.library import RequestTimeout
-from fpm.library import after_response
-from fpm.library import finish_request
-from fpm.library import postfork
-from fpm.library import run_postfork
+from fpm.library import NoRequestError, RequestTimeout, after_response, finish_request, postfork, run_postfork
 
 if TYPE_CHECKING:
     from fpm.flup_server.server import WSGIServer
-    from fpm.manager import Manager
-    from fpm.manager import Pool
-    from fpm.manager import Settings
+    from fpm.manager import Manager, Pool, Settings
 
 __all__ = [
     "Manager",

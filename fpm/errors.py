@@ -1,6 +1,6 @@
 """The error tree: each class knows the exit status of the command that it ends.
 
-Exit statuses are PHP-FPM's (fpm.h), which are those of sysexits.h: 0 OK, 64 usage, 70 software, 78 configuration.
+Exit statuses are PHP-FPM's (fpm.h), which are those of sysexits.h: 0 OK, 64 usage, 70 software, 78 configuration. Pure.
 """
 
 from __future__ import annotations

@@ -1,17 +1,12 @@
-"""What an application may call: the functions behind `import fpm`. Light, as every application may import it."""
+"""What an application may call: the functions behind `import fpm`. Light, as every application may import it. Pure."""
 
 from __future__ import annotations
 
 import contextvars
 import functools
 import sys
-from collections.abc import Callable
-from collections.abc import Iterable
-from typing import Any
-from typing import NoReturn
-from typing import ParamSpec
-from typing import Protocol
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, ParamSpec, Protocol, TypeVar
 
 _Function = TypeVar("_Function", bound=Callable[[], object])
 _Arguments = ParamSpec("_Arguments")
@@ -71,7 +66,7 @@ class _Current:
     in_pool = False
     """This is a template or a worker, or was forked from one."""
     take: Callable[[Callable[..., Any]], NoReturn] | None = None
-    """Takes the application over from a script that calls WSGIServer(...).run(), see fpm.pool.script."""
+    """Takes the application over from a script that calls WSGIServer(...).run(), see fpm.template.script."""
 
 
 current = _Current()

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.browser import Browser
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
+from tests.support.fpm import Daemon, Start
 from tests.support.monitors import need
-from tests.support.nginx import Nginx
-from tests.support.nginx import StartNginx
+from tests.support.nginx import Nginx, StartNginx
 from tests.support.processes import adopt_orphans
 
 adopt_orphans()

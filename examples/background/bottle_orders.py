@@ -3,9 +3,7 @@
 app = bottle_orders:app
 """
 
-from bottle import Bottle
-from bottle import request
-from bottle import response
+from bottle import Bottle, request, response
 
 import fpm
 

@@ -11,8 +11,7 @@ import os
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections
-from django.db import connection
+from django.db import close_old_connections, connection
 from django.http import HttpResponse
 from django.urls import path
 

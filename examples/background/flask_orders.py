@@ -7,8 +7,7 @@ The function runs after `teardown_request` and `teardown_appcontext`. What it wa
 context (a session of Flask-SQLAlchemy) need one of its own that is torn down again: `with app.app_context()`.
 """
 
-from flask import Flask
-from flask import request
+from flask import Flask, request
 
 import fpm
 

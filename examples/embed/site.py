@@ -10,9 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fpm import Manager
-from fpm import Pool
-from fpm import Settings
+from fpm import Manager, Pool, Settings
 from fpm.client.exchange import send_request
 from fpm.client.params import request_params
 from fpm.config.model import UnixAddress

@@ -1,4 +1,4 @@
-"""Tables as values: columns that give way, the least important first, when the terminal is narrow."""
+"""Tables as values: columns that give way, the least important first, when the terminal is narrow. Pure."""
 
 from __future__ import annotations
 

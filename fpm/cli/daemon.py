@@ -10,19 +10,13 @@ import click
 from fpm.cli.options import Options
 from fpm.cli.probe import stack_notices
 from fpm.config.dump import dump
-from fpm.config.model import Config
-from fpm.config.model import GlobalConfig
-from fpm.errors import EXIT_FAILED
-from fpm.errors import EXIT_OK
-from fpm.errors import FpmError
-from fpm.errors import StartError
+from fpm.config.model import Config, GlobalConfig
+from fpm.errors import EXIT_FAILED, EXIT_OK, FpmError, StartError
 from fpm.log.error import ErrorLog
 from fpm.log.escape import escape_line
 from fpm.master.master import Master
-from fpm.master.upgrade.handover import VARIABLE
-from fpm.master.upgrade.handover import unpack
-from fpm.system.daemonize import StartReport
-from fpm.system.daemonize import daemonize
+from fpm.master.upgrade.handover import VARIABLE, unpack
+from fpm.system.daemonize import StartReport, daemonize
 
 SYSLOG = "syslog"
 

@@ -11,21 +11,17 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import click
 
-from fpm.client.exchange import Response
-from fpm.client.exchange import send_request
+from fpm.client.exchange import Response, send_request
 from fpm.client.failures import ClientError
-from fpm.client.params import header_param
-from fpm.client.params import request_params
+from fpm.client.params import header_param, request_params
 from fpm.client.records import Limits
 from fpm.client.target import parse_target
 from fpm.config.model import ListenAddress
-from fpm.errors import EXIT_FAILED
-from fpm.errors import FpmError
+from fpm.errors import EXIT_FAILED, FpmError
 
 PONG_LIMIT = 65536
 READ_SIZE = 65536

@@ -7,21 +7,15 @@ import sys
 import click
 
 from fpm import __version__
-from fpm.cli import commands
-from fpm.cli import daemon
-from fpm.cli import fastcgi_commands
-from fpm.cli import reload
+from fpm.cli import commands, daemon, fastcgi_commands, reload
 from fpm.cli.options import Options
 from fpm.cli.serve import serve
 from fpm.cli.slow import slow
 from fpm.cli.status import status
 from fpm.cli.top import top
 from fpm.cli.trace import trace
-from fpm.config.facts import DEFAULT_FILE
-from fpm.errors import EXIT_FAILED
-from fpm.errors import EXIT_OK
-from fpm.errors import EXIT_USAGE
-from fpm.errors import FpmError
+from fpm.config.local_system import DEFAULT_FILE
+from fpm.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, FpmError
 
 HELP = """FastCGI process manager for Python.
 

@@ -6,11 +6,9 @@ import os
 from dataclasses import dataclass
 
 from fpm.client.control import ask
-from fpm.config.facts import DEFAULT_FILE
-from fpm.config.load import find_control
-from fpm.config.load import load
-from fpm.config.model import Config
-from fpm.config.model import ListenAddress
+from fpm.config.load import find_control, load
+from fpm.config.local_system import DEFAULT_FILE
+from fpm.config.model import Config, ListenAddress
 from fpm.config.values import parse_address
 from fpm.errors import ControlError
 

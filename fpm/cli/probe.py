@@ -8,10 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from fpm.config.model import Config
-from fpm.config.model import PoolConfig
-from fpm.master.tracing.diagnosis import GOOD
-from fpm.master.tracing.diagnosis import wants_stacks
+from fpm.config.model import Config, PoolConfig
+from fpm.master.tracing.diagnosis import GOOD, wants_stacks
 
 TIME_FOR_ONE = 30.0
 """Seconds."""

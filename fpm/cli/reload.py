@@ -8,9 +8,7 @@ from typing import Any
 import click
 
 from fpm.cli.options import Options
-from fpm.client.control import ask
-from fpm.client.control import follow
-from fpm.client.control import read_step
+from fpm.client.control import ask, follow, read_step
 
 
 @click.command()

@@ -18,9 +18,7 @@ import click
 import waitress
 from waitress import wasyncore
 
-from fpm.cli.serve_pool import ServedPool
-from fpm.cli.serve_pool import ServeError
-from fpm.cli.serve_pool import served_pool
+from fpm.cli.serve_pool import ServedPool, ServeError, served_pool
 from fpm.client.gateway import Gateway
 from fpm.errors import EXIT_FAILED
 

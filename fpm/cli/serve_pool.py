@@ -11,8 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,7 @@ from fpm.client.failures import ClientError
 from fpm.client.params import request_params
 from fpm.client.records import Limits
 from fpm.config.model import UnixAddress
-from fpm.errors import EXIT_FAILED
-from fpm.errors import FpmError
+from fpm.errors import EXIT_FAILED, FpmError
 from fpm.system.socket_directory import make_socket_directory
 
 POOL = "serve"

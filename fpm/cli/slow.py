@@ -9,19 +9,16 @@ import os
 import stat
 import time
 import zlib
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
 from fpm.cli.options import Options
 from fpm.errors import EXIT_FAILED
-from fpm.slowlog.group import Group
-from fpm.slowlog.group import Grouping
-from fpm.slowlog.group import ordered
-from fpm.slowlog.read import read_entries
-from fpm.slowlog.since import parse_since
+from fpm.stacks.text.group import Group, Grouping, ordered
+from fpm.stacks.text.read import read_entries
+from fpm.stacks.text.since import parse_since
 
 CHUNK = 256 * 1024
 SHOWN = 10
@@ -158,8 +155,7 @@ def _print_json(grouping: Grouping, groups: Sequence[Group]) -> None:
 
 def _show(grouping: Grouping, groups: Sequence[Group], top: int) -> None:
     # Late: rich is for those who look, not for the daemon.
-    from fpm.cli import slow_rows
-    from fpm.cli import tables
+    from fpm.cli import slow_rows, tables
     from fpm.cli.columns import Cell
 
     shown = groups[:top]

@@ -1,26 +1,19 @@
-"""What `pyfpm slow` shows: the groups in a table, then the stack of each; and the same as JSON."""
+"""What `pyfpm slow` shows: the groups in a table, then the stack of each; and the same as JSON. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fpm.cli.columns import Cell
-from fpm.cli.columns import Column
+from fpm.cli.columns import Cell, Column
 from fpm.cli.status_rows import show_text
-from fpm.log.times import format_time
-from fpm.log.times import local_time
-from fpm.slowlog.group import Group
-from fpm.slowlog.spelling import bound
-from fpm.slowlog.telling import Gap
-from fpm.slowlog.telling import library_of
-from fpm.slowlog.telling import short_file
-from fpm.slowlog.telling import telling
-from fpm.stack.trace import Frame
-from fpm.status.figures import format_count
-from fpm.status.figures import format_span
+from fpm.log.times import format_time, local_time
+from fpm.stacks.text.escape import bound
+from fpm.stacks.text.group import Group
+from fpm.stacks.text.relevant_frames import Gap, library_of, short_file, telling
+from fpm.stacks.trace import Frame
+from fpm.status.figures import format_count, format_span
 
 NAMED = 3
 """Lines, URIs and so on that are named, the most frequent first."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -95,10 +94,9 @@ def _print_pages(path: str, pool: str | None, form: str, full: bool) -> Failures
 
 def _show_tables(path: str, name: str | None, full: bool) -> Failures:
     # Late: rich is for those who look, not for the daemon.
-    from fpm.cli import status_rows
-    from fpm.cli import tables
+    from fpm.cli import status_rows, tables
     from fpm.cli.columns import Cell
-    from fpm.client.looking import look
+    from fpm.client.snapshot import look
 
     snapshot = look(path, name, workers=full or name is not None)
     now = snapshot.daemon.now

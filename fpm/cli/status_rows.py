@@ -1,26 +1,15 @@
-"""What `pyfpm status` shows: the pools in a table, one pool in full, its workers."""
+"""What `pyfpm status` shows: the pools in a table, one pool in full, its workers. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from fpm.cli.columns import Cell
-from fpm.cli.columns import Column
+from fpm.cli.columns import Cell, Column
 from fpm.log.escape import escape
 from fpm.log.times import format_access_time
-from fpm.status.deaths import death_counts
-from fpm.status.deaths import death_notes
-from fpm.status.deaths import lived
-from fpm.status.deaths import request_words
-from fpm.status.figures import format_age
-from fpm.status.figures import format_count
-from fpm.status.figures import format_size
-from fpm.status.figures import format_span
-from fpm.status.overview import Daemon
-from fpm.status.overview import Death
-from fpm.status.overview import Pool
-from fpm.status.overview import Worker
+from fpm.status.deaths import death_counts, death_notes, lived, request_words
+from fpm.status.figures import format_age, format_count, format_size, format_span
+from fpm.status.overview import Daemon, Death, Pool, Worker
 
 STATE_STYLES = {"running": "green", "failed": "bold red", "starting": "yellow", "stopping": "yellow", "idle": "dim"}
 LONG = 5.0

@@ -10,16 +10,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.console import Group
-from rich.console import RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from fpm.cli.columns import GAP
-from fpm.cli.columns import Cell
-from fpm.cli.columns import Column
-from fpm.cli.columns import fit
-from fpm.cli.columns import widths
+from fpm.cli.columns import GAP, Cell, Column, fit, widths
 
 PIPE_WIDTH = 1000
 """Nobody reads a pipe with his eyes, so nothing is left out of it."""

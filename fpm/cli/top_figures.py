@@ -1,29 +1,23 @@
-"""What `pyfpm top` shows: the difference of two snapshots, sorted."""
+"""What `pyfpm top` shows: the difference of two snapshots, sorted. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fpm.cli.columns import Cell
-from fpm.cli.columns import Column
-from fpm.cli.status_rows import LONG
-from fpm.cli.status_rows import busy_cell
-from fpm.cli.status_rows import request_age
-from fpm.cli.status_rows import request_cell
-from fpm.cli.status_rows import show_text
-from fpm.cli.status_rows import state_cell
-from fpm.cli.status_rows import warn_cell
-from fpm.cli.status_rows import worker_state
-from fpm.status.figures import format_age
-from fpm.status.figures import format_count
-from fpm.status.figures import format_rate
-from fpm.status.figures import format_size
-from fpm.status.figures import format_span
-from fpm.status.overview import Pool
-from fpm.status.overview import Worker
+from fpm.cli.columns import Cell, Column
+from fpm.cli.status_rows import (
+    LONG,
+    busy_cell,
+    request_age,
+    request_cell,
+    show_text,
+    state_cell,
+    warn_cell,
+    worker_state,
+)
+from fpm.status.figures import format_age, format_count, format_rate, format_size, format_span
+from fpm.status.overview import Pool, Worker
 from fpm.status.snapshot import Snapshot
 
 CpuTimes = Mapping[tuple[int, int], float]

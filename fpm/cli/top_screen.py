@@ -13,8 +13,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,20 +21,21 @@ from rich.console import Console
 
 from fpm.cli import tables
 from fpm.cli.columns import Cell
-from fpm.cli.looking import read_cpu_times
-from fpm.cli.status_rows import head_line
-from fpm.cli.status_rows import show_text
-from fpm.cli.top_figures import BY_KEY
-from fpm.cli.top_figures import SORT_KEYS
-from fpm.cli.top_figures import Look
-from fpm.cli.top_figures import SortKey
-from fpm.cli.top_figures import compare
-from fpm.cli.top_figures import pool_columns
-from fpm.cli.top_figures import sort_pools
-from fpm.cli.top_figures import sort_workers
-from fpm.cli.top_figures import totals_line
-from fpm.cli.top_figures import worker_columns
-from fpm.client.looking import look
+from fpm.cli.cpu_times import read_cpu_times
+from fpm.cli.status_rows import head_line, show_text
+from fpm.cli.top_figures import (
+    BY_KEY,
+    SORT_KEYS,
+    Look,
+    SortKey,
+    compare,
+    pool_columns,
+    sort_pools,
+    sort_workers,
+    totals_line,
+    worker_columns,
+)
+from fpm.client.snapshot import look
 from fpm.errors import ControlError
 
 FIRST_WAIT = 0.5

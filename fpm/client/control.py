@@ -8,8 +8,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fpm.errors import ControlError

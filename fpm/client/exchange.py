@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 
 from flup.server import fcgi_base as flup
 
-from fpm.client.failures import ConnectFailed
-from fpm.client.failures import PeerClosed
-from fpm.client.failures import PeerGarbage
-from fpm.client.failures import PeerRefused
-from fpm.client.records import REQUEST_ID
-from fpm.client.records import Limits
-from fpm.client.records import Wire
-from fpm.client.records import encode_request
-from fpm.client.records import parse_end
-from fpm.client.records import read_record
-from fpm.client.response import Head
-from fpm.client.response import parse_head
-from fpm.client.response import split_head
+from fpm.client.failures import ConnectFailed, PeerClosed, PeerGarbage, PeerRefused
+from fpm.client.records import REQUEST_ID, Limits, Wire, encode_request, parse_end, read_record
+from fpm.client.response import Head, parse_head, split_head
 from fpm.client.target import connectable
-from fpm.config.model import ListenAddress
-from fpm.config.model import UnixAddress
+from fpm.config.model import ListenAddress, UnixAddress
 
 STDERR_LIMIT = 65536
 REFUSALS = {

@@ -1,10 +1,8 @@
-"""What can go wrong with a FastCGI server, each as one sentence for the user of a command or of the gateway."""
+"""What can go wrong with a FastCGI server, each as one sentence for the user of a command or of the gateway. Pure."""
 
 from __future__ import annotations
 
-from fpm.errors import EXIT_FAILED
-from fpm.errors import FpmError
-from fpm.errors import ProtocolError
+from fpm.errors import EXIT_FAILED, FpmError, ProtocolError
 
 
 class ClientError(FpmError):

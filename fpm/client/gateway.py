@@ -6,16 +6,11 @@ runs in is the caller's matter; `pyfpm serve` uses waitress.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from typing import Any
-from typing import TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TextIO
 
-from fpm.client.exchange import Response
-from fpm.client.exchange import send_request
-from fpm.client.failures import ClientError
-from fpm.client.failures import PeerTimeout
+from fpm.client.exchange import Response, send_request
+from fpm.client.failures import ClientError, PeerTimeout
 from fpm.client.records import Limits
 from fpm.config.model import ListenAddress
 

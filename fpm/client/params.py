@@ -1,4 +1,4 @@
-"""FastCGI parameters for a request that no web server has seen (RFC 3875 section 4.1)."""
+"""FastCGI parameters for a request that no web server has seen (RFC 3875 section 4.1). Pure."""
 
 from __future__ import annotations
 

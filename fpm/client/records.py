@@ -15,16 +15,12 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from flup.server import fcgi_base as flup
 
-from fpm.client.failures import PeerClosed
-from fpm.client.failures import PeerGarbage
-from fpm.client.failures import PeerTimeout
+from fpm.client.failures import PeerClosed, PeerGarbage, PeerTimeout
 
 REQUEST_ID = 1
 CONTENT_MAX = 65535

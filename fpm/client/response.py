@@ -1,4 +1,4 @@
-"""The head of a CGI response (RFC 3875 section 6), as a FastCGI responder sends it at the start of STDOUT."""
+"""The head of a CGI response (RFC 3875 section 6), as a FastCGI responder sends it at the start of STDOUT. Pure."""
 
 from __future__ import annotations
 

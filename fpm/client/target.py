@@ -1,14 +1,12 @@
 """From the SOCKET of a command line to an address to connect to.
 
 A path has a slash, a TCP address a colon or digits only (`127.0.0.1:9000`, `[::1]:9000`, `localhost:9000`, `9000`);
-everything else is the name of a pool.
+everything else is the name of a pool. Pure.
 """
 
 from __future__ import annotations
 
-from fpm.config.model import ListenAddress
-from fpm.config.model import TcpAddress
-from fpm.config.model import UnixAddress
+from fpm.config.model import ListenAddress, TcpAddress, UnixAddress
 
 LOCALHOST = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 """Addresses that one can listen on, but not connect to."""

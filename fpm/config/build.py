@@ -1,26 +1,18 @@
-"""From drafts to a checked configuration: every value parsed, every rule asked, all complaints collected."""
+"""From drafts to a checked configuration: every value parsed, every rule asked, all complaints collected. Pure."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-from fpm.config import check
-from fpm.config import check_application
-from fpm.config import check_identity
-from fpm.config import check_paths
+from fpm.config import check, check_application, check_identity, check_paths
 from fpm.config.directives import DIRECTIVES
-from fpm.config.draft import Draft
-from fpm.config.draft import Report
-from fpm.config.machine import Machine
-from fpm.config.model import Config
-from fpm.config.model import GlobalConfig
-from fpm.config.model import PoolConfig
+from fpm.config.model import Config, GlobalConfig, PoolConfig
 from fpm.config.read import Sections
-from fpm.config.tables.entry import Directive
-from fpm.config.tables.entry import Scope
-from fpm.config.values import ValueRefused
-from fpm.config.values import parse_value
+from fpm.config.section import Draft, Report
+from fpm.config.system import Machine
+from fpm.config.tables.entry import Directive, Scope
+from fpm.config.values import ValueRefused, parse_value
 
 LATER = "has no effect yet in this version"
 

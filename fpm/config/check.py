@@ -1,17 +1,16 @@
-"""Rules between directives that need nothing but the values. The sentences are PHP-FPM's where it has the rule."""
+"""Rules between directives that need nothing but the values. The sentences are PHP-FPM's where it has the rule.
+
+Pure.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from posixpath import basename
-from posixpath import dirname
-from posixpath import join
+from posixpath import basename, dirname, join
 
-from fpm.config.draft import Draft
-from fpm.config.draft import Report
-from fpm.config.machine import Machine
-from fpm.config.model import ListenAddress
-from fpm.config.model import UnixAddress
+from fpm.config.model import ListenAddress, UnixAddress
+from fpm.config.section import Draft, Report
+from fpm.config.system import Machine
 from fpm.log.access import compile_format
 
 

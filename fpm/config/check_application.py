@@ -1,21 +1,13 @@
-"""The application and its interpreter: what they are, and that the pool's user can use them."""
+"""The application and its interpreter: what they are, and that the pool's user can use them. Pure."""
 
 from __future__ import annotations
 
-from posixpath import join
-from posixpath import normpath
+from posixpath import join, normpath
 
-from fpm.config.draft import Draft
-from fpm.config.draft import Report
-from fpm.config.machine import Machine
-from fpm.config.reach import EXECUTE
-from fpm.config.reach import READ
-from fpm.config.reach import Step
-from fpm.config.reach import describe
-from fpm.config.reach import obstacle
-from fpm.config.values import SCRIPT
-from fpm.config.values import script_file
-from fpm.config.values import split_application
+from fpm.config.permissions import EXECUTE, READ, Step, describe, obstacle
+from fpm.config.section import Draft, Report
+from fpm.config.system import Machine
+from fpm.config.values import SCRIPT, script_file, split_application
 
 OLDEST = (3, 11)
 """The oldest Python in which the part of pyfpm that runs in a pool works."""

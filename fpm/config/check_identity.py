@@ -1,13 +1,10 @@
-"""Who a pool runs as, and who owns its socket."""
+"""Who a pool runs as, and who owns its socket. Pure."""
 
 from __future__ import annotations
 
-from fpm.config.draft import Draft
-from fpm.config.draft import Report
-from fpm.config.machine import Account
-from fpm.config.machine import Machine
-from fpm.config.model import Identity
-from fpm.config.model import UnixAddress
+from fpm.config.model import Identity, UnixAddress
+from fpm.config.section import Draft, Report
+from fpm.config.system import Account, Machine
 
 _ID_MAX = 2**32 - 2
 """uid_t and gid_t are 32 bits wide, and -1 means "do not change"."""

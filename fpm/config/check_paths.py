@@ -1,19 +1,13 @@
-"""Paths made absolute, and the rules for them: directories that must exist, the length of a socket's path."""
+"""Paths made absolute, and the rules for them: directories that must exist, the length of a socket's path. Pure."""
 
 from __future__ import annotations
 
-from posixpath import dirname
-from posixpath import join
-from posixpath import normpath
+from posixpath import dirname, join, normpath
 
-from fpm.config.draft import Draft
-from fpm.config.draft import Report
-from fpm.config.machine import Machine
 from fpm.config.model import UnixAddress
-from fpm.config.reach import EXECUTE
-from fpm.config.reach import WRITE
-from fpm.config.reach import describe
-from fpm.config.reach import obstacle
+from fpm.config.permissions import EXECUTE, WRITE, describe, obstacle
+from fpm.config.section import Draft, Report
+from fpm.config.system import Machine
 from fpm.config.values import SUN_PATH_MAX
 
 _APPENDED = ("error_log", "access.log", "slowlog")

@@ -1,20 +1,14 @@
-"""The one table of directives: look-up by name, suggestions, and those of PHP-FPM that Python has no use for."""
+"""The one table of directives: look-up by name, suggestions, and those of PHP-FPM that Python has no use for. Pure."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 
-from fpm.config.tables import application
-from fpm.config.tables import logs
-from fpm.config.tables import main
-from fpm.config.tables import manager
-from fpm.config.tables import socket
-from fpm.config.tables.entry import Directive
-from fpm.config.tables.entry import Group
-from fpm.config.tables.entry import Scope
+from fpm.config.tables import application, global_directives, logs, manager, socket
+from fpm.config.tables.entry import Directive, Group, Scope
 
 GROUPS: tuple[Group, ...] = (
-    *main.GROUPS,
+    *global_directives.GROUPS,
     *application.GROUPS[:1],
     *socket.GROUPS,
     *manager.GROUPS,

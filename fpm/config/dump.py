@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fpm.config.directives import GLOBAL_DIRECTIVES
-from fpm.config.directives import POOL_DIRECTIVES
-from fpm.config.facts import group_name
-from fpm.config.facts import user_name
-from fpm.config.model import Config
-from fpm.config.model import GlobalConfig
-from fpm.config.model import PoolConfig
+from fpm.config.directives import GLOBAL_DIRECTIVES, POOL_DIRECTIVES
+from fpm.config.local_system import group_name, user_name
+from fpm.config.model import Config, GlobalConfig, PoolConfig
 from fpm.config.tables.entry import Directive
 
 

@@ -9,28 +9,18 @@ import errno
 import glob
 import os
 import stat
-from collections.abc import Iterator
-from collections.abc import Mapping
-from typing import Any
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
-from configobj import ConfigObj
-from configobj import ConfigObjError
+from configobj import ConfigObj, ConfigObjError
 
 from fpm.config import directives
 from fpm.config.build import build
-from fpm.config.draft import Draft
-from fpm.config.draft import Place
-from fpm.config.draft import Report
-from fpm.config.facts import DEFAULT_FILE
-from fpm.config.facts import Facts
-from fpm.config.facts import default_control
+from fpm.config.local_system import DEFAULT_FILE, Facts, default_control
 from fpm.config.model import Config
 from fpm.config.read import Sections
-from fpm.config.source import COMPLAINTS_MAX
-from fpm.config.source import number_lines
-from fpm.config.source import read_name
-from fpm.config.source import read_value
+from fpm.config.section import Draft, Place, Report
+from fpm.config.source import COMPLAINTS_MAX, number_lines, read_name, read_value
 from fpm.config.values import forget_shared
 from fpm.errors import ConfigError
 

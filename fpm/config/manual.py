@@ -12,12 +12,9 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from fpm.config.directives import GROUPS
-from fpm.config.directives import NOT_FOR_PYTHON
-from fpm.config.manual_text import HEAD
-from fpm.config.manual_text import TAIL
-from fpm.config.sample import main_sample
-from fpm.config.sample import pool_sample
+from fpm.config.directives import GROUPS, NOT_FOR_PYTHON
+from fpm.config.manual_text import HEAD, TAIL
+from fpm.config.sample import main_sample, pool_sample
 from fpm.config.tables.entry import Directive
 
 LATER = "This version reads and checks it, but does not act on it yet."

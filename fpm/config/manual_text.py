@@ -1,4 +1,4 @@
-"""The parts of pyfpm.conf(5) that do not come from the table of directives, in mdoc(7)."""
+"""The parts of pyfpm.conf(5) that do not come from the table of directives, in mdoc(7). Pure."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
 """Checked, frozen configuration values: what every other part of the program works with.
 
 Attribute names are the directive names with `.` written as `_`. Times are seconds (float), sizes are bytes (int).
-Nothing here reads the world; `fpm.config.load` makes these values.
+Nothing here reads the world; `fpm.config.load` makes these values. Pure.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network
-from ipaddress import IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
 Network = IPv4Network | IPv6Network

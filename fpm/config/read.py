@@ -1,4 +1,4 @@
-"""From statements (section head, directive, value) to drafts of sections: names resolved, variables replaced."""
+"""From statements (section head, directive, value) to drafts of sections: names resolved, variables replaced. Pure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import re
 from collections.abc import Mapping
 
 from fpm.config import directives
-from fpm.config.draft import Draft
-from fpm.config.draft import Place
-from fpm.config.draft import Report
-from fpm.config.draft import Setting
+from fpm.config.section import Draft, Place, Report, Setting
 from fpm.config.tables.entry import Directive
 from fpm.config.values import ValueRefused
-from fpm.config.variables import copied_variable
-from fpm.config.variables import expand
+from fpm.config.variables import copied_variable, expand
 
 _POOL_NAME = re.compile(r"\w[\w.@+~-]{0,62}")
 _ARRAY = re.compile(r"(?P<name>[^\[\]]*?)\s*\[(?P<key>[^\[\]]*)\]")

@@ -1,4 +1,4 @@
-"""The documented samples pools.d/www.conf and contrib/pyfpm.conf, made from the table of directives."""
+"""The documented samples pools.d/www.conf and contrib/pyfpm.conf, made from the table of directives. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import textwrap
 from collections.abc import Iterator
 
 from fpm.config.directives import GROUPS
-from fpm.config.tables.entry import Directive
-from fpm.config.tables.entry import Group
+from fpm.config.tables.entry import Directive, Group
 
 _WIDTH = 78
 _SWITCH = re.compile(r"`(auto|yes|no)`")

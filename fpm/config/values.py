@@ -1,6 +1,6 @@
 """Parsers of single values: text to value, nothing else.
 
-Types and units are PHP-FPM's (fpm_conf.c), see pyfpm.conf(5).
+Types and units are PHP-FPM's (fpm_conf.c), see pyfpm.conf(5). Pure.
 """
 
 from __future__ import annotations
@@ -9,16 +9,10 @@ import re
 import shlex
 from collections.abc import Callable
 from functools import lru_cache
-from ipaddress import IPv6Address
-from ipaddress import ip_address
-from ipaddress import ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
-from fpm.config.model import ListenAddress
-from fpm.config.model import Network
-from fpm.config.model import ReloadCheck
-from fpm.config.model import TcpAddress
-from fpm.config.model import UnixAddress
+from fpm.config.model import ListenAddress, Network, ReloadCheck, TcpAddress, UnixAddress
 from fpm.config.tables.entry import Directive
 
 SUN_PATH_MAX = 107

@@ -1,4 +1,4 @@
-"""Variables in values: `$pool`, those of the environment, and the copies that `env[X] = $NAME` makes."""
+"""Variables in values: `$pool`, those of the environment, and the copies that `env[X] = $NAME` makes. Pure."""
 
 from __future__ import annotations
 

@@ -14,26 +14,10 @@ from collections.abc import Callable
 from enum import Enum
 
 from fpm.errors import ProtocolError
-from fpm.fastcgi.constants import BEGIN_BODY
-from fpm.fastcgi.constants import HEADER
-from fpm.fastcgi.constants import KEEP_CONN
-from fpm.fastcgi.constants import PARAMS_LIMIT
-from fpm.fastcgi.constants import VERSION
-from fpm.fastcgi.constants import ProtocolStatus
-from fpm.fastcgi.constants import RecordType
-from fpm.fastcgi.constants import Role
-from fpm.fastcgi.events import NEED_DATA
-from fpm.fastcgi.events import Aborted
-from fpm.fastcgi.events import BodyData
-from fpm.fastcgi.events import BodyEnd
-from fpm.fastcgi.events import Event
-from fpm.fastcgi.events import Reply
-from fpm.fastcgi.events import RequestBegun
-from fpm.fastcgi.params import decode_params
-from fpm.fastcgi.params import encode_pair
-from fpm.fastcgi.records import pack_end
-from fpm.fastcgi.records import pack_record
-from fpm.fastcgi.records import pack_unknown_type
+from fpm.fastcgi.constants import BEGIN_BODY, HEADER, KEEP_CONN, PARAMS_LIMIT, VERSION, ProtocolStatus, RecordType, Role
+from fpm.fastcgi.events import NEED_DATA, Aborted, BodyData, BodyEnd, Event, Reply, RequestBegun
+from fpm.fastcgi.params import decode_params, encode_pair
+from fpm.fastcgi.records import pack_end, pack_record, pack_unknown_type
 
 
 class State(Enum):

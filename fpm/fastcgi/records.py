@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fpm.fastcgi.constants import END_BODY
-from fpm.fastcgi.constants import HEADER
-from fpm.fastcgi.constants import MAX_CONTENT
-from fpm.fastcgi.constants import UNKNOWN_BODY
-from fpm.fastcgi.constants import VERSION
-from fpm.fastcgi.constants import ProtocolStatus
-from fpm.fastcgi.constants import RecordType
+from fpm.fastcgi.constants import END_BODY, HEADER, MAX_CONTENT, UNKNOWN_BODY, VERSION, ProtocolStatus, RecordType
 
 _STDOUT = int(RecordType.STDOUT)
 _pack_header = HEADER.pack

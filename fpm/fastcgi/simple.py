@@ -7,12 +7,7 @@ is left to the state machine.
 
 from __future__ import annotations
 
-from fpm.fastcgi.constants import BEGIN_BODY
-from fpm.fastcgi.constants import HEADER
-from fpm.fastcgi.constants import KEEP_CONN
-from fpm.fastcgi.constants import VERSION
-from fpm.fastcgi.constants import RecordType
-from fpm.fastcgi.constants import Role
+from fpm.fastcgi.constants import BEGIN_BODY, HEADER, KEEP_CONN, VERSION, RecordType, Role
 from fpm.fastcgi.records import pack_record
 
 PARAMS_START = 24

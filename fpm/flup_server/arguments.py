@@ -6,11 +6,9 @@ Names, order and defaults are those of flup.server.fcgi.WSGIServer and flup.serv
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-from typing import TypedDict
+from typing import Any, TypedDict
 
 Address = str | tuple[str, int]
 

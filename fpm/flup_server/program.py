@@ -1,14 +1,11 @@
-"""What has been started, as a value of the directive `app`, so that a pool can start it again."""
+"""What has been started, as a value of the directive `app`, so that a pool can start it again. Pure."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Sequence
-from posixpath import basename
-from posixpath import isabs
-from posixpath import join
-from posixpath import normpath
+from posixpath import basename, isabs, join, normpath
 from types import ModuleType
 
 from fpm.errors import StartError

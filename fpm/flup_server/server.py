@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Mapping
-from typing import Any
-from typing import Unpack
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Unpack
 
-from fpm.flup_server.arguments import Keywords
-from fpm.flup_server.arguments import read_arguments
+from fpm.flup_server.arguments import Keywords, read_arguments
 from fpm.library import current
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -94,7 +90,7 @@ class WSGIServer:
                 "program, its file says app = script:/path/of/it; if it is to import it, run() must not be called then"
             )
         # All that a manager needs is not there in a pool, and not wanted before this.
-        hosting = importlib.import_module("fpm.flup_server.hosting")
+        hosting = importlib.import_module("fpm.flup_server.serve")
         return bool(hosting.host(application, self.arguments, STARTED_IN))
 
     def _complete(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -1,20 +1,15 @@
 """access.format: compiled once, then rendered for each request (php-fpm.md section 4.5, fpm_log.c).
 
 What a client has sent is escaped, quotes and backslashes included, so that no field can end early and no line can be
-forged; PHP-FPM writes it as it comes.
+forged; PHP-FPM writes it as it comes. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from fpm.log.escape import cut
-from fpm.log.escape import decode_wire
-from fpm.log.escape import escape_field
-from fpm.log.times import format_access_time
-from fpm.log.times import format_time
+from fpm.log.escape import cut, decode_wire, escape_field
+from fpm.log.times import format_access_time, format_time
 
 DEFAULT_LIMIT = 1024
 """Bytes of a line, as PHP-FPM's buffer; the pool's log_limit replaces it."""

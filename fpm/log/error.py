@@ -6,17 +6,10 @@ import os
 import syslog
 import time
 
-from fpm.log.escape import cut
-from fpm.log.escape import escape_line
-from fpm.log.lines import Level
-from fpm.log.lines import format_lines
-from fpm.log.lines import parse_level
-from fpm.log.lines import worker_line_room
-from fpm.log.syslog_target import SyslogTarget
-from fpm.log.syslog_target import syslog_head
-from fpm.log.target import FileTarget
-from fpm.log.target import Target
-from fpm.log.target import open_target
+from fpm.log.escape import cut, escape_line
+from fpm.log.lines import Level, format_lines, parse_level, worker_line_room
+from fpm.log.syslog_target import SyslogTarget, syslog_head
+from fpm.log.target import FileTarget, Target, open_target
 
 SYSLOG = "syslog"
 _PRIORITY = {

@@ -2,7 +2,7 @@
 
 Texts from the wire travel as latin-1 (PEP 3333), one character for each byte. Shown, they are UTF-8 where they can be;
 a byte that is not part of UTF-8 stays the latin-1 character. What could end a line, drive a terminal or turn the
-reading direction is written as `\\xNN`, byte for byte.
+reading direction is written as `\\xNN`, byte for byte. Pure.
 """
 
 from __future__ import annotations

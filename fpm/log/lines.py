@@ -1,4 +1,7 @@
-"""Lines of the error log in zlog's form (php-fpm.md section 4.6), and the output of workers cut into such lines."""
+"""Lines of the error log in zlog's form (php-fpm.md section 4.6), and the output of workers cut into such lines.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,7 @@ import codecs
 import re
 from enum import IntEnum
 
-from fpm.log.escape import cut
-from fpm.log.escape import escape_line
-from fpm.log.escape import show_stray_bytes
+from fpm.log.escape import cut, escape_line, show_stray_bytes
 from fpm.log.times import format_log_time
 
 PIPE_CLOSED = ", pipe is closed"

@@ -1,7 +1,7 @@
 """Times as logs and status pages show them: local time, names always English.
 
 An application may call locale.setlocale() in the worker, and strftime(3) would then write other month names, which
-no log reader expects. Whatever depends on the locale is therefore written here.
+no log reader expects. Whatever depends on the locale is therefore written here. Pure.
 """
 
 from __future__ import annotations

@@ -13,21 +13,16 @@ pool. It ends when the program ends, however that happens.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fpm.errors import ConfigError
-from fpm.errors import ControlError
-from fpm.errors import StartError
+from fpm.errors import ConfigError, ControlError, StartError
 from fpm.library import current
-from fpm.manager.absent import Absent
-from fpm.manager.events import Event
-from fpm.manager.events import Kind
-from fpm.manager.reloading import Reloaded
+from fpm.manager.events import Event, Kind
+from fpm.manager.in_pool_stub import Absent
+from fpm.manager.reload_result import Reloaded
 
 if TYPE_CHECKING:
-    from fpm.manager.configuration import Pool
-    from fpm.manager.configuration import Settings
+    from fpm.manager.configuration import Pool, Settings
     from fpm.manager.manager import Manager
 
 __all__ = [

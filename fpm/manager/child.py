@@ -12,15 +12,13 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from signal import Signals
 from typing import Any
 
 from fpm.errors import StartError
-from fpm.manager.events import Event
-from fpm.manager.events import parse_event
+from fpm.manager.events import Event, parse_event
 from fpm.master.processes.spawn import spawn
 
 FIRST_SOCKET = 3

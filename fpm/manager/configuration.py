@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fpm.config.given import Given
+from fpm.config.from_code import Given
 from fpm.errors import ConfigError
 
 CONTROL = "control"

@@ -10,33 +10,21 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from signal import Signals
 from types import TracebackType
 from typing import Any
 
-from fpm.client.control import follow
-from fpm.client.control import read_step
-from fpm.client.looking import look
-from fpm.config.given import Given
-from fpm.config.given import load_given
-from fpm.errors import ConfigError
-from fpm.errors import ControlError
-from fpm.errors import StartError
+from fpm.client.control import follow, read_step
+from fpm.client.snapshot import look
+from fpm.config.from_code import Given, load_given
+from fpm.errors import ConfigError, ControlError, StartError
+from fpm.manager.after_fork import let_go_in_forks
 from fpm.manager.child import MasterProcess
-from fpm.manager.configuration import CONTROL
-from fpm.manager.configuration import FILE
-from fpm.manager.configuration import Pool
-from fpm.manager.configuration import Settings
-from fpm.manager.configuration import describe
-from fpm.manager.configuration import pack_given
+from fpm.manager.configuration import CONTROL, FILE, Pool, Settings, describe, pack_given
 from fpm.manager.events import Event
-from fpm.manager.forks import let_go_in_forks
-from fpm.manager.reloading import Reloaded
-from fpm.manager.reloading import read_outcome
+from fpm.manager.reload_result import Reloaded, read_outcome
 from fpm.status.snapshot import Snapshot
 from fpm.system.socket_directory import make_socket_directory
 

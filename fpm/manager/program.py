@@ -16,13 +16,11 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from fpm.config.given import load_given
+from fpm.config.from_code import load_given
 from fpm.config.model import Config
-from fpm.errors import EXIT_FAILED
-from fpm.errors import FpmError
+from fpm.errors import EXIT_FAILED, FpmError
 from fpm.log.error import ErrorLog
-from fpm.manager.configuration import FILE
-from fpm.manager.configuration import unpack_given
+from fpm.manager.configuration import FILE, unpack_given
 from fpm.master.master import Master
 from fpm.system.systemd import LISTEN_FDS_START
 

@@ -14,11 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fpm.errors import StartError
-from fpm.master.listening.listeners import Listener
-from fpm.master.listening.listeners import open_private_unix
-from fpm.master.loop.loop import READ
-from fpm.master.loop.loop import WRITE
-from fpm.master.loop.loop import Loop
+from fpm.master.listening.listeners import Listener, open_private_unix
+from fpm.master.loop.loop import READ, WRITE, Loop
 
 REQUEST_MAX = 65536
 ANSWER_MAX = 64 * 1024 * 1024

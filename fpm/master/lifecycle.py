@@ -1,4 +1,4 @@
-"""The master's states and the ways out of them (PHP-FPM's fpm_pctl): normal, finishing, terminating."""
+"""The master's states and the ways out of them (PHP-FPM's fpm_pctl): normal, finishing, terminating. Pure."""
 
 from __future__ import annotations
 

@@ -9,64 +9,36 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from signal import Signals
 from typing import Any
 
 from fpm import __version__
-from fpm.config.model import Config
-from fpm.config.model import GlobalConfig
-from fpm.config.model import PoolConfig
-from fpm.config.model import UnixAddress
-from fpm.errors import EXIT_OK
-from fpm.errors import EXIT_SOFTWARE
-from fpm.errors import StartError
+from fpm.config.model import Config, GlobalConfig, PoolConfig, UnixAddress
+from fpm.errors import EXIT_OK, EXIT_SOFTWARE, StartError
 from fpm.log.error import ErrorLog
 from fpm.log.lines import parse_level
 from fpm.master import control
-from fpm.master.commands import refusal
-from fpm.master.commands import run_command
-from fpm.master.lifecycle import Ending
-from fpm.master.lifecycle import State
-from fpm.master.lifecycle import Step
-from fpm.master.lifecycle import first_ending
-from fpm.master.lifecycle import may_change
-from fpm.master.lifecycle import next_ending
+from fpm.master.commands.commands import refusal, run_command
+from fpm.master.lifecycle import Ending, State, Step, first_ending, may_change, next_ending
 from fpm.master.listening.addresses import PassedSockets
 from fpm.master.listening.listeners import Listener
-from fpm.master.loop.loop import WRITE
-from fpm.master.loop.loop import Loop
+from fpm.master.loop.loop import WRITE, Loop
 from fpm.master.loop.signals import SignalReader
-from fpm.master.notifier import MANAGER_VARIABLES
-from fpm.master.notifier import Notifier
-from fpm.master.pool.supervisor import PoolEvents
-from fpm.master.pool.supervisor import PoolSupervisor
-from fpm.master.processes.exits import Usage
-from fpm.master.processes.exits import parse_status
-from fpm.master.processes.memory import MemoryLooks
+from fpm.master.notifier import MANAGER_VARIABLES, Notifier
+from fpm.master.pool.supervisor import PoolEvents, PoolSupervisor
+from fpm.master.processes.bundle import pack_bundle, sealed_memfd
+from fpm.master.processes.exits import Usage, parse_status
 from fpm.master.processes.oom import OomWatch
-from fpm.master.processes.process import become_subreaper
-from fpm.master.processes.process import descendants
-from fpm.master.processes.process import end_orphans
-from fpm.master.processes.process import raise_file_limit
-from fpm.master.processes.process import reap_next
-from fpm.master.reload.reloader import LastReload
-from fpm.master.reload.reloader import Reloader
-from fpm.master.reload.reloader import Request
-from fpm.master.services import Budget
-from fpm.master.services import Services
-from fpm.master.status.looking import look_at_memory
-from fpm.master.status.looking import take_snapshot
+from fpm.master.processes.process import become_subreaper, descendants, end_orphans, raise_file_limit, reap_next
+from fpm.master.reload.reloader import LastReload, Reloader, Request
+from fpm.master.services import Budget, Services
+from fpm.master.status.memory import MemoryLooks
 from fpm.master.status.process import StatusProcess
+from fpm.master.status.snapshot_source import look_at_memory, take_snapshot
 from fpm.master.tracing.stacks import Stacks
-from fpm.master.upgrade.handover import restore_listener
-from fpm.master.upgrade.handover import restore_pool
-from fpm.master.upgrade.upgrade import Upgrade
-from fpm.master.upgrade.upgrade import installed_program
-from fpm.pool.bundle import pack_bundle
-from fpm.pool.bundle import sealed_memfd
+from fpm.master.upgrade.handover import restore_listener, restore_pool
+from fpm.master.upgrade.upgrade import Upgrade, installed_program
 from fpm.system import systemd
 from fpm.system.listen_queue import ListenQueueReader
 from fpm.system.pidfile import OwnPidFile

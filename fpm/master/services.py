@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fpm.config.model import GlobalConfig
 from fpm.log.error import ErrorLog
 from fpm.master.loop.loop import Loop
-from fpm.master.pool.allowance import Allowance
+from fpm.master.loop.token_bucket import Allowance
 from fpm.master.processes.oom import OomWatch
-from fpm.master.tracing.slow_file import SlowFiles
+from fpm.master.slowlog.slow_file import SlowFiles
 from fpm.system.listen_queue import ListenQueueReader
 
 if TYPE_CHECKING:

@@ -1,16 +1,11 @@
-"""What the master keeps in the scoreboard's header: what is added to it, and its bytes."""
+"""What the master keeps in the scoreboard's header: what is added to it, and its bytes. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 
-from fpm.scoreboard.layout import HEADER
-from fpm.scoreboard.layout import HEADER_SIZE
-from fpm.scoreboard.layout import MAGIC
-from fpm.scoreboard.layout import SLOT_SIZE
-from fpm.scoreboard.snapshot import COUNT_MAX
-from fpm.scoreboard.snapshot import Header
-from fpm.scoreboard.snapshot import Slot
+from fpm.scoreboard.layout import HEADER, HEADER_SIZE, MAGIC, SLOT_SIZE
+from fpm.scoreboard.snapshot import COUNT_MAX, Header, Slot
 
 SLOTS_MAX = 65535
 """The slot count is 16 bits wide in the header."""

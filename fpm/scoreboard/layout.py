@@ -8,6 +8,7 @@ Totals are computed by readers. A worker that dies has its slot added to the hea
 header's counter, so that a reader who looks at that counter before and after counts it once.
 
 Both structures grow at their ends only: after an upgrade of pyfpm, old workers and a new master share a scoreboard.
+Pure.
 """
 
 from __future__ import annotations

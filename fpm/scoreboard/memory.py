@@ -11,23 +11,21 @@ import mmap
 import os
 import struct
 
-from fpm.scoreboard.header import SLOTS_MAX
-from fpm.scoreboard.header import absorb
-from fpm.scoreboard.header import pack_header
-from fpm.scoreboard.layout import HEADER
-from fpm.scoreboard.layout import HEADER_SEQUENCE_OFFSET
-from fpm.scoreboard.layout import INTERRUPT
-from fpm.scoreboard.layout import INTERRUPT_OFFSET
-from fpm.scoreboard.layout import MAGIC
-from fpm.scoreboard.layout import SLOT_SIZE
-from fpm.scoreboard.layout import WAKE_BELOW
-from fpm.scoreboard.layout import WAKE_BELOW_OFFSET
-from fpm.scoreboard.layout import board_size
-from fpm.scoreboard.layout import slot_offset
-from fpm.scoreboard.layout import stages_offset
-from fpm.scoreboard.snapshot import Header
-from fpm.scoreboard.snapshot import Slot
-from fpm.scoreboard.snapshot import read_slot
+from fpm.scoreboard.header import SLOTS_MAX, absorb, pack_header
+from fpm.scoreboard.layout import (
+    HEADER,
+    HEADER_SEQUENCE_OFFSET,
+    INTERRUPT,
+    INTERRUPT_OFFSET,
+    MAGIC,
+    SLOT_SIZE,
+    WAKE_BELOW,
+    WAKE_BELOW_OFFSET,
+    board_size,
+    slot_offset,
+    stages_offset,
+)
+from fpm.scoreboard.snapshot import Header, Slot, read_slot
 from fpm.scoreboard.stages import Stage
 
 _SEQUENCE_MASK = 0xFFFFFFFF

@@ -2,7 +2,7 @@
 
 Everything read here is untrusted, for any process of the pool can write any byte: numbers are clamped to what can be
 true, times that are no times become 0.0, an unknown stage is a free slot, and no input raises. A reader never waits for
-a writer; a part that is still being written after READ_TRIES tries keeps its numbers and loses its texts.
+a writer; a part that is still being written after READ_TRIES tries keeps its numbers and loses its texts. Pure.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from fpm.scoreboard.layout import BEGAN_OFFSET
-from fpm.scoreboard.layout import FLAG_TRACKS_FINISHED
-from fpm.scoreboard.layout import FREED_OFFSET
-from fpm.scoreboard.layout import HEADER
-from fpm.scoreboard.layout import HEADER_SEQUENCE_OFFSET
-from fpm.scoreboard.layout import REQUEST
-from fpm.scoreboard.layout import REQUEST_OFFSET
-from fpm.scoreboard.layout import SLOT
-from fpm.scoreboard.layout import SLOT_SIZE
-from fpm.scoreboard.layout import slot_offset
-from fpm.scoreboard.layout import slots_offset
-from fpm.scoreboard.layout import stages_offset
+from fpm.scoreboard.layout import (
+    BEGAN_OFFSET,
+    FLAG_TRACKS_FINISHED,
+    FREED_OFFSET,
+    HEADER,
+    HEADER_SEQUENCE_OFFSET,
+    REQUEST,
+    REQUEST_OFFSET,
+    SLOT,
+    SLOT_SIZE,
+    slot_offset,
+    slots_offset,
+    stages_offset,
+)
 from fpm.scoreboard.stages import Stage
 
 READ_TRIES = 50

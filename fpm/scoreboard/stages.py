@@ -1,4 +1,4 @@
-"""Request stages, with PHP-FPM's names (fpm_request.h) and its texts for the status page (fpm_request.c)."""
+"""Request stages, with PHP-FPM's names (fpm_request.h) and its texts for the status page (fpm_request.c). Pure."""
 
 from __future__ import annotations
 

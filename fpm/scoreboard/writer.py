@@ -6,18 +6,20 @@ import struct
 from collections.abc import Sequence
 from time import monotonic
 
-from fpm.scoreboard.layout import INTERRUPT
-from fpm.scoreboard.layout import INTERRUPT_OFFSET
-from fpm.scoreboard.layout import METHOD_SIZE
-from fpm.scoreboard.layout import QUERY_SIZE
-from fpm.scoreboard.layout import SCRIPT_SIZE
-from fpm.scoreboard.layout import TASK_SIZE
-from fpm.scoreboard.layout import TASKS_SIZE
-from fpm.scoreboard.layout import URI_SIZE
-from fpm.scoreboard.layout import USER_SIZE
-from fpm.scoreboard.layout import WAKE_BELOW
-from fpm.scoreboard.layout import WAKE_BELOW_OFFSET
-from fpm.scoreboard.layout import slot_offset
+from fpm.scoreboard.layout import (
+    INTERRUPT,
+    INTERRUPT_OFFSET,
+    METHOD_SIZE,
+    QUERY_SIZE,
+    SCRIPT_SIZE,
+    TASK_SIZE,
+    TASKS_SIZE,
+    URI_SIZE,
+    USER_SIZE,
+    WAKE_BELOW,
+    WAKE_BELOW_OFFSET,
+    slot_offset,
+)
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.stages import Stage
 

@@ -6,15 +6,11 @@ Texts are as in fpm.status.overview.Death; whoever shows them escapes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from collections.abc import Iterator
-from dataclasses import asdict
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
 
 from fpm.status.extras import PoolExtras
-from fpm.status.figures import format_age
-from fpm.status.figures import format_size
-from fpm.status.figures import format_span
+from fpm.status.figures import format_age, format_size, format_span
 from fpm.status.overview import Death
 from fpm.status.pages import Page
 

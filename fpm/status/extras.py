@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from signal import Signals
 
-from fpm.scoreboard.layout import FLAG_FAILED
-from fpm.scoreboard.layout import FLAG_RELOAD_FAILED
+from fpm.scoreboard.layout import FLAG_FAILED, FLAG_RELOAD_FAILED
 from fpm.scoreboard.snapshot import Board
 from fpm.scoreboard.stages import Stage
 from fpm.status.model import background_age

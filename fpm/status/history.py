@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
-from fpm.status.overview import Moment
-from fpm.status.overview import Pool
+from fpm.status.overview import Moment, Pool
 from fpm.status.snapshot import Snapshot
 
 POINTS = 180

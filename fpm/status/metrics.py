@@ -5,15 +5,11 @@ A family is a row of a table: the name without `_total`, the type, the help text
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fpm.log.escape import escape
-from fpm.status.overview import Daemon
-from fpm.status.overview import Pool
+from fpm.status.overview import Daemon, Pool
 
 METRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 

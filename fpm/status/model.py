@@ -11,11 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fpm.log.escape import decode_wire
-from fpm.scoreboard.snapshot import Board
-from fpm.scoreboard.snapshot import ListenQueue
-from fpm.scoreboard.snapshot import Slot
-from fpm.scoreboard.stages import STATE_TEXT
-from fpm.scoreboard.stages import Stage
+from fpm.scoreboard.snapshot import Board, ListenQueue, Slot
+from fpm.scoreboard.stages import STATE_TEXT, Stage
 
 
 @dataclass(frozen=True, slots=True)

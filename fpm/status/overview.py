@@ -8,8 +8,7 @@ may hold anything: control characters, markup), the renderer escapes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from fpm.status.extras import PoolExtras

@@ -14,8 +14,7 @@ from functools import lru_cache
 from fpm.log.escape import escape
 from fpm.log.times import format_access_time
 from fpm.status.extras import PoolExtras
-from fpm.status.model import PoolStatus
-from fpm.status.model import ProcessStatus
+from fpm.status.model import PoolStatus, ProcessStatus
 
 STATUS_HEADERS = (
     ("Expires", "Thu, 01 Jan 1970 00:00:00 GMT"),

@@ -8,31 +8,16 @@ the master's word.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from collections.abc import Sequence
-from dataclasses import asdict
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fpm.log.escape import decode_wire
-from fpm.scoreboard.snapshot import Board
-from fpm.scoreboard.snapshot import ListenQueue
-from fpm.scoreboard.snapshot import Slot
-from fpm.scoreboard.snapshot import read_board
-from fpm.scoreboard.stages import OWN_STATE_TEXT
-from fpm.scoreboard.stages import Stage
+from fpm.scoreboard.snapshot import Board, ListenQueue, Slot, read_board
+from fpm.scoreboard.stages import OWN_STATE_TEXT, Stage
 from fpm.status.extras import build_extras
-from fpm.status.model import PoolStatus
-from fpm.status.model import ProcessStatus
-from fpm.status.model import background_age
-from fpm.status.model import build_status
-from fpm.status.overview import Daemon
-from fpm.status.overview import Death
-from fpm.status.overview import Pool
-from fpm.status.overview import Reload
-from fpm.status.overview import SlowRequest
-from fpm.status.overview import Worker
-from fpm.status.overview import read_death
+from fpm.status.model import PoolStatus, ProcessStatus, background_age, build_status
+from fpm.status.overview import Daemon, Death, Pool, Reload, SlowRequest, Worker, read_death
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,26 +7,11 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from fpm.status.figures import format_count
-from fpm.status.figures import format_rate
-from fpm.status.figures import format_size
-from fpm.status.overview import Overview
-from fpm.status.overview import Pool
-from fpm.status.overview import PoolPage
-from fpm.status.overview import Reload
+from fpm.status.figures import format_count, format_rate, format_size
+from fpm.status.overview import Overview, Pool, PoolPage, Reload
 from fpm.status.web_chart import chart
-from fpm.status.web_document import HEADERS
-from fpm.status.web_document import Content
-from fpm.status.web_document import document
-from fpm.status.web_parts import Cell
-from fpm.status.web_parts import badge
-from fpm.status.web_parts import lines
-from fpm.status.web_parts import meter
-from fpm.status.web_parts import moment
-from fpm.status.web_parts import table
-from fpm.status.web_parts import text
-from fpm.status.web_parts import tile
-from fpm.status.web_parts import tiles
+from fpm.status.web_document import HEADERS, Content, document
+from fpm.status.web_parts import Cell, badge, lines, meter, moment, table, text, tile, tiles
 from fpm.status.web_pool import pool_body
 
 __all__ = ["HEADERS", "render_overview", "render_pool"]

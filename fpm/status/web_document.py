@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from fpm.log.times import format_access_time
 from fpm.status.figures import format_age
 from fpm.status.overview import Daemon
-from fpm.status.web_parts import badge
-from fpm.status.web_parts import moment
-from fpm.status.web_parts import text
-from fpm.status.web_style import SCRIPT
-from fpm.status.web_style import STYLE
+from fpm.status.web_parts import badge, moment, text
+from fpm.status.web_style import SCRIPT, STYLE
 
 
 def _digest(content: str) -> str:

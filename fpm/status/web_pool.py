@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-from fpm.status.deaths import death_counts
-from fpm.status.deaths import death_notes
-from fpm.status.deaths import request_words
+from fpm.status.deaths import death_counts, death_notes, request_words
 from fpm.status.extras import PoolExtras
-from fpm.status.figures import format_age
-from fpm.status.figures import format_count
-from fpm.status.figures import format_percent
-from fpm.status.figures import format_rate
-from fpm.status.figures import format_size
-from fpm.status.figures import format_span
-from fpm.status.overview import Death
-from fpm.status.overview import Pool
-from fpm.status.overview import Worker
-from fpm.status.web_chart import chart
-from fpm.status.web_chart import scale
-from fpm.status.web_parts import Cell
-from fpm.status.web_parts import badge
-from fpm.status.web_parts import facts
-from fpm.status.web_parts import lines
-from fpm.status.web_parts import meter
-from fpm.status.web_parts import moment
-from fpm.status.web_parts import table
-from fpm.status.web_parts import text
-from fpm.status.web_parts import tile
-from fpm.status.web_parts import tiles
+from fpm.status.figures import format_age, format_count, format_percent, format_rate, format_size, format_span
+from fpm.status.overview import Death, Pool, Worker
+from fpm.status.web_chart import chart, scale
+from fpm.status.web_parts import Cell, badge, facts, lines, meter, moment, table, text, tile, tiles
 
 WORKERS_MAX = 500
 """Rows; the busy ones come first."""

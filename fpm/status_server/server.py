@@ -8,13 +8,11 @@ import threading
 import time
 from typing import Any
 
-from fpm.pool.spec import MESSAGE_MAX
-from fpm.pool.spec import pack_message
-from fpm.pool.spec import unpack_message
-from fpm.status_server.looks import Looks
+from fpm.protocol.spec import MESSAGE_MAX, pack_message, unpack_message
+from fpm.protocol.status import SiteSpec
+from fpm.status_server.protocols import Visit
 from fpm.status_server.site import Site
-from fpm.status_server.site import SiteSpec
-from fpm.status_server.talk import Visit
+from fpm.status_server.snapshot_cache import Looks
 from fpm.system.descriptors import take_descriptor
 
 VISITS_MAX = 64

@@ -1,58 +1,26 @@
 """What is answered at one address: pages of one pool (pm.status_listen), or of the daemon ([global] status_listen).
 
-Pure: the answer is a value of a request and of what `look` shows.
+The answer is a value of a request and of what `look` shows. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from ipaddress import ip_address
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import unquote
 
-from fpm.status.metrics import METRICS_TYPE
-from fpm.status.metrics import render_metrics
-from fpm.status.overview import Overview
-from fpm.status.overview import Pool
-from fpm.status.overview import PoolPage
-from fpm.status.pages import PING_CONTENT_TYPE
-from fpm.status.pages import STATUS_HEADERS
-from fpm.status.pages import render_status
-from fpm.status.web import HEADERS
-from fpm.status.web import render_overview
-from fpm.status.web import render_pool
+from fpm.protocol.status import SiteSpec
+from fpm.status.metrics import METRICS_TYPE, render_metrics
+from fpm.status.overview import Overview, Pool, PoolPage
+from fpm.status.pages import PING_CONTENT_TYPE, STATUS_HEADERS, render_status
+from fpm.status.web import HEADERS, render_overview, render_pool
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 FORMATS = ("html", "xml", "json", "openmetrics")
-
-
-@dataclass(frozen=True, slots=True)
-class SiteSpec:
-    """One address, as the master describes it.
-
-    Attributes:
-        pool: "" for the daemon's own address.
-        peers: networks of TCP clients that may connect; empty: all.
-        allow: networks that may ask: the client's own (HTTP), or REMOTE_ADDR where a web server passes it on.
-    """
-
-    pool: str
-    status_path: str
-    ping_path: str
-    ping_response: str
-    peers: Sequence[str]
-    allow: Sequence[str]
-
-    def as_message(self) -> dict[str, Any]:
-        """For the channel."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ import contextlib
 import os
 import sys
 
-from fpm.system.proc_stat import ARGUMENTS
-from fpm.system.proc_stat import read_stat
+from fpm.system.proc_stat import ARGUMENTS, read_stat
 
 NAME = b"pyfpm"
 _PR_SET_NAME = 15

@@ -13,9 +13,7 @@ import warnings
 with warnings.catch_warnings():
     # Since 3.12 it uses what datetime is about to lose, in a module that is not needed here.
     warnings.simplefilter("ignore", DeprecationWarning)
-    from ptrace.binding.func import PTRACE_DETACH
-    from ptrace.binding.func import ptrace
-    from ptrace.binding.func import ptrace_getregs
+    from ptrace.binding.func import PTRACE_DETACH, ptrace, ptrace_getregs
     from ptrace.ctypes_libc import libc
     from ptrace.error import PtraceError
     from ptrace.syscall import SYSCALL_NAMES

@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from fpm.stack.trace import Frame
-from fpm.unwind.image import Read
-from fpm.unwind.machine import MACHINES
-from fpm.unwind.machine import take_registers
-from fpm.unwind.maps import Maps
-from fpm.unwind.maps import parse_maps
-from fpm.unwind.merge import merge
-from fpm.unwind.unwind import StackCopy
-from fpm.unwind.unwind import Unwinder
-from fpm.unwind.unwind import copy_stack
+from fpm.stacks.native.image import Read
+from fpm.stacks.native.machine import MACHINES, take_registers
+from fpm.stacks.native.maps import Maps, parse_maps
+from fpm.stacks.native.merge import merge
+from fpm.stacks.native.unwind import StackCopy, Unwinder, copy_stack
+from fpm.stacks.trace import Frame
 
 COPIES_MAX = 64
 """Threads whose native frames are looked for; copying a stack takes time while the process stands still."""

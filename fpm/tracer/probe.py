@@ -15,9 +15,9 @@ import sys
 import time
 from contextlib import suppress
 
-from fpm.tracer.look import look_at
-from fpm.tracer.messages import Task
-from fpm.tracer.rights import needs_named_tracer
+from fpm.protocol.tracing import Task
+from fpm.stacks.rights import needs_named_tracer
+from fpm.tracer.snapshot import look_at
 
 PATIENCE = 10.0
 """Seconds for a process to begin, and again for the look at it."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from fpm.system.proc_stat import STARTED
-from fpm.system.proc_stat import STATE
-from fpm.system.proc_stat import read_stat
+from fpm.system.proc_stat import STARTED, STATE, read_stat
 
 
 @dataclass(frozen=True, slots=True)

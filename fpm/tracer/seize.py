@@ -14,11 +14,8 @@ import time
 from types import FrameType
 
 from fpm.tracer import binding
-from fpm.tracer.binding import PTRACE_EVENT_STOP
-from fpm.tracer.binding import WAIT_ALL
-from fpm.tracer.binding import PtraceError
-from fpm.tracer.process import read_state
-from fpm.tracer.process import read_threads
+from fpm.tracer.binding import PTRACE_EVENT_STOP, WAIT_ALL, PtraceError
+from fpm.tracer.process import read_state, read_threads
 
 STOP_TIME = 0.5
 """Seconds in which all threads must have stopped."""

@@ -16,20 +16,12 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from fpm.pool.spec import MESSAGE_MAX
-from fpm.pool.spec import pack_message
-from fpm.pool.spec import unpack_message
+from fpm.protocol.spec import MESSAGE_MAX, pack_message, unpack_message
+from fpm.protocol.tracing import TRACE_SECONDS, Answer, MessageError, Task, parse_task
 from fpm.system.descriptors import take_descriptor
-from fpm.tracer.look import STOPPED_MAX
-from fpm.tracer.look import run
-from fpm.tracer.messages import TRACE_SECONDS
-from fpm.tracer.messages import Answer
-from fpm.tracer.messages import MessageError
-from fpm.tracer.messages import Task
-from fpm.tracer.messages import parse_task
-from fpm.tracer.process import ProcessState
-from fpm.tracer.process import read_state
-from fpm.tracer.rehearsal import rehearse
+from fpm.tracer.process import ProcessState, read_state
+from fpm.tracer.snapshot import STOPPED_MAX, run
+from fpm.tracer.warmup import rehearse
 
 AT_ONCE = 4
 """Looks at the same time; each takes some milliseconds, unless its process sleeps in the kernel."""

@@ -1,0 +1,1 @@
+"""WSGI: environ, input and response. Pure."""

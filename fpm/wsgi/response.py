@@ -5,12 +5,10 @@ Nothing here knows where the bytes go: a Sink takes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Lock
 from types import TracebackType
-from typing import Any
-from typing import Protocol
+from typing import Any, Protocol
 
 from fpm.wsgi.environ import Environ
 from fpm.wsgi.head import format_head
@@ -93,7 +91,7 @@ class Response:
     """The last piece has been given, or is being given. Setting it after a look at it cannot be divided by another
     thread: the interpreter changes threads at calls and jumps only."""
     unusual = False
-    """Something is to be told or done at the end of the request, see fpm.pool.service."""
+    """Something is to be told or done at the end of the request, see fpm.worker.service."""
     given: Iterable[bytes] | None = None
     """What finish_early() got, and has closed."""
 

@@ -55,8 +55,7 @@ def django():
 
 def flask():
     module = example()
-    from flask import current_app
-    from flask import request
+    from flask import current_app, request
 
     module.app.teardown_request(lambda error: mark("teardown_request"))
     module.app.teardown_appcontext(lambda error: mark("teardown_appcontext"))

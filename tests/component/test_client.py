@@ -7,24 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from fpm.client.exchange import Response
-from fpm.client.exchange import send_request
-from fpm.client.failures import ClientError
-from fpm.client.failures import ConnectFailed
-from fpm.client.failures import PeerClosed
-from fpm.client.failures import PeerGarbage
-from fpm.client.failures import PeerRefused
-from fpm.client.failures import PeerTimeout
+from fpm.client.exchange import Response, send_request
+from fpm.client.failures import ClientError, ConnectFailed, PeerClosed, PeerGarbage, PeerRefused, PeerTimeout
 from fpm.client.params import request_params
 from fpm.client.records import Limits
-from fpm.config.model import TcpAddress
-from fpm.config.model import UnixAddress
+from fpm.config.model import TcpAddress, UnixAddress
 from tests.support import raw_fastcgi
-from tests.support.peer import end
-from tests.support.peer import out
-from tests.support.peer import peer
-from tests.support.peer import says
-from tests.support.peer import silent
+from tests.support.peer import end, out, peer, says, silent
 
 HEAD = out(b"Content-Type: text/plain\r\n\r\n")
 PARAMS = request_params("GET", "/")

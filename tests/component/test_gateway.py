@@ -13,11 +13,7 @@ from fpm.client.gateway import Gateway
 from fpm.client.records import Limits
 from fpm.config.model import UnixAddress
 from tests.support import raw_fastcgi
-from tests.support.peer import end
-from tests.support.peer import out
-from tests.support.peer import peer
-from tests.support.peer import says
-from tests.support.peer import silent
+from tests.support.peer import end, out, peer, says, silent
 
 
 class Call:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 
-from fpm.pool.spec import INTERRUPT_SIGNAL
+from fpm.protocol.spec import INTERRUPT_SIGNAL
 from fpm.scoreboard.layout import slot_offset
 from fpm.scoreboard.memory import want_interrupt
 from fpm.scoreboard.snapshot import read_clocks

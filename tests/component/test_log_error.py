@@ -15,11 +15,9 @@ import pytest
 
 from fpm.errors import StartError
 from fpm.log.error import ErrorLog
-from fpm.log.lines import LineAssembler
-from fpm.log.lines import format_worker_line
+from fpm.log.lines import LineAssembler, format_worker_line
 from fpm.log.syslog_target import SyslogTarget
-from fpm.log.target import BUFFER_MAX
-from fpm.log.target import FileTarget
+from fpm.log.target import BUFFER_MAX, FileTarget
 from tests.support.waiting import wait_until
 
 ENTRY = re.compile(r"\[\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d\] (DEBUG|NOTICE|WARNING|ERROR|ALERT): .*")

@@ -8,12 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from fpm.master.loop.loop import Loop
-from fpm.master.pool.allowance import Allowance
-from fpm.master.pool.bell import ANY_REQUEST
-from fpm.master.pool.bell import Bell
-from fpm.master.pool.bell import Wish
-from fpm.scoreboard.layout import WAKE_BELOW
-from fpm.scoreboard.layout import WAKE_BELOW_OFFSET
+from fpm.master.loop.token_bucket import Allowance
+from fpm.master.pool.wakeup import ANY_REQUEST, Bell, Wish
+from fpm.scoreboard.layout import WAKE_BELOW, WAKE_BELOW_OFFSET
 from fpm.scoreboard.memory import Scoreboard
 
 

@@ -11,9 +11,8 @@ import pytest
 from fpm.master.loop.channel import Channel
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Loop
-from fpm.master.loop.share import SAVED_MAX
-from fpm.master.loop.share import Share
-from fpm.pool.spec import pack_message
+from fpm.master.loop.read_budget import SAVED_MAX, Share
+from fpm.protocol.spec import pack_message
 
 DEBT = SAVED_MAX + 10.0
 """Seconds: far more than is paid during a pause."""

@@ -12,7 +12,7 @@ import pytest
 
 from fpm.log.error import ErrorLog
 from fpm.master.loop.loop import Loop
-from fpm.master.pool.layout_wish import LayoutWish
+from fpm.master.tracing.layout_request import LayoutWish
 from tests.unit.stack.process_image import LAYOUT
 
 GOOD = {"event": "layout", "layout": LAYOUT.as_message()}

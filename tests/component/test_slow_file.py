@@ -6,8 +6,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,11 @@ import pytest
 from fpm.log.error import ErrorLog
 from fpm.log.target import BUFFER_MAX
 from fpm.master.loop.loop import Loop
-from fpm.master.tracing.slow_file import SlowFile
-from fpm.master.tracing.slow_file import SlowFiles
-from fpm.slowlog.format import format_entry
-from fpm.slowlog.read import read_entries
+from fpm.master.slowlog.slow_file import SlowFile, SlowFiles
+from fpm.stacks.text.format import format_entry
+from fpm.stacks.text.read import read_entries
 from tests.support.waiting import wait_until
-from tests.unit.slowlog.entries import QUERY
-from tests.unit.slowlog.entries import make
+from tests.unit.slowlog.entries import QUERY, make
 
 AT_ONCE = 2.0
 """Seconds in which anybody who does not wait has written it all."""

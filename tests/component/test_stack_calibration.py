@@ -14,13 +14,11 @@ from typing import Any
 
 import pytest
 
-from fpm.stack.layout import Layout
-from fpm.stack.layout import parse_layout
-from fpm.stack.resolve import resolve
-from fpm.stack.walk import Limits
+from fpm.stacks.layout import Layout, parse_layout
+from fpm.stacks.reading.resolve import resolve
+from fpm.stacks.reading.walk import Limits
 from tests.support.interpreter import interpreters
-from tests.support.stack_reader import as_lists
-from tests.support.stack_reader import read_threads
+from tests.support.stack_reader import as_lists, read_threads
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from fpm.stack.layout import parse_layout
-from tests.support.interpreter import interpreters
-from tests.support.interpreter import pool_python
+from fpm.stacks.layout import parse_layout
+from tests.support.interpreter import interpreters, pool_python
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,7 +87,7 @@ os.register_at_fork(after_in_child=lambda: _thread.start_new_thread(spin, ()))
 """
 HANGS = """
 import os, signal
-from fpm.pool.calibration import calibrator
+from fpm.template import calibrator
 calibrator.PATIENCE = 0.3
 def hang():
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -98,7 +97,7 @@ os.register_at_fork(after_in_child=hang)
 """
 KILLED = "import os; os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), 9))"
 NO_CTYPES = "import sys; sys.modules['ctypes'] = None"
-NO_LAYOUT = "import sys; sys.modules['fpm.stack.layout'] = None"
+NO_LAYOUT = "import sys; sys.modules['fpm.stacks.layout'] = None"
 NO_THREADS = """
 import os, resource
 user = 2000000 + os.getpid()
@@ -158,7 +157,7 @@ def test_an_audit_hook_that_refuses_is_the_reason(event: str) -> None:
 
 def test_what_is_missing_is_the_reason() -> None:
     assert "no ctypes" in error_of(NO_CTYPES)
-    assert "fpm.stack.layout" in error_of(NO_LAYOUT)
+    assert "fpm.stacks.layout" in error_of(NO_LAYOUT)
 
 
 def test_a_child_that_is_killed_is_tried_three_times() -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.snapshot import ListenQueue
-from fpm.scoreboard.snapshot import read_board
+from fpm.scoreboard.snapshot import ListenQueue, read_board
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
 from fpm.status.extras import build_extras

@@ -10,11 +10,7 @@ from pathlib import Path
 import pytest
 
 from fpm.scoreboard.snapshot import ListenQueue
-from fpm.system.listen_queue import UNKNOWN
-from fpm.system.listen_queue import ListenQueueReader
-from fpm.system.listen_queue import pack_unix_request
-from fpm.system.listen_queue import read_listen_queue
-from fpm.system.listen_queue import unpack_unix_reply
+from fpm.system.listen_queue import UNKNOWN, ListenQueueReader, pack_unix_request, read_listen_queue, unpack_unix_reply
 
 
 def listening(kind: str, directory: Path, backlog: int) -> socket.socket:

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from fpm.errors import StartError
-from fpm.system.pidfile import read_pid_file
-from fpm.system.pidfile import remove_pid_file
-from fpm.system.pidfile import write_pid_file
+from fpm.system.pidfile import read_pid_file, remove_pid_file, write_pid_file
 
 
 def test_written_read_and_removed(tmp_path: Path) -> None:

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fpm.system.systemd import listen_fds
-from fpm.system.systemd import notify
-from fpm.system.systemd import watchdog_interval
+from fpm.system.systemd import listen_fds, notify, watchdog_interval
 
 
 @pytest.mark.parametrize("abstract", [False, True])

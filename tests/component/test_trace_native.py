@@ -7,10 +7,9 @@ import sys
 
 import pytest
 
-from fpm.stack.trace import Trace
+from fpm.stacks.trace import Trace
 from tests.support.interpreter import interpreters
-from tests.support.traced import Looker
-from tests.support.traced import Target
+from tests.support.traced import Looker, Target
 
 SORT = """
 import ctypes, time

@@ -10,9 +10,8 @@ import threading
 
 import pytest
 
-from fpm.pool.ptracer import permission_for
-from fpm.system.thread_signal import signal_first_thread
-from fpm.system.thread_signal import tgkill
+from fpm.launcher.ptracer import permission_for
+from fpm.system.thread_signal import signal_first_thread, tgkill
 
 
 @pytest.mark.parametrize("way", ["pidfd", "tgkill"])
@@ -54,9 +53,10 @@ def test_a_kernel_without_yama_needs_no_name() -> None:
 
 OWN_USE = """
 import faulthandler, os, signal, sys
-from fpm.pool.own_stack import FORCED, POLITE, listen
-from fpm.pool.spec import FD_STACK
-from fpm.stack.dump_text import parse_dump
+from fpm.protocol.self_dump import FORCED, POLITE
+from fpm.worker.self_dump import listen
+from fpm.protocol.spec import FD_STACK
+from fpm.stacks.text.faulthandler import parse_dump
 
 own, ours = os.memfd_create("own"), os.memfd_create("ours")
 os.dup2(ours, FD_STACK)

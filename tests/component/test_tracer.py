@@ -12,12 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from fpm.master.tracing import tracer_process
-from fpm.stack.trace import ThreadStack
-from fpm.stack.trace import Trace
+from fpm.stacks.trace import ThreadStack, Trace
 from tests.support.interpreter import pool_python
-from tests.support.traced import ROOT
-from tests.support.traced import Looker
-from tests.support.traced import Target
+from tests.support.traced import ROOT, Looker, Target
 from tests.support.waiting import wait_until
 
 NOBODY = 65534

@@ -11,19 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from fpm.master.tracing import tracer_process
-from fpm.stack.trace import Trace
+from fpm.stacks.trace import Trace
 from fpm.tracer.process import read_state
 from tests.support.processes import status_of
-from tests.support.traced import ROOT
-from tests.support.traced import Looker
-from tests.support.traced import Target
-from tests.support.traced import stop_by_signal
+from tests.support.traced import ROOT, Looker, Target, stop_by_signal
 from tests.support.waiting import wait_until
 
 GONE = "the process has exited"

@@ -8,14 +8,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler
-from http.server import ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from fpm.status.web import HEADERS
-from fpm.status.web import render_overview
-from fpm.status.web import render_pool
+from fpm.status.web import HEADERS, render_overview, render_pool
 from tests.support import overviews
 from tests.support.browser import Browser
 from tests.support.waiting import wait_until

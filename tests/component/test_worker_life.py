@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from fpm.scoreboard.memory import set_wake_below
-from fpm.scoreboard.snapshot import census
-from fpm.scoreboard.snapshot import read_board
+from fpm.scoreboard.snapshot import census, read_board
 from tests.support import raw_fastcgi as raw
 from tests.support.waiting import wait_until
 from tests.support.worker_process import WorkerPool

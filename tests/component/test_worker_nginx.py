@@ -12,8 +12,7 @@ from collections.abc import Iterable
 import pytest
 
 from tests.support import raw_fastcgi as raw
-from tests.support.nginx import Nginx
-from tests.support.nginx import StartNginx
+from tests.support.nginx import Nginx, StartNginx
 from tests.support.waiting import wait_until
 from tests.support.worker_process import WorkerPool
 

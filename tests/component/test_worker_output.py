@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from fpm.pool.output import PATIENCE
-from fpm.pool.output import open_output
+from fpm.worker.stdio import PATIENCE, open_output
 
 
 @pytest.fixture

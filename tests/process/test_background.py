@@ -6,12 +6,10 @@ import re
 import signal
 import time
 from collections import Counter
-from concurrent.futures import Future
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from tests.support.fpm import Start
-from tests.support.nginx import HttpReply
-from tests.support.nginx import StartNginx
+from tests.support.nginx import HttpReply, StartNginx
 from tests.support.waiting import wait_until
 
 WORKERS = 20

@@ -14,17 +14,12 @@ from typing import Any
 
 import pytest
 
-from fpm.master.pool.last_words import LastWords
-from fpm.master.processes.oom_reports import directory_of
-from fpm.master.processes.oom_reports import parse_membership
-from fpm.master.processes.oom_reports import parse_mounts
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
+from fpm.master.pool.last_output import LastWords
+from fpm.master.processes.oom_reports import directory_of, parse_membership, parse_mounts
+from tests.support.fpm import Daemon, Start
 from tests.support.interpreter import interpreters
-from tests.support.looking import fetch
-from tests.support.looking import read_metrics
-from tests.support.pools import free_port
-from tests.support.pools import numbers
+from tests.support.looking import fetch, read_metrics
+from tests.support.pools import free_port, numbers
 from tests.support.waiting import wait_until
 
 POOL = {"app": "dying:application", "pm.max_children": 2}
@@ -123,7 +118,7 @@ def _crashes(fpm: Daemon) -> None:
     assert re.search(r"called by segfault \(\S*/dying\.py:\d+\)", line)
     assert death["signal"] == "SIGSEGV"
     assert any("in application" in one for one in death["words"])
-    assert not any("fpm/pool" in one for one in death["words"])
+    assert not any(re.search("fpm/(template|worker)", one) for one in death["words"])
     line, death = certificate(fpm, ask_to_die(fpm, "/abort"))
     assert "on signal 6 (SIGABRT" in line
     assert ("core dumped" in line) == bool(death["core"]) == ("; core dump: " in line)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fpm import IS_ROOT
-from tests.support.fpm import Start
+from tests.support.fpm import IS_ROOT, Start
 from tests.support.interpreter import pyfpm_command
 from tests.support.waiting import wait_until
 

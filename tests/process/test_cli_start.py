@@ -13,8 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
+from tests.support.fpm import Daemon, Start
 from tests.support.interpreter import pyfpm_command
 from tests.support.waiting import wait_until
 

@@ -9,11 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import raw_fastcgi
-from tests.support.peer import end
-from tests.support.peer import out
-from tests.support.peer import peer
-from tests.support.peer import says
-from tests.support.peer import silent
+from tests.support.peer import end, out, peer, says, silent
 
 PROGRAM = "import sys; from fpm.cli.fastcgi_commands import {0}; {0}()"
 PONG = out(b"Content-Type: text/plain\r\n\r\npong") + end()

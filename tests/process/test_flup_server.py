@@ -10,8 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import rmtree
@@ -20,14 +19,10 @@ from typing import Any
 import pytest
 
 from tests.support import raw_fastcgi
-from tests.support.flup_script import FLUP
-from tests.support.flup_script import OURS
-from tests.support.flup_script import write_script
+from tests.support.flup_script import FLUP, OURS, write_script
 from tests.support.fpm import open_directory
 from tests.support.nginx import Nginx
-from tests.support.processes import Child
-from tests.support.processes import descendants
-from tests.support.processes import end_strays
+from tests.support.processes import Child, descendants, end_strays
 from tests.support.waiting import wait_until
 
 UPLOAD = os.urandom(500_000)

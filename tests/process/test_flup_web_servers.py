@@ -5,19 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 
 from tests.support.processes import is_zombie
-from tests.support.starting_servers import APACHE_MODULES
-from tests.support.starting_servers import IS_ROOT
-from tests.support.starting_servers import WEB_USER
-from tests.support.starting_servers import StartingServer
-from tests.support.starting_servers import find_program
+from tests.support.starting_servers import APACHE_MODULES, IS_ROOT, WEB_USER, StartingServer, find_program
 from tests.support.waiting import wait_until
 
 needs_lighttpd = pytest.mark.skipif(find_program("lighttpd") is None, reason="lighttpd is not installed")

@@ -11,12 +11,8 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
-from tests.support.pools import clients
-from tests.support.pools import facts
-from tests.support.pools import wait_numbers
-from tests.support.pools import write_app
+from tests.support.fpm import Daemon, Start
+from tests.support.pools import clients, facts, wait_numbers, write_app
 from tests.support.waiting import wait_until
 
 CPU_SHARE = 0.45

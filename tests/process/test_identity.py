@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fpm import Start
-from tests.support.pools import echo
-from tests.support.pools import wait_state
-from tests.support.pools import write_app
+from tests.support.pools import echo, wait_state, write_app
 from tests.support.processes import status_of
 from tests.support.waiting import wait_until
 

@@ -12,13 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fpm import IS_ROOT
-from tests.support.fpm import Start
+from tests.support.fpm import IS_ROOT, Start
 from tests.support.interpreter import pool_python
 from tests.support.jail import build_jail
-from tests.support.pools import echo
-from tests.support.pools import together
-from tests.support.pools import wait_state
+from tests.support.pools import echo, together, wait_state
 from tests.support.waiting import wait_until
 
 

@@ -6,10 +6,9 @@ import os
 import re
 import threading
 
-from fpm.pool.spec import INTERRUPT_SIGNAL
+from fpm.protocol.spec import INTERRUPT_SIGNAL
 from tests.support import raw_fastcgi as raw
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
+from tests.support.fpm import Daemon, Start
 from tests.support.nginx import StartNginx
 from tests.support.pools import together
 from tests.support.waiting import wait_until

@@ -16,9 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import raw_fastcgi
-from tests.support.fpm import POOL_USER
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
+from tests.support.fpm import POOL_USER, Daemon, Start
 from tests.support.waiting import wait_until
 
 

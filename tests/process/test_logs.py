@@ -6,11 +6,8 @@ import os
 import re
 import signal
 
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
-from tests.support.pools import clients
-from tests.support.pools import together
-from tests.support.pools import write_app
+from tests.support.fpm import Daemon, Start
+from tests.support.pools import clients, together, write_app
 from tests.support.waiting import wait_until
 
 PRINTER = """

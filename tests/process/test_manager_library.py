@@ -16,17 +16,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fpm import Manager
-from fpm import Pool
-from fpm import Settings
-from fpm.errors import ConfigError
-from fpm.errors import ControlError
-from fpm.errors import StartError
-from fpm.manager import Event
-from fpm.manager import Kind
+from fpm import Manager, Pool, Settings
+from fpm.errors import ConfigError, ControlError, StartError
+from fpm.manager import Event, Kind
 from tests.support import raw_fastcgi
-from tests.support.processes import descriptors
-from tests.support.processes import is_zombie
+from tests.support.processes import descriptors, is_zombie
 from tests.support.waiting import wait_until
 
 APPS = Path(__file__).parents[1] / "apps"

@@ -14,9 +14,7 @@ import psutil
 import pytest
 
 from tests.support.control import connect
-from tests.support.fpm import POOL_USER
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
+from tests.support.fpm import POOL_USER, Daemon, Start
 
 ANOTHER_USER = ("/usr/bin/setpriv", f"--reuid={POOL_USER}", "--regid=nogroup", "--clear-groups", "--")
 

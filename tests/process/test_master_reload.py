@@ -10,8 +10,7 @@ import socket
 import pytest
 
 from tests.support import raw_fastcgi
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
+from tests.support.fpm import Daemon, Start
 from tests.support.load import Load
 from tests.support.processes import no_zombies
 from tests.support.waiting import wait_until

@@ -6,16 +6,14 @@ import os
 import re
 import signal
 import threading
-from concurrent.futures import Future
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.support import raw_fastcgi
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
+from tests.support.fpm import Daemon, Start
 from tests.support.waiting import wait_until
 
 QUICK = {"process_control_timeout": "1s"}

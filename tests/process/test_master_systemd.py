@@ -7,15 +7,13 @@ import re
 import signal
 import socket
 import stat
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 import pytest
 
 from tests.support import raw_fastcgi
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
+from tests.support.fpm import Daemon, Start
 from tests.support.processes import descriptors
 from tests.support.waiting import wait_until
 

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fpm import POOL_USER
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
+from tests.support.fpm import POOL_USER, Daemon, Start
 
 OTHER = "daemon"
 pytestmark = pytest.mark.root

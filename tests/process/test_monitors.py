@@ -16,18 +16,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import raw_fastcgi
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
-from tests.support.monitors import FLUP
-from tests.support.monitors import NODE_MODULES
-from tests.support.monitors import PROMTOOL
-from tests.support.monitors import Zabbix
-from tests.support.monitors import need
-from tests.support.monitors import prometheus
-from tests.support.monitors import run
+from tests.support.fpm import Daemon, Start
+from tests.support.monitors import FLUP, NODE_MODULES, PROMTOOL, Zabbix, need, prometheus, run
 from tests.support.nginx import StartNginx
-from tests.support.pools import free_port
-from tests.support.pools import wait_state
+from tests.support.pools import free_port, wait_state
 from tests.support.waiting import wait_until
 
 CONTRIB = Path(__file__).parents[2] / "contrib"

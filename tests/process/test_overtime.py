@@ -8,11 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.process.test_master_calm import quiet
-from tests.process.test_master_calm import switches
+from tests.process.test_master_calm import quiet, switches
 from tests.support import raw_fastcgi as raw
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
+from tests.support.fpm import Daemon, Start
 from tests.support.nginx import StartNginx
 from tests.support.pools import together
 from tests.support.waiting import wait_until

@@ -10,15 +10,8 @@ import time
 import psutil
 import pytest
 
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
-from tests.support.pools import clients
-from tests.support.pools import free_port
-from tests.support.pools import numbers
-from tests.support.pools import together
-from tests.support.pools import wait_numbers
-from tests.support.pools import wait_state
-from tests.support.pools import write_app
+from tests.support.fpm import Daemon, Start
+from tests.support.pools import clients, free_port, numbers, together, wait_numbers, wait_state, write_app
 from tests.support.waiting import wait_until
 
 SLOW = {"app": "slow:application"}

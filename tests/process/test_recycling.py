@@ -12,11 +12,7 @@ import pytest
 
 from tests.support import raw_fastcgi
 from tests.support.fpm import Start
-from tests.support.pools import clients
-from tests.support.pools import numbers
-from tests.support.pools import wait_numbers
-from tests.support.pools import wait_state
-from tests.support.pools import write_app
+from tests.support.pools import clients, numbers, wait_numbers, wait_state, write_app
 from tests.support.waiting import wait_until
 
 PID = """

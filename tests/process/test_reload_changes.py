@@ -10,18 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
-from tests.support.pools import facts
-from tests.support.pools import numbers
-from tests.support.pools import wait_numbers
+from tests.support.fpm import Daemon, Start
+from tests.support.pools import facts, numbers, wait_numbers
 from tests.support.processes import descriptors
 from tests.support.raw_fastcgi import get
-from tests.support.reloads import load
-from tests.support.reloads import reload
-from tests.support.reloads import single
-from tests.support.reloads import version_of
-from tests.support.reloads import write_version
+from tests.support.reloads import load, reload, single, version_of, write_version
 from tests.support.waiting import wait_until
 
 Settings = dict[str, object]

@@ -6,16 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
-from tests.support.pools import facts
-from tests.support.pools import write_app
+from tests.support.fpm import Daemon, Start
+from tests.support.pools import facts, write_app
 from tests.support.processes import descendants
-from tests.support.reloads import last_reload
-from tests.support.reloads import refused
-from tests.support.reloads import reload
-from tests.support.reloads import version_of
-from tests.support.reloads import write_version
+from tests.support.reloads import last_reload, refused, reload, version_of, write_version
 from tests.support.waiting import wait_until
 
 

@@ -6,22 +6,21 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
-from tests.support.nginx import Nginx
-from tests.support.nginx import StartNginx
-from tests.support.pools import facts
-from tests.support.pools import wait_numbers
-from tests.support.reloads import Load
-from tests.support.reloads import fewest_ready
-from tests.support.reloads import hesitant
-from tests.support.reloads import kept
-from tests.support.reloads import load
-from tests.support.reloads import refused
-from tests.support.reloads import reload
-from tests.support.reloads import single
-from tests.support.reloads import version_of
-from tests.support.reloads import write_version
+from tests.support.fpm import Daemon, Start
+from tests.support.nginx import Nginx, StartNginx
+from tests.support.pools import facts, wait_numbers
+from tests.support.reloads import (
+    Load,
+    fewest_ready,
+    hesitant,
+    kept,
+    load,
+    refused,
+    reload,
+    single,
+    version_of,
+    write_version,
+)
 from tests.support.waiting import wait_until
 
 STATIC = {"pm": "static", "pm.max_children": 3}

@@ -6,15 +6,9 @@ import signal
 
 import pytest
 
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
+from tests.support.fpm import Daemon, Start
 from tests.support.pools import facts
-from tests.support.reloads import last_reload
-from tests.support.reloads import load
-from tests.support.reloads import reload
-from tests.support.reloads import single
-from tests.support.reloads import version_of
-from tests.support.reloads import write_version
+from tests.support.reloads import last_reload, load, reload, single, version_of, write_version
 from tests.support.waiting import wait_until
 
 SLOW_IMPORT = "time.sleep(1)"

@@ -9,18 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
-from tests.support.pools import facts
-from tests.support.pools import wait_numbers
-from tests.support.reloads import VERSION
-from tests.support.reloads import fewest_ready
-from tests.support.reloads import load
-from tests.support.reloads import refused
-from tests.support.reloads import reload
-from tests.support.reloads import single
-from tests.support.reloads import version_of
-from tests.support.reloads import write_version
+from tests.support.fpm import Daemon, Start
+from tests.support.pools import facts, wait_numbers
+from tests.support.reloads import VERSION, fewest_ready, load, refused, reload, single, version_of, write_version
 from tests.support.waiting import wait_until
 
 

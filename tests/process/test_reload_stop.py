@@ -8,11 +8,9 @@ import signal
 import psutil
 import pytest
 
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
+from tests.support.fpm import Daemon, Start
 from tests.support.pools import write_app
-from tests.support.reloads import load
-from tests.support.reloads import reload
+from tests.support.reloads import load, reload
 from tests.support.waiting import wait_until
 
 FAMILY = """

@@ -10,8 +10,7 @@ from shutil import rmtree
 import pytest
 
 from tests.support.flup_script import write_script
-from tests.support.fpm import Start
-from tests.support.fpm import open_directory
+from tests.support.fpm import Start, open_directory
 from tests.support.waiting import wait_until
 
 

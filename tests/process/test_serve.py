@@ -16,8 +16,7 @@ import psutil
 import pytest
 
 from tests.support.interpreter import pyfpm_command
-from tests.support.processes import descendants
-from tests.support.processes import end_strays
+from tests.support.processes import descendants, end_strays
 from tests.support.waiting import wait_until
 
 APPS = Path(__file__).parent.parent / "apps"

@@ -11,17 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from fpm.slowlog.format import format_entry
-from tests.support.fpm import IS_ROOT
-from tests.support.fpm import POOL_USER
-from tests.support.interpreter import pool_python
-from tests.support.interpreter import pyfpm_command
-from tests.support.terminal import ESCAPES
-from tests.support.terminal import Terminal
-from tests.unit.slowlog.entries import CHOOSE
-from tests.unit.slowlog.entries import NOON
-from tests.unit.slowlog.entries import QUERY
-from tests.unit.slowlog.entries import make
+from fpm.stacks.text.format import format_entry
+from tests.support.fpm import IS_ROOT, POOL_USER
+from tests.support.interpreter import pool_python, pyfpm_command
+from tests.support.terminal import ESCAPES, Terminal
+from tests.unit.slowlog.entries import CHOOSE, NOON, QUERY, make
 from tests.unit.slowlog.test_slowlog_read import PHP
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,10 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
 
-from fpm.slowlog.entry import Entry
-from fpm.slowlog.read import read_entries
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
+from fpm.stacks.text.entry import Entry
+from fpm.stacks.text.read import read_entries
+from tests.support.fpm import Daemon, Start
 from tests.support.processes import descriptors
 from tests.support.waiting import wait_until
 

@@ -10,13 +10,10 @@ import threading
 import pytest
 
 from tests.process.test_interpreters import interpreters
-from tests.support.fpm import IS_ROOT
-from tests.support.fpm import Start
+from tests.support.fpm import IS_ROOT, Start
 from tests.support.interpreter import pool_python
 from tests.support.jail import build_jail
-from tests.support.traces import functions
-from tests.support.traces import look
-from tests.support.traces import traced
+from tests.support.traces import functions, look, traced
 from tests.support.waiting import wait_until
 
 LIAR = """
@@ -27,7 +24,7 @@ from held import application
 """
 SLOW_TO_CALIBRATE = """
 import os, signal
-from fpm.pool.calibration import calibrator, child
+from fpm.stacks.calibration import calibrator, child
 child.calibrate_for_ever = lambda: [signal.pause() for _ in iter(int, 1)]
 child._find_answer = child.calibrate_for_ever
 calibrator.PATIENCE = 0.7

@@ -10,12 +10,8 @@ import threading
 import time
 
 from tests.support import raw_fastcgi
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
-from tests.support.pools import facts
-from tests.support.pools import numbers
-from tests.support.pools import together
-from tests.support.pools import wait_numbers
+from tests.support.fpm import Daemon, Start
+from tests.support.pools import facts, numbers, together, wait_numbers
 from tests.support.waiting import wait_until
 
 POOL = {"app": "slow:application", "pm.status_path": "/status", "ping.path": "/ping", "pm.max_children": 3}

@@ -8,21 +8,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
+from tests.support.fpm import Daemon, Start
 from tests.support.interpreter import pyfpm_command
-from tests.support.pools import wait_numbers
-from tests.support.pools import wait_state
-from tests.support.terminal import ALTERNATE_OFF
-from tests.support.terminal import ALTERNATE_ON
-from tests.support.terminal import ESCAPES
-from tests.support.terminal import Terminal
+from tests.support.pools import wait_numbers, wait_state
+from tests.support.terminal import ALTERNATE_OFF, ALTERNATE_ON, ESCAPES, Terminal
 from tests.support.waiting import wait_until
 
 POOLS = {

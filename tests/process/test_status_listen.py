@@ -13,15 +13,9 @@ import psutil
 import pytest
 
 from tests.support import raw_fastcgi as raw
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
-from tests.support.looking import fetch
-from tests.support.looking import read_metrics
-from tests.support.looking import read_pool
-from tests.support.pools import clients
-from tests.support.pools import free_port
-from tests.support.pools import wait_state
-from tests.support.pools import write_app
+from tests.support.fpm import Daemon, Start
+from tests.support.looking import fetch, read_metrics, read_pool
+from tests.support.pools import clients, free_port, wait_state, write_app
 from tests.support.waiting import wait_until
 
 STATUS = "pyfpm: status"

@@ -7,24 +7,15 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from tests.support import raw_fastcgi as raw
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
-from tests.support.looking import Numbers
-from tests.support.looking import fetch
-from tests.support.looking import read_metrics
-from tests.support.looking import read_openmetrics
-from tests.support.looking import read_pool
-from tests.support.pools import clients
-from tests.support.pools import free_port
-from tests.support.pools import wait_numbers
-from tests.support.pools import write_app
+from tests.support.fpm import Daemon, Start
+from tests.support.looking import Numbers, fetch, read_metrics, read_openmetrics, read_pool
+from tests.support.pools import clients, free_port, wait_numbers, write_app
 from tests.support.waiting import wait_until
 
 FORMATS = ("", "json", "xml", "html")

@@ -7,14 +7,8 @@ import signal
 
 import psutil
 
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
-from tests.support.pools import clients
-from tests.support.pools import echo
-from tests.support.pools import facts
-from tests.support.pools import numbers
-from tests.support.pools import wait_numbers
-from tests.support.pools import write_app
+from tests.support.fpm import Daemon, Start
+from tests.support.pools import clients, echo, facts, numbers, wait_numbers, write_app
 from tests.support.processes import is_zombie
 from tests.support.waiting import wait_until
 

@@ -7,8 +7,7 @@ import time
 import psutil
 
 from tests.support.fpm import Start
-from tests.support.looking import fetch
-from tests.support.looking import read_metrics
+from tests.support.looking import fetch, read_metrics
 from tests.support.pools import free_port
 from tests.support.waiting import wait_until
 

@@ -10,10 +10,7 @@ from typing import Any
 
 from tests.support.control import connect
 from tests.support.fpm import Start
-from tests.support.traces import ask
-from tests.support.traces import functions
-from tests.support.traces import requests
-from tests.support.traces import traced
+from tests.support.traces import ask, functions, requests, traced
 from tests.support.waiting import wait_until
 
 NOT_OURS = "is no worker and no template of this daemon's"

@@ -10,15 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.test_master_user import owned
-from tests.process.test_master_user import run_as
-from tests.support.fpm import POOL_USER
-from tests.support.fpm import Daemon
-from tests.support.fpm import Start
-from tests.support.traces import functions
-from tests.support.traces import look
-from tests.support.traces import requests
-from tests.support.traces import traced
+from tests.process.test_master_user import owned, run_as
+from tests.support.fpm import POOL_USER, Daemon, Start
+from tests.support.traces import functions, look, requests, traced
 from tests.support.waiting import wait_until
 
 SUPPORT = Path(__file__).parents[1] / "support"

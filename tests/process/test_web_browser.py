@@ -6,9 +6,7 @@ import threading
 
 from tests.support.browser import Browser
 from tests.support.fpm import Start
-from tests.support.pools import free_port
-from tests.support.pools import wait_numbers
-from tests.support.pools import wait_state
+from tests.support.pools import free_port, wait_numbers, wait_state
 from tests.support.waiting import wait_until
 
 

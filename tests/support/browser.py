@@ -14,9 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import Child
-from tests.support.processes import descendants
-from tests.support.processes import end_strays
+from tests.support.processes import Child, descendants, end_strays
 
 FLAGS = [
     "--headless",

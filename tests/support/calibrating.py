@@ -11,7 +11,7 @@ import select
 import sys
 from typing import Any
 
-from fpm.pool.calibration.calibrator import Calibrator
+from fpm.template.calibrator import Calibrator
 
 answers: list[dict[str, Any]] = []
 calibrator = Calibrator("test", answers.append)

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from fpm.config.load import load
-from fpm.config.model import Config
-from fpm.config.model import PoolConfig
+from fpm.config.model import Config, PoolConfig
 from fpm.errors import ConfigError
 
 POOL = {"app": "wsgiref.simple_server:demo_app", "listen": "9000", "pm": "ondemand", "pm.max_children": "5"}

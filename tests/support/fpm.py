@@ -22,25 +22,16 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 
-from tests.support import control
-from tests.support import raw_fastcgi
-from tests.support.interpreter import pool_python
-from tests.support.interpreter import pyfpm_command
-from tests.support.processes import Child
-from tests.support.processes import descendants
-from tests.support.processes import descriptors
-from tests.support.processes import end_strays
-from tests.support.processes import no_zombies
+from tests.support import control, raw_fastcgi
+from tests.support.interpreter import pool_python, pyfpm_command
+from tests.support.processes import Child, descendants, descriptors, end_strays, no_zombies
 from tests.support.waiting import wait_until
 
 APPS = Path(__file__).parent.parent / "apps"

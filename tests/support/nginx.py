@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tests.support.fpm import open_directory
-from tests.support.fpm import spawn_logged
+from tests.support.fpm import open_directory, spawn_logged
 from tests.support.processes import Child
 from tests.support.waiting import wait_until
 

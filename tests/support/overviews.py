@@ -8,15 +8,7 @@ from typing import Any
 
 from fpm.status.extras import PoolExtras
 from fpm.status.model import PoolStatus
-from fpm.status.overview import Daemon
-from fpm.status.overview import Death
-from fpm.status.overview import Moment
-from fpm.status.overview import Overview
-from fpm.status.overview import Pool
-from fpm.status.overview import PoolPage
-from fpm.status.overview import Reload
-from fpm.status.overview import SlowRequest
-from fpm.status.overview import Worker
+from fpm.status.overview import Daemon, Death, Moment, Overview, Pool, PoolPage, Reload, SlowRequest, Worker
 
 NOW = 1_795_000_000.0
 NASTY = "/\"><script>alert(1)</script>&'\x1b[31m\u202e\udc80\n" + "ä" * 20

@@ -6,8 +6,7 @@ import socket
 import struct
 import tempfile
 import threading
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon
-from tests.support.pools import numbers
-from tests.support.pools import write_app
-from tests.support.raw_fastcgi import KEEP_CONN
-from tests.support.raw_fastcgi import Wire
-from tests.support.raw_fastcgi import request_bytes
-from tests.support.raw_fastcgi import web_params
+from tests.support.pools import numbers, write_app
+from tests.support.raw_fastcgi import KEEP_CONN, Wire, request_bytes, web_params
 
 VERSION = """
 import os

@@ -14,13 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fpm.stack.layout import Layout
-from fpm.stack.layout import parse_layout
-from fpm.stack.memory import Read
-from fpm.stack.resolve import resolve
-from fpm.stack.walk import Limits
-from fpm.stack.walk import RawThread
-from fpm.stack.walk import collect
+from fpm.stacks.layout import Layout, parse_layout
+from fpm.stacks.reading.memory import Read
+from fpm.stacks.reading.resolve import resolve
+from fpm.stacks.reading.walk import Limits, RawThread, collect
 
 PATIENCE = 20.0
 

@@ -15,13 +15,11 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from fpm.pool.calibration.child import run_child
+from fpm.template.calibration_child import run_child
 
 PATIENCE = 120
 """Seconds after which a forgotten subject ends by SIGALRM."""

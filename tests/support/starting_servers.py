@@ -17,11 +17,9 @@ import psutil
 
 import fpm
 from tests.support.flup_script import write_script
-from tests.support.fpm import open_directory
-from tests.support.fpm import spawn_logged
+from tests.support.fpm import open_directory, spawn_logged
 from tests.support.nginx import HttpReply
-from tests.support.processes import Child
-from tests.support.processes import descendants
+from tests.support.processes import Child, descendants
 from tests.support.waiting import wait_until
 
 IS_ROOT = os.geteuid() == 0

@@ -10,8 +10,7 @@ import select
 import signal
 import struct
 import termios
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tests.support.processes import Child
 from tests.support.waiting import wait_until

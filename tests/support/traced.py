@@ -19,19 +19,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-from typing import cast
+from typing import Any, cast
 
 from fpm.config.model import GlobalConfig
 from fpm.log.error import ErrorLog
 from fpm.master.loop.loop import Loop
 from fpm.master.processes.oom import OomWatch
-from fpm.master.services import Budget
-from fpm.master.services import Services
+from fpm.master.services import Budget, Services
 from fpm.master.tracing.tracer_process import TracerProcess
-from fpm.stack.trace import Trace
+from fpm.protocol.tracing import Task
+from fpm.stacks.trace import Trace
 from fpm.system.listen_queue import ListenQueueReader
-from fpm.tracer.messages import Task
 from fpm.tracer.process import read_state
 from tests.support.waiting import wait_until
 
@@ -40,7 +38,7 @@ PRELUDE = """
 import ctypes, json, os, sys
 ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)  # PR_SET_PTRACER_ANY, where there is Yama
 sys.path.insert(0, {root!r})
-from fpm.pool.calibration.child import run_child
+from fpm.template.calibration_child import run_child
 def layout():
     for _ in range(3):
         r, w = os.pipe()
@@ -61,7 +59,7 @@ say(layout())
 with open({file!r}) as file:
     code = compile(file.read(), {file!r}, "exec")
 scope = {{"__name__": "__main__", "say": say}}
-del sys.modules["fpm.pool.calibration.child"]
+del sys.modules["fpm.template.calibration_child"]
 exec(code, scope)
 """
 

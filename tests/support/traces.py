@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.support import control
-from tests.support import raw_fastcgi
+from tests.support import control, raw_fastcgi
 from tests.support.fpm import Daemon
 from tests.support.waiting import wait_until
 

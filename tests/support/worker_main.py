@@ -1,4 +1,4 @@
-"""The program of a stand-alone worker: puts the descriptors where fpm.pool.spec wants them and calls run_worker()."""
+"""The program of a stand-alone worker: puts the descriptors where fpm.protocol.spec wants them, then run_worker()."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import socket
 import sys
 
 from fpm.library import run_postfork
-from fpm.pool import spec
-from fpm.pool.application import load_application
-from fpm.pool.worker import run_worker
+from fpm.protocol import spec
+from fpm.template.application import load_application
+from fpm.worker.worker import run_worker
 
 PLACES = {
     "scoreboard": spec.FD_SCOREBOARD,

@@ -17,10 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fpm.pool.spec import WorkerSettings
-from fpm.pool.spec import unpack_message
-from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.memory import mark_creating
+from fpm.protocol.spec import WorkerSettings, unpack_message
+from fpm.scoreboard.memory import Scoreboard, mark_creating
 from fpm.scoreboard.stages import Stage
 from tests.support.fpm import open_directory
 from tests.support.waiting import wait_until

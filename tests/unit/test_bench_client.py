@@ -6,10 +6,7 @@ import math
 
 import pytest
 
-from bench.client import Answer
-from bench.client import failures
-from bench.client import outage
-from bench.client import percentile
+from bench.client import Answer, failures, outage, percentile
 from bench.reload import apart
 
 

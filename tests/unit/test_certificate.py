@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fpm.log.escape import escape
-from fpm.master.pool.certificate import LINE_REQUEST_MAX
-from fpm.master.pool.certificate import Facts
-from fpm.master.pool.certificate import Outlook
-from fpm.master.pool.certificate import certificate_line
-from fpm.master.pool.certificate import certify
-from fpm.master.pool.certificate import describe_request
-from fpm.master.pool.certificate import next_step
-from fpm.master.pool.last_words import LastWords
+from fpm.master.pool.death_report import (
+    LINE_REQUEST_MAX,
+    Facts,
+    Outlook,
+    certificate_line,
+    certify,
+    describe_request,
+    next_step,
+)
+from fpm.master.pool.last_output import LastWords
 from fpm.master.processes.core_dumps import locate
-from fpm.master.processes.exits import Exit
-from fpm.master.processes.exits import Usage
-from fpm.master.processes.exits import parse_usage
+from fpm.master.processes.exits import Exit, Usage, parse_usage
 from fpm.master.processes.oom_reports import Verdict
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
-from fpm.stack.trace import Frame
-from fpm.stack.trace import ThreadStack
-from fpm.stack.trace import Trace
-from fpm.status.overview import Death
-from fpm.status.overview import read_death
+from fpm.stacks.trace import Frame, ThreadStack, Trace
+from fpm.status.overview import Death, read_death
 
 NOW = 1000.0
 TEXTS = st.text(max_size=600)
@@ -271,7 +267,7 @@ Current thread 0x00007f0002 (most recent call first):
   File "/srv/app.py", line 12 in crash
   File "/srv/app.py", line 20 in application
   File "/usr/lib/fpm/wsgi/response.py", line 275 in run_application
-  File "/usr/lib/fpm/pool/service.py", line 143 in _answer
+  File "/usr/lib/fpm/worker/service.py", line 143 in _answer
 
 Extension modules: a, b (total: 2)"""
 

@@ -5,12 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.cli.columns import GAP
-from fpm.cli.columns import SHRUNK
-from fpm.cli.columns import Cell
-from fpm.cli.columns import Column
-from fpm.cli.columns import fit
-from fpm.cli.columns import widths
+from fpm.cli.columns import GAP, SHRUNK, Cell, Column, fit, widths
 
 NAME = Column("POOL", [Cell("shop"), Cell("a-very-long-name-of-a-pool")], 0, shrinks=True)
 STATE = Column("STATE", [Cell("running"), Cell("idle")], 1)

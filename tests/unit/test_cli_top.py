@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from fpm.cli.status_rows import event_lines
-from fpm.cli.status_rows import head_line
-from fpm.cli.status_rows import pool_facts
-from fpm.cli.status_rows import reload_line
-from fpm.cli.status_rows import show_text
+from fpm.cli.status_rows import event_lines, head_line, pool_facts, reload_line, show_text
 from fpm.cli.top import SORTS
-from fpm.cli.top_figures import BY_KEY
-from fpm.cli.top_figures import BY_NAME
-from fpm.cli.top_figures import SORT_KEYS
-from fpm.cli.top_figures import Look
-from fpm.cli.top_figures import compare
-from fpm.cli.top_figures import pool_columns
-from fpm.cli.top_figures import sort_pools
-from fpm.cli.top_figures import sort_workers
-from fpm.cli.top_figures import totals_line
-from fpm.cli.top_figures import worker_columns
+from fpm.cli.top_figures import (
+    BY_KEY,
+    BY_NAME,
+    SORT_KEYS,
+    Look,
+    compare,
+    pool_columns,
+    sort_pools,
+    sort_workers,
+    totals_line,
+    worker_columns,
+)
 from fpm.status.overview import Pool
 from fpm.status.snapshot import Snapshot
 from tests.support import overviews

@@ -8,13 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fpm.config.reach import EXECUTE
-from fpm.config.reach import READ
-from fpm.config.reach import Step
-from fpm.config.reach import describe
-from fpm.config.reach import obstacle
-from tests.support.configuration import Files
-from tests.support.configuration import section
+from fpm.config.permissions import EXECUTE, READ, Step, describe, obstacle
+from tests.support.configuration import Files, section
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from fpm.config.model import Identity
-from tests.support.configuration import Files
-from tests.support.configuration import section
+from tests.support.configuration import Files, section
 
 DYNAMIC = {"pm": "dynamic", "pm__max_children": "5", "pm__min_spare_servers": "1", "pm__max_spare_servers": "3"}
 

@@ -6,22 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import given
-from hypothesis import settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fpm.config.facts import DEFAULT_FILE
-from fpm.config.facts import default_control
-from fpm.config.load import FILE_MAX
-from fpm.config.load import find_control
-from fpm.config.load import load
-from fpm.config.model import TcpAddress
-from fpm.config.model import UnixAddress
-from fpm.errors import EXIT_CONFIG
-from fpm.errors import ConfigError
-from tests.support.configuration import Files
-from tests.support.configuration import section
+from fpm.config.load import FILE_MAX, find_control, load
+from fpm.config.local_system import DEFAULT_FILE, default_control
+from fpm.config.model import TcpAddress, UnixAddress
+from fpm.errors import EXIT_CONFIG, ConfigError
+from tests.support.configuration import Files, section
 
 
 @pytest.fixture

@@ -10,16 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fpm.config.directives import POOL_DIRECTIVES
-from fpm.config.given import CODE
-from fpm.config.given import Given
-from fpm.config.given import load_given
+from fpm.config.from_code import CODE, Given, load_given
 from fpm.config.model import PoolConfig
 from fpm.errors import ConfigError
-from fpm.manager.configuration import Pool
-from fpm.manager.configuration import Settings
-from fpm.manager.configuration import describe
-from fpm.manager.configuration import pack_given
-from fpm.manager.configuration import unpack_given
+from fpm.manager.configuration import Pool, Settings, describe, pack_given, unpack_given
 
 BASE = {"app": "a:b", "listen": "127.0.0.1:9000", "pm": "ondemand", "pm_max_children": 2}
 

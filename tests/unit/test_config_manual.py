@@ -10,16 +10,12 @@ import pytest
 from fpm.config import directives
 from fpm.config.dump import dump
 from fpm.config.manual import manual
-from fpm.config.model import GlobalConfig
-from fpm.config.model import PoolConfig
-from fpm.config.sample import EXAMPLES
-from fpm.config.sample import main_sample
-from fpm.config.sample import pool_sample
+from fpm.config.model import GlobalConfig, PoolConfig
+from fpm.config.sample import EXAMPLES, main_sample, pool_sample
 from fpm.config.source import number_lines
 from fpm.config.tables.entry import Directive
 from fpm.config.values import parse_value
-from tests.support.configuration import Files
-from tests.support.configuration import section
+from tests.support.configuration import Files, section
 
 SOURCES = Path(__file__).resolve().parents[2]
 POOL = directives.POOL_DIRECTIVES

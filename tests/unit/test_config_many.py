@@ -7,8 +7,7 @@ import time
 import tracemalloc
 from pathlib import Path
 
-from tests.support.configuration import Files
-from tests.support.configuration import section
+from tests.support.configuration import Files, section
 
 POOLS = 1000
 

@@ -7,9 +7,7 @@ from configobj import ConfigObj
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.config.source import number_lines
-from fpm.config.source import read_name
-from fpm.config.source import read_value
+from fpm.config.source import number_lines, read_name, read_value
 
 
 def parsed(text: str) -> ConfigObj:

@@ -8,17 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.config.directives import DIRECTIVES
-from fpm.config.directives import GLOBAL_DIRECTIVES
-from fpm.config.directives import POOL_DIRECTIVES
-from fpm.config.model import TcpAddress
-from fpm.config.model import UnixAddress
+from fpm.config.directives import DIRECTIVES, GLOBAL_DIRECTIVES, POOL_DIRECTIVES
+from fpm.config.model import TcpAddress, UnixAddress
 from fpm.config.tables.entry import Directive
-from fpm.config.values import ValueRefused
-from fpm.config.values import parse_address
-from fpm.config.values import parse_value
-from fpm.config.variables import copied_variable
-from fpm.config.variables import expand
+from fpm.config.values import ValueRefused, parse_address, parse_value
+from fpm.config.variables import copied_variable, expand
 
 ALL = [directive for table in DIRECTIVES.values() for directive in table.values()]
 

@@ -9,18 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.master.pool.deadlines import REQUEST_INTERRUPT_GRACE
-from fpm.master.pool.deadlines import Act
-from fpm.master.pool.deadlines import Limits
-from fpm.master.pool.deadlines import Verdict
-from fpm.master.pool.deadlines import Watch
-from fpm.master.pool.deadlines import judge
-from fpm.scoreboard.layout import SLOT_SIZE
-from fpm.scoreboard.layout import slot_offset
+from fpm.master.pool.deadlines import REQUEST_INTERRUPT_GRACE, Act, Limits, Verdict, Watch, judge
+from fpm.scoreboard.layout import SLOT_SIZE, slot_offset
 from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.snapshot import Slot
-from fpm.scoreboard.snapshot import read_clocks
-from fpm.scoreboard.snapshot import read_slot
+from fpm.scoreboard.snapshot import Slot, read_clocks, read_slot
 from fpm.scoreboard.stages import Stage
 
 BEGAN = 1000.0

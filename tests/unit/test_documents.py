@@ -12,7 +12,7 @@ import pytest
 from fpm.cli.main import cli
 from fpm.cli.serve import TEXT
 from fpm.config import directives
-from fpm.slowlog.draft import OWN
+from fpm.stacks.text.entry_parser import OWN
 
 TOP = Path(__file__).parent.parent.parent
 PAGE = (TOP / "man" / "pyfpm.8").read_text()

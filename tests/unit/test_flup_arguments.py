@@ -13,9 +13,7 @@ import pytest
 import fpm
 from fpm.errors import StartError
 from fpm.flup_server.arguments import read_arguments
-from fpm.flup_server.program import describe_program
-from fpm.flup_server.program import first_arguments
-from fpm.flup_server.program import name_pool
+from fpm.flup_server.program import describe_program, first_arguments, name_pool
 
 
 def test_both_orders_of_positional_arguments() -> None:

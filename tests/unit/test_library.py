@@ -8,9 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 import fpm
-from fpm.library import Call
-from fpm.library import current
-from fpm.library import name_function
+from fpm.library import Call, current, name_function
 
 
 class Host:

@@ -6,11 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.log.access import AccessRecord
-from fpm.log.access import compile_format
-from fpm.log.access import suppressed
-from fpm.log.times import format_access_time
-from fpm.log.times import format_time
+from fpm.log.access import AccessRecord, compile_format, suppressed
+from fpm.log.times import format_access_time, format_time
 
 MOMENT = 1751709600.25
 """2025-07-05 10:00:00 UTC, a Saturday."""

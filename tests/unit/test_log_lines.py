@@ -6,19 +6,20 @@ import itertools
 import re
 
 import pytest
-from hypothesis import example
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fpm.log.lines import Level
-from fpm.log.lines import LineAssembler
-from fpm.log.lines import format_head
-from fpm.log.lines import format_line
-from fpm.log.lines import format_lines
-from fpm.log.lines import format_worker_line
-from fpm.log.lines import parse_level
-from fpm.log.lines import split_to_fit
-from fpm.log.lines import worker_line_room
+from fpm.log.lines import (
+    Level,
+    LineAssembler,
+    format_head,
+    format_line,
+    format_lines,
+    format_worker_line,
+    parse_level,
+    split_to_fit,
+    worker_line_room,
+)
 
 NOW = 1758463391.123456
 CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202e]")

@@ -9,10 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.log.times import format_access_time
-from fpm.log.times import format_log_time
-from fpm.log.times import format_time
-from fpm.log.times import local_time
+from fpm.log.times import format_access_time, format_log_time, format_time, local_time
 
 LETTERS = "aAbBcdDeFgGhHIjklmMnprRSstTuUVwWxXyYzZ%"
 

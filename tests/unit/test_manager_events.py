@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.manager.events import Kind
-from fpm.manager.events import parse_event
+from fpm.manager.events import Kind, parse_event
 
 HEAD = "[21-Nov-2026 10:00:00] "
 

@@ -8,10 +8,8 @@ import os
 import pytest
 
 from fpm.errors import StartError
-from fpm.master.upgrade.handover import VERSION
-from fpm.master.upgrade.handover import pack
-from fpm.master.upgrade.handover import unpack
-from fpm.pool.bundle import sealed_memfd
+from fpm.master.processes.bundle import sealed_memfd
+from fpm.master.upgrade.handover import VERSION, pack, unpack
 
 
 def test_what_is_packed_is_unpacked() -> None:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from fpm.config import directives
 from fpm.config.load import load
-from fpm.config.model import Config
-from fpm.config.model import PoolConfig
-from fpm.config.model import UnixAddress
-from fpm.master.reload.plan import IGNORED
-from fpm.master.reload.plan import LIVE
-from fpm.master.reload.plan import SOCKET
-from fpm.master.reload.plan import Action
-from fpm.master.reload.plan import compare_pools
-from fpm.master.reload.plan import compare_settings
-from fpm.master.reload.plan import directive_name
-from fpm.master.reload.plan import make_plan
+from fpm.config.model import Config, PoolConfig, UnixAddress
+from fpm.master.reload.plan import (
+    IGNORED,
+    LIVE,
+    SOCKET,
+    Action,
+    compare_pools,
+    compare_settings,
+    directive_name,
+    make_plan,
+)
 
 ROOM = {"a": 1000, "b": 1000, "c": 1000}
 

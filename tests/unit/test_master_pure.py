@@ -15,17 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.config.model import PoolConfig
-from fpm.config.model import ProcessManager
+from fpm.config.model import PoolConfig, ProcessManager
 from fpm.master import lifecycle
-from fpm.master.lifecycle import State
-from fpm.master.lifecycle import Step
+from fpm.master.lifecycle import State, Step
 from fpm.master.pool import process_manager
-from fpm.master.pool import restarts
 from fpm.master.pool.process_manager import Census
+from fpm.master.processes import backoff as backoffs
 from fpm.master.processes import exits
-from tests.support.configuration import Files
-from tests.support.configuration import section
+from tests.support.configuration import Files, section
 
 TIMES = st.floats(min_value=0, max_value=1e9)
 
@@ -106,50 +103,50 @@ def test_the_meaning_of_every_status_is_libcs(status: int) -> None:
         assert (found.signal, found.core) == (os.WTERMSIG(status), os.WCOREDUMP(status))
 
 
-# ---------------------------------------------------------------- restarts
+# ---------------------------------------------------------------- backoff
 
 
 def test_the_first_young_death_costs_no_time_and_the_next_ones_more() -> None:
-    backoff, pauses = restarts.Backoff(), []
+    backoff, pauses = backoffs.Backoff(), []
     for _ in range(20):
-        backoff = restarts.after_worker_death(backoff, age=0.1, requests=0, now=100.0)
+        backoff = backoffs.after_worker_death(backoff, age=0.1, requests=0, now=100.0)
         pauses.append(round(backoff.until - 100.0, 6))
     assert pauses[:5] == [0.0, 0.1, 0.2, 0.4, 0.8]
     assert pauses == sorted(pauses)
-    assert pauses[-1] == restarts.WORKER_DELAY_MAX
+    assert pauses[-1] == backoffs.WORKER_DELAY_MAX
 
 
 def test_a_worker_that_has_served_is_missed_for_a_second_at_most() -> None:
-    backoff = restarts.Backoff(failures=50)
-    assert restarts.after_worker_death(backoff, age=1.0, requests=1, now=0.0).until == restarts.SERVING_DELAY_MAX
+    backoff = backoffs.Backoff(failures=50)
+    assert backoffs.after_worker_death(backoff, age=1.0, requests=1, now=0.0).until == backoffs.SERVING_DELAY_MAX
 
 
 def test_a_ripe_death_forgives() -> None:
-    backoff = restarts.Backoff(failures=5, until=1000.0)
-    assert restarts.after_worker_death(backoff, age=restarts.YOUNG, requests=0, now=3.0) == restarts.Backoff()
+    backoff = backoffs.Backoff(failures=5, until=1000.0)
+    assert backoffs.after_worker_death(backoff, age=backoffs.YOUNG, requests=0, now=3.0) == backoffs.Backoff()
 
 
 def test_templates_are_tried_again_after_1_2_4_and_at_most_60_seconds() -> None:
-    backoff, pauses = restarts.Backoff(), []
+    backoff, pauses = backoffs.Backoff(), []
     for _ in range(10):
-        backoff = restarts.after_template_failure(backoff, 10.0)
+        backoff = backoffs.after_template_failure(backoff, 10.0)
         pauses.append(backoff.until - 10.0)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
 
 
 @given(failures=st.integers(min_value=0, max_value=10**6), now=TIMES)
 def test_pauses_are_bounded_however_often_it_fails(failures: int, now: float) -> None:
-    backoff = restarts.Backoff(failures=failures)
+    backoff = backoffs.Backoff(failures=failures)
     for after in (
-        restarts.after_worker_death(backoff, age=0, requests=0, now=now),
-        restarts.after_template_failure(backoff, now),
+        backoffs.after_worker_death(backoff, age=0, requests=0, now=now),
+        backoffs.after_template_failure(backoff, now),
     ):
-        assert now <= after.until <= now + restarts.TEMPLATE_DELAY_MAX
+        assert now <= after.until <= now + backoffs.TEMPLATE_DELAY_MAX
         assert after.failures == failures + 1
 
 
 def test_the_emergency_window() -> None:
-    window = restarts.EmergencyWindow()
+    window = backoffs.EmergencyWindow()
     for now in (0.0, 50.0, 70.0):
         window = window.add(now, 3)
     assert not window.is_reached(70.0, 3, 60.0)
@@ -161,7 +158,7 @@ def test_the_emergency_window() -> None:
 
 @pytest.mark.parametrize(("threshold", "interval"), [(0, 60.0), (3, 0.0)])
 def test_a_zero_switches_the_emergency_off(threshold: int, interval: float) -> None:
-    window = restarts.EmergencyWindow()
+    window = backoffs.EmergencyWindow()
     for now in range(10):
         window = window.add(float(now), threshold)
     assert not window.is_reached(9.0, threshold, interval)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies
+from hypothesis import given, strategies
 
-from fpm.master.loop.share import PAUSE_MAX
-from fpm.master.loop.share import RATE
-from fpm.master.loop.share import SAVED_MAX
-from fpm.master.loop.share import Share
-from fpm.master.loop.share import message_cost
+from fpm.master.loop.read_budget import PAUSE_MAX, RATE, SAVED_MAX, Share, message_cost
 
 spendings = strategies.lists(
     strategies.tuples(strategies.floats(0.0, 5.0), strategies.floats(0.0, PAUSE_MAX * RATE)), min_size=1, max_size=50

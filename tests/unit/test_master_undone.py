@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fpm.master.pool.undone import name_task
-from fpm.master.pool.undone import name_undone
+from fpm.master.pool.pending_tasks import name_task, name_undone
 from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.snapshot import Slot
-from fpm.scoreboard.snapshot import read_slot
+from fpm.scoreboard.snapshot import Slot, read_slot
 from fpm.scoreboard.writer import SlotWriter
 
 

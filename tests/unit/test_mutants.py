@@ -6,9 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.plant_mutants import ROOT
-from tests.plant_mutants import Mutant
-from tests.plant_mutants import read_mutants
+from tests.plant_mutants import ROOT, Mutant, read_mutants
 
 MUTANTS = read_mutants()
 

@@ -9,18 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fpm.master.processes.oom import OomWatch
-from fpm.master.processes.oom_reports import Kill
-from fpm.master.processes.oom_reports import Membership
-from fpm.master.processes.oom_reports import Mount
-from fpm.master.processes.oom_reports import Verdict
-from fpm.master.processes.oom_reports import directory_of
-from fpm.master.processes.oom_reports import judge
-from fpm.master.processes.oom_reports import limit_files
-from fpm.master.processes.oom_reports import parse_kills
-from fpm.master.processes.oom_reports import parse_limit
-from fpm.master.processes.oom_reports import parse_membership
-from fpm.master.processes.oom_reports import parse_mounts
-from fpm.master.processes.oom_reports import parse_record
+from fpm.master.processes.oom_reports import (
+    Kill,
+    Membership,
+    Mount,
+    Verdict,
+    directory_of,
+    judge,
+    limit_files,
+    parse_kills,
+    parse_limit,
+    parse_membership,
+    parse_mounts,
+    parse_record,
+)
 
 EVENTS = "low 0\nhigh 12\nmax 345\noom 3\noom_kill {}\noom_group_kill 0\n"
 CONTROL = "oom_kill_disable 0\nunder_oom 0\noom_kill {}\n"

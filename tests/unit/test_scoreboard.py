@@ -9,38 +9,35 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fpm.scoreboard.header import SLOTS_MAX
-from fpm.scoreboard.header import absorb
-from fpm.scoreboard.layout import FLAG_TRACKS_FINISHED
-from fpm.scoreboard.layout import HEADER
-from fpm.scoreboard.layout import HEADER_SIZE
-from fpm.scoreboard.layout import SLOT
-from fpm.scoreboard.layout import WAKE_BELOW
-from fpm.scoreboard.layout import WAKE_BELOW_OFFSET
-from fpm.scoreboard.layout import board_size
-from fpm.scoreboard.layout import slot_offset
-from fpm.scoreboard.layout import stages_offset
-from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.memory import clear_slot
-from fpm.scoreboard.memory import mark_creating
-from fpm.scoreboard.memory import retire_slot
-from fpm.scoreboard.memory import set_wake_below
-from fpm.scoreboard.memory import write_header
-from fpm.scoreboard.snapshot import COUNT_MAX
-from fpm.scoreboard.snapshot import PID_MAX
-from fpm.scoreboard.snapshot import TIME_MAX
-from fpm.scoreboard.snapshot import Board
-from fpm.scoreboard.snapshot import Header
-from fpm.scoreboard.snapshot import census
-from fpm.scoreboard.snapshot import copy_slots
-from fpm.scoreboard.snapshot import join_board
-from fpm.scoreboard.snapshot import read_board
-from fpm.scoreboard.snapshot import read_header
-from fpm.scoreboard.snapshot import read_slot
+from fpm.scoreboard.header import SLOTS_MAX, absorb
+from fpm.scoreboard.layout import (
+    FLAG_TRACKS_FINISHED,
+    HEADER,
+    HEADER_SIZE,
+    SLOT,
+    WAKE_BELOW,
+    WAKE_BELOW_OFFSET,
+    board_size,
+    slot_offset,
+    stages_offset,
+)
+from fpm.scoreboard.memory import Scoreboard, clear_slot, mark_creating, retire_slot, set_wake_below, write_header
+from fpm.scoreboard.snapshot import (
+    COUNT_MAX,
+    PID_MAX,
+    TIME_MAX,
+    Board,
+    Header,
+    census,
+    copy_slots,
+    join_board,
+    read_board,
+    read_header,
+    read_slot,
+)
 from fpm.scoreboard.stages import Stage
 
 SLOTS = 3

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies
+from hypothesis import given, strategies
 
-from fpm.cli.serve_pool import ServeError
-from fpm.cli.serve_pool import pool_file
-from fpm.config.source import number_lines
-from fpm.config.source import read_value
+from fpm.cli.serve_pool import ServeError, pool_file
+from fpm.config.source import number_lines, read_value
 
 FIXED = {"control": "/t/control", "pid": "/t/pid", "listen": "/t/socket"}
 

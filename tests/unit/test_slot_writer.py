@@ -9,11 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fpm.scoreboard import writer as writing
-from fpm.scoreboard.layout import SLOT
-from fpm.scoreboard.layout import slot_offset
-from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.memory import is_interrupt_wanted
-from fpm.scoreboard.memory import want_interrupt
+from fpm.scoreboard.layout import SLOT, slot_offset
+from fpm.scoreboard.memory import Scoreboard, is_interrupt_wanted, want_interrupt
 from fpm.scoreboard.snapshot import read_board
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter

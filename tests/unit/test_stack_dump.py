@@ -10,15 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.master.tracing.account import GONE
-from fpm.master.tracing.account import Activity
-from fpm.master.tracing.account import obstacle
-from fpm.master.tracing.account import read_account
-from fpm.master.tracing.account import stands_in_c
-from fpm.stack.dump_text import is_repeated
-from fpm.stack.dump_text import parse_dump
-from fpm.stack.trace import Frame
-from fpm.tracer.credentials import Status
+from fpm.master.tracing.self_dump_parse import GONE, Activity, obstacle, read_account, stands_in_c
+from fpm.stacks.credentials import Status
+from fpm.stacks.text.faulthandler import is_repeated, parse_dump
+from fpm.stacks.trace import Frame
 
 STACK = (
     b'Stack (most recent call first):\n  File "/srv/a.py", line 12 in index\n  File "<string>", line 1 in <module>\n'
@@ -169,7 +164,7 @@ def test_all_threads_when_the_process_comes_to_the_signal() -> None:
     text = (
         b'begin\nThread 0x0000000000000b22 (most recent call first):\n  File "b", line 2 in other\n\n'
         b"Current thread 0x0000000000000a11 (most recent call first):\n"
-        b'  File "fpm/pool/own_stack.py", line 1 in write_stacks\n  File "/srv/a.py", line 12 in index\n'
+        b'  File "fpm/worker/self_dump.py", line 1 in write_stacks\n  File "/srv/a.py", line 12 in index\n'
         b"numbers\na11 70\nb22 71\nend\n"
     )
     trace = read_account(7, text, Status(state="R", threads=2), depth=20, final=False)

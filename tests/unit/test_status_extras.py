@@ -5,39 +5,22 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ElementTree
-from dataclasses import fields
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
-from fpm.master.pool.certificate import Facts
-from fpm.master.pool.certificate import certify
-from fpm.master.pool.record import Failing
-from fpm.master.pool.record import Record
-from fpm.master.pool.record import is_death
+from fpm.master.pool.death_report import Facts, certify
+from fpm.master.pool.history import Failing, Record, is_death
 from fpm.master.processes.exits import Exit
 from fpm.master.processes.oom_reports import Verdict
 from fpm.scoreboard.header import pack_header
-from fpm.scoreboard.snapshot import Board
-from fpm.scoreboard.snapshot import Header
-from fpm.scoreboard.snapshot import ListenQueue
-from fpm.scoreboard.snapshot import Slot
-from fpm.scoreboard.snapshot import read_header
+from fpm.scoreboard.snapshot import Board, Header, ListenQueue, Slot, read_header
 from fpm.scoreboard.stages import Stage
-from fpm.status.extras import UNKNOWN_STATUS
-from fpm.status.extras import PoolExtras
-from fpm.status.extras import build_extras
-from fpm.status.extras import describe_death
+from fpm.status.extras import UNKNOWN_STATUS, PoolExtras, build_extras, describe_death
 from fpm.status.model import build_status
-from fpm.status.pages import BACKGROUND_KEYS
-from fpm.status.pages import EXTRA_KEYS
-from fpm.status.pages import POOL_KEYS
-from fpm.status.pages import PROCESS_KEYS
-from fpm.status.pages import render_status
-from tests.support.configuration import Files
-from tests.support.configuration import section
-from tests.support.overviews import EXTRAS
-from tests.support.overviews import STATUS
+from fpm.status.pages import BACKGROUND_KEYS, EXTRA_KEYS, POOL_KEYS, PROCESS_KEYS, render_status
+from tests.support.configuration import Files, section
+from tests.support.overviews import EXTRAS, STATUS
 
 ALL = replace(EXTRAS, queue_wait=120)
 FULL = replace(STATUS, pool="www")

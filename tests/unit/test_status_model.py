@@ -7,16 +7,10 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.scoreboard.layout import board_size
-from fpm.scoreboard.layout import stages_offset
-from fpm.scoreboard.snapshot import Board
-from fpm.scoreboard.snapshot import Header
-from fpm.scoreboard.snapshot import ListenQueue
-from fpm.scoreboard.snapshot import Slot
-from fpm.scoreboard.snapshot import read_board
+from fpm.scoreboard.layout import board_size, stages_offset
+from fpm.scoreboard.snapshot import Board, Header, ListenQueue, Slot, read_board
 from fpm.scoreboard.stages import Stage
-from fpm.status.model import PoolStatus
-from fpm.status.model import build_status
+from fpm.status.model import PoolStatus, build_status
 from fpm.status.pages import render_status
 
 NOW = 2000.5

@@ -11,17 +11,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import example
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fpm.log.escape import escape
 from fpm.log.times import format_access_time
-from fpm.status.model import PoolStatus
-from fpm.status.model import ProcessStatus
-from fpm.status.pages import POOL_KEYS
-from fpm.status.pages import PROCESS_KEYS
-from fpm.status.pages import render_status
+from fpm.status.model import PoolStatus, ProcessStatus
+from fpm.status.pages import POOL_KEYS, PROCESS_KEYS, render_status
 
 PAGES = Path(__file__).parent / "status_pages"
 START = 1795223156

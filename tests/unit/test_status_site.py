@@ -11,31 +11,17 @@ from http import HTTPStatus
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from fpm.protocol.status import SiteSpec
 from fpm.scoreboard.header import pack_header
-from fpm.scoreboard.layout import SLOT
-from fpm.scoreboard.layout import SLOT_SIZE
-from fpm.scoreboard.snapshot import Header
-from fpm.scoreboard.snapshot import join_board
+from fpm.scoreboard.layout import SLOT, SLOT_SIZE
+from fpm.scoreboard.snapshot import Header, join_board
 from fpm.scoreboard.stages import Stage
 from fpm.status.history import History
 from fpm.status.metrics import METRICS_TYPE
-from fpm.status.overview import Death
-from fpm.status.overview import Overview
-from fpm.status.overview import Pool
-from fpm.status.overview import SlowRequest
-from fpm.status.snapshot import PoolFacts
-from fpm.status.snapshot import Snapshot
-from fpm.status.snapshot import WorkerFacts
-from fpm.status.snapshot import pack_snapshot
-from fpm.status.snapshot import read_snapshot
-from fpm.status_server.site import Answer
-from fpm.status_server.site import MasterSilent
-from fpm.status_server.site import Request
-from fpm.status_server.site import Site
-from fpm.status_server.site import SiteSpec
-from fpm.status_server.site import decode_target
-from tests.support.overviews import DAEMON
-from tests.support.overviews import NASTY
+from fpm.status.overview import Death, Overview, Pool, SlowRequest
+from fpm.status.snapshot import PoolFacts, Snapshot, WorkerFacts, pack_snapshot, read_snapshot
+from fpm.status_server.site import Answer, MasterSilent, Request, Site, decode_target
+from tests.support.overviews import DAEMON, NASTY
 
 NOW = DAEMON.now
 LOCAL = ["127.0.0.0/8", "::1/128"]

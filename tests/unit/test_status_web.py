@@ -8,14 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from fpm.status.overview import Moment
-from fpm.status.overview import Pool
-from fpm.status.overview import Reload
-from fpm.status.web import HEADERS
-from fpm.status.web import render_overview
-from fpm.status.web import render_pool
-from fpm.status.web_chart import POINTS_MAX
-from fpm.status.web_chart import chart
+from fpm.status.overview import Moment, Pool, Reload
+from fpm.status.web import HEADERS, render_overview, render_pool
+from fpm.status.web_chart import POINTS_MAX, chart
 from fpm.status.web_pool import WORKERS_MAX
 from tests.support import overviews
 from tests.support.overviews import NASTY

@@ -6,10 +6,8 @@ import struct
 
 import pytest
 
-from fpm.tracer.doing import Context
-from fpm.tracer.doing import describe
-from fpm.tracer.rehearsal import FRAMES
-from fpm.tracer.rehearsal import rehearse
+from fpm.tracer.syscall_text import Context, describe
+from fpm.tracer.warmup import FRAMES, rehearse
 
 NAMES = {0: "read", 7: "poll", 45: "recvfrom", 202: "futex", 219: "restart_syscall", 230: "clock_nanosleep"}
 LINKS = {3: "socket:[123]", 4: "/tmp/a\nb", 5: "x" * 5000}

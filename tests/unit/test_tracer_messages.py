@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.stack.trace import Frame
-from fpm.stack.trace import ThreadStack
-from fpm.stack.trace import Trace
-from fpm.tracer.messages import NAME_MAX
-from fpm.tracer.messages import TRACE_MAX
-from fpm.tracer.messages import Answer
-from fpm.tracer.messages import MessageError
-from fpm.tracer.messages import Task
-from fpm.tracer.messages import pack_trace
-from fpm.tracer.messages import parse_answer
-from fpm.tracer.messages import parse_task
-from fpm.tracer.messages import unpack_trace
+from fpm.protocol.tracing import (
+    NAME_MAX,
+    TRACE_MAX,
+    Answer,
+    MessageError,
+    Task,
+    pack_trace,
+    parse_answer,
+    parse_task,
+    unpack_trace,
+)
+from fpm.stacks.trace import Frame, ThreadStack, Trace
 
 names = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 frames = st.builds(

@@ -9,19 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.tracer.credentials import CAP_SETGID
-from fpm.tracer.credentials import CAP_SETUID
-from fpm.tracer.credentials import CAP_SYS_PTRACE
-from fpm.tracer.credentials import Status
-from fpm.tracer.credentials import Surroundings
-from fpm.tracer.credentials import ids_to_take
-from fpm.tracer.credentials import parse_status
-from fpm.tracer.credentials import refusals
-from fpm.tracer.rights import GONE
-from fpm.tracer.rights import explain
-from fpm.tracer.rights import needs_named_tracer
-from fpm.tracer.rights import read_status
-from fpm.tracer.rights import read_yama
+from fpm.stacks.credentials import (
+    CAP_SETGID,
+    CAP_SETUID,
+    CAP_SYS_PTRACE,
+    Status,
+    Surroundings,
+    ids_to_take,
+    parse_status,
+    refusals,
+)
+from fpm.stacks.rights import GONE, explain, needs_named_tracer, read_status, read_yama
 
 TEXT = """\
 Name:\tpyfpm: tracer

@@ -1,1 +1,1 @@
-"""The table of directives, one module for each group."""
+"""The table of directives, one module for each group. Pure."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fpm.config.tables.entry import Directive
-from fpm.config.tables.entry import Group
+from fpm.config.tables.entry import Directive, Group
 
 APPLICATION = Group(
     "Pool: the application",

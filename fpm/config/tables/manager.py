@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fpm.config.tables.entry import Directive
-from fpm.config.tables.entry import Group
+from fpm.config.tables.entry import Directive, Group
 
 MAX_CHILDREN = 32768
 """More workers than any machine has been seen to run; a scoreboard counts its slots in 16 bits."""

@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from fpm.config.model import Config
-from fpm.config.model import PoolConfig
+from fpm.config.model import Config, PoolConfig
 from fpm.errors import StartError
-from fpm.master.listening.listeners import Listener
-from fpm.master.listening.listeners import adopt_listener
-from fpm.master.listening.listeners import is_same_address
-from fpm.master.listening.listeners import open_listener
-from fpm.master.status.sockets import StatusSockets
+from fpm.master.listening.listeners import Listener, adopt_listener, is_same_address, open_listener
+from fpm.master.listening.status_listeners import StatusSockets
 
 
 class PassedSockets:

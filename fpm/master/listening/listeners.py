@@ -8,10 +8,7 @@ import socket
 import stat
 from dataclasses import dataclass
 
-from fpm.config.model import ListenAddress
-from fpm.config.model import PoolConfig
-from fpm.config.model import TcpAddress
-from fpm.config.model import UnixAddress
+from fpm.config.model import ListenAddress, PoolConfig, TcpAddress, UnixAddress
 from fpm.errors import StartError
 
 BACKLOG_MAX = 65535

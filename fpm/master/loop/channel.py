@@ -14,11 +14,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from fpm.master.loop.share import Share
-from fpm.master.loop.share import message_cost
-from fpm.pool.spec import MESSAGE_MAX
-from fpm.pool.spec import pack_message
-from fpm.pool.spec import unpack_message
+from fpm.master.loop.read_budget import Share, message_cost
+from fpm.protocol.spec import MESSAGE_MAX, pack_message, unpack_message
 
 CREDENTIALS = struct.Struct("iII")
 LINES_MAX = 1000

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from fpm.master.loop.loop import Loop
-from fpm.master.loop.loop import Timer
-from fpm.master.loop.share import Share
+from fpm.master.loop.loop import Loop, Timer
+from fpm.master.loop.read_budget import Share
 
 WAKEUP = 0.00003
 """Seconds that a turn of the loop costs, beyond what the callback does."""

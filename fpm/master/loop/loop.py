@@ -10,8 +10,7 @@ import itertools
 import select
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from dataclasses import field
+from dataclasses import dataclass, field
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from fpm.log.lines import LineAssembler
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Loop
-from fpm.master.loop.share import Share
+from fpm.master.loop.read_budget import Share
 
 CHUNK = 8192
 """Bytes of one turn: even if each is a line of its own, other pools wait less than 0.1 s."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fpm.master.loop.loop import Loop
-from fpm.master.loop.loop import Timer
+from fpm.master.loop.loop import Loop, Timer
 
 
 class NamedTimers:

@@ -18,22 +18,16 @@ from fpm.master.loop.channel import Channel
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Timer
 from fpm.master.loop.output import OutputReader
-from fpm.master.loop.share import Share
-from fpm.master.pool.last_words import LastWords
+from fpm.master.loop.read_budget import Share
+from fpm.master.pool.last_output import LastWords
 from fpm.master.processes.exits import Usage
+from fpm.master.processes.self_dump_fd import OwnStack
 from fpm.master.services import Services
-from fpm.master.tracing.own_stack import OwnStack
 from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.snapshot import PID_MAX
-from fpm.scoreboard.snapshot import Clocks
-from fpm.scoreboard.snapshot import Slot
-from fpm.scoreboard.snapshot import read_clocks
-from fpm.scoreboard.snapshot import read_slot
+from fpm.scoreboard.snapshot import PID_MAX, Clocks, Slot, read_clocks, read_slot
 from fpm.scoreboard.stages import Stage
-from fpm.stack.trace import Trace
-from fpm.system.proc_stat import PARENT
-from fpm.system.proc_stat import SESSION
-from fpm.system.proc_stat import read_stat
+from fpm.stacks.trace import Trace
+from fpm.system.proc_stat import PARENT, SESSION, read_stat
 
 if TYPE_CHECKING:
     from fpm.master.pool.template_process import TemplateProcess

@@ -2,17 +2,16 @@
 
 All times are CLOCK_MONOTONIC seconds: all processes of the machine share that clock and nobody can set it. What a slot
 says is untrusted: a beginning that cannot be true is taken for one just now, so that a lie makes a limit come later.
+Pure.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from fpm.config.model import PoolConfig
-from fpm.scoreboard.snapshot import Clocks
-from fpm.scoreboard.snapshot import Slot
+from fpm.scoreboard.snapshot import Clocks, Slot
 from fpm.scoreboard.stages import Stage
 
 REQUEST_INTERRUPT_GRACE = 3.0

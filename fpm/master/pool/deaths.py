@@ -6,20 +6,12 @@ from collections.abc import Callable
 from signal import Signals
 
 from fpm.config.model import PoolConfig
-from fpm.master.pool.certificate import AFTER_RESPONSE
-from fpm.master.pool.certificate import IN_HAND
-from fpm.master.pool.certificate import Facts
-from fpm.master.pool.certificate import certificate_line
-from fpm.master.pool.certificate import certify
 from fpm.master.pool.child import Child
-from fpm.master.pool.record import Record
-from fpm.master.pool.record import is_death
+from fpm.master.pool.death_report import AFTER_RESPONSE, IN_HAND, Facts, certificate_line, certify
+from fpm.master.pool.history import Record, is_death
 from fpm.master.pool.template_process import TemplateProcess
-from fpm.master.processes.core_dumps import CORE_PATTERN
-from fpm.master.processes.core_dumps import CORE_USES_PID
-from fpm.master.processes.core_dumps import locate
-from fpm.master.processes.exits import Exit
-from fpm.master.processes.exits import Usage
+from fpm.master.processes.core_dumps import CORE_PATTERN, CORE_USES_PID, locate
+from fpm.master.processes.exits import Exit, Usage
 from fpm.master.processes.kernel_files import read_kernel_file
 from fpm.master.processes.oom_reports import Verdict
 from fpm.master.services import Services

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fpm.master.pool.record import Failing
-from fpm.master.pool.record import Record
+from fpm.master.pool.history import Failing, Record
 from fpm.master.pool.templates import Templates
 from fpm.master.pool.workers import Workers
 from fpm.master.services import Services
 from fpm.scoreboard.header import absorb
-from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.memory import write_header
+from fpm.scoreboard.memory import Scoreboard, write_header
 
 
 class PoolHeader:

@@ -2,6 +2,7 @@
 
 The words and limits are PHP-FPM's (fpm_pctl_perform_idle_server_maintenance); what differs, on purpose:
 a burst is answered at once and not once a second (`decide_burst`), and all surplus goes together when its time is up.
+Pure.
 """
 
 from __future__ import annotations

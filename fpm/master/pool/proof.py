@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from fpm.config.model import PoolConfig
 from fpm.master.pool.child import Child
+from fpm.master.pool.health_check import Checker
 from fpm.master.pool.templates import Templates
 from fpm.master.pool.workers import Workers
 from fpm.master.processes.exits import Exit
-from fpm.master.reload.checker import Checker
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fpm.master.pool.child import Child
-from fpm.master.pool.record import MAX_MEMORY
-from fpm.master.pool.record import MAX_REQUESTS
-from fpm.master.pool.restarts import YOUNG
-from fpm.status.figures import format_size
-from fpm.status.figures import format_span
+from fpm.master.pool.history import MAX_MEMORY, MAX_REQUESTS
+from fpm.master.processes.backoff import YOUNG
+from fpm.status.figures import format_size, format_span
 
 if TYPE_CHECKING:
     from fpm.master.pool.supervisor import PoolSupervisor

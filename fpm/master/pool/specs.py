@@ -1,14 +1,12 @@
-"""From a pool's configuration to what its processes are told."""
+"""From a pool's configuration to what its processes are told. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 
-from fpm.config.model import PoolConfig
-from fpm.config.model import UnixAddress
-from fpm.pool.spec import TemplateSpec
-from fpm.pool.spec import WorkerSettings
+from fpm.config.model import PoolConfig, UnixAddress
+from fpm.protocol.spec import TemplateSpec, WorkerSettings
 
 SLOTS_MAX = 65535
 SLOTS_MIN = 256
@@ -113,7 +111,7 @@ def template_spec(
         priority: the global process.priority, for pools without their own.
         inherited: the master's environment.
         now: monotonic seconds.
-        ptracer: who may trace the processes, see fpm.pool.ptracer; 0: nobody needs to be named.
+        ptracer: who may trace the processes, see fpm.launcher.ptracer; 0: nobody needs to be named.
     """
     identity = config.identity
     return TemplateSpec(

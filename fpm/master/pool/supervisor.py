@@ -15,35 +15,28 @@ from fpm.config.model import PoolConfig
 from fpm.errors import StartError
 from fpm.log.target import open_shared_log
 from fpm.master.listening.listeners import Listener
-from fpm.master.loop.share import Share
+from fpm.master.loop.read_budget import Share
 from fpm.master.pool.child import Child
-from fpm.master.pool.endings import Endings
+from fpm.master.pool.exits import Endings
 from fpm.master.pool.header import PoolHeader
-from fpm.master.pool.overtime import Overtime
-from fpm.master.pool.proof import Proof
-from fpm.master.pool.proof import Verdict
-from fpm.master.pool.record import STOP
-from fpm.master.pool.record import Record
+from fpm.master.pool.history import STOP, Record
+from fpm.master.pool.proof import Proof, Verdict
 from fpm.master.pool.recycling import Recycling
-from fpm.master.pool.shared import Shared
+from fpm.master.pool.scaling import Staffing
+from fpm.master.pool.shared_resources import Shared
 from fpm.master.pool.specs import worker_settings
-from fpm.master.pool.stack_taking import Done
-from fpm.master.pool.stack_taking import StackTaking
-from fpm.master.pool.staffing import Staffing
+from fpm.master.pool.stack_capture import Done, StackTaking
 from fpm.master.pool.template_events import TemplatesEvents
-from fpm.master.pool.template_process import TemplateProcess
-from fpm.master.pool.template_process import TemplateState
+from fpm.master.pool.template_process import TemplateProcess, TemplateState
 from fpm.master.pool.templates import Templates
-from fpm.master.pool.workers import WorkerEvents
-from fpm.master.pool.workers import Workers
-from fpm.master.processes.exits import Exit
-from fpm.master.processes.exits import parse_status
-from fpm.master.processes.exits import parse_usage
+from fpm.master.pool.timeouts import Overtime
+from fpm.master.pool.workers import WorkerEvents, Workers
+from fpm.master.processes.exits import Exit, parse_status, parse_usage
 from fpm.master.services import Services
-from fpm.master.tracing.slow_log import SlowLog
+from fpm.master.slowlog.slow_log import SlowLog
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.snapshot import Slot
-from fpm.slowlog.entry import Reason
+from fpm.stacks.text.entry import Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fpm.config.model import PoolConfig
-from fpm.master.pool.shared import Shared
+from fpm.master.pool.shared_resources import Shared
 from fpm.master.pool.template_process import TemplateProcess
-from fpm.master.processes.exits import Exit
-from fpm.master.processes.exits import Usage
+from fpm.master.processes.exits import Exit, Usage
 from fpm.status.overview import Death
 
 

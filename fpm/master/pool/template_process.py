@@ -6,8 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from signal import Signals
 from typing import Any
@@ -17,27 +16,30 @@ from fpm.master.loop.channel import Channel
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Timer
 from fpm.master.loop.output import OutputReader
-from fpm.master.loop.share import Share
-from fpm.master.pool.last_words import LastWords
-from fpm.master.pool.layout_wish import LayoutWish
+from fpm.master.loop.read_budget import Share
+from fpm.master.pool.last_output import LastWords
+from fpm.master.processes.bundle import sealed_memfd
+from fpm.master.processes.self_dump_fd import OwnStack
 from fpm.master.processes.spawn import spawn
 from fpm.master.services import Services
-from fpm.master.tracing.own_stack import OwnStack
-from fpm.pool.bundle import sealed_memfd
-from fpm.pool.spec import BOOT_COMMAND
-from fpm.pool.spec import FD_BUNDLE
-from fpm.pool.spec import FD_CHANNEL
-from fpm.pool.spec import FD_LISTEN
-from fpm.pool.spec import FD_PARK_PUT
-from fpm.pool.spec import FD_PARK_TAKE
-from fpm.pool.spec import FD_SCOREBOARD
-from fpm.pool.spec import FD_SPEC
-from fpm.pool.spec import FD_STACK
-from fpm.pool.spec import FD_WAKE
-from fpm.pool.spec import TemplateSpec
-from fpm.pool.spec import WorkerSettings
-from fpm.pool.spec import pack_spec
-from fpm.stack.layout import Layout
+from fpm.master.tracing.layout_request import LayoutWish
+from fpm.protocol.spec import (
+    BOOT_COMMAND,
+    FD_BUNDLE,
+    FD_CHANNEL,
+    FD_LISTEN,
+    FD_PARK_PUT,
+    FD_PARK_TAKE,
+    FD_SCOREBOARD,
+    FD_SPEC,
+    FD_STACK,
+    FD_WAKE,
+    LAUNCHER,
+    TemplateSpec,
+    WorkerSettings,
+    pack_spec,
+)
+from fpm.stacks.layout import Layout
 
 QUIT_TIME = 10.0
 """Seconds that a template without workers may take to leave."""
@@ -137,7 +139,7 @@ class TemplateProcess:
                 FD_LISTEN: shared.listen,
                 FD_STACK: self.own_stack.fd,
             }
-            arguments = [sys.executable, "-I", "-S", "-B", "-c", BOOT_COMMAND, "launch", _room_for_title(self.spec)]
+            arguments = [sys.executable, "-I", "-S", "-B", "-c", BOOT_COMMAND, LAUNCHER, _room_for_title(self.spec)]
             self.pid = spawn(arguments, placed, {})
         finally:
             os.close(spec_fd)
@@ -173,7 +175,7 @@ class TemplateProcess:
         self._cancel_timer()
 
     def want_layout(self, done: Callable[[Layout | str], None]) -> None:
-        """The layout by which the stacks of this template's processes are read, for fpm.stack.walk.collect().
+        """The layout by which the stacks of this template's processes are read, for fpm.stacks.reading.walk.collect().
 
         The template is asked once; it answers within 16 s or counts as having none.
 

@@ -14,38 +14,23 @@ from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.master.listening.listeners import Listener
-from fpm.master.loop.channel import Channel
-from fpm.master.loop.channel import text_of
-from fpm.master.loop.share import Share
+from fpm.master.loop.channel import Channel, text_of
+from fpm.master.loop.read_budget import Share
 from fpm.master.loop.timers import NamedTimers
-from fpm.master.pool.releases import pin
-from fpm.master.pool.releases import still_exists
-from fpm.master.pool.restarts import YOUNG
-from fpm.master.pool.restarts import Backoff
-from fpm.master.pool.restarts import after_template_failure
-from fpm.master.pool.shared import Shared
-from fpm.master.pool.specs import slots_for
-from fpm.master.pool.specs import template_spec
-from fpm.master.pool.specs import unavailable_settings
-from fpm.master.pool.specs import unavailable_spec
-from fpm.master.pool.specs import worker_settings
-from fpm.master.pool.stack_taking import StackTaking
-from fpm.master.pool.template_dismissal import TemplateDismissal
-from fpm.master.pool.template_events import Failure
-from fpm.master.pool.template_events import TemplatesEvents
-from fpm.master.pool.template_events import Trial
-from fpm.master.pool.template_process import PoolDescriptors
-from fpm.master.pool.template_process import TemplateEvents
-from fpm.master.pool.template_process import TemplateProcess
-from fpm.master.pool.template_process import TemplateState
-from fpm.master.processes.exits import Exit
-from fpm.master.processes.exits import Usage
+from fpm.master.pool.releases import pin, still_exists
+from fpm.master.pool.shared_resources import Shared
+from fpm.master.pool.specs import slots_for, template_spec, unavailable_settings, unavailable_spec, worker_settings
+from fpm.master.pool.stack_capture import StackTaking
+from fpm.master.pool.template_events import Failure, TemplatesEvents, Trial
+from fpm.master.pool.template_process import PoolDescriptors, TemplateEvents, TemplateProcess, TemplateState
+from fpm.master.pool.template_termination import TemplateDismissal
+from fpm.master.processes.backoff import YOUNG, Backoff, after_template_failure
+from fpm.master.processes.exits import Exit, Usage
+from fpm.master.processes.self_dump_fd import OwnStack
 from fpm.master.services import Services
-from fpm.master.tracing.own_stack import OwnStack
-from fpm.pool.spec import WorkerSettings
-from fpm.pool.spec import unpack_spec
+from fpm.protocol.spec import WorkerSettings, unpack_spec
 from fpm.scoreboard.memory import Scoreboard
-from fpm.tracer.rights import needs_named_tracer
+from fpm.stacks.rights import needs_named_tracer
 
 
 class Templates:

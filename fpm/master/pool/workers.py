@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.log.lines import format_worker_line
-from fpm.master.loop.channel import Received
-from fpm.master.loop.channel import text_of
+from fpm.master.loop.channel import Received, text_of
 from fpm.master.loop.output import OutputReader
-from fpm.master.loop.share import Share
+from fpm.master.loop.read_budget import Share
 from fpm.master.pool.child import Child
-from fpm.master.pool.dismissal import EXIT_REPORT_TIME
-from fpm.master.pool.dismissal import Dismissal
-from fpm.master.pool.dismissal import DismissalEvents
 from fpm.master.pool.process_manager import Census
-from fpm.master.pool.stack_taking import StackTaking
+from fpm.master.pool.stack_capture import StackTaking
 from fpm.master.pool.template_process import TemplateProcess
-from fpm.master.processes.exits import MEMORY_MAX
-from fpm.master.processes.exits import Exit
+from fpm.master.pool.termination import EXIT_REPORT_TIME, Dismissal, DismissalEvents
+from fpm.master.processes.exits import MEMORY_MAX, Exit
 from fpm.master.services import Services
-from fpm.pool.spec import WorkerSettings
-from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.memory import clear_slot
-from fpm.scoreboard.memory import mark_creating
-from fpm.scoreboard.memory import retire_slot
-from fpm.scoreboard.snapshot import COUNT_MAX
-from fpm.scoreboard.snapshot import PID_MAX
-from fpm.scoreboard.snapshot import Header
-from fpm.scoreboard.snapshot import Slot
+from fpm.protocol.spec import WorkerSettings
+from fpm.scoreboard.memory import Scoreboard, clear_slot, mark_creating, retire_slot
+from fpm.scoreboard.snapshot import COUNT_MAX, PID_MAX, Header, Slot
 from fpm.scoreboard.stages import Stage
 
 LAST_TURNS = 8

@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from signal import Signals
 from typing import Any
@@ -18,11 +17,9 @@ from typing import Any
 from fpm.master.loop.channel import Channel
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.output import OutputReader
-from fpm.master.loop.share import Share
+from fpm.master.loop.read_budget import Share
 from fpm.master.loop.timers import NamedTimers
-from fpm.master.pool.restarts import YOUNG
-from fpm.master.pool.restarts import Backoff
-from fpm.master.pool.restarts import after_template_failure
+from fpm.master.processes.backoff import YOUNG, Backoff, after_template_failure
 from fpm.master.processes.exits import parse_status
 from fpm.master.processes.spawn import spawn
 from fpm.master.services import Services

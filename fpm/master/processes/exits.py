@@ -1,4 +1,4 @@
-"""Wait statuses in words, as PHP-FPM logs them (fpm_children_bury)."""
+"""Wait statuses in words, as PHP-FPM logs them (fpm_children_bury). Pure."""
 
 from __future__ import annotations
 

@@ -12,18 +12,20 @@ from collections import deque
 from dataclasses import dataclass
 
 from fpm.master.processes.kernel_files import read_kernel_file
-from fpm.master.processes.oom_reports import Kill
-from fpm.master.processes.oom_reports import Mount
-from fpm.master.processes.oom_reports import Verdict
-from fpm.master.processes.oom_reports import directory_of
-from fpm.master.processes.oom_reports import events_file
-from fpm.master.processes.oom_reports import judge
-from fpm.master.processes.oom_reports import limit_files
-from fpm.master.processes.oom_reports import parse_kills
-from fpm.master.processes.oom_reports import parse_limit
-from fpm.master.processes.oom_reports import parse_membership
-from fpm.master.processes.oom_reports import parse_mounts
-from fpm.master.processes.oom_reports import parse_record
+from fpm.master.processes.oom_reports import (
+    Kill,
+    Mount,
+    Verdict,
+    directory_of,
+    events_file,
+    judge,
+    limit_files,
+    parse_kills,
+    parse_limit,
+    parse_membership,
+    parse_mounts,
+    parse_record,
+)
 
 EXPLAINS = 30.0
 """Seconds for which a kill that has been told of may explain a death: a large process takes its time to end."""

@@ -6,8 +6,7 @@ import ctypes
 import os
 import resource
 import select
-from collections.abc import Callable
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import psutil
 

@@ -1,20 +1,16 @@
 """What a reload has to do: the difference between two configurations, pool by pool.
 
 A change of numbers, times, log paths or formats is applied to the running processes; everything that decides what a
-process is (code, interpreter, identity, environment, jail) needs a new generation.
+process is (code, interpreter, identity, environment, jail) needs a new generation. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
 from enum import Enum
 
-from fpm.config.model import Config
-from fpm.config.model import GlobalConfig
-from fpm.config.model import PoolConfig
+from fpm.config.model import Config, GlobalConfig, PoolConfig
 
 LIVE = frozenset(
     {

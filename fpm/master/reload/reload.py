@@ -7,28 +7,18 @@ are told to whoever has asked while they happen.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
-from typing import Protocol
+from typing import Any, Protocol
 
-from fpm.config.model import Config
-from fpm.config.model import PoolConfig
-from fpm.errors import EXIT_CONFIG
-from fpm.errors import EXIT_FAILED
-from fpm.errors import EXIT_OK
-from fpm.errors import StartError
+from fpm.config.model import Config, PoolConfig
+from fpm.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, StartError
 from fpm.master.listening.addresses import NewListeners
-from fpm.master.listening.listeners import Listener
-from fpm.master.listening.listeners import adjust_listener
-from fpm.master.loop.loop import Loop
-from fpm.master.loop.loop import Timer
+from fpm.master.listening.listeners import Listener, adjust_listener
+from fpm.master.loop.loop import Loop, Timer
 from fpm.master.pool.proof import Verdict
 from fpm.master.pool.supervisor import PoolSupervisor
-from fpm.master.reload.plan import Action
-from fpm.master.reload.plan import Plan
-from fpm.master.reload.plan import PoolPlan
+from fpm.master.reload.plan import Action, Plan, PoolPlan
 
 PROOFS_AT_ONCE = 4
 """Templates that import at the same time: a thousand at once would starve the pools that serve."""

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Collection
-from dataclasses import dataclass
-from dataclasses import replace
-from typing import Any
-from typing import Protocol
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from fpm.config.model import Config
-from fpm.errors import EXIT_CONFIG
-from fpm.errors import EXIT_FAILED
-from fpm.errors import EXIT_OK
-from fpm.errors import ConfigError
-from fpm.errors import StartError
+from fpm.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, ConfigError, StartError
 from fpm.log.error import ErrorLog
 from fpm.master.listening.addresses import NewListeners
 from fpm.master.notifier import Notifier
 from fpm.master.pool.releases import still_exists
 from fpm.master.pool.specs import children_for
-from fpm.master.reload.plan import Plan
-from fpm.master.reload.plan import compare_settings
-from fpm.master.reload.plan import make_plan
-from fpm.master.reload.reload import Host
-from fpm.master.reload.reload import Outcome
-from fpm.master.reload.reload import Reload
+from fpm.master.reload.plan import Plan, compare_settings, make_plan
+from fpm.master.reload.reload import Host, Outcome, Reload
 from fpm.master.status.process import StatusProcess
 
 Tell = Callable[[dict[str, Any]], None]

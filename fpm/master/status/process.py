@@ -13,12 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 from fpm.config.model import ListenAddress
-from fpm.master.processes.companion import Companion
-from fpm.master.processes.companion import Owner
+from fpm.master.listening.status_listeners import StatusSockets
+from fpm.master.processes.bundle import sealed_memfd
+from fpm.master.processes.companion import Companion, Owner
 from fpm.master.services import Services
-from fpm.master.status.sockets import StatusSockets
-from fpm.pool.bundle import sealed_memfd
-from fpm.status_server.site import SiteSpec
+from fpm.protocol.status import SiteSpec
 
 USER = "nobody"
 NOBODY = 65534

@@ -9,7 +9,7 @@ from typing import Any
 
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.reload.reloader import LastReload
-from fpm.master.status.looking import describe_pool
+from fpm.master.status.snapshot_source import describe_pool
 from fpm.status.deaths import join_deaths
 from fpm.status.overview import Pool
 from fpm.status.pages import render_status

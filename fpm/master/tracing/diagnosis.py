@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 from fpm.config.model import PoolConfig
 from fpm.master.loop.loop import Timer
 from fpm.master.services import Services
-from fpm.master.tracing.account import GONE
-from fpm.master.tracing.subject import Subject
-from fpm.master.tracing.subject import Wish
-from fpm.stack.layout import Layout
-from fpm.stack.trace import Trace
+from fpm.master.tracing.self_dump_parse import GONE
+from fpm.master.tracing.trace_target import Subject, Wish
+from fpm.stacks.layout import Layout
+from fpm.stacks.trace import Trace
 
 if TYPE_CHECKING:
     from fpm.master.pool.template_process import TemplateProcess

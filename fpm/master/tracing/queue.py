@@ -1,12 +1,10 @@
-"""A queue over all pools in which no pool holds up another."""
+"""A queue over all pools in which no pool holds up another. Pure."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Generic
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 

@@ -7,26 +7,22 @@ template or the tracer do or leave undone. A pool whose processes are all slow t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from fpm.config.model import PoolConfig
 from fpm.master.loop.loop import Timer
 from fpm.master.services import Services
-from fpm.master.tracing.account import GONE
 from fpm.master.tracing.diagnosis import Diagnosis
-from fpm.master.tracing.fallback import Fallback
 from fpm.master.tracing.queue import FairQueue
-from fpm.master.tracing.subject import Subject
-from fpm.master.tracing.subject import Wish
+from fpm.master.tracing.self_dump_parse import GONE
+from fpm.master.tracing.signal_dump import Fallback
+from fpm.master.tracing.trace_target import Subject, Wish
 from fpm.master.tracing.tracer_process import TracerProcess
-from fpm.stack.layout import Layout
-from fpm.stack.trace import ThreadStack
-from fpm.stack.trace import Trace
-from fpm.tracer.messages import DEPTH_MAX
-from fpm.tracer.messages import Task
+from fpm.protocol.tracing import DEPTH_MAX, Task
+from fpm.stacks.layout import Layout
+from fpm.stacks.trace import ThreadStack, Trace
 
 if TYPE_CHECKING:
     from fpm.master.pool.template_process import TemplateProcess

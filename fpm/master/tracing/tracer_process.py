@@ -11,25 +11,15 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from dataclasses import replace
-from fcntl import F_ADD_SEALS
-from fcntl import F_SEAL_GROW
-from fcntl import F_SEAL_SHRINK
-from fcntl import fcntl
+from dataclasses import dataclass, replace
+from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SHRINK, fcntl
 from typing import Any
 
 from fpm.master.loop.loop import Timer
-from fpm.master.processes.companion import Companion
-from fpm.master.processes.companion import Owner
+from fpm.master.processes.companion import Companion, Owner
 from fpm.master.services import Services
-from fpm.stack.trace import Trace
-from fpm.tracer.messages import TRACE_MAX
-from fpm.tracer.messages import Answer
-from fpm.tracer.messages import MessageError
-from fpm.tracer.messages import Task
-from fpm.tracer.messages import parse_answer
-from fpm.tracer.messages import unpack_trace
+from fpm.protocol.tracing import TRACE_MAX, Answer, MessageError, Task, parse_answer, unpack_trace
+from fpm.stacks.trace import Trace
 
 ANSWER_TIME = 3.0
 """Seconds after which whoever wants a stack is told that there is none."""

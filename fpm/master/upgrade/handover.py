@@ -10,13 +10,8 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterable
-from collections.abc import Mapping
-from dataclasses import asdict
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import fields
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from fpm.config.model import PoolConfig
@@ -27,17 +22,15 @@ from fpm.master.loop.channel import Channel
 from fpm.master.loop.loop import Loop
 from fpm.master.loop.output import OutputReader
 from fpm.master.pool.child import Child
-from fpm.master.pool.shared import Shared
+from fpm.master.pool.shared_resources import Shared
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.pool.template_events import Failure
-from fpm.master.pool.template_process import TemplateProcess
-from fpm.master.pool.template_process import TemplateState
-from fpm.master.tracing.own_stack import OwnStack
-from fpm.pool.bundle import sealed_memfd
+from fpm.master.pool.template_process import TemplateProcess, TemplateState
+from fpm.master.processes.bundle import sealed_memfd
+from fpm.master.processes.self_dump_fd import OwnStack
 from fpm.scoreboard.layout import SLOT_SIZE
 from fpm.scoreboard.memory import Scoreboard
-from fpm.status.overview import SlowRequest
-from fpm.status.overview import read_death
+from fpm.status.overview import SlowRequest, read_death
 
 VERSION = 2
 """Raised when the description changes in a way that an older or newer program cannot read."""

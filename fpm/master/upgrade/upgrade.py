@@ -10,22 +10,18 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from signal import Signals
-from typing import Any
-from typing import Protocol
+from typing import Any, Protocol
 
 from fpm.config.dump import dump
 from fpm.config.model import Config
-from fpm.errors import ConfigError
-from fpm.errors import StartError
+from fpm.errors import ConfigError, StartError
 from fpm.log.error import ErrorLog
 from fpm.master import control
 from fpm.master.loop.output import OutputReader
-from fpm.master.loop.share import Share
+from fpm.master.loop.read_budget import Share
 from fpm.master.loop.signals import HANDLED
 from fpm.master.notifier import LISTEN_VARIABLES
 from fpm.master.pool.supervisor import PoolSupervisor
@@ -34,11 +30,7 @@ from fpm.master.reload.reload import Host
 from fpm.master.reload.reloader import Reloader
 from fpm.master.services import Services
 from fpm.master.status.process import StatusProcess
-from fpm.master.upgrade.handover import VARIABLE
-from fpm.master.upgrade.handover import Baggage
-from fpm.master.upgrade.handover import describe_listener
-from fpm.master.upgrade.handover import describe_pool
-from fpm.master.upgrade.handover import pack
+from fpm.master.upgrade.handover import VARIABLE, Baggage, describe_listener, describe_pool, pack
 
 REHEARSAL_TIME = 30.0
 """Seconds that the installed program may take to say that it could go on."""

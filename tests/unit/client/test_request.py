@@ -6,8 +6,7 @@ import struct
 from collections.abc import Iterator
 from io import BytesIO
 
-from hypothesis import given
-from hypothesis import strategies
+from hypothesis import given, strategies
 
 from fpm.client.gateway import gateway_params
 from fpm.client.params import request_params

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies
+from hypothesis import given, strategies
 
 from fpm.client.failures import PeerGarbage
-from fpm.client.response import HEAD_LIMIT
-from fpm.client.response import parse_head
-from fpm.client.response import split_head
+from fpm.client.response import HEAD_LIMIT, parse_head, split_head
 
 
 @pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n", b"\r\n\n", b"\n\r\n"])

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from fpm.client.target import connectable
-from fpm.client.target import parse_target
-from fpm.config.model import TcpAddress
-from fpm.config.model import UnixAddress
+from fpm.client.target import connectable, parse_target
+from fpm.config.model import TcpAddress, UnixAddress
 
 
 @pytest.mark.parametrize(

@@ -6,23 +6,15 @@ import struct
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fpm.errors import ProtocolError
 from fpm.fastcgi.connection import Connection
 from fpm.fastcgi.constants import PARAMS_LIMIT
-from fpm.fastcgi.events import NEED_DATA
-from fpm.fastcgi.events import Aborted
-from fpm.fastcgi.events import BodyData
-from fpm.fastcgi.events import BodyEnd
-from fpm.fastcgi.events import Event
-from fpm.fastcgi.events import Reply
-from fpm.fastcgi.events import RequestBegun
+from fpm.fastcgi.events import NEED_DATA, Aborted, BodyData, BodyEnd, Event, Reply, RequestBegun
 from fpm.fastcgi.params import decode_params
-from fpm.fastcgi.simple import PARAMS_START
-from fpm.fastcgi.simple import match_simple_request
+from fpm.fastcgi.simple import PARAMS_START, match_simple_request
 from tests.support import raw_fastcgi as raw
 
 LATIN = st.text(st.characters(max_codepoint=255), max_size=300)

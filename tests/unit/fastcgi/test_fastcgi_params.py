@@ -5,10 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.fastcgi.params import decode_params
-from fpm.fastcgi.params import encode_pair
-from fpm.fastcgi.records import pack_answer
-from fpm.fastcgi.records import pack_stream
+from fpm.fastcgi.params import decode_params, encode_pair
+from fpm.fastcgi.records import pack_answer, pack_stream
 from tests.support import raw_fastcgi as raw
 
 LATIN = st.text(st.characters(max_codepoint=255), max_size=200)

@@ -6,10 +6,8 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from fpm.slowlog.entry import Entry
-from fpm.stack.trace import Frame
-from fpm.stack.trace import ThreadStack
-from fpm.stack.trace import Trace
+from fpm.stacks.text.entry import Entry
+from fpm.stacks.trace import Frame, ThreadStack, Trace
 
 NOON = 1_795_262_400.0
 

@@ -12,19 +12,10 @@ from hypothesis import strategies as st
 
 from fpm.log.escape import escape
 from fpm.log.times import format_log_time
-from fpm.slowlog.fit import ENTRY_MAX
-from fpm.slowlog.format import Form
-from fpm.slowlog.format import format_entry
-from fpm.slowlog.format import format_for_error_log
-from fpm.stack.trace import Frame
-from fpm.stack.trace import ThreadStack
-from fpm.stack.trace import Trace
-from tests.unit.slowlog.entries import CHOOSE
-from tests.unit.slowlog.entries import EXEC
-from tests.unit.slowlog.entries import NOON
-from tests.unit.slowlog.entries import QUERY
-from tests.unit.slowlog.entries import entries
-from tests.unit.slowlog.entries import make
+from fpm.stacks.text.format import Form, format_entry, format_for_error_log
+from fpm.stacks.text.truncate import ENTRY_MAX
+from fpm.stacks.trace import Frame, ThreadStack, Trace
+from tests.unit.slowlog.entries import CHOOSE, EXEC, NOON, QUERY, entries, make
 
 PHP_HEAD = re.compile(r"^\[(\d\d-\w{3}-\d{4} \d\d:\d\d:\d\d)\]  \[pool (.+)\] pid (\d+)$")
 PHP_FRAME = re.compile(r"^\[0x([0-9a-f]{16})\] (.+)\(\) (.+):(\d+)$")

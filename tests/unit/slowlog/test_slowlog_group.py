@@ -9,28 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.cli.slow_rows import group_lines
-from fpm.cli.slow_rows import group_object
-from fpm.slowlog import group as grouping
-from fpm.slowlog.entry import Entry
-from fpm.slowlog.group import OTHER
-from fpm.slowlog.group import Group
-from fpm.slowlog.group import Grouping
-from fpm.slowlog.group import ordered
-from fpm.slowlog.pattern import uri_pattern
-from fpm.slowlog.since import parse_since
-from fpm.slowlog.telling import Gap
-from fpm.slowlog.telling import library_of
-from fpm.slowlog.telling import short_file
-from fpm.slowlog.telling import telling
-from fpm.stack.trace import Frame
-from fpm.stack.trace import ThreadStack
-from fpm.stack.trace import Trace
-from tests.unit.slowlog.entries import CHOOSE
-from tests.unit.slowlog.entries import NOON
-from tests.unit.slowlog.entries import QUERY
-from tests.unit.slowlog.entries import entries
-from tests.unit.slowlog.entries import make
+from fpm.cli.slow_rows import group_lines, group_object
+from fpm.stacks.text import group as grouping
+from fpm.stacks.text.entry import Entry
+from fpm.stacks.text.group import OTHER, Group, Grouping, ordered
+from fpm.stacks.text.pattern import uri_pattern
+from fpm.stacks.text.relevant_frames import Gap, library_of, short_file, telling
+from fpm.stacks.text.since import parse_since
+from fpm.stacks.trace import Frame, ThreadStack, Trace
+from tests.unit.slowlog.entries import CHOOSE, NOON, QUERY, entries, make
 
 SITE = "/srv/shop/venv/lib/python3.11/site-packages/"
 
@@ -62,7 +49,7 @@ def test_other_functions_and_files_are_other_groups() -> None:
 
 
 def test_recursion_and_the_workers_own_frames_do_not_tell_stacks_apart() -> None:
-    ours = Frame("Service._call", "/opt/pyfpm/lib/python3.11/site-packages/fpm/pool/service.py", 9)
+    ours = Frame("Service._call", "/opt/pyfpm/lib/python3.11/site-packages/fpm/worker/service.py", 9)
     (one,) = group(make(QUERY, QUERY, QUERY, CHOOSE, ours), make(QUERY, CHOOSE), make(QUERY, CHOOSE, ours, ours))
     assert one.frames == (QUERY, CHOOSE)
     boot, command = Frame("<module>", "<pyfpm boot>", 84), Frame("<module>", "<string>", 1)

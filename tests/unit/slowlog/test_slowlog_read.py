@@ -7,24 +7,16 @@ from datetime import datetime
 from itertools import chain
 
 import pytest
-from hypothesis import example
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fpm.slowlog.entry import Entry
-from fpm.slowlog.format import EMPTY
-from fpm.slowlog.format import Form
-from fpm.slowlog.format import format_entry
-from fpm.slowlog.lines import LINE_MAX
-from fpm.slowlog.lines import split_lines
-from fpm.slowlog.read import read_entries
-from fpm.slowlog.spelling import bound
-from fpm.stack.trace import Frame
-from fpm.stack.trace import ThreadStack
-from fpm.stack.trace import Trace
-from tests.unit.slowlog.entries import QUERY
-from tests.unit.slowlog.entries import entries
-from tests.unit.slowlog.entries import make
+from fpm.stacks.text.entry import Entry
+from fpm.stacks.text.escape import bound
+from fpm.stacks.text.format import EMPTY, Form, format_entry
+from fpm.stacks.text.lines import LINE_MAX, split_lines
+from fpm.stacks.text.read import read_entries
+from fpm.stacks.trace import Frame, ThreadStack, Trace
+from tests.unit.slowlog.entries import QUERY, entries, make
 
 PHP = b"""
 [21-Sep-2025 14:03:11]  [pool www] pid 4711

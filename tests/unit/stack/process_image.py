@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
-from fpm.stack.layout import Layout
+from fpm.stacks.layout import Layout
 
 BASE = 0x5000_0000_0000
 ONE_LINE = b"\xd8\x00"

@@ -6,19 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies
+from hypothesis import given, strategies
 
-from fpm.stack.layout import ADDRESS_LIMIT
-from fpm.stack.layout import NAMES
-from fpm.stack.layout import OPTIONAL
-from fpm.stack.layout import RANGES
-from fpm.stack.layout import LayoutError
-from fpm.stack.layout import parse_layout
-from fpm.stack.walk import Limits
-from fpm.stack.walk import collect
-from tests.unit.stack.process_image import LAYOUT
-from tests.unit.stack.process_image import WITH_CFRAME
+from fpm.stacks.layout import ADDRESS_LIMIT, NAMES, OPTIONAL, RANGES, LayoutError, parse_layout
+from fpm.stacks.reading.walk import Limits, collect
+from tests.unit.stack.process_image import LAYOUT, WITH_CFRAME
 
 ANY_JSON = strategies.recursive(
     strategies.none() | strategies.booleans() | strategies.integers() | strategies.floats() | strategies.text(),

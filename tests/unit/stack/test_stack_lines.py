@@ -8,14 +8,12 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Iterator
-from types import CodeType
-from types import ModuleType
+from types import CodeType, ModuleType
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies
+from hypothesis import given, strategies
 
-from fpm.stack.lines import line_of
+from fpm.stacks.reading.lines import line_of
 
 MODULES = [ast, asyncio.base_events, dataclasses, inspect, typing]
 

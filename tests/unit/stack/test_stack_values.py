@@ -5,16 +5,12 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies
+from hypothesis import given, strategies
 
-from fpm.stack.layout import Layout
-from fpm.stack.resolve import resolve
-from fpm.stack.walk import Limits
-from fpm.stack.walk import collect
-from tests.unit.stack.process_image import BASE
-from tests.unit.stack.process_image import LAYOUT
-from tests.unit.stack.process_image import Image
+from fpm.stacks.layout import Layout
+from fpm.stacks.reading.resolve import resolve
+from fpm.stacks.reading.walk import Limits, collect
+from tests.unit.stack.process_image import BASE, LAYOUT, Image
 
 
 def shown(image: Image, level: str, **slots: int) -> dict[str, str]:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies
+from hypothesis import given, settings, strategies
 
-from fpm.stack.layout import Layout
-from fpm.stack.memory import PAGE
-from fpm.stack.resolve import resolve
-from fpm.stack.trace import Frame
-from fpm.stack.walk import Limits
-from fpm.stack.walk import RawThread
-from fpm.stack.walk import collect
-from tests.unit.stack.process_image import BASE
-from tests.unit.stack.process_image import LAYOUT
-from tests.unit.stack.process_image import WITH_CFRAME
-from tests.unit.stack.process_image import Image
+from fpm.stacks.layout import Layout
+from fpm.stacks.reading.memory import PAGE
+from fpm.stacks.reading.resolve import resolve
+from fpm.stacks.reading.walk import Limits, RawThread, collect
+from fpm.stacks.trace import Frame
+from tests.unit.stack.process_image import BASE, LAYOUT, WITH_CFRAME, Image
 
 NAMES = ["plain", "caf\xe9", "\u20ac", "\U0001f600"]
 

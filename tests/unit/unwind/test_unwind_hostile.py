@@ -8,24 +8,16 @@ import random
 import struct
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fpm.unwind.cursor import Cursor
-from fpm.unwind.cursor import NoSense
-from fpm.unwind.expression import evaluate
-from fpm.unwind.image import Image
-from fpm.unwind.image import Read
-from fpm.unwind.machine import X86_64
-from fpm.unwind.machine import Registers
-from fpm.unwind.maps import Maps
-from fpm.unwind.maps import parse_maps
-from fpm.unwind.tables import REGISTERS_MAX
-from fpm.unwind.tables import read_function
-from fpm.unwind.unwind import FRAMES_MAX
-from fpm.unwind.unwind import StackCopy
-from fpm.unwind.unwind import Unwinder
+from fpm.stacks.native.cursor import Cursor, NoSense
+from fpm.stacks.native.expression import evaluate
+from fpm.stacks.native.image import Image, Read
+from fpm.stacks.native.machine import X86_64, Registers
+from fpm.stacks.native.maps import Maps, parse_maps
+from fpm.stacks.native.tables import REGISTERS_MAX, read_function
+from fpm.stacks.native.unwind import FRAMES_MAX, StackCopy, Unwinder
 
 BASE = 0x10000
 READ_MAX = 8 << 20

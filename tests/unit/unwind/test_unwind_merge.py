@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fpm.stack.trace import Frame
-from fpm.unwind.merge import merge
-from fpm.unwind.unwind import NativeCall
+from fpm.stacks.native.merge import merge
+from fpm.stacks.native.unwind import NativeCall
+from fpm.stacks.trace import Frame
 
 PYTHON, LIBRARY = "/usr/bin/python3", "/lib/libx.so"
 LOOP = NativeCall("_PyEval_EvalFrameDefault", PYTHON, 5, 5)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fpm.wsgi.environ import complete_environ
-from fpm.wsgi.environ import content_length
+from fpm.wsgi.environ import complete_environ, content_length
 from tests.support.raw_fastcgi import web_params
 
 

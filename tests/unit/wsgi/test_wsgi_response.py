@@ -7,9 +7,7 @@ import sys
 import pytest
 
 from fpm.wsgi.head import format_head
-from fpm.wsgi.response import FileWrapper
-from fpm.wsgi.response import Response
-from fpm.wsgi.response import run_application
+from fpm.wsgi.response import FileWrapper, Response, run_application
 
 PLAIN = [("Content-Type", "text/plain")]
 HEAD = b"Status: 200 OK\r\nContent-Type: text/plain\r\n"

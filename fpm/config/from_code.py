@@ -1,0 +1,59 @@
+"""A configuration that a program gives as values, by the same rules as one that stands in files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fpm.config.build import build
+from fpm.config.code_values import assign_given
+from fpm.config.local_system import Facts
+from fpm.config.model import Config
+from fpm.config.read import Sections
+from fpm.config.section import Place, Report
+from fpm.config.values import forget_shared
+from fpm.errors import ConfigError
+
+CODE = "<code>"
+"""Where such a configuration stands, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A whole configuration. Values are by attribute name: `pm_max_children` is the directive pm.max_children."""
+
+    global_: Mapping[str, Any]
+    pools: Sequence[tuple[str, Mapping[str, Any]]]
+    name: str
+    """What the configuration is called in the title of the master's process."""
+    prefix: str
+    """Where relative paths begin."""
+    allow_root: bool = False
+
+
+def load_given(given: Given, environ: Mapping[str, str]) -> Config:
+    """Check and freeze it.
+
+    Raises:
+        ConfigError: with everything that is wrong, one line each: `<code>: [pool] directive: sentence`.
+    """
+    report = Report()
+    place = Place(0, 0, CODE)
+    sections = Sections(place, environ, report)
+    assign_given(sections.global_, given.global_, place, report)
+    for number, (name, values) in enumerate(given.pools, 1):
+        own = Place(number, 0, CODE)
+        if name.lower() in sections.pools:
+            report.error(own, name, "", "there are two pools with this name. Use a different name for each")
+            continue
+        assign_given(sections.open(name, own), values, own, report)
+    try:
+        facts = Facts(environ=environ, is_root=os.geteuid() == 0, allow_root=given.allow_root)
+        config = build(sections, facts, file=CODE, prefix=given.prefix, pid_override=None)
+    finally:
+        forget_shared()
+    if config is None:
+        raise ConfigError(report.errors())
+    return replace(config, global_=replace(config.global_, file=given.name))

@@ -1,0 +1,185 @@
+"""Directives of the `[global]` section."""
+
+from __future__ import annotations
+
+from fpm.config.tables.entry import Directive, Group
+
+_TEN_YEARS = 315_360_000
+
+FACILITIES = (
+    "auth authpriv cron daemon ftp kern lpr mail news syslog user uucp "
+    "local0 local1 local2 local3 local4 local5 local6 local7"
+)
+
+GENERAL = Group(
+    "Global directives",
+    "global",
+    (
+        Directive(
+            "pid",
+            "file",
+            None,
+            "Path of the pid file. It is written when all pools are ready, with mode 0644, and removed at exit. "
+            "The option `-g` takes precedence. Not needed under systemd.",
+        ),
+        Directive(
+            "control",
+            "file",
+            None,
+            "Path of the control socket, which the other commands (`status`, `reload`, `stop`) use to talk to the "
+            "running daemon. It has mode 0600, and the daemon checks the identity of each client. "
+            "It can only be set in the main file, so that the commands find it without reading every pool.",
+            default_note="`/run/pyfpm/control.sock` for root, else `control.sock` in `$XDG_RUNTIME_DIR/pyfpm` or, if "
+            "that variable is not set, in `/tmp/pyfpm-UID`. For a main file other than /etc/pyfpm/pyfpm.conf the name "
+            "is derived from the name of the file (`control-NAME-HASH.sock`), so that daemons with different files "
+            "never conflict, and `pyfpm -c FILE` finds the right one.",
+            differs="PHP-FPM has no control socket.",
+        ),
+        Directive(
+            "daemonize",
+            "boolean",
+            "yes",
+            "Whether pyfpm goes into the background when started like php-fpm, with options but without a command. "
+            "`run` and `-F` always stay in the foreground, `start` and `-D` always go into the background.",
+        ),
+        Directive(
+            "process_control_timeout",
+            "time",
+            "30s",
+            "Time that workers have to finish their request after a graceful stop or reload, before they get SIGTERM "
+            "and then SIGKILL. 0 means at once.",
+            differs="The default of PHP-FPM is 0, which cuts requests off at every reload.",
+            maximum=_TEN_YEARS,
+        ),
+        Directive(
+            "emergency_restart_threshold",
+            "integer",
+            "0",
+            "If this many workers of a pool exit with SIGSEGV or SIGBUS within `emergency_restart_interval`, the pool "
+            "is restarted. 0 means off.",
+            differs="PHP-FPM restarts every pool; pyfpm restarts the pool that crashes.",
+        ),
+        Directive(
+            "emergency_restart_interval",
+            "time",
+            "0",
+            "Interval for `emergency_restart_threshold`. 0 means off.",
+            maximum=_TEN_YEARS,
+        ),
+        Directive(
+            "process.max",
+            "integer",
+            "0",
+            "Maximum number of workers of all pools together. 0 means no limit.",
+        ),
+        Directive(
+            "process.priority",
+            "integer",
+            None,
+            "Nice value of the master and of the pools that do not set their own. Only root can lower it.",
+            minimum=-19,
+            maximum=20,
+        ),
+        Directive(
+            "rlimit_files",
+            "integer",
+            "0",
+            "Limit of open files (RLIMIT_NOFILE) of the master. 0 means unchanged.",
+        ),
+        Directive(
+            "rlimit_core",
+            "limit",
+            "0",
+            "Limit of the size of a core file (RLIMIT_CORE) of the master, in bytes, or `unlimited`. "
+            "0 means unchanged.",
+        ),
+        Directive(
+            "systemd_interval",
+            "time",
+            "10s",
+            "Interval at which the status line of `systemctl status` is updated. 0 means never. With WatchdogSec= in "
+            "the unit, half of that time is used.",
+            maximum=_TEN_YEARS,
+        ),
+    ),
+)
+
+LOOKING = Group(
+    "Status of the daemon",
+    "global",
+    (
+        Directive(
+            "status_listen",
+            "address",
+            None,
+            "One address for the status of all pools, answered by a separate process (as user `nobody` if the daemon "
+            "runs as root), even when every worker is busy or hangs. It accepts HTTP and FastCGI: `/` is an HTML "
+            "page, `/status` and `/status/POOL` are PHP-FPM's pages, `/metrics` is OpenMetrics for Prometheus, "
+            "`/livez`, `/readyz` and `/readyz/POOL` are for probes (503 while stopping, or if a pool has failed).",
+            default_note="not set, no such process",
+            differs="PHP-FPM has `pm.status_listen` only.",
+        ),
+        Directive(
+            "status_listen.owner", "account", None, "Owner of the Unix socket.", default_note="the daemon's user"
+        ),
+        Directive(
+            "status_listen.group", "account", None, "Group of the Unix socket.", default_note="the daemon's group"
+        ),
+        Directive("status_listen.mode", "mode", "0660", "Mode of the Unix socket, octal."),
+        Directive(
+            "status_allow",
+            "networks",
+            "127.0.0.0/8 ::1",
+            "Addresses and networks that may connect to `status_listen` by TCP, separated by commas or spaces; and, if "
+            "a web server forwards requests to it by FastCGI, which client addresses it may forward for (REMOTE_ADDR).",
+        ),
+    ),
+)
+
+ERROR_LOG = Group(
+    "The error log",
+    "global",
+    (
+        Directive(
+            "error_log",
+            "file",
+            None,
+            "Path of the error log, or `syslog`. The file is created with mode 0600 and reopened on SIGUSR1.",
+            default_note="standard error in the foreground, `syslog` in the background",
+            differs="The default of PHP-FPM is a file in a directory set at compile time.",
+        ),
+        Directive("syslog.ident", "text", "pyfpm", "Program name in syslog."),
+        Directive(
+            "syslog.facility",
+            "choice",
+            "daemon",
+            "Facility for syslog.",
+            choices=tuple(FACILITIES.split()),
+        ),
+        Directive(
+            "log_level",
+            "choice",
+            "notice",
+            "Lines below this level are not logged. `debug` also adds microseconds and the pid to each line.",
+            choices=("debug", "notice", "warning", "error", "alert"),
+            aliases=(("warn", "warning"),),
+        ),
+        Directive(
+            "log_limit",
+            "size",
+            "1024",
+            "Maximum length of a log line, in bytes. Longer output of workers is wrapped, other lines are truncated.",
+            minimum=512,
+            maximum=16 * 1024 * 1024,
+        ),
+        Directive(
+            "log_buffering",
+            "boolean",
+            "yes",
+            "Accepted for compatibility with PHP-FPM's files. pyfpm always writes a line with a single write.",
+            differs="When it is off, PHP-FPM writes parts of a line as they arrive.",
+        ),
+    ),
+)
+
+GROUPS = (GENERAL, LOOKING, ERROR_LOG)

@@ -1,0 +1,178 @@
+"""What run() does in the process that somebody has started: a manager with one pool, until a signal comes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from types import FrameType
+from typing import Any
+from wsgiref.handlers import CGIHandler
+
+from fpm.errors import FpmError, StartError
+from fpm.flup_server.arguments import Arguments
+from fpm.flup_server.listening_socket import Door, inherited_door, open_door
+from fpm.flup_server.program import describe_program, first_arguments, name_pool
+from fpm.flup_server.server import Application
+from fpm.manager import Event, Manager, Pool, Settings
+from fpm.manager.child import own_python
+from fpm.wsgi.environ import complete_environ
+
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+FINISH_TIME = 10
+"""Seconds that requests in hand have at the end, as with flup."""
+STARTUP_TIME = 300
+"""Seconds for the import. The script has been through it once, so it will come to an end."""
+
+
+def host(application: Application, arguments: Arguments, directory: str) -> bool:
+    """Serve, or answer one request as a CGI program and exit.
+
+    Args:
+        directory: where the program was started.
+
+    Returns:
+        True if SIGHUP has ended it.
+
+    Raises:
+        FpmError, OSError: see WSGIServer.run().
+    """
+    _fill_standard_descriptors()
+    if arguments.address is not None:
+        app = _describe(directory)
+        door = open_door(arguments.address, arguments.umask)
+        return _serve(door, app, arguments, directory)
+    inherited = inherited_door()
+    if arguments.force_cgi or os.environ.get("FCGI_FORCE_CGI", "")[:1] in ("Y", "y"):
+        _answer_once(application)
+    elif inherited is not None:
+        app = _describe(directory)
+        return _serve(inherited, app, arguments, directory)
+    elif "REQUEST_METHOD" in os.environ:
+        _answer_once(application)
+    raise StartError(
+        "WSGIServer.run(): descriptor 0 is not a listening socket, and there is no REQUEST_METHOD as for a CGI program."
+        " Let the web server start this script (Apache's mod_fcgid, lighttpd's bin-path), or say where to listen: "
+        "WSGIServer(application, bindAddress='/run/app.sock') or bindAddress=('127.0.0.1', 9000)"
+    )
+
+
+def _describe(directory: str) -> str:
+    return describe_program(sys.modules["__main__"], first_arguments(sys.argv, sys.orig_argv), directory)
+
+
+def _fill_standard_descriptors() -> None:
+    """A web server may have closed some of them; what is opened next must not get their numbers."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != fd:
+                os.dup2(null, fd)
+                os.close(null)
+
+
+def _answer_once(application: Application) -> None:
+    def complete(environ: dict[str, Any], start_response: Any) -> Any:
+        complete_environ(environ, None)
+        return application(environ, start_response)
+
+    CGIHandler().run(complete)
+    sys.exit(0)
+
+
+def _serve(door: Door, app: str, arguments: Arguments, directory: str) -> bool:
+    if arguments.notice:
+        _say(f"NOTICE: {arguments.notice}")
+    with contextlib.ExitStack() as stack:
+        stack.callback(door.close)
+        stack.callback(door.remove)
+        pool = Pool(name_pool(app), app=app, listen=door.socket, **_directives(door.socket, arguments, directory))
+        settings = Settings(log_level="warning", process_control_timeout=FINISH_TIME)
+        manager = Manager(
+            [pool], settings, on_event=_show, allow_root=os.geteuid() == 0, name=app.removeprefix("script:")
+        )
+        return _run(manager, door)
+
+
+def _run(manager: Manager, door: Door) -> bool:
+    """From the start to the end of the manager; see host()."""
+    with _signals(manager, door) as received:
+        try:
+            manager.start(timeout=STARTUP_TIME + 30)
+        except StartError:
+            if not received:
+                raise
+        # Only the workers hold it from now on, so that it is closed when they stop.
+        door.close()
+        if received:  # perhaps before there was a master to be told
+            manager.begin_stop()
+        status = manager.wait()
+        if not received:
+            raise FpmError(f"WSGIServer.run(): the process that manages the workers has ended with status {status}")
+        return received[0] == signal.SIGHUP
+
+
+@contextlib.contextmanager
+def _signals(manager: Manager, door: Door) -> Iterator[list[int]]:
+    """Each of ENDING stops the manager: the first lets requests in hand finish, another cuts them off.
+
+    Yields:
+        Those that have come.
+    """
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        door.remove()
+        manager.begin_stop(graceful=not received)
+        received.append(number)
+
+    before = {number: signal.signal(number, stop) for number in ENDING}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _directives(listening: socket.socket, arguments: Arguments, directory: str) -> Mapping[str, Any]:
+    """Of the pool: as the script was started, so is it started again."""
+    directives: dict[str, Any] = {
+        "python": own_python(),
+        "chdir": directory,
+        "clear_env": False,
+        "pm": "dynamic",
+        "pm_max_children": arguments.max_children,
+        "pm_start_servers": arguments.min_spare,
+        "pm_min_spare_servers": arguments.min_spare,
+        "pm_max_spare_servers": arguments.max_spare,
+        "pm_max_requests": arguments.max_requests,
+        "pm_max_requests_jitter": 0,
+        "startup_timeout": STARTUP_TIME,
+        "catch_workers_output": True,
+        "decorate_workers_output": False,
+    }
+    if os.geteuid() == 0:
+        directives |= {"user": "root", "group": "root"}
+    allowed = os.environ.get("FCGI_WEB_SERVER_ADDRS", "")
+    if listening.family != socket.AF_UNIX and allowed.strip():
+        # Section 3.2 of FastCGI 1.0.
+        directives["listen_allowed_clients"] = ", ".join(address.strip() for address in allowed.split(","))
+    return directives
+
+
+def _show(event: Event) -> None:
+    """An entry of the log, on standard error, which a web server writes to its own."""
+    where = f"[pool {event.pool}] " if event.pool else ""
+    _say(f"{event.level}: {where}{event.text}" if event.level else event.text)
+
+
+def _say(line: str) -> None:
+    data = line.encode("utf-8", "surrogateescape") + b"\n"
+    with contextlib.suppress(OSError):  # nobody reads it any more, and there is nobody else to tell
+        while data:
+            data = data[os.write(2, data) :]

@@ -1,0 +1,1 @@
+"""The launcher: becomes the user of a pool, then executes the interpreter of the pool."""

@@ -1,0 +1,75 @@
+"""The first code of a launcher and of a template: make `import fpm` work from the bundle, then go on.
+
+It is executed by `python -c` (fpm.protocol.spec.BOOT_COMMAND) before fpm can be imported, so it imports nothing of fpm
+at the top. The first argument names the module to go on with: fpm.protocol.spec.LAUNCHER or TEMPLATE.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import marshal
+import os
+import sys
+from types import CodeType, ModuleType
+from typing import Any
+
+BUNDLE = 5
+"""Same as fpm.protocol.spec.FD_BUNDLE."""
+
+
+class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    """Finds and loads `fpm` and its modules from the bundle's JSON, see fpm.master.processes.bundle.pack_bundle."""
+
+    def __init__(self, bundle: dict[str, Any]) -> None:
+        self._modules: dict[str, list[Any]] = bundle["modules"]
+        self._same_bytecode = bundle["magic"] == importlib.util.MAGIC_NUMBER.hex()
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        entry = self._modules.get(fullname)
+        if entry is None:
+            return None
+        spec = importlib.machinery.ModuleSpec(fullname, self, origin=entry[1], is_package=entry[0])
+        spec.has_location = True
+        return spec
+
+    def is_package(self, fullname: str) -> bool:
+        return bool(self._modules[fullname][0])
+
+    def get_source(self, fullname: str) -> str | None:
+        entry = self._modules.get(fullname)
+        return None if entry is None else str(entry[2])
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        _, origin, source, code = self._modules[fullname]
+        if self._same_bytecode:
+            loaded = marshal.loads(base64.b64decode(code))
+            if isinstance(loaded, CodeType):
+                return loaded
+        return self.source_to_code(source, origin)
+
+    def exec_module(self, module: ModuleType) -> None:
+        code = self.get_code(module.__name__)
+        if code is None:
+            raise ImportError(f"no code for {module.__name__}")
+        exec(code, module.__dict__)
+
+
+def install(fd: int = BUNDLE) -> None:
+    """Put the importer before all others."""
+    bundle = json.loads(os.pread(fd, os.fstat(fd).st_size, 0))
+    sys.meta_path.insert(0, BundleImporter(bundle))
+
+
+def main() -> None:
+    """Install the importer and run main() of the module that the first argument names."""
+    install()
+    importlib.import_module(sys.argv[1]).main()
+
+
+if __name__ == "__main__":
+    main()

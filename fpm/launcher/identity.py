@@ -1,0 +1,79 @@
+"""Becoming the pool's user: limits, priority, jail, groups, gid, uid, and no way back.
+
+The order is PHP-FPM's (fpm_unix_init_child): everything that needs root first, the uid last. Each step that fails
+raises OSError with the step in `filename`, so that the message names it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+from collections.abc import Callable
+
+from fpm.protocol.spec import TemplateSpec
+
+PR_SET_DUMPABLE = 4
+PR_SET_NO_NEW_PRIVS = 38
+
+
+def apply_identity(spec: TemplateSpec) -> None:
+    """Apply rlimits, priority, chroot, chdir, groups, gid, uid, dumpable and no_new_privs, in this order.
+
+    Raises:
+        OSError: a step failed; `filename` says which.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)  # before chroot: nothing is loaded from inside the jail
+    _step("rlimit_files", lambda: _limit_files(spec))
+    core = spec.rlimit_core
+    if core is not None:
+        value = resource.RLIM_INFINITY if core < 0 else core
+        _step(f"rlimit_core = {core}", lambda: resource.setrlimit(resource.RLIMIT_CORE, (value, value)))
+    priority = spec.priority
+    if priority is not None:
+        _step(f"process.priority = {priority}", lambda: os.setpriority(os.PRIO_PROCESS, 0, priority))
+    root = spec.chroot
+    if root is not None:
+        _step(f"chroot = {root}", lambda: os.chroot(root))
+        os.chdir("/")
+    _change_user(spec)
+    directory = spec.chdir
+    if directory is not None:
+        # After the change of user: a directory that only root can enter must fail here, not surprise later.
+        _step(f"chdir = {directory}", lambda: os.chdir(directory))
+    if spec.dumpable:
+        _prctl(libc, "process.dumpable", PR_SET_DUMPABLE, 1)
+    if spec.no_new_privs:
+        _prctl(libc, "no_new_privs", PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _limit_files(spec: TemplateSpec) -> None:
+    soft, hard = spec.original_rlimit_files
+    if spec.rlimit_files:
+        soft = spec.rlimit_files
+        hard = max(soft, hard) if os.geteuid() == 0 else hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _change_user(spec: TemplateSpec) -> None:
+    uid, gid = spec.uid, spec.gid
+    if uid is None or gid is None:
+        return
+    _step(f"group = {gid}", lambda: os.setresgid(gid, gid, gid))
+    _step(f"supplementary groups of uid {uid}", lambda: os.setgroups(spec.groups))
+    _step(f"user = {uid}", lambda: os.setresuid(uid, uid, uid))
+
+
+def _prctl(libc: ctypes.CDLL, name: str, option: int, value: int) -> None:
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), name)
+
+
+def _step(name: str, action: Callable[[], None]) -> None:
+    try:
+        action()
+    except ValueError as error:  # resource.setrlimit raises it for a limit above the hard one
+        raise OSError(0, str(error), name) from error
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, name) from error

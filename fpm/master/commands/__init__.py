@@ -1,0 +1,1 @@
+"""The commands that arrive on the control socket."""

@@ -1,0 +1,102 @@
+"""What the control socket may ask of the master."""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import Any, Protocol
+
+from fpm.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
+from fpm.log.error import ErrorLog
+from fpm.master.commands.trace import TraceHost, run_trace
+from fpm.master.control import Connection
+from fpm.master.lifecycle import State
+from fpm.master.reload.reloader import Request
+from fpm.master.status.reporting import status_answer, unknown_pool
+from fpm.master.status.snapshot_source import LookedAt, look_at_memory, take_snapshot
+
+
+class CommandHost(LookedAt, TraceHost, Protocol):
+    """The master, as far as commands go."""
+
+    log: ErrorLog
+
+    def stop(self, state: State) -> None:
+        """Begin to end."""
+
+    def reopen_logs(self) -> None:
+        """Open all logs anew."""
+
+    def upgrade(self, waiter: Connection) -> None:
+        """Become the installed program; `waiter` hears how it ends."""
+
+
+def run_command(host: CommandHost, connection: Connection, request: dict[str, Any]) -> None:
+    """Carry out one request and answer it, now or later."""
+    command = request.get("command")
+    if command == "status":
+        connection.answer(status_answer(host.pools, host.config.global_.file, host.reloader.last, request))
+    elif command == "snapshot":
+        _answer_snapshot(host, connection, request)
+    elif command == "trace":
+        run_trace(host, connection, request)
+    elif command == "stop":
+        host.log.notice("stop requested on the control socket")
+        connection.answer({"ok": True, "pid": os.getpid()}, last=False)
+        host.stop(State.TERMINATING if request.get("now") else State.FINISHING)
+    elif command == "reopen-logs":
+        host.reopen_logs()
+        connection.answer({"ok": True})
+    elif command in ("reload", "rollback", "upgrade") and host.state is not State.NORMAL:
+        connection.answer({"ok": False, "error": "the master is stopping"})
+    elif command == "upgrade":
+        host.upgrade(connection)
+    elif command in ("reload", "rollback"):
+        _reload(host, connection, request)
+    else:
+        connection.answer({"ok": False, "error": f"unknown command {command!r}"})
+
+
+def _answer_snapshot(host: CommandHost, connection: Connection, request: dict[str, Any]) -> None:
+    """The bytes that fpm.status.snapshot.read_snapshot reads: of `pool` or of all, with their `workers` or without."""
+    name = request.get("pool")
+    if isinstance(name, str) and name not in host.pools:
+        connection.answer(unknown_pool(name, host.pools))
+        return
+    look_at_memory(host)
+    data = take_snapshot(host, name if isinstance(name, str) else None, workers=bool(request.get("workers")))
+    connection.answer({"ok": True, "snapshot": base64.b64encode(data).decode()})
+
+
+def _reload(host: CommandHost, connection: Connection, request: dict[str, Any]) -> None:
+    names = request.get("pools")
+    named = tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+    if request.get("dry_run"):
+        _answer_plan(host, connection, named)
+        return
+    timeout, pool = request.get("timeout"), request.get("pool")
+    seconds = float(timeout) if isinstance(timeout, int | float) else 0.0
+    rollback = pool if request.get("command") == "rollback" else None
+    if request.get("command") == "rollback" and not isinstance(rollback, str):
+        connection.answer({"ok": False, "error": "rollback of which pool?"})
+        return
+
+    def tell(message: dict[str, Any]) -> None:
+        connection.answer(message, last="ok" in message)
+
+    if request.get("no_wait"):
+        connection.answer({"ok": True})
+    host.reloader.request(Request(tell, named, seconds, rollback))
+
+
+def _answer_plan(host: CommandHost, connection: Connection, named: tuple[str, ...]) -> None:
+    plan, complaints = host.reloader.plan(named)
+    if plan is None:
+        connection.answer({"ok": False, "status": EXIT_CONFIG, "complaints": complaints})
+    else:
+        connection.answer({"ok": True, "status": EXIT_OK, "complaints": [], "plan": plan.lines()})
+
+
+def refusal(reason: str) -> dict[str, Any]:
+    """The answer to a command that could not be carried out, and has changed nothing."""
+    return {"ok": False, "status": EXIT_FAILED, "complaints": reason.splitlines()}

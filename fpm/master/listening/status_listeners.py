@@ -1,0 +1,136 @@
+"""The addresses at which the status process answers: which there should be, and the listening sockets for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fpm.config.model import Config, ListenAddress, PoolConfig
+from fpm.errors import StartError
+from fpm.master.listening.listeners import Listener, SocketAccess, open_address
+from fpm.master.upgrade.handover import Baggage, describe_listener, restore_listener
+from fpm.protocol.status import SiteSpec
+
+BACKLOG = 128
+DEFAULT_STATUS_PATH = "/status"
+DEFAULT_PING_PATH = "/ping"
+"""For pools that have pm.status_listen and no paths of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What there should be at one address."""
+
+    spec: SiteSpec
+    access: SocketAccess
+    directive: str
+    """For messages."""
+
+
+def wanted_sites(config: Config) -> dict[ListenAddress, Wanted]:
+    """All addresses of a configuration."""
+    found = {}
+    settings = config.global_
+    if settings.status_listen is not None:
+        allow = [str(network) for network in settings.status_allow]
+        access = SocketAccess(settings.status_listen_mode, settings.status_listen_owner, settings.status_listen_group)
+        found[settings.status_listen] = Wanted(
+            SiteSpec("", "", "", "", peers=allow, allow=allow), access, "[global] status_listen"
+        )
+    for pool in config.pools:
+        if pool.pm_status_listen is not None:
+            access = SocketAccess(pool.listen_mode, pool.listen_owner, pool.listen_group)
+            found[pool.pm_status_listen] = Wanted(_pool_site(pool), access, f"[pool {pool.name}] pm.status_listen")
+    return found
+
+
+def _pool_site(pool: PoolConfig) -> SiteSpec:
+    return SiteSpec(
+        pool=pool.name,
+        status_path=pool.pm_status_path or DEFAULT_STATUS_PATH,
+        ping_path=pool.ping_path or DEFAULT_PING_PATH,
+        ping_response=pool.ping_response,
+        peers=[str(network) for network in pool.listen_allowed_clients],
+        allow=[str(network) for network in pool.pm_status_allow],
+    )
+
+
+class StatusSockets:
+    """The listening sockets; a reload first opens what it needs, then takes it or gives it back."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        """
+        Args:
+            changed: called when other sockets, or the same with another content, count.
+        """
+        self._changed = changed
+        self.listeners: dict[ListenAddress, Listener] = {}
+        self.specs: dict[ListenAddress, SiteSpec] = {}
+        self._next: tuple[dict[ListenAddress, Listener], dict[ListenAddress, SiteSpec]] = ({}, {})
+
+    def open(self, config: Config) -> None:
+        """Open what this configuration needs and is not there yet; `take_over` makes it count.
+
+        Raises:
+            StartError: an address cannot be had; nothing has changed then.
+        """
+        self.give_back()
+        wanted = wanted_sites(config)
+        opened: dict[ListenAddress, Listener] = {}
+        self._next = opened, {address: one.spec for address, one in wanted.items()}
+        for address, one in wanted.items():
+            if address in self.listeners:
+                continue
+            try:
+                opened[address] = open_address(address, BACKLOG, one.access)
+            except StartError as error:
+                self.give_back()
+                raise StartError(f"{one.directive}: {error}") from error
+
+    def take_over(self) -> None:
+        """The configuration counts; sockets that nobody wants any more are closed."""
+        opened, specs = self._next
+        self._next = {}, {}
+        if not opened and specs == self.specs:
+            return
+        self.listeners |= opened
+        for address in self.listeners.keys() - specs.keys():
+            self.listeners.pop(address).close()
+        self.specs = specs
+        self._changed()
+
+    def give_back(self) -> None:
+        """The configuration does not count: what was opened for it goes."""
+        opened, _ = self._next
+        self._next = {}, {}
+        for listener in opened.values():
+            listener.close()
+
+    def describe(self, baggage: Baggage) -> list[dict[str, Any]]:
+        """For an upgrade: the sockets, by their addresses."""
+        return [
+            {"address": str(address), **describe_listener(listener, baggage)}
+            for address, listener in self.listeners.items()
+        ]
+
+    def restore(self, handed: list[Mapping[str, Any]], config: Config) -> None:
+        """Go on with the sockets of the former program.
+
+        Raises:
+            StartError: one that was not handed over cannot be opened.
+        """
+        addresses = {str(address): address for address in wanted_sites(config)}
+        for state in handed:
+            address = addresses.get(state["address"])
+            if address is not None:
+                self.listeners[address] = restore_listener(address, state)
+        self.open(config)
+        self.take_over()
+
+    def close(self) -> None:
+        """At the end."""
+        self.give_back()
+        for listener in self.listeners.values():
+            listener.close()
+        self.listeners.clear()

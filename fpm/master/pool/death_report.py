@@ -1,0 +1,270 @@
+"""Death certificates: what is known of a process that has ended, as a value, and as one line for the error log.
+
+Pure. The line begins as PHP-FPM's (fpm_children_bury), so that whatever reads its logs reads ours; what it does not say
+comes after that. All that a pool has said of itself is bounded here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fpm.log.escape import cut, decode_wire, escape, escape_field
+from fpm.master.pool.pending_tasks import name_undone
+from fpm.master.processes.exits import MEMORY_MAX, Exit, Usage, signal_name
+from fpm.master.processes.oom_reports import Verdict
+from fpm.scoreboard.snapshot import Slot
+from fpm.scoreboard.stages import Stage
+from fpm.stacks.trace import Trace
+from fpm.status.figures import format_size, format_span
+from fpm.status.overview import Death
+
+REQUEST_MAX = 1024
+"""Characters of the last request that are kept; the line shows fewer, for it has to end with what happens next."""
+LINE_MAX = 920
+"""Bytes of the line, so that its end is not cut by `log_limit` (1024 by default)."""
+LINE_REQUEST_MAX = 200
+LINE_STACK_MAX = 160
+STACK_MAX = 12
+"""Frames, or lines of the last words, that are kept."""
+TEXT_MAX = 200
+"""Characters of each of them."""
+OURS = ("/fpm/template/", "/fpm/worker/", "/fpm/wsgi/response.py")
+IN_HAND = "in hand"
+AFTER_RESPONSE = "after the response"
+FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known when a process has ended."""
+
+    who: str
+    """"worker", "template", "503 responder"."""
+    pid: int
+    exit: Exit
+    age: float
+    """Seconds."""
+    usage: Usage = field(default_factory=Usage)
+    slot: Slot | None = None
+    """As it was at the end; None without one."""
+    verdict: Verdict = field(default_factory=lambda: Verdict("no"))
+    core: str = ""
+    told: str = ""
+    ended: bool = False
+    trace: Trace | None = None
+    """The last stack that was taken."""
+    words: tuple[str, ...] = ()
+
+
+def certify(facts: Facts, now: float) -> Death:
+    """The certificate, but for what happens next; `now` is epoch seconds."""
+    slot = facts.slot
+    request, state, age = describe_request(slot, now) if slot is not None else ("", "", 0.0)
+    return Death(
+        at=now,
+        pid=facts.pid,
+        cause=str(facts.exit),
+        age=facts.age,
+        requests=slot.requests if slot is not None else 0,
+        request=request,
+        who=facts.who,
+        code=facts.exit.code,
+        signal=signal_name(facts.exit.signal) if facts.exit.signal is not None else "",
+        core=facts.core if facts.exit.core else "",
+        oom=facts.verdict.answer,
+        oom_note=_note(facts.verdict),
+        request_state=state,
+        request_age=age,
+        task=decode_wire(slot.task)[:TEXT_MAX] if slot is not None and state == AFTER_RESPONSE else "",
+        undone=name_undone(slot) if slot is not None and state in (IN_HAND, AFTER_RESPONSE) else "",
+        # The worker's own word counts where nobody else could tell.
+        memory_peak=facts.usage.memory or min(slot.memory_peak if slot is not None else 0, MEMORY_MAX),
+        cpu_user=facts.usage.user,
+        cpu_system=facts.usage.system,
+        told=facts.told,
+        ended=facts.ended,
+        stack=tuple(stack_lines(facts.trace, wanted=facts.ended and facts.who == "worker")),
+        words=tuple(line[:TEXT_MAX] for line in facts.words[:STACK_MAX]),
+    )
+
+
+def _note(verdict: Verdict) -> str:
+    return ", ".join(filter(None, (verdict.note, f"by the {verdict.source}" if verdict.source else "")))
+
+
+def describe_request(slot: Slot, now: float) -> tuple[str, str, float]:
+    """The last request of a slot, what had become of it, and since when (seconds, see fpm.status.overview.Death)."""
+    if not slot.method or slot.request_start <= 0.0:
+        return "", "", 0.0
+    query = f"?{slot.query}" if slot.query else ""
+    request = decode_wire(f"{slot.method} {slot.uri}{query}")[:REQUEST_MAX]
+    if slot.released > 0.0:
+        return request, AFTER_RESPONSE, max(now - slot.released, 0.0)
+    if slot.stage > Stage.ACCEPTING and slot.duration == 0:
+        return request, IN_HAND, max(now - slot.request_start, 0.0)
+    return request, FINISHED, max(now - slot.request_start - slot.duration / 1e6, 0.0)
+
+
+def stack_lines(trace: Trace | None, *, wanted: bool) -> Iterable[str]:
+    """The main thread's newest calls, a line each; or why there are none.
+
+    Args:
+        wanted: there should be a stack, for the master has ended the process.
+    """
+    if trace is None:
+        if wanted:
+            yield "no stack: it has not come in time"
+        return
+    if not trace.threads:
+        yield f"no stack: {trace.error}"[:TEXT_MAX]
+        return
+    frames = trace.threads[0].frames
+    # What has led to the application's first call tells nobody anything; of an idle worker it is all there is.
+    count = next((at for at, frame in enumerate(frames) if is_ours(frame.file)), len(frames))
+    for frame in frames[: min(count or len(frames), STACK_MAX)]:
+        yield f"{frame.function} ({frame.file}:{frame.line})"[:TEXT_MAX]
+
+
+def is_ours(text: str) -> bool:
+    """Does a line of a stack name a file of pyfpm's that stands below the application's first call?"""
+    return any(place in text for place in OURS)
+
+
+def certificate_line(death: Death, next_: str, *, script: str = "", stack_in: str = "the slow log") -> str:
+    """The text of the log entry, without the pool's name.
+
+    Args:
+        next_: what happens next, as a clause.
+        script: the `app` directive.
+        stack_in: where the whole stack can be read, if one was taken.
+    """
+    name = {"worker": "child", "503 responder": "the 503 responder"}.get(death.who, death.who)
+    pid = "" if death.who == "503 responder" else f" {death.pid}"
+    parts = [
+        f"{name}{pid} exited {death.cause} after {death.age:.6f} seconds from start",
+        f"core dump: {death.core}" if death.core else "",
+        _oom_part(death),
+        _told_part(death),
+        _request_part(death, script),
+        f"not run after it: {death.undone}" if death.undone else "",
+        f"{death.requests} request{'' if death.requests == 1 else 's'} served" if death.who == "worker" else "",
+        f"peak memory {format_size(death.memory_peak)}" if death.memory_peak else "",
+        _stack_part(death, stack_in),
+        _words_part(death.words),
+    ]
+    return f"{cut('; '.join(filter(None, parts)), LINE_MAX - len(next_))}; {next_}"
+
+
+def _oom_part(death: Death) -> str:
+    note = death.oom_note
+    if death.oom == "yes":
+        return f"out of memory: killed by the kernel ({note})"
+    if death.signal != "SIGKILL" or death.ended:
+        return ""
+    if death.oom == "no":
+        return "not for lack of memory: somebody has sent it"
+    return f"whether for lack of memory is not known ({note})" if note else "whether for lack of memory is not known"
+
+
+def _told_part(death: Death) -> str:
+    told = cut(escape(death.told), TEXT_MAX)
+    if death.ended:
+        return f"ended by the master ({told})" if told else "ended by the master"
+    return f"it was to leave ({told})" if told else ""
+
+
+def _request_part(death: Death, script: str) -> str:
+    if not death.request:
+        return ""
+    request = f'"{cut(escape_field(death.request), LINE_REQUEST_MAX)}"'
+    of = f" (script {cut(escape(script), TEXT_MAX)})" if script else ""
+    span = format_span(death.request_age)
+    if death.request_state == IN_HAND:
+        return f"request {request} for {span}{of}"
+    if death.request_state == AFTER_RESPONSE:
+        task = f" in {cut(escape(death.task), TEXT_MAX)}" if death.task else ""
+        return f"in background work{task} for {span} after request {request}{of}"
+    return f"idle, last request {request} ended {span} before{of}"
+
+
+def _stack_part(death: Death, stack_in: str) -> str:
+    if not death.stack:
+        return ""
+    if death.stack[0].startswith("no stack: "):
+        return cut(escape(death.stack[0]), LINE_STACK_MAX)
+    return f"in {cut(escape(death.stack[0]), LINE_STACK_MAX)}, the stack is in {stack_in}"
+
+
+def _words_part(words: tuple[str, ...]) -> str:
+    """What Python says of a crash, and where it was; of other last words the last line."""
+    if not words:
+        return ""
+    if not words[0].startswith(FATAL):
+        return f'last words "{cut(escape_field(words[-1]), LINE_STACK_MAX)}"'
+    calls = [f"{match[3]} ({match[1]}:{match[2]})" for match in map(_FRAME.fullmatch, words) if match]
+    where = ", called by ".join(cut(escape(call), LINE_STACK_MAX) for call in calls[:2])
+    return f'"{cut(escape_field(words[0]), LINE_STACK_MAX)}"' + (f" in {where}" if where else "")
+
+
+_FRAME = re.compile(r' *File "(.*)", line (\d+) in (.*)')
+FATAL = "Fatal Python error: "
+"""How faulthandler begins (Modules/faulthandler.c)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """How a pool stands after one of its workers has ended and all has been done about it that could be done now."""
+
+    made: bool
+    """A new worker has been asked for."""
+    stopping: bool = False
+    on_trial: bool = False
+    """It was to prove a new generation."""
+    told: str = ""
+    """Why it was to leave: then what should come in its place has been seen to."""
+    failed_for: float | None = None
+    """Seconds until the next start of a pool that has failed; None: it has not."""
+    pause: float = 0.0
+    """Seconds until a worker may be made (backoff)."""
+    failures: int = 0
+    """Deaths of young workers in a row."""
+    ondemand: bool = False
+    has_template: bool = True
+    """There is a template that can fork."""
+    is_missing: bool = True
+    """The pool wants one more worker than it has."""
+    has_room: bool = True
+    """process.max allows one more."""
+
+
+_AFTER_LEAVING = {
+    "reload": "the new generation is in its place",
+    "reload abandoned": "not replaced, the generation that it was of has failed",
+    "idle": "not replaced, there are enough",
+}
+
+
+def next_step(outlook: Outlook) -> str:
+    """What happens next, as a clause."""
+    if outlook.stopping:
+        return "not replaced, the pool stops"
+    if outlook.on_trial:
+        return "the generation that it was to prove has failed"
+    if outlook.failed_for is not None:
+        return f"the pool has failed, next try in {max(outlook.failed_for, 0.0):.0f} s"
+    if outlook.told and not outlook.is_missing:
+        return _AFTER_LEAVING.get(outlook.told, "another one is in its place already")
+    if outlook.made:
+        return "respawned"
+    if outlook.ondemand and not outlook.is_missing:
+        later = f"in {outlook.pause:.1f} s at the earliest (ondemand, backoff)" if outlook.pause else "(ondemand)"
+        return f"the next request makes a new one {later}"
+    if outlook.pause > 0.0:
+        return f"respawned in {outlook.pause:.1f} s (backoff, {outlook.failures} have died young in a row)"
+    if not outlook.is_missing:
+        return "not replaced, there are enough"
+    if not outlook.has_template:
+        return "respawned when the template is ready"
+    return "respawned soon" if outlook.has_room else "not respawned before process.max allows it"

@@ -1,0 +1,127 @@
+"""What a pool remembers for those who look: its counters, the last deaths and the last slow requests.
+
+Pure. The counters go to the scoreboard's header, so that the workers' own pages show them; the lists only to the
+daemon's pages.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from signal import Signals
+
+from fpm.config.model import PoolConfig
+from fpm.master.processes.exits import CORE_FLAG, Exit
+from fpm.scoreboard.layout import FLAG_FAILED, FLAG_RELOAD_FAILED, FLAG_TRACKS_FINISHED
+from fpm.scoreboard.snapshot import Header
+from fpm.status.extras import UNKNOWN_STATUS
+from fpm.status.overview import Death, SlowRequest
+
+KEPT = 20
+"""Deaths, and slow requests, of which the particulars are kept."""
+STOP = "stop"
+"""Why workers leave when the pool ends."""
+MAX_REQUESTS = "max_requests"
+MAX_MEMORY = "max_memory"
+STOP_SIGNALS = frozenset({Signals.SIGTERM, Signals.SIGKILL})
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A pool whose application does not start. Epoch seconds."""
+
+    since: float
+    starts: int
+    """Failed ones in a row."""
+    next_start: float
+
+
+class Record:
+    """One pool's memory. `now` is epoch seconds."""
+
+    def __init__(self, config: PoolConfig, now: float) -> None:
+        self.values = Header(start_time=now)
+        self.deaths: deque[Death] = deque(maxlen=KEPT)
+        """The newest first, as are the slow requests."""
+        self.slow: deque[SlowRequest] = deque(maxlen=KEPT)
+        self.take_config(config)
+
+    def take_config(self, config: PoolConfig) -> None:
+        """The limits that are shown."""
+        values = self.values
+        values.max_children = config.pm_max_children
+        values.min_spare = config.pm_min_spare_servers
+        values.max_spare = config.pm_max_spare_servers
+        values.max_requests = config.pm_max_requests
+        values.background_max = config.pm_background_max
+        values.slow_limit = int(config.request_slowlog_timeout * 1e6)
+        self._set_flag(FLAG_TRACKS_FINISHED, config.request_terminate_timeout_track_finished)
+
+    def reloaded(self, now: float, *, ok: bool) -> None:
+        """A reload has ended."""
+        self.values.last_reload = now
+        self._set_flag(FLAG_RELOAD_FAILED, not ok)
+
+    def failing(self, failing: Failing | None) -> None:
+        """Whether the application starts."""
+        values = self.values
+        self._set_flag(FLAG_FAILED, failing is not None)
+        values.failed_since = failing.since if failing else 0.0
+        values.start_failures = failing.starts if failing else 0
+        values.next_start = failing.next_start if failing else 0.0
+
+    def slow_request(self, pid: int, request: str, seconds: float, now: float) -> None:
+        """A request has taken longer than request_slowlog_timeout."""
+        self.slow.appendleft(SlowRequest(now, pid, seconds, request, running=False))
+
+    def count_leaving(self, told: str) -> None:
+        """A worker has left as it was told."""
+        if told == MAX_REQUESTS:
+            self.values.recycled += 1
+        elif told == MAX_MEMORY:
+            self.values.recycled_memory += 1
+
+    def count_death(self, exit_: Exit, death: Death) -> None:
+        """A worker has ended unasked, or has been ended."""
+        values = self.values
+        self.count_leaving(death.told)
+        values.last_death = death.at
+        values.last_death_status = _status_of(exit_)
+        if death.ended:
+            values.deaths_by_timeout += 1
+        elif death.oom == "yes":
+            values.deaths_by_oom += 1
+        elif exit_.signal == Signals.SIGKILL:
+            values.deaths_by_kill += 1
+        elif exit_.signal is not None:
+            values.deaths_by_signal += 1
+        else:
+            values.deaths_by_exit += 1
+
+    def keep(self, death: Death, next_: str) -> None:
+        """Keep a certificate, complete now with what happens next."""
+        self.deaths.appendleft(replace(death, next=next_))
+
+    def _set_flag(self, flag: int, on: bool) -> None:
+        self.values.flags = self.values.flags | flag if on else self.values.flags & ~flag
+
+
+def is_death(exit_: Exit, told: str, *, ended: bool) -> bool:
+    """Does this end need a certificate? One that does as it is told needs none; in a stop it may be told by signals.
+
+    Args:
+        told: why the master had told it to leave, or "".
+        ended: the master has ended it, because it had not left or not started in time.
+    """
+    if ended or not told:
+        return True
+    is_known = exit_.code is not None or exit_.signal is not None
+    excused = told == STOP and (exit_.signal in STOP_SIGNALS or not is_known)
+    return exit_.code != 0 and not excused
+
+
+def _status_of(exit_: Exit) -> int:
+    """The wait status (wait(2)) that it comes from."""
+    if exit_.signal is not None:
+        return exit_.signal | (CORE_FLAG if exit_.core else 0)
+    return UNKNOWN_STATUS if exit_.code is None else exit_.code << 8

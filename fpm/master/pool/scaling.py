@@ -1,0 +1,333 @@
+"""How many workers one pool has: compares what is with what should be, and decides how the next change is noticed.
+
+Rules of the file. Everything that happens ends in `evaluate`. The arithmetic is `fpm.master.pool.process_manager`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fpm.config.model import PoolConfig
+from fpm.master.listening.listeners import Listener
+from fpm.master.loop.timers import NamedTimers
+from fpm.master.pool import process_manager
+from fpm.master.pool.child import Child
+from fpm.master.pool.process_manager import Census
+from fpm.master.pool.saturation import Fullness
+from fpm.master.pool.templates import Templates
+from fpm.master.pool.workers import Workers
+from fpm.master.processes.backoff import Backoff, after_worker_death
+from fpm.master.services import Services
+
+UNAVAILABLE_AFTER = 1.5
+"""Seconds without any worker that clients may wait, else they are told 503; more than restarts.SERVING_DELAY_MAX, so
+that a request that kills its worker costs nobody else his answer."""
+SATURATED_LOOK = 1.0
+"""Seconds between looks at a pool that is as large as it may be."""
+RETRY = 0.05
+"""Seconds until workers that could not be asked for are asked for again."""
+SHORTEST = 0.01
+
+
+class Staffing:
+    """The number of workers of one pool."""
+
+    def __init__(
+        self,
+        services: Services,
+        config: PoolConfig,
+        listener: Listener,
+        workers: Workers,
+        templates: Templates,
+        write_header: Callable[[], None],
+        log: Callable[[str, str], None],
+    ) -> None:
+        self.services = services
+        self.config = config
+        self.listener = listener
+        self.workers = workers
+        self.templates = templates
+        self.fullness = Fullness(services.loop, self._on_fullness, lambda: workers.census().idle)
+        self._write_header = write_header
+        self._log = log
+        self._timers = NamedTimers(services.loop)
+        self._stopped = False
+        self._rate = 1
+        self._first = 0
+        """Workers of a beginning generation that are still to be made."""
+        self._owed = 0
+        """Workers that have died unasked, or leave at their limit, and are to be replaced."""
+        self._reached_max = False
+        self._backoff = Backoff()
+
+    # ---------------------------------------------------------------- what happens
+
+    def start(self) -> None:
+        """Begin with as many workers as the configuration says."""
+        self.fullness.set_listener(self.listener.socket.fileno())
+        self.templates.has_begun = True
+        self._backoff = Backoff()
+        self._first = max(process_manager.first_workers(self.config) - self.workers.census().total, 0)
+        self.evaluate()
+
+    def resume(self) -> None:
+        """Go on with the workers that an upgrade has handed over."""
+        self.templates.has_begun = True
+        self.fullness.set_listener(self.listener.socket.fileno())
+        if self.templates.failure is not None:
+            self._first = process_manager.first_workers(self.config)
+        self.evaluate()
+
+    def start_over(self) -> None:
+        """The application does not start: begin anew when it does."""
+        self._first = max(self._first, process_manager.first_workers(self.config))
+        if not self._stopped:
+            self.evaluate()
+
+    def stop(self) -> None:
+        """Make no workers and watch nothing any more."""
+        self._stopped = True
+        self.fullness.off()
+        self._timers.cancel_all()
+
+    def replace_all(self) -> None:
+        """A new generation serves from now on: make its workers; the old ones leave as the new ones become ready."""
+        present = self.templates.present
+        outgoing = [child for child in self.workers.children if child.leaving is None and child.template is not present]
+        for child in outgoing:
+            child.outgoing = True
+        self._backoff = Backoff()
+        wanted = max(process_manager.first_workers(self.config), min(len(outgoing), self.config.pm_max_children))
+        self._first = max(wanted - self.workers.census().total, 0)
+        self.evaluate()
+
+    def adjust(self) -> None:
+        """The numbers have changed: make or send away what they say now."""
+        surplus = self.workers.census().total - self.config.pm_max_children
+        if surplus > 0:
+            idle = [child for _, child in self.workers.idle_children()]
+            busy = [child for child in self.workers.children if child.counts and child not in idle]
+            for child in [*idle, *busy][:surplus]:
+                self.workers.retire(child, "idle", self.services.settings.process_control_timeout)
+        if self.config.pm != "ondemand":
+            self._first = max(process_manager.first_workers(self.config) - self.workers.census().total, 0)
+        self._timers.cancel("maintain")
+        self.evaluate()
+
+    def replace_one(self) -> None:
+        """A worker leaves at its limit."""
+        self._owed += 1
+        self.evaluate()
+
+    def not_made(self, count: int) -> None:
+        """Workers that had been asked for will not come, for their template has gone."""
+        if self.config.pm != "ondemand":
+            self._owed += count
+        self.evaluate()
+
+    def worker_ready(self, child: Child) -> None:
+        """A new worker serves: those that have waited for it may leave."""
+        if child.counts:
+            self._retire_outgoing()
+            self._release_one_replaced()
+        self.evaluate()
+
+    def worker_gone(self, child: Child, age: float, requests: int) -> None:
+        """A worker has ended."""
+        if child.leaving is None and not child.outgoing:
+            now = self.services.loop.now
+            self._backoff = after_worker_death(self._backoff, age=age, requests=requests, now=now)
+            if self.config.pm != "ondemand":
+                self._owed += 1
+        self.evaluate()
+
+    @property
+    def deaths_in_a_row(self) -> int:
+        """Workers that have died young, one after the other."""
+        return self._backoff.failures
+
+    @property
+    def is_short(self) -> bool:
+        """Does the pool want a worker that has not been asked for yet?"""
+        return max(self._first, self._owed, self._missing(self.workers.census())) > 0
+
+    @property
+    def pause(self) -> float:
+        """Seconds until a worker may be made again after failures; 0.0: now."""
+        until = max(self._backoff.until, self.templates.backoff.until)
+        return max(until - self.services.loop.now, 0.0)
+
+    # ---------------------------------------------------------------- what is, what should be
+
+    def evaluate(self) -> None:
+        """Make workers if some are missing, and decide what to watch."""
+        if self._stopped:
+            return
+        census = self.workers.census()
+        waiting = self._waiting(census)
+        wanted = max(self._first, self._owed, self._missing(census))
+        if wanted == 0 and waiting == 0:
+            self._watch(census)
+        elif self._is_held_back():
+            self.fullness.off()
+        elif self.templates.ready_template() is None:
+            self.fullness.off()  # it will report ready, or fail
+        else:
+            self._make(census, wanted, waiting)
+            self._watch(self.workers.census())
+
+    def maintain(self) -> None:
+        """The regular turn: spare workers, surplus, idle time."""
+        if self._stopped:
+            return
+        census = self.workers.census()
+        idle = self.workers.idle_children()
+        turn = process_manager.decide_maintenance(self.config, census, self._rate, [seconds for seconds, _ in idle])
+        self._rate = turn.rate
+        if census.total - turn.retire < self.config.pm_max_children:
+            self._reached_max = False  # the next time is another episode
+        if turn.reached_max:
+            self._say_max_reached()
+        if turn.busy:
+            self._log(
+                "warning",
+                "seems busy (you may need to increase pm.start_servers, or pm.min/max_spare_servers), "
+                f"spawning {turn.spawn} children, there are {census.idle} idle, and {census.total} total children",
+            )
+        for _, child in idle[: turn.retire]:
+            self.workers.retire(child, "idle", self.services.settings.process_control_timeout)
+        if turn.spawn and not self._is_held_back():
+            self._spawn(turn.spawn)
+        self._schedule_maintenance(turn.look_again)
+        self._watch(self.workers.census())
+
+    def _make(self, census: Census, wanted: int, waiting: int) -> None:
+        room = self.config.pm_max_children - census.total
+        burst = process_manager.decide_burst(self.config, census, waiting)
+        if waiting - census.starting > room and self.config.pm != "static":
+            self._say_max_reached()
+        count = max(burst, min(wanted, room))
+        if count <= 0:
+            self._first = self._owed = 0
+            return
+        made = self._spawn(count)
+        if made:
+            self.fullness.was_right()
+        self._first = max(self._first - made, 0)
+        self._owed = max(self._owed - made, 0)
+        if made < count:
+            self._timers.set("retry", RETRY, self.evaluate)
+
+    def _spawn(self, count: int) -> int:
+        template, shared = self.templates.ready_template(), self.templates.shared
+        if template is None or shared is None:
+            return 0
+        made = self.workers.spawn(template, shared.board, count)
+        if made:
+            self._timers.cancel("idle-template")
+        return made
+
+    def _missing(self, census: Census) -> int:
+        return max(self.config.pm_max_children - census.total, 0) if self.config.pm == "static" else 0
+
+    def _waiting(self, census: Census) -> int:
+        """Connections that wait for a worker, if it matters now."""
+        if census.idle > 0:
+            return 0
+        length = self.services.queues.read(self.listener.socket.fileno()).length
+        if length > self.workers.values.max_listen_queue:
+            self.workers.values.max_listen_queue = length
+            self._write_header()
+        if self.config.pm == "static":
+            return 0
+        # However many are parked, one new worker takes them all; if it gets busy with the first, it is asked again.
+        return length + self.fullness.anything_parked()
+
+    def _watch(self, census: Census) -> None:
+        """Choose how the next change is noticed."""
+        if self.config.pm == "static":
+            self._watch_static(census)
+            return
+        if census.total == 0:
+            self.fullness.watch_listener()
+            if self.templates.present is not None and "idle-template" not in self._timers:
+                self._timers.set("idle-template", self.config.pm_process_idle_timeout, self._leave_idle_template)
+            return
+        if "maintain" not in self._timers:
+            idle = [seconds for seconds, _ in self.workers.idle_children()]
+            turn = process_manager.decide_maintenance(self.config, census, self._rate, idle)
+            self._schedule_maintenance(SHORTEST if turn.spawn or turn.retire else turn.look_again)
+        if census.idle > 0:
+            hurried = "maintain" in self._timers
+            self.fullness.arm(process_manager.wake_threshold(self.config, hurried=hurried))
+        elif census.total < self.config.pm_max_children:
+            # Also while workers are starting: with an import of its own each may take seconds, and more clients come.
+            self.fullness.watch_listener()
+        elif census.starting > 0:
+            self.fullness.off()  # it will report ready
+        else:
+            self.fullness.off()
+            self._timers.set("saturated", SATURATED_LOOK, self.evaluate)
+
+    def _watch_static(self, census: Census) -> None:
+        """Nobody can be added; only how many wait at most is to be known, once a second while all are busy."""
+        if "saturated" in self._timers:
+            return
+        if census.idle > 0:
+            self.fullness.arm(1)
+        else:
+            self.fullness.off()
+            self._timers.set("saturated", SATURATED_LOOK, self.evaluate)
+
+    def _schedule_maintenance(self, seconds: float | None) -> None:
+        if seconds is None:
+            self._timers.cancel("maintain")
+        else:
+            self._timers.set("maintain", max(seconds, SHORTEST), self.maintain)
+
+    def _on_fullness(self) -> None:
+        # Until workers are made of it; a listening socket that is shut down, for one, is readable for ever.
+        self.fullness.was_for_nothing()
+        if self.config.pm == "static":
+            self._timers.set("saturated", SATURATED_LOOK, self.evaluate)
+        self.evaluate()
+
+    def _leave_idle_template(self) -> None:
+        if self.config.pm == "ondemand" and not self.workers.children:
+            self.templates.dismiss_present()
+
+    def _is_held_back(self) -> bool:
+        """Is a pause after failures running? Then `evaluate` is called again at its end."""
+        now = self.services.loop.now
+        until = max(self._backoff.until, self.templates.backoff.until)
+        if now >= until:
+            return False
+        self._timers.set("backoff", until - now, self.evaluate)
+        if until - now >= UNAVAILABLE_AFTER and not self.workers.children:
+            self.templates.start_responder()
+        return True
+
+    def _say_max_reached(self) -> None:
+        if self._reached_max:
+            return
+        self._reached_max = True
+        self.workers.values.max_children_reached += 1
+        self._write_header()
+        limit = self.config.pm_max_children
+        self._log("warning", f"server reached pm.max_children setting ({limit}), consider raising it")
+
+    # ---------------------------------------------------------------- who may leave
+
+    def _retire_outgoing(self) -> None:
+        """A new worker is ready: one of the old generation may go; when all new ones are ready, all old ones."""
+        outgoing = [child for child in self.workers.children if child.outgoing and child.leaving is None]
+        all_ready = self._first == 0 and self.workers.census().starting == 0
+        for child in outgoing if all_ready else outgoing[:1]:
+            self.workers.retire(child, "reload", self.services.settings.process_control_timeout)
+
+    def _release_one_replaced(self) -> None:
+        for child in self.workers.children:
+            if child.awaits_replacement:
+                child.awaits_replacement = False
+                self.workers.retire(child, child.leaving or "", self.services.settings.process_control_timeout)
+                return

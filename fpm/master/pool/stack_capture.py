@@ -1,0 +1,161 @@
+"""The stack of a pool's process at a moment that matters: into the slow log, and kept for the certificate of its death.
+
+Nothing is ended before its stack has come or the reason why there is none; who waits for it bounds the time himself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fpm.config.model import PoolConfig
+from fpm.log.escape import decode_wire, escape
+from fpm.master.pool.child import Child
+from fpm.master.pool.deadlines import RUNNING, is_over
+from fpm.master.pool.pending_tasks import name_task, name_undone
+from fpm.master.pool.template_process import TemplateProcess
+from fpm.master.services import Services
+from fpm.master.slowlog.slow_log import SlowLog
+from fpm.master.tracing.trace_target import Subject, Wish
+from fpm.scoreboard.snapshot import Slot
+from fpm.scoreboard.stages import DOING, Stage
+from fpm.stacks.text.entry import Entry, Reason
+from fpm.stacks.trace import Trace
+
+Done = Callable[[Trace], None]
+_OF_REQUESTS = ("slow", "interrupt", "terminate", "background")
+"""Reasons that hold only while there is a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a worker does at one moment. It says so itself, so nothing of it is to be believed beyond its own pool."""
+
+    request: int
+    """Its number as the worker counts; 0: there is no request."""
+    stage: Stage
+    method: str = ""
+    uri: str = ""
+    """Path and query."""
+    script: str = ""
+    seconds: float = 0.0
+    """Since the request's variables were there, or since the process was made."""
+    task: str = ""
+    """The function that runs after the response."""
+    undone: str = ""
+    """Those that wait for it."""
+
+    @property
+    def name(self) -> str:
+        """Method and URI, fit for a log line."""
+        return escape(f"{self.method} {self.uri}")
+
+    @property
+    def doing(self) -> str:
+        """What is unusual about the stage, as the end of a line; "" while it runs."""
+        parts = [
+            DOING[self.stage] if self.stage is not Stage.EXECUTING else "",
+            f"in {self.task}" if self.task else "",
+            f"not begun: {self.undone}" if self.undone else "",
+        ]
+        text = ", ".join(filter(None, parts)) if self.request else ""
+        return f" ({text})" if text else ""
+
+
+def look_at(child: Child, now: float) -> Work:
+    """What a worker does.
+
+    Args:
+        now: monotonic seconds.
+    """
+    stage = child.stage  # before the slot, see deadlines.judge
+    slot = child.read_slot()
+    if stage not in RUNNING or is_over(stage, slot):
+        return Work(0, stage, seconds=now - child.started)
+    began = slot.began if 0.0 < slot.began <= now else now
+    return Work(
+        max(slot.requests, 1),
+        stage,
+        decode_wire(slot.method),
+        _uri_of(slot),
+        decode_wire(slot.script),
+        now - began,
+        name_task(slot) if stage is Stage.FINISHED else "",
+        name_undone(slot),
+    )
+
+
+def _uri_of(slot: Slot) -> str:
+    return decode_wire(f"{slot.uri}{'?' if slot.query else ''}{slot.query}")
+
+
+class StackTaking:
+    """For one pool."""
+
+    def __init__(self, services: Services, config: PoolConfig, slow_log: SlowLog) -> None:
+        self._services = services
+        self.config = config
+        self._slow_log = slow_log
+
+    def take(self, child: Child, reason: Reason, done: Done | None = None, *, sample: int = 1) -> None:
+        """Take a worker's stack.
+
+        It is written unless the request, if there was one, has ended meanwhile; then there is nothing to explain.
+
+        Args:
+            done: called once, later, with the stack, or with a Trace that says why there is none.
+            sample: how many times this request has been looked at.
+        """
+        before = look_at(child, self._services.loop.now)
+        config, pid = self.config, child.pid or child.claimed_pid
+
+        def finish(trace: Trace) -> None:
+            if not child.is_gone():
+                work = look_at(child, self._services.loop.now)
+                if work.request == before.request and (work.request or reason not in _OF_REQUESTS):
+                    child.last_stack, child.stack_request = trace, before.request
+                    self._write(work, pid, reason, sample, trace)
+            if done is not None:
+                done(trace)
+
+        wish = Wish(config.request_slowlog_trace_depth, config.slowlog_native)
+        self._services.stacks.take(Subject(config.name, pid, child.template, child), wish, finish)
+
+    def take_of_template(self, template: TemplateProcess, reason: Reason, done: Done) -> None:
+        """The stack of a template that does not start, does not fork, or does not leave in time."""
+        config = self.config
+        started = template.started
+
+        def finish(trace: Trace) -> None:
+            if trace.threads:
+                stage = Stage.CREATING if reason == "startup" else Stage.END
+                work = Work(0, stage, seconds=self._services.loop.now - started)
+                self._write(work, template.pid, reason, 1, trace)
+            done(trace)
+
+        wish = Wish(config.request_slowlog_trace_depth, config.slowlog_native)
+        self._services.stacks.take(Subject(config.name, template.pid, template, None), wish, finish)
+
+    def _write(self, work: Work, pid: int, reason: Reason, sample: int, trace: Trace) -> None:
+        self._slow_log.write(
+            Entry(
+                time=self._services.clock(),
+                pool=self.config.name,
+                pid=pid,
+                reason=reason,
+                script=work.script or self.config.app,
+                method=work.method,
+                uri=work.uri,
+                seconds=work.seconds,
+                stage=DOING[work.stage],
+                sample=sample,
+                trace=trace,
+            )
+        )
+
+
+def explain(trace: Trace | None) -> str:
+    """Where the stack of a process that is ended is, or why there is none, as the end of a line."""
+    if trace is None:
+        return "; its stack has not come in time"
+    return f"; no stack: {trace.error}" if not trace.threads else ""

@@ -1,0 +1,106 @@
+"""The pool side of fpm as one piece of memory: sources (and code, for the same Python) in a sealed memfd.
+
+Processes of a pool import `fpm` from it, so that nothing of the master's site-packages is on their path, a chroot needs
+no copy of fpm, the installation need not be readable by the pool's user, and a `pip install --upgrade` of pyfpm in
+the middle cannot mix two versions.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+import marshal
+import os
+import pkgutil
+from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
+from importlib.machinery import SourceFileLoader
+
+POOL_PACKAGES = (
+    "fpm.fastcgi",
+    "fpm.launcher",
+    "fpm.protocol",
+    "fpm.scoreboard",
+    "fpm.stacks.calibration",
+    "fpm.stacks.reading",
+    "fpm.template",
+    "fpm.worker",
+    "fpm.wsgi",
+)
+"""Packages that run inside a pool, whole."""
+POOL_MODULES = (
+    "fpm",
+    "fpm.errors",
+    "fpm.flup_server",
+    "fpm.flup_server.arguments",
+    "fpm.flup_server.server",
+    "fpm.library",
+    "fpm.log",
+    "fpm.log.access",
+    "fpm.log.escape",
+    "fpm.log.times",
+    "fpm.manager",
+    "fpm.manager.in_pool_stub",
+    "fpm.manager.events",
+    "fpm.manager.reload_result",
+    "fpm.stacks",
+    "fpm.stacks.layout",
+    "fpm.stacks.trace",
+    "fpm.status",
+    "fpm.status.extras",
+    "fpm.status.model",
+    "fpm.status.pages",
+    "fpm.system",
+    "fpm.system.descriptors",
+    "fpm.system.listen_queue",
+    "fpm.system.proc_stat",
+    "fpm.system.proctitle",
+)
+"""Single modules beside them."""
+
+
+def pool_module_names() -> list[str]:
+    """The full names of all modules that a pool gets."""
+    names = list(POOL_MODULES)
+    for package in POOL_PACKAGES:
+        spec = importlib.util.find_spec(package)
+        locations = spec.submodule_search_locations if spec else None
+        names.append(package)
+        names.extend(f"{package}.{module.name}" for module in pkgutil.iter_modules(locations) if not module.ispkg)
+    return names
+
+
+def pack_bundle() -> bytes:
+    """Read the modules from the installation.
+
+    Returns:
+        JSON: "boot" is the source that installs the importer; "magic" the bytecode's magic number; "modules" maps a
+        name to [is package, file, source, marshalled code in base64].
+    """
+    modules = {}
+    for name in pool_module_names():
+        spec = importlib.util.find_spec(name)
+        if spec is None or not isinstance(spec.loader, SourceFileLoader) or spec.origin is None:
+            raise ImportError(f"{name} has no source file; pyfpm needs an ordinary installation of itself")
+        code = base64.b64encode(marshal.dumps(spec.loader.get_code(name))).decode()
+        is_package = spec.submodule_search_locations is not None
+        modules[name] = [is_package, spec.origin, spec.loader.get_source(name), code]
+    bundle = {
+        "boot": modules["fpm.launcher.boot"][2],
+        "magic": importlib.util.MAGIC_NUMBER.hex(),
+        "modules": modules,
+    }
+    return json.dumps(bundle).encode()
+
+
+def sealed_memfd(name: str, data: bytes) -> int:
+    """A read-only anonymous file: memfd_create(2) with every seal, so that no process of a pool can change it.
+
+    Returns:
+        The descriptor, close-on-exec.
+    """
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(data)
+    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
+    return fd

@@ -1,0 +1,1 @@
+"""The slow logs of the pools, and the files behind them."""

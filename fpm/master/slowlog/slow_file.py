@@ -1,0 +1,129 @@
+"""The file behind the slow logs of one or several pools: it never blocks, and a trouble is said once.
+
+A full disk, a removed file, a FIFO that nobody reads: the master goes on, and says so in the error log. It says the
+same again only after an entry could be written meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fpm.log.target import FileTarget, describe_refusal, find_target
+from fpm.master.loop.loop import WRITE
+
+if TYPE_CHECKING:
+    from fpm.log.error import ErrorLog
+    from fpm.master.loop.loop import Loop
+
+
+class SlowFile:
+    """One open slow log.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, loop: Loop, log: ErrorLog, path: str) -> None:
+        self.path = path
+        self._loop = loop
+        self._log = log
+        self._target = find_target(path)
+        self._target.say_dropped = lambda count: b""  # it is said in the error log: this one has a form to keep
+        self._said: set[str] = set()
+        self._watched: int | None = None
+
+    def write(self, data: bytes, pool: str) -> bool:
+        """Append one entry, in one piece where the file allows that.
+
+        Returns:
+            Whether it is written, or waits for nothing but its reader; False if something is wrong with the file.
+        """
+        if not self._has_name(pool):
+            return False
+        self._target.write(data)
+        self._look(pool)
+        return self._target.trouble is None
+
+    def reopen(self, pool: str) -> bool:
+        """Open the path anew (SIGUSR1); the former file stays in use if that fails, and the error log says why."""
+        self._unwatch()
+        failure = self._target.reopen()
+        if failure:
+            self._log.error(f"[pool {pool}] unable to re-open slowlog({failure}); the former file stays in use")
+        self._look(pool)
+        return not failure
+
+    def close(self) -> None:
+        """Write what can be written, and let the descriptor go."""
+        self._unwatch()
+        self._target.close()
+
+    def _has_name(self, pool: str) -> bool:
+        """What is written to a file without a name is lost, so a removed one is made anew at once."""
+        if not self._is_removed():
+            return True
+        self._unwatch()
+        failure = self._target.reopen()
+        if failure:
+            self._say(pool, f"slowlog({self.path}) has been removed, and cannot be made anew: {failure}")
+            return False
+        self._log.notice(f"[pool {pool}] slowlog({self.path}) had been removed; it has been made anew")
+        return True
+
+    def _is_removed(self) -> bool:
+        return isinstance(self._target, FileTarget) and self._target.is_removed()
+
+    def _look(self, pool: str) -> None:
+        trouble = self._target.trouble
+        if trouble is not None:
+            reason = describe_refusal("slowlog", trouble)
+            self._say(pool, f"unable to write to slowlog({self.path}): {reason}. What cannot be kept is dropped")
+        elif self._said and not self._is_removed():
+            self._said.clear()
+            self._log.notice(f"[pool {pool}] slowlog({self.path}) can be written again")
+        fd = self._target.pending_fd()
+        if fd != self._watched:
+            self._unwatch()
+            if fd is not None:
+                self._loop.watch(fd, lambda: self._flush(pool), WRITE)
+            self._watched = fd
+
+    def _flush(self, pool: str) -> None:
+        self._target.flush()
+        self._look(pool)
+
+    def _say(self, pool: str, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._log.error(f"[pool {pool}] {text}")
+
+    def _unwatch(self) -> None:
+        if self._watched is not None:
+            self._loop.forget(self._watched)
+            self._watched = None
+
+
+class SlowFiles:
+    """The open ones by path: pools that write to one file share it, so that their entries never mix."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[SlowFile, int]] = {}
+
+    def take(self, loop: Loop, log: ErrorLog, path: str) -> SlowFile:
+        """The file of this path; the taker gives it back.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        file, takers = self._open.get(path) or (SlowFile(loop, log, path), 0)
+        self._open[path] = (file, takers + 1)
+        return file
+
+    def give_back(self, file: SlowFile) -> None:
+        """The last one closes it."""
+        takers = self._open[file.path][1] - 1
+        if takers:
+            self._open[file.path] = (file, takers)
+        else:
+            del self._open[file.path]
+            file.close()

@@ -1,0 +1,113 @@
+"""Snapshots of the daemon for those who look: the status process, `pyfpm status`, `pyfpm top`.
+
+The master copies and describes, it does not evaluate: that is fpm.status.snapshot's business, in whoever asked.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Protocol
+
+from fpm import __version__
+from fpm.config.model import Config
+from fpm.master.lifecycle import State
+from fpm.master.pool.supervisor import PoolSupervisor
+from fpm.master.reload.reloader import Reloader
+from fpm.master.services import Services
+from fpm.master.status.memory import MemoryLooks
+from fpm.scoreboard.header import pack_header
+from fpm.scoreboard.snapshot import copy_slots, join_board
+from fpm.status.overview import Daemon, Reload
+from fpm.status.snapshot import PoolFacts, WorkerFacts, pack_snapshot
+
+
+class LookedAt(Protocol):
+    """The master, as far as it is shown."""
+
+    config: Config
+    services: Services
+    state: State
+    pools: dict[str, PoolSupervisor]
+    reloader: Reloader
+    memory: MemoryLooks
+    started: float
+    """Epoch seconds."""
+
+
+def take_snapshot(host: LookedAt, name: str | None = None, *, workers: bool = False) -> bytes:
+    """The snapshot of one pool, or of all; no pools if there is none of this name.
+
+    Args:
+        workers: each worker, and what is remembered of deaths and slow requests.
+    """
+    chosen: Mapping[str, PoolSupervisor] = host.pools
+    if name is not None:
+        chosen = {name: host.pools[name]} if name in host.pools else {}
+    return pack_snapshot(describe_daemon(host), [describe_pool(pool, workers=workers) for pool in chosen.values()])
+
+
+def look_at_memory(host: LookedAt) -> None:
+    """Bring some of the workers' memory up to date, for the next snapshot; it has a bound of its own."""
+    host.memory.look(host.pools.values(), host.services.loop.now)
+
+
+def describe_daemon(host: LookedAt) -> Daemon:
+    """The master itself."""
+    last = host.reloader.last
+    return Daemon(
+        version=__version__,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        file=host.config.global_.file,
+        started=host.started,
+        now=host.services.clock(),
+        draining=host.state is not State.NORMAL,
+        last_reload=None if last is None else Reload(last.at, last.ok, last.reason),
+    )
+
+
+def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, bytes]:
+    """One pool, whether it has processes or not, with a copy of what its scoreboards hold."""
+    config, failure = pool.config, pool.templates.failure
+    queue = pool.services.queues.read(pool.listener.socket.fileno()) if not pool.stopping else None
+    if queue is not None and queue.length > pool.record.values.max_listen_queue:
+        pool.record.values.max_listen_queue = queue.length
+        pool.header.write()
+    copied = [slot for board in pool.header.boards() for slot in copy_slots(board.view, board.slots)]
+    facts = PoolFacts(
+        name=config.name,
+        pm=config.pm,
+        listen=str(config.listen),
+        app=config.app,
+        state=pool.state,
+        ready=failure is None and pool.settled and not pool.stopping,
+        queue=(queue.length, queue.maximum) if queue else (0, 0),
+        slots=len(copied),
+        room=sum(board.slots for board in pool.header.boards()),
+        error=failure.error if failure else "",
+        traceback=failure.traceback if failure else "",
+        pss=_total_pss(pool),
+        workers=_workers(pool) if workers else (),
+        deaths=list(pool.record.deaths) if workers else (),
+        slow=list(pool.record.slow) if workers else (),
+    )
+    # The header in the shared memory is for the workers, who can scribble in it; the master says what it knows itself.
+    return facts, join_board(pack_header(pool.record.values), copied)
+
+
+def _total_pss(pool: PoolSupervisor) -> int | None:
+    total = 0
+    for child in pool.workers.children:
+        if child.pss is None:
+            return None
+        total += child.pss
+    return total
+
+
+def _workers(pool: PoolSupervisor) -> list[WorkerFacts]:
+    return [
+        WorkerFacts(child.pid or child.claimed_pid, child.template.generation, child.leaving or "", child.pss)
+        for child in pool.workers.children
+    ]

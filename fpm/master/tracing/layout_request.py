@@ -1,0 +1,87 @@
+"""The layout of a pool's interpreter: asked of its template once, when the first stack is wanted, and not believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fpm.log.error import ErrorLog
+from fpm.log.escape import escape
+from fpm.master.loop.loop import Loop, Timer
+from fpm.stacks.layout import Layout, LayoutError, parse_layout
+
+PATIENCE = 16.0
+"""Seconds for the template's answer: three tries of five, and a little."""
+REASON_MAX = 500
+"""Characters of a template's reason that are kept."""
+
+Done = Callable[[Layout | str], None]
+
+
+class LayoutWish:
+    """What is known of one template's layout, and who waits for it."""
+
+    def __init__(
+        self, loop: Loop, log: ErrorLog, pool: str, ask: Callable[[], bool], patience: float = PATIENCE
+    ) -> None:
+        """`ask` sends the template its question; False if that cannot be done. `patience` in seconds."""
+        self._patience = patience
+        self._loop = loop
+        self._log = log
+        self._pool = pool
+        self._ask = ask
+        self._known: Layout | str | None = None
+        self._waiting: list[Done] = []
+        self._timer: Timer | None = None
+
+    def want(self, done: Done) -> None:
+        """Call `done` once, at once or later, with the layout or with a clause that says why there is none."""
+        if self._known is not None:
+            done(self._known)
+            return
+        self._waiting.append(done)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._patience, self._give_up)
+            if not self._ask():
+                self._settle("its template takes no messages")
+
+    def take(self, message: dict[str, Any]) -> None:
+        """An answer of the template, asked for or not."""
+        if isinstance(self._known, Layout):
+            return
+        if message.get("event") == "layout_failed":
+            reason = escape(str(message.get("error"))[:REASON_MAX])
+            self._refuse(f"its Python's structures were not found: {reason}")
+            return
+        try:
+            layout = parse_layout(message.get("layout"))
+        except LayoutError as error:
+            self._refuse(f"its template sent no usable layout: {error}")
+        else:
+            self._settle(layout)
+
+    def close(self, reason: str) -> None:
+        """The template is gone: no answer will come."""
+        if self._known is None:
+            self._settle(reason)
+
+    def _give_up(self) -> None:
+        self._refuse(f"its template has not answered within {self._patience:g} s")
+
+    def _refuse(self, reason: str) -> None:
+        # Once for each template, which has found its reason, or not answered, once.
+        if self._known is None:
+            self._log.warning(
+                f"[pool {self._pool}] stacks cannot be read from outside: {reason}; "
+                "processes write them themselves instead"
+            )
+            self._settle(reason)
+
+    def _settle(self, known: Layout | str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._known = known
+        waiting, self._waiting = self._waiting, []
+        for done in waiting:
+            done(known)

@@ -1,0 +1,194 @@
+"""What the master tells the processes of a pool: the specification, the fixed descriptors, and the messages.
+
+The specification travels as JSON in a sealed memfd, so that the launcher, the template and its workers read the very
+same values whatever their Python version. This module is shared by both sides and needs only the standard library.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+# Descriptors of a template after exec. The launcher puts them there (dup2) and makes them inheritable.
+FD_CHANNEL = 3
+"""SOCK_SEQPACKET to the master; EOF means that the master is gone."""
+FD_SPEC = 4
+FD_BUNDLE = 5
+FD_SCOREBOARD = 6
+FD_WAKE = 7
+"""eventfd of the pool, see fpm.scoreboard.layout.WAKE_BELOW."""
+FD_PARK_TAKE = 8
+"""SOCK_SEQPACKET end from which an idle worker takes parked connections (SCM_RIGHTS)."""
+FD_PARK_PUT = 9
+"""The other end, to which a worker parks an idle kept connection. Non-blocking both."""
+FD_LISTEN = 10
+"""The listening socket, non-blocking."""
+FD_STACK = 11
+"""memfd of this process alone, to which it writes its stack when the master asks; see fpm.worker.self_dump."""
+FD_FIRST_FREE = 12
+
+INTERRUPT_SIGNAL = 45
+"""Raises fpm.RequestTimeout in a worker, see fpm.worker.interrupt. SIGRTMIN+11 of glibc, as the kernel's number: other
+C libraries count from another SIGRTMIN."""
+
+BOOT_COMMAND = (
+    f"import os,json;"
+    f"exec(compile(json.loads(os.pread({FD_BUNDLE},os.fstat({FD_BUNDLE}).st_size,0))['boot'],'<pyfpm boot>','exec'))"
+)
+"""What `python -c` gets: execute fpm.launcher.boot out of the bundle. The first argument is one of the two modules
+below, the last one only makes room for the process title."""
+LAUNCHER = "fpm.launcher.launch"
+TEMPLATE = "fpm.template.template"
+NO_PRELOAD = "no-preload"
+"""Second argument of a template that has been executed again because its application must not be preloaded."""
+
+MESSAGE_MAX = 65536
+"""Bytes of one message on a channel. Longer texts are cut by the sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What a worker needs to serve; all of it is fixed for a generation."""
+
+    pool: str
+    pm: str
+    slots: int
+    max_children: int
+    max_requests: int
+    max_requests_jitter: int
+    status_path: str | None
+    status_allow: list[str]
+    """Networks in CIDR form that may see status and ping (by REMOTE_ADDR; absent REMOTE_ADDR is allowed)."""
+    ping_path: str | None
+    ping_response: str
+    script_name: str | None
+    """None: auto, see DESIGN.md."""
+    allowed_clients: list[str]
+    """Networks in CIDR form for TCP peers; empty: everyone."""
+    listen_is_unix: bool
+    access_format: str | None
+    """None: no access log."""
+    access_suppress_path: list[str]
+    log_limit: int
+    body_spool: bool
+    app_name: str
+    """The `app` directive, shown as the script."""
+    slow_limit: int = 0
+    """Microseconds from which a request counts as slow (request_slowlog_timeout); 0: none does."""
+    slow_tracked: bool = False
+    """The work after the response counts, too (request_terminate_timeout_track_finished)."""
+    background_max: int = 0
+    """How many workers may be busy after their response at once; 0: no limit."""
+    max_memory: int = 0
+    """Bytes of the process's peak from which the worker leaves; 0: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateSpec:
+    """Everything a template needs, from identity to application."""
+
+    pool: str
+    generation: int
+    mode: str
+    """"template", or "unavailable": no application, serve the 503 page from the launcher itself."""
+    python: str
+    python_arguments: list[str]
+    app: str
+    preload: str
+    startup_timeout: float
+    spawned: float
+    """When the launcher was executed (CLOCK_MONOTONIC, which all processes share): from then on the time counts."""
+    pythonpath: list[str]
+    chroot: str | None
+    chdir: str | None
+    uid: int | None
+    """None: keep the master's identity."""
+    gid: int | None
+    groups: list[int]
+    environ: dict[str, str]
+    """The complete environment of the application."""
+    rlimit_files: int
+    """0: unchanged. The soft limit the master was started with is restored in any case."""
+    rlimit_core: int | None
+    original_rlimit_files: list[int]
+    priority: int | None
+    dumpable: bool
+    no_new_privs: bool
+    worker: WorkerSettings
+    ptracer: int = 0
+    """Pid that each process names as its tracer (kernel.yama.ptrace_scope = 1); 0: none."""
+
+
+def pack_spec(spec: TemplateSpec) -> bytes:
+    """The specification as JSON bytes."""
+    return json.dumps(asdict(spec)).encode()
+
+
+def unpack_spec(data: bytes) -> TemplateSpec:
+    """The specification from JSON bytes.
+
+    Raises:
+        ValueError, KeyError, TypeError: the bytes are not a specification.
+    """
+    values: dict[str, Any] = json.loads(data)
+    worker = values.pop("worker")
+    known = {field.name for field in fields(WorkerSettings)}
+    return TemplateSpec(worker=WorkerSettings(**{key: worker[key] for key in known & set(worker)}), **values)
+
+
+# Messages are JSON objects, one for each datagram, named by "event" (towards the master) or "command" (from it).
+#
+# template -> master   ready {preload: bool, python, chdir, seconds, stack: bool}    failed {stage, error, traceback}
+#                      notice {level, text}      forked {slot, pid}     fork_failed {slot, error}
+#                      exited {pid, status, user, system, maxrss}   (as from wait4(2): times in s, maxrss in KiB)
+# master -> template   fork {slot, hold}  with descriptors [worker channel, stdout, stderr, the memfd for its stack,
+#                      access log (or none)]
+#                      settings {worker}  (a WorkerSettings object, for the workers forked from now on)    quit {}
+#                      calibrate {}  (answered by: layout {layout}, see fpm.stacks.layout, or layout_failed {error})
+# worker -> master     ready {stack: bool}     log {level, text}     failed {error, traceback}
+#                      (stack: it writes its stack when it is asked, see fpm.worker.self_dump)
+#                      limit {requests, memory}     (max_requests is reached or, if memory (bytes) is not 0, max_memory:
+#                      it has stopped accepting and waits for quit while its replacement is made)
+#                      large {memory}     (it has exceeded max_memory from its start on: the limit is not for it)
+#                      serving {}     (the answer to `serve`)     slow {request, microseconds}
+# master -> worker     quit {final}  (final: the pool ends, no other worker comes)
+#                      reopen {} with descriptor [access log]
+#                      look {}        (a worker was killed that may have been woken for a connection: is there one?)
+#                      settings {worker} with descriptor [access log] if its path has changed
+# A worker forked with hold = true proves a new generation: it accepts nothing until it is told
+#                      serve {}     check {} with descriptor [connected stream socket]: an internal request comes on it
+
+
+def unpack_worker_settings(values: Any) -> WorkerSettings | None:
+    """The object of a `settings` message; None if it is not one."""
+    known = {field.name for field in fields(WorkerSettings)}
+    if not isinstance(values, dict) or not known <= set(values):
+        return None
+    return WorkerSettings(**{key: values[key] for key in known})
+
+
+def pack_message(message: dict[str, Any]) -> bytes:
+    """A message as bytes, never longer than MESSAGE_MAX: long texts in it are cut in the middle."""
+    data = json.dumps(message).encode()
+    room = MESSAGE_MAX
+    while len(data) > MESSAGE_MAX:
+        room //= 2
+        data = json.dumps({key: _cut(value, room) for key, value in message.items()}).encode()
+    return data
+
+
+def unpack_message(data: bytes) -> dict[str, Any]:
+    """A message from bytes; {} if they are not a JSON object (the peer is not trusted)."""
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def _cut(value: Any, room: int) -> Any:
+    if not isinstance(value, str) or len(value) <= room:
+        return value
+    half = room // 2
+    return f"{value[:half]}\n... {len(value) - 2 * half} characters left out ...\n{value[-half:]}"

@@ -1,0 +1,1 @@
+"""Stacks of another process, Python's and native ones: calibrated, read, and put into text."""

@@ -1,0 +1,1 @@
+"""Reads the Python stacks of another process from its memory. Pure."""

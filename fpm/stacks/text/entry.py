@@ -1,0 +1,42 @@
+"""One entry of a slow log as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from fpm.stacks.trace import Trace
+
+Reason = Literal["slow", "interrupt", "terminate", "background", "stop", "startup", "trace"]
+"""Why the stack was taken: request_slowlog_timeout, request_interrupt, request_terminate_timeout, background_timeout, a
+worker that does not leave in time, one that does not start in time, `pyfpm trace`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of a request, and the stack at that moment. Texts are decoded and not escaped."""
+
+    time: float
+    """Epoch seconds."""
+    pool: str
+    pid: int
+    reason: Reason
+    script: str
+    """The `app` directive."""
+    method: str
+    """"" if the process had no request."""
+    uri: str
+    """Path and query."""
+    seconds: float
+    """Since the request's variables were there; since the process began if it has no request."""
+    stage: str
+    """What the worker's slot said, in words: "running", "reading the request's body", "sending the response",
+    "after the response"."""
+    sample: int
+    """1 for the first entry of a request, 2 for the next (request_slowlog_interval)."""
+    trace: Trace
+
+
+def as_reason(word: str) -> Reason:
+    """The reason that a log names; "slow" where it names none, as PHP-FPM's do."""
+    return next((reason for reason in get_args(Reason) if reason == word), "slow")

@@ -1,0 +1,199 @@
+"""Entries with the same stack, counted: where the time of slow requests goes.
+
+Two stacks are the same if the functions and files of the main thread's frames are the same from the newest to the
+oldest. Lines are counted and do not tell them apart, since samples of one loop fall on any of its lines; nor does the
+depth of a recursion; nor the worker's own frames.
+
+Samples of one request (request_slowlog_interval) are one request. Its time is shared out among the stacks in which it
+was seen, by samples, so that the times of all groups together are those of all requests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from fpm.stacks.text.entry import Entry
+from fpm.stacks.text.pattern import uri_pattern
+from fpm.stacks.text.relevant_frames import without_ours
+from fpm.stacks.trace import Frame
+
+GROUPS_MAX = 5000
+"""Different stacks; those that come later are counted together."""
+FRAMES_MAX = 200
+"""Frames of a stack that are looked at."""
+NAMES_MAX = 200
+"""Different lines, patterns and so on of a group; those that come later are counted as OTHER."""
+OPEN_MAX = 10_000
+"""Requests that may have another sample."""
+OTHER = "(other)"
+SAME_START = 1.5
+"""Seconds by which two samples of one request may differ about its beginning: the text form has whole seconds."""
+
+_NUMBER = re.compile(r"\d+")
+
+Key = tuple[str, ...]
+"""Function and file of each frame, or why there are none."""
+
+
+@dataclass(slots=True)
+class Group:
+    """One stack."""
+
+    frames: tuple[Frame, ...]
+    """As in the first entry."""
+    lines: tuple[Counter[int | str], ...]
+    """Of each frame: how often each line was seen."""
+    error: str
+    """Why there is no stack."""
+    first: float
+    """Epoch seconds of the first entry."""
+    last: float
+    requests: int = 0
+    samples: int = 0
+    total: float = 0.0
+    """Seconds."""
+    longest: float = 0.0
+    """The greatest age at which a request was seen here, in seconds."""
+    longest_uri: str = ""
+    """Method and URI of that one."""
+    ended: int = 0
+    """Entries of processes that were ended for it."""
+    uris: Counter[str] = field(default_factory=Counter)
+    pools: Counter[str] = field(default_factory=Counter)
+    doing: Counter[str] = field(default_factory=Counter)
+    """What the main thread was doing, without numbers."""
+
+
+@dataclass(slots=True)
+class _Request:
+    """One request that may be sampled again."""
+
+    name: str
+    start: float
+    seconds: float
+    groups: Counter[Key] = field(default_factory=Counter)
+
+
+class Grouping:
+    """Takes entries one by one and holds no more than the groups."""
+
+    def __init__(self) -> None:
+        self.groups: dict[Key, Group] = {}
+        self.entries = 0
+        self.requests = 0
+        self._open: dict[tuple[str, int], _Request] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Count an entry."""
+        self.entries += 1
+        frames = _frames(entry)
+        key = _key(entry, frames)
+        group = self.groups.get(key)
+        if group is None:
+            key, group = self._new(key, entry, frames)
+        _count_sample(group, entry, frames)
+        request = self._request(entry)
+        if key not in request.groups:
+            group.requests += 1
+            _count(group.uris, f"{entry.method} {uri_pattern(entry.uri)}" if entry.method else "-")
+            _count(group.pools, entry.pool)
+        request.groups[key] += 1
+
+    def finish(self) -> list[Group]:
+        """The groups, when the last entry has been added."""
+        for request in self._open.values():
+            self._close(request)
+        self._open.clear()
+        return list(self.groups.values())
+
+    def _new(self, key: Key, entry: Entry, frames: tuple[Frame, ...]) -> tuple[Key, Group]:
+        if len(self.groups) >= GROUPS_MAX:
+            key, frames = (OTHER,), ()
+        group = self.groups.get(key)
+        if group is None:
+            error = "" if frames else (entry.trace.error or OTHER)
+            lines: tuple[Counter[int | str], ...] = tuple(Counter() for _ in frames)
+            group = self.groups[key] = Group(frames, lines, error, entry.time, entry.time)
+        return key, group
+
+    def _request(self, entry: Entry) -> _Request:
+        """The request that this entry is a sample of."""
+        worker = (entry.pool, entry.pid)
+        start = entry.time - entry.seconds
+        name = f"{entry.method} {entry.uri}"
+        known = self._open.get(worker)
+        is_first = entry.reason == "slow" and entry.sample == 1
+        if known is not None and not is_first and known.name == name and abs(known.start - start) < SAME_START:
+            known.seconds = max(known.seconds, entry.seconds)
+            return known
+        if known is not None:
+            self._close(self._open.pop(worker))
+        elif len(self._open) >= OPEN_MAX:
+            self._close(self._open.pop(next(iter(self._open))))
+        self.requests += 1
+        request = self._open[worker] = _Request(name, start, entry.seconds)
+        return request
+
+    def _close(self, request: _Request) -> None:
+        samples = request.groups.total()
+        for key, count in request.groups.items():
+            self.groups[key].total += request.seconds * count / samples
+
+
+def ordered(groups: Iterable[Group], by: str) -> list[Group]:
+    """The greatest first.
+
+    Args:
+        by: count, total or longest.
+    """
+    if by == "count":
+        return sorted(groups, key=lambda group: (-group.requests, -group.total, -group.last))
+    if by == "longest":
+        return sorted(groups, key=lambda group: (-group.longest, -group.total, -group.last))
+    return sorted(groups, key=lambda group: (-group.total, -group.requests, -group.last))
+
+
+def _frames(entry: Entry) -> tuple[Frame, ...]:
+    """The main thread's, without the worker's own and the repetitions of a recursion."""
+    threads = entry.trace.threads
+    main = next((thread for thread in threads if thread.main), threads[0] if threads else None)
+    kept: list[Frame] = []
+    for frame in without_ours(main.frames[:FRAMES_MAX]) if main is not None else ():
+        if frame.native:
+            # Without a symbol it is an offset, which is another at each call.
+            frame = replace(frame, function=frame.function.partition("+0x")[0])
+        if not kept or frame.function != kept[-1].function or frame.file != kept[-1].file:
+            kept.append(frame)
+    return tuple(kept)
+
+
+def _key(entry: Entry, frames: tuple[Frame, ...]) -> Key:
+    if not frames:
+        return ("", _NUMBER.sub("N", entry.trace.error))
+    return tuple([text for frame in frames for text in (frame.function, frame.file)])
+
+
+def _count_sample(group: Group, entry: Entry, frames: tuple[Frame, ...]) -> None:
+    group.samples += 1
+    group.first = min(group.first, entry.time)
+    group.last = max(group.last, entry.time)
+    if entry.seconds >= group.longest:
+        group.longest = entry.seconds
+        group.longest_uri = f"{entry.method} {entry.uri}" if entry.method else ""
+    if entry.reason not in ("slow", "interrupt", "trace"):
+        group.ended += 1
+    doing = next((thread.doing for thread in entry.trace.threads if thread.main), "")
+    if doing:
+        _count(group.doing, doing.partition("(")[0])
+    for frame, lines in zip(frames, group.lines, strict=False):
+        if frame.line in lines or len(lines) < NAMES_MAX:
+            lines[frame.line] += 1
+        else:
+            lines[OTHER] += 1
+
+
+def _count(counter: Counter[str], name: str) -> None:
+    counter[name if name in counter or len(counter) < NAMES_MAX else OTHER] += 1

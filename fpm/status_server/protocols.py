@@ -1,0 +1,152 @@
+"""One connection, HTTP or FastCGI: the first byte tells, for a FastCGI record begins with its version, 1."""
+
+from __future__ import annotations
+
+import socket
+import time
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from fpm.errors import ProtocolError
+from fpm.fastcgi.connection import Connection
+from fpm.fastcgi.constants import VERSION, RecordType
+from fpm.fastcgi.events import NEED_DATA, Reply, RequestBegun
+from fpm.fastcgi.records import pack_finish, pack_stream
+from fpm.status_server.site import Answer, Request, Site, decode_target
+from fpm.wsgi.environ import complete_environ
+
+TIMEOUT = 10.0
+"""Seconds that a client may keep silent in the middle of something."""
+LINGER = 1.0
+"""Seconds in which a client that still sends something may read our answer: a close would take it away from it."""
+RECEIVE = 65536
+
+
+class Visit:
+    """A connected client.
+
+    Attributes:
+        since: monotonic time of the last complete request, or of the connection.
+    """
+
+    def __init__(self, client: socket.socket, address: str, site: Site) -> None:
+        self.client = client
+        self.address = address
+        self.site = site
+        self.since = time.monotonic()
+
+    def run(self) -> None:
+        """In a thread of its own, to the end of the connection."""
+        with self.client:
+            try:
+                self.client.settimeout(TIMEOUT)
+                first = self.client.recv(1, socket.MSG_PEEK)
+                if first == bytes([VERSION]):
+                    _FastCgi(self).run()
+                elif first:
+                    _Http(self.client, (self.address, 0), self)  # type: ignore[arg-type]  # it wants no server of us
+            except (OSError, ProtocolError):
+                return  # the client has gone, or speaks neither
+
+    def end(self) -> None:
+        """From another thread: the client has had its time."""
+        try:
+            self.client.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # it has gone by itself
+
+
+class _Http(BaseHTTPRequestHandler):
+    """The standard library parses; its limits are 64 KiB a line and 100 headers."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = TIMEOUT
+    server: Any
+    """The Visit."""
+
+    def version_string(self) -> str:
+        """The Server header."""
+        return "pyfpm"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: probes come every second."""
+
+    def do_GET(self) -> None:
+        """See http.server."""
+        visit: Visit = self.server
+        path, query = decode_target(self.path)
+        if visit.site.may_ask(visit.address):
+            answer = visit.site.answer(Request(path, query))
+        else:
+            answer = Answer(b"Access denied.\n", (("Content-type", "text/plain"),), HTTPStatus.FORBIDDEN)
+        self.send_response(answer.status)
+        for name, value in answer.headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # its body is not read
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+        visit.since = time.monotonic()
+
+    do_HEAD = do_GET
+
+
+class _FastCgi:
+    """The client may be a web server that passes requests on, or a monitor that speaks FastCGI itself."""
+
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
+        self._client = visit.client
+        self._machine = Connection(max_conns=1, max_reqs=1)
+
+    def run(self) -> None:
+        """Until the client goes, or wants its connection closed.
+
+        Raises:
+            OSError: the client is gone.
+            ProtocolError: it does not speak FastCGI.
+        """
+        while data := self._client.recv(RECEIVE):
+            self._machine.receive_data(data)
+            while (event := self._machine.next_event()) is not NEED_DATA:
+                keep = True
+                if isinstance(event, RequestBegun):
+                    # Not after the end of its body: some monitors never send that.
+                    self._send(event.request_id, self._answer(event.params))
+                    self._machine.end_request()
+                    self._visit.since = time.monotonic()
+                    keep = event.keep
+                elif isinstance(event, Reply):
+                    self._client.sendall(event.data)
+                    keep = not event.close
+                if not keep:
+                    self._linger()
+                    return
+
+    def _answer(self, params: dict[str, str]) -> bytes:
+        environ: dict[str, Any] = dict(params)
+        path = complete_environ(environ, None)
+        site = self._visit.site
+        if site.may_ask(environ.get("REMOTE_ADDR", "")):
+            answer = site.answer(Request(path, environ["QUERY_STRING"]))
+        else:
+            answer = Answer(b"Access denied.\n", (("Content-type", "text/plain"),), HTTPStatus.FORBIDDEN)
+        lines = [f"{name}: {value}\r\n" for name, value in answer.headers]
+        if answer.status is not HTTPStatus.OK:
+            lines.insert(0, f"Status: {answer.status.value} {answer.status.phrase}\r\n")
+        return "".join(lines).encode() + b"\r\n" + (b"" if environ["REQUEST_METHOD"] == "HEAD" else answer.body)
+
+    def _send(self, request_id: int, data: bytes) -> None:
+        records = [*pack_stream(RecordType.STDOUT, request_id, data), pack_finish(request_id)]
+        self._client.sendall(b"".join(records))
+
+    def _linger(self) -> None:
+        self._client.shutdown(socket.SHUT_WR)
+        self._client.settimeout(LINGER)
+        end = time.monotonic() + LINGER
+        while time.monotonic() < end and self._client.recv(RECEIVE):
+            continue

@@ -1,0 +1,1 @@
+"""The template of a pool: imports the application and forks workers."""

@@ -1,0 +1,95 @@
+"""From a specification to its application, within startup_timeout, in the template or in a worker of its own.
+
+What follows is called by `then` and does not come back: a script (`app = script:PATH`) hands its application over in
+the middle of its own run, and the workers must be forked from there, where everything that it has made is alive.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import os
+import socket
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from fpm.errors import EXIT_SOFTWARE
+from fpm.protocol.spec import TemplateSpec, pack_message
+from fpm.template.application import ApplicationError, load_application
+from fpm.template.script import is_script, run_script
+from fpm.worker.process_end import flush_standard_streams
+
+WSGIApplication = Callable[..., Any]
+Then = Callable[[WSGIApplication], NoReturn]
+
+STACK_AT = 0.9
+"""The part of startup_timeout after which an import that still goes on shows its stack."""
+SOONEST = 0.01
+
+
+def import_within(spec: TemplateSpec, channel: socket.socket, begun: float, then: Then) -> NoReturn:
+    """Import the application and go on; shortly before the master loses patience, write the stack to standard error.
+
+    If the import fails in any way, the master is told and the process ends.
+
+    Args:
+        begun: monotonic seconds from which the master counts.
+        then: what comes next; it ends the process.
+    """
+    # The watchdog is a thread of C: it works also while the import holds the GIL. It ends before the first fork.
+    left = begun + spec.startup_timeout * STACK_AT - time.monotonic()
+    faulthandler.dump_traceback_later(max(left, SOONEST), file=2)
+
+    def go_on(application: WSGIApplication) -> NoReturn:
+        faulthandler.cancel_dump_traceback_later()
+        try:
+            then(application)
+        except BaseException:  # nothing may unwind into a script, which could catch it
+            traceback.print_exc()
+        finally:
+            flush_standard_streams()
+            os._exit(EXIT_SOFTWARE)
+
+    go_on(_import_or_leave(spec, channel, go_on))
+
+
+def _import_or_leave(spec: TemplateSpec, channel: socket.socket, go_on: Then) -> WSGIApplication:
+    pid = os.getpid()
+    try:
+        if is_script(spec.app):
+            run_script(spec.app, go_on)
+        application = load_application(spec.app)
+    except BaseException as error:  # SystemExit too: a module may end the interpreter while it is imported
+        if os.getpid() == pid:
+            report_import_failure(channel, error)
+        flush_standard_streams()
+        os._exit(EXIT_SOFTWARE)
+    if os.getpid() != pid:
+        # The module has called fork(2) and this is its child, which must not be a second template or worker.
+        flush_standard_streams()
+        os._exit(0)
+    return application
+
+
+def report_import_failure(channel: socket.socket, error: BaseException) -> None:
+    """Tell the master why, with the traceback from the application's first line on."""
+    frames = error.__traceback__
+    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    text = "".join(traceback.format_exception(type(error), error, frames))
+    if isinstance(error, SystemExit):
+        summary = f"the application called sys.exit({error.code!r}) while it was imported"
+    elif isinstance(error, ApplicationError):
+        summary = str(error)
+    else:
+        summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    channel.send(pack_message({"event": "failed", "stage": "import", "error": summary, "traceback": text}))
+
+
+def _is_ours(file: str) -> bool:
+    """Frames between the template and the application's first line tell nobody anything."""
+    if file.startswith(("<frozen importlib", "<frozen runpy")):
+        return True
+    return file == importlib.__file__ or "fpm/template/" in file

@@ -1,0 +1,310 @@
+"""The template: imports the application once, then forks workers from its memory when the master asks.
+
+Rules of the file. The template never serves. Between fork requests it sleeps in poll(2). It is the parent of the
+workers and reports how each of them ended. When the master is gone (end of file on the channel) it leaves; so do the
+workers, by themselves.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import faulthandler
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from fpm import run_postfork
+from fpm.errors import EXIT_SOFTWARE
+from fpm.launcher.execute import execute_template
+from fpm.launcher.ptracer import permission_for
+from fpm.library import current
+from fpm.protocol.spec import (
+    FD_CHANNEL,
+    FD_FIRST_FREE,
+    FD_SPEC,
+    FD_STACK,
+    MESSAGE_MAX,
+    NO_PRELOAD,
+    TemplateSpec,
+    pack_message,
+    unpack_message,
+    unpack_spec,
+    unpack_worker_settings,
+)
+from fpm.system.descriptors import take_descriptors
+from fpm.system.proctitle import set_title
+from fpm.template.calibrator import Calibrator
+from fpm.template.fork_safety import survey
+from fpm.template.importing import WSGIApplication, import_within
+from fpm.template.script import is_script
+from fpm.worker.process_end import finish_threads, flush_standard_streams, leave_copy
+from fpm.worker.self_dump import listen
+from fpm.worker.worker import run_worker
+
+FDS_PER_FORK = 5
+"""Worker channel, stdout, stderr, the memfd for its stack and, if there is one, the access log."""
+
+
+def main() -> NoReturn:
+    """Run the template to its end; fpm.launcher.boot calls it."""
+    # A template that finds an application which must not be preloaded executes itself anew, to be rid of its threads.
+    may_preload = sys.argv[2] != NO_PRELOAD
+    current.in_pool = True
+    spec = unpack_spec(os.pread(FD_SPEC, os.fstat(FD_SPEC).st_size, 0))
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=FD_CHANNEL)
+    for fd in range(3, FD_FIRST_FREE):
+        os.set_inheritable(fd, False)
+    set_title(f"pyfpm: template {spec.pool}")
+    listens = listen()
+    permit = permission_for(spec.ptracer)
+    refusal = permit()
+    if refusal:
+        channel.send(pack_message({"event": "notice", "level": "notice", "text": refusal}))
+    prepare_interpreter(spec)
+    started = time.monotonic()
+
+    def serve(application: WSGIApplication | None) -> NoReturn:
+        if spec.preload == "auto" and application is not None:
+            _leave_preload_if_unsafe(spec, channel)
+        # Objects that exist now are never freed: the collector need not touch, and so copy, their pages in the workers.
+        gc.collect()
+        gc.freeze()
+        channel.send(pack_message(_describe(application is not None, time.monotonic() - started, listens)))
+        Template(spec, channel, application, permit).run()
+
+    if spec.preload != "no" and may_preload:
+        import_within(spec, channel, spec.spawned, serve)
+    serve(None)
+
+
+def _describe(preload: bool, seconds: float, listens: bool) -> dict[str, Any]:
+    """The `ready` message."""
+    return {
+        "event": "ready",
+        "preload": preload,
+        "python": sys.version.split()[0],
+        "chdir": os.getcwd(),
+        "seconds": round(seconds, 3),
+        "stack": listens,
+    }
+
+
+def prepare_interpreter(spec: TemplateSpec) -> None:
+    """sys.path and sys.argv as the application expects them: the working directory, the pool's pythonpath, the rest.
+
+    A script finds its own directory first instead of the working directory, see fpm.template.script.
+    """
+    sys.argv = [spec.python]
+    first = [] if is_script(spec.app) else [os.getcwd()]
+    for directory in reversed([*first, *spec.pythonpath]):
+        if directory not in sys.path:
+            sys.path.insert(0, directory)
+    if not faulthandler.is_enabled():
+        # A crash (SIGSEGV, SIGABRT, SIGBUS, SIGFPE) shows where Python was, here and in the workers, which inherit it.
+        faulthandler.enable(file=2)
+    # SIGINT from a terminal is the master's business; what is left of it ends the process as in PHP-FPM.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _leave_preload_if_unsafe(spec: TemplateSpec, channel: socket.socket) -> None:
+    reasons = survey()
+    if not reasons:
+        return
+    text = (
+        f"preload = auto: not safe to fork from, {'; '.join(reasons)}. Each worker imports the application itself. "
+        "Start such things in a function registered with fpm.postfork, or set preload = yes or no to say so"
+    )
+    channel.send(pack_message({"event": "notice", "level": "notice", "text": text}))
+    # Only exec(2) gets rid of threads and of what C libraries keep.
+    execute_template(spec, NO_PRELOAD)
+
+
+class Template:
+    """The loop after the import: fork requests from the master, exits of workers to it."""
+
+    def __init__(
+        self,
+        spec: TemplateSpec,
+        channel: socket.socket,
+        application: WSGIApplication | None,
+        permit: Callable[[], str],
+    ) -> None:
+        """`permit`: what each worker calls so that it may be traced, see fpm.launcher.ptracer."""
+        self.spec = spec
+        self.settings = spec.worker
+        self.channel = channel
+        self.application = application
+        self.permit = permit
+        self.quitting = False
+        self.children: set[int] = set()
+        self.calibrator = Calibrator(spec.pool, self.send)
+        self.poll = select.poll()
+        self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self) -> NoReturn:
+        """Serve the master until it says quit and all workers are gone, or until it is gone itself."""
+        signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        self.poll.register(self.channel, select.POLLIN)
+        self.poll.register(self.wake_read, select.POLLIN)
+        self.reap_workers()  # a child that the application's import has left behind may have ended before this
+        while not (self.quitting and not self.children):
+            ready = self.wait()
+            if self.wake_read in ready:
+                os.read(self.wake_read, 4096)
+                self.reap_workers()
+            if self.channel.fileno() in ready and not self.take_message():
+                break
+        self.calibrator.stop()
+        os._exit(0)
+
+    def wait(self) -> set[int]:
+        """Sleep until there is something to do; the descriptors that are ready. A calibration goes on in passing."""
+        calibration = self.calibrator.fd
+        if calibration < 0:
+            return {fd for fd, _ in self.poll.poll()}
+        self.poll.register(calibration, select.POLLIN)
+        ready = {fd for fd, _ in self.poll.poll(self.calibrator.patience())}
+        self.poll.unregister(calibration)
+        if ready <= {calibration}:  # what the master wants and workers that have ended come first
+            self.calibrator.go_on()
+        return ready
+
+    def take_message(self) -> bool:
+        """One message of the master; False when the master is gone."""
+        data, fds = receive_with_fds(self.channel)
+        if not data:
+            return False
+        message = unpack_message(data)
+        if message.get("command") == "fork":
+            self.fork_worker(int(message["slot"]), fds, hold=bool(message.get("hold")))
+        elif message.get("command") == "settings":
+            self.settings = unpack_worker_settings(message.get("worker")) or self.settings
+        elif message.get("command") == "calibrate":
+            self.calibrator.want()
+        elif message.get("command") == "quit":
+            self.quitting = True
+        return True
+
+    def fork_worker(self, slot: int, fds: list[int], *, hold: bool) -> None:
+        """fork(2); the child never comes back from here."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A signal between fork and the reset of the wakeup descriptor would be written to the template's pipe.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT})
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self.send({"event": "fork_failed", "slot": slot, "error": error.strerror})
+            pid = -1
+        if pid == 0:
+            self.become_worker(slot, fds, hold=hold)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT})
+        for fd in fds:
+            os.close(fd)
+        if pid > 0:
+            self.children.add(pid)
+            self.send({"event": "forked", "slot": slot, "pid": pid})
+
+    def reap_workers(self) -> None:
+        """wait4(2) for every child that has ended, and tell the master of those that were workers."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                self.children.clear()
+                return
+            if pid == 0:
+                return
+            self.calibrator.reaped(pid)
+            if pid not in self.children:
+                continue
+            self.children.discard(pid)
+            self.send(
+                {
+                    "event": "exited",
+                    "pid": pid,
+                    "status": status,
+                    "user": usage.ru_utime,
+                    "system": usage.ru_stime,
+                    "maxrss": usage.ru_maxrss,
+                }
+            )
+
+    def send(self, message: dict[str, Any]) -> None:
+        """To the master; when it is gone the next read of the channel says so."""
+        try:
+            self.channel.send(pack_message(message))
+        except (BrokenPipeError, ConnectionResetError):
+            self.quitting = True
+
+    def become_worker(self, slot: int, fds: list[int], *, hold: bool) -> NoReturn:
+        """The child's side of the fork, to the end of the process."""
+        try:
+            channel, access_log = self._take_descriptors(fds)
+            self.permit()  # if it fails, it has failed in the template, too, which has said so
+            set_title(f"pyfpm: pool {self.spec.pool}")
+
+            def serve(application: WSGIApplication) -> NoReturn:
+                self._serve(application, slot, channel, access_log, hold=hold)
+
+            if self.application is None:
+                import_within(self.spec, channel, time.monotonic(), serve)
+            serve(self.application)
+        except BaseException:  # nothing may unwind into the template's loop
+            traceback.print_exc()
+        finally:
+            flush_standard_streams()
+            os._exit(EXIT_SOFTWARE)
+
+    def _serve(
+        self, application: WSGIApplication, slot: int, channel: socket.socket, access_log: int | None, *, hold: bool
+    ) -> NoReturn:
+        code, pid = EXIT_SOFTWARE, os.getpid()
+        try:
+            run_postfork()
+            if os.getpid() != pid:
+                leave_copy(None)
+            code = run_worker(self.settings, application, slot=slot, channel=channel, access_log=access_log, hold=hold)
+            finish_threads()
+            atexit._run_exitfuncs()
+        except BaseException:  # nothing may unwind into the template's loop
+            traceback.print_exc()
+        finally:
+            flush_standard_streams()
+            os._exit(code)
+
+    def _take_descriptors(self, fds: list[int]) -> tuple[socket.socket, int | None]:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT})
+        os.close(self.wake_read)
+        os.close(self.wake_write)
+        self.channel.close()
+        channel_fd, out, err, stack, *rest = fds
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        os.dup2(stack, FD_STACK, inheritable=False)
+        for fd in (out, err, stack):
+            os.close(fd)
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=channel_fd)
+        return channel, rest[0] if rest else None
+
+
+def receive_with_fds(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """One datagram and the descriptors that came with it (close-on-exec); b"" at end of file."""
+    space = socket.CMSG_SPACE(FDS_PER_FORK * array.array("i").itemsize)
+    try:
+        data, ancillary, _, _ = channel.recvmsg(MESSAGE_MAX, space, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:
+        return b"", []
+    return data, take_descriptors(ancillary)

@@ -1,0 +1,238 @@
+"""One look at one process: what a short-lived child of the tracer does, so that nothing it meets outlives it.
+
+The order matters. What needs rights or time comes before the process is stopped; while it is stopped there is only
+what must be; names and lines are made out of it when it runs again. Should this process be killed at any moment, the
+kernel lets the other one go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import os
+import signal
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from fpm.protocol.tracing import DEPTH_MAX, THREADS_MAX, Task, pack_trace
+from fpm.stacks.layout import Layout, LayoutError, parse_layout
+from fpm.stacks.reading.resolve import resolve
+from fpm.stacks.reading.walk import Limits, RawThread, collect
+from fpm.stacks.rights import GONE, explain, helper_ids
+from fpm.stacks.trace import ThreadStack, Trace
+from fpm.tracer.binding import SYSCALL_NAMES, PtraceError, die_with_parent, interrupt, read_registers
+from fpm.tracer.memory import ProcessMemory
+from fpm.tracer.native import NativeFrames
+from fpm.tracer.process import read_state, read_wait_channel
+from fpm.tracer.seize import GoneError, RefusedError, Seizure, StuckError
+from fpm.tracer.syscall_text import Context, describe
+from fpm.tracer.warmup import rehearse
+
+NOBODY = 65534
+"""The kernel's overflow id (proc(5)): what a stranger's memory is read as."""
+STOPPED_MAX = 0.5
+"""Seconds that a process is kept stopped, after which the kernel ends us and lets it go on (SIGALRM)."""
+BACKGROUND = 10
+"""Niceness while native frames are made out, nice(2)."""
+UNWIND_TIME = 1.0
+"""Seconds for native frames, after the process goes on."""
+LINKS_MAX = 64
+"""Threads whose descriptors are looked up."""
+READER_PRIORITY = 1
+"""Of SCHED_FIFO, sched(7): while a process stands still for us, nothing is more urgent than to let it go on."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was read while the process stood still."""
+
+    threads: tuple[RawThread, ...] = ()
+    doing: dict[int, str] | None = None
+    """By thread."""
+    idents: dict[int, int] | None = None
+    """pthread_self() of each thread, where the processor tells it, and its id: right in a pid namespace too."""
+    native: NativeFrames | None = None
+    stopped: float = 0.0
+
+
+def run(task: Task, memory: int) -> NoReturn:
+    """In the child: look, write the trace into the memfd, and end with 0 if it stands there."""
+    code = 1
+    try:
+        _prepare()
+        data = pack_trace(look_at(task))
+        with open(memory, "wb", buffering=0, closefd=False) as file:
+            code = 0 if file.write(data) == len(data) else 1
+    except BaseException:  # whatever it is, this process ends here and the tracer says so
+        traceback.print_exc(limit=-4)
+    finally:
+        os._exit(code)
+
+
+def _prepare() -> None:
+    gc.disable()
+    die_with_parent(signal.SIGKILL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    _rehearse()
+
+
+def _rehearse() -> None:
+    """What will be done while a process is stopped, done once for nothing (see fpm.tracer.warmup)."""
+    me = os.getpid()
+    rehearse()
+    read_state(me, me)
+    for refused in (interrupt, read_registers):
+        with contextlib.suppress(PtraceError):
+            refused(me)
+    with contextlib.suppress(GoneError):
+        Seizure(0).stop()
+    signal.sigtimedwait({signal.SIGCHLD}, 0)
+
+
+def look_at(task: Task) -> Trace:
+    """The stack of a process, or why there is none."""
+    pid = task.pid
+    state = read_state(pid)
+    if state is None or state.is_dead or task.started not in (0, state.started):
+        return Trace(pid, "", error=GONE)
+    try:
+        layout = parse_layout(task.layout) if task.layout is not None else None
+    except LayoutError as error:
+        return Trace(pid, "", error=f"the layout of its interpreter makes no sense: {error}")
+    ids = helper_ids(pid)
+    if ids is not None:
+        with contextlib.suppress(OSError):  # then attaching is refused, and why is told
+            _become(*ids)
+    memory = ProcessMemory(pid)
+    seizure = Seizure(pid)
+    try:
+        seen = _look(task, layout, seizure, memory, state.started)
+    except GoneError:
+        return Trace(pid, "", error=GONE)
+    except RefusedError as error:
+        return Trace(pid, "", error=explain(pid, error.errno))
+    except StuckError:
+        return Trace(pid, "", error=explain(pid, errno.ETIMEDOUT))
+    seizure.reap()
+    if task.native:
+        os.nice(BACKGROUND)  # it takes milliseconds, for which the process that was looked at may need the processor
+    memory.begin(UNWIND_TIME)
+    return _tell(task, seen)
+
+
+def _look(task: Task, layout: Layout | None, seizure: Seizure, memory: ProcessMemory, started: int) -> Seen:
+    """Stop it, read, let it go on.
+
+    Raises:
+        SeizeError: it could not be stopped.
+    """
+    limits = Limits(THREADS_MAX, min(task.depth, DEPTH_MAX) if task.depth > 0 else DEPTH_MAX)
+    seen = Seen()
+    if task.native:
+        memory.begin()
+        seen.native = NativeFrames(task.pid, memory.read)
+        seen.native.prepare()
+    with _urgent():
+        begin = time.monotonic()
+        try:
+            seizure.stop()
+            signal.setitimer(signal.ITIMER_REAL, STOPPED_MAX)
+            now = read_state(task.pid)
+            if now is None or now.started != started:
+                raise GoneError
+            memory.begin()
+            _look_at_threads(task.pid, seizure, memory, seen)
+            _give_up_rights()
+            if layout is not None:
+                seen.threads = collect(layout, memory.read, limits, task.values)
+        finally:
+            seizure.release()
+            seen.stopped = time.monotonic() - begin
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    return seen
+
+
+def _look_at_threads(pid: int, seizure: Seizure, memory: ProcessMemory, seen: Seen) -> None:
+    """What each thread does. Rights are needed for it."""
+    seen.doing, seen.idents = {}, {}
+    looks = 0
+
+    def link(fd: int) -> str:
+        try:
+            return os.readlink(f"/proc/{pid}/fd/{fd}") if looks <= LINKS_MAX else ""
+        except OSError:
+            return ""
+
+    context = Context(SYSCALL_NAMES, memory.read, link)
+    for tid in seizure.asleep:
+        channel = read_wait_channel(pid, tid)
+        seen.doing[tid] = "in uninterruptible sleep" + (f" (wchan {channel})" if channel else "")
+    for tid in sorted(seizure.stopped, key=lambda tid: tid != pid):
+        looks += 1
+        try:
+            registers = read_registers(tid)
+        except PtraceError:
+            continue  # killed in this moment
+        seen.doing[tid] = describe(registers, context)
+        if seen.native is not None:
+            seen.native.keep(tid, registers)
+        if "fs_base" in registers:
+            seen.idents[registers["fs_base"]] = tid
+
+
+def _tell(task: Task, seen: Seen) -> Trace:
+    """Everything by name."""
+    doing, idents = seen.doing or {}, seen.idents or {}
+    notes = [thread.note for thread in seen.threads if not thread.ident and thread.note]
+    stacks = []
+    for thread in reversed(seen.threads):
+        tid = idents.get(thread.ident, thread.native_id)
+        if thread.frames or (thread.ident and thread.note):
+            stacks.append(ThreadStack(tid, tid == task.pid, resolve(thread), doing.get(tid, ""), thread.note))
+    if task.layout is None:
+        stacks = [ThreadStack(tid, tid == task.pid, (), what) for tid, what in doing.items()]
+    if seen.native is not None:
+        stacks = [_with_native(stack, seen.native) for stack in stacks]
+    stacks.sort(key=lambda stack: not stack.main)
+    error = ""
+    if task.layout is not None and not any(stack.frames for stack in stacks):
+        clauses = notes + [stack.note for stack in stacks if stack.note]
+        error = "no Python frames can be read in it: " + ("; ".join(clauses[:2]) or "it executes none at the moment")
+    return Trace(task.pid, "ptrace", tuple(stacks), error, "; ".join(notes), seen.stopped)
+
+
+def _with_native(stack: ThreadStack, native: NativeFrames) -> ThreadStack:
+    frames, note = native.merge(stack.tid, stack.frames, whole=not stack.note)
+    return replace(stack, frames=frames, note="; ".join(filter(None, (stack.note, note))))
+
+
+def _become(uid: int, gid: int) -> None:
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    die_with_parent(signal.SIGKILL)  # other ids undo it
+
+
+def _give_up_rights() -> None:
+    """What a hostile process has in its memory is read without them: the stopped threads stay ours all the same."""
+    if os.geteuid() == 0:
+        with contextlib.suppress(OSError):  # in a user namespace that has no such user
+            _become(NOBODY, NOBODY)
+
+
+@contextlib.contextmanager
+def _urgent() -> Iterator[None]:
+    """Run before everything else, where that is allowed."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(READER_PRIORITY))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

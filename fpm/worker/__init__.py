@@ -1,0 +1,1 @@
+"""A worker of a pool: serves FastCGI requests, one at a time."""

@@ -1,0 +1,180 @@
+"""What is kept of a request when its response is complete: its duration, CPU time, a line in the access log."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+from time import monotonic, process_time
+
+from fpm.log.access import AccessRecord
+from fpm.log.escape import decode_wire
+from fpm.protocol.spec import WorkerSettings
+from fpm.scoreboard.writer import SlotWriter
+from fpm.worker.access_log import AccessLog
+from fpm.worker.master_channel import Reports
+from fpm.worker.request_io import Exchange
+from fpm.wsgi.environ import Environ, content_length
+from fpm.wsgi.response import Response
+
+Turn = tuple[Exchange, Environ, Response, str, str, float, float]
+"""A request that is being served: exchange, environ, response, its whole path, the peer's address, its start (epoch
+seconds) and the process's CPU time at its start (seconds; -1.0: not measured). A tuple, as each request makes one."""
+
+_LONG = 1000
+"""Microseconds from which a request is long: worth a look at the CPU clock and at the memory."""
+_MEASURE_EVERY = 32
+"""Of short requests only every so many-th is measured."""
+_NEVER = 1 << 62
+"""Microseconds that no request takes."""
+SLOW_REQUEST_MAX = 1024
+"""Characters of a slow request's method and URI that are told."""
+
+
+class Accounting:
+    """Of one worker."""
+
+    def __init__(
+        self, settings: WorkerSettings, slot: SlotWriter, reports: Reports, access_log: AccessLog | None
+    ) -> None:
+        self._pool = settings.pool
+        self._script = settings.app_name
+        self._slow_limit = settings.slow_limit or _NEVER
+        self._slow_tracked = settings.slow_tracked
+        self._slow_told = 0.0
+        """When the last request began that was slow at its response."""
+        self._slot = slot
+        self._reports = reports
+        self.access_log = access_log
+        self._pid = os.getpid()
+        self._memory_at_start = _memory_peak()
+        self._memory_limit = _NEVER
+        self.on_memory: Callable[[int], None] | None = None
+        """Called when pm.max_memory is exceeded, with the bytes; once."""
+        self.last_was_long = False
+        """Then the next one is measured from its start."""
+        self._cpu_mark = process_time()
+
+    def apply(self, settings: WorkerSettings, log_fd: int | None) -> int | None:
+        """Go on by new settings.
+
+        Args:
+            log_fd: the access log, if it is another one than before.
+
+        Returns:
+            `log_fd` if no log is wanted; the caller closes it.
+        """
+        self._slow_limit = settings.slow_limit or _NEVER
+        self._slow_tracked = settings.slow_tracked
+        self.limit_memory(settings.max_memory)
+        former = self.access_log
+        if not settings.access_format:
+            self.access_log = None
+        elif log_fd is not None:
+            self.access_log, log_fd = AccessLog(settings, log_fd), None
+        elif former is not None:
+            self.access_log, former = AccessLog(settings, former.fd), None
+        if former is not None:
+            os.close(former.fd)
+        return log_fd
+
+    def limit_memory(self, limit: int) -> None:
+        """pm.max_memory in bytes, 0 for none; from the next measurement on."""
+        self._memory_limit = limit or _NEVER
+        if self._memory_at_start > self._memory_limit:
+            # The next worker would be as large: to replace one after each request would help nobody.
+            self._memory_limit = _NEVER
+            self._reports.send({"event": "large", "memory": self._memory_at_start})
+
+    def close(self, turn: Turn, *, done: bool = True) -> None:
+        """The response is complete.
+
+        Args:
+            done: the worker is done with the request too; while it is not, the scoreboard shows no duration.
+        """
+        exchange, environ, response, path, peer, now, cpu = turn
+        slot = self._slot
+        duration = used = int((monotonic() - exchange.started) * 1e6)
+        if duration > _LONG or cpu >= 0 or slot.requests % _MEASURE_EVERY == 1 or response.unusual:
+            used = self._measure(duration, cpu)
+        slow = duration > self._slow_limit
+        slot.end(duration if done else 0, used, slow)
+        if slow:
+            self._slow_told = exchange.started
+            self._report_slow(environ, path, duration)
+        if self.access_log is not None:
+            self._log_access(self.access_log, environ, response, path, peer, now, duration, used)
+
+    def close_work(self, turn: Turn) -> None:
+        """The work after the response is done: of an idle worker, the last request is shown with it."""
+        exchange, environ, _, path, _, _, cpu = turn
+        duration = int((monotonic() - exchange.started) * 1e6)
+        slow = self._slow_tracked and duration > self._slow_limit and self._slow_told != exchange.started
+        self._slot.end(duration, self._measure(duration, cpu), slow)
+        if slow:
+            self._report_slow(environ, path, duration)
+
+    def _measure(self, duration: int, cpu: float) -> int:
+        """CPU time of the request in microseconds, and the memory; both cost system calls.
+
+        A short request has not had the time to wait for much, so its CPU time is taken to be its duration. Whether a
+        request will be long is not known when it begins: the first long one after short ones has its CPU time from the
+        last measurement on, but not more than its duration; from the second on it is exact.
+        """
+        memory = _memory_peak()
+        self._slot.write_memory(memory)
+        if memory > self._memory_limit and self.on_memory is not None:
+            self._memory_limit = _NEVER
+            self.on_memory(memory)
+        self.last_was_long = duration > _LONG
+        before, self._cpu_mark = self._cpu_mark, process_time()
+        if cpu >= 0:
+            return int((self._cpu_mark - cpu) * 1e6)
+        return min(duration, int((self._cpu_mark - before) * 1e6))
+
+    def _report_slow(self, environ: Environ, path: str, duration: int) -> None:
+        """For the list of slow requests that the daemon's own pages show."""
+        # The application may have taken anything out of its environ.
+        method, query = environ.get("REQUEST_METHOD", ""), environ.get("QUERY_STRING", "")
+        uri = f"{path}?{query}" if query else path
+        request = decode_wire(f"{method} {uri}"[:SLOW_REQUEST_MAX])
+        self._reports.send({"event": "slow", "request": request, "microseconds": duration})
+
+    def _log_access(
+        self,
+        log: AccessLog,
+        environ: Environ,
+        response: Response,
+        path: str,
+        peer: str,
+        now: float,
+        duration: int,
+        cpu: int,
+    ) -> None:
+        record = AccessRecord()
+        record.pool = self._pool
+        record.pid = self._pid
+        record.parent_pid = os.getppid()
+        record.method = environ["REQUEST_METHOD"]
+        record.uri = path
+        record.query = environ["QUERY_STRING"]
+        record.script = self._script
+        record.user = environ.get("REMOTE_USER", "")
+        record.remote = peer
+        record.status = int(response.status[:3] or 0)
+        record.content_length = content_length(environ) or 0
+        record.accepted = now
+        record.duration = duration
+        record.cpu_user = cpu
+        record.params = environ
+        if log.uses_memory:
+            record.memory = _memory_peak()
+        record.headers = [
+            (name, value) for name, _, value in (line.partition(": ") for line in response.head.split("\r\n")[1:-1])
+        ]
+        log.write(record)
+
+
+def _memory_peak() -> int:
+    """Bytes: the largest resident size so far, with what is shared with the template (getrusage(2))."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,69 @@
+"""Processes that the application forks from a worker (os.fork(), multiprocessing) are copies of it, and no workers.
+
+A copy has the worker's descriptors and shares its memory with the master. It may do what it likes with the
+application's things, but the client, the master, the scoreboard and the other workers are not for it: their
+descriptors are exchanged for an empty file in it, and when it comes back from the application's code, it ends.
+Nothing of this costs a request anything: a copy has other objects in place of those of the worker.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+from fpm.library import current
+from fpm.scoreboard.writer import SlotWriter
+from fpm.worker.process_end import leave_copy
+from fpm.wsgi.response import Response, renew_lock
+
+
+class Copies:
+    """Makes harmless copies of this worker.
+
+    Args:
+        descriptors: those that are not for a copy.
+    """
+
+    def __init__(self, slot: SlotWriter, descriptors: Callable[[], Iterable[int]]) -> None:
+        self._slot = slot
+        self._descriptors = descriptors
+        self._is_copy = False
+        os.register_at_fork(after_in_child=self._become_copy)
+
+    def _become_copy(self) -> None:
+        if self._is_copy:
+            return  # a copy's own child: the descriptors may be something else by now
+        self._is_copy = True
+        renew_lock()
+        request, current.request, current.is_copy = current.request, None, True
+        if isinstance(request, Response):
+            request.redirect(_Unheard())
+        descriptors = list(self._descriptors())
+        self._slot.__class__ = _Returned
+        empty = os.memfd_create("pyfpm-copy", os.MFD_CLOEXEC)  # /dev/null may not be there in a jail
+        for fd in descriptors:
+            os.dup2(empty, fd, inheritable=False)
+        os.close(empty)
+
+
+class _Unheard:
+    """Where the output of a copy goes: nowhere. To finish the response is to come back from the application."""
+
+    finished = False
+
+    def send(self, data: bytes) -> None:
+        """Nothing."""
+
+    def finish(self, data: bytes) -> None:
+        """Ends the process."""
+        leave_copy(None)
+
+
+class _Returned(SlotWriter):
+    """In place of the worker's slot: whoever wants to write it has come back from the application."""
+
+    __slots__ = ()
+
+    def __getattribute__(self, name: str) -> NoReturn:
+        leave_copy(None)

@@ -1,0 +1,89 @@
+"""sys.stdout and sys.stderr of a worker: line-buffered, and never blocking on a pipe that nobody reads.
+
+poll(2) says that a pipe is writable when PIPE_BUF bytes fit, so a write of at most that many cannot block, whatever
+other processes of the pool write. A master that is busy is waited for a little; then lines are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import io
+import select
+import sys
+from os import write as write_fd
+from typing import TYPE_CHECKING, TextIO, cast
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+PIPE_BUF = select.PIPE_BUF
+PATIENCE = 0.1
+"""Seconds to wait for room in the pipe, once until something is written again."""
+
+
+class PipeOutput(io.RawIOBase):
+    """The raw side of a text stream over a pipe."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._fd = fd
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+        self._dropped = 0
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def fileno(self) -> int:
+        """The pipe's descriptor."""
+        return self._fd
+
+    def write(self, data: Buffer, /) -> int:
+        """Writes all of `data` or drops its rest; always says that all was written, as losing lines is no error."""
+        whole = bytes(data)
+        for start in range(0, len(whole), PIPE_BUF):
+            part = whole[start : start + PIPE_BUF]
+            if not self._has_room():
+                self._dropped += whole.count(b"\n", start) or 1
+                break
+            if self._dropped:
+                part = self._tell_dropped(part)
+            try:
+                write_fd(self._fd, part)
+            except OSError:  # the master is gone: nobody will ever read it
+                break
+        return len(whole)
+
+    def _has_room(self) -> bool:
+        return bool(self._poll.poll(0 if self._dropped else PATIENCE * 1000))
+
+    def _tell_dropped(self, part: bytes) -> bytes:
+        note = b"%d lines were lost here because the log did not keep up\n" % self._dropped
+        self._dropped = 0
+        write_fd(self._fd, note)
+        return part if self._has_room() else b""
+
+
+def open_output(fd: int) -> TextIO:
+    """A text stream over descriptor 1 or 2 of a worker; characters that UTF-8 cannot say are escaped."""
+    raw = PipeOutput(fd)
+    return io.TextIOWrapper(
+        io.BufferedWriter(cast(io.RawIOBase, raw), PIPE_BUF),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+
+
+def replace_standard_streams() -> None:
+    """Gives the application streams that never block; those it has already got from an earlier call stay.
+
+    They go by descriptor number, so they may be made before the descriptors are what they will be in the worker. A
+    module that was imported before has kept the old ones, a logging handler for example: call this before.
+    """
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if isinstance(getattr(getattr(stream, "buffer", None), "raw", None), PipeOutput):
+            continue
+        stream.flush()
+        setattr(sys, name, open_output(fd))
