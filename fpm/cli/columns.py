@@ -1,4 +1,4 @@
-"""Tables as values: columns that give way, the least important first, when the terminal is narrow. Pure."""
+"""Tables as values: on a narrow terminal columns are dropped, the least important first. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 GAP = 2
-"""Blanks between columns."""
+"""Spaces between columns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def run_foreground(options: Options, *, strict: bool = False) -> int:
     """Become the master.
 
     Args:
-        strict: end again if a pool cannot start.
+        strict: exit if a pool cannot start.
 
     Returns:
         The exit status.
@@ -47,13 +47,13 @@ def run_foreground(options: Options, *, strict: bool = False) -> int:
 
 
 def run_daemon(options: Options, *, strict: bool = False) -> int:
-    """Go into the background; the calling process ends when all is ready, or with the reason why not.
+    """Go into the background; the calling process exits when all pools are ready, or with the reason why not.
 
     Args:
-        strict: end again if a pool cannot start.
+        strict: exit if a pool cannot start.
 
     Returns:
-        The exit status of the master, much later, in the background process.
+        The exit status of the master, in the background process.
 
     Raises:
         FpmError: the configuration is wrong.
@@ -72,7 +72,7 @@ def _run_reported(options: Options, config: Config, log: ErrorLog, report: Start
         nonlocal refusal
         names = ", ".join(failed)
         if failed and strict:
-            refusal = f"pyfpm: not started, these pools have failed: {names}"  # told when all has been taken back
+            refusal = f"pyfpm: not started, these pools have failed: {names}"  # reported after the cleanup
             return
         if failed:
             report.failed(EXIT_FAILED, f"pyfpm: started, but these pools have failed (see the log): {names}")
@@ -101,11 +101,11 @@ def _run_reported(options: Options, config: Config, log: ErrorLog, report: Start
 
 
 def resume(options: Options, *, background: bool, check_only: bool) -> int:
-    """Go on where the former program of an upgrade has stopped; `pyfpm upgrade` executes this, nobody else.
+    """Continue where the old program of an upgrade stopped; only `pyfpm upgrade` executes this.
 
     Args:
         background: the daemon runs in the background.
-        check_only: only look whether it could be done; nothing is touched.
+        check_only: only check whether it could be done; nothing is changed.
 
     Returns:
         The exit status.
@@ -117,7 +117,7 @@ def resume(options: Options, *, background: bool, check_only: bool) -> int:
     handed = unpack(fd)
     config = options.load()
     if dump(config) != handed["dump"]:
-        raise StartError("this program reads the configuration differently from the one that runs; restart instead")
+        raise StartError("this version reads the configuration differently from the running one; restart instead")
     if check_only:
         return EXIT_OK
     os.close(fd)
@@ -138,13 +138,13 @@ def resume(options: Options, *, background: bool, check_only: bool) -> int:
 
 
 def _foreground_log(options: Options, config: Config) -> ErrorLog:
-    # PHP-FPM's rule: in the foreground on a terminal, or with -O, the log is what one sees.
+    # PHP-FPM's rule: in the foreground on a terminal, or with -O, the log goes to standard error.
     sees_log = options.force_stderr or sys.stderr.isatty()
     return open_log(config.global_, None if sees_log else config.global_.error_log)
 
 
 def _nothing(failed: list[str]) -> None:
-    """In the foreground the log says it all."""
+    """In the foreground the log has everything."""
 
 
 def open_log(settings: GlobalConfig, path: str | None) -> ErrorLog:
@@ -159,7 +159,7 @@ def open_log(settings: GlobalConfig, path: str | None) -> ErrorLog:
 
 
 def check(options: Options, *, with_dump: bool) -> int:
-    """`pyfpm test`: read, check, say so; nothing else happens, but that short-lived processes try what ptrace may do.
+    """`pyfpm test`: read, check and report; short-lived processes try whether ptrace works, nothing else happens.
 
     Raises:
         ConfigError: with every complaint.

@@ -1,7 +1,7 @@
-"""`pyfpm ping` and `pyfpm request`: ask a FastCGI server directly, without a web server between.
+"""`pyfpm ping` and `pyfpm request`: send requests directly to a FastCGI server, without a web server.
 
 `ctx.obj` may have a method `resolve(name) -> ListenAddress` that knows the configured pools; without it only sockets
-can be named. It raises FpmError for a name that it does not know.
+can be given. It raises FpmError for an unknown name.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def address_of(ctx: click.Context, target: str) -> ListenAddress:
-    """The address that SOCKET|POOL means; ends the command with status 1 if the pool is not known.
+    """Return the address of SOCKET|POOL; exit with status 1 if the pool is unknown.
 
     Raises:
-        click.BadParameter: it cannot be either.
+        click.BadParameter: it is neither.
     """
     try:
         address = parse_target(target)
@@ -42,7 +42,7 @@ def address_of(ctx: click.Context, target: str) -> ListenAddress:
         return address
     resolve = getattr(ctx.obj, "resolve", None)
     if resolve is None:
-        raise click.BadParameter(f"'{target}' is no socket: give a path, HOST:PORT or a port")
+        raise click.BadParameter(f"'{target}' is not a socket: give a path, HOST:PORT or a port")
     try:
         found: ListenAddress = resolve(target)
     except FpmError as error:
@@ -55,11 +55,11 @@ def address_of(ctx: click.Context, target: str) -> ListenAddress:
 @click.option("--path", default="/ping", show_default=True, help="ping.path of the pool.")
 @click.option("--expect", default="pong", show_default=True, help="ping.response of the pool.")
 @click.option(
-    "--timeout", default=3.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Seconds in all."
+    "--timeout", default=3.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Total seconds."
 )
 @click.pass_context
 def ping(ctx: click.Context, target: str, path: str, expect: str, timeout: float) -> None:
-    """Exit 0 if the pool answers `pong`, else 1 (for container probes)."""
+    """Exit 0 if the pool answers `pong`, otherwise 1 (for container probes)."""
     address = address_of(ctx, target)
     try:
         limits = Limits(connect=timeout, idle=timeout, total=timeout)
@@ -68,14 +68,14 @@ def ping(ctx: click.Context, target: str, path: str, expect: str, timeout: float
     except ClientError as error:
         _fail(f"ping: {address}: {error}")
     if response.head.status != 200 or body.strip() != expect:
-        _fail(f"ping: {address}: answered {response.head.status} {body.strip()[:60]!r} and not {expect!r}")
+        _fail(f"ping: {address}: answered {response.head.status} {body.strip()[:60]!r}, expected {expect!r}")
     click.echo(body.strip())
 
 
 def _split_pair(text: str, separator: str, option: str) -> tuple[str, str]:
     name, found, value = text.partition(separator)
     if not found or not name.strip():
-        raise click.BadParameter(f"'{text}' is not of the form {option}")
+        raise click.BadParameter(f"'{text}' does not have the form {option}")
     return name.strip(), value.strip()
 
 
@@ -104,8 +104,8 @@ def request(
 ) -> None:
     """Send one request over FastCGI and print the response.
 
-    PATH may carry a query string: '/status?json&full'. The exit status is 0 if a complete response came and its
-    status is below 400, else 1.
+    PATH may have a query string: '/status?json&full'. The exit status is 0 if a complete response was received and its
+    status is below 400, otherwise 1.
     """
     if not path.startswith("/"):
         raise click.BadParameter(f"the path '{path}' does not start with a slash")
@@ -165,7 +165,7 @@ def _pieces(source: BinaryIO | None) -> Iterator[bytes]:
 
 
 def _print_response(response: Response, *, include: bool) -> None:
-    """To standard output as it comes; what the server says on STDERR goes to standard error."""
+    """Print the response to standard output as it arrives, and the server's STDERR stream to standard error."""
     output = sys.stdout.buffer
     if include:
         lines = [f"Status: {response.head.status} {response.head.reason}"]

@@ -19,10 +19,10 @@ from fpm.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, FpmError
 
 HELP = """FastCGI process manager for Python.
 
-Without a command the flags are php-fpm's: `pyfpm -y FILE -F` runs in the foreground, `pyfpm -y FILE -D` in the
+Without a command, php-fpm's flags apply: `pyfpm -y FILE -F` runs in the foreground, `pyfpm -y FILE -D` in the
 background, `-t` tests the configuration, `-tt` also prints every value."""
 
-STRICT = "End again if a pool cannot start, instead of serving the others."
+STRICT = "Exit if a pool cannot start, instead of serving the others."
 
 
 @click.group(invoke_without_command=True, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,10 +31,10 @@ STRICT = "End again if a pool cannot start, instead of serving the others."
 @click.option("-F", "--nodaemonize", "foreground", is_flag=True, help="Stay in the foreground.")
 @click.option("-D", "--daemonize", "background", is_flag=True, help="Go into the background.")
 @click.option("-R", "--allow-to-run-as-root", "allow_root", is_flag=True, help="Allow pools that run as root.")
-@click.option("-p", "--prefix", metavar="DIR", help="Where relative paths begin.")
+@click.option("-p", "--prefix", metavar="DIR", help="Base directory of relative paths.")
 @click.option("-g", "--pid", metavar="FILE", help="The pid file.")
 @click.option(
-    "-O", "--force-stderr", is_flag=True, help="Log to standard error in the foreground, whatever error_log says."
+    "-O", "--force-stderr", is_flag=True, help="Log to standard error in the foreground, overriding error_log."
 )
 @click.version_option(__version__, "-v", "--version", prog_name="pyfpm")
 @click.pass_context
@@ -86,7 +86,7 @@ def start(ctx: click.Context, strict: bool) -> None:
 @click.option("--check", is_flag=True, hidden=True)
 @click.pass_context
 def resume(ctx: click.Context, background: bool, check: bool) -> None:
-    """Go on where the former program of an upgrade has stopped; not for people."""
+    """Continue where the old program of an upgrade stopped; internal."""
     ctx.exit(daemon.resume(ctx.obj, background=background, check_only=check))
 
 
@@ -94,7 +94,7 @@ def resume(ctx: click.Context, background: bool, check: bool) -> None:
 @click.option("--dump", is_flag=True, help="Print every effective value.")
 @click.pass_context
 def test(ctx: click.Context, dump: bool) -> None:
-    """Check the configuration, all of it, and whether stacks can be taken here; nothing is changed."""
+    """Check the whole configuration, and whether stacks can be taken on this machine; nothing is changed."""
     ctx.exit(daemon.check(ctx.obj, with_dump=dump))
 
 
@@ -108,7 +108,7 @@ cli.add_command(slow)
 
 
 def main() -> None:
-    """The console script: errors of ours are one clear text and an exit status of sysexits.h."""
+    """Run the console script: an error of ours becomes a message and an exit status of sysexits.h."""
     try:
         status = cli.main(prog_name="pyfpm", standalone_mode=False)
     except click.UsageError as error:

@@ -1,4 +1,4 @@
-"""What stands before the command: which configuration, and php-fpm's own flags."""
+"""The options before the command: the configuration file and php-fpm's flags."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fpm.errors import ControlError
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of the whole command line."""
+    """The global options of the command line."""
 
     file: str = DEFAULT_FILE
     prefix: str | None = None
@@ -24,7 +24,7 @@ class Options:
     force_stderr: bool = False
 
     def arguments(self) -> list[str]:
-        """The same options as command line arguments, for an upgrade."""
+        """Return the same options as command line arguments, for an upgrade."""
         given = ["-c", os.path.abspath(self.file)]
         for flag, value in (("-p", self.prefix), ("-g", self.pid)):
             given += [flag, os.path.abspath(value)] if value else []
@@ -46,7 +46,7 @@ class Options:
         )
 
     def control_path(self) -> str:
-        """The control socket of the daemon with this configuration, whatever mistakes the file has by now.
+        """Return the control socket of the daemon with this configuration, even if the file now has mistakes.
 
         Raises:
             ConfigError: the file cannot be read.
@@ -54,7 +54,7 @@ class Options:
         return find_control(self.file, prefix=self.prefix, environ=os.environ, is_root=os.geteuid() == 0)
 
     def resolve(self, pool: str) -> ListenAddress:
-        """The address of a pool of the running daemon.
+        """Return the address of a pool of the running daemon.
 
         Raises:
             ControlError: no daemon answers, or it has no such pool.
@@ -62,5 +62,5 @@ class Options:
         answer = ask(self.control_path(), {"command": "status", "pool": pool})
         address = parse_address(answer["pools"][0]["listen"])
         if isinstance(address, str):
-            raise ControlError(f"the daemon gives a strange address for pool {pool}: {address}")
+            raise ControlError(f"the daemon reports an invalid address for pool {pool}: {address}")
         return address

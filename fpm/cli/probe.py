@@ -1,4 +1,4 @@
-"""Whether the stacks of slow requests can be read here, for `pyfpm test`: short-lived processes try it."""
+"""Check whether the stacks of slow requests can be read on this machine, for `pyfpm test`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fpm.master.tracing.diagnosis import GOOD, wants_stacks
 TIME_FOR_ONE = 30.0
 """Seconds."""
 KINDS_MAX = 20
-"""Users and interpreters that are tried; each takes a tenth of a second or so, and most are alike."""
+"""Maximum number of users and interpreters that are tried; each takes about a tenth of a second."""
 NAMES_MAX = 10
 
 
 def stack_notices(config: Config) -> Iterator[str]:
-    """What to say of it, as lines with their level; nothing if no pool wants stacks.
+    """Return the result as lines with their level; nothing if no pool needs stacks.
 
     Each user and interpreter is tried once, by a process with the same identity as the pool's.
     """
@@ -32,7 +32,7 @@ def stack_notices(config: Config) -> Iterator[str]:
     tried = list(kinds)[:KINDS_MAX]
     found = dict(zip(tried, _probe(tried), strict=False))
     for kind in tried:
-        pools, reason = kinds[kind], found.get(kind, "the probe has not answered")
+        pools, reason = kinds[kind], found.get(kind, "the probe did not answer")
         if reason:
             names = ", ".join(pools[:NAMES_MAX]) + (" ..." if len(pools) > NAMES_MAX else "")
             yield (
@@ -67,4 +67,4 @@ def _probe(kinds: list[str]) -> list[str | None]:
         return [f"the probe cannot be executed: {error}"] * len(kinds)
     found: list[str | None] = [json.loads(line) for line in done.stdout.splitlines()]
     words = done.stderr.strip().splitlines()
-    return found + [f"the probe has failed: {words[-1] if words else done.returncode}"] * (len(kinds) - len(found))
+    return found + [f"the probe failed: {words[-1] if words else done.returncode}"] * (len(kinds) - len(found))

@@ -1,4 +1,4 @@
-"""`pyfpm reload` and `pyfpm rollback`: ask for it, show the steps, say how it ended."""
+"""`pyfpm reload`, `rollback` and `upgrade`: send the request, show the steps and the result."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fpm.client.control import ask, follow, read_step
 @click.command()
 @click.argument("pools", nargs=-1, metavar="[POOL]...")
 @click.option("--dry-run", is_flag=True, help="Only print what would happen.")
-@click.option("--no-wait", is_flag=True, help="Do not wait for the outcome; the log and the status have it.")
-@click.option("--timeout", default=0.0, help="Seconds for the proof of the new generations; 0: startup_timeout alone.")
+@click.option("--no-wait", is_flag=True, help="Do not wait for the outcome; see the log or `pyfpm status`.")
+@click.option("--timeout", default=0.0, help="Seconds for checking the new generations; 0: only startup_timeout.")
 @click.pass_context
 def reload(ctx: click.Context, pools: tuple[str, ...], dry_run: bool, no_wait: bool, timeout: float) -> None:
-    """Prove new generations of the pools that have changed (or are named, or of all), then swap them in.
+    """Check new generations of the pools that are named or have changed (otherwise of all), then swap them in.
 
-    Exit status 0: they serve. 1: one could not be proved, 78: the configuration is wrong; nothing has changed then.
+    Exit status 0: they serve. 1: a check failed, 78: the configuration is wrong; nothing has changed then.
     """
     options: Options = ctx.obj
     request = {"command": "reload", "pools": list(pools), "timeout": timeout, "dry_run": dry_run}
@@ -37,10 +37,10 @@ def reload(ctx: click.Context, pools: tuple[str, ...], dry_run: bool, no_wait: b
 
 @click.command()
 @click.argument("pool")
-@click.option("--timeout", default=0.0, help="Seconds for the proof; 0: startup_timeout alone.")
+@click.option("--timeout", default=0.0, help="Seconds for the check; 0: only startup_timeout.")
 @click.pass_context
 def rollback(ctx: click.Context, pool: str, timeout: float) -> None:
-    """Return a pool to its generation before this one: its configuration and its resolved directory."""
+    """Return a pool to its previous generation: its configuration and its resolved directory."""
     options: Options = ctx.obj
     request = {"command": "rollback", "pool": pool, "timeout": timeout}
     ctx.exit(_conclude(follow(options.control_path(), request, show_step), "rollback failed, nothing has changed"))
@@ -49,22 +49,22 @@ def rollback(ctx: click.Context, pool: str, timeout: float) -> None:
 @click.command()
 @click.pass_context
 def upgrade(ctx: click.Context) -> None:
-    """Let the running daemon become the installed pyfpm, without losing a connection; its pid stays."""
+    """Replace the running daemon by the installed version, without losing a connection; the pid stays."""
     options: Options = ctx.obj
     answer = follow(options.control_path(), {"command": "upgrade"}, show_step)
     status = _conclude(answer, "upgrade failed, nothing has changed")
     if status == 0:
-        click.echo(f"pyfpm {answer.get('version')} runs", err=True)
+        click.echo(f"pyfpm {answer.get('version')} is running", err=True)
     ctx.exit(status)
 
 
 def ask_without_waiting(options: Options, request: dict[str, Any]) -> None:
-    """Start it; the master goes on when we have gone."""
+    """Start the reload; the master continues after this command has exited."""
     ask(options.control_path(), {**request, "no_wait": True})
 
 
 def show_step(message: dict[str, Any]) -> None:
-    """One step, as one line on standard error."""
+    """Print a step as one line on standard error."""
     click.echo(read_step(message), err=True)
 
 

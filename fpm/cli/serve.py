@@ -1,4 +1,4 @@
-"""`pyfpm serve MODULE:APP`: an application in a real pool, to be looked at with a browser. For development only."""
+"""`pyfpm serve MODULE:APP`: serve an application in a real pool to a browser. For development only."""
 
 from __future__ import annotations
 
@@ -52,18 +52,20 @@ To use it for real, write a pool file and point nginx at its socket:
 
 
 class _Stop(SystemExit):
-    """A signal asked us to stop, or the pool's master has ended. waitress's loop lets a SystemExit pass."""
+    """A signal asked us to stop, or the pool's master has exited. waitress's loop lets a SystemExit pass."""
 
 
 @click.command()
 @click.argument("app", metavar="MODULE:APP")
-@click.option("--bind", default="127.0.0.1:8000", show_default=True, metavar="HOST:PORT", help="Port 0: any free one.")
-@click.option("--workers", default=4, show_default=True, type=click.IntRange(1, 1000), help="Most worker processes.")
+@click.option("--bind", default="127.0.0.1:8000", show_default=True, metavar="HOST:PORT", help="Port 0: any free port.")
+@click.option(
+    "--workers", default=4, show_default=True, type=click.IntRange(1, 1000), help="Maximum number of workers."
+)
 def serve(app: str, bind: str, workers: int) -> None:
     """Serve one application on a local HTTP port, without any configuration.
 
-    The application is imported from the current directory, with the Python that runs pyfpm. For development: in
-    production nginx stands where this gateway does.
+    The application is imported from the current directory, with the Python that runs pyfpm. For development only: in
+    production, nginx takes the place of this gateway.
     """
     try:
         with _listen(bind) as listener, _signals_stop(), served_pool(app, workers) as pool:
@@ -92,7 +94,7 @@ def _listen(bind: str) -> socket.socket:
 
 @contextlib.contextmanager
 def _signals_stop() -> Iterator[None]:
-    """INT, TERM and HUP raise _Stop once. A second signal does not disturb the cleaning up, which is bounded."""
+    """Raise _Stop once on INT, TERM and HUP. A second signal does not disturb the cleanup, which is bounded."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         for each in STOPPING:
@@ -108,11 +110,11 @@ def _signals_stop() -> Iterator[None]:
 
 
 def _serve(listener: socket.socket, pool: ServedPool, workers: int) -> None:
-    """Forward HTTP until a signal, or the end of the pool's master."""
+    """Forward HTTP until a signal arrives or the pool's master exits."""
 
     def master_ended(number: int, frame: FrameType | None) -> None:
         if pool.process.poll() is not None:
-            click.echo(f"pyfpm serve: the pool's master ended with status {pool.process.returncode}", err=True)
+            click.echo(f"pyfpm serve: the pool's master exited with status {pool.process.returncode}", err=True)
             raise _Stop(EXIT_FAILED)
 
     # The gateway reports what goes wrong in one line; waitress would add its own traceback.
@@ -129,12 +131,12 @@ def _serve(listener: socket.socket, pool: ServedPool, workers: int) -> None:
     )
     before = signal.signal(signal.SIGCHLD, master_ended)
     try:
-        master_ended(signal.SIGCHLD, None)  # it may have ended before the handler was there
+        master_ended(signal.SIGCHLD, None)  # it may have exited before the handler was installed
         # The second is for a signal that the kernel gives to a thread: Python handles it when this one wakes up.
         wasyncore.loop(timeout=1.0, use_poll=True, map=channels)
     finally:
         signal.signal(signal.SIGCHLD, before)
-        # The pool goes first: then threads that wait for it end at once.
+        # The pool is stopped first: then threads that wait for it finish at once.
         pool.process.terminate()
         server.task_dispatcher.shutdown()
         wasyncore.close_all(channels)

@@ -33,27 +33,27 @@ RUN = "import sys; from fpm.cli.main import main; sys.exit(main())"
 
 
 class ServeError(FpmError):
-    """`pyfpm serve` cannot begin, or its pool has gone."""
+    """`pyfpm serve` cannot start, or its pool has exited."""
 
     exit_status = EXIT_FAILED
 
 
 @dataclass(frozen=True, slots=True)
 class ServedPool:
-    """A pool that has said pong."""
+    """A pool that has answered pong."""
 
     process: subprocess.Popen[bytes]
     address: UnixAddress
 
 
 def pool_file(values: Mapping[str, str]) -> str:
-    """The text of a configuration file with one pool; `values` are added to what every served pool has.
+    """Return the text of a configuration file with one pool; `values` are added to what every served pool has.
 
     Raises:
-        ServeError: a value cannot be spelt in a configuration file.
+        ServeError: a value cannot be written in a configuration file.
     """
     lines = ["[global]", *(_line(name, values[name]) for name in ("control", "pid")), "log_level = warning"]
-    # Ctrl-C must not wait for an application that is deep in thought.
+    # Ctrl-C must not wait long for an application that is busy.
     lines += ["process_control_timeout = 3s", "", f"[{POOL}]"]
     lines += [_line(name, value) for name, value in values.items() if name not in ("control", "pid")]
     lines += [f"startup_timeout = {STARTUP_TIMEOUT}s", f"ping.path = {PING}", "clear_env = no"]
@@ -62,14 +62,14 @@ def pool_file(values: Mapping[str, str]) -> str:
 
 
 def _line(name: str, value: str) -> str:
-    """`name = value`, in single quotes because nothing is replaced in these."""
+    """Return `name = value`, in single quotes, in which nothing is replaced."""
     if "'" in value or not value.isprintable():
-        raise ServeError(f"{name}: the text {value!r} has a quote or a control character, which no pool file can hold")
+        raise ServeError(f"{name}: {value!r} has a quote or a control character, which a pool file cannot contain")
     return f"{name} = '{value}'"
 
 
 def pool_values(directory: Path, app: str, workers: int, environ: Mapping[str, str]) -> dict[str, str]:
-    """What is particular to this application: the calling user's interpreter, directory and PYTHONPATH."""
+    """Return what is specific to this application: the calling user's interpreter, directory and PYTHONPATH."""
     values = {
         "control": str(directory / "control"),
         "pid": str(directory / "pid"),
@@ -92,10 +92,10 @@ def pool_values(directory: Path, app: str, workers: int, environ: Mapping[str, s
 
 @contextmanager
 def served_pool(app: str, workers: int) -> Iterator[ServedPool]:
-    """Run the pool; when the context ends, it is stopped and nothing of it is left.
+    """Run the pool; at the end of the context it is stopped and nothing is left behind.
 
     Raises:
-        ServeError: it does not start, or the application cannot be imported (its traceback is on standard error then).
+        ServeError: it does not start, or the application cannot be imported (its traceback is on standard error).
     """
     directory = Path(make_socket_directory("pyfpm-serve-"))
     process: subprocess.Popen[bytes] | None = None
@@ -135,7 +135,7 @@ def _spawn(file: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
 
 
 def _wait_ready(notify: socket.socket, process: subprocess.Popen[bytes]) -> None:
-    """Block until READY=1 comes (sd_notify(3)), or the master ends."""
+    """Block until READY=1 arrives (sd_notify(3)), or the master exits."""
     end = time.monotonic() + STARTUP_TIMEOUT + 15
     pidfd = os.pidfd_open(process.pid)
     try:
@@ -145,9 +145,9 @@ def _wait_ready(notify: socket.socket, process: subprocess.Popen[bytes]) -> None
                 if b"READY=1" in notify.recv(65536).split(b"\n"):
                     return
             elif readable:
-                raise ServeError(f"pyfpm could not start the pool, it ended with status {process.wait()}")
+                raise ServeError(f"pyfpm could not start the pool, it exited with status {process.wait()}")
             else:
-                raise ServeError("the pool is not ready after a long time")
+                raise ServeError("the pool did not become ready in time")
     finally:
         os.close(pidfd)
 
@@ -161,11 +161,11 @@ def _check_application(address: UnixAddress, app: str) -> None:
     except ClientError as error:
         raise ServeError(f"the pool does not answer: {error}") from None
     if status == 503:
-        raise ServeError(f"{app} cannot be imported; the reason stands above")
+        raise ServeError(f"{app} cannot be imported; see the reason above")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Fast stop (SIGTERM); what is left after STOP_TIMEOUT seconds is killed."""
+    """Stop the pool fast (SIGTERM); kill what is left after STOP_TIMEOUT seconds."""
     process.terminate()
     try:
         process.wait(STOP_TIMEOUT)

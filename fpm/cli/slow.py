@@ -1,4 +1,4 @@
-"""`pyfpm slow`: where the time of slow requests goes, out of the slow logs."""
+"""`pyfpm slow`: show from the slow logs where the time of slow requests goes."""
 
 from __future__ import annotations
 
@@ -41,17 +41,19 @@ class Since(click.ParamType[float]):
 
 @click.command()
 @click.argument("files", nargs=-1, metavar="[FILE]...")
-@click.option("--since", type=Since(), help="Only entries from then on: 1h, 2d, today, 10:30, 2026-11-21T10:00.")
+@click.option("--since", type=Since(), help="Only entries since then: 1h, 2d, today, 10:30, 2026-11-21T10:00.")
 @click.option("--pool", "pools", multiple=True, metavar="POOL", help="Only this pool; may be given several times.")
 @click.option(
     "--by",
     type=click.Choice(("total", "count", "longest")),
     default="total",
     show_default=True,
-    help="What comes first: the most time in all, the most requests, the longest one.",
+    help="Sort by total time, number of requests, or the longest request.",
 )
-@click.option("--top", type=click.IntRange(min=1), metavar="N", help=f"So many stacks [default: {SHOWN}; all as JSON].")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option(
+    "--top", type=click.IntRange(min=1), metavar="N", help=f"Show at most N [default: {SHOWN}; all with --json]."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.pass_context
 def slow(
     ctx: click.Context,
@@ -62,9 +64,9 @@ def slow(
     top: int | None,
     as_json: bool,
 ) -> None:
-    """Entries of the slow logs with the same stack, counted.
+    """Group slow-log entries by stack.
 
-    Without FILE, those of the configured pools. A FILE may be compressed by gzip; - is standard input.
+    Without FILE, read the slow logs of the configured pools. A FILE may be compressed with gzip; - is standard input.
     """
     grouping = Grouping()
     failed = []
@@ -96,7 +98,7 @@ def _configured(options: Options, names: Sequence[str]) -> list[str]:
     found = sorted(path for path in paths if path is not None)
     if not found:
         which = f"pool {', '.join(names)}" if names else "any pool"
-        raise click.ClickException(f"slowlog is not set for {which} in {options.file}. Name a FILE, or set it")
+        raise click.ClickException(f"slowlog is not set for {which} in {options.file}. Give a FILE, or set slowlog")
     return found
 
 
@@ -112,7 +114,7 @@ def _read(path: str, grouping: Grouping, since: float | None, pools: Sequence[st
                 if (since is None or entry.time >= since) and (not pools or entry.pool in pools):
                     grouping.add(entry)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        return f"{path}: damaged, what could be read of it is counted: {error}"
+        return f"{path}: damaged, only the readable part is counted: {error}"
     except OSError as error:
         return f"{path}: {error.strerror or error}"
     return ""
@@ -127,7 +129,7 @@ def _open(path: str, *, is_named: bool) -> io.BufferedReader | gzip.GzipFile:
         OSError: it cannot be opened.
     """
     if not is_named and not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(0, "this slow log is no file; name the FILE to which it is saved")
+        raise OSError(0, "this slow log is not a regular file; give the FILE in which it is saved")
     name = 0 if path == "-" else path
     file = open(name, "rb", closefd=name != 0)  # noqa: SIM115  the caller closes it
     if file.peek(len(GZIP))[: len(GZIP)] != GZIP:

@@ -42,9 +42,9 @@ def group_columns(groups: Sequence[Group]) -> list[Column]:
 
 def group_lines(number: int, group: Group) -> Iterator[Cell]:
     """One group in full."""
-    ended = f", {group.ended} ended for it" if group.ended else ""
+    ended = f", {group.ended} terminated" if group.ended else ""
     samples = f" ({group.samples} samples)" if group.samples != group.requests else ""
-    times = f", {_time(group.total)} together, longest {_time(group.longest)}" if group.longest else ""
+    times = f", total {_time(group.total)}, longest {_time(group.longest)}" if group.longest else ""
     yield Cell(f"{number}. {_count(group.requests, 'request')}{samples}{times}{ended}", "bold")
     yield Cell(f"   pool {_names(group.pools)}; first {_when(group.first)}, last {_when(group.last)}")
     yield Cell(f"   {_names(group.uris)}")

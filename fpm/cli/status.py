@@ -1,4 +1,4 @@
-"""`pyfpm status`: tables for people; with `--format` the pages for programs, PHP-FPM's text page among them."""
+"""`pyfpm status`: tables on a terminal; with `--format` the pages for programs, such as PHP-FPM's text page."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ DOCUMENTS = frozenset({"html", "xml", "openmetrics"})
 
 @click.command()
 @click.argument("pool", required=False)
-@click.option("--full", is_flag=True, help="Each worker, too.")
+@click.option("--full", is_flag=True, help="Also show each worker.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    help="Tables for people (what a terminal gets), or PHP-FPM's status page of each pool (a pipe gets text).",
+    help="Tables (default on a terminal), or PHP-FPM's status page of each pool (default in a pipe: text).",
 )
 @click.pass_context
 def status(ctx: click.Context, pool: str | None, full: bool, form: str | None) -> None:
-    """What the pools are doing; exit status 1 if one of them has failed."""
+    """Show the state of the pools; exit status 1 if one of them has failed."""
     path = ctx.obj.control_path()
     form = form or ("table" if sys.stdout.isatty() else "text")
     failed = _show_tables(path, pool, full) if form == "table" else _print_pages(path, pool, form, full)
@@ -52,7 +52,7 @@ def describe_reload(last: dict[str, Any]) -> str:
 
 
 def text_page(pool: dict[str, Any]) -> str:
-    """A pool's page with what only the master knows after PHP-FPM's lines, before those of each process."""
+    """Return a pool's page with what only the master knows, between PHP-FPM's lines and those of each process."""
     page: str = pool["page"]
     summary, gap, processes = page.partition("\n\n")
     last = "".join(f"\n{line}" for line in _death_lines(pool))

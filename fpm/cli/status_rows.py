@@ -13,7 +13,7 @@ from fpm.status.overview import Daemon, Death, Pool, Worker
 
 STATE_STYLES = {"running": "green", "failed": "bold red", "starting": "yellow", "stopping": "yellow", "idle": "dim"}
 LONG = 5.0
-"""Seconds from which a request in hand stands out."""
+"""Seconds after which a running request is highlighted."""
 TEXT_MAX = 400
 
 
@@ -80,14 +80,14 @@ def worker_state(worker: Worker, generation: int) -> Cell:
     """The state, and what is unusual about this worker."""
     words = [show_text(worker.state)]
     if worker.leaving:
-        words.append(f"(leaves: {show_text(worker.leaving)})")
+        words.append(f"(exiting: {show_text(worker.leaving)})")
     if worker.generation and worker.generation != generation:
         words.append(f"(generation {worker.generation})")
     return Cell(" ".join(words), "dim" if worker.idle else "green")
 
 
 def request_age(worker: Worker) -> Cell:
-    """How long the request in hand takes, or the last one took."""
+    """How long the current request has been running, or the last one took."""
     if worker.request_uri == "-":
         return Cell("-", "dim")
     style = "dim" if worker.idle else "bold red" if worker.request_age >= LONG else ""
@@ -98,14 +98,14 @@ def request_cell(worker: Worker) -> Cell:
     """Method and URI."""
     if worker.request_uri == "-":
         return Cell("-", "dim")
-    more = f", {show_text(worker.background)}" if worker.background else ""
+    more = f" ({show_text(worker.background)})" if worker.background else ""
     return Cell(
         f"{show_text(worker.request_method)} {show_text(worker.request_uri)}{more}", "dim" if worker.idle else ""
     )
 
 
 def head_line(daemon: Daemon) -> str:
-    """Who speaks."""
+    """Return the line that identifies the daemon."""
     leaving = ", stopping" if daemon.draining else ""
     up = format_age(daemon.now - daemon.started)
     return f"pyfpm {daemon.version} on {show_text(daemon.host)}, pid {daemon.pid}, up {up}{leaving}"
@@ -125,7 +125,7 @@ def reload_line(daemon: Daemon) -> Cell:
 def pool_facts(pool: Pool, now: float) -> list[tuple[str, Cell]]:
     """One pool in full, as names and values."""
     status, extras = pool.status, pool.extras
-    after = f" ({extras.background} after the response)" if extras.background else ""
+    after = f" ({extras.background} in background work)" if extras.background else ""
     limits = f"max {extras.max_children}"
     if status.process_manager == "dynamic":
         limits += f", {extras.min_spare} to {extras.max_spare} spare"
@@ -158,7 +158,8 @@ def _background(pool: Pool) -> str:
     oldest = f", the oldest for {format_span(extras.background_oldest)}" if extras.background else ""
     limit = f" of at most {extras.background_max}" if extras.background_max else ""
     early = f", {format_count(extras.background_early)} times before the response" if extras.background_early else ""
-    return f"{extras.background} workers after their response{limit}{oldest}{early}"
+    workers = "1 worker" if extras.background == 1 else f"{extras.background} workers"
+    return f"{workers} in background work{limit}{oldest}{early}"
 
 
 def event_lines(pool: Pool, now: float) -> Iterator[Cell]:

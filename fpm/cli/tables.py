@@ -16,7 +16,7 @@ from rich.text import Text
 from fpm.cli.columns import GAP, Cell, Column, fit, widths
 
 PIPE_WIDTH = 1000
-"""Nobody reads a pipe with his eyes, so nothing is left out of it."""
+"""A pipe has no width, so nothing is left out of it."""
 
 
 def make_console() -> Console:

@@ -14,20 +14,18 @@ SORTS = ("busy", "rate", "queue", "cpu", "memory", "time", "name")
 @click.command()
 @click.argument("pool", required=False)
 @click.option("--interval", default=2.0, type=click.FloatRange(0.1, 3600.0), show_default=True, help="Seconds.")
-@click.option(
-    "--sort", "sort_by", type=click.Choice(SORTS), default="busy", show_default=True, help="What comes first."
-)
-@click.option("--workers", is_flag=True, help="Begin with the workers instead of the pools.")
-@click.option("--once", is_flag=True, help="Print one picture and end; so it is without a terminal.")
-@click.option("--count", type=click.IntRange(1), help="Print so many pictures, one after the other, and end.")
+@click.option("--sort", "sort_by", type=click.Choice(SORTS), default="busy", show_default=True, help="Sort key.")
+@click.option("--workers", is_flag=True, help="Show workers instead of pools at first.")
+@click.option("--once", is_flag=True, help="Print one snapshot and exit (default without a terminal).")
+@click.option("--count", type=click.IntRange(1), help="Print that many snapshots, one after another, and exit.")
 @click.pass_obj
 def top(
     options: Options, pool: str | None, interval: float, sort_by: str, workers: bool, once: bool, count: int | None
 ) -> None:
-    """What the pools, or the workers, are doing from moment to moment.
+    """Show continuously what the pools, or the workers, are doing.
 
-    Keys: w pools or workers; b busy, r rate, u queue, c CPU, m memory, t time of the request in hand, n name; o turns
-    the order round; arrows scroll; q ends.
+    Keys: w pools or workers; sort by b busy, r rate, u queue, c CPU, m memory, t time of the current request, n name;
+    o reverses the order; arrows scroll; q quits.
     """
     # Late: rich is for those who look, not for the daemon.
     from fpm.cli import top_screen

@@ -1,4 +1,4 @@
-"""`pyfpm trace`: the stacks of what runs now."""
+"""`pyfpm trace`: print the current stacks of workers and templates."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ PIDS_SHOWN = 20
 @click.command()
 @click.argument("target", required=False, metavar="POOL|PID")
 @click.option("--all", "everything", is_flag=True, help="All pools.")
-@click.option("--idle", is_flag=True, help="Also the workers that wait for a request.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each process, as in a slow log.")
-@click.option("--native", is_flag=True, help="The frames of C functions, too.")
+@click.option("--idle", is_flag=True, help="Also show workers that are waiting for a request.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line for each process, as in a slow log."
+)
+@click.option("--native", is_flag=True, help="Also show the frames of C functions.")
 @click.option(
     "--locals",
     "values",
@@ -27,9 +29,11 @@ PIDS_SHOWN = 20
     is_flag=False,
     flag_value="values",
     default=None,
-    help="Local variables: their types, or (without an argument) their values, which may be secret.",
+    help="Show local variables: their types, or (without an argument) their values, which may be secret.",
 )
-@click.option("--depth", type=click.IntRange(1, 10000), help="Frames of each thread; else request_slowlog_trace_depth.")
+@click.option(
+    "--depth", type=click.IntRange(1, 10000), help="Maximum frames per thread [default: request_slowlog_trace_depth]."
+)
 @click.pass_context
 def trace(
     ctx: click.Context,
@@ -41,12 +45,12 @@ def trace(
     values: str | None,
     depth: int | None,
 ) -> None:
-    """What a worker, or all of a pool that are busy, do at this moment: their stacks.
+    """Print stacks of a worker, or of a pool's busy workers.
 
     Exit status 1: a stack could not be taken (its entry says why).
     """
     if (target is None) != everything:
-        raise click.UsageError("name a pool or a process, or say --all.")
+        raise click.UsageError("give a POOL or a PID, or use --all.")
     options: Options = ctx.obj
     request = {
         "command": "trace",
@@ -64,7 +68,7 @@ def trace(
 
 
 class _Shown:
-    """Prints what comes; the entries are escaped by the master already, as in a slow log."""
+    """Prints messages of the master, which has already escaped the entries, as in a slow log."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
@@ -74,11 +78,11 @@ class _Shown:
         """One message of the master's."""
         if "entry" in message:
             entry = str(message["entry"])
-            # An entry begins with an empty line, which on a terminal only stands between two.
+            # An entry begins with an empty line; the first one is left out.
             click.echo(entry.lstrip("\n") if self._is_first else entry, nl=False)
             self._is_first = False
         elif "quiet" in message:
-            self._remark(f"pool {message['quiet']}: no worker runs")
+            self._remark(f"pool {message['quiet']}: no worker is running")
         elif "idle" in message:
             pids = message["pids"]
             some = " ".join(map(str, pids[:PIDS_SHOWN])) + (" ..." if len(pids) > PIDS_SHOWN else "")
@@ -86,5 +90,5 @@ class _Shown:
             self._remark(f"pool {message['idle']}: {count} ({some}); --idle shows their stacks")
 
     def _remark(self, text: str) -> None:
-        # Not among the entries: a program that reads them wants nothing else.
+        # On standard error, so that standard output has entries only.
         click.echo(escape(text), err=True)

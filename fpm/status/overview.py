@@ -141,8 +141,8 @@ class Worker:
         """What it does after its response, in words; "" for nothing."""
         if not self.task:
             return ""
-        waiting = f", {self.later} more wait{'s' if self.later == 1 else ''}" if self.later else ""
-        return f"after it {self.task} for {format_span(self.task_age)}{waiting}"
+        waiting = f", {self.later} more waiting" if self.later else ""
+        return f"after the response: {self.task}, {format_span(self.task_age)}{waiting}"
 
 
 @dataclass(frozen=True, slots=True)

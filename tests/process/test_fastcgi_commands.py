@@ -29,7 +29,7 @@ def test_ping() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (out(b"Content-Type: text/plain\r\n\r\nhello") + end(), b"answered 200 'hello' and not 'pong'"),
+        (out(b"Content-Type: text/plain\r\n\r\nhello") + end(), b"answered 200 'hello', expected 'pong'"),
         (out(b"Status: 503 Sorry\r\n\r\npong") + end(), b"answered 503 'pong'"),
         (b"", b"closed the connection"),
         (b"SSH-2.0-x\r\n", b"does not speak FastCGI"),

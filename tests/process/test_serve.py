@@ -162,7 +162,7 @@ def test_the_end_of_the_master_is_the_end_of_it_all() -> None:
         master = next(p for p in serve.family if "master process" in " ".join(p.cmdline()))
         master.kill()
         assert serve.process.wait(20) == 1
-        assert "the pool's master ended with status -9" in serve.output()
+        assert "the pool's master exited with status -9" in serve.output()
         assert end_strays(serve.family) == []
         assert list(serve.temporary.iterdir()) == []
 

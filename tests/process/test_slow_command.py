@@ -68,7 +68,7 @@ def test_all_pools_in_one_picture(run: Run) -> None:
     assert lines[0] == "7 entries of 7 requests, 4 stacks"
     assert lines[2].split() == "# REQUESTS TOTAL LONGEST ENDED LAST SEEN POOL WHERE REQUEST".split()  # noqa: SIM905
     assert [line.split()[:2] for line in lines[3:7]] == [["1", "1"], ["2", "4"], ["3", "1"], ["4", "1"]]
-    assert "1. 1 request, 1 min together, longest 1 min, 1 ended for it" in lines
+    assert "1. 1 request, total 1 min, longest 1 min, 1 terminated" in lines
     assert "   GET /cart?{query}" in lines
     assert "   pool www (3), api (1); first" in said
     assert "     Shop.query() /srv/shop/db.py:40" in lines
@@ -110,7 +110,7 @@ def test_files_by_name_also_compressed_and_by_a_pipe(run: Run, tmp_path: Path) -
     assert run("empty.log").stdout == "no entries\n"
     (tmp_path / "torn.gz").write_bytes(gzip.compress(os.urandom(5000) + data)[:-20])
     torn = run("torn.gz", "api.log", status=1)
-    assert torn.stderr.startswith("pyfpm: torn.gz: damaged, what could be read of it is counted: ")
+    assert torn.stderr.startswith("pyfpm: torn.gz: damaged, only the readable part is counted: ")
     assert "3 stacks" in torn.stdout or "4 stacks" in torn.stdout
 
 
@@ -126,7 +126,10 @@ def test_what_cannot_be_read(run: Run, tmp_path: Path) -> None:
     (tmp_path / "api.log").unlink()
     os.mkfifo(tmp_path / "api.log")
     fifo = run("--pool", "api", status=1)
-    assert fifo.stderr == f"pyfpm: {tmp_path}/api.log: this slow log is no file; name the FILE to which it is saved\n"
+    assert (
+        fifo.stderr
+        == f"pyfpm: {tmp_path}/api.log: this slow log is not a regular file; give the FILE in which it is saved\n"
+    )
     assert fifo.stdout == ""
 
 

@@ -51,7 +51,7 @@ def test_busy_workers_are_shown(daemon: Start) -> None:
         assert len(traced(fpm)) == 3, "two that are busy, and the only one of its pool"
         assert len(traced(fpm, "www", idle=True)) == 4
         quiet = fpm.cli("trace", "calm")
-        assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "pool calm: no worker runs\n")
+        assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "pool calm: no worker is running\n")
 
         # The threads alone: a time elsewhere in the entry may have the same digits.
         types = json.dumps([entry["threads"] for entry in traced(fpm, heads[0], values="types")])

@@ -178,7 +178,7 @@ def test_frames_that_tell() -> None:
 def test_lines_that_were_seen() -> None:
     (one,) = group(*(make(replace(QUERY, line=line), pid=line) for line in (1, 1, 1, 2, 2, 3, 4)))
     texts = [cell.text.strip() for cell in group_lines(3, one)]
-    assert texts[0] == "3. 7 requests, 37 s together, longest 5.2 s"
+    assert texts[0] == "3. 7 requests, total 37 s, longest 5.2 s"
     assert texts[-1] == "Shop.query() /srv/shop/db.py:1 (3x), :2 (2x), :3 (1x) and 1 more"
     assert group_object(one)["frames"][0]["lines"] == {"1": 3, "2": 2, "3": 1, "4": 1}
 
