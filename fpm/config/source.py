@@ -3,7 +3,9 @@
 ConfigObj keeps no line numbers, treats `;` as part of a value and rejects a directive or a section that occurs twice.
 PHP-FPM's files have `;` comments, a later value replaces an earlier one, and a section can be opened again. So each
 line is rewritten before ConfigObj sees it: comments are removed, and names are prefixed with their line number
-(`[12:www]`, `13:user = "alice"`), which makes them unique and gives each value its place. Lines keep their positions. Pure.
+(`[12:www]`, `13:user = "alice"`), which makes them unique and gives each value its place. Lines keep their positions.
+
+Pure.
 """
 
 from __future__ import annotations
