@@ -52,8 +52,8 @@ def test_an_application_that_goes_on_after_an_abort_sends_nothing(pool: WorkerPo
 
 
 def answer_early(pool: WorkerPool) -> OSError | None:
-    """Send two megabytes to somebody who has answered already; the error of sending them, if there is one."""
-    size = 2 << 20
+    """Send more than buffers hold to somebody who has answered already; the error of sending it, if there is one."""
+    size = 16 << 20
     params = raw.web_params("/ignore", method="POST", body=bytes(size))
     with raw.Wire(pool.address) as wire:
         wire.send(raw.begin() + raw.stream(raw.PARAMS, raw.pairs(params)) + raw.record(raw.STDIN, b"first"))
