@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 
 from fpm.config.model import Config, PoolConfig
 from fpm.master.tracing.diagnosis import GOOD, wants_stacks
+from fpm.system.own_command import own_python
+from fpm.system.spawn import run_once
 
 TIME_FOR_ONE = 30.0
 """Seconds."""
@@ -46,23 +46,13 @@ def stack_notices(config: Config) -> Iterator[str]:
 def _kind(pool: PoolConfig) -> tuple[int, int, str]:
     identity = pool.identity
     # What is in a jail may need the jail to run; any program shows what the ids allow.
-    program = sys.executable if pool.chroot else pool.python
+    program = own_python() if pool.chroot else pool.python
     return (identity.uid, identity.gid, program) if identity else (-1, -1, program)
 
 
 def _probe(kinds: list[str]) -> list[str | None]:
-    command = [sys.executable, "-P", "-m", "fpm.tracer.probe", *kinds]
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
-        done = subprocess.run(
-            command,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TIME_FOR_ONE * len(kinds),
-            check=False,
-        )
+        done = run_once("fpm.tracer.probe", kinds, TIME_FOR_ONE * len(kinds))
     except (OSError, subprocess.TimeoutExpired) as error:
         return [f"the probe cannot be executed: {error}"] * len(kinds)
     found: list[str | None] = [json.loads(line) for line in done.stdout.splitlines()]

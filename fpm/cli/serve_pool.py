@@ -22,6 +22,7 @@ from fpm.client.params import request_params
 from fpm.client.records import Limits
 from fpm.config.model import UnixAddress
 from fpm.errors import EXIT_FAILED, FpmError
+from fpm.system.own_command import own_command
 from fpm.system.socket_directory import make_socket_directory
 
 POOL = "serve"
@@ -29,7 +30,6 @@ PING = "/-pyfpm-serve-ping"
 STARTUP_TIMEOUT = 60
 STOP_TIMEOUT = 10.0
 PR_SET_PDEATHSIG = 1
-RUN = "import sys; from fpm.cli.main import main; sys.exit(main())"
 
 
 class ServeError(FpmError):
@@ -120,9 +120,7 @@ def served_pool(app: str, workers: int) -> Iterator[ServedPool]:
 
 def _spawn(file: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """`pyfpm -c FILE run` in a process group of its own: Ctrl-C is for us, and we stop the pool in good order."""
-    # -P: a click.py in the current directory is not ours.
-    command = [sys.executable, "-P", "-c", RUN, "-c", str(file)]
-    command += ["-R", "run"] if os.geteuid() == 0 else ["run"]
+    command = own_command("fpm", "-c", str(file), *(["-R"] if os.geteuid() == 0 else []), "run")
     libc = ctypes.CDLL(None)
 
     def end_with_parent() -> None:

@@ -18,7 +18,7 @@ from fpm.flup_server.listening_socket import Door, inherited_door, open_door
 from fpm.flup_server.program import describe_program, first_arguments, name_pool
 from fpm.flup_server.server import Application
 from fpm.manager import Event, Manager, Pool, Settings
-from fpm.manager.child import own_python
+from fpm.system.own_command import own_python
 from fpm.wsgi.environ import complete_environ
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

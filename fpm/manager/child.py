@@ -8,33 +8,23 @@ import os
 import select
 import signal
 import socket
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from signal import Signals
 from typing import Any
 
 from fpm.errors import StartError
 from fpm.manager.events import Event, parse_event
-from fpm.master.processes.spawn import spawn
+from fpm.system.own_command import own_command
+from fpm.system.spawn import spawn
 
 FIRST_SOCKET = 3
 LINE_MAX = 65536
 """Bytes of a line that are kept."""
 KEPT = 1000
 """Events that are remembered, for the reason of a start that fails."""
-BOOT = (
-    "import json, sys\n"
-    "root, *others = json.loads(sys.argv[1])\n"
-    "sys.path[:0] = [root] if root not in sys.path else []\n"
-    "sys.path += [path for path in others if path not in sys.path]\n"
-    "from fpm.manager.program import main\n"
-    "sys.exit(main(sys.argv[2:]))"
-)
-"""What `python -c` gets. Modules beside the program, which come last, take the place of none that the master needs."""
 UNKNOWN = -1
 """The exit status of a process that somebody else has waited for."""
 
@@ -84,11 +74,9 @@ class MasterProcess:
         leash_at = FIRST_SOCKET + len(sockets)
         placed = {FIRST_SOCKET + index: one.fileno() for index, (_, one) in enumerate(sockets)}
         placed |= {1: log, 2: log, leash_at: leash}
-        # -P: not the fpm of the directory that the program happens to stand in. The environment stays as it is, for
-        # with `clear_env = no` applications see it.
-        arguments = [own_python(), "-u", "-P", "-c", BOOT, json.dumps(_import_path()), directory]
-        arguments += [str(os.getpid()), str(leash_at)]
-        return spawn([*arguments, *(name for name, _ in sockets)], placed, os.environ)
+        arguments = [directory, str(os.getpid()), str(leash_at), *(name for name, _ in sockets)]
+        # The environment stays as it is, for with `clear_env = no` applications see it.
+        return spawn(own_command("fpm.manager.program", *arguments), placed, os.environ)
 
     def wait_ready(self, timeout: float) -> list[str]:
         """Block until every pool serves or has failed; returns the names of those that have failed.
@@ -162,13 +150,3 @@ class MasterProcess:
             select.select([self._pidfd], [], [])
             return UNKNOWN
         return os.waitstatus_to_exitcode(status)
-
-
-def own_python() -> str:
-    """The interpreter that runs this program. Python does not know it if it was found without a PATH."""
-    return sys.executable or os.readlink("/proc/self/exe")
-
-
-def _import_path() -> list[str]:
-    """Where the program's fpm comes from, first of all, and what else is on its path."""
-    return [str(Path(__file__).parents[2]), *(path for path in sys.path if path)]

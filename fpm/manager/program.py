@@ -13,6 +13,7 @@ import os
 import select
 import shutil
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -80,3 +81,7 @@ def _environ(names: list[str]) -> dict[str, str]:
         environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(names)), "LISTEN_FDNAMES": ":".join(names)}
         assert LISTEN_FDS_START == 3
     return environ
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

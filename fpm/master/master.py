@@ -30,7 +30,14 @@ from fpm.master.pool.supervisor import PoolEvents, PoolSupervisor
 from fpm.master.processes.bundle import pack_bundle, sealed_memfd
 from fpm.master.processes.exits import Usage, parse_status
 from fpm.master.processes.oom import OomWatch
-from fpm.master.processes.process import become_subreaper, descendants, end_orphans, raise_file_limit, reap_next
+from fpm.master.processes.process import (
+    become_subreaper,
+    descendants,
+    end_orphans,
+    keep_descriptors,
+    raise_file_limit,
+    reap_next,
+)
 from fpm.master.reload.reloader import LastReload, Reloader, Request
 from fpm.master.services import Budget, Services
 from fpm.master.status.memory import MemoryLooks
@@ -38,9 +45,10 @@ from fpm.master.status.process import StatusProcess
 from fpm.master.status.snapshot_source import look_at_memory, take_snapshot
 from fpm.master.tracing.stacks import Stacks
 from fpm.master.upgrade.handover import restore_listener, restore_pool
-from fpm.master.upgrade.upgrade import Upgrade, installed_program
+from fpm.master.upgrade.upgrade import Upgrade
 from fpm.system import systemd
 from fpm.system.listen_queue import ListenQueueReader
+from fpm.system.own_command import own_command
 from fpm.system.pidfile import OwnPidFile
 from fpm.system.proctitle import set_title
 
@@ -133,6 +141,7 @@ class Master:
     def _start(self) -> None:
         settings = self.config.global_
         handed = self._handed
+        keep_descriptors()
         limits = raise_file_limit(settings.rlimit_files)
         self.original_rlimit_files = limits if handed is None else tuple(handed["rlimit_files"])
         become_subreaper()
@@ -408,7 +417,7 @@ class Master:
             waiter.answer(refusal(reason))
 
         self.notifier.reloading()
-        Upgrade(self, installed_program(self.arguments), self.environ, waiter, fail).start(self.load)
+        Upgrade(self, own_command("fpm", *self.arguments), self.environ, waiter, fail).start(self.load)
 
     # ---------------------------------------------------------------- the end
 

@@ -19,7 +19,6 @@ def main(arguments: list[str]) -> int:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
-    os.chdir("/")
     os.set_inheritable(FD_CHANNEL, False)
     Server(socket.socket(fileno=FD_CHANNEL)).run()
     return 0

@@ -14,7 +14,6 @@ from fpm.tracer.server import Server
 def main() -> int:
     """Serve until the master is gone; returns the exit status."""
     set_title("pyfpm: tracer")
-    os.chdir("/")
     os.set_inheritable(FD_CHANNEL, False)
     gc.collect()
     with socket.socket(fileno=FD_CHANNEL) as channel:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -137,12 +140,15 @@ def test_an_edited_configuration_is_refused(daemon):
 
 @pytest.mark.parametrize("trouble", ["raise SystemError('half installed')", "import os; os._exit(3)", "1 +"])
 def test_a_broken_installation_is_refused(daemon, tmp_path, trouble):
-    """An fpm before the installed one on PYTHONPATH is what the new program would be."""
+    """An installation of its own, in a directory that no interpreter knows, is broken while it runs."""
     package = tmp_path / "fpm"
-    fpm = daemon({"www": {}}, environ={"PYTHONPATH": str(tmp_path)})
-    package.mkdir()
+    shutil.copytree(Path(__file__).parents[2] / "fpm", package, ignore=shutil.ignore_patterns("__pycache__"))
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); del sys.argv[0]; from fpm.__main__ import main; main()"
+    )
+    fpm = daemon({"www": {}}, started=False).start(wrapper=[sys.executable, "-c", program])
+    assert fpm.cli("upgrade").returncode == 0
     (package / "__init__.py").write_text(trouble + "\n")
-    (package / "__main__.py").write_text("")
     fpm.expect_log("upgrade failed", "ERROR:   ", "SystemError", "SyntaxError")
     master = psutil.Process(fpm.pid).create_time()
     done = fpm.cli("upgrade")

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from fpm.config.model import PoolConfig
 from fpm.master.pool.child import Child
-from fpm.master.pool.health_check import Checker
+from fpm.master.pool.health_check import start_check
 from fpm.master.pool.templates import Templates
 from fpm.master.pool.workers import Workers
 from fpm.master.processes.exits import Exit
+from fpm.master.processes.helper_process import OneAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Proof:
         self.ended = False
         self._done = done
         self._progress = progress
-        self._checker: Checker | None = None
+        self._checker: OneAnswer | None = None
 
     def start(self) -> None:
         """Begin with the template."""
@@ -77,7 +78,7 @@ class Proof:
             return
         self._progress(f"checking {check.method} {check.path}")
         try:
-            self._checker = Checker(self.workers.services, check, child, self._checked)
+            self._checker = start_check(self.workers.services, check, child, self._checked)
         except OSError as error:
             self.fail(f"cannot run reload.check: {error.strerror}")
 

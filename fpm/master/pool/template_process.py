@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -20,7 +19,6 @@ from fpm.master.loop.read_budget import Share
 from fpm.master.pool.last_output import LastWords
 from fpm.master.processes.bundle import sealed_memfd
 from fpm.master.processes.self_dump_fd import OwnStack
-from fpm.master.processes.spawn import spawn
 from fpm.master.services import Services
 from fpm.master.tracing.layout_request import LayoutWish
 from fpm.protocol.spec import (
@@ -40,6 +38,8 @@ from fpm.protocol.spec import (
     pack_spec,
 )
 from fpm.stacks.layout import Layout
+from fpm.system.own_command import own_python
+from fpm.system.spawn import spawn
 
 QUIT_TIME = 10.0
 """Seconds that a template without workers may take to leave."""
@@ -139,7 +139,7 @@ class TemplateProcess:
                 FD_LISTEN: shared.listen,
                 FD_STACK: self.own_stack.fd,
             }
-            arguments = [sys.executable, "-I", "-S", "-B", "-c", BOOT_COMMAND, LAUNCHER, _room_for_title(self.spec)]
+            arguments = [own_python(), "-I", "-S", "-B", "-c", BOOT_COMMAND, LAUNCHER, _room_for_title(self.spec)]
             self.pid = spawn(arguments, placed, {})
         finally:
             os.close(spec_fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -18,6 +19,14 @@ PR_SET_CHILD_SUBREAPER = 36
 ROUNDS = 100
 PAUSE = 10
 """Milliseconds between two looks at processes that have been killed."""
+
+
+def keep_descriptors() -> None:
+    """Have no process that is executed inherit what this one was started with, except the standard streams."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > 2:
+            with contextlib.suppress(OSError):  # the one that has listed the others is closed
+                os.set_inheritable(fd, False)
 
 
 def raise_file_limit(wanted: int) -> tuple[int, int]:

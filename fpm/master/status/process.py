@@ -15,7 +15,7 @@ from typing import Any
 from fpm.config.model import ListenAddress
 from fpm.master.listening.status_listeners import StatusSockets
 from fpm.master.processes.bundle import sealed_memfd
-from fpm.master.processes.companion import Companion, Owner
+from fpm.master.processes.helper_process import HelperProcess, Owner
 from fpm.master.services import Services
 from fpm.protocol.status import SiteSpec
 
@@ -42,7 +42,7 @@ class StatusProcess:
         self._prepare = prepare
         self.sockets = StatusSockets(self._on_sockets)
         owner = Owner(lambda: bool(self.sockets.specs), self._tell, self._on_message, self._send_some, self._forget)
-        self._process = Companion(services, "the status process", "fpm.status_server", owner, _identity)
+        self._process = HelperProcess(services, "the status process", "fpm.status_server", owner, _identity)
         self._told: dict[ListenAddress, tuple[int, SiteSpec]] = {}
         """What the process knows: the socket (our descriptor's number) and what is there."""
         self._unsent: deque[ListenAddress] = deque()

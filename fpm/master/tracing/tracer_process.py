@@ -16,7 +16,7 @@ from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SHRINK, fcntl
 from typing import Any
 
 from fpm.master.loop.loop import Timer
-from fpm.master.processes.companion import Companion, Owner
+from fpm.master.processes.helper_process import HelperProcess, Owner
 from fpm.master.services import Services
 from fpm.protocol.tracing import TRACE_MAX, Answer, MessageError, Task, parse_answer, unpack_trace
 from fpm.stacks.trace import Trace
@@ -50,7 +50,7 @@ class TracerProcess:
     def __init__(self, services: Services) -> None:
         self._services = services
         owner = Owner(lambda: bool(self._pending), self._on_start, self._on_message, self._send_some, self._on_end)
-        self._process = Companion(services, "the tracer", "fpm.tracer", owner)
+        self._process = HelperProcess(services, "the tracer", "fpm.tracer", owner)
         self._pending: dict[int, _Pending] = {}
         self._unsent: deque[int] = deque()
         self._numbers = itertools.count(1)

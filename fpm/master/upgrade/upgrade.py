@@ -6,13 +6,10 @@ it can do with both does the master execute it in its own place (execve(2)).
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from signal import Signals
 from typing import Any, Protocol
 
 from fpm.config.dump import dump
@@ -20,17 +17,16 @@ from fpm.config.model import Config
 from fpm.errors import ConfigError, StartError
 from fpm.log.error import ErrorLog
 from fpm.master import control
-from fpm.master.loop.output import OutputReader
-from fpm.master.loop.read_budget import Share
 from fpm.master.loop.signals import HANDLED
 from fpm.master.notifier import LISTEN_VARIABLES
 from fpm.master.pool.supervisor import PoolSupervisor
-from fpm.master.processes.spawn import spawn
+from fpm.master.processes.helper_process import OneAnswer
 from fpm.master.reload.reload import Host
 from fpm.master.reload.reloader import Reloader
 from fpm.master.services import Services
 from fpm.master.status.process import StatusProcess
 from fpm.master.upgrade.handover import VARIABLE, Baggage, describe_listener, describe_pool, pack
+from fpm.system.spawn import spawn
 
 REHEARSAL_TIME = 30.0
 """Seconds that the installed program may take to say that it could go on."""
@@ -51,51 +47,6 @@ class UpgradeHost(Host, Protocol):
     status_process: StatusProcess
 
 
-class Rehearsal:
-    """The installed program, asked whether it could take over."""
-
-    def __init__(
-        self,
-        services: Services,
-        command: Sequence[str],
-        state_fd: int,
-        environ: Mapping[str, str],
-        done: Callable[[str | None], None],
-    ) -> None:
-        """
-        Args:
-            command: how to execute it.
-            state_fd: the description of what runs.
-            done: gets None if it could, else why not.
-
-        Raises:
-            OSError: it cannot be executed.
-        """
-        self._done = done
-        self._lines: list[str] = []
-        self._output = OutputReader(services.loop, Share(), lambda line, closed: self._lines.append(line), 4096)
-        out = self._output.write_fd
-        try:
-            placed = {STATE_FD: state_fd, 1: out, 2: out}
-            self._pid = spawn([*command, "--check"], placed, {**environ, VARIABLE: str(STATE_FD)})
-        except OSError:
-            self._output.close()
-            raise
-        self._output.close_writer()
-        services.reapers[self._pid] = self._ended
-        self._timer = services.loop.call_later(REHEARSAL_TIME, self._kill)
-
-    def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, Signals.SIGKILL)
-
-    def _ended(self, status: int) -> None:
-        self._timer.cancel()
-        self._output.finish()
-        words = "\n".join(self._lines).strip() or f"it ended with status {status} and said nothing"
-        self._done(None if status == 0 else words)
-
-
 class Upgrade:
     """One upgrade under way; the object does not outlive a successful one."""
 
@@ -109,7 +60,7 @@ class Upgrade:
     ) -> None:
         """
         Args:
-            command: how the installed program is executed, see `installed_program`.
+            command: how the installed program is executed, see fpm.system.own_command.
             environ: the environment that the master was started with.
             waiter: who has asked; the new program answers.
             finish: told why it has failed; the present program goes on then.
@@ -131,7 +82,14 @@ class Upgrade:
         state_fd = -1
         try:
             state_fd = pack(self._describe(Baggage()))
-            Rehearsal(self._host.services, self._command, state_fd, self._environ, self._rehearsed)
+            command, environ = [*self._command, "--check"], {**self._environ, VARIABLE: str(STATE_FD)}
+            OneAnswer(
+                self._host.services,
+                "it",
+                lambda out: spawn(command, {STATE_FD: state_fd, 1: out, 2: out}, environ),
+                REHEARSAL_TIME,
+                self._rehearsed,
+            )
         except OSError as error:
             self._finish(f"the installed program cannot be executed: {error.strerror}")
         finally:
@@ -189,9 +147,3 @@ class Upgrade:
             "waiter": baggage.keep(waiter) if waiter >= 0 else -1,
             "pools": [describe_pool(pool, baggage) for pool in self._host.pools.values()],
         }
-
-
-def installed_program(arguments: Sequence[str]) -> list[str]:
-    """The command that executes the installed pyfpm with these arguments."""
-    # -P: not the fpm of the directory that the daemon happens to stand in.
-    return [sys.executable, "-P", "-m", "fpm", *arguments]

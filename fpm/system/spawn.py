@@ -1,12 +1,18 @@
-"""posix_spawn(3) with descriptors at given places: how the master makes every process. Nothing else is inherited."""
+"""How processes are made: posix_spawn(3) with descriptors at given places, for programs of any kind and for helpers.
+
+A helper runs a module of this installation, see fpm.system.own_command. What is not placed is not inherited.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Mapping, Sequence
 from signal import Signals
 from typing import Any
+
+from fpm.system.own_command import helper_command, helper_environ
 
 
 def spawn(arguments: Sequence[str], placed: Mapping[int, int], environ: Mapping[str, str]) -> int:
@@ -37,4 +43,28 @@ def spawn(arguments: Sequence[str], placed: Mapping[int, int], environ: Mapping[
         setsid=True,  # Ctrl-C on the master's terminal is the master's
         setsigmask=[],
         setsigdef=sorted(signal.valid_signals() - {Signals.SIGKILL, Signals.SIGSTOP}),
+    )
+
+
+def spawn_helper(module: str, arguments: Sequence[str], placed: Mapping[int, int]) -> int:
+    """Execute a helper that is waited for elsewhere; like spawn()."""
+    return spawn(helper_command(module, *arguments), placed, helper_environ())
+
+
+def run_once(module: str, arguments: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
+    """Execute a helper and wait for its answer.
+
+    Raises:
+        OSError: it cannot be executed.
+        subprocess.TimeoutExpired: it took longer than `timeout` seconds and was killed.
+    """
+    return subprocess.run(
+        helper_command(module, *arguments),
+        env=helper_environ(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=timeout,
+        check=False,
     )

@@ -1,14 +1,11 @@
-"""A process of pyfpm's own beside the pools (the status process, the tracer): executed, spoken to, started anew.
-
-It runs a package of this installation and has a SOCK_SEQPACKET channel to the master as descriptor 3: end of file there
-means that the master is gone. What it says is believed as little as a pool's word.
+"""Processes of pyfpm's own beside the pools: those that live on (the status process, the tracer), and those that answer
+one question and end. What they say is believed as little as a pool's word.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from signal import Signals
@@ -21,8 +18,8 @@ from fpm.master.loop.read_budget import Share
 from fpm.master.loop.timers import NamedTimers
 from fpm.master.processes.backoff import YOUNG, Backoff, after_template_failure
 from fpm.master.processes.exits import parse_status
-from fpm.master.processes.spawn import spawn
 from fpm.master.services import Services
+from fpm.system.spawn import spawn_helper
 
 FD_CHANNEL = 3
 """Where the packages that are executed expect it (their FD_CHANNEL)."""
@@ -45,8 +42,10 @@ class Owner:
     """It is gone, and with it all that it was told."""
 
 
-class Companion:
-    """Keeps at most one such process running; started with a growing pause if it does not live."""
+class HelperProcess:
+    """Keeps at most one process running, which has a SOCK_SEQPACKET channel to the master as descriptor 3: end of file
+    there means that the master is gone. If it does not live it is started again, after a growing pause.
+    """
 
     def __init__(
         self, services: Services, name: str, module: str, owner: Owner, arguments: Callable[[], Sequence[str]] = tuple
@@ -54,7 +53,7 @@ class Companion:
         """
         Args:
             name: for the log, "the status process".
-            module: what `python -m` executes.
+            module: what it runs.
             arguments: for the command line, asked for at each start.
         """
         self._services = services
@@ -91,12 +90,10 @@ class Companion:
         channel = Channel()
         loop, log = self._services.loop, self._services.log
         output = OutputReader(loop, self.share, lambda line, _: log.warning(f"{self._name} said: {line}"), LINE_MAX)
-        # -P: not the fpm of the directory that the daemon happens to stand in.
-        arguments = [sys.executable, "-P", "-m", self._module, *self._arguments()]
         placed = {FD_CHANNEL: channel.peer.fileno(), 1: output.write_fd, 2: output.write_fd}
         self._started = loop.now
         try:
-            self.pid = spawn(arguments, placed, {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+            self.pid = spawn_helper(self._module, self._arguments(), placed)
         except OSError as error:
             channel.close()
             output.finish()
@@ -182,3 +179,54 @@ class Companion:
             self._reader.close()
             self._reader = None
         self._owner.heard()
+
+
+class OneAnswer:
+    """A process that answers one question by its exit status and its output, and ends."""
+
+    def __init__(
+        self,
+        services: Services,
+        name: str,
+        execute: Callable[[int], int],
+        timeout: float,
+        done: Callable[[str | None], None],
+    ) -> None:
+        """
+        Args:
+            name: for `done`, "the check".
+            execute: executes it with this descriptor for its output; returns the pid.
+            timeout: seconds after which it is killed.
+            done: gets None if its exit status is 0, else its output or what else there is to say.
+
+        Raises:
+            OSError: it cannot be executed.
+        """
+        self._name = name
+        self._done: Callable[[str | None], None] | None = done
+        self._lines: list[str] = []
+        self._output = OutputReader(services.loop, Share(), lambda line, closed: self._lines.append(line), 4096)
+        try:
+            self._pid = execute(self._output.write_fd)
+        except OSError:
+            self._output.close()
+            raise
+        self._output.close_writer()
+        services.reapers[self._pid] = self._ended
+        self._timer = services.loop.call_later(timeout, self._kill)
+
+    def forget(self) -> None:
+        """End it without a word: nobody wants to know any more."""
+        self._done = None
+        self._kill()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, Signals.SIGKILL)
+
+    def _ended(self, status: int) -> None:
+        self._timer.cancel()
+        self._output.finish()
+        if self._done is not None:
+            words = "\n".join(self._lines).strip() or f"{self._name} ended with status {status} and said nothing"
+            self._done(None if status == 0 else words)
