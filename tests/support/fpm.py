@@ -253,12 +253,12 @@ class Daemon:
 
     @contextmanager
     def no_descriptor_leak(self) -> Iterator[None]:
-        """Assert that the master has no more descriptors of any kind after the block, given 3 s to settle."""
+        """Assert that the master has no more descriptors of any kind after the block, given time to settle."""
         before = _kinds(self.pid)
         yield
         wait_until(
             lambda: not _kinds(self.pid) - before,
-            timeout=3.0,
+            timeout=20.0,
             message=f"descriptors of the master before {dict(before)} and after {dict(_kinds(self.pid))}",
         )
 
