@@ -18,7 +18,8 @@ from tests.support.waiting import wait_until
 
 
 def test_everything_stays_but_the_program(daemon):
-    fpm = daemon({"www": {"pm.max_children": 2, "pm.status_path": "/status"}, "od": {"pm": "ondemand"}})
+    ondemand = {"pm": "ondemand", "pm.process_idle_timeout": "10m"}
+    fpm = daemon({"www": {"pm.max_children": 2, "pm.status_path": "/status"}, "od": ondemand})
     first = fpm.wait_workers("www", 2)
     assert fpm.get("www").status == 200
     assert fpm.get("od").status == 200
