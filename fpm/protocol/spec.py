@@ -49,39 +49,36 @@ MESSAGE_MAX = 65536
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What a worker needs to serve; all of it is fixed for a generation."""
+    """What a worker needs to serve.
 
-    pool: str
+    The first attributes are those of fpm.config.model.PoolConfig of the same name (networks as texts in CIDR form): a
+    directive that a worker needs is named here, and fpm.master.pool.specs.worker_settings() takes it along.
+    """
+
     pm: str
-    slots: int
-    max_children: int
-    max_requests: int
-    max_requests_jitter: int
-    status_path: str | None
-    status_allow: list[str]
-    """Networks in CIDR form that may see status and ping (by REMOTE_ADDR; absent REMOTE_ADDR is allowed)."""
+    pm_max_children: int
+    pm_max_requests: int
+    pm_max_requests_jitter: int
+    pm_max_memory: int
+    pm_background_max: int
+    pm_status_path: str | None
+    pm_status_allow: list[str]
     ping_path: str | None
     ping_response: str
     script_name: str | None
-    """None: auto, see DESIGN.md."""
-    allowed_clients: list[str]
-    """Networks in CIDR form for TCP peers; empty: everyone."""
-    listen_is_unix: bool
-    access_format: str | None
-    """None: no access log."""
+    listen_allowed_clients: list[str]
+    access_format: str
     access_suppress_path: list[str]
+    request_body_spool: bool
+    request_slowlog_timeout: float
+    request_terminate_timeout_track_finished: bool
+    app: str
+    # And what the master knows besides.
+    pool: str
+    slots: int
     log_limit: int
-    body_spool: bool
-    app_name: str
-    """The `app` directive, shown as the script."""
-    slow_limit: int = 0
-    """Microseconds from which a request counts as slow (request_slowlog_timeout); 0: none does."""
-    slow_tracked: bool = False
-    """The work after the response counts, too (request_terminate_timeout_track_finished)."""
-    background_max: int = 0
-    """How many workers may be busy after their response at once; 0: no limit."""
-    max_memory: int = 0
-    """Bytes of the process's peak from which the worker leaves; 0: no limit."""
+    listen_is_unix: bool
+    has_access_log: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ class AccessLog:
     """
 
     def __init__(self, settings: WorkerSettings, fd: int) -> None:
-        self._format = compile_format(settings.access_format or "", settings.log_limit)
+        self._format = compile_format(settings.access_format, settings.log_limit)
         self._paths = frozenset(settings.access_suppress_path)
         self.fd = fd
         self.uses_memory = self._format.uses_memory

@@ -38,9 +38,9 @@ class Accounting:
         self, settings: WorkerSettings, slot: SlotWriter, reports: Reports, access_log: AccessLog | None
     ) -> None:
         self._pool = settings.pool
-        self._script = settings.app_name
-        self._slow_limit = settings.slow_limit or _NEVER
-        self._slow_tracked = settings.slow_tracked
+        self._script = settings.app
+        self._slow_limit = _slow_limit(settings)
+        self._slow_tracked = settings.request_terminate_timeout_track_finished
         self._slow_told = 0.0
         """When the last request began that was slow at its response."""
         self._slot = slot
@@ -64,11 +64,11 @@ class Accounting:
         Returns:
             `log_fd` if no log is wanted; the caller closes it.
         """
-        self._slow_limit = settings.slow_limit or _NEVER
-        self._slow_tracked = settings.slow_tracked
-        self.limit_memory(settings.max_memory)
+        self._slow_limit = _slow_limit(settings)
+        self._slow_tracked = settings.request_terminate_timeout_track_finished
+        self.limit_memory(settings.pm_max_memory)
         former = self.access_log
-        if not settings.access_format:
+        if not settings.has_access_log:
             self.access_log = None
         elif log_fd is not None:
             self.access_log, log_fd = AccessLog(settings, log_fd), None
@@ -178,3 +178,8 @@ class Accounting:
 def _memory_peak() -> int:
     """Bytes: the largest resident size so far, with what is shared with the template (getrusage(2))."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _slow_limit(settings: WorkerSettings) -> int:
+    """Give request_slowlog_timeout in microseconds; 0, which is off, is never reached."""
+    return int(settings.request_slowlog_timeout * 1e6) or _NEVER

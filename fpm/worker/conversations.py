@@ -70,7 +70,7 @@ class Conversations:
 
     def make_machine(self) -> Connection:
         """See Host."""
-        return Connection(max_conns=self._settings.max_children, max_reqs=self._settings.max_children)
+        return Connection(max_conns=self._settings.pm_max_children, max_reqs=self._settings.pm_max_children)
 
     def feed(self, connection: HeldConnection, data: bytes) -> None:
         """Gives bytes to the connection's state machine and does what comes of them."""

@@ -49,7 +49,7 @@ class WorkerLoop:
         self._slot = slot
         self._reports = reports
         self._unix = settings.listen_is_unix
-        self._allowed = [ip_network(text, strict=False) for text in settings.allowed_clients]
+        self._allowed = [ip_network(text, strict=False) for text in settings.listen_allowed_clients]
         self._limit = _draw_limit(settings)
         self._memory = 0
         """Bytes, once they have exceeded pm.max_memory."""
@@ -198,13 +198,13 @@ class WorkerLoop:
         """Serve by new settings from now on; returns the descriptor if it is not wanted."""
         if settings is None:
             return log_fd
-        if (settings.max_requests, settings.max_requests_jitter) != (
-            self._settings.max_requests,
-            self._settings.max_requests_jitter,
+        if (settings.pm_max_requests, settings.pm_max_requests_jitter) != (
+            self._settings.pm_max_requests,
+            self._settings.pm_max_requests_jitter,
         ):
             self._limit = _draw_limit(settings)
         self._settings = settings
-        self._allowed = [ip_network(text, strict=False) for text in settings.allowed_clients]
+        self._allowed = [ip_network(text, strict=False) for text in settings.listen_allowed_clients]
         return self._service.apply(settings, log_fd)
 
     def _look_again(self) -> None:
@@ -332,6 +332,6 @@ class WorkerLoop:
 
 def _draw_limit(settings: WorkerSettings) -> int:
     """How many requests this worker serves; 0: no limit. The jitter keeps workers from leaving all at once."""
-    if not settings.max_requests:
+    if not settings.pm_max_requests:
         return 0
-    return settings.max_requests + random.randint(0, max(0, settings.max_requests_jitter))
+    return settings.pm_max_requests + random.randint(0, max(0, settings.pm_max_requests_jitter))

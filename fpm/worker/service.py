@@ -46,12 +46,12 @@ class Service:
         self._own_paths = pages.paths
         self._application = application
         self._mount = settings.script_name
-        self._spool = settings.body_spool
+        self._spool = settings.request_body_spool
         self._slot = slot
         self._pid = os.getpid()
         self._log = RequestLog(settings.pool, reports)
         self.accounting = Accounting(settings, slot, reports, access_log)
-        self.background = Background(slot, self.accounting, self._log, settings.background_max)
+        self.background = Background(slot, self.accounting, self._log, settings.pm_background_max)
         current.host = self.background
         self._constants: Environ = {
             "wsgi.version": (1, 0),
@@ -69,7 +69,7 @@ class Service:
         """Serve by new settings of the same application, see Accounting.apply()."""
         self._pages = self._pages.with_settings(settings)
         self._own_paths = self._pages.paths
-        self.background.set_limit(settings.background_max)
+        self.background.set_limit(settings.pm_background_max)
         return self.accounting.apply(settings, log_fd)
 
     def serve(self, exchange: Exchange, environ: Environ, peer: str) -> bool:

@@ -29,8 +29,8 @@ class OwnPages:
         self._settings = settings
         self._board = board
         self._queue = queue or ListenQueueReader()
-        self._allow = [ip_network(text, strict=False) for text in settings.status_allow]
-        self.paths = frozenset(path for path in (settings.status_path, settings.ping_path) if path)
+        self._allow = [ip_network(text, strict=False) for text in settings.pm_status_allow]
+        self.paths = frozenset(path for path in (settings.pm_status_path, settings.ping_path) if path)
 
     def with_settings(self, settings: WorkerSettings) -> OwnPages:
         """The pages of the same pool by other settings."""

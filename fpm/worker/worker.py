@@ -43,9 +43,9 @@ def run_worker(
     """
     replace_standard_streams()
     board = Scoreboard.attach(FD_SCOREBOARD, settings.slots)
-    writer = SlotWriter(board, slot, pid=os.getpid(), started=time.time(), script=settings.app_name)
+    writer = SlotWriter(board, slot, pid=os.getpid(), started=time.time(), script=settings.app)
     reports = Reports(channel)
-    log = AccessLog(settings, access_log) if access_log is not None and settings.access_format else None
+    log = AccessLog(settings, access_log) if access_log is not None and settings.has_access_log else None
     service = Service(settings, application, writer, reports, log, OwnPages(settings, board))
     loop = WorkerLoop(settings, service, writer, reports)
     Copies(writer, loop.descriptors)
@@ -53,5 +53,5 @@ def run_worker(
     if not hold:
         loop.begin_accepting()
     reports.send({"event": "ready", "stack": listen()})
-    service.accounting.limit_memory(settings.max_memory)
+    service.accounting.limit_memory(settings.pm_max_memory)
     return loop.run()

@@ -31,7 +31,7 @@ def slot(pool: WorkerPool):
 
 # --- status and ping ------------------------------------------------------------------------------------------------
 
-PAGES = {"status_path": "/status", "ping_path": "/ping"}
+PAGES = {"pm_status_path": "/status", "ping_path": "/ping"}
 SCRAPER = {"SCRIPT_NAME": "/status", "SCRIPT_FILENAME": "/status", "REQUEST_METHOD": "GET"}
 
 
@@ -68,7 +68,7 @@ def test_head_of_the_status_page():
 
 
 def test_who_may_not_see_status_meets_the_application():
-    with make_pool(**PAGES, status_allow=["10.0.0.0/8"]) as pool:
+    with make_pool(**PAGES, pm_status_allow=["10.0.0.0/8"]) as pool:
         for address in ("127.0.0.1", "unix:", "::1", "nonsense"):
             reply = raw.exchange(pool.address, {**raw.web_params("/status"), "REMOTE_ADDR": address})
             assert json.loads(reply.body)["environ"]["PATH_INFO"] == "/status"
@@ -169,7 +169,7 @@ def test_reopen_of_the_access_log(tmp_path: Path):
 
 
 def test_max_requests():
-    with make_pool(max_requests=3) as pool:
+    with make_pool(pm_max_requests=3) as pool:
         for _ in range(3):
             assert raw.get(pool.address, "/ignore").status == 200
         assert pool.worker.wait_message("limit")["requests"] == 3
@@ -224,12 +224,12 @@ def test_a_connection_for_which_somebody_was_woken_who_did_not_take_it():
 
 
 def test_allowed_clients():
-    with make_pool(tcp=True, allowed_clients=["192.0.2.0/24"]) as pool:
+    with make_pool(tcp=True, listen_allowed_clients=["192.0.2.0/24"]) as pool:
         with raw.Wire(pool.address) as wire:
             assert wire.at_end()
         expected = "Connection disallowed: IP address '127.0.0.1' has been dropped."
         wait_until(lambda: expected in pool.logged())
-    with make_pool(tcp=True, allowed_clients=["192.0.2.0/24", "127.0.0.1/32"]) as pool:
+    with make_pool(tcp=True, listen_allowed_clients=["192.0.2.0/24", "127.0.0.1/32"]) as pool:
         assert raw.get(pool.address, "/ignore").status == 200
 
 

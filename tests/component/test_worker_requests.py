@@ -125,7 +125,7 @@ def test_an_upload_of_128_mib_does_not_grow_the_worker(path, with_length):
 
 
 def test_a_body_of_unknown_length_can_be_spooled():
-    with make_pool(body_spool=True) as pool:
+    with make_pool(request_body_spool=True) as pool:
         body = b"line\n" * 50_000
         params = {**raw.web_params("/x", method="POST"), "HTTP_TRANSFER_ENCODING": "chunked"}
         answer = json.loads(raw.exchange(pool.address, params, body).body)

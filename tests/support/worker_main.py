@@ -39,7 +39,7 @@ def main() -> None:
     rest = place_descriptors(description["descriptors"])
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=rest["channel"])
     settings = spec.WorkerSettings(**description["settings"])
-    application = load_application(settings.app_name)
+    application = load_application(settings.app)
     run_postfork()
     code = run_worker(
         settings, application, slot=description["slot"], channel=channel, access_log=rest.get("access_log")

@@ -33,21 +33,26 @@ def worker_settings(app: str, **changes: Any) -> WorkerSettings:
         "pool": "www",
         "pm": "static",
         "slots": 8,
-        "max_children": 4,
-        "max_requests": 0,
-        "max_requests_jitter": 0,
-        "status_path": None,
-        "status_allow": ["127.0.0.0/8", "::1/128"],
+        "pm_max_children": 4,
+        "pm_max_requests": 0,
+        "pm_max_requests_jitter": 0,
+        "pm_max_memory": 0,
+        "pm_background_max": 0,
+        "pm_status_path": None,
+        "pm_status_allow": ["127.0.0.0/8", "::1/128"],
         "ping_path": None,
         "ping_response": "pong",
         "script_name": None,
-        "allowed_clients": [],
+        "listen_allowed_clients": [],
         "listen_is_unix": True,
-        "access_format": None,
+        "access_format": "",
         "access_suppress_path": [],
         "log_limit": 1024,
-        "body_spool": False,
-        "app_name": app,
+        "request_body_spool": False,
+        "request_slowlog_timeout": 0.0,
+        "request_terminate_timeout_track_finished": False,
+        "has_access_log": False,
+        "app": app,
     }
     return WorkerSettings(**{**values, **changes})
 
@@ -121,7 +126,7 @@ class WorkerPool:
         **settings: Any,
     ) -> None:
         self.directory = open_directory()
-        self.settings = worker_settings(app, listen_is_unix=not tcp, **settings)
+        self.settings = worker_settings(app, listen_is_unix=not tcp, has_access_log=access_log is not None, **settings)
         self.board = Scoreboard.create(self.settings.slots)
         self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._park = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

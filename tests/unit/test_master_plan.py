@@ -10,9 +10,6 @@ from fpm.config import directives
 from fpm.config.load import load
 from fpm.config.model import Config, PoolConfig, UnixAddress
 from fpm.master.reload.plan import (
-    IGNORED,
-    LIVE,
-    SOCKET,
     Action,
     compare_pools,
     compare_settings,
@@ -44,10 +41,9 @@ def actions(config: Config, new: Config, named=(), room=ROOM) -> dict[str, Actio
     return {plan.name: plan.action for plan in make_plan(running, new, named, room).pools}
 
 
-def test_the_tables_name_attributes_that_exist():
-    names = {field.name for field in fields(PoolConfig)}
-    assert names >= LIVE | SOCKET | IGNORED
-    assert not LIVE & SOCKET
+def test_only_what_is_no_directive_is_without_a_row():
+    rows = {row.attribute for row in directives.POOL_DIRECTIVES.values()}
+    assert {field.name for field in fields(PoolConfig)} - rows == {"name", "where", "identity"}
 
 
 def test_nothing_changed_and_nobody_named_is_a_reload_of_the_code(config):

@@ -59,6 +59,7 @@ APPLICATION = Group(
             "60s",
             "Time that the import of the application may take before the pool counts as failed. 0 means no limit.",
             maximum=315_360_000,
+            applies="live",
         ),
         Directive(
             "reload.check",
@@ -68,6 +69,7 @@ APPLICATION = Group(
             "as in `GET /healthz 200 5s`. It does not go through the web server. Status and timeout may be omitted "
             "(`200`, `5s`).",
             differs="PHP-FPM checks nothing before a reload.",
+            applies="live",
         ),
         Directive(
             "script_name",

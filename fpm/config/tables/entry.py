@@ -38,6 +38,9 @@ Array = Literal["", "key", "list"]
 
 Version = Literal["", "later"]
 
+Applies = Literal["live", "socket", "generation"]
+"""How a reload applies a change: to the running workers, to the open listening socket, or by a new generation."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Directive:
@@ -59,6 +62,7 @@ class Directive:
     """Other spellings of choices."""
     array: Array = ""
     mandatory: bool = False
+    applies: Applies = "generation"
     version: Version = ""
     """`later`: read and checked, but this version does not act on it."""
 

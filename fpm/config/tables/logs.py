@@ -17,6 +17,7 @@ LOGS = Group(
             "Path of the access log. The file is created with mode 0600 and reopened on SIGUSR1, without replacing "
             "any worker. It is outside the `chroot`.",
             default_note="no access log",
+            applies="live",
         ),
         Directive(
             "access.format",
@@ -30,6 +31,7 @@ LOGS = Group(
             "request (`%{strftime}t`), `%T` time at which the line is written, `%u` authenticated user, `%%` a percent "
             "sign.",
             differs="Control characters are escaped.",
+            applies="live",
         ),
         Directive(
             "access.suppress_path",
@@ -38,6 +40,7 @@ LOGS = Group(
             "`access.suppress_path[] = /ping`: do not log successful GET and HEAD requests for exactly this path "
             "without query string and body. Can be used several times.",
             array="list",
+            applies="live",
         ),
         Directive(
             "catch_workers_output",
@@ -52,6 +55,7 @@ LOGS = Group(
             "boolean",
             "yes",
             "Whether the lines of `catch_workers_output` are prefixed with time, level, pool and pid.",
+            applies="live",
         ),
     ),
 )
@@ -69,6 +73,7 @@ LIMITS = Group(
             "variables have been received. 0 means off.",
             differs="PHP-FPM writes no stack and never sends SIGKILL.",
             maximum=_TEN_YEARS,
+            applies="live",
         ),
         Directive(
             "request_terminate_timeout_track_finished",
@@ -76,6 +81,7 @@ LIMITS = Group(
             "no",
             "Whether the time after the response (fpm.finish_request(), fpm.after_response()) counts for "
             "`request_terminate_timeout` and `request_slowlog_timeout` as well.",
+            applies="live",
         ),
         Directive(
             "request_interrupt",
@@ -85,6 +91,7 @@ LIMITS = Group(
             "the application can clean up and answer (otherwise pyfpm answers 504), and the worker survives. If the "
             "request is still running three seconds later, the worker is terminated as usual.",
             differs="PHP-FPM has no such directive.",
+            applies="live",
         ),
         Directive(
             "background_timeout",
@@ -94,6 +101,7 @@ LIMITS = Group(
             "for `request_terminate_timeout`. 0 means off.",
             differs="PHP-FPM has no such directive.",
             maximum=_TEN_YEARS,
+            applies="live",
         ),
         Directive(
             "slowlog",
@@ -103,6 +111,7 @@ LIMITS = Group(
             "that are terminated. Created with mode 0600 at startup and reopened on SIGUSR1; pools may share one. It "
             "is outside the `chroot`.",
             differs="It is created even without `request_slowlog_timeout`, and writing to it never blocks.",
+            applies="live",
         ),
         Directive(
             "slowlog.format",
@@ -112,6 +121,7 @@ LIMITS = Group(
             "object per line.",
             choices=("text", "json"),
             differs="PHP-FPM has no such directive.",
+            applies="live",
         ),
         Directive(
             "slowlog.native",
@@ -120,6 +130,7 @@ LIMITS = Group(
             "Whether the functions of C libraries are shown among those of Python. Finding them takes longer, but "
             "the worker is not stopped much longer.",
             differs="PHP-FPM has no such directive.",
+            applies="live",
         ),
         Directive(
             "request_slowlog_timeout",
@@ -127,6 +138,7 @@ LIMITS = Group(
             "0",
             "Time after which a request is logged to `slowlog`. 0 means off.",
             maximum=_TEN_YEARS,
+            applies="live",
         ),
         Directive(
             "request_slowlog_interval",
@@ -136,6 +148,7 @@ LIMITS = Group(
             "shows where its time went. 0 means once per request.",
             differs="PHP-FPM logs a slow request once.",
             maximum=_TEN_YEARS,
+            applies="live",
         ),
         Directive(
             "request_slowlog_trace_depth",
@@ -146,6 +159,7 @@ LIMITS = Group(
             "first.",
             minimum=1,
             maximum=10_000,
+            applies="live",
         ),
     ),
 )

@@ -19,6 +19,7 @@ MANAGER = Group(
             "load, with some idle workers in reserve. `ondemand`: none until a request arrives.",
             choices=("static", "dynamic", "ondemand"),
             mandatory=True,
+            applies="live",
         ),
         Directive(
             "pm.max_children",
@@ -28,6 +29,7 @@ MANAGER = Group(
             minimum=1,
             maximum=MAX_CHILDREN,
             mandatory=True,
+            applies="live",
         ),
         Directive(
             "pm.start_servers",
@@ -36,6 +38,7 @@ MANAGER = Group(
             "With `dynamic`: number of workers created at startup.",
             default_note="halfway between `pm.min_spare_servers` and `pm.max_spare_servers`",
             maximum=MAX_CHILDREN,
+            applies="live",
         ),
         Directive(
             "pm.min_spare_servers",
@@ -43,6 +46,7 @@ MANAGER = Group(
             None,
             "With `dynamic`, where it is mandatory: if fewer workers are idle, more are created.",
             maximum=MAX_CHILDREN,
+            applies="live",
         ),
         Directive(
             "pm.max_spare_servers",
@@ -50,6 +54,7 @@ MANAGER = Group(
             None,
             "With `dynamic`, where it is mandatory: if more workers are idle, the surplus is stopped.",
             maximum=MAX_CHILDREN,
+            applies="live",
         ),
         Directive(
             "pm.max_spawn_rate",
@@ -60,6 +65,7 @@ MANAGER = Group(
             "`pm.max_children`.",
             minimum=1,
             maximum=MAX_CHILDREN,
+            applies="live",
         ),
         Directive(
             "pm.process_idle_timeout",
@@ -67,12 +73,14 @@ MANAGER = Group(
             "10s",
             "With `ondemand`: time after which an idle worker is stopped.",
             maximum=315_360_000,
+            applies="live",
         ),
         Directive(
             "pm.max_requests",
             "integer",
             "0",
             "Number of requests after which a worker is replaced, as a protection against memory leaks. 0 means never.",
+            applies="live",
         ),
         Directive(
             "pm.max_requests_jitter",
@@ -82,6 +90,7 @@ MANAGER = Group(
             "replaced at the same time.",
             default_note="a tenth of `pm.max_requests`",
             differs="PHP-FPM has no jitter.",
+            applies="live",
         ),
         Directive(
             "pm.max_memory",
@@ -92,6 +101,7 @@ MANAGER = Group(
             "logged. If a worker exceeds the limit from the start, the limit is not applied and one warning is "
             "logged. 0 means no limit.",
             differs="PHP-FPM has no such directive.",
+            applies="live",
         ),
         Directive(
             "pm.background_max",
@@ -101,6 +111,7 @@ MANAGER = Group(
             "fpm.after_response()) at the same time, so that such work cannot occupy all workers. When the limit is "
             "reached, other workers do the work before their response ends. 0 means no limit.",
             differs="PHP-FPM has no such directive.",
+            applies="live",
         ),
         Directive(
             "process.priority",
@@ -133,6 +144,7 @@ LOOKING = Group(
             "The query string selects the format: `?json`, `?xml`, `?html`, `?openmetrics`, with `full` for each "
             "process.",
             differs="After PHP-FPM's values there are additional ones, in all formats except `?openmetrics`.",
+            applies="live",
         ),
         Directive(
             "pm.status_listen",
@@ -142,6 +154,7 @@ LOOKING = Group(
             "never by the pool's workers: even when all of them are busy or hang, and without counting as a "
             "request. A Unix socket has owner, group and mode of `listen`; `listen.allowed_clients` also applies.",
             differs="PHP-FPM uses a separate hidden pool. See also `status_listen` in `[global]`.",
+            applies="live",
         ),
         Directive(
             "pm.status_allow",
@@ -152,9 +165,16 @@ LOOKING = Group(
             "sends no REMOTE_ADDR is allowed.",
             differs="PHP-FPM leaves access control to the web server. A WSGI application is usually mounted at the "
             "root, where every path reaches it, including that of the status page.",
+            applies="live",
         ),
-        Directive("ping.path", "url", None, "Path at which a worker answers `ping.response`, for example `/ping`."),
-        Directive("ping.response", "text", "pong", "Response to `ping.path`."),
+        Directive(
+            "ping.path",
+            "url",
+            None,
+            "Path at which a worker answers `ping.response`, for example `/ping`.",
+            applies="live",
+        ),
+        Directive("ping.response", "text", "pong", "Response to `ping.path`.", applies="live"),
     ),
 )
 

@@ -53,6 +53,7 @@ SOCKET = Group(
             "Maximum length of the queue of pending connections, see listen(2). -1 means the maximum that the system "
             "allows (`net.core.somaxconn`).",
             minimum=-1,
+            applies="socket",
         ),
         Directive(
             "listen.owner",
@@ -60,6 +61,7 @@ SOCKET = Group(
             None,
             "Owner of the Unix socket: the web server's user. Alternatively, set `listen.group`.",
             default_note="the user that pyfpm runs as",
+            applies="socket",
         ),
         Directive(
             "listen.group",
@@ -67,8 +69,9 @@ SOCKET = Group(
             None,
             "Group of the Unix socket, usually that of the web server.",
             default_note="the group that pyfpm runs as",
+            applies="socket",
         ),
-        Directive("listen.mode", "mode", "0660", "Mode of the Unix socket, octal."),
+        Directive("listen.mode", "mode", "0660", "Mode of the Unix socket, octal.", applies="socket"),
         Directive(
             "listen.acl_users",
             "words",
@@ -92,6 +95,7 @@ SOCKET = Group(
             default_note="any",
             differs="Networks are accepted, and a wrong address is an error at startup; PHP-FPM then rejects all "
             "clients.",
+            applies="live",
         ),
     ),
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 from fpm.config.model import PoolConfig, UnixAddress
 from fpm.protocol.spec import TemplateSpec, WorkerSettings
@@ -39,39 +40,33 @@ def pool_environ(config: PoolConfig, inherited: Mapping[str, str]) -> dict[str, 
 
 
 def worker_settings(config: PoolConfig, *, log_limit: int, slots: int) -> WorkerSettings:
-    """What the workers of this configuration need."""
+    """Take from a configuration what its workers need."""
+    shared = {field.name for field in fields(WorkerSettings)} & {field.name for field in fields(PoolConfig)}
     return WorkerSettings(
+        **{name: _as_json(getattr(config, name)) for name in shared},
         pool=config.name,
-        pm=config.pm,
         slots=slots,
-        max_children=config.pm_max_children,
-        max_requests=config.pm_max_requests,
-        max_requests_jitter=config.pm_max_requests_jitter,
-        status_path=config.pm_status_path,
-        status_allow=[str(network) for network in config.pm_status_allow],
-        ping_path=config.ping_path,
-        ping_response=config.ping_response,
-        script_name=config.script_name,
-        allowed_clients=[str(network) for network in config.listen_allowed_clients],
-        listen_is_unix=isinstance(config.listen, UnixAddress),
-        access_format=config.access_format if config.access_log else None,
-        access_suppress_path=list(config.access_suppress_path),
         log_limit=log_limit,
-        body_spool=config.request_body_spool,
-        app_name=config.app,
-        slow_limit=int(config.request_slowlog_timeout * 1e6),
-        slow_tracked=config.request_terminate_timeout_track_finished,
-        background_max=config.pm_background_max,
-        max_memory=config.pm_max_memory,
+        listen_is_unix=isinstance(config.listen, UnixAddress),
+        has_access_log=config.access_log is not None,
     )
+
+
+def _as_json(value: Any) -> Any:
+    return [str(item) for item in value] if isinstance(value, tuple) else value
 
 
 def unavailable_settings(config: PoolConfig, *, log_limit: int) -> WorkerSettings:
     """Settings of the 503 responder: a scoreboard of one slot, no status page, no access log, never recycled."""
-    settings = worker_settings(config, log_limit=log_limit, slots=1)
-    values = {name: getattr(settings, name) for name in WorkerSettings.__slots__}
-    values.update(max_children=1, max_requests=0, max_memory=0, status_path=None, ping_path=None, access_format=None)
-    return WorkerSettings(**values)
+    return replace(
+        worker_settings(config, log_limit=log_limit, slots=1),
+        pm_max_children=1,
+        pm_max_requests=0,
+        pm_max_memory=0,
+        pm_status_path=None,
+        ping_path=None,
+        has_access_log=False,
+    )
 
 
 def unavailable_spec(spec: TemplateSpec) -> TemplateSpec:

@@ -1,7 +1,8 @@
 """What a reload has to do: the difference between two configurations, pool by pool.
 
 A change of numbers, times, log paths or formats is applied to the running processes; everything that decides what a
-process is (code, interpreter, identity, environment, jail) needs a new generation. Pure.
+process is (code, interpreter, identity, environment, jail) needs a new generation. The row of a directive
+says which. Pure.
 """
 
 from __future__ import annotations
@@ -10,48 +11,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
 
+from fpm.config.directives import GLOBAL_DIRECTIVES, POOL_DIRECTIVES
 from fpm.config.model import Config, GlobalConfig, PoolConfig
 
-LIVE = frozenset(
-    {
-        "pm",
-        "pm_max_children",
-        "pm_start_servers",
-        "pm_min_spare_servers",
-        "pm_max_spare_servers",
-        "pm_max_spawn_rate",
-        "pm_process_idle_timeout",
-        "pm_max_requests",
-        "pm_max_requests_jitter",
-        "pm_status_path",
-        "pm_status_listen",
-        "pm_status_allow",
-        "ping_path",
-        "ping_response",
-        "access_log",
-        "access_format",
-        "access_suppress_path",
-        "pm_max_memory",
-        "pm_background_max",
-        "slowlog",
-        "slowlog_format",
-        "slowlog_native",
-        "request_slowlog_timeout",
-        "request_slowlog_interval",
-        "request_slowlog_trace_depth",
-        "request_terminate_timeout",
-        "request_terminate_timeout_track_finished",
-        "request_interrupt",
-        "background_timeout",
-        "decorate_workers_output",
-        "listen_allowed_clients",
-        "startup_timeout",
-        "reload_check",
-    }
-)
-"""Attributes that are applied to running processes."""
-SOCKET = frozenset({"listen_backlog", "listen_owner", "listen_group", "listen_mode"})
-"""Attributes that are applied to the open listening socket."""
+_ROWS = {row.attribute: row for row in POOL_DIRECTIVES.values()}
 IGNORED = frozenset({"where"})
 """A section that has moved in its file is still the same."""
 
@@ -111,27 +74,15 @@ def describe(plan: PoolPlan) -> str:
 
 
 def directive_name(attribute: str) -> str:
-    """The directive of an attribute of PoolConfig, for messages: pm_max_children is pm.max_children."""
-    for prefix in (
-        "request_slowlog",
-        "request_terminate",
-        "listen_",
-        "access_",
-        "process_",
-        "ping_",
-        "reload_",
-        "slowlog_",
-    ):
-        if attribute.startswith(prefix):
-            return attribute if prefix.startswith("request") else attribute.replace("_", ".", 1)
-    return attribute.replace("_", ".", 1) if attribute.startswith(("pm_", "chroot_")) else attribute
+    """Name the directive of an attribute of PoolConfig, for messages: pm_max_children is pm.max_children."""
+    return _ROWS[attribute].name if attribute in _ROWS else attribute
 
 
 def compare_settings(old: GlobalConfig, new: GlobalConfig) -> tuple[str, ...]:
-    """The [global] directives that differ."""
+    """List the [global] directives that differ."""
+    names = {row.attribute: row.name for row in GLOBAL_DIRECTIVES.values()}
     differ = (field.name for field in fields(GlobalConfig) if getattr(old, field.name) != getattr(new, field.name))
-    dotted = ("syslog_ident", "syslog_facility", "process_max", "process_priority")
-    return tuple(sorted(name.replace("_", ".", 1) if name in dotted else name for name in differ))
+    return tuple(sorted(names.get(attribute, attribute) for attribute in differ))
 
 
 def compare_pools(old: PoolConfig, new: PoolConfig) -> frozenset[str]:
@@ -171,11 +122,12 @@ def _plan_pool(old: PoolConfig | None, new: PoolConfig, named: Collection[str], 
         return PoolPlan(new.name, Action.ADD)
     changed = compare_pools(old, new)
     shown = tuple(sorted(directive_name(name) for name in changed))
-    needs_generation = bool(changed - LIVE - SOCKET) or new.pm_max_children > room
+    ways = {_ROWS[attribute].applies if attribute in _ROWS else "generation" for attribute in changed}
+    needs_generation = "generation" in ways or new.pm_max_children > room
     if needs_generation or new.name in named:
         action = Action.GENERATION
     elif changed:
         action = Action.LIVE
     else:
         action = Action.NOTHING
-    return PoolPlan(new.name, action, shown, moves="listen" in changed, socket=bool(changed & SOCKET))
+    return PoolPlan(new.name, action, shown, moves="listen" in changed, socket="socket" in ways)
