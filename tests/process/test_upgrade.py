@@ -27,7 +27,7 @@ def test_everything_stays_but_the_program(daemon):
     pid, begun = fpm.pid, psutil.Process(fpm.pid).create_time()
     for _ in range(3):
         done = fpm.cli("upgrade")
-        assert (done.returncode, done.stderr) == (0, "pyfpm 0.1.0 runs\n")
+        assert (done.returncode, done.stderr) == (0, "pyfpm 0.1.0 is running\n")
         fpm.wait_notify("READY=1")
     assert fpm.pid == pid
     assert psutil.Process(pid).create_time() == begun
