@@ -22,7 +22,9 @@ from fpm.master import control
 from fpm.master.commands.commands import refusal, run_command
 from fpm.master.lifecycle import Ending, State, Step, first_ending, may_change, next_ending
 from fpm.master.listening.addresses import PassedSockets
+from fpm.master.listening.inherited import restore_listener
 from fpm.master.listening.listeners import Listener
+from fpm.master.listening.status_listeners import StatusListeners
 from fpm.master.loop.loop import WRITE, Loop
 from fpm.master.loop.signals import SignalReader
 from fpm.master.notifier import MANAGER_VARIABLES, Notifier
@@ -43,8 +45,7 @@ from fpm.master.services import Budget, Services
 from fpm.master.status.memory import MemoryLooks
 from fpm.master.status.process import StatusProcess
 from fpm.master.status.snapshot_source import look_at_memory, take_snapshot
-from fpm.master.tracing.stacks import Stacks
-from fpm.master.upgrade.handover import restore_listener, restore_pool
+from fpm.master.upgrade.handover import restore_pool
 from fpm.master.upgrade.upgrade import Upgrade
 from fpm.system import systemd
 from fpm.system.listen_queue import ListenQueueReader
@@ -95,6 +96,7 @@ class Master:
         self.arguments = arguments
         self.original_rlimit_files = (0, 0)
         self.memory = MemoryLooks()
+        self.status_listeners = StatusListeners()
         self.started = time.time() if handed is None else handed.get("started", 0.0)
         """Epoch seconds; an upgrade is no start."""
         self._handed = handed
@@ -162,12 +164,12 @@ class Master:
             clock=time.time,
             oom=OomWatch(),
         )
-        self.services.stacks = Stacks(self.services)
         self._at_end.append(self.services.stacks.close)
         self._at_end.append(self.services.oom.close)
         self.reloader = Reloader(self, time.time)
         self.status_process = StatusProcess(
             self.services,
+            self.status_listeners,
             lambda name, workers: take_snapshot(self, name, workers=workers),
             lambda: look_at_memory(self),
         )
@@ -190,7 +192,7 @@ class Master:
         settings = self.config.global_
         self._serve_control(control.open_control_socket(settings.control))
         self._pid_file.move(settings.pid)
-        self.status_process.sockets.open(self.config)
+        self.status_listeners.open(self.config)
         passed = PassedSockets(systemd.listen_fds(self.environ, os.getpid()))
         for pool in self.config.pools:
             self.pools[pool.name] = self.make_pool(pool, passed.listener_for(pool))
@@ -201,7 +203,7 @@ class Master:
         self.log.notice(f"fpm is running, pid {os.getpid()}")
         for supervisor in self.pools.values():
             supervisor.start()
-        self.status_process.sockets.take_over()
+        self.status_listeners.take_over()
 
     def _go_on(self, handed: dict[str, Any]) -> None:
         """After an upgrade: sockets, templates and workers are there."""
@@ -218,7 +220,7 @@ class Master:
         for pool in self.pools.values():
             pool.staffing.resume()
             pool.templates.look_at_stacks()
-        self.status_process.sockets.restore(handed.get("status", []), self.config)
+        self.status_listeners.restore(handed.get("status", []), self.config)
         self._reap()
         server.answer_handed(handed["waiter"], {"ok": True, "version": __version__})
 

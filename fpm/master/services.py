@@ -1,21 +1,17 @@
-"""What every pool supervisor is given: the loop, the log and the facts of this master."""
+"""What every pool supervisor is given: the core of the master, its settings and what all pools share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from fpm.config.model import GlobalConfig
-from fpm.log.error import ErrorLog
-from fpm.master.loop.loop import Loop
+from fpm.master.core import Core
 from fpm.master.loop.token_bucket import Allowance
 from fpm.master.processes.oom import OomWatch
 from fpm.master.slowlog.slow_file import SlowFiles
+from fpm.master.tracing.stacks import Stacks
 from fpm.system.listen_queue import ListenQueueReader
-
-if TYPE_CHECKING:
-    from fpm.master.tracing.stacks import Stacks
 
 
 @dataclass(slots=True)
@@ -32,24 +28,20 @@ class Budget:
 
 
 @dataclass(slots=True)
-class Services:
+class Services(Core):
     """Shared by all pools of one master."""
 
-    loop: Loop
-    log: ErrorLog
     settings: GlobalConfig
     bundle_fd: int
     environ: Mapping[str, str]
     original_rlimit_files: tuple[int, int]
     queues: ListenQueueReader
     budget: Budget
-    reapers: dict[int, Callable[[int], None]]
-    """Processes that are neither template nor worker: pid, and who is told its wait status."""
-    clock: Callable[[], float]
-    """Epoch seconds, as the scoreboard has them."""
     oom: OomWatch
     stacks: Stacks = field(init=False)
-    """Who takes the stacks of processes; it needs the others, so it is made after them."""
     slow_files: SlowFiles = field(default_factory=SlowFiles)
     resamples: Allowance = field(default_factory=lambda: Allowance(20.0, 20.0))
     """Stacks of requests that go on being slow (request_slowlog_interval), of all pools together."""
+
+    def __post_init__(self) -> None:
+        self.stacks = Stacks(self)

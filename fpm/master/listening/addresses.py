@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from fpm.config.model import Config, PoolConfig
 from fpm.errors import StartError
 from fpm.master.listening.listeners import Listener, adopt_listener, is_same_address, open_listener
-from fpm.master.listening.status_listeners import StatusSockets
+from fpm.master.listening.status_listeners import StatusListeners
 
 
 class PassedSockets:
@@ -44,7 +44,7 @@ class NewListeners:
     their queues is not lost.
     """
 
-    def __init__(self, status: StatusSockets) -> None:
+    def __init__(self, status: StatusListeners) -> None:
         """
         Args:
             status: the daemon's sockets for the status process, which are opened, taken and given back along.

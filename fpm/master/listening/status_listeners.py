@@ -8,8 +8,8 @@ from typing import Any
 
 from fpm.config.model import Config, ListenAddress, PoolConfig
 from fpm.errors import StartError
+from fpm.master.listening.inherited import InheritedFds, dump_listener, restore_listener
 from fpm.master.listening.listeners import Listener, SocketAccess, open_address
-from fpm.master.upgrade.handover import Baggage, describe_listener, restore_listener
 from fpm.protocol.status import SiteSpec
 
 BACKLOG = 128
@@ -56,15 +56,12 @@ def _pool_site(pool: PoolConfig) -> SiteSpec:
     )
 
 
-class StatusSockets:
+class StatusListeners:
     """The listening sockets; a reload first opens what it needs, then takes it or gives it back."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        """
-        Args:
-            changed: called when other sockets, or the same with another content, count.
-        """
-        self._changed = changed
+    def __init__(self) -> None:
+        self.on_change: Callable[[], None] | None = None
+        """Called when other sockets, or the same with another content, count."""
         self.listeners: dict[ListenAddress, Listener] = {}
         self.specs: dict[ListenAddress, SiteSpec] = {}
         self._next: tuple[dict[ListenAddress, Listener], dict[ListenAddress, SiteSpec]] = ({}, {})
@@ -98,7 +95,8 @@ class StatusSockets:
         for address in self.listeners.keys() - specs.keys():
             self.listeners.pop(address).close()
         self.specs = specs
-        self._changed()
+        if self.on_change is not None:
+            self.on_change()
 
     def give_back(self) -> None:
         """The configuration does not count: what was opened for it goes."""
@@ -107,11 +105,10 @@ class StatusSockets:
         for listener in opened.values():
             listener.close()
 
-    def describe(self, baggage: Baggage) -> list[dict[str, Any]]:
+    def dump(self, kept: InheritedFds) -> list[dict[str, Any]]:
         """For an upgrade: the sockets, by their addresses."""
         return [
-            {"address": str(address), **describe_listener(listener, baggage)}
-            for address, listener in self.listeners.items()
+            {"address": str(address), **dump_listener(listener, kept)} for address, listener in self.listeners.items()
         ]
 
     def restore(self, handed: list[Mapping[str, Any]], config: Config) -> None:

@@ -61,7 +61,7 @@ class PoolSupervisor:
         self.stopping = False
         self.record = Record(config, services.clock())
         self.share = Share()
-        self.slow_log = SlowLog(services, config.name)
+        self.slow_log = SlowLog(services, services.slow_files, config.name)
         self.stacks = StackTaking(services, config, self.slow_log)
         self.recycling = Recycling(self)
         self.workers = Workers(

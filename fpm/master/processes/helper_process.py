@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from signal import Signals
 from typing import Any
 
+from fpm.master.core import Core
 from fpm.master.loop.channel import Channel
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.output import OutputReader
@@ -18,7 +19,6 @@ from fpm.master.loop.read_budget import Share
 from fpm.master.loop.timers import NamedTimers
 from fpm.master.processes.backoff import YOUNG, Backoff, after_template_failure
 from fpm.master.processes.exits import parse_status
-from fpm.master.services import Services
 from fpm.system.spawn import spawn_helper
 
 FD_CHANNEL = 3
@@ -48,7 +48,7 @@ class HelperProcess:
     """
 
     def __init__(
-        self, services: Services, name: str, module: str, owner: Owner, arguments: Callable[[], Sequence[str]] = tuple
+        self, core: Core, name: str, module: str, owner: Owner, arguments: Callable[[], Sequence[str]] = tuple
     ) -> None:
         """
         Args:
@@ -56,7 +56,7 @@ class HelperProcess:
             module: what it runs.
             arguments: for the command line, asked for at each start.
         """
-        self._services = services
+        self._core = core
         self._name = name
         self._module = module
         self._owner = owner
@@ -69,7 +69,7 @@ class HelperProcess:
         self._reader: FairReader | None = None
         self._output: OutputReader | None = None
         self._backoff = Backoff()
-        self._timers = NamedTimers(services.loop)
+        self._timers = NamedTimers(core.loop)
         self._stopping = False
         self._closed = False
 
@@ -81,14 +81,14 @@ class HelperProcess:
     @property
     def pause(self) -> float:
         """Seconds until it is started again after a failure; 0.0 if nothing holds it up."""
-        return max(self._backoff.until - self._services.loop.now, 0.0) if "start" in self._timers else 0.0
+        return max(self._backoff.until - self._core.loop.now, 0.0) if "start" in self._timers else 0.0
 
     def start(self) -> None:
         """Execute it, unless it runs, is not wanted, or has failed just now: then when the pause is over."""
         if self._closed or self.pid or "start" in self._timers or not self._owner.is_wanted():
             return
         channel = Channel()
-        loop, log = self._services.loop, self._services.log
+        loop, log = self._core.loop, self._core.log
         output = OutputReader(loop, self.share, lambda line, _: log.warning(f"{self._name} said: {line}"), LINE_MAX)
         placed = {FD_CHANNEL: channel.peer.fileno(), 1: output.write_fd, 2: output.write_fd}
         self._started = loop.now
@@ -103,7 +103,7 @@ class HelperProcess:
         channel.close_peer()
         output.close_writer()
         self._channel, self._output = channel, output
-        self._services.reapers[self.pid] = self._ended
+        self._core.reapers[self.pid] = self._ended
         self._reader = FairReader(loop, self.share, channel.fd, self._on_channel, timed=False)
         self._owner.started()
 
@@ -130,7 +130,7 @@ class HelperProcess:
         self._timers.cancel_all()
         pid = self.pid
         if pid:
-            self._services.reapers.pop(pid, None)
+            self._core.reapers.pop(pid, None)
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(pid, Signals.SIGKILL)
                 os.waitpid(pid, 0)
@@ -148,10 +148,10 @@ class HelperProcess:
             return
         self._start_later()
         ended = f"{self._name} exited {parse_status(status)}"
-        self._services.log.warning(f"{ended}; it is started anew in {self.pause:.0f} s")
+        self._core.log.warning(f"{ended}; it is started anew in {self.pause:.0f} s")
 
     def _start_later(self) -> None:
-        now = self._services.loop.now
+        now = self._core.loop.now
         if now - self._started >= YOUNG:
             self._backoff = Backoff()
         self._backoff = after_template_failure(self._backoff, now)
@@ -186,7 +186,7 @@ class OneAnswer:
 
     def __init__(
         self,
-        services: Services,
+        core: Core,
         name: str,
         execute: Callable[[int], int],
         timeout: float,
@@ -205,15 +205,15 @@ class OneAnswer:
         self._name = name
         self._done: Callable[[str | None], None] | None = done
         self._lines: list[str] = []
-        self._output = OutputReader(services.loop, Share(), lambda line, closed: self._lines.append(line), 4096)
+        self._output = OutputReader(core.loop, Share(), lambda line, closed: self._lines.append(line), 4096)
         try:
             self._pid = execute(self._output.write_fd)
         except OSError:
             self._output.close()
             raise
         self._output.close_writer()
-        services.reapers[self._pid] = self._ended
-        self._timer = services.loop.call_later(timeout, self._kill)
+        core.reapers[self._pid] = self._ended
+        self._timer = core.loop.call_later(timeout, self._kill)
 
     def forget(self) -> None:
         """End it without a word: nobody wants to know any more."""

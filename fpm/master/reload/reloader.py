@@ -10,12 +10,12 @@ from fpm.config.model import Config
 from fpm.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, ConfigError, StartError
 from fpm.log.error import ErrorLog
 from fpm.master.listening.addresses import NewListeners
+from fpm.master.listening.status_listeners import StatusListeners
 from fpm.master.notifier import Notifier
 from fpm.master.pool.releases import still_exists
 from fpm.master.pool.specs import children_for
 from fpm.master.reload.plan import Plan, compare_settings, make_plan
 from fpm.master.reload.reload import Host, Outcome, Reload
-from fpm.master.status.process import StatusProcess
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -26,7 +26,7 @@ class ReloadHost(Host, Protocol):
     log: ErrorLog
     notifier: Notifier
     config: Config
-    status_process: StatusProcess
+    status_listeners: StatusListeners
 
     def load(self) -> Config:
         """Read the configuration anew."""
@@ -107,7 +107,7 @@ class Reloader:
         host = self._host
         host.log.notice("Reloading in progress ..." if request.rollback is None else f"Rolling back {request.rollback}")
         host.notifier.reloading()
-        opened = NewListeners(host.status_process.sockets)
+        opened = NewListeners(host.status_listeners)
         try:
             config, named = self._wanted(request)
             opened.open(config, {name: (pool.config, pool.listener) for name, pool in host.pools.items()})

@@ -10,8 +10,8 @@ from fpm.stacks.text.format import format_entry, format_for_error_log
 
 if TYPE_CHECKING:
     from fpm.config.model import PoolConfig
-    from fpm.master.services import Services
-    from fpm.master.slowlog.slow_file import SlowFile
+    from fpm.master.core import Core
+    from fpm.master.slowlog.slow_file import SlowFile, SlowFiles
     from fpm.stacks.text.entry import Entry
     from fpm.stacks.text.format import Form
 
@@ -22,8 +22,9 @@ _ENDING = ("terminate", "background", "stop", "startup")
 class SlowLog:
     """Where the entries of one pool go. Nothing here waits."""
 
-    def __init__(self, services: Services, pool: str) -> None:
-        self._services = services
+    def __init__(self, core: Core, files: SlowFiles, pool: str) -> None:
+        self._core = core
+        self._files = files
         self._pool = pool
         self._file: SlowFile | None = None
         self._form: Form = "text"
@@ -35,17 +36,17 @@ class SlowLog:
         Raises:
             StartError: it cannot be opened; the former one, if there is one, stays in use.
         """
-        services, former, path = self._services, self._file, config.slowlog
+        core, former, path = self._core, self._file, config.slowlog
         self._form, self._depth = config.slowlog_format, config.request_slowlog_trace_depth
         if path == (former.path if former else None):
             return
         try:
-            self._file = None if path is None else services.slow_files.take(services.loop, services.log, path)
+            self._file = None if path is None else self._files.take(core.loop, core.log, path)
         except OSError as error:
             reason = describe_refusal("slowlog", error)
             raise StartError(f"Unable to create or open slowlog({path}) of pool {self._pool}: {reason}") from error
         if former is not None:
-            services.slow_files.give_back(former)
+            self._files.give_back(former)
 
     def change(self, config: PoolConfig) -> None:
         """As `use`, while the pool serves: a file that cannot be opened is said, and `reopen` tries it again."""
@@ -53,7 +54,7 @@ class SlowLog:
             self.use(config)
         except StartError as error:
             stays = f"slowlog({self._file.path}) stays in use" if self._file else "entries go to the error log"
-            self._services.log.error(f"[pool {self._pool}] {error}; {stays}")
+            self._core.log.error(f"[pool {self._pool}] {error}; {stays}")
 
     def write(self, entry: Entry) -> None:
         """Append an entry. That of a process which is ended goes to the error log if the slow log does not take it."""
@@ -61,17 +62,17 @@ class SlowLog:
             data = format_entry(entry, self._form, self._depth).encode("utf-8", "backslashreplace")
             if self._file.write(data, self._pool) or entry.reason not in _ENDING:
                 return
-        self._services.log.notice(f"[pool {self._pool}] {format_for_error_log(entry, self._depth)}")
+        self._core.log.notice(f"[pool {self._pool}] {format_for_error_log(entry, self._depth)}")
 
     def reopen(self, config: PoolConfig) -> None:
         """Open the file anew (SIGUSR1)."""
         if config.slowlog != (self._file.path if self._file else None):
             self.change(config)
         elif self._file is not None and self._file.reopen(self._pool):
-            self._services.log.notice(f"[pool {self._pool}] slowlog file re-opened")
+            self._core.log.notice(f"[pool {self._pool}] slowlog file re-opened")
 
     def close(self) -> None:
         """Give the file back."""
         if self._file is not None:
-            self._services.slow_files.give_back(self._file)
+            self._files.give_back(self._file)
             self._file = None

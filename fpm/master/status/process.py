@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fpm.config.model import ListenAddress
-from fpm.master.listening.status_listeners import StatusSockets
+from fpm.master.listening.status_listeners import StatusListeners
 from fpm.master.processes.bundle import sealed_memfd
 from fpm.master.processes.helper_process import HelperProcess, Owner
 from fpm.master.services import Services
@@ -32,7 +32,9 @@ TakeSnapshot = Callable[[str | None, bool], bytes]
 class StatusProcess:
     """Keeps it running while there are addresses."""
 
-    def __init__(self, services: Services, snapshot: TakeSnapshot, prepare: Callable[[], None]) -> None:
+    def __init__(
+        self, services: Services, listeners: StatusListeners, snapshot: TakeSnapshot, prepare: Callable[[], None]
+    ) -> None:
         """
         Args:
             prepare: called before each snapshot; what it costs is bounded elsewhere and does not count.
@@ -40,8 +42,9 @@ class StatusProcess:
         self._services = services
         self._snapshot = snapshot
         self._prepare = prepare
-        self.sockets = StatusSockets(self._on_sockets)
-        owner = Owner(lambda: bool(self.sockets.specs), self._tell, self._on_message, self._send_some, self._forget)
+        self._listeners = listeners
+        listeners.on_change = self._on_change
+        owner = Owner(lambda: bool(self._listeners.specs), self._tell, self._on_message, self._send_some, self._forget)
         self._process = HelperProcess(services, "the status process", "fpm.status_server", owner, _identity)
         self._told: dict[ListenAddress, tuple[int, SiteSpec]] = {}
         """What the process knows: the socket (our descriptor's number) and what is there."""
@@ -51,10 +54,10 @@ class StatusProcess:
     def close(self) -> None:
         """End it and close the sockets."""
         self._process.close()
-        self.sockets.close()
+        self._listeners.close()
 
-    def _on_sockets(self) -> None:
-        if not self.sockets.specs:
+    def _on_change(self) -> None:
+        if not self._listeners.specs:
             self._process.stop()
         elif self._process.is_open:
             self._tell()
@@ -70,12 +73,12 @@ class StatusProcess:
 
     def _tell(self) -> None:
         """The difference between what it knows and what it should know."""
-        sockets = self.sockets
-        for address in self._told.keys() - sockets.specs.keys():
+        listeners = self._listeners
+        for address in self._told.keys() - listeners.specs.keys():
             del self._told[address]
             self._process.send({"command": "forget", "address": str(address)})
-        for address, spec in sockets.specs.items():
-            known = (sockets.listeners[address].socket.fileno(), spec)
+        for address, spec in listeners.specs.items():
+            known = (listeners.listeners[address].socket.fileno(), spec)
             if self._told.get(address) != known and address not in self._unsent:
                 self._unsent.append(address)
         self._send_some()
@@ -83,7 +86,7 @@ class StatusProcess:
     def _send_some(self) -> None:
         while self._unsent and self._on_the_way < WINDOW and self._process.is_open:
             address = self._unsent.popleft()
-            spec, listener = self.sockets.specs.get(address), self.sockets.listeners.get(address)
+            spec, listener = self._listeners.specs.get(address), self._listeners.listeners.get(address)
             if spec is None or listener is None:
                 continue
             fd = listener.socket.fileno()

@@ -7,11 +7,12 @@ ready; nobody waits for it. A machine under load is not mistaken for one that fo
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fpm.config.model import PoolConfig
+from fpm.master.core import Core
 from fpm.master.loop.loop import Timer
-from fpm.master.services import Services
 from fpm.master.tracing.self_dump_parse import GONE
 from fpm.master.tracing.trace_target import Subject, Wish
 from fpm.stacks.layout import Layout
@@ -48,8 +49,10 @@ def complaint(trace: Trace) -> str:
 class Diagnosis:
     """What has been found out."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, core: Core, take: Callable[[Subject, Wish, Callable[[Trace], None]], None]) -> None:
+        """`take`: see Stacks.take."""
+        self._core = core
+        self._take = take
         self._known: dict[Kind, str] = {}
         """What is wrong; "" if nothing is, or nothing is known yet."""
         self._told = False
@@ -68,7 +71,7 @@ class Diagnosis:
         if wants_stacks(config) and template.spec.mode == "template":
             self._waiting.append((config, template))
             if self._timer is None:
-                self._timer = self._services.loop.call_later(CALM, self._begin)
+                self._timer = self._core.loop.call_later(CALM, self._begin)
 
     def _begin(self) -> None:
         self._timer = None
@@ -86,7 +89,7 @@ class Diagnosis:
         def answered(layout: Layout | str) -> None:
             self._under_way -= 1
             if self._waiting and self._timer is None:
-                self._timer = self._services.loop.call_later(0.0, self._begin)
+                self._timer = self._core.loop.call_later(0.0, self._begin)
             if template.state.value != "ready":
                 self._known.pop(kind, None)  # the next template shows it
             elif is_new and isinstance(layout, str):
@@ -102,16 +105,16 @@ class Diagnosis:
             if trace.error == GONE or template.state.value == "gone":
                 self._known.pop(kind, None)
             elif wrong and tries > 1:
-                self._services.loop.call_later(PAUSE, lambda: self._try(pool, template, kind, tries - 1))
+                self._core.loop.call_later(PAUSE, lambda: self._try(pool, template, kind, tries - 1))
             else:
                 self._tell(pool, kind, wrong)
 
-        self._services.stacks.take(Subject(pool, template.pid, template, None), Wish(1), done)
+        self._take(Subject(pool, template.pid, template, None), Wish(1), done)
 
     def _tell(self, pool: str, kind: Kind, wrong: str) -> None:
         self._known[kind] = wrong
         if wrong:
-            self._services.log.warning(f"[pool {pool}] {wrong}")
+            self._core.log.warning(f"[pool {pool}] {wrong}")
         elif not self._told:
             self._told = True
-            self._services.log.notice(GOOD)
+            self._core.log.notice(GOOD)

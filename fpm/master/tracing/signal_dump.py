@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fpm.master.core import Core
 from fpm.master.loop.loop import Timer
-from fpm.master.services import Services
 from fpm.master.tracing.self_dump_parse import GONE, SLEEPS, Activity, obstacle, read_account, stands_in_c
 from fpm.master.tracing.trace_target import Subject
 from fpm.protocol.self_dump import FORCED, POLITE
@@ -53,8 +53,8 @@ class _Question:
 class Fallback:
     """Asks, and looks for answers."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, core: Core) -> None:
+        self._core = core
         self._asked: dict[int, _Question] = {}
 
     def ask(self, subject: Subject, depth: int, done: Done) -> None:
@@ -69,7 +69,7 @@ class Fallback:
         reason = obstacle(status, numbers=(POLITE, FORCED), ready=subject.is_ready, listens=listens)
         if subject.is_gone():
             reason = GONE
-        question = _Question(subject, status, self._services.loop.now + ANSWER_TIME, depth, [done])
+        question = _Question(subject, status, self._core.loop.now + ANSWER_TIME, depth, [done])
         if not reason:
             reason = _begin(question)
         if reason:
@@ -86,13 +86,13 @@ class Fallback:
         self._asked.clear()
 
     def _look_later(self, question: _Question) -> None:
-        question.timer = self._services.loop.call_later(question.pause, lambda: self._look(question))
+        question.timer = self._core.loop.call_later(question.pause, lambda: self._look(question))
         question.pause = min(question.pause * 2, LONGEST_PAUSE)
 
     def _look(self, question: _Question) -> None:
         subject = question.subject
         own = subject.own_stack
-        final = self._services.loop.now + question.pause > question.until
+        final = self._core.loop.now + question.pause > question.until
         data = own.read() if own.fd >= 0 else b""
         trace = read_account(subject.pid, data, question.status, depth=question.depth, final=final)
         if trace is not None:

@@ -12,8 +12,8 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from fpm.config.model import PoolConfig
+from fpm.master.core import Core
 from fpm.master.loop.loop import Timer
-from fpm.master.services import Services
 from fpm.master.tracing.diagnosis import Diagnosis
 from fpm.master.tracing.queue import FairQueue
 from fpm.master.tracing.self_dump_parse import GONE
@@ -74,11 +74,11 @@ class _Job:
 class Stacks:
     """Takes them."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._tracer = TracerProcess(services)
-        self._fallback = Fallback(services)
-        self._diagnosis = Diagnosis(services)
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._tracer = TracerProcess(core)
+        self._fallback = Fallback(core)
+        self._diagnosis = Diagnosis(core, self.take)
         self._jobs: set[_Job] = set()
         self._queue: FairQueue[_Job] = FairQueue(WAITING_MAX)
         self._tracing: dict[int, str] = {}
@@ -86,7 +86,7 @@ class Stacks:
 
     def take(self, subject: Subject, wish: Wish, done: Done) -> None:
         """Take the stack of a process; `done` gets it, or a Trace whose `error` says why there is none."""
-        loop = self._services.loop
+        loop = self._core.loop
         job = _Job(subject, wish, done, loop.now)
         self._jobs.add(job)
         job.timer = loop.call_later(0.0, lambda: self._begin(job))
@@ -153,7 +153,7 @@ class Stacks:
             depth=wish.depth or DEPTH_MAX,
             native=wish.native,
             values=wish.values,
-            seconds=max(job.asked + PTRACE_TIME - self._services.loop.now, SOON),
+            seconds=max(job.asked + PTRACE_TIME - self._core.loop.now, SOON),
         )
 
         def answered(trace: Trace) -> None:
@@ -198,8 +198,8 @@ class Stacks:
             job.timer.cancel()
             job.timer = None
         if otherwise:
-            left = max(job.asked + until - self._services.loop.now, 0.0)
-            job.timer = self._services.loop.call_later(left, lambda: self._ask_process(job, otherwise))
+            left = max(job.asked + until - self._core.loop.now, 0.0)
+            job.timer = self._core.loop.call_later(left, lambda: self._ask_process(job, otherwise))
 
     def _fail(self, job: _Job, why: str) -> None:
         self._finish(job, Trace(job.subject.pid, "", error=why))

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SHRINK, fcntl
 from typing import Any
 
+from fpm.master.core import Core
 from fpm.master.loop.loop import Timer
 from fpm.master.processes.helper_process import HelperProcess, Owner
-from fpm.master.services import Services
 from fpm.protocol.tracing import TRACE_MAX, Answer, MessageError, Task, parse_answer, unpack_trace
 from fpm.stacks.trace import Trace
 
@@ -47,10 +47,10 @@ class _Pending:
 class TracerProcess:
     """One for all pools."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, core: Core) -> None:
+        self._core = core
         owner = Owner(lambda: bool(self._pending), self._on_start, self._on_message, self._send_some, self._on_end)
-        self._process = HelperProcess(services, "the tracer", "fpm.tracer", owner)
+        self._process = HelperProcess(core, "the tracer", "fpm.tracer", owner)
         self._pending: dict[int, _Pending] = {}
         self._unsent: deque[int] = deque()
         self._numbers = itertools.count(1)
@@ -73,7 +73,7 @@ class TracerProcess:
             done: called exactly once, never in this call, and within ANSWER_TIME, with the stack or with the reason
                 why there is none.
         """
-        loop = self._services.loop
+        loop = self._core.loop
         number = next(self._numbers)
         hopeless = self._closed or self._process.pause > ANSWER_TIME
         timer = loop.call_later(0.0 if hopeless else ANSWER_TIME, lambda: self._on_late(number))
@@ -100,7 +100,7 @@ class TracerProcess:
 
     def _on_start(self) -> None:
         self._is_ready = False
-        self._started = self._services.loop.now
+        self._started = self._core.loop.now
         self._send_some()
 
     def _on_end(self) -> None:
@@ -116,7 +116,7 @@ class TracerProcess:
 
     def _on_late(self, number: int) -> None:
         pending = self._pending[number]
-        now = self._services.loop.now
+        now = self._core.loop.now
         if self._closed:
             self._finish(number, "pyfpm stops")
         elif not self._is_ready:
@@ -127,7 +127,7 @@ class TracerProcess:
             sent = pending.memory >= 0
             self._finish(number, f"the tracer did not answer within {ANSWER_TIME:g} s")
             if sent:
-                self._services.log.warning("the tracer does not answer; it is ended")
+                self._core.log.warning("the tracer does not answer; it is ended")
                 self._process.kill()
 
     # ---------------------------------------------------------------- tasks and answers
@@ -155,7 +155,7 @@ class TracerProcess:
         try:
             answer = parse_answer(message)
         except MessageError as error:
-            self._services.log.warning(f"the tracer sent something odd: {error}")
+            self._core.log.warning(f"the tracer sent something odd: {error}")
             return
         self._on_the_way = max(self._on_the_way - 1, 0)
         pending = self._pending.get(answer.number)
@@ -166,7 +166,7 @@ class TracerProcess:
         """From within `trace`, which never calls back."""
         pending = self._pending[number]
         pending.timer.cancel()
-        pending.timer = self._services.loop.call_later(0.0, lambda: self._finish(number, error))
+        pending.timer = self._core.loop.call_later(0.0, lambda: self._finish(number, error))
 
     def _finish(self, number: int, result: Trace | str) -> None:
         pending = self._pending.pop(number)
@@ -174,7 +174,7 @@ class TracerProcess:
         if pending.memory >= 0:
             os.close(pending.memory)
         if not self._pending and not self._closed:
-            self._idle = self._services.loop.call_later(IDLE_TIME, self._on_idle)
+            self._idle = self._core.loop.call_later(IDLE_TIME, self._on_idle)
         pending.done(result if isinstance(result, Trace) else Trace(pending.task.pid, "", error=result))
 
     def _fail_all(self, error: str) -> None:

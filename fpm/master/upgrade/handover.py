@@ -11,13 +11,13 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
 from fpm.master.lifecycle import KILL_AFTER
-from fpm.master.listening.listeners import Listener
+from fpm.master.listening.inherited import InheritedFds, dump_listener, take_inherited
 from fpm.master.loop.channel import Channel
 from fpm.master.loop.loop import Loop
 from fpm.master.loop.output import OutputReader
@@ -52,23 +52,6 @@ FLAGS = (
 """Attributes of a worker that are handed over as they are."""
 
 
-@dataclass(slots=True)
-class Baggage:
-    """The descriptors that must survive exec(2)."""
-
-    fds: list[int] = field(default_factory=list)
-
-    def keep(self, fd: int) -> int:
-        """Remember it; returns it."""
-        self.fds.append(fd)
-        return fd
-
-    def set_inheritable(self, inheritable: bool) -> None:
-        """Before exec(2), and back if it fails."""
-        for fd in self.fds:
-            os.set_inheritable(fd, inheritable)
-
-
 def pack(state: Mapping[str, Any]) -> int:
     """The description in a sealed memfd; the caller closes it."""
     return sealed_memfd("pyfpm-handover", json.dumps({"version": VERSION, "slot_size": SLOT_SIZE, **state}).encode())
@@ -95,20 +78,7 @@ def unpack(fd: int) -> dict[str, Any]:
     return state
 
 
-def describe_listener(listener: Listener, baggage: Baggage) -> dict[str, Any]:
-    """A listening socket and whether its file is ours."""
-    return {"fd": baggage.keep(listener.socket.fileno()), "inode": listener.inode}
-
-
-def restore_listener(config_address: Any, state: Mapping[str, Any]) -> Listener:
-    """The same in the new program."""
-    inode = state["inode"]
-    listening = socket.socket(fileno=_private(state["fd"]))
-    listening.setblocking(False)
-    return Listener(config_address, listening, tuple(inode) if inode else None)
-
-
-def describe_pool(pool: PoolSupervisor, baggage: Baggage) -> dict[str, Any]:
+def describe_pool(pool: PoolSupervisor, kept: InheritedFds) -> dict[str, Any]:
     """One pool with all its processes."""
     templates = pool.templates
     boards = [*templates.old_shared, *([templates.shared] if templates.shared else [])]
@@ -116,8 +86,8 @@ def describe_pool(pool: PoolSupervisor, baggage: Baggage) -> dict[str, Any]:
     ready = present is not None and present.state is TemplateState.READY
     return {
         "name": pool.config.name,
-        "listener": describe_listener(pool.listener, baggage),
-        "access_log": None if pool.workers.access_log is None else baggage.keep(pool.workers.access_log),
+        "listener": dump_listener(pool.listener, kept),
+        "access_log": None if pool.workers.access_log is None else kept.keep(pool.workers.access_log),
         "values": asdict(pool.record.values),
         "deaths": [asdict(death) for death in pool.record.deaths],
         "slow": [asdict(request) for request in pool.record.slow],
@@ -125,10 +95,10 @@ def describe_pool(pool: PoolSupervisor, baggage: Baggage) -> dict[str, Any]:
         "last_generation": templates.last_generation,
         "pinned": {name: getattr(templates.pinned, name) for name in PINNED},
         "failure": None if templates.failure is None else asdict(templates.failure),
-        "boards": [_describe_shared(shared, baggage) for shared in boards],
-        "templates": [_describe_template(one, baggage) for one in _templates_of(pool)],
+        "boards": [_describe_shared(shared, kept) for shared in boards],
+        "templates": [_describe_template(one, kept) for one in _templates_of(pool)],
         "present": present.pid if present is not None and ready else 0,
-        "children": [_describe_child(child, boards, baggage) for child in pool.workers.children],
+        "children": [_describe_child(child, boards, kept) for child in pool.workers.children],
     }
 
 
@@ -147,7 +117,7 @@ def restore_pool(pool: PoolSupervisor, state: Mapping[str, Any]) -> None:
     templates.pinned = _pinned(pool.config, state["pinned"])
     templates.failure = None if state["failure"] is None else Failure(**state["failure"])
     pool.slow_log.change(pool.config)
-    pool.workers.access_log = None if state["access_log"] is None else _private(state["access_log"])
+    pool.workers.access_log = None if state["access_log"] is None else take_inherited(state["access_log"])
     boards = [_restore_shared(pool.services.loop, one) for one in state["boards"]]
     if boards:
         templates.old_shared, templates.shared = boards[:-1], boards[-1]
@@ -170,29 +140,29 @@ def _templates_of(pool: PoolSupervisor) -> list[TemplateProcess]:
     return [*found, *{child.template: None for child in pool.workers.children if child.template not in found}]
 
 
-def _describe_template(template: TemplateProcess, baggage: Baggage) -> dict[str, Any]:
+def _describe_template(template: TemplateProcess, kept: InheritedFds) -> dict[str, Any]:
     gone = template.state is TemplateState.GONE
     return {
         "pid": template.pid,
         "gone": gone,
-        "channel": -1 if gone else baggage.keep(template.channel.fd),
-        "outputs": [] if gone else _describe_outputs(template.outputs, baggage),
+        "channel": -1 if gone else kept.keep(template.channel.fd),
+        "outputs": [] if gone else _describe_outputs(template.outputs, kept),
         "spec": asdict(template.spec),
         "ready": template.state is TemplateState.READY,
         "started": template.started,
         "preload": template.preload,
         "directory": template.directory,
-        "own_stack": [-1 if gone else baggage.keep(template.own_stack.fd), template.own_stack.listens],
+        "own_stack": [-1 if gone else kept.keep(template.own_stack.fd), template.own_stack.listens],
     }
 
 
-def _describe_outputs(outputs: Iterable[OutputReader], baggage: Baggage) -> list[int]:
-    return [baggage.keep(output.fd) if output.fd >= 0 else -1 for output in outputs]
+def _describe_outputs(outputs: Iterable[OutputReader], kept: InheritedFds) -> list[int]:
+    return [kept.keep(output.fd) for output in outputs]
 
 
 def _restore_template(pool: PoolSupervisor, state: dict[str, Any]) -> TemplateProcess:
     for fd in (state["channel"], *state["outputs"]):
-        _private(fd)
+        take_inherited(fd)
     return pool.templates.adopt(state)
 
 
@@ -206,34 +176,36 @@ def _send_away_old(pool: PoolSupervisor, old: Iterable[TemplateProcess], states:
             template.kill()
 
 
-def _describe_shared(shared: Shared, baggage: Baggage) -> dict[str, Any]:
+def _describe_shared(shared: Shared, kept: InheritedFds) -> dict[str, Any]:
     return {
-        "board": baggage.keep(shared.board.fd),
+        "board": kept.keep(shared.board.fd),
         "slots": shared.board.slots,
-        "wake": baggage.keep(shared.wake),
-        "park": [baggage.keep(end.fileno()) for end in shared.park],
+        "wake": kept.keep(shared.wake),
+        "park": [kept.keep(end.fileno()) for end in shared.park],
     }
 
 
 def _restore_shared(loop: Loop, state: Mapping[str, Any]) -> Shared:
-    board = Scoreboard(_private(state["board"]), state["slots"], owns_fd=True)
-    take, put = (socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=_private(fd)) for fd in state["park"])
+    board = Scoreboard(take_inherited(state["board"]), state["slots"], owns_fd=True)
+    take, put = (
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=take_inherited(fd)) for fd in state["park"]
+    )
     for end in (take, put):
         end.setblocking(False)
-    return Shared(loop, board, _private(state["wake"]), (take, put))
+    return Shared(loop, board, take_inherited(state["wake"]), (take, put))
 
 
-def _describe_child(child: Child, boards: list[Shared], baggage: Baggage) -> dict[str, Any]:
+def _describe_child(child: Child, boards: list[Shared], kept: InheritedFds) -> dict[str, Any]:
     board = next(index for index, shared in enumerate(boards) if shared.board is child.board)
     described = {name: getattr(child, name) for name in FLAGS}
     described |= {
         "slot": child.slot,
         "board": board,
         "template": child.template.pid,
-        "channel": baggage.keep(child.channel.fd),
-        "outputs": _describe_outputs(child.outputs, baggage),
-        "pidfd": baggage.keep(child.pidfd) if child.pidfd >= 0 else -1,
-        "own_stack": [baggage.keep(child.own_stack.fd), child.own_stack.listens],
+        "channel": kept.keep(child.channel.fd),
+        "outputs": _describe_outputs(child.outputs, kept),
+        "pidfd": kept.keep(child.pidfd),
+        "own_stack": [kept.keep(child.own_stack.fd), child.own_stack.listens],
     }
     return described
 
@@ -247,13 +219,13 @@ def _restore_child(
     template = templates.get(state["template"])
     if template is None:
         return  # cannot be: a template is kept as long as it has workers
-    channel = Channel(_private(state["channel"]))
+    channel = Channel(take_inherited(state["channel"]))
     own_stack = OwnStack.restore(*state["own_stack"])
     child = Child(pool.services, template, boards[state["board"]], state["slot"], channel, own_stack)
     for name in FLAGS:
         setattr(child, name, state[name])
-    child.pidfd = _private(state["pidfd"]) if state["pidfd"] >= 0 else -1
-    pool.workers.adopt(child, [_private(fd) for fd in state["outputs"]])
+    child.pidfd = take_inherited(state["pidfd"])
+    pool.workers.adopt(child, [take_inherited(fd) for fd in state["outputs"]])
     if child.leaving is not None and not child.awaits_replacement:
         timeout = KILL_AFTER if child.pressed else pool.services.settings.process_control_timeout
         pool.workers.retire(child, child.leaving, timeout)
@@ -261,10 +233,3 @@ def _restore_child(
 
 def _pinned(config: PoolConfig, values: Mapping[str, Any]) -> PoolConfig:
     return replace(config, **{**values, "pythonpath": tuple(values["pythonpath"])})
-
-
-def _private(fd: int) -> int:
-    """Close-on-exec again, as every descriptor of the master; -1 is none."""
-    if fd >= 0:
-        os.set_inheritable(fd, False)
-    return fd

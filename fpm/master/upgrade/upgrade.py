@@ -17,6 +17,8 @@ from fpm.config.model import Config
 from fpm.errors import ConfigError, StartError
 from fpm.log.error import ErrorLog
 from fpm.master import control
+from fpm.master.listening.inherited import InheritedFds, dump_listener
+from fpm.master.listening.status_listeners import StatusListeners
 from fpm.master.loop.signals import HANDLED
 from fpm.master.notifier import LISTEN_VARIABLES
 from fpm.master.pool.supervisor import PoolSupervisor
@@ -24,8 +26,7 @@ from fpm.master.processes.helper_process import OneAnswer
 from fpm.master.reload.reload import Host
 from fpm.master.reload.reloader import Reloader
 from fpm.master.services import Services
-from fpm.master.status.process import StatusProcess
-from fpm.master.upgrade.handover import VARIABLE, Baggage, describe_listener, describe_pool, pack
+from fpm.master.upgrade.handover import VARIABLE, describe_pool, pack
 from fpm.system.spawn import spawn
 
 REHEARSAL_TIME = 30.0
@@ -44,7 +45,7 @@ class UpgradeHost(Host, Protocol):
     config: Config
     original_rlimit_files: tuple[int, int]
     started: float
-    status_process: StatusProcess
+    status_listeners: StatusListeners
 
 
 class Upgrade:
@@ -81,7 +82,7 @@ class Upgrade:
         self._host.log.notice("Upgrading: asking the installed program whether it can take over")
         state_fd = -1
         try:
-            state_fd = pack(self._describe(Baggage()))
+            state_fd = pack(self._describe(InheritedFds()))
             command, environ = [*self._command, "--check"], {**self._environ, VARIABLE: str(STATE_FD)}
             OneAnswer(
                 self._host.services,
@@ -116,21 +117,21 @@ class Upgrade:
             return
         self._host.log.notice("Upgrading: executing the installed program")
         self._host.log.flush()
-        baggage = Baggage()
-        state_fd = pack(self._describe(baggage))
-        baggage.keep(state_fd)
+        kept = InheritedFds()
+        state_fd = pack(self._describe(kept))
+        kept.keep(state_fd)
         # What comes between two programs must wait: the default action of SIGTERM would end both.
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
-        baggage.set_inheritable(True)
+        kept.set_inheritable(True)
         try:
             os.execve(self._command[0], self._command, {**self._environ, VARIABLE: str(state_fd)})
         except OSError as error:
-            baggage.set_inheritable(False)
+            kept.set_inheritable(False)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
             os.close(state_fd)
             self._finish(f"the installed program cannot be executed: {error.strerror}")
 
-    def _describe(self, baggage: Baggage) -> dict[str, Any]:
+    def _describe(self, kept: InheritedFds) -> dict[str, Any]:
         server = self._host.control
         if server is None:
             raise StartError("there is no control socket")
@@ -139,11 +140,11 @@ class Upgrade:
         return {
             "pid": os.getpid(),
             "dump": dump(self._host.config),
-            "control": describe_listener(server.listener, baggage),
+            "control": dump_listener(server.listener, kept),
             "rlimit_files": list(self._host.original_rlimit_files),
-            "status": self._host.status_process.sockets.describe(baggage),
+            "status": self._host.status_listeners.dump(kept),
             "started": self._host.started,
             "last_reload": asdict(last) if last is not None else None,
-            "waiter": baggage.keep(waiter) if waiter >= 0 else -1,
-            "pools": [describe_pool(pool, baggage) for pool in self._host.pools.values()],
+            "waiter": kept.keep(waiter) if waiter >= 0 else -1,
+            "pools": [describe_pool(pool, kept) for pool in self._host.pools.values()],
         }

@@ -1,0 +1,50 @@
+"""Descriptors that one master hands to the next across exec(2), and listening sockets as a part of that hand-over."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fpm.config.model import ListenAddress
+from fpm.master.listening.listeners import Listener
+
+
+@dataclass(slots=True)
+class InheritedFds:
+    """The descriptors that must survive exec(2)."""
+
+    fds: list[int] = field(default_factory=list)
+
+    def keep(self, fd: int) -> int:
+        """Add a descriptor, unless it is negative (there is none); returns it."""
+        if fd >= 0:
+            self.fds.append(fd)
+        return fd
+
+    def set_inheritable(self, inheritable: bool) -> None:
+        """Mark them before exec(2), and unmark them if it fails."""
+        for fd in self.fds:
+            os.set_inheritable(fd, inheritable)
+
+
+def take_inherited(fd: int) -> int:
+    """Make a descriptor close-on-exec again, as all of the master are; a negative one is none."""
+    if fd >= 0:
+        os.set_inheritable(fd, False)
+    return fd
+
+
+def dump_listener(listener: Listener, fds: InheritedFds) -> dict[str, Any]:
+    """Describe a listening socket and whether its file is ours."""
+    return {"fd": fds.keep(listener.socket.fileno()), "inode": listener.inode}
+
+
+def restore_listener(address: ListenAddress, state: Mapping[str, Any]) -> Listener:
+    """Make the same listener in the new program."""
+    inode = state["inode"]
+    listening = socket.socket(fileno=take_inherited(state["fd"]))
+    listening.setblocking(False)
+    return Listener(address, listening, tuple(inode) if inode else None)
