@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -63,6 +64,28 @@ def test_stop_waits_for_the_request_in_hand_and_for_the_end(daemon: Start) -> No
     assert [request.result(0).status for request in requests] == [200, 200]
     assert fpm.wait(5) == 0
     assert "stop requested on the control socket" in fpm.log()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_request_that_waits_on_a_kept_connection_is_answered(daemon: Start, workers: int) -> None:
+    """It comes while all workers are busy, so that each of them leaves after the request that it has."""
+    fpm = daemon({"www": {"app": "held:application", "pm.max_children": workers}})
+    hold = fpm.apps / "hold"
+    with ExitStack() as stack:
+        kept, *busy = [stack.enter_context(raw_fastcgi.Wire(fpm.address("www"))) for _ in range(workers + 1)]
+        kept.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/nap"), flags=raw_fastcgi.KEEP_CONN))
+        assert kept.read_reply().ended
+        hold.touch()
+        for number, wire in enumerate(busy, 1):
+            wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/nap")))
+            fpm.wait_active("www", number)
+        kept.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/nap"), flags=raw_fastcgi.KEEP_CONN))
+        fpm.signal(signal.SIGQUIT)
+        fpm.wait_log("Finishing")
+        hold.unlink()
+        assert [wire.read_reply().body for wire in (*busy, kept)] == [b"done"] * (workers + 1)
+        assert kept.at_end()
+    assert fpm.wait() == 0
 
 
 def test_stop_now_lets_nothing_finish(daemon: Start) -> None:
