@@ -15,8 +15,7 @@ import pytest
 
 from tests.support import raw_fastcgi as raw
 from tests.support.waiting import wait_until
-from tests.support.worker_process import WorkerPool
-from tests.support.worker_process import WorkerProcess
+from tests.support.worker_process import WorkerPool, WorkerProcess
 
 ROUNDS = 5
 WORKING = """

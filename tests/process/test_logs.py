@@ -179,3 +179,44 @@ def test_logs_are_reopened_without_losing_a_line(daemon: Start) -> None:
     wait_until(lambda: sum(file.read_text().count("\n") for file in files) == len(found.good))
     assert all(file.stat().st_mode & 0o777 == 0o600 for file in files)
     fpm.wait_log("NOTICE: error log file re-opened")
+
+
+def test_a_restart_goes_on_behind_what_stands_in_the_logs(daemon: Start) -> None:
+    fpm = daemon({"www": {"access.log": "access.log"}}, global_={"error_log": "error.log"}, started=False)
+    logs = [fpm.directory / name for name in ("access.log", "error.log")]
+    before = ["", ""]
+    for count in range(1, 4):
+        fpm.start()
+        assert fpm.get("www", f"/{count}").status == 200
+        assert fpm.cli("stop").returncode == 0
+        assert fpm.wait() == 0
+        texts = [log.read_text() for log in logs]
+        assert [new.startswith(old) for new, old in zip(texts, before, strict=True)] == [True, True]
+        assert texts[0].count("\n") == count
+        assert texts[1].count("exiting, bye-bye!") == count
+        before = texts
+
+
+def test_two_pools_with_one_access_log(daemon: Start) -> None:
+    pool = {"access.log": "access.log", "access.format": "%n %r"}
+    fpm = daemon({"one": pool, "two": pool})
+    log = fpm.directory / "access.log"
+    wanted = [f"{name} /{number}" for number in range(5) for name in ("one", "two")]
+    for name, _, path in (line.partition(" ") for line in wanted):
+        assert fpm.get(name, path).status == 200
+    wait_until(lambda: log.read_text().count("\n") == len(wanted))
+    assert sorted(log.read_text().splitlines()) == sorted(wanted)
+
+
+def test_what_comes_after_sigusr1_stands_in_the_new_access_log(daemon: Start) -> None:
+    fpm = daemon({"www": {"pm.max_children": 2, "access.log": "access.log", "access.format": "%r"}})
+    log, old = fpm.directory / "access.log", fpm.directory / "access.log.1"
+    assert fpm.get("www", "/before").status == 200
+    wait_until(lambda: log.read_text() == "/before\n")
+    log.rename(old)
+    fpm.signal(signal.SIGUSR1)
+    fpm.wait_log("access log file re-opened")
+    # Both workers have a message then, which they read before the next connection.
+    together(6, lambda number: fpm.get("www", f"/after/{number}"))
+    wait_until(lambda: sorted(log.read_text().splitlines()) == [f"/after/{number}" for number in range(6)])
+    assert old.read_text() == "/before\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 
 import pytest
 
@@ -12,6 +13,10 @@ from tests.support.reloads import last_reload, load, reload, single, version_of,
 from tests.support.waiting import wait_until
 
 SLOW_IMPORT = "time.sleep(1)"
+HELD_IMPORT = """
+while os.path.exists("hold"):
+    time.sleep(0.01)
+"""
 
 
 def start(daemon: Start, **settings: object) -> Daemon:
@@ -43,20 +48,45 @@ def test_five_at_once(daemon: Start) -> None:
 
 def test_a_reload_that_waits_takes_what_has_come_meanwhile(daemon: Start) -> None:
     fpm = start(daemon)
-    write_version(fpm, 2, SLOW_IMPORT)
+    hold = fpm.apps / "hold"
+    hold.touch()
+    write_version(fpm, 2, HELD_IMPORT)
     first = fpm.begin("reload")
-    wait_until(lambda: len(fpm.processes("template www")) == 2, message="the first is under way")
-    wait_until(lambda: "Reloading in progress" in fpm.log())
-    second = fpm.begin("reload")
-    fpm_said = second.stderr
-    assert fpm_said is not None
-    assert "waiting for the reload under way" in fpm_said.readline()
+    wait_until(lambda: len(fpm.processes("template www")) == 2, timeout=20, message="the first is not under way")
+    second = begin_waiting(fpm)
     write_version(fpm, 3)
+    hold.unlink()
     assert first.wait(30) == 0
     assert second.wait(30) == 0
     first.communicate()
     second.communicate()
     assert version_of(fpm, "www") == "3"
+
+
+def test_a_reload_that_supersedes_another_covers_the_pools_that_it_named(daemon: Start) -> None:
+    fpm = daemon({name: {"app": "deployed:application"} for name in "abcd"}, started=False)
+    write_version(fpm, 1)
+    fpm.start()
+    hold = fpm.apps / "hold"
+    hold.touch()
+    write_version(fpm, 2, HELD_IMPORT)
+    first = fpm.begin("reload", "a")
+    wait_until(lambda: len(fpm.processes("template a")) == 2, timeout=20)
+    second, third = (begin_waiting(fpm, name) for name in "bc")
+    hold.unlink()
+    assert [command.wait(30) for command in (first, second, third)] == [0, 1, 0]
+    for command in (first, second, third):
+        command.communicate()
+    assert {name: facts(fpm, name)["generation"] for name in "abcd"} == {"a": 2, "b": 2, "c": 2, "d": 1}
+    assert [version_of(fpm, name) for name in "abcd"] == ["2", "2", "2", "1"]
+
+
+def begin_waiting(fpm: Daemon, *pools: str) -> subprocess.Popen[str]:
+    """Begin a reload that has to wait for the one under way."""
+    command = fpm.begin("reload", *pools)
+    assert command.stderr is not None
+    assert "waiting for the reload under way" in command.stderr.readline()
+    return command
 
 
 def test_no_wait(daemon: Start) -> None:

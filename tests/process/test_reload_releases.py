@@ -47,6 +47,14 @@ def kill_worker(fpm: Daemon) -> None:
     wait_until(lambda: fpm.workers("www") not in ([], [worker]))
 
 
+def kill_template(fpm: Daemon) -> None:
+    """Kill the template and wait for the next."""
+    (template,) = [process.pid for process in fpm.processes("template www")]
+    fpm.expect_log(f"template {template} exited on signal 9")
+    os.kill(template, signal.SIGKILL)
+    wait_until(lambda: [one.pid for one in fpm.processes("template www") if one.pid != template])
+
+
 @pytest.mark.parametrize("preload", ["auto", "no"])
 def test_a_generation_keeps_its_release(daemon: Start, preload: str) -> None:
     fpm = start(daemon, preload=preload)
@@ -54,10 +62,7 @@ def test_a_generation_keeps_its_release(daemon: Start, preload: str) -> None:
     switch(fpm, 2)
     kill_worker(fpm)
     assert version_of(fpm, "www") == "1"
-    (template,) = [process.pid for process in fpm.processes("template www")]
-    fpm.expect_log(f"template {template} exited on signal 9")
-    os.kill(template, signal.SIGKILL)
-    wait_until(lambda: [one.pid for one in fpm.processes("template www") if one.pid != template])
+    kill_template(fpm)
     kill_worker(fpm)
     assert version_of(fpm, "www") == "1"
     assert facts(fpm, "www")["generation"] == 1
@@ -68,6 +73,19 @@ def test_a_generation_keeps_its_release(daemon: Start, preload: str) -> None:
     assert version_of(fpm, "www") == "2"
     assert "releases/2\n" in fpm.cli("status").stdout
     assert facts(fpm, "www")["generation"] == 2
+
+
+@pytest.mark.parametrize("preload", ["auto", "no"])
+def test_a_generation_keeps_its_release_over_an_upgrade(daemon: Start, preload: str) -> None:
+    fpm = start(daemon, preload=preload)
+    make_release(fpm, 2)
+    switch(fpm, 2)
+    assert fpm.cli("upgrade").returncode == 0
+    kill_template(fpm)
+    kill_worker(fpm)
+    assert version_of(fpm, "www") == "1"
+    reload(fpm)
+    assert version_of(fpm, "www") == "2"
 
 
 def test_rollback(daemon: Start) -> None:

@@ -99,6 +99,30 @@ def test_the_new_program_does_all_that_the_old_one_did(daemon):
     fpm.wait_log("log file re-opened")
 
 
+def test_pools_get_the_limits_that_the_first_master_was_started_with(daemon):
+    """Each master raises its own as far as it may."""
+    fpm = daemon({"www": {}}, started=False)
+    prlimit = shutil.which("prlimit")
+    assert prlimit is not None, "it is part of util-linux"
+    fpm.start(wrapper=[prlimit, "--nofile=700:5000"])
+    assert open_files(fpm.pid) == ["5000", "5000"]
+    for _ in range(2):
+        assert fpm.cli("upgrade").returncode == 0
+        (former,) = fpm.workers("www")
+        assert fpm.cli("reload").returncode == 0
+        wait_until(lambda former=former: former not in fpm.workers("www"))
+        (worker,) = fpm.workers("www")
+        assert open_files(worker) == ["700", "5000"]
+
+
+def open_files(pid: int) -> list[str]:
+    """RLIMIT_NOFILE of a process, soft and hard."""
+    (line,) = [
+        line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if line.startswith("Max open files")
+    ]
+    return line.split()[3:5]
+
+
 def test_workers_whose_template_is_gone_are_kept(daemon):
     fpm = daemon({"www": {"pm.max_children": 2}})
     workers = fpm.wait_workers("www", 2)
