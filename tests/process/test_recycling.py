@@ -22,6 +22,40 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(os.getpid()).encode()]
 """
+DEAF = """
+import os
+import select
+import socket
+import time
+
+def mark(name):
+    with open(os.path.join(os.environ["MARKS"], name), "w") as file:
+        file.write(str(os.getpid()))
+
+def listener():
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            view = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue
+        if view.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return view
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/deaf":
+        epoll = select.epoll()
+        epoll.register(listener(), select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        mark("registered")
+        while not os.path.exists(os.path.join(os.environ["MARKS"], "listen")):
+            time.sleep(0.01)
+        mark("listening")
+        epoll.poll()
+        mark("woken")
+        time.sleep(60)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+"""
+"""At /deaf it listens beside its worker, as soon as it is told so, and does not take what comes."""
 MANAGERS = {
     "static": {"pm": "static", "pm.max_children": 2},
     "dynamic": {"pm": "dynamic", "pm.max_children": 4, "pm.min_spare_servers": 1, "pm.max_spare_servers": 2},
@@ -165,3 +199,31 @@ def test_connection_accepted_before_its_request_outlives_its_worker(daemon: Star
         fpm.wait_log(rf"child {worker} exited with code 0")
         wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params()))
         assert wire.read_reply().status == 200
+
+
+def test_a_connection_that_has_woken_nobody_but_a_worker_that_is_killed_then(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, started=False)
+    marks = fpm.directory / "marks"
+    marks.mkdir()
+    marks.chmod(0o777)
+    write_app(fpm, "deaf", DEAF)
+    pool = {"app": "deaf:application", "pm": "ondemand", "pm.max_children": 2, "pm.process_idle_timeout": "60s"}
+    fpm.configure({"www": {**pool, "env[MARKS]": marks}})
+    fpm.start()
+    with raw_fastcgi.Wire(fpm.address("www")) as wire:
+        wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/deaf")))
+        wait_until((marks / "registered").exists)
+        # The second worker comes after that, so in the kernel's list it stands behind the application of the first.
+        second = int(fpm.get("www").body)
+        wait_numbers(fpm, "www", idle_processes=1, active_processes=1)
+        (first,) = set(fpm.workers("www")) - {second}
+        (marks / "listen").touch()
+        wait_until((marks / "listening").exists)
+        wait_until(lambda: psutil.Process(first).status() == psutil.STATUS_SLEEPING)
+        with raw_fastcgi.Wire(fpm.address("www")) as client:
+            client.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params()))
+            wait_until((marks / "woken").exists)
+            fpm.expect_log(f"child {first} exited on signal 9")
+            os.kill(first, signal.SIGKILL)
+            assert int(client.read_reply().body) == second
+        assert not wire.read_reply().ended

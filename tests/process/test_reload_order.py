@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -17,6 +18,24 @@ HELD_IMPORT = """
 while os.path.exists("hold"):
     time.sleep(0.01)
 """
+HELD_BUT_FOR_ONE = """
+marks = os.environ["MARKS"]
+try:
+    os.close(os.open(f"{marks}/first", os.O_CREAT | os.O_EXCL))
+except FileExistsError:
+    while not os.path.exists(f"{marks}/released"):
+        time.sleep(0.01)
+"""
+IMPATIENT = """
+import sys
+import fpm.master.reload.reload
+from fpm.cli.main import main
+
+fpm.master.reload.reload.SWAP_PATIENCE = 0.5
+del sys.argv[0]
+sys.exit(main())
+"""
+"""pyfpm with less patience than a minute."""
 
 
 def start(daemon: Start, **settings: object) -> Daemon:
@@ -79,6 +98,32 @@ def test_a_reload_that_supersedes_another_covers_the_pools_that_it_named(daemon:
         command.communicate()
     assert {name: facts(fpm, name)["generation"] for name in "abcd"} == {"a": 2, "b": 2, "c": 2, "d": 1}
     assert [version_of(fpm, name) for name in "abcd"] == ["2", "2", "2", "1"]
+
+
+def test_a_reload_does_not_wait_for_ever_for_workers_that_do_not_come(daemon: Start) -> None:
+    """The first worker has proved the new generation, the others do not come to the end of their import."""
+    fpm = daemon({"www": {}}, started=False)
+    marks = fpm.directory / "marks"
+    marks.mkdir()
+    marks.chmod(0o777)
+    pool = {"app": "deployed:application", "preload": "no", "pm.max_children": 3, "env[MARKS]": marks}
+    fpm.configure({"www": pool})
+    write_version(fpm, 1)
+    fpm.start(wrapper=(sys.executable, "-c", IMPATIENT))
+    former = set(fpm.workers("www"))
+    write_version(fpm, 2, HELD_BUT_FOR_ONE)
+    command = fpm.begin("reload")
+    fpm.wait_log(
+        r"WARNING: \[pool www\] new workers do not come; those of the former generation serve on until they do"
+    )
+    fpm.wait_log("reload finished")
+    command.communicate(timeout=10)
+    assert command.returncode == 0
+    wait_until(lambda: len(former & set(fpm.workers("www"))) == 2)
+    (marks / "released").touch()
+    wait_until(lambda: not former & set(fpm.workers("www")))
+    assert len(fpm.workers("www")) == 3
+    assert version_of(fpm, "www") == "2"
 
 
 def begin_waiting(fpm: Daemon, *pools: str) -> subprocess.Popen[str]:

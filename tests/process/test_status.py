@@ -8,10 +8,13 @@ import re
 import signal
 import threading
 import time
+from contextlib import ExitStack
+
+import pytest
 
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon, Start
-from tests.support.pools import facts, numbers, together, wait_numbers
+from tests.support.pools import facts, free_port, numbers, together, wait_numbers
 from tests.support.waiting import wait_until
 
 POOL = {"app": "slow:application", "pm.status_path": "/status", "ping.path": "/ping", "pm.max_children": 3}
@@ -187,3 +190,27 @@ def test_status_of_a_pool_without_processes(daemon: Start) -> None:
     assert (found["active processes"], found["process manager"]) == (1, "ondemand")
     wait_until(lambda: fpm.processes("www") == [], timeout=6.0)
     assert numbers(fpm, "www")["accepted conn"] == 1
+
+
+@pytest.mark.parametrize("family", ["unix", "tcp"])
+def test_a_worker_tells_how_many_wait_behind_the_one_that_asks(daemon: Start, family: str) -> None:
+    listen = {"listen": f"127.0.0.1:{free_port()}"} if family == "tcp" else {}
+    fpm = daemon({"www": {**POOL, "app": "held:application", "pm.max_children": 1, **listen}})
+    hold = fpm.apps / "hold"
+    hold.touch()
+    with ExitStack() as stack:
+
+        def ask(path: str, query: str = "") -> raw_fastcgi.Wire:
+            wire = stack.enter_context(raw_fastcgi.Wire(fpm.address("www")))
+            wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params(path, query=query)))
+            return wire
+
+        busy = ask("/nap")
+        fpm.wait_active("www", 1)
+        status, *behind = ask("/status", "json"), ask("/nap"), ask("/nap")
+        wait_numbers(fpm, "www", listen_queue=3)
+        hold.unlink()
+        assert busy.read_reply().status == 200
+        page = json.loads(status.read_reply().body)
+        assert (page["listen queue"], page["max listen queue"]) == (2, 3)
+        assert [wire.read_reply().status for wire in behind] == [200, 200]
