@@ -15,7 +15,8 @@ from fpm.errors import EXIT_SOFTWARE
 from fpm.launcher.execute import execute_template
 from fpm.launcher.identity import apply_identity
 from fpm.launcher.unavailable import serve_unavailable
-from fpm.protocol.spec import FD_CHANNEL, FD_SPEC, pack_message, unpack_spec
+from fpm.protocol.messages import Failed, pack
+from fpm.protocol.spec import FD_CHANNEL, FD_SPEC, unpack_spec
 from fpm.system.proctitle import set_title
 
 
@@ -41,5 +42,5 @@ def main() -> NoReturn:
 
 
 def _fail(channel: socket.socket, stage: str, error: str) -> NoReturn:
-    channel.send(pack_message({"event": "failed", "stage": stage, "error": error, "traceback": ""}))
+    channel.send(pack(Failed(stage, error, "")))
     sys.exit(EXIT_SOFTWARE)

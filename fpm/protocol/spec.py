@@ -1,4 +1,4 @@
-"""What the master tells the processes of a pool: the specification, the fixed descriptors, and the messages.
+"""What the master tells the processes of a pool: the specification and the fixed descriptors.
 
 The specification travels as JSON in a sealed memfd, so that the launcher, the template and its workers read the very
 same values whatever their Python version. This module is shared by both sides and needs only the standard library.
@@ -42,9 +42,6 @@ LAUNCHER = "fpm.launcher.launch"
 TEMPLATE = "fpm.template.template"
 NO_PRELOAD = "no-preload"
 """Second argument of a template that has been executed again because its application must not be preloaded."""
-
-MESSAGE_MAX = 65536
-"""Bytes of one message on a channel. Longer texts are cut by the sender."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,60 +129,3 @@ def unpack_spec(data: bytes) -> TemplateSpec:
     worker = values.pop("worker")
     known = {field.name for field in fields(WorkerSettings)}
     return TemplateSpec(worker=WorkerSettings(**{key: worker[key] for key in known & set(worker)}), **values)
-
-
-# Messages are JSON objects, one for each datagram, named by "event" (towards the master) or "command" (from it).
-#
-# template -> master   ready {preload: bool, python, chdir, seconds, stack: bool}    failed {stage, error, traceback}
-#                      notice {level, text}      forked {slot, pid}     fork_failed {slot, error}
-#                      exited {pid, status, user, system, maxrss}   (as from wait4(2): times in s, maxrss in KiB)
-# master -> template   fork {slot, hold}  with descriptors [worker channel, stdout, stderr, the memfd for its stack,
-#                      access log (or none)]
-#                      settings {worker}  (a WorkerSettings object, for the workers forked from now on)    quit {}
-#                      calibrate {}  (answered by: layout {layout}, see fpm.stacks.layout, or layout_failed {error})
-# worker -> master     ready {stack: bool}     log {level, text}     failed {error, traceback}
-#                      (stack: it writes its stack when it is asked, see fpm.worker.self_dump)
-#                      limit {requests, memory}     (max_requests is reached or, if memory (bytes) is not 0, max_memory:
-#                      it has stopped accepting and waits for quit while its replacement is made)
-#                      large {memory}     (it has exceeded max_memory from its start on: the limit is not for it)
-#                      serving {}     (the answer to `serve`)     slow {request, microseconds}
-# master -> worker     quit {final}  (final: the pool ends, no other worker comes)
-#                      reopen {} with descriptor [access log]
-#                      look {}        (a worker was killed that may have been woken for a connection: is there one?)
-#                      settings {worker} with descriptor [access log] if its path has changed
-# A worker forked with hold = true proves a new generation: it accepts nothing until it is told
-#                      serve {}     check {} with descriptor [connected stream socket]: an internal request comes on it
-
-
-def unpack_worker_settings(values: Any) -> WorkerSettings | None:
-    """The object of a `settings` message; None if it is not one."""
-    known = {field.name for field in fields(WorkerSettings)}
-    if not isinstance(values, dict) or not known <= set(values):
-        return None
-    return WorkerSettings(**{key: values[key] for key in known})
-
-
-def pack_message(message: dict[str, Any]) -> bytes:
-    """A message as bytes, never longer than MESSAGE_MAX: long texts in it are cut in the middle."""
-    data = json.dumps(message).encode()
-    room = MESSAGE_MAX
-    while len(data) > MESSAGE_MAX:
-        room //= 2
-        data = json.dumps({key: _cut(value, room) for key, value in message.items()}).encode()
-    return data
-
-
-def unpack_message(data: bytes) -> dict[str, Any]:
-    """A message from bytes; {} if they are not a JSON object (the peer is not trusted)."""
-    try:
-        message = json.loads(data)
-    except (ValueError, RecursionError):
-        return {}
-    return message if isinstance(message, dict) else {}
-
-
-def _cut(value: Any, room: int) -> Any:
-    if not isinstance(value, str) or len(value) <= room:
-        return value
-    half = room // 2
-    return f"{value[:half]}\n... {len(value) - 2 * half} characters left out ...\n{value[-half:]}"

@@ -8,8 +8,8 @@ import threading
 import time
 from typing import Any
 
-from fpm.protocol.spec import MESSAGE_MAX, pack_message, unpack_message
 from fpm.protocol.status import SiteSpec
+from fpm.protocol.wire import MESSAGE_MAX, pack_message, unpack_message
 from fpm.status_server.protocols import Visit
 from fpm.status_server.site import Site
 from fpm.status_server.snapshot_cache import Looks

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from fpm.protocol.spec import pack_message
+from fpm.protocol.wire import pack_message
 from fpm.status.history import History
 from fpm.status.overview import Overview
 from fpm.status.snapshot import Snapshot, read_snapshot

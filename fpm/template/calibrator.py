@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from fpm.protocol.messages import LayoutFailed, LayoutFound
 from fpm.system.proctitle import set_title
 from fpm.template.calibration_child import TIME, run_child
 
@@ -20,19 +21,18 @@ TRIES = 3
 PATIENCE = TIME + 0.2
 """Seconds for one try; the child's own alarm comes before it unless something has blocked that."""
 ANSWER_MAX = 65536
-FAILED = "layout_failed"
 
 
 class Calibrator:
     """Finds the layout once, when the master first asks for it, and remembers it."""
 
-    def __init__(self, pool: str, send: Callable[[dict[str, Any]], None]) -> None:
-        """`send` takes the message for the master: {"event": "layout"...} or {"event": "layout_failed"...}."""
+    def __init__(self, pool: str, send: Callable[[LayoutFound | LayoutFailed], None]) -> None:
+        """`send` takes the answer for the master."""
         self.fd = -1
         """To be polled for reading while a try goes on; else -1."""
         self._pool = pool
         self._send = send
-        self._answer: dict[str, Any] | None = None
+        self._answer: LayoutFound | LayoutFailed | None = None
         self._tries = 0
         self._child = 0
         self._until = 0.0
@@ -77,7 +77,7 @@ class Calibrator:
         try:
             reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
-            self._report({"event": FAILED, "error": f"no pipe for the calibration: {error.strerror}"})
+            self._report(LayoutFailed(f"no pipe for the calibration: {error.strerror}"))
             return
         # Handlers of the template must not run in the child, which resets them before it unblocks any signal.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -87,7 +87,7 @@ class Calibrator:
                 _run(self._pool, writing)
         except Exception as error:  # no processes left; or an audit hook of the application, which raises anything
             os.close(reading)
-            self._report({"event": FAILED, "error": f"no process for the calibration: {error}"})
+            self._report(LayoutFailed(f"no process for the calibration: {error}"))
             return
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -99,9 +99,9 @@ class Calibrator:
         self._end_try()
         layout = answer.get("layout")
         if isinstance(layout, dict):
-            self._report({"event": "layout", "layout": layout})
+            self._report(LayoutFound(layout))
         elif answer.get("final") or self._tries >= TRIES:
-            self._report({"event": FAILED, "error": str(answer.get("error"))})
+            self._report(LayoutFailed(str(answer.get("error"))))
         else:
             self._start()
 
@@ -119,7 +119,7 @@ class Calibrator:
         if pid == self._child:
             self._child = 0
 
-    def _report(self, message: dict[str, Any]) -> None:
+    def _report(self, message: LayoutFound | LayoutFailed) -> None:
         self._answer = message
         self._send(message)
 

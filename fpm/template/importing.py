@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from fpm.errors import EXIT_SOFTWARE
-from fpm.protocol.spec import TemplateSpec, pack_message
+from fpm.protocol.messages import Failed, pack
+from fpm.protocol.spec import TemplateSpec
 from fpm.template.application import ApplicationError, load_application
 from fpm.template.script import is_script, run_script
 from fpm.worker.process_end import flush_standard_streams
@@ -85,7 +86,7 @@ def report_import_failure(channel: socket.socket, error: BaseException) -> None:
         summary = str(error)
     else:
         summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-    channel.send(pack_message({"event": "failed", "stage": "import", "error": summary, "traceback": text}))
+    channel.send(pack(Failed("import", summary, text)))
 
 
 def _is_ours(file: str) -> bool:

@@ -19,26 +19,37 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from fpm import run_postfork
 from fpm.errors import EXIT_SOFTWARE
 from fpm.launcher.execute import execute_template
 from fpm.launcher.ptracer import permission_for
 from fpm.library import current
+from fpm.protocol.messages import (
+    ApplySettings,
+    Calibrate,
+    Event,
+    Fork,
+    Forked,
+    ForkFailed,
+    Notice,
+    Quit,
+    TemplateReady,
+    WorkerExited,
+    pack,
+    unpack_command,
+)
 from fpm.protocol.spec import (
     FD_CHANNEL,
     FD_FIRST_FREE,
     FD_SPEC,
     FD_STACK,
-    MESSAGE_MAX,
     NO_PRELOAD,
     TemplateSpec,
-    pack_message,
-    unpack_message,
     unpack_spec,
-    unpack_worker_settings,
 )
+from fpm.protocol.wire import MESSAGE_MAX, MessageError
 from fpm.system.descriptors import take_descriptors
 from fpm.system.proctitle import set_title
 from fpm.template.calibrator import Calibrator
@@ -67,7 +78,7 @@ def main() -> NoReturn:
     permit = permission_for(spec.ptracer)
     refusal = permit()
     if refusal:
-        channel.send(pack_message({"event": "notice", "level": "notice", "text": refusal}))
+        channel.send(pack(Notice(refusal)))
     prepare_interpreter(spec)
     started = time.monotonic()
 
@@ -77,24 +88,22 @@ def main() -> NoReturn:
         # Objects that exist now are never freed: the collector need not touch, and so copy, their pages in the workers.
         gc.collect()
         gc.freeze()
-        channel.send(pack_message(_describe(application is not None, time.monotonic() - started, listens)))
+        channel.send(
+            pack(
+                TemplateReady(
+                    preload=application is not None,
+                    python=sys.version.split()[0],
+                    chdir=os.getcwd(),
+                    seconds=round(time.monotonic() - started, 3),
+                    stack=listens,
+                )
+            )
+        )
         Template(spec, channel, application, permit).run()
 
     if spec.preload != "no" and may_preload:
         import_within(spec, channel, spec.spawned, serve)
     serve(None)
-
-
-def _describe(preload: bool, seconds: float, listens: bool) -> dict[str, Any]:
-    """The `ready` message."""
-    return {
-        "event": "ready",
-        "preload": preload,
-        "python": sys.version.split()[0],
-        "chdir": os.getcwd(),
-        "seconds": round(seconds, 3),
-        "stack": listens,
-    }
 
 
 def prepare_interpreter(spec: TemplateSpec) -> None:
@@ -122,7 +131,7 @@ def _leave_preload_if_unsafe(spec: TemplateSpec, channel: socket.socket) -> None
         f"preload = auto: not safe to fork from, {'; '.join(reasons)}. Each worker imports the application itself. "
         "Start such things in a function registered with fpm.postfork, or set preload = yes or no to say so"
     )
-    channel.send(pack_message({"event": "notice", "level": "notice", "text": text}))
+    channel.send(pack(Notice(text)))
     # Only exec(2) gets rid of threads and of what C libraries keep.
     execute_template(spec, NO_PRELOAD)
 
@@ -183,15 +192,21 @@ class Template:
         data, fds = receive_with_fds(self.channel)
         if not data:
             return False
-        message = unpack_message(data)
-        if message.get("command") == "fork":
-            self.fork_worker(int(message["slot"]), fds, hold=bool(message.get("hold")))
-        elif message.get("command") == "settings":
-            self.settings = unpack_worker_settings(message.get("worker")) or self.settings
-        elif message.get("command") == "calibrate":
-            self.calibrator.want()
-        elif message.get("command") == "quit":
-            self.quitting = True
+        try:
+            command = unpack_command(data)
+        except MessageError as error:
+            self.send(Notice(f"the template has refused a message of the master: {error}"))
+            close_all(fds)
+            return True
+        match command:
+            case Fork():
+                self.fork_worker(command.slot, fds, hold=command.hold)
+            case ApplySettings():
+                self.settings = command.worker
+            case Calibrate():
+                self.calibrator.want()
+            case Quit():
+                self.quitting = True
         return True
 
     def fork_worker(self, slot: int, fds: list[int], *, hold: bool) -> None:
@@ -203,16 +218,15 @@ class Template:
         try:
             pid = os.fork()
         except OSError as error:
-            self.send({"event": "fork_failed", "slot": slot, "error": error.strerror})
+            self.send(ForkFailed(slot, str(error.strerror)))
             pid = -1
         if pid == 0:
             self.become_worker(slot, fds, hold=hold)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT})
-        for fd in fds:
-            os.close(fd)
+        close_all(fds)
         if pid > 0:
             self.children.add(pid)
-            self.send({"event": "forked", "slot": slot, "pid": pid})
+            self.send(Forked(slot, pid))
 
     def reap_workers(self) -> None:
         """wait4(2) for every child that has ended, and tell the master of those that were workers."""
@@ -228,21 +242,12 @@ class Template:
             if pid not in self.children:
                 continue
             self.children.discard(pid)
-            self.send(
-                {
-                    "event": "exited",
-                    "pid": pid,
-                    "status": status,
-                    "user": usage.ru_utime,
-                    "system": usage.ru_stime,
-                    "maxrss": usage.ru_maxrss,
-                }
-            )
+            self.send(WorkerExited(pid, status, usage.ru_utime, usage.ru_stime, usage.ru_maxrss))
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, message: Event) -> None:
         """To the master; when it is gone the next read of the channel says so."""
         try:
-            self.channel.send(pack_message(message))
+            self.channel.send(pack(message))
         except (BrokenPipeError, ConnectionResetError):
             self.quitting = True
 
@@ -294,8 +299,7 @@ class Template:
         os.dup2(out, 1)
         os.dup2(err, 2)
         os.dup2(stack, FD_STACK, inheritable=False)
-        for fd in (out, err, stack):
-            os.close(fd)
+        close_all([out, err, stack])
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=channel_fd)
         return channel, rest[0] if rest else None
 
@@ -308,3 +312,9 @@ def receive_with_fds(channel: socket.socket) -> tuple[bytes, list[int]]:
     except ConnectionResetError:
         return b"", []
     return data, take_descriptors(ancillary)
+
+
+def close_all(fds: list[int]) -> None:
+    """close(2) for each."""
+    for fd in fds:
+        os.close(fd)

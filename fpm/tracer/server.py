@@ -16,8 +16,8 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from fpm.protocol.spec import MESSAGE_MAX, pack_message, unpack_message
 from fpm.protocol.tracing import TRACE_SECONDS, Answer, MessageError, Task, parse_task
+from fpm.protocol.wire import MESSAGE_MAX, pack_message, unpack_message
 from fpm.system.descriptors import take_descriptor
 from fpm.tracer.process import ProcessState, read_state
 from fpm.tracer.snapshot import STOPPED_MAX, run

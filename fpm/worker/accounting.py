@@ -9,6 +9,7 @@ from time import monotonic, process_time
 
 from fpm.log.access import AccessRecord
 from fpm.log.escape import decode_wire
+from fpm.protocol.messages import SLOW_REQUEST_MAX, LargeAtStart, SlowRequest
 from fpm.protocol.spec import WorkerSettings
 from fpm.scoreboard.writer import SlotWriter
 from fpm.worker.access_log import AccessLog
@@ -27,8 +28,6 @@ _MEASURE_EVERY = 32
 """Of short requests only every so many-th is measured."""
 _NEVER = 1 << 62
 """Microseconds that no request takes."""
-SLOW_REQUEST_MAX = 1024
-"""Characters of a slow request's method and URI that are told."""
 
 
 class Accounting:
@@ -84,7 +83,7 @@ class Accounting:
         if self._memory_at_start > self._memory_limit:
             # The next worker would be as large: to replace one after each request would help nobody.
             self._memory_limit = _NEVER
-            self._reports.send({"event": "large", "memory": self._memory_at_start})
+            self._reports.send(LargeAtStart(self._memory_at_start))
 
     def close(self, turn: Turn, *, done: bool = True) -> None:
         """The response is complete.
@@ -138,7 +137,7 @@ class Accounting:
         method, query = environ.get("REQUEST_METHOD", ""), environ.get("QUERY_STRING", "")
         uri = f"{path}?{query}" if query else path
         request = decode_wire(f"{method} {uri}"[:SLOW_REQUEST_MAX])
-        self._reports.send({"event": "slow", "request": request, "microseconds": duration})
+        self._reports.send(SlowRequest(request, duration))
 
     def _log_access(
         self,

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from fpm.library import Call, RequestTimeout, current
+from fpm.protocol.messages import Level
 from fpm.protocol.spec import FD_SCOREBOARD
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
@@ -186,7 +187,7 @@ class Background:
     def _complain(self, error: BaseException) -> None:
         environ, what = self._turn[1], f"{self._task}(), called by fpm.after_response()"
         if isinstance(error, SystemExit):
-            level = "warning" if error.code else "notice"
+            level: Level = "warning" if error.code else "notice"
             self._log.write(level, environ, f"{what}: sys.exit({error.code!r}) has ended it, not the worker")
             return
         self._slot.count_error()

@@ -16,7 +16,8 @@ from ipaddress import ip_address, ip_network
 from time import monotonic
 
 from fpm.errors import EXIT_OK, EXIT_SOFTWARE
-from fpm.protocol.spec import FD_LISTEN, FD_PARK_PUT, FD_PARK_TAKE, FD_WAKE, WorkerSettings, unpack_worker_settings
+from fpm.protocol.messages import ApplySettings, Check, LimitReached, Quit, RecheckSockets, Reopen, Serve, Serving
+from fpm.protocol.spec import FD_LISTEN, FD_PARK_PUT, FD_PARK_TAKE, FD_WAKE, WorkerSettings
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
 from fpm.system.listen_queue import ListenQueueReader
@@ -173,31 +174,30 @@ class WorkerLoop:
             self._quitting = self._final = True
             return
         message, fd = received
-        if message.get("command") == "quit":
-            self._quitting = True
-            self._final = bool(message.get("final"))
-            self._queued = ListenQueueReader().read(FD_LISTEN).length if self._final else 0
-        elif message.get("command") == "serve":
-            self.begin_accepting()
-            self._reports.send({"event": "serving"})
-        elif message.get("command") == "look":
-            self._look_again()
-        elif message.get("command") == "check" and fd is not None:
-            os.set_blocking(fd, False)
-            self._connections.hold(HeldConnection(fd, "", Held.SILENT, monotonic() + LIMITS[Held.SILENT]))
-            fd = None
-        elif message.get("command") == "settings":
-            fd = self._apply(unpack_worker_settings(message.get("worker")), fd)
-        elif message.get("command") == "reopen" and fd is not None and self._service.accounting.access_log is not None:
-            self._service.accounting.access_log.replace_descriptor(fd)
-            fd = None
+        match message:
+            case Quit():
+                self._quitting = True
+                self._final = message.final
+                self._queued = ListenQueueReader().read(FD_LISTEN).length if self._final else 0
+            case Serve():
+                self.begin_accepting()
+                self._reports.send(Serving())
+            case RecheckSockets():
+                self._look_again()
+            case Check() if fd is not None:
+                os.set_blocking(fd, False)
+                self._connections.hold(HeldConnection(fd, "", Held.SILENT, monotonic() + LIMITS[Held.SILENT]))
+                fd = None
+            case ApplySettings():
+                fd = self._apply(message.worker, fd)
+            case Reopen() if fd is not None and self._service.accounting.access_log is not None:
+                self._service.accounting.access_log.replace_descriptor(fd)
+                fd = None
         if fd is not None:
             os.close(fd)
 
-    def _apply(self, settings: WorkerSettings | None, log_fd: int | None) -> int | None:
+    def _apply(self, settings: WorkerSettings, log_fd: int | None) -> int | None:
         """Serve by new settings from now on; returns the descriptor if it is not wanted."""
-        if settings is None:
-            return log_fd
         if (settings.pm_max_requests, settings.pm_max_requests_jitter) != (
             self._settings.pm_max_requests,
             self._settings.pm_max_requests_jitter,
@@ -296,7 +296,7 @@ class WorkerLoop:
         """pm.max_requests or pm.max_memory is reached: the master hears it, makes a replacement, and then says quit."""
         self._limit = 0
         self._stop_accepting(replaced=True)
-        self._reports.send({"event": "limit", "requests": self._slot.requests, "memory": self._memory})
+        self._reports.send(LimitReached(self._slot.requests, self._memory))
 
     def _stop_accepting(self, *, replaced: bool = False) -> None:
         """Take nothing new; what has been taken goes to other workers, or is answered here if nobody is idle.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import sys
-from typing import Any
 
-from fpm.protocol.spec import MESSAGE_MAX, pack_message, unpack_message
+from fpm.protocol.messages import Command, Event, Level, LogText, pack, unpack_command
+from fpm.protocol.wire import MESSAGE_MAX, MessageError
 from fpm.system.descriptors import take_descriptor
 
 
@@ -17,27 +17,34 @@ class Reports:
         self._channel = channel
         self.fd = channel.fileno()
 
-    def send(self, message: dict[str, Any]) -> bool:
+    def send(self, message: Event) -> bool:
         """Sends a message; False if the master is gone or does not read."""
         try:
-            self._channel.send(pack_message(message), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            self._channel.send(pack(message), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except OSError:
             return False
         return True
 
-    def log(self, level: str, text: str) -> None:
+    def log(self, level: Level, text: str) -> None:
         """A line (or a traceback) for the error log; to standard error if the master does not take it."""
-        if not self.send({"event": "log", "level": level, "text": text}):
+        if not self.send(LogText(level, text)):
             sys.stderr.write(f"{level.upper()}: {text}\n")
 
-    def receive(self) -> tuple[dict[str, Any], int | None] | None:
-        """A message and the descriptor that came with it; None when the master is gone."""
+    def receive(self) -> tuple[Command | None, int | None] | None:
+        """A message, if there is one, and the descriptor that came with it; None when the master is gone."""
         try:
             data, ancillary, _, _ = self._channel.recvmsg(
                 MESSAGE_MAX, socket.CMSG_SPACE(4), socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
             )
         except BlockingIOError:
-            return {}, None
+            return None, None
         except OSError:
             return None
-        return (unpack_message(data), take_descriptor(ancillary)) if data else None
+        if not data:
+            return None
+        fd = take_descriptor(ancillary)
+        try:
+            return unpack_command(data), fd
+        except MessageError as error:
+            self.log("warning", f"a message of the master was refused: {error}")
+            return None, fd

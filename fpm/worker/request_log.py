@@ -7,6 +7,7 @@ import traceback
 from types import CodeType
 
 from fpm.log.escape import decode_wire, escape
+from fpm.protocol.messages import Level
 from fpm.worker.master_channel import Reports
 from fpm.wsgi.environ import Environ
 
@@ -18,7 +19,7 @@ class RequestLog:
         self._head = f"[pool {pool}] child {os.getpid()}"
         self._reports = reports
 
-    def write(self, level: str, environ: Environ, text: str) -> None:
+    def write(self, level: Level, environ: Environ, text: str) -> None:
         """One line, or several."""
         # The application may have taken anything out of its environ.
         uri = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"

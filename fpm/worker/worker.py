@@ -6,6 +6,7 @@ import os
 import socket
 import time
 
+from fpm.protocol.messages import WorkerReady
 from fpm.protocol.spec import FD_SCOREBOARD, WorkerSettings
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.writer import SlotWriter
@@ -52,6 +53,6 @@ def run_worker(
     Interrupt(writer, service.background).install()
     if not hold:
         loop.begin_accepting()
-    reports.send({"event": "ready", "stack": listen()})
+    reports.send(WorkerReady(listen()))
     service.accounting.limit_memory(settings.pm_max_memory)
     return loop.run()

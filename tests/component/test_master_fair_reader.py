@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from fpm.master.loop.channel import Channel
+from fpm.master.loop.channel import PoolChannel
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Loop
 from fpm.master.loop.read_budget import SAVED_MAX, Share
-from fpm.protocol.spec import pack_message
+from fpm.protocol.messages import LogText, Serving, pack
 
 DEBT = SAVED_MAX + 10.0
 """Seconds: far more than is paid during a pause."""
@@ -72,8 +72,8 @@ def test_a_pool_in_credit_is_read_as_long_as_there_is_something(loop: Loop, full
 
 def test_messages_are_paid_for() -> None:
     """Thirty long texts cost more than a pool saves up, however quickly they are read."""
-    channel, share = Channel(), Share()
-    message = pack_message({"event": "log", "level": "notice", "text": "line\n" * 1000 + "x" * 50_000})
+    channel, share = PoolChannel(), Share()
+    message = pack(LogText("notice", "line\n" * 1000 + "x" * 50_000))
     for _ in range(30):
         channel.peer.send(message)
         assert len(channel.receive(share)[0]) == 1
@@ -82,9 +82,9 @@ def test_messages_are_paid_for() -> None:
 
 
 def test_a_pool_in_debt_is_heard_one_message_at_a_time() -> None:
-    channel, share = Channel(), Share()
+    channel, share = PoolChannel(), Share()
     share.spend(DEBT, time.monotonic())
     for _ in range(2):
-        channel.peer.send(pack_message({"event": "ready"}))
+        channel.peer.send(pack(Serving()))
     assert len(channel.receive(share)[0]) == 1
     channel.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +12,10 @@ import pytest
 from fpm.log.error import ErrorLog
 from fpm.master.loop.loop import Loop
 from fpm.master.tracing.layout_request import LayoutWish
+from fpm.protocol.messages import LayoutFailed, LayoutFound
 from tests.unit.stack.process_image import LAYOUT
 
-GOOD = {"event": "layout", "layout": LAYOUT.as_message()}
+GOOD = LayoutFound(LAYOUT.as_message())
 
 
 class Template:
@@ -56,7 +56,7 @@ def test_it_is_asked_once_and_all_are_told(template: Template) -> None:
     template.want()
     template.want()
     assert (template.asked, template.answers) == (1, [])
-    template.wish.take(json.loads(json.dumps(GOOD)))
+    template.wish.take(GOOD)
     assert template.answers == [LAYOUT, LAYOUT]
     template.want()
     template.wish.take(GOOD)
@@ -65,11 +65,11 @@ def test_it_is_asked_once_and_all_are_told(template: Template) -> None:
     assert template.log == ""
 
 
-@pytest.mark.parametrize("layout", [None, 1, [], {}, {"version": 1}, LAYOUT.as_message() | {"at_none": -1}])
-def test_what_is_no_layout_is_refused_with_a_warning_that_names_the_pool(template: Template, layout: object) -> None:
+@pytest.mark.parametrize("layout", [{}, {"version": 1}, LAYOUT.as_message() | {"at_none": -1}])
+def test_what_is_no_layout_is_refused_with_a_warning_that_names_the_pool(template: Template, layout: dict) -> None:
     template.want()
-    template.wish.take({"event": "layout", "layout": layout})
-    template.wish.take({"event": "layout", "layout": layout})
+    template.wish.take(LayoutFound(layout))
+    template.wish.take(LayoutFound(layout))
     template.want()
     assert len(template.answers) == 2
     assert all("its template sent no usable layout: " in answer for answer in template.answers)
@@ -78,7 +78,7 @@ def test_what_is_no_layout_is_refused_with_a_warning_that_names_the_pool(templat
 
 def test_a_failure_is_the_reason_and_is_bounded(template: Template) -> None:
     template.want()
-    template.wish.take({"event": "layout_failed", "error": "no\nctypes" + "x" * 60000})
+    template.wish.take(LayoutFailed("no\nctypes" + "x" * 60000))
     (reason,) = template.answers
     assert reason.startswith("its Python's structures were not found: no\\x0actypes")
     assert len(reason) < 600

@@ -125,7 +125,7 @@ def run(python: str, application: str) -> tuple[dict[str, Any], str]:
 
 def error_of(application: str) -> str:
     message, output = run(sys.executable, application)
-    assert message["answers"][0]["event"] == "layout_failed"
+    assert message["answers"][0]["kind"] == "LayoutFailed"
     assert "called in" not in output
     return str(message["answers"][0]["error"])
 
@@ -134,20 +134,20 @@ def error_of(application: str) -> str:
 def test_nothing_that_an_application_has_changed_disturbs_it(python: str) -> None:
     application = "\n".join([SIGNALS, REPLACED, MANY_OBJECTS, TRACED])
     message, _ = run(python, application)
-    assert message["answers"][0]["event"] == "layout", message
+    assert message["answers"][0]["kind"] == "LayoutFound", message
     assert parse_layout(message["answers"][0]["layout"])
     assert message["ended"] == [0]
 
 
 def test_nothing_of_the_application_is_called_in_the_child() -> None:
     message, output = run(sys.executable, SIGNALS + REPLACED)
-    assert message["answers"][0]["event"] == "layout", message
+    assert message["answers"][0]["kind"] == "LayoutFound", message
     assert set(re.findall(r"called in (\d+)", output)) <= {str(message["pid"])}
 
 
 def test_a_thread_that_the_application_starts_in_every_child() -> None:
     message, _ = run(sys.executable, FORK_HOOK)
-    assert message["answers"][0]["event"] == "layout", message
+    assert message["answers"][0]["kind"] == "LayoutFound", message
 
 
 @pytest.mark.parametrize("event", ["sys._current_frames", "ctypes.dlopen", "os.fork", "import"])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from fpm.protocol.messages import LimitReached, Quit, RecheckSockets, Reopen
 from fpm.scoreboard.memory import set_wake_below
 from fpm.scoreboard.snapshot import census, read_board
 from tests.support import raw_fastcgi as raw
@@ -129,7 +130,7 @@ def test_the_last_worker_answers_the_listen_queue():
         for wire in wires:
             wire.send(raw.request_bytes(raw.web_params("/sleep", query="0.05")))
         assert wires[0].read_reply().body == b"slept"
-        socket.send_fds(pool.worker.channel, [json.dumps({"command": "quit", "final": True}).encode()], [])
+        pool.worker.command(Quit(final=True))
         assert [wire.read_reply().body for wire in wires[1:]] == [b"slept"] * 7
         for wire in wires:
             wire.close()
@@ -157,7 +158,7 @@ def test_reopen_of_the_access_log(tmp_path: Path):
         before = set(os.listdir(f"/proc/{pool.worker.pid}/fd"))
         raw.get(pool.address, "/one")
         fd = os.open(second, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        pool.worker.command("reopen", fd)
+        pool.worker.command(Reopen(), fd)
         os.close(fd)
         wait_until(lambda: raw.get(pool.address, "/two").status == 200 and second.read_text() != "")
         assert first.read_text().startswith("/one 200\n")
@@ -172,12 +173,12 @@ def test_max_requests():
     with make_pool(pm_max_requests=3) as pool:
         for _ in range(3):
             assert raw.get(pool.address, "/ignore").status == 200
-        assert pool.worker.wait_message("limit")["requests"] == 3
+        assert pool.worker.wait_message(LimitReached).requests == 3
         with raw.Wire(pool.address) as wire:
             wire.send(raw.request_bytes(raw.web_params("/ignore")))
             replacement = pool.start_worker()
             assert wire.read_reply().status == 200, "the replacement serves what came in between"
-        pool.worker.command("quit")
+        pool.worker.command(Quit())
         assert pool.worker.process.wait(5) == 0
         assert replacement.process.poll() is None
 
@@ -186,7 +187,7 @@ def test_quit_waits_for_the_request_in_hand():
     with make_pool() as pool, raw.Wire(pool.address) as wire:
         wire.send(raw.request_bytes(raw.web_params("/sleep", query="0.5")))
         wait_until(lambda: census(pool.board.view, 8).active == 1)
-        pool.worker.command("quit")
+        pool.worker.command(Quit())
         assert wire.read_reply().body == b"slept"
         assert pool.worker.process.wait(5) == 0
 
@@ -219,7 +220,7 @@ def test_a_connection_for_which_somebody_was_woken_who_did_not_take_it():
         with raw.Wire(pool.address) as wire:
             wire.send(raw.request_bytes(raw.web_params("/hello")))
             sleeper.join()
-            worker.command("look")
+            worker.command(RecheckSockets())
             assert wire.read_reply().ended
 
 

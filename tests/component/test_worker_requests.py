@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from fpm.protocol.messages import LogText
 from tests.support import raw_fastcgi as raw
 from tests.support.waiting import wait_until
 from tests.support.worker_process import WorkerPool
@@ -36,9 +37,9 @@ def test_an_exception_before_the_headers():
         assert reply.status == 500
         assert b"secret" not in reply.stdout
         assert reply.ended
-        [message] = [found for found in pool.worker.receive_all() if found["event"] == "log"]
-        assert message["level"] == "error"
-        lines = message["text"].splitlines()
+        [message] = [found for found in pool.worker.receive_all() if isinstance(found, LogText)]
+        assert message.level == "error"
+        lines = message.text.splitlines()
         assert re.fullmatch(r"\[pool www\] child \d+, GET /fail\?a=b: uncaught exception", lines[0])
         assert lines[1] == "Traceback (most recent call last):"
         assert "protocol.py" in lines[2]

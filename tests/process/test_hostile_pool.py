@@ -67,19 +67,26 @@ def scribble(seconds):
             continue
     board[:] = bytes(len(board))
 
+def message(kind, **fields):
+    return {"v": 1, "kind": kind, **fields}
+
+USAGE = {"user": 0, "system": 0, "maxrss": 0}
 FORGED = [
-    {"event": "exited", "pid": 1, "status": 9},
-    {"event": "exited", "pid": os.getppid(), "status": 0},
-    {"event": "exited", "pid": "x", "status": None},
-    {"event": "forked", "slot": 0, "pid": 1},
-    {"event": "forked", "slot": 0, "pid": 10 ** 30},
-    {"event": "forked", "slot": [], "pid": {}},
-    {"event": "ready", "preload": True, "chdir": {}},
-    {"event": "limit", "requests": -1},
-    {"event": "failed", "error": "forged", "traceback": "x\\n" * 1000},
-    {"event": "log", "level": "alert", "text": "forged\\n[pool good] child 1: forged"},
-    {"event": "log", "level": ["x"], "text": {"y": "z"}},
-    {"event": None}, {"event": {}}, [], 1, None, "text",
+    message("WorkerExited", pid=1, status=9, **USAGE),
+    message("WorkerExited", pid=os.getppid(), status=0, **USAGE),
+    message("WorkerExited", pid="x", status=None),
+    message("Forked", slot=0, pid=1),
+    message("Forked", slot=0, pid=10 ** 30),
+    message("Forked", slot=[], pid={}),
+    message("TemplateReady", preload=True, python="", chdir="/", seconds=0, stack=True),
+    message("TemplateReady", preload=True, chdir={}),
+    message("LimitReached", requests=0, memory=0),
+    message("LimitReached", requests=-1),
+    message("Failed", stage="", error="forged", traceback="x\\n" * 1000),
+    message("LogText", level="alert", text="forged\\n[pool good] child 1: forged"),
+    message("LogText", level=["x"], text={"y": "z"}),
+    message("LayoutFound", layout={"version": 1}),
+    message("ApplySettings", worker={}), {"v": 2, "kind": "Serving"}, {"kind": None}, {"kind": {}}, [], 1, None, "text",
 ]
 
 def small_messages(seconds):
@@ -87,7 +94,8 @@ def small_messages(seconds):
 
 def messages(seconds):
     raw = [json.dumps(one).encode() for one in FORGED]
-    raw += [b"{", b"[" * 5000, os.urandom(3000), b"\\xff\\xfe", b'{"event": "log", "text": "%s"}' % (b"\\\\n" * 30000)]
+    raw += [b"{", b"[" * 5000, os.urandom(3000), b"\\xff\\xfe",
+            b'{"v": 1, "kind": "LogText", "level": "notice", "text": "%s"}' % (b"\\\\n" * 30000)]
     flood(seconds, raw)
 
 def flood(seconds, raw):
@@ -227,10 +235,10 @@ def test_template_is_no_better_than_a_worker(daemon: Start) -> None:
         victims = [int(pid) for pid in os.listdir("/proc") if pid.isdigit()]
         channel = hostile.sockets("channel")[0]
         for pid in victims:
-            channel.send(json.dumps({"event": "forked", "slot": 0, "pid": pid}).encode())
-            channel.send(json.dumps({"event": "exited", "pid": pid, "status": 9}).encode())
-        hostile.FORGED += [{"event": "forked", "slot": s, "pid": pid} for pid in victims[-40:] for s in range(9)]
-        hostile.FORGED += [{"event": "exited", "pid": pid, "status": 0} for pid in victims[-40:]]
+            channel.send(json.dumps(hostile.message("Forked", slot=0, pid=pid)).encode())
+            channel.send(json.dumps(hostile.message("WorkerExited", pid=pid, status=9, **hostile.USAGE)).encode())
+        hostile.FORGED += [hostile.message("Forked", slot=s, pid=pid) for pid in victims[-40:] for s in range(9)]
+        hostile.FORGED += [hostile.message("WorkerExited", pid=pid, status=0, **hostile.USAGE) for pid in victims[-40:]]
         threading.Thread(target=lambda: (hostile.messages(1), hostile.scribble(1), hostile.eventfd(1))).start()
         """,
     )

@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 LIAR = """
 import json, os
 layout = dict.fromkeys(("version", "at_interpreter", "interpreter_threads"), 2**63)
-os.write(3, json.dumps({"event": "layout", "layout": layout}).encode())
+os.write(3, json.dumps({"v": 1, "kind": "LayoutFound", "layout": layout}).encode())
 from held import application
 """
 SLOW_TO_CALIBRATE = """

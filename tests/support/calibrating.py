@@ -9,11 +9,12 @@ import json
 import os
 import select
 import sys
-from typing import Any
+from dataclasses import asdict
 
+from fpm.protocol.messages import LayoutFailed, LayoutFound
 from fpm.template.calibrator import Calibrator
 
-answers: list[dict[str, Any]] = []
+answers: list[LayoutFound | LayoutFailed] = []
 calibrator = Calibrator("test", answers.append)
 write, descriptors, poll, leave = os.write, os.listdir, select.poll, os._exit
 before = descriptors("/proc/self/fd")
@@ -38,6 +39,7 @@ while True:
     ended.append(status)
 calibrator.stop()
 left = sorted(set(descriptors("/proc/self/fd")) - set(between))
-message = {"answers": answers, "left": left, "ended": ended, "fd": calibrator.fd, "pid": os.getpid()}
+told = [{"kind": type(answer).__name__} | asdict(answer) for answer in answers]
+message = {"answers": told, "left": left, "ended": ended, "fd": calibrator.fd, "pid": os.getpid()}
 write(1, b"\n" + json.dumps(message).encode() + b"\n")
 leave(0)

@@ -15,9 +15,10 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from fpm.protocol.spec import WorkerSettings, unpack_message
+from fpm.protocol.messages import Command, Event, LogText, WorkerReady, pack, unpack_event
+from fpm.protocol.spec import WorkerSettings
 from fpm.scoreboard.memory import Scoreboard, mark_creating
 from fpm.scoreboard.stages import Stage
 from tests.support.fpm import open_directory
@@ -25,6 +26,8 @@ from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 APPS = ROOT / "tests" / "apps"
+
+Kind = TypeVar("Kind")
 
 
 def worker_settings(app: str, **changes: Any) -> WorkerSettings:
@@ -64,39 +67,39 @@ class WorkerProcess:
         self.process = process
         self.pid = process.pid
         self.channel = channel
-        self.messages: list[dict[str, Any]] = []
+        self.messages: list[Event] = []
         self._output = output
 
     def output(self) -> str:
         """Standard output and error so far."""
         return self._output.read_text(errors="replace")
 
-    def receive_all(self) -> list[dict[str, Any]]:
+    def receive_all(self) -> list[Event]:
         """All messages that have come, from the beginning."""
         while select.select([self.channel], [], [], 0)[0]:
             data = self.channel.recv(65536)
             if not data:
                 break
-            self.messages.append(unpack_message(data))
+            self.messages.append(unpack_event(data))
         return self.messages
 
-    def wait_message(self, event: str, *, timeout: float = 10.0) -> dict[str, Any]:
-        """The first message of this event, waiting for it."""
+    def wait_message(self, kind: type[Kind], *, timeout: float = 10.0) -> Kind:
+        """The first message of this kind, waiting for it."""
 
-        def found() -> dict[str, Any] | None:
-            return next((message for message in self.receive_all() if message.get("event") == event), None)
+        def found() -> Kind | None:
+            return next((message for message in self.receive_all() if isinstance(message, kind)), None)
 
         return wait_until(
-            found, timeout=timeout, message=f"no message {event!r}: {self.messages}; output: {self.output()}"
+            found, timeout=timeout, message=f"no {kind.__name__}: {self.messages}; output: {self.output()}"
         )
 
     def logged(self) -> str:
         """The texts of its log messages."""
-        return "\n".join(message["text"] for message in self.receive_all() if message.get("event") == "log")
+        return "\n".join(message.text for message in self.receive_all() if isinstance(message, LogText))
 
-    def command(self, command: str, *fds: int) -> None:
+    def command(self, command: Command, *fds: int) -> None:
         """A message from the master."""
-        socket.send_fds(self.channel, [json.dumps({"command": command}).encode()], list(fds))
+        socket.send_fds(self.channel, [pack(command)], list(fds))
 
     def cpu_seconds(self) -> float:
         """User and system time so far."""
@@ -191,7 +194,7 @@ class WorkerPool:
             os.close(log)
         worker = WorkerProcess(process, ours, output)
         self.workers.append(worker)
-        worker.wait_message("ready")
+        worker.wait_message(WorkerReady)
         return worker
 
     @property

@@ -22,7 +22,7 @@ from fpm.master.pool.death_report import (
 )
 from fpm.master.pool.last_output import LastWords
 from fpm.master.processes.core_dumps import locate
-from fpm.master.processes.exits import Exit, Usage, parse_usage
+from fpm.master.processes.exits import Exit, Usage
 from fpm.master.processes.oom_reports import Verdict
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
@@ -197,33 +197,6 @@ def test_no_request_at_all() -> None:
 def test_an_older_record_is_read() -> None:
     old = {"at": 1.0, "pid": 2, "cause": "with code 3", "age": 4.0, "requests": 5, "request": "GET /", "newer": [1]}
     assert read_death(old) == Death(1.0, 2, "with code 3", 4.0, 5, "GET /")
-
-
-# --------------------------------------------------------------------------------------------------------- the usage
-
-
-@given(
-    st.dictionaries(
-        st.sampled_from(["user", "system", "maxrss"]),
-        st.one_of(
-            st.none(),
-            st.booleans(),
-            st.integers(),
-            st.floats(),
-            st.text(max_size=5),
-            st.lists(st.integers(), max_size=2),
-        ),
-    )
-)
-def test_usage_comes_from_a_pool(message: dict[str, object]) -> None:
-    usage = parse_usage(message)
-    assert 0.0 <= usage.user <= 1e9
-    assert 0.0 <= usage.system <= 1e9
-    assert 0 <= usage.memory <= 1 << 50
-
-
-def test_usage_in_kibibytes() -> None:
-    assert parse_usage({"user": 1.5, "system": 2, "maxrss": 1024}) == Usage(1.5, 2.0, 1 << 20)
 
 
 # -------------------------------------------------------------------------------------------------- what happens next

@@ -1,4 +1,4 @@
-"""The master's end of a channel to a pool process: SOCK_SEQPACKET, never blocking, nothing on it believed.
+"""The master's end of a channel to another process: SOCK_SEQPACKET, never blocking, nothing on it believed.
 
 The kernel stamps each message with the sender's pid (SO_PASSCRED, unix(7)), so a process cannot speak for another.
 """
@@ -12,10 +12,11 @@ import socket
 import struct
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from fpm.master.loop.read_budget import Share, message_cost
-from fpm.protocol.spec import MESSAGE_MAX, pack_message, unpack_message
+from fpm.protocol.messages import Command, Event, Failed, LogText, Notice, pack, unpack_event
+from fpm.protocol.wire import MESSAGE_MAX, MessageError, pack_message, unpack_message
 
 CREDENTIALS = struct.Struct("iII")
 LINES_MAX = 1000
@@ -24,16 +25,20 @@ MESSAGES_PER_TURN = 16
 """A pool that floods its channel gets its turn again after the others."""
 
 
+Sent = TypeVar("Sent")
+Heard = TypeVar("Heard")
+
+
 @dataclass(frozen=True, slots=True)
-class Received:
+class Received(Generic[Heard]):
     """One message, and the pid of its sender as the kernel says."""
 
-    message: dict[str, Any]
+    message: Heard
     pid: int
 
 
-class Channel:
-    """One end of a socket pair; the other end goes to the pool process."""
+class Channel(Generic[Sent, Heard]):
+    """One end of a socket pair; the other end goes to the other process. The subclasses know what is said on it."""
 
     def __init__(self, fd: int | None = None) -> None:
         """`fd` is the master's end of a pair that exists already (handed over by an upgrade)."""
@@ -58,40 +63,52 @@ class Channel:
         self.socket.close()
         self.peer.close()
 
-    def send(self, message: dict[str, Any], fds: list[int] | None = None) -> bool:
+    def pack(self, message: Sent) -> bytes:
+        """Make a datagram."""
+        raise NotImplementedError
+
+    def unpack(self, data: bytes) -> Heard:
+        """Read a datagram, which may be anything."""
+        raise NotImplementedError
+
+    def text_of(self, message: Heard) -> str:
+        """The text in a message that may be logged, which costs the more the longer it is."""
+        return ""
+
+    def send(self, message: Sent, fds: list[int] | None = None) -> bool:
         """Send without waiting.
 
         Returns:
-            False if the other side is gone or does not read: it is not worth waiting for.
+            False if the other side is gone or does not read: it is not worth waiting for. Or the message is too long.
         """
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
-            self.socket.sendmsg([pack_message(message)], rights, socket.MSG_NOSIGNAL)
-        except OSError:
+            self.socket.sendmsg([self.pack(message)], rights, socket.MSG_NOSIGNAL)
+        except (OSError, MessageError):
             return False
         return True
 
-    def receive(self, share: Share) -> tuple[list[Received], bool]:
+    def receive(self, share: Share) -> tuple[list[Received[Heard]], bool]:
         """What has come, at most MESSAGES_PER_TURN, at the cost of the pool's share.
 
         Returns:
             The messages, and whether the other side is still there.
         """
-        messages: list[Received] = []
+        messages: list[Received[Heard]] = []
         for _ in range(MESSAGES_PER_TURN):
             begin = time.monotonic()
             received, alive = self._receive()
             if received is None:
                 return messages, alive
             messages.append(received)
-            costs = message_cost(text_of(received.message, "text") + text_of(received.message, "traceback"))
+            costs = message_cost(self.text_of(received.message))
             now = time.monotonic()
             share.spend(now - begin + costs, now)
             if share.pause(now) > 0:
                 break
         return messages, True
 
-    def _receive(self) -> tuple[Received | None, bool]:
+    def _receive(self) -> tuple[Received[Heard] | None, bool]:
         space = socket.CMSG_SPACE(CREDENTIALS.size)
         try:
             data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_MAX, space, socket.MSG_CMSG_CLOEXEC)
@@ -99,17 +116,59 @@ class Channel:
             return None, True
         except OSError:
             return None, False
-        return (Received(unpack_message(data), _sender(ancillary)), True) if data else (None, False)
+        return (Received(self.unpack(data), _sender(ancillary)), True) if data else (None, False)
 
 
-def text_of(message: dict[str, Any], name: str) -> str:
-    """A text out of a message that nobody vouches for; of too many lines the middle is left out."""
-    text = str(message.get(name, ""))[:MESSAGE_MAX]
+def limit_lines(text: str) -> str:
+    """A text that nobody vouches for, with the middle of too many lines left out."""
     lines = text.split("\n")
     if len(lines) <= LINES_MAX:
         return text
     half = LINES_MAX // 2
     return "\n".join([*lines[:half], f"... {len(lines) - 2 * half} lines left out ...", *lines[-half:]])
+
+
+class PoolChannel(Channel[Command, Event | MessageError]):
+    """To a template or a worker.
+
+    Attributes:
+        has_refused: the log has been told of a message that was none.
+    """
+
+    has_refused = False
+
+    def pack(self, message: Command) -> bytes:
+        """See Channel."""
+        return pack(message)
+
+    def unpack(self, data: bytes) -> Event | MessageError:
+        """What is wrong is a value, as a pool may send anything."""
+        try:
+            return unpack_event(data)
+        except MessageError as error:
+            return error
+
+    def text_of(self, message: Event | MessageError) -> str:
+        """See Channel."""
+        match message:
+            case LogText() | Notice():
+                return limit_lines(message.text)
+            case Failed():
+                return limit_lines(message.error) + limit_lines(message.traceback)
+            case _:
+                return ""
+
+
+class HelperChannel(Channel[dict[str, Any], dict[str, Any]]):
+    """To a process of pyfpm's own, which says what it likes in JSON."""
+
+    def pack(self, message: dict[str, Any]) -> bytes:
+        """See Channel."""
+        return pack_message(message)
+
+    def unpack(self, data: bytes) -> dict[str, Any]:
+        """See Channel."""
+        return unpack_message(data)
 
 
 def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:

@@ -14,7 +14,7 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fpm.master.loop.channel import Channel
+from fpm.master.loop.channel import PoolChannel
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Timer
 from fpm.master.loop.output import OutputReader
@@ -42,14 +42,14 @@ class Child:
         template: TemplateProcess,
         board: Scoreboard,
         slot: int,
-        channel: Channel | None = None,
+        channel: PoolChannel | None = None,
         own_stack: OwnStack | None = None,
     ) -> None:
         self.services = services
         self.template = template
         self.board = board
         self.slot = slot
-        self.channel = channel or Channel()
+        self.channel = channel or PoolChannel()
         self.own_stack = own_stack or OwnStack.create()
         self.outputs: list[OutputReader] = []
         self.last_words = LastWords()

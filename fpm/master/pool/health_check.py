@@ -13,6 +13,7 @@ from fpm.config.model import ReloadCheck
 from fpm.master.pool.child import Child
 from fpm.master.processes.helper_process import OneAnswer
 from fpm.master.services import Services
+from fpm.protocol.messages import Check
 from fpm.system.spawn import spawn_helper
 
 GRACE = 5.0
@@ -31,7 +32,7 @@ def start_check(services: Services, check: ReloadCheck, child: Child, done: Call
     arguments = [check.method, check.path, str(check.status), f"{check.timeout:g}"]
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        child.channel.send({"command": "check"}, [theirs.fileno()])
+        child.channel.send(Check(), [theirs.fileno()])
         return OneAnswer(
             services,
             "the check",

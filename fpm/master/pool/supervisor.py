@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
@@ -31,9 +30,10 @@ from fpm.master.pool.template_process import TemplateProcess, TemplateState
 from fpm.master.pool.templates import Templates
 from fpm.master.pool.timeouts import Overtime
 from fpm.master.pool.workers import WorkerEvents, Workers
-from fpm.master.processes.exits import Exit, parse_status, parse_usage
+from fpm.master.processes.exits import Exit, Usage, parse_status
 from fpm.master.services import Services
 from fpm.master.slowlog.slow_log import SlowLog
+from fpm.protocol.messages import Forked, ForkFailed, WorkerExited
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.snapshot import Slot
 from fpm.stacks.text.entry import Reason
@@ -326,23 +326,20 @@ class PoolSupervisor:
             self.staffing.not_made(lost)
         self._check_empty()
 
-    def _on_forked(self, template: TemplateProcess, message: dict[str, Any]) -> None:
-        self.workers.learn_pid(template, message.get("slot"), message.get("pid"))
+    def _on_forked(self, template: TemplateProcess, message: Forked) -> None:
+        self.workers.learn_pid(template, message.slot, message.pid)
 
-    def _on_fork_failed(self, template: TemplateProcess, message: dict[str, Any]) -> None:
-        self.log("error", f"the template cannot fork: {message.get('error')}")
+    def _on_fork_failed(self, template: TemplateProcess, message: ForkFailed) -> None:
+        self.log("error", f"the template cannot fork: {message.error}")
         for child in list(self.workers.children):
-            if child.template is template and child.slot == message.get("slot") and not child.claimed_pid:
+            if child.template is template and child.slot == message.slot and not child.claimed_pid:
                 self.workers.bury(child, Exit(code=1))
 
-    def _on_worker_exit(self, template: TemplateProcess, message: dict[str, Any]) -> None:
-        pid, status = message.get("pid"), message.get("status")
-        if not isinstance(pid, int) or not isinstance(status, int):
-            return
-        child = self.workers.find(pid)
+    def _on_worker_exit(self, template: TemplateProcess, message: WorkerExited) -> None:
+        child = self.workers.find(message.pid)
         if child is not None and child.template is template:
-            child.usage = parse_usage(message)
-            self.workers.bury(child, parse_status(status))
+            child.usage = Usage(message.user, message.system, message.maxrss << 10)
+            self.workers.bury(child, parse_status(message.status))
 
     def _take_config(self, config: PoolConfig) -> None:
         self.slow_log.change(config)

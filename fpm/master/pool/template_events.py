@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.master.pool.shared_resources import Shared
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.processes.exits import Exit, Usage
+from fpm.protocol.messages import Forked, ForkFailed, WorkerExited
 from fpm.status.overview import Death
 
 
@@ -46,9 +46,9 @@ class TemplatesEvents:
     on_new_generation: Callable[[PoolConfig], None]
     """A trial has been accepted and is the present template now."""
     on_failed: Callable[[], None]
-    on_forked: Callable[[TemplateProcess, dict[str, Any]], None]
-    on_fork_failed: Callable[[TemplateProcess, dict[str, Any]], None]
-    on_worker_exit: Callable[[TemplateProcess, dict[str, Any]], None]
+    on_forked: Callable[[TemplateProcess, Forked], None]
+    on_fork_failed: Callable[[TemplateProcess, ForkFailed], None]
+    on_worker_exit: Callable[[TemplateProcess, WorkerExited], None]
     on_gone: Callable[[TemplateProcess], None]
     on_shared: Callable[[Shared], None]
     """The pool has got a (new) scoreboard."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from signal import Signals
-from typing import Any
 
 from fpm.config.model import PoolConfig
-from fpm.master.loop.channel import Channel
+from fpm.master.loop.channel import PoolChannel
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Timer
 from fpm.master.loop.output import OutputReader
@@ -21,6 +20,7 @@ from fpm.master.processes.bundle import sealed_memfd
 from fpm.master.processes.self_dump_fd import OwnStack
 from fpm.master.services import Services
 from fpm.master.tracing.layout_request import LayoutWish
+from fpm.protocol.messages import ApplySettings, Calibrate, Event, Fork, LayoutFailed, LayoutFound, Quit, TemplateReady
 from fpm.protocol.spec import (
     BOOT_COMMAND,
     FD_BUNDLE,
@@ -37,6 +37,7 @@ from fpm.protocol.spec import (
     WorkerSettings,
     pack_spec,
 )
+from fpm.protocol.wire import MessageError
 from fpm.stacks.layout import Layout
 from fpm.system.own_command import own_python
 from fpm.system.spawn import spawn
@@ -70,7 +71,7 @@ class PoolDescriptors:
 class TemplateEvents:
     """Whom a template tells."""
 
-    on_message: Callable[[TemplateProcess, dict[str, Any]], None]
+    on_message: Callable[[TemplateProcess, Event | MessageError], None]
     on_startup_timeout: Callable[[TemplateProcess], None]
     write_line: Callable[[str, str, bool], None]
     """Stream name, line, whether the pipe was closed within it."""
@@ -86,7 +87,7 @@ class TemplateProcess:
         spec: TemplateSpec,
         share: Share,
         events: TemplateEvents,
-        channel: Channel | None = None,
+        channel: PoolChannel | None = None,
         own_stack: OwnStack | None = None,
     ) -> None:
         self.services = services
@@ -108,7 +109,7 @@ class TemplateProcess:
         self.last_words = LastWords()
         self.cgroup = ""
         """Its memory cgroup, for fpm.master.processes.oom."""
-        self.channel = channel or Channel()
+        self.channel = channel or PoolChannel()
         self.own_stack = own_stack or OwnStack.create()
         self.layout = LayoutWish(services.loop, services.log, spec.pool, self._ask_layout)
         self.pid = 0
@@ -166,12 +167,12 @@ class TemplateProcess:
         self.outputs = [self._output(stream, fd) for stream, fd in streams if fd >= 0]
         self._reader = FairReader(self.services.loop, self.share, self.channel.fd, self._on_channel, timed=False)
 
-    def become_ready(self, message: dict[str, Any]) -> None:
+    def become_ready(self, message: TemplateReady) -> None:
         """The template has said that it can fork."""
         self.state = TemplateState.READY
-        self.preload = bool(message.get("preload"))
-        self.own_stack.listens = message.get("stack") is True
-        self.directory = str(message.get("chdir", ""))
+        self.preload = message.preload
+        self.own_stack.listens = message.stack
+        self.directory = message.chdir
         self._cancel_timer()
 
     def want_layout(self, done: Callable[[Layout | str], None]) -> None:
@@ -190,23 +191,22 @@ class TemplateProcess:
             self.layout.want(done)
 
     def _ask_layout(self) -> bool:
-        return self.channel.send({"command": "calibrate"})
+        return self.channel.send(Calibrate())
 
     def fork_worker(self, slot: int, fds: list[int], *, hold: bool = False) -> bool:
         """Ask for a worker; False if the request could not be sent now."""
-        return self.channel.send({"command": "fork", "slot": slot, "hold": hold}, fds)
+        return self.channel.send(Fork(slot, hold), fds)
 
     def apply(self, settings: WorkerSettings) -> None:
         """Fork workers with these settings from now on."""
-        own = asdict(settings) | {"slots": self.spec.worker.slots}
-        self.channel.send({"command": "settings", "worker": own})
+        self.channel.send(ApplySettings(replace(settings, slots=self.spec.worker.slots)))
 
     def quit(self) -> None:
         """Leave as soon as the last worker has left."""
         if not self.quitting:
             self.quitting = True
             self._cancel_timer()
-            self.channel.send({"command": "quit"})
+            self.channel.send(Quit())
 
     def kill(self) -> None:
         """SIGKILL to the process group: the template and, while it is alive, all that it has made."""
@@ -248,7 +248,7 @@ class TemplateProcess:
     def _on_channel(self) -> None:
         messages, alive = self.channel.receive(self.share)
         for received in messages:
-            if received.message.get("event") in ("layout", "layout_failed"):
+            if isinstance(received.message, LayoutFound | LayoutFailed):
                 self.layout.take(received.message)
             else:
                 self.events.on_message(self, received.message)

@@ -14,7 +14,7 @@ from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.master.listening.listeners import Listener
-from fpm.master.loop.channel import Channel, text_of
+from fpm.master.loop.channel import PoolChannel, limit_lines
 from fpm.master.loop.read_budget import Share
 from fpm.master.loop.timers import NamedTimers
 from fpm.master.pool.releases import pin, still_exists
@@ -28,7 +28,19 @@ from fpm.master.processes.backoff import YOUNG, Backoff, after_template_failure
 from fpm.master.processes.exits import Exit, Usage
 from fpm.master.processes.self_dump_fd import OwnStack
 from fpm.master.services import Services
+from fpm.protocol.messages import (
+    Event,
+    Failed,
+    Forked,
+    ForkFailed,
+    LogText,
+    Notice,
+    TemplateReady,
+    WorkerExited,
+    WorkerReady,
+)
 from fpm.protocol.spec import WorkerSettings, unpack_spec
+from fpm.protocol.wire import MessageError
 from fpm.scoreboard.memory import Scoreboard
 from fpm.stacks.rights import needs_named_tracer
 
@@ -228,7 +240,7 @@ class Templates:
         """
         spec = unpack_spec(json.dumps(state["spec"]).encode())
         events = TemplateEvents(self._on_message, self._dismissal.startup_timeout, self._write_line)
-        channel = Channel(None if state["gone"] else state["channel"])
+        channel = PoolChannel(None if state["gone"] else state["channel"])
         own_stack = OwnStack.restore(*state["own_stack"])
         template = TemplateProcess(self.services, self.pinned, spec, self.share, events, channel, own_stack)
         if state["gone"]:  # its workers serve on
@@ -411,21 +423,29 @@ class Templates:
             self.old_shared.remove(shared)
             shared.close()
 
-    def _on_message(self, template: TemplateProcess, message: dict[str, Any]) -> None:
-        event = message.get("event")
-        if event == "ready" and template.state is TemplateState.STARTING:
-            template.become_ready(message)
-            self._on_ready(template)
-        elif event == "failed" and template.failure is None:
-            template.failure = (text_of(message, "error"), text_of(message, "traceback"))
-        elif event in ("notice", "log"):
-            self.events.log("notice", text_of(message, "text"))
-        elif event == "forked":
-            self.events.on_forked(template, message)
-        elif event == "fork_failed":
-            self.events.on_fork_failed(template, message)
-        elif event == "exited":
-            self.events.on_worker_exit(template, message)
+    def _on_message(self, template: TemplateProcess, message: Event | MessageError) -> None:
+        match message:
+            case TemplateReady() if template.state is TemplateState.STARTING:
+                template.become_ready(message)
+                self._on_ready(template)
+            case Failed() if template.failure is None:
+                template.failure = (limit_lines(message.error), limit_lines(message.traceback))
+            case Notice():
+                self.events.log("notice", limit_lines(message.text))
+            case LogText():  # of the 503 responder
+                self.events.log("notice", limit_lines(message.text))
+            case WorkerReady() if template.state is TemplateState.STARTING:
+                template.become_ready(TemplateReady(preload=False, python="", chdir="", seconds=0, stack=message.stack))
+                self._on_ready(template)
+            case Forked():
+                self.events.on_forked(template, message)
+            case ForkFailed():
+                self.events.on_fork_failed(template, message)
+            case WorkerExited():
+                self.events.on_worker_exit(template, message)
+            case MessageError() if not template.channel.has_refused:
+                template.channel.has_refused = True
+                self.events.log("warning", f"the template has sent a message that is refused: {message}")
 
     def _on_ready(self, template: TemplateProcess) -> None:
         self.services.stacks.template_ready(self.config, template)

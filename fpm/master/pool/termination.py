@@ -17,6 +17,7 @@ from fpm.master.pool.history import STOP
 from fpm.master.pool.stack_capture import StackTaking, explain, look_at
 from fpm.master.processes.exits import Exit
 from fpm.master.services import Services
+from fpm.protocol.messages import Quit
 from fpm.stacks.text.entry import Reason
 from fpm.stacks.trace import Trace
 
@@ -54,7 +55,7 @@ class Dismissal:
         """Let it finish its request and leave; TERM after `timeout` seconds, KILL a second later."""
         if child.leaving is None:
             child.leaving = reason
-        child.channel.send({"command": "quit", "final": reason == STOP})
+        child.channel.send(Quit(final=reason == STOP))
         self._press_in(child, timeout, Signals.SIGTERM)
 
     def terminate(self, child: Child, reason: str, timeout: float) -> None:
@@ -65,7 +66,7 @@ class Dismissal:
             self._say(child, "notice", text, ",")
         child.leaving = reason
         if not child.send_signal(Signals.SIGTERM):
-            child.channel.send({"command": "quit", "final": True})
+            child.channel.send(Quit(final=True))
         self._press_in(child, timeout, Signals.SIGKILL)
 
     def _press_in(self, child: Child, timeout: float, number: Signals) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from fpm.config.model import PoolConfig
 from fpm.log.lines import format_worker_line
-from fpm.master.loop.channel import Received, text_of
+from fpm.master.loop.channel import Received, limit_lines
 from fpm.master.loop.output import OutputReader
 from fpm.master.loop.read_budget import Share
 from fpm.master.pool.child import Child
@@ -17,22 +16,34 @@ from fpm.master.pool.process_manager import Census
 from fpm.master.pool.stack_capture import StackTaking
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.termination import EXIT_REPORT_TIME, Dismissal, DismissalEvents
-from fpm.master.processes.exits import MEMORY_MAX, Exit
+from fpm.master.processes.exits import Exit
 from fpm.master.services import Services
+from fpm.protocol.messages import (
+    ApplySettings,
+    Event,
+    Failed,
+    LargeAtStart,
+    LimitReached,
+    LogText,
+    RecheckSockets,
+    Reopen,
+    Serve,
+    Serving,
+    SlowRequest,
+    WorkerReady,
+)
 from fpm.protocol.spec import WorkerSettings
+from fpm.protocol.wire import MessageError
 from fpm.scoreboard.memory import Scoreboard, clear_slot, mark_creating, retire_slot
-from fpm.scoreboard.snapshot import COUNT_MAX, PID_MAX, Header, Slot
+from fpm.scoreboard.snapshot import Header, Slot
 from fpm.scoreboard.stages import Stage
 
 LAST_TURNS = 8
 """Turns of reading the channel of a worker that has ended."""
 NEVER_FORKED = "never forked"
 TEXT_MAX = 65536
-SLOW_REQUEST_MAX = 1024
-"""Characters of a slow request that are kept."""
 PID_ROOM = 9_999_999
 """The longest pid (proc(5)), for the room of a line while the pid is not known yet."""
-LEVELS = frozenset({"debug", "notice", "warning", "error", "alert"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +129,7 @@ class Workers:
         """The generation of a held worker is proved: it takes requests now."""
         child.beginning, child.held = child.held, False
         child.idle_since = self.services.loop.now
-        child.channel.send({"command": "serve"})
+        child.channel.send(Serve())
 
     def spawn(self, template: TemplateProcess, board: Scoreboard, count: int) -> int:
         """Ask the template for workers; returns how many requests were sent."""
@@ -149,25 +160,22 @@ class Workers:
             if template is not None and child.template is not template:
                 continue
             # The scoreboard that it has mapped stays the one it was forked with.
-            own = asdict(settings) | {"slots": child.board.slots}
-            child.channel.send({"command": "settings", "worker": own}, fds)
+            child.channel.send(ApplySettings(replace(settings, slots=child.board.slots)), fds)
 
     def reopen_logs(self) -> None:
         """Give every worker the present access log."""
         fds = [] if self.access_log is None else [self.access_log]
         for child in self.children:
-            child.channel.send({"command": "reopen"}, fds)
+            child.channel.send(Reopen(), fds)
 
     def look_again(self) -> None:
         """Have those who wait look at the sockets anew."""
         for child in self.children:
             if child.ready and child.leaving is None:
-                child.channel.send({"command": "look"})
+                child.channel.send(RecheckSockets())
 
-    def learn_pid(self, template: TemplateProcess, slot: object, pid: object) -> None:
+    def learn_pid(self, template: TemplateProcess, slot: int, pid: int) -> None:
         """The template says which process it has forked for a slot."""
-        if not isinstance(pid, int) or not 0 < pid <= PID_MAX:
-            return
         for child in self.children:
             if child.template is template and child.slot == slot and not child.claimed_pid:
                 child.claimed_pid = pid
@@ -298,7 +306,7 @@ class Workers:
             if count == 0:
                 return
 
-    def _on_message(self, child: Child, received: Received) -> None:
+    def _on_message(self, child: Child, received: Received[Event | MessageError]) -> None:
         if not child.pid and not child.learn_pid(received.pid):
             self.services.log.warning(
                 f"[pool {self.config.name}] process {received.pid} speaks for a worker but is not one; told to leave"
@@ -306,40 +314,37 @@ class Workers:
             child.channel.socket.shutdown(2)
             return
         message = received.message
-        event = message.get("event")
-        if event == "ready" and not child.ready:
-            child.ready = True
-            child.own_stack.listens = message.get("stack") is True
-            child.cgroup = self.services.oom.learn(child.pid)
-            child.idle_since = self.services.loop.now
-            child.clear_timer()
-            self.events.on_ready(child)
-        elif event == "serving" and child.ready:
-            self.events.on_serving(child)
-        elif event == "log":
-            self._log(child, message)
-        elif event == "failed" and not child.ready:
-            self.events.on_failed(child, text_of(message, "error"), text_of(message, "traceback"))
-        elif event == "limit" and child.leaving is None:
-            self.events.on_limit(child, _bytes_of(message))
-        elif event == "large":
-            self.events.on_large(child, _bytes_of(message))
-        elif event == "slow":
-            self._slow(child, message)
+        match message:
+            case WorkerReady() if not child.ready:
+                child.ready = True
+                child.own_stack.listens = message.stack
+                child.cgroup = self.services.oom.learn(child.pid)
+                child.idle_since = self.services.loop.now
+                child.clear_timer()
+                self.events.on_ready(child)
+            case Serving() if child.ready:
+                self.events.on_serving(child)
+            case LogText():
+                self._log(child, message)
+            case Failed() if not child.ready:
+                self.events.on_failed(child, message.error, limit_lines(message.traceback))
+            case LimitReached() if child.leaving is None:
+                self.events.on_limit(child, message.memory)
+            case LargeAtStart():
+                self.events.on_large(child, message.memory)
+            case MessageError() if not child.channel.has_refused:
+                child.channel.has_refused = True
+                name = f"[pool {self.config.name}] child {child.pid}"
+                self.services.log.warning(f"{name} has sent a message that is refused: {message}")
+            case SlowRequest():
+                self.events.on_slow(child, message.request, message.microseconds / 1e6)
 
-    def _log(self, child: Child, message: dict[str, Any]) -> None:
-        level = message.get("level")
-        text = text_of(message, "text")
-        known = level if isinstance(level, str) and level in LEVELS else "warning"
+    def _log(self, child: Child, message: LogText) -> None:
         # A text of several lines, such as a traceback, gets the pool's name in each of them from the log. A worker
         # names itself in its texts; one that does not, or lies, is named here.
+        text = limit_lines(message.text)
         name = f"[pool {self.config.name}] child {child.pid}"
-        self.services.log.log(known, text if text.startswith(name) else f"{name}: {text}")
-
-    def _slow(self, child: Child, message: dict[str, Any]) -> None:
-        request, microseconds = message.get("request"), message.get("microseconds")
-        if isinstance(request, str) and isinstance(microseconds, int):
-            self.events.on_slow(child, request[:SLOW_REQUEST_MAX], min(max(microseconds, 0), COUNT_MAX) / 1e6)
+        self.services.log.log(message.level, text if text.startswith(name) else f"{name}: {text}")
 
     def _cannot_make(self, text: str) -> None:
         self.services.log.error(f"[pool {self.config.name}] {text}")
@@ -351,8 +356,3 @@ class Workers:
             return child.idle_since
         age = self.services.clock() - slot.request_start - slot.duration / 1e6
         return max(child.idle_since, self.services.loop.now - max(age, 0.0))
-
-
-def _bytes_of(message: dict[str, Any]) -> int:
-    memory = message.get("memory")
-    return min(max(memory, 0), MEMORY_MAX) if isinstance(memory, int) else 0

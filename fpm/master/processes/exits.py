@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from signal import Signals
-from typing import Any
 
 SIGNAL_MASK = 0x7F
 CORE_FLAG = 0x80
 MEMORY_MAX = 1 << 50
 """Bytes; no process of this time has as much."""
-SECONDS_MAX = 1e9
 EMERGENCY_SIGNALS = frozenset({Signals.SIGSEGV, Signals.SIGBUS})
 
 
@@ -63,17 +59,3 @@ def parse_status(status: int | None) -> Exit:
     if signal:
         return Exit(signal=signal, core=bool(status & CORE_FLAG))
     return Exit(code=(status >> 8) & 0xFF)
-
-
-def parse_usage(message: Mapping[str, Any]) -> Usage:
-    """The usage in a template's `exited` message; what cannot be true is 0."""
-    user, system = (_seconds(message.get(name)) for name in ("user", "system"))
-    kibibytes = message.get("maxrss")
-    is_size = isinstance(kibibytes, int) and not isinstance(kibibytes, bool) and 0 <= kibibytes <= MEMORY_MAX >> 10
-    return Usage(user, system, kibibytes << 10 if is_size and isinstance(kibibytes, int) else 0)
-
-
-def _seconds(value: object) -> float:
-    if not isinstance(value, int | float) or not 0.0 <= value <= SECONDS_MAX or not math.isfinite(value):
-        return 0.0
-    return float(value)

@@ -12,7 +12,7 @@ from signal import Signals
 from typing import Any
 
 from fpm.master.core import Core
-from fpm.master.loop.channel import Channel
+from fpm.master.loop.channel import HelperChannel
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.output import OutputReader
 from fpm.master.loop.read_budget import Share
@@ -65,7 +65,7 @@ class HelperProcess:
         """0 while there is none."""
         self.share = Share()
         self._started = 0.0
-        self._channel: Channel | None = None
+        self._channel: HelperChannel | None = None
         self._reader: FairReader | None = None
         self._output: OutputReader | None = None
         self._backoff = Backoff()
@@ -87,7 +87,7 @@ class HelperProcess:
         """Execute it, unless it runs, is not wanted, or has failed just now: then when the pause is over."""
         if self._closed or self.pid or "start" in self._timers or not self._owner.is_wanted():
             return
-        channel = Channel()
+        channel = HelperChannel()
         loop, log = self._core.loop, self._core.log
         output = OutputReader(loop, self.share, lambda line, _: log.warning(f"{self._name} said: {line}"), LINE_MAX)
         placed = {FD_CHANNEL: channel.peer.fileno(), 1: output.write_fd, 2: output.write_fd}

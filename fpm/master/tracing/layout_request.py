@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from fpm.log.error import ErrorLog
 from fpm.log.escape import escape
 from fpm.master.loop.loop import Loop, Timer
+from fpm.protocol.messages import LayoutFailed, LayoutFound
 from fpm.stacks.layout import Layout, LayoutError, parse_layout
 
 PATIENCE = 16.0
@@ -45,16 +45,16 @@ class LayoutWish:
             if not self._ask():
                 self._settle("its template takes no messages")
 
-    def take(self, message: dict[str, Any]) -> None:
+    def take(self, message: LayoutFound | LayoutFailed) -> None:
         """An answer of the template, asked for or not."""
         if isinstance(self._known, Layout):
             return
-        if message.get("event") == "layout_failed":
-            reason = escape(str(message.get("error"))[:REASON_MAX])
+        if isinstance(message, LayoutFailed):
+            reason = escape(message.error[:REASON_MAX])
             self._refuse(f"its Python's structures were not found: {reason}")
             return
         try:
-            layout = parse_layout(message.get("layout"))
+            layout = parse_layout(message.layout)
         except LayoutError as error:
             self._refuse(f"its template sent no usable layout: {error}")
         else:

@@ -18,7 +18,7 @@ from fpm.config.model import PoolConfig
 from fpm.errors import StartError
 from fpm.master.lifecycle import KILL_AFTER
 from fpm.master.listening.inherited import InheritedFds, dump_listener, take_inherited
-from fpm.master.loop.channel import Channel
+from fpm.master.loop.channel import PoolChannel
 from fpm.master.loop.loop import Loop
 from fpm.master.loop.output import OutputReader
 from fpm.master.pool.child import Child
@@ -219,7 +219,7 @@ def _restore_child(
     template = templates.get(state["template"])
     if template is None:
         return  # cannot be: a template is kept as long as it has workers
-    channel = Channel(take_inherited(state["channel"]))
+    channel = PoolChannel(take_inherited(state["channel"]))
     own_stack = OwnStack.restore(*state["own_stack"])
     child = Child(pool.services, template, boards[state["board"]], state["slot"], channel, own_stack)
     for name in FLAGS:

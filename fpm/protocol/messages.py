@@ -1,0 +1,264 @@
+"""What the master, a template and a worker say to each other: a dataclass and one datagram for each message.
+
+The wire form is a JSON object: "v" (VERSION), "kind" (the name of the class) and the fields. After an upgrade of pyfpm
+a new master speaks with templates and workers of the former release: a new field gets a default, and only a message
+whose meaning changes raises VERSION. What comes from a pool is not trusted: unpack() takes nothing that is not exactly
+what is written here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal, cast
+
+from fpm.protocol.spec import WorkerSettings
+from fpm.protocol.wire import MessageError, Range, pack_message, read_dataclass, unpack_message
+
+VERSION = 1
+SLOW_REQUEST_MAX = 1024
+"""Characters of a slow request's method and URI that are told."""
+_NAME_MAX = 50
+"""Characters of an unknown kind that an error shows."""
+
+Level = Literal["debug", "notice", "warning", "error", "alert"]
+SlotIndex = Annotated[int, Range(0, 65534)]
+Pid = Annotated[int, Range(1, 2**22)]
+"""Up to the kernel's own bound, PID_MAX_LIMIT (proc(5))."""
+Bytes = Annotated[int, Range(0, 2**50)]
+Count = Annotated[int, Range(0, 2**53 - 1)]
+Seconds = Annotated[float, Range(0, 1e9)]
+
+# ---------------------------------------------------------------- from a template to the master
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateReady:
+    """The template can fork workers."""
+
+    preload: bool
+    """It has imported the application; else each worker does."""
+    python: str
+    chdir: str
+    """The application's working directory, symlinks resolved."""
+    seconds: Seconds
+    """How long the import has taken."""
+    stack: bool
+    """It writes its stack when it is asked (fpm.worker.self_dump)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A launcher, a template or a worker cannot do its work, and ends."""
+
+    stage: str
+    error: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A line for the error log."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """The answer to Fork."""
+
+    slot: SlotIndex
+    pid: Pid
+
+
+@dataclass(frozen=True, slots=True)
+class ForkFailed:
+    """The other answer to Fork."""
+
+    slot: SlotIndex
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExited:
+    """A worker has ended; the values are those of wait4(2): seconds, and KiB."""
+
+    pid: Pid
+    status: Annotated[int, Range(0, 0xFFFF)]
+    user: Seconds
+    system: Seconds
+    maxrss: Annotated[int, Range(0, 2**40)]
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutFound:
+    """The answer to Calibrate, see fpm.stacks.layout, whose parse_layout() has to check it."""
+
+    layout: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutFailed:
+    """The other answer to Calibrate."""
+
+    error: str
+
+
+# ---------------------------------------------------------------- from a worker to the master
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """The worker can serve. It does, unless it was forked with `hold`."""
+
+    stack: bool
+    """See TemplateReady."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The answer to Serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogText:
+    """A line, or several, for the error log."""
+
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReached:
+    """The worker has stopped accepting and waits for Quit, while its replacement is made."""
+
+    requests: Count
+    memory: Bytes
+    """0: it has reached pm.max_requests; else pm.max_memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class LargeAtStart:
+    """The worker has exceeded pm.max_memory before its first request: the limit does not count for it."""
+
+    memory: Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SlowRequest:
+    """A request has taken longer than request_slowlog_timeout."""
+
+    request: Annotated[str, Range(0, SLOW_REQUEST_MAX)]
+    microseconds: Count
+
+
+# ---------------------------------------------------------------- from the master
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Fork a worker (to a template).
+
+    With descriptors: the worker's channel, stdout, stderr, the memfd for its stack, and the access log if there is one.
+    """
+
+    slot: SlotIndex
+    hold: bool
+    """Accept nothing before Serve: this worker proves a new generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplySettings:
+    """Serve, or fork workers, by new settings from now on; with the access log's descriptor if it has changed."""
+
+    worker: WorkerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrate:
+    """Find the layout of the interpreter (to a template)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """Leave after the current request, or (a template) after the last worker."""
+
+    final: bool = False
+    """The pool ends; no other worker comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """The access log was reopened; with its descriptor if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecheckSockets:
+    """A worker was killed that may have been woken for a connection: look whether there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Accept connections from now on (to a worker forked with `hold`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Serve an internal request; it comes on the connected stream socket whose descriptor is with this message."""
+
+
+Event = (
+    TemplateReady
+    | Failed
+    | Notice
+    | Forked
+    | ForkFailed
+    | WorkerExited
+    | LayoutFound
+    | LayoutFailed
+    | WorkerReady
+    | Serving
+    | LogText
+    | LimitReached
+    | LargeAtStart
+    | SlowRequest
+)
+"""What comes from a pool."""
+Command = Fork | ApplySettings | Calibrate | Quit | Reopen | RecheckSockets | Serve | Check
+"""What the master sends."""
+
+_EVENTS: dict[str, type[Any]] = {kind.__name__: kind for kind in Event.__args__}
+_COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in Command.__args__}
+
+
+def pack(message: Event | Command) -> bytes:
+    """The datagram of a message, see pack_message()."""
+    return pack_message({"v": VERSION, "kind": type(message).__name__, **asdict(message)})
+
+
+def unpack_event(data: bytes) -> Event:
+    """What a process of a pool says.
+
+    Raises:
+        MessageError: it is nothing that a pool may say.
+    """
+    return cast(Event, _unpack(data, _EVENTS))
+
+
+def unpack_command(data: bytes) -> Command:
+    """What the master says.
+
+    Raises:
+        MessageError: it is nothing that the master says.
+    """
+    return cast(Command, _unpack(data, _COMMANDS))
+
+
+def _unpack(data: bytes, kinds: dict[str, type[Any]]) -> Any:
+    values = unpack_message(data)
+    version = values.get("v")
+    if type(version) is not int or version != VERSION:
+        raise MessageError(f"it is no message of version {VERSION}")
+    kind = values.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise MessageError(f"unknown kind {repr(kind)[:_NAME_MAX]}")
+    return read_dataclass(kinds[kind], values)
