@@ -163,11 +163,13 @@ def imports() -> dict[str, list[Import]]:
     return {name: list(read_imports(tree)) for name, tree in trees().items()}
 
 
+@cache
 def module_of(name: str) -> str | None:
     """The module of ours that an imported name is, or is in."""
     return name if name in trees() else name.rpartition(".")[0] if name.rpartition(".")[0] in trees() else None
 
 
+@cache
 def needs() -> dict[str, set[str]]:
     """For every module the modules of ours that it imports, be it late or for types alone."""
     return {
@@ -176,12 +178,14 @@ def needs() -> dict[str, set[str]]:
     }
 
 
+@cache
 def is_pure(module: str) -> bool:
     """Does the docstring of the module, or that of its package, say that it is pure?"""
     names = [module, module.rpartition(".")[0]]
     return any(re.search(r"\bPure\.", ast.get_docstring(trees()[name]) or "") for name in names if name in trees())
 
 
+@cache
 def ways_to_the_world(module: str) -> list[str]:
     """What a module imports that is, or has, effects."""
     found = []
