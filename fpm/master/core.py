@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fpm.events.base import Event
 from fpm.log.error import ErrorLog
 from fpm.master.loop.loop import Loop
+from fpm.master.sink import EventSink
 
 
 @dataclass(slots=True)
@@ -15,7 +17,13 @@ class Core:
 
     loop: Loop
     log: ErrorLog
+    """For its settings and its files; what happens goes to `emit`."""
+    sink: EventSink
     reapers: dict[int, Callable[[int], None]]
     """Processes that are neither template nor worker: pid, and who is told its wait status."""
     clock: Callable[[], float]
     """Epoch seconds, as the scoreboard has them."""
+
+    def emit(self, event: Event) -> Event:
+        """Something has happened. Within a pool use PoolSupervisor.emit, which tells its history, too."""
+        return self.sink.emit(event)

@@ -42,6 +42,7 @@ from fpm.master.processes.process import (
 )
 from fpm.master.reload.reloader import LastReload, Reloader, Request
 from fpm.master.services import Budget, Services
+from fpm.master.sink import EventSink, log_reader
 from fpm.master.status.memory import MemoryLooks
 from fpm.master.status.process import StatusProcess
 from fpm.master.status.snapshot_source import look_at_memory, take_snapshot
@@ -94,6 +95,7 @@ class Master:
         self.on_ready = on_ready
         self.strict = strict
         self.arguments = arguments
+        self.sink = EventSink(time.time, log_reader(log))
         self.original_rlimit_files = (0, 0)
         self.memory = MemoryLooks()
         self.status_listeners = StatusListeners()
@@ -154,6 +156,7 @@ class Master:
         self.services = Services(
             loop=self.loop,
             log=self.log,
+            sink=self.sink,
             settings=settings,
             bundle_fd=sealed_memfd("pyfpm-bundle", pack_bundle()),
             environ={name: value for name, value in self.environ.items() if name not in MANAGER_VARIABLES},

@@ -26,6 +26,7 @@ from fpm.log.error import ErrorLog
 from fpm.master.loop.loop import Loop
 from fpm.master.processes.oom import OomWatch
 from fpm.master.services import Budget, Services
+from fpm.master.sink import EventSink, log_reader
 from fpm.master.tracing.tracer_process import TracerProcess
 from fpm.protocol.tracing import Task
 from fpm.stacks.trace import Trace
@@ -131,9 +132,11 @@ class Looker:
         self._directory = tempfile.TemporaryDirectory(prefix="pyfpm-looker-")
         self.log_file = Path(self._directory.name) / "log"
         self.loop = Loop(self._report)
+        log = ErrorLog(str(self.log_file))
         self.services = Services(
             loop=self.loop,
-            log=ErrorLog(str(self.log_file)),
+            log=log,
+            sink=EventSink(time.time, log_reader(log)),
             settings=cast(GlobalConfig, None),
             bundle_fd=-1,
             environ={},

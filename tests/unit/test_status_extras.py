@@ -9,6 +9,8 @@ from dataclasses import fields, replace
 
 import pytest
 
+from fpm.events.pool import MaxChildrenReached
+from fpm.events.worker import ProcessDied, SlowRequestEnded, WorkerExited
 from fpm.master.pool.death_report import Facts, certify
 from fpm.master.pool.history import Failing, Record, is_death
 from fpm.master.processes.exits import Exit
@@ -181,10 +183,10 @@ def test_causes_of_death(files: Files, exit_: Exit, told: str, ended: bool, coun
     assert is_death(exit_, told, ended=ended) == counted.startswith("deaths")
     if counted.startswith("deaths"):
         facts = Facts(who="worker", pid=77, exit=exit_, age=2.0, slot=None, told=told, ended=ended)
-        record.count_death(exit_, certify(facts, 50.0))
+        record.take(ProcessDied(certify(facts, 50.0), exit_.status, pool="www", pid=77))
         assert record.values.last_death == 50.0
     else:
-        record.count_leaving(told)
+        record.take(WorkerExited(str(exit_), exit_.code, 2.0, told, pool="www", pid=77))
     names = ("by_exit", "by_signal", "by_kill", "by_timeout", "by_oom")
     every = [*(f"deaths_{name}" for name in names), "recycled", "recycled_memory"]
     assert [name for name in every if getattr(record.values, name)] == ([counted] if counted else [])
@@ -193,11 +195,27 @@ def test_causes_of_death(files: Files, exit_: Exit, told: str, ended: bool, coun
 def test_out_of_memory_is_a_cause_of_its_own(files: Files) -> None:
     record = Record(files.pool(section("www")), 1.0)
     facts = Facts(who="worker", pid=77, exit=Exit(signal=9), age=2.0, verdict=Verdict("yes", "cgroup limit 64 MiB"))
-    death = certify(facts, 50.0)
-    record.count_death(facts.exit, death)
-    record.keep(death, "respawned")
+    death = replace(certify(facts, 50.0), next="respawned")
+    record.take(ProcessDied(death, facts.exit.status, pool="www", pid=77))
     assert (record.values.deaths_by_oom, record.values.deaths_by_kill) == (1, 0)
     assert record.deaths[0].next == "respawned"
+
+
+def test_templates_are_kept_and_not_counted(files: Files) -> None:
+    record = Record(files.pool(section("www")), 1.0)
+    facts = Facts(who="template", pid=76, exit=Exit(signal=9), age=2.0)
+    record.take(ProcessDied(certify(facts, 50.0), 9, pool="www", pid=76))
+    assert [death.pid for death in record.deaths] == [76]
+    assert (record.values.deaths_by_kill, record.values.last_death) == (0, 0.0)
+
+
+def test_slow_requests_and_full_pools_are_remembered(files: Files) -> None:
+    record = Record(files.pool(section("www")), 1.0)
+    for pid in (5, 6):
+        record.take(SlowRequestEnded("GET /slow", 2.5, pool="www", pid=pid, time=40.0 + pid))
+    assert [(slow.at, slow.pid, slow.seconds) for slow in record.slow] == [(46.0, 6, 2.5), (45.0, 5, 2.5)]
+    record.take(MaxChildrenReached(3, pool="www"))
+    assert record.values.max_children_reached == 1
 
 
 def test_failing_and_reloads_are_told(files: Files) -> None:

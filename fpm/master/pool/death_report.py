@@ -1,39 +1,28 @@
-"""Death certificates: what is known of a process that has ended, as a value, and as one line for the error log.
+"""Death certificates: what is known of a process that has ended, as a value; and what the pool does next, in words.
 
-Pure. The line begins as PHP-FPM's (fpm_children_bury), so that whatever reads its logs reads ours; what it does not say
-comes after that. All that a pool has said of itself is bounded here.
+Pure. All that a pool has said of itself is bounded here.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fpm.log.escape import cut, decode_wire, escape, escape_field
+from fpm.log.escape import decode_wire
 from fpm.master.pool.pending_tasks import name_undone
 from fpm.master.processes.exits import MEMORY_MAX, Exit, Usage, signal_name
 from fpm.master.processes.oom_reports import Verdict
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 from fpm.stacks.trace import Trace
-from fpm.status.figures import format_size, format_span
+from fpm.status.deaths import AFTER_RESPONSE, FINISHED, IN_HAND, TEXT_MAX
 from fpm.status.overview import Death
 
 REQUEST_MAX = 1024
 """Characters of the last request that are kept; the line shows fewer, for it has to end with what happens next."""
-LINE_MAX = 920
-"""Bytes of the line, so that its end is not cut by `log_limit` (1024 by default)."""
-LINE_REQUEST_MAX = 200
-LINE_STACK_MAX = 160
 STACK_MAX = 12
 """Frames, or lines of the last words, that are kept."""
-TEXT_MAX = 200
-"""Characters of each of them."""
 OURS = ("/fpm/template/", "/fpm/worker/", "/fpm/wsgi/response.py")
-IN_HAND = "in hand"
-AFTER_RESPONSE = "after the response"
-FINISHED = "finished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,87 +119,6 @@ def stack_lines(trace: Trace | None, *, wanted: bool) -> Iterable[str]:
 def is_ours(text: str) -> bool:
     """Does a line of a stack name a file of pyfpm's that stands below the application's first call?"""
     return any(place in text for place in OURS)
-
-
-def certificate_line(death: Death, next_: str, *, script: str = "", stack_in: str = "the slow log") -> str:
-    """The text of the log entry, without the pool's name.
-
-    Args:
-        next_: what happens next, as a clause.
-        script: the `app` directive.
-        stack_in: where the whole stack can be read, if one was taken.
-    """
-    name = {"worker": "child", "503 responder": "the 503 responder"}.get(death.who, death.who)
-    pid = "" if death.who == "503 responder" else f" {death.pid}"
-    parts = [
-        f"{name}{pid} exited {death.cause} after {death.age:.6f} seconds from start",
-        f"core dump: {death.core}" if death.core else "",
-        _oom_part(death),
-        _told_part(death),
-        _request_part(death, script),
-        f"not run after it: {death.undone}" if death.undone else "",
-        f"{death.requests} request{'' if death.requests == 1 else 's'} served" if death.who == "worker" else "",
-        f"peak memory {format_size(death.memory_peak)}" if death.memory_peak else "",
-        _stack_part(death, stack_in),
-        _words_part(death.words),
-    ]
-    return f"{cut('; '.join(filter(None, parts)), LINE_MAX - len(next_))}; {next_}"
-
-
-def _oom_part(death: Death) -> str:
-    note = death.oom_note
-    if death.oom == "yes":
-        return f"out of memory: killed by the kernel ({note})"
-    if death.signal != "SIGKILL" or death.ended:
-        return ""
-    if death.oom == "no":
-        return "not for lack of memory: somebody has sent it"
-    return f"whether for lack of memory is not known ({note})" if note else "whether for lack of memory is not known"
-
-
-def _told_part(death: Death) -> str:
-    told = cut(escape(death.told), TEXT_MAX)
-    if death.ended:
-        return f"ended by the master ({told})" if told else "ended by the master"
-    return f"it was to leave ({told})" if told else ""
-
-
-def _request_part(death: Death, script: str) -> str:
-    if not death.request:
-        return ""
-    request = f'"{cut(escape_field(death.request), LINE_REQUEST_MAX)}"'
-    of = f" (script {cut(escape(script), TEXT_MAX)})" if script else ""
-    span = format_span(death.request_age)
-    if death.request_state == IN_HAND:
-        return f"request {request} for {span}{of}"
-    if death.request_state == AFTER_RESPONSE:
-        task = f" in {cut(escape(death.task), TEXT_MAX)}" if death.task else ""
-        return f"in background work{task} for {span} after request {request}{of}"
-    return f"idle, last request {request} ended {span} before{of}"
-
-
-def _stack_part(death: Death, stack_in: str) -> str:
-    if not death.stack:
-        return ""
-    if death.stack[0].startswith("no stack: "):
-        return cut(escape(death.stack[0]), LINE_STACK_MAX)
-    return f"in {cut(escape(death.stack[0]), LINE_STACK_MAX)}, the stack is in {stack_in}"
-
-
-def _words_part(words: tuple[str, ...]) -> str:
-    """What Python says of a crash, and where it was; of other last words the last line."""
-    if not words:
-        return ""
-    if not words[0].startswith(FATAL):
-        return f'last words "{cut(escape_field(words[-1]), LINE_STACK_MAX)}"'
-    calls = [f"{match[3]} ({match[1]}:{match[2]})" for match in map(_FRAME.fullmatch, words) if match]
-    where = ", called by ".join(cut(escape(call), LINE_STACK_MAX) for call in calls[:2])
-    return f'"{cut(escape_field(words[0]), LINE_STACK_MAX)}"' + (f" in {where}" if where else "")
-
-
-_FRAME = re.compile(r' *File "(.*)", line (\d+) in (.*)')
-FATAL = "Fatal Python error: "
-"""How faulthandler begins (Modules/faulthandler.c)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from signal import Signals
 
 from fpm.config.model import PoolConfig
+from fpm.events.base import PoolEvent
+from fpm.events.worker import ProcessDied, WorkerExited
 from fpm.master.pool.child import Child
-from fpm.master.pool.death_report import AFTER_RESPONSE, IN_HAND, Facts, certificate_line, certify
-from fpm.master.pool.history import Record, is_death
+from fpm.master.pool.death_report import Facts, certify
+from fpm.master.pool.history import is_death
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.processes.core_dumps import CORE_PATTERN, CORE_USES_PID, locate
 from fpm.master.processes.exits import Exit, Usage
@@ -18,20 +21,17 @@ from fpm.master.services import Services
 from fpm.scoreboard.snapshot import Slot
 from fpm.status.overview import Death
 
-LEVEL_OF_CODE_0 = "notice"
-"""As PHP-FPM has it, unless a request was lost; every other end is a warning."""
-
 
 class Deaths:
     """One pool's coroner."""
 
-    def __init__(self, services: Services, record: Record, log: Callable[[str, str], None]) -> None:
+    def __init__(self, services: Services, pool: str, emit: Callable[[PoolEvent], None]) -> None:
         self._services = services
-        self._record = record
-        self._log = log
+        self._pool = pool
+        self._emit = emit
 
     def examine_worker(self, child: Child, exit_: Exit, slot: Slot) -> Death | None:
-        """Count the end of a worker, and look into it as long as there is something to see.
+        """Look into the end of a worker as long as there is something to see; one that has left as told is emitted.
 
         Returns:
             The certificate, to be given to `tell`; None if it has done as it was told.
@@ -42,8 +42,8 @@ class Deaths:
         if not pid:
             return None  # there has never been a process
         if not is_death(exit_, told, ended=child.pressed):
-            self._record.count_leaving(told)
-            self._log_leaving(child, exit_, now - child.started)
+            age = now - child.started
+            self._emit(WorkerExited(str(exit_), exit_.code, age, told, pool=self._pool, pid=pid))
             return None
         facts = Facts(
             who="worker",
@@ -59,9 +59,7 @@ class Deaths:
             trace=child.last_stack if child.pressed or child.stack_request == slot.requests else None,
             words=child.last_words.of_end(now, by_exit=exit_.signal is None),
         )
-        death = certify(facts, self._services.clock())
-        self._record.count_death(exit_, death)
-        return death
+        return certify(facts, self._services.clock())
 
     def examine_template(self, template: TemplateProcess, exit_: Exit, usage: Usage) -> Death:
         """The certificate of a template, or of a 503 responder."""
@@ -81,28 +79,26 @@ class Deaths:
         )
         return certify(facts, self._services.clock())
 
-    def tell(self, death: Death, next_: str, config: PoolConfig, *, logged: bool = False) -> None:
-        """Write the line and keep the certificate, now that it is known what happens next.
+    def tell(
+        self, death: Death, next_: str, config: PoolConfig, *, status: int | None = None, is_logged: bool = False
+    ) -> None:
+        """Emit the certificate, now that it is known what happens next.
 
         Args:
-            logged: another line says it already.
+            status: as in wait(2); None: nobody could tell.
+            is_logged: another event has said it.
         """
-        if not logged:
-            is_quiet = death.code == 0 and not death.ended and death.request_state not in (IN_HAND, AFTER_RESPONSE)
-            level = LEVEL_OF_CODE_0 if is_quiet else "warning"
-            place = "the slow log" if config.slowlog else "the error log"
-            script = config.app if death.who == "worker" else ""
-            self._log(level, certificate_line(death, next_, script=script, stack_in=place))
-        self._record.keep(death, next_)
-
-    def _log_leaving(self, child: Child, exit_: Exit, age: float) -> None:
-        """It has done as it was told."""
-        pid = child.pid or child.claimed_pid
-        seconds = f"after {age:.6f} seconds from start"
-        if child.leaving == "idle" and exit_.code == 0:
-            self._log("debug", f"child {pid} has been killed by the process management {seconds}")
-            return
-        self._log("notice", f"child {pid} exited {exit_} {seconds}")
+        self._emit(
+            ProcessDied(
+                replace(death, next=next_),
+                status,
+                script=config.app if death.who == "worker" else "",
+                stack_in="the slow log" if config.slowlog else "the error log",
+                is_logged=is_logged,
+                pool=self._pool,
+                pid=death.pid,
+            )
+        )
 
     def _verdict(self, pid: int, exit_: Exit, cgroup: str, *, ended: bool) -> Verdict:
         if exit_.signal is None and exit_.code is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fpm.events.pool import EmergencyRestart, EmergencyRestartFailed
 from fpm.master.pool.child import Child
 from fpm.master.pool.death_report import Outlook, next_step
 from fpm.master.pool.deaths import Deaths
@@ -26,7 +27,7 @@ class Endings:
 
     def __init__(self, pool: PoolSupervisor) -> None:
         self._pool = pool
-        self._deaths = Deaths(pool.services, pool.record, pool.log)
+        self._deaths = Deaths(pool.services, pool.config.name, pool.emit)
         self._emergency = EmergencyWindow()
 
     def worker_gone(self, child: Child, exit_: Exit, slot: Slot) -> None:
@@ -46,7 +47,8 @@ class Endings:
             self._check_start(child, pid, exit_, slot.requests)
         if death is not None:
             outlook = self._outlook(child, made=pool.workers.asked > asked, on_trial=on_trial)
-            self._deaths.tell(death, next_step(outlook), pool.config)
+            self._deaths.tell(death, next_step(outlook), pool.config, status=exit_.status)
+            pool.header.write()
         if exit_.is_emergency:
             self._count_emergency(pid, exit_)
 
@@ -61,7 +63,7 @@ class Endings:
             next_: what happens next, as a clause.
             logged: the log has been told of its end in other words.
         """
-        self._deaths.tell(death, next_, self._pool.config, logged=logged)
+        self._deaths.tell(death, next_, self._pool.config, is_logged=logged)
 
     def _outlook(self, child: Child, *, made: bool, on_trial: bool) -> Outlook:
         pool, loop = self._pool, self._pool.services.loop
@@ -101,12 +103,8 @@ class Endings:
         self._emergency = self._emergency.add(now, threshold)
         if self._emergency.is_reached(now, threshold, interval) and not pool.stopping:
             self._emergency = EmergencyWindow()
-            pool.log(
-                "warning",
-                f"failed processes threshold ({threshold} in {interval:g} sec) is reached, "
-                f"restarting the template of this pool; the last was child {pid}, {exit_}. "
-                "Its workers are replaced when the new template is ready",
-            )
+            name = pool.config.name
+            pool.emit(EmergencyRestart(threshold, interval, str(exit_), pool=name, pid=pid))
             self._renew_at_once()
 
     def _renew_at_once(self) -> None:
@@ -115,7 +113,7 @@ class Endings:
 
         def decide(verdict: Verdict) -> None:
             if verdict.error:
-                pool.log("error", f"the new template failed, the former one stays: {verdict.error}")
+                pool.emit(EmergencyRestartFailed(verdict.error, pool=pool.config.name))
                 pool.abandon()
             else:
                 pool.commit()

@@ -7,11 +7,14 @@ daemon's pages.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from signal import Signals
 
 from fpm.config.model import PoolConfig
-from fpm.master.processes.exits import CORE_FLAG, Exit
+from fpm.events.base import Event
+from fpm.events.pool import MaxChildrenReached
+from fpm.events.worker import ProcessDied, SlowRequestEnded, WorkerExited
+from fpm.master.processes.exits import Exit
 from fpm.scoreboard.layout import FLAG_FAILED, FLAG_RELOAD_FAILED, FLAG_TRACKS_FINISHED
 from fpm.scoreboard.snapshot import Header
 from fpm.status.extras import UNKNOWN_STATUS
@@ -70,37 +73,40 @@ class Record:
         values.start_failures = failing.starts if failing else 0
         values.next_start = failing.next_start if failing else 0.0
 
-    def slow_request(self, pid: int, request: str, seconds: float, now: float) -> None:
-        """A request has taken longer than request_slowlog_timeout."""
-        self.slow.appendleft(SlowRequest(now, pid, seconds, request, running=False))
+    def take(self, event: Event) -> None:
+        """Remember what has happened, as far as it is shown."""
+        if isinstance(event, SlowRequestEnded):
+            self.slow.appendleft(SlowRequest(event.time, event.pid, event.seconds, event.request, running=False))
+        elif isinstance(event, MaxChildrenReached):
+            self.values.max_children_reached += 1
+        elif isinstance(event, WorkerExited):
+            self._count_leaving(event.reason)
+        elif isinstance(event, ProcessDied):
+            self.deaths.appendleft(event.death)
+            if event.death.who == "worker":
+                self._count_death(event)
 
-    def count_leaving(self, told: str) -> None:
-        """A worker has left as it was told."""
+    def _count_leaving(self, told: str) -> None:
         if told == MAX_REQUESTS:
             self.values.recycled += 1
         elif told == MAX_MEMORY:
             self.values.recycled_memory += 1
 
-    def count_death(self, exit_: Exit, death: Death) -> None:
-        """A worker has ended unasked, or has been ended."""
-        values = self.values
-        self.count_leaving(death.told)
+    def _count_death(self, event: ProcessDied) -> None:
+        values, death = self.values, event.death
+        self._count_leaving(death.told)
         values.last_death = death.at
-        values.last_death_status = _status_of(exit_)
+        values.last_death_status = UNKNOWN_STATUS if event.status is None else event.status
         if death.ended:
             values.deaths_by_timeout += 1
         elif death.oom == "yes":
             values.deaths_by_oom += 1
-        elif exit_.signal == Signals.SIGKILL:
+        elif death.signal == Signals.SIGKILL.name:
             values.deaths_by_kill += 1
-        elif exit_.signal is not None:
+        elif death.signal:
             values.deaths_by_signal += 1
         else:
             values.deaths_by_exit += 1
-
-    def keep(self, death: Death, next_: str) -> None:
-        """Keep a certificate, complete now with what happens next."""
-        self.deaths.appendleft(replace(death, next=next_))
 
     def _set_flag(self, flag: int, on: bool) -> None:
         self.values.flags = self.values.flags | flag if on else self.values.flags & ~flag
@@ -118,10 +124,3 @@ def is_death(exit_: Exit, told: str, *, ended: bool) -> bool:
     is_known = exit_.code is not None or exit_.signal is not None
     excused = told == STOP and (exit_.signal in STOP_SIGNALS or not is_known)
     return exit_.code != 0 and not excused
-
-
-def _status_of(exit_: Exit) -> int:
-    """The wait status (wait(2)) that it comes from."""
-    if exit_.signal is not None:
-        return exit_.signal | (CORE_FLAG if exit_.core else 0)
-    return UNKNOWN_STATUS if exit_.code is None else exit_.code << 8

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
+from fpm.events.base import PoolEvent
+from fpm.events.worker import SlowRequestEnded
 from fpm.log.target import open_shared_log
 from fpm.master.listening.listeners import Listener
 from fpm.master.loop.read_budget import Share
@@ -278,6 +280,10 @@ class PoolSupervisor:
         """An entry about this pool."""
         self.services.log.log(level, f"[pool {self.config.name}] {text}")
 
+    def emit(self, event: PoolEvent) -> None:
+        """Something has happened in this pool."""
+        self.record.take(self.services.emit(event))
+
     # ---------------------------------------------------------------- what templates say
 
     def _on_template_ready(self) -> None:
@@ -388,7 +394,7 @@ class PoolSupervisor:
             self.templates.fail(error, traceback)
 
     def _on_slow(self, child: Child, request: str, seconds: float) -> None:
-        self.record.slow_request(child.pid, request, seconds, self.services.clock())
+        self.emit(SlowRequestEnded(request, seconds, pool=self.config.name, pid=child.pid))
 
     def _on_timed_out(self, child: Child) -> None:
         """Its place is free at once, however long it takes to end."""

@@ -25,6 +25,13 @@ class Exit:
         """A death that counts for emergency_restart_threshold."""
         return self.signal in EMERGENCY_SIGNALS
 
+    @property
+    def status(self) -> int | None:
+        """The wait status (wait(2)) that it comes from; None if nobody could tell."""
+        if self.signal is not None:
+            return self.signal | (CORE_FLAG if self.core else 0)
+        return None if self.code is None else self.code << 8
+
     def __str__(self) -> str:
         if self.signal is not None:
             core = " - core dumped" if self.core else ""

@@ -1,0 +1,28 @@
+"""Gives an event its level and its text. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from fpm.event_text import master, pool, worker
+from fpm.event_text.rows import Row
+from fpm.events.base import Event
+
+TABLE: Mapping[type[Event], Row] = {**master.ROWS, **pool.ROWS, **worker.ROWS}
+
+
+def describe(event: Event, now: float) -> Event:
+    """The event with its time, level and text."""
+    level, text = TABLE[type(event)]
+    return replace(
+        event,
+        time=now,
+        level=level if isinstance(level, str) else level(event),
+        text=text.format(e=event) if isinstance(text, str) else text(event),
+    )
+
+
+def pool_prefix(name: str) -> str:
+    """How every line of the error log about a pool begins; nothing for "", the whole manager."""
+    return f"[pool {name}] " if name else ""

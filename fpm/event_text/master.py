@@ -1,0 +1,74 @@
+"""Texts of the events of the whole manager. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fpm.event_text.rows import ALERT, DEBUG, ERROR, NONE, NOTICE, WARNING, Row
+from fpm.events import master
+from fpm.events.base import Event
+from fpm.log.escape import escape
+
+
+def _ready(event: master.MasterReady) -> str:
+    return "ready to handle connections" + (f" (failed pools: {', '.join(event.failed)})" if event.failed else "")
+
+
+def _strict(event: master.StrictStartFailed) -> str:
+    return f"started with --strict, and these pools have failed: {', '.join(event.failed)}"
+
+
+def _reload_ended(event: master.ReloadEnded) -> str:
+    if event.ok:
+        return "reload finished"
+    how = "given up" if event.given_up else "failed"
+    lines = [f"reload {how}, nothing has changed: {reason}" for reason in event.reasons]
+    return "\n".join([*lines, *filter(None, [event.traceback.rstrip()])])
+
+
+ROWS: Mapping[type[Event], Row] = {
+    master.MasterStarted: (NOTICE, "fpm is running, pid {e.pid}"),
+    master.MasterUpgraded: (NOTICE, "upgraded to pyfpm {e.version}, pid {e.pid}"),
+    master.MasterReady: (NOTICE, _ready),
+    master.StrictStartFailed: (ALERT, _strict),
+    master.MasterStopping: (NOTICE, lambda e: "Finishing ..." if e.graceful else "Terminating ..."),
+    master.MasterExiting: (NOTICE, "exiting, bye-bye!"),
+    master.StopRequested: (NOTICE, "stop requested on the control socket"),
+    master.StopIgnored: (DEBUG, "not switching to '{e.wanted}' state, because already in '{e.state}' state"),
+    master.ProgramGone: (NOTICE, "the program that has started this master is gone"),
+    master.InternalError: (ALERT, "internal error, please report it; the master goes on:\n{e.traceback}"),
+    master.MasterOutput: (NONE, "{e.line}"),
+    master.EventsDropped: (WARNING, "{e.count} events were dropped: the program could not take them in time"),
+    master.ConfigNotice: (NOTICE, "{e.notice}"),
+    master.RestartNeeded: (NOTICE, "[global] {e.directive} has changed, which counts from the next start on"),
+    master.SocketUnused: (WARNING, "socket {e.name} passed by LISTEN_FDS belongs to no pool; it is closed"),
+    master.PidFileFailed: (ERROR, "{e.error}; the former file stays in use"),
+    master.ErrorLogReopened: (NOTICE, "error log file re-opened"),
+    master.ErrorLogFailed: (ERROR, "unable to re-open error log file: {e.error}"),
+    master.ReloadStarted: (
+        NOTICE,
+        lambda e: f"Rolling back {e.rollback}" if e.rollback else "Reloading in progress ...",
+    ),
+    master.ReloadPlanned: (DEBUG, lambda e: "\n".join(f"reload: {step}" for step in e.steps)),
+    master.ReloadProgressed: (NONE, "reload: {e.step}"),
+    master.ReloadEnded: (lambda e: NOTICE if e.ok or e.given_up else ERROR, _reload_ended),
+    master.UpgradeStarted: (NOTICE, "Upgrading: asking the installed program whether it can take over"),
+    master.UpgradeExecuting: (NOTICE, "Upgrading: executing the installed program"),
+    master.UpgradeFailed: (ERROR, "upgrade failed, nothing has changed: {e.reason}"),
+    master.ProcessMaxReached: (
+        WARNING,
+        "The maximum number of processes has been reached. "
+        "Please review your configuration and consider raising 'process.max'",
+    ),
+    master.OrphanExited: (DEBUG, "process {e.pid}, left behind by an application, exited {e.cause}"),
+    master.OrphanKilled: (
+        NOTICE,
+        lambda e: f"process {e.pid} ({escape(e.name)}), left behind by an application, is killed",
+    ),
+    master.HelperOutput: (WARNING, "{e.helper} said: {e.line}"),
+    master.HelperStartFailed: (ERROR, "cannot start {e.helper}: {e.error}"),
+    master.HelperExited: (WARNING, "{e.helper} exited {e.cause}; it is started anew in {e.pause:.0f} s"),
+    master.TracerStuck: (WARNING, "the tracer does not answer; it is ended"),
+    master.TracerAnswerInvalid: (WARNING, "the tracer sent something odd: {e.error}"),
+    master.StacksAvailable: (NOTICE, "stacks of slow requests are read by ptrace"),
+}

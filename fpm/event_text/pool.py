@@ -1,0 +1,91 @@
+"""Texts of the events of a pool. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fpm.event_text.rows import ERROR, NONE, NOTICE, WARNING, Row, as_clause
+from fpm.events import pool
+from fpm.events.base import Event
+
+
+def _pool_failed(event: pool.PoolFailed) -> str:
+    text = "" if event.traceback_logged else event.traceback
+    return f"failed to start: {event.error}; next try in {event.pause:.0f} s\n{text}".rstrip()
+
+
+def _template_killed(event: pool.TemplateKilled) -> str:
+    how = {
+        "reload": f"is killed after {event.age:.1f} s of importing: its generation is given up",
+        "stop": "is killed while it imports the application (stop)",
+        "upgrade": "is killed while it imports the application (upgrade)",
+        "late": "has not left in time (stop), sending SIGKILL to it and to all that it has made",
+    }[event.reason]
+    return f"template {event.pid} {how}{as_clause(event.no_stack)}"
+
+
+def _emergency(event: pool.EmergencyRestart) -> str:
+    return (
+        f"failed processes threshold ({event.threshold} in {event.interval:g} sec) is reached, "
+        f"restarting the template of this pool; the last was child {event.pid}, {event.cause}. "
+        "Its workers are replaced when the new template is ready"
+    )
+
+
+def _slow_log_failed(event: pool.SlowLogFailed) -> str:
+    if event.problem == "reopen":
+        return f"unable to re-open slowlog({event.reason}); the former file stays in use"
+    if event.problem == "recreate":
+        return f"slowlog({event.path}) has been removed, and cannot be made anew: {event.reason}"
+    if event.problem == "write":
+        return f"unable to write to slowlog({event.path}): {event.reason}. What cannot be kept is dropped"
+    return f"{event.reason}; " + (
+        f"slowlog({event.path}) stays in use" if event.path else "entries go to the error log"
+    )
+
+
+def _scaled(event: pool.Scaled) -> str:
+    changes = [f"{event.created} created" if event.created else "", f"{event.retired} retired" if event.retired else ""]
+    present = f"{event.idle} idle, {event.active} active, {event.starting} starting"
+    return f"workers: {', '.join(filter(None, changes))} ({event.reason}); there were {present}"
+
+
+ROWS: Mapping[type[Event], Row] = {
+    pool.PoolFailed: (ERROR, _pool_failed),
+    pool.PoolRecovered: (NONE, "the application has started again"),
+    pool.PoolStartFailed: (ERROR, "{e.error}"),
+    pool.PoolChangeFailed: (ERROR, "{e.error}; the former one stays in use"),
+    pool.SwapStalled: (WARNING, "new workers do not come; those of the former generation serve on until they do"),
+    pool.EmergencyRestart: (WARNING, _emergency),
+    pool.EmergencyRestartFailed: (ERROR, "the new template failed, the former one stays: {e.error}"),
+    pool.TemplateStarted: (NONE, "template {e.pid} started (generation {e.generation})"),
+    pool.TemplateReady: (NONE, "template {e.pid} is ready (generation {e.generation})"),
+    pool.TemplateNotice: (NOTICE, "{e.notice}"),
+    pool.TemplateKilled: (lambda e: WARNING if e.reason == "late" else NOTICE, _template_killed),
+    pool.ForkFailed: (ERROR, "the template cannot fork: {e.error}"),
+    pool.ResponderFailed: (ERROR, "cannot start the 503 responder: {e.error}"),
+    pool.Scaled: (NONE, _scaled),
+    pool.MaxChildrenReached: (WARNING, "server reached pm.max_children setting ({e.limit}), consider raising it"),
+    pool.PoolBusy: (
+        WARNING,
+        "seems busy (you may need to increase pm.start_servers, or pm.min/max_spare_servers), "
+        "spawning {e.created} children, there are {e.idle} idle, and {e.total} total children",
+    ),
+    pool.WorkerNotCreated: (ERROR, "{e.error}"),
+    pool.AccessLogReopened: (NOTICE, "access log file re-opened"),
+    pool.AccessLogFailed: (ERROR, "{e.error}; the former file stays in use"),
+    pool.SlowLogReopened: (NOTICE, "slowlog file re-opened"),
+    pool.SlowLogFailed: (ERROR, _slow_log_failed),
+    pool.SlowLogRecreated: (NOTICE, "slowlog({e.path}) had been removed; it has been made anew"),
+    pool.SlowLogRecovered: (NOTICE, "slowlog({e.path}) can be written again"),
+    pool.StackLogged: (NOTICE, "{e.entry}"),
+    pool.SlowRequestsSkipped: (
+        WARNING,
+        "more than {e.at_once:g} slow requests at once; for now only some of them are logged",
+    ),
+    pool.StacksUnavailable: (WARNING, "{e.reason}"),
+    pool.StacksFromInside: (
+        WARNING,
+        "stacks cannot be read from outside: {e.reason}; processes write them themselves instead",
+    ),
+}
