@@ -1,4 +1,4 @@
-"""Bottle: the mail goes out when the customer has his answer.
+"""Bottle: send the mail after the customer has the response.
 
 app = bottle_orders:app
 """

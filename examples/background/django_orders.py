@@ -1,4 +1,4 @@
-"""Django: the mail goes out when the customer has his answer.
+"""Django: send the mail after the customer has the response.
 
     app = django_orders:application
 

@@ -1,4 +1,4 @@
-"""Falcon: the mail goes out when the customer has his answer.
+"""Falcon: send the mail after the customer has the response.
 
 app = falcon_orders:app
 """

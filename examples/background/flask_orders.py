@@ -1,4 +1,4 @@
-"""Flask: the mail goes out when the customer has his answer.
+"""Flask: send the mail after the customer has the response.
 
     app = flask_orders:app
 

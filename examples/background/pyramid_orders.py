@@ -1,4 +1,4 @@
-"""Pyramid: the mail goes out when the customer has his answer.
+"""Pyramid: send the mail after the customer has the response.
 
     app = pyramid_orders:make_app()
 

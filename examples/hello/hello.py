@@ -1,10 +1,10 @@
 """A small WSGI application that shows what pyfpm does: `pyfpm serve hello:application`, or app = hello:application.
 
 /           which process answered, and what it knows
-/late       the answer comes at once, the work goes on for three seconds (fpm.finish_request)
+/late       the response is sent at once, the work continues for three seconds (fpm.finish_request)
 /stream     a body in pieces, one every half second
 /upload     counts the bytes of a request body without keeping them
-/oops       an exception: the traceback is for the log, the visitor gets a plain page
+/oops       an exception: the traceback goes to the log, the client gets a plain page
 """
 
 import html

@@ -18,7 +18,7 @@ from fpm.client.control import ask, follow, read_step
 @click.option("--timeout", default=0.0, help="Seconds for checking the new generations; 0: only startup_timeout.")
 @click.pass_context
 def reload(ctx: click.Context, pools: tuple[str, ...], dry_run: bool, no_wait: bool, timeout: float) -> None:
-    """Check new generations of the pools that are named or have changed (otherwise of all), then swap them in.
+    """Check new generations of named or changed pools (of all if there are none), then swap them in.
 
     Exit status 0: they serve. 1: a check failed, 78: the configuration is wrong; nothing has changed then.
     """
@@ -49,7 +49,7 @@ def rollback(ctx: click.Context, pool: str, timeout: float) -> None:
 @click.command()
 @click.pass_context
 def upgrade(ctx: click.Context) -> None:
-    """Replace the running daemon by the installed version, without losing a connection; the pid stays."""
+    """Replace the running daemon with the installed version, without losing a connection; the pid stays."""
     options: Options = ctx.obj
     answer = follow(options.control_path(), {"command": "upgrade"}, show_step)
     status = _conclude(answer, "upgrade failed, nothing has changed")

@@ -123,7 +123,7 @@ def _read(path: str, grouping: Grouping, since: float | None, pools: Sequence[st
 def _open(path: str, *, is_named: bool) -> io.BufferedReader | gzip.GzipFile:
     """A log, unpacked if it is compressed.
 
-    A configured one that is a FIFO or a terminal would be waited for without end, and its lines be taken away.
+    A configured log that is a FIFO or a terminal is rejected: reading could block, and would consume its lines.
 
     Raises:
         OSError: it cannot be opened.

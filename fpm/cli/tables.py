@@ -71,7 +71,7 @@ def facts(pairs: Sequence[tuple[str, Cell]]) -> Group:
 
 
 def render(console: Console, parts: Sequence[RenderableType]) -> list[str]:
-    """The lines of all parts, with colours if the console has them, without blanks at their ends."""
+    """The lines of all parts, with colours if the console has them, without trailing spaces."""
     with console.capture() as captured:
         for part in parts:
             console.print(part)

@@ -50,7 +50,7 @@ class PoolRow:
     rate: float | None
     cpu: float | None
     oldest: Worker | None
-    """The worker that has had its request in hand for the longest time."""
+    """The worker whose current request has been running for the longest time."""
 
 
 def compare(before: Look | None, now: Look) -> tuple[list[PoolRow], list[WorkerRow]]:

@@ -1,6 +1,6 @@
 """The live screen of `pyfpm top`: takes looks, draws them, hears keys.
 
-Nothing here runs beside anything else: one poll(2) waits for a key, a signal, or the time of the next look.
+There is a single thread: one poll(2) waits for a key, a signal, or the time of the next look.
 """
 
 from __future__ import annotations

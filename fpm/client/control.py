@@ -22,20 +22,20 @@ TIMEVAL = struct.Struct("ll")
 
 
 def ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Ask one question and return the answer.
+    """Send one request and return the answer.
 
     Raises:
-        ControlError: nobody answers, or the answer is a refusal.
+        ControlError: no daemon answers, or it refuses the request.
     """
     with _connect(path) as connection:
         return _exchange(connection, path, request)
 
 
 def follow(path: str, request: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Ask, and wait for the outcome however long it takes; the steps on the way go to `progress`.
+    """Send a request and wait for the outcome without a time limit; intermediate steps go to `progress`.
 
     Raises:
-        ControlError: nobody answers, the answer is a refusal, or the master ends meanwhile.
+        ControlError: no daemon answers, it refuses the request, or it exits in the meantime.
     """
     with _connect(path) as connection:
         connection.settimeout(None)
@@ -46,11 +46,11 @@ def follow(path: str, request: dict[str, Any], progress: Callable[[dict[str, Any
                 return message
             else:
                 raise ControlError(str(message.get("error", "refused")))
-    raise ControlError("the master ended before the outcome was known")
+    raise ControlError("the master exited before the outcome was known")
 
 
 def read_step(message: dict[str, Any]) -> str:
-    """A message that follow() gives to `progress`, as one line."""
+    """Return a message that follow() passes to `progress` as one line."""
     if "pool" in message:
         return f"pool {message['pool']}: {message.get('step', '')}"
     if "swapped" in message:
@@ -59,17 +59,17 @@ def read_step(message: dict[str, Any]) -> str:
 
 
 def stop(path: str, *, now: bool, timeout: float) -> int:
-    """Stop the daemon and wait until its process has gone.
+    """Stop the daemon and wait until its process has exited.
 
     Args:
         now: fast, without letting requests finish.
-        timeout: seconds to wait; 0: for ever.
+        timeout: seconds to wait; 0: no limit.
 
     Returns:
         Its pid.
 
     Raises:
-        ControlError: nobody answers, or it has not ended in time.
+        ControlError: no daemon answers, or it has not exited in time.
     """
     with _connect(path) as connection:
         data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
@@ -77,11 +77,11 @@ def stop(path: str, *, now: bool, timeout: float) -> int:
         try:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
-            return pid  # it was ending when we came
+            return pid  # it was already exiting
         try:
             _stop(connection, path, now=now, pidfd=pidfd)
             if not _has_ended(pidfd, timeout if timeout else None):
-                raise ControlError(f"the master (pid {pid}) has not ended within {timeout:g} s; it goes on stopping")
+                raise ControlError(f"the master (pid {pid}) has not exited within {timeout:g} s; it is still stopping")
         finally:
             os.close(pidfd)
     return pid
@@ -91,7 +91,7 @@ def _stop(connection: socket.socket, path: str, *, now: bool, pidfd: int) -> Non
     try:
         _exchange(connection, path, {"command": "stop", "now": now})
     except ControlError:
-        # Without an answer from a master that somebody else has stopped: that is what we want, too.
+        # No answer because the master has been stopped by something else: this is what we want, too.
         if not _has_ended(pidfd, END_TIME):
             raise
 
@@ -110,7 +110,7 @@ def _connect(path: str) -> socket.socket:
         connection.connect(path)
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
-        raise ControlError(f"no pyfpm runs with this configuration (nobody listens on {path})") from None
+        raise ControlError(f"pyfpm is not running with this configuration (no listener on {path})") from None
     except PermissionError:
         connection.close()
         raise ControlError(f"permission denied on {path}: only root and the master's own user may control it") from None
@@ -124,15 +124,15 @@ def _connect(path: str) -> socket.socket:
 def _exchange(connection: socket.socket, path: str, request: dict[str, Any]) -> dict[str, Any]:
     answer = next(_answers(connection, path, request), None)
     if answer is None:
-        raise ControlError(f"the master closed {path} without an answer; it has ended")
+        raise ControlError(f"the master closed {path} without an answer; it has exited")
     if not (answer.get("ok") or "complaints" in answer):
         raise ControlError(str(answer.get("error", "refused")))
     return answer
 
 
 def _answers(connection: socket.socket, path: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Send the question; each line of the answer until the end of the connection, however it comes."""
-    # A master that refuses says why and closes, maybe before the question has been sent.
+    """Send the request and yield each line of the answer until the connection ends, for whatever reason."""
+    # A master that refuses sends the reason and closes, maybe before the request has been sent.
     with contextlib.suppress(BrokenPipeError):
         connection.sendall(json.dumps(request).encode() + b"\n")
     try:

@@ -19,7 +19,7 @@ STDERR_LIMIT = 65536
 REFUSALS = {
     flup.FCGI_CANT_MPX_CONN: "it does not multiplex connections",
     flup.FCGI_OVERLOADED: "it is overloaded",
-    flup.FCGI_UNKNOWN_ROLE: "it is no responder",
+    flup.FCGI_UNKNOWN_ROLE: "it is not a responder",
 }
 
 
@@ -97,7 +97,7 @@ class Response:
                 raise PeerClosed("the server closed the connection before the end of the response")
             kind, request, content = record
             if request != REQUEST_ID:
-                raise PeerGarbage(f"the server sent a record of type {kind} for request {request}, there is only 1")
+                raise PeerGarbage(f"the server sent a record of type {kind} for request {request}, expected request 1")
             if kind == flup.FCGI_STDOUT:
                 if content:
                     return content
@@ -106,7 +106,7 @@ class Response:
             elif kind == flup.FCGI_END_REQUEST:
                 self._end(content)
             else:
-                raise PeerGarbage(f"the server sent a record of type {kind}, which no server sends here")
+                raise PeerGarbage(f"the server sent an unexpected record of type {kind}")
         return None
 
     def _end(self, content: bytes) -> None:

@@ -88,7 +88,7 @@ class _Body:
         self._response = response
         self._errors = errors
         self._report = report
-        self._outcome = f"{response.head.status}, the client went away"
+        self._outcome = f"{response.head.status}, the client disconnected"
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -139,6 +139,6 @@ def _body_of(environ: Environ) -> Iterator[bytes]:
 def _error_page(error: ClientError, environ: Environ, start_response: StartResponse) -> list[bytes]:
     """A plain page without details; they are for the terminal."""
     status = "504 Gateway Timeout" if isinstance(error, PeerTimeout) else "502 Bad Gateway"
-    body = f"{status}\n\nThe application gave no usable response. The terminal of the gateway says why.\n".encode()
+    body = f"{status}\n\nNo valid response from the application. See the terminal of the gateway.\n".encode()
     start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

@@ -92,8 +92,8 @@ class Wire:
         if left > 0 and self._poll.poll(timeout * 1000):
             return
         if left < self._idle:
-            raise PeerTimeout(f"the server gave no complete answer within {self._total:g} s")
-        what = "sent nothing" if self._outgoing is None else "neither sent nor took anything"
+            raise PeerTimeout(f"the server sent no complete response within {self._total:g} s")
+        what = "sent nothing" if self._outgoing is None else "neither sent nor received anything"
         raise PeerTimeout(f"the server {what} for {self._idle:g} s")
 
     def _send(self) -> None:

@@ -50,7 +50,7 @@ def parse_head(data: bytes) -> Head:
     for line in data.decode("latin-1").replace("\r\n", "\n").split("\n"):
         name, colon, value = line.partition(":")
         if not colon or not _TOKEN.match(name) or "\r" in value or "\0" in value:
-            raise PeerGarbage(f"the response has a line that is no header: {line[:80]!r}")
+            raise PeerGarbage(f"the response has a malformed header line: {line[:80]!r}")
         if name.lower() == "status":
             status = _parse_status(value.strip(" \t"))
         else:

@@ -25,5 +25,5 @@ def look(path: str, pool: str | None = None, *, workers: bool) -> Snapshot:
         return read_snapshot(base64.b64decode(answer["snapshot"]))
     except (ValueError, KeyError, TypeError) as error:
         raise ControlError(
-            f"the master's answer cannot be read; it may be of another version (pyfpm upgrade): {error!r}"
+            f"the master's answer cannot be read; it may be a different version (pyfpm upgrade): {error!r}"
         ) from error

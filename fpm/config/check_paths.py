@@ -11,7 +11,7 @@ from fpm.config.system import Machine
 from fpm.config.values import SUN_PATH_MAX
 
 _APPENDED = ("error_log", "access.log", "slowlog")
-"""Files that are kept when they exist; others are made anew, which needs the directory."""
+"""Files that are kept if they exist; others are created again, which needs the directory."""
 
 
 def settle_global(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 HEAD = r"""
-.Dd November 21, 2025
+.Dd November 21, 2026
 .Dt PYFPM.CONF 5
 .Os
 .Sh NAME

@@ -67,7 +67,7 @@ ERRORS_MAX = 1000
 
 
 class Report:
-    """Everything that is to be said: errors, and notices which are said once however many pools they concern."""
+    """Collects errors, and notices, which are reported once however many pools they concern."""
 
     def __init__(self) -> None:
         self._errors: list[tuple[Place, str]] = []

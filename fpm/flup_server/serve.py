@@ -113,7 +113,7 @@ def _run(manager: Manager, door: Door) -> bool:
             manager.begin_stop()
         status = manager.wait()
         if not received:
-            raise FpmError(f"WSGIServer.run(): the process that manages the workers has ended with status {status}")
+            raise FpmError(f"WSGIServer.run(): the process that manages the workers exited with status {status}")
         return received[0] == signal.SIGHUP
 
 

@@ -90,7 +90,7 @@ class MasterProcess:
         if message.get("ready"):
             return [str(name) for name in message.get("failed", [])]
         if not readable:
-            raise StartError(f"the manager is not ready within {timeout:g} s")
+            raise StartError(f"the manager did not become ready within {timeout:g} s")
         self.wait(5.0)
         raise StartError(str(message.get("error") or f"the manager ended with exit status {self._status}"))
 

@@ -88,7 +88,7 @@ class Manager:
         """
         with self._lock:
             if self._process is not None and self._process.wait(0) is None:
-                raise RuntimeError("this manager runs already")
+                raise RuntimeError("this manager is already running")
             self._directory = make_socket_directory("pyfpm-manager-")
             try:
                 self._write(self._pools, self._settings)
@@ -271,7 +271,7 @@ class Manager:
     def _running_control(self) -> str:
         control = self.control
         if not control:
-            raise ControlError("this manager does not run")
+            raise ControlError("this manager is not running")
         return control
 
     def _given(self, pools: Sequence[Pool], settings: Settings) -> Given:

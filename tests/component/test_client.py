@@ -80,13 +80,13 @@ def test_an_early_answer_is_enough() -> None:
         (HEAD + out(b"half"), PeerClosed, "before the end of the response"),
         (end(), PeerGarbage, "without response headers: it sent nothing"),
         (out(b"no headers") + end(), PeerGarbage, "only b'no headers'"),
-        (out(b"no headers\r\n\r\n") + end(), PeerGarbage, "no header: 'no headers'"),
+        (out(b"no headers\r\n\r\n") + end(), PeerGarbage, "malformed header line: 'no headers'"),
         (HEAD + raw_fastcgi.record(raw_fastcgi.END, b"abc"), PeerGarbage, "END_REQUEST record of 3 bytes"),
         (HEAD + raw_fastcgi.record(raw_fastcgi.STDOUT, b"x", request=2), PeerGarbage, "for request 2"),
         (HEAD + raw_fastcgi.record(99, b"x"), PeerGarbage, "record of type 99"),
         (end(0, raw_fastcgi.OVERLOADED), PeerRefused, "it is overloaded"),
         (end(0, raw_fastcgi.CANT_MPX_CONN), PeerRefused, "does not multiplex"),
-        (end(0, raw_fastcgi.UNKNOWN_ROLE), PeerRefused, "no responder"),
+        (end(0, raw_fastcgi.UNKNOWN_ROLE), PeerRefused, "not a responder"),
         (end(0, 9), PeerRefused, "protocol status 9"),
     ],
 )
@@ -131,7 +131,7 @@ def test_a_peer_that_takes_nothing_is_left_too() -> None:
 
     stop, release = socket.socketpair()
     with peer(script) as path, stop, release:
-        with pytest.raises(PeerTimeout, match="neither sent nor took anything"):
+        with pytest.raises(PeerTimeout, match="neither sent nor received anything"):
             send_request(UnixAddress(path), PARAMS, (b"x" * 65536 for _ in range(500)), limits=Limits(idle=0.05))
         release.send(b"x")
 

@@ -68,7 +68,7 @@ def test_the_body_is_passed_on_as_it_comes() -> None:
         pieces = iter(call.iterable)
         assert next(pieces) == b"first"
         call.iterable.close()
-    assert call.reports == [("GET /", "200, the client went away")]
+    assert call.reports == [("GET /", "200, the client disconnected")]
 
 
 def test_a_request_body_is_passed_on() -> None:

@@ -71,7 +71,7 @@ def test_a_file_that_is_not_there_is_78(arguments: tuple[str, ...]) -> None:
 def test_without_a_daemon_commands_say_so(daemon: Start, command: tuple[str, ...]) -> None:
     found = daemon({"www": {}}, started=False).cli(*command)
     assert found.returncode == 1
-    assert "no pyfpm runs with this configuration" in found.stderr
+    assert "pyfpm is not running with this configuration" in found.stderr
     assert len(found.stderr.splitlines()) == 1
 
 

@@ -189,7 +189,7 @@ def test_a_stop_with_a_limit_of_time(daemon: Start) -> None:
         fpm.wait_active("www", 1)
         found = fpm.cli("stop", "--timeout", "0.2")
         assert found.returncode == 1
-        assert "has not ended within 0.2 s" in found.stderr
+        assert "has not exited within 0.2 s" in found.stderr
         assert request.result().status == 200
 
 
@@ -202,5 +202,5 @@ def test_a_stale_control_socket_is_no_daemon(daemon: Start) -> None:
     for command in ("status", "stop"):
         found = fpm.cli(command)
         assert found.returncode == 1
-        assert "no pyfpm runs with this configuration" in found.stderr
+        assert "pyfpm is not running with this configuration" in found.stderr
     fpm.start()

@@ -274,7 +274,7 @@ def test_top_outlives_the_daemon(daemon: Start) -> None:
     try:
         one.wait_screen("www")
         assert fpm.cli("stop").returncode == 0
-        assert any("www" in line for line in one.wait_screen("no pyfpm runs")), "the last figures stay"
+        assert any("www" in line for line in one.wait_screen("pyfpm is not running")), "the last figures stay"
         one.type("q")
         assert one.wait() == 0
     finally:

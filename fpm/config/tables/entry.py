@@ -1,4 +1,4 @@
-"""What one directive is: the row of the tables beside this module.
+"""Definition of a directive: a row of the tables in this package.
 
 The tables feed the parser, `pyfpm test --dump`, man/pyfpm.conf.5 and the check of pools.d/www.conf, so a directive is
 described in one place only.
