@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(f"reload.check {method} {path}: {error}\n")
         return 1
     if status != int(wanted):
-        sys.stdout.write(f"reload.check {method} {path}: answered {status} and not {wanted}\n")
+        sys.stdout.write(f"reload.check {method} {path}: answered {status}, expected {wanted}\n")
         return 1
     return 0
 

@@ -108,7 +108,7 @@ def test_a_timeout_of_the_whole_reload(daemon: Start) -> None:
     fpm.start()
     family = {process.pid for process in descendants(fpm.pid)}
     write_version(fpm, 2, HANG)
-    assert "not proved within 0.5 s" in refused(fpm, "--timeout", "0.5")
+    assert "not checked within 0.5 s" in refused(fpm, "--timeout", "0.5")
     wait_until(lambda: {process.pid for process in descendants(fpm.pid)} == family)
     assert version_of(fpm, "www") == "1"
 

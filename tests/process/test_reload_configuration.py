@@ -122,9 +122,9 @@ FINE = "pass"
 WRONG = {
     "status": (
         "start_response('503 Not now', []); return [b'']",
-        "reload.check GET /healthz: answered 503 and not 200",
+        "reload.check GET /healthz: answered 503, expected 200",
     ),
-    "crash": ("raise ValueError('not ready')", "reload.check GET /healthz: answered 500 and not 200"),
+    "crash": ("raise ValueError('not ready')", "reload.check GET /healthz: answered 500, expected 200"),
     "exit": ("import os; os._exit(4)", "reload.check GET /healthz"),  # its client or the template is first to say it
     "hang": ("time.sleep(30)", "reload.check GET /healthz"),
     "nonsense": ("start_response('200 OK', []); return 7", "reload.check GET /healthz"),

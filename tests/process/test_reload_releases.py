@@ -93,7 +93,7 @@ def test_rollback(daemon: Start) -> None:
     fpm.expect_log("Rolling back", "ERROR: ")
     done = fpm.cli("rollback", "www")
     assert done.returncode == 78
-    assert "pool www has had no generation before this one" in done.stderr
+    assert "pool www has no previous generation" in done.stderr
     for version in (2, 3):
         make_release(fpm, version)
         switch(fpm, version)
@@ -114,7 +114,7 @@ def test_rollback(daemon: Start) -> None:
     workers = fpm.workers("www")
     done = fpm.cli("rollback", "www")
     assert done.returncode == 78
-    assert "releases/3, where the generation before this one was, does not exist" in done.stderr
+    assert "releases/3, does not exist" in done.stderr
     assert version_of(fpm, "www") == "2"
     assert fpm.workers("www") == workers
 

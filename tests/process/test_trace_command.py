@@ -13,7 +13,7 @@ from tests.support.fpm import Start
 from tests.support.traces import ask, functions, requests, traced
 from tests.support.waiting import wait_until
 
-NOT_OURS = "is no worker and no template of this daemon's"
+NOT_OURS = "is not a worker or template of this daemon"
 
 
 def test_busy_workers_are_shown(daemon: Start) -> None:

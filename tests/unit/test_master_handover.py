@@ -23,10 +23,10 @@ def test_what_is_packed_is_unpacked() -> None:
 @pytest.mark.parametrize(
     ("state", "sentence"),
     [
-        ([], "in version None and not"),
-        ({"version": VERSION - 1}, f"in version {VERSION - 1} and not {VERSION}; restart pyfpm instead"),
-        ({"version": VERSION}, "write None bytes each to their pool's scoreboard"),
-        ({"version": VERSION, "slot_size": 1408}, "write 1408 bytes each .* cannot share it; restart pyfpm instead"),
+        ([], "of version None, expected"),
+        ({"version": VERSION - 1}, f"of version {VERSION - 1}, expected {VERSION}; restart pyfpm instead"),
+        ({"version": VERSION}, "use None bytes each of their pool's scoreboard"),
+        ({"version": VERSION, "slot_size": 1408}, "use 1408 bytes each .* cannot share it; restart pyfpm instead"),
     ],
 )
 def test_what_this_program_cannot_go_on_with(state: object, sentence: str) -> None:

@@ -87,7 +87,7 @@ def _understand(host: TraceHost, request: Mapping[str, Any]) -> _Question | dict
     every = [*host.pools.values(), *host.incoming.values(), *host.leaving]
     found = [target for pool in every for target in _processes(pool) if target.pid == pid]
     if pid <= 0 or not found:
-        return {"ok": False, "error": f"process {name} is no worker and no template of this daemon's"}
+        return {"ok": False, "error": f"process {name} is not a worker or template of this daemon"}
     return _Question(found[:1], {}, [], by_pid=True)
 
 

@@ -113,7 +113,7 @@ class Reload:
             timeout: seconds for all of them; 0: each pool's startup_timeout alone counts.
         """
         if timeout > 0:
-            self._timer = self._host.loop.call_later(timeout, lambda: self.cancel(f"not proved within {timeout:g} s"))
+            self._timer = self._host.loop.call_later(timeout, lambda: self.cancel(f"not checked within {timeout:g} s"))
         for pool in self._plan.pools:
             if self._is_new(pool):
                 self._incoming[pool.name] = self._host.make_pool(

@@ -143,9 +143,9 @@ class Reloader:
         if pool is None:
             raise StartError(f"there is no pool {name!r}")
         if former is None:
-            raise StartError(f"pool {name} has had no generation before this one")
+            raise StartError(f"pool {name} has no previous generation")
         if not still_exists(former):
-            raise StartError(f"pool {name}: {former.chdir}, where the generation before this one was, does not exist")
+            raise StartError(f"pool {name}: the directory of its previous generation, {former.chdir}, does not exist")
         config = self._host.config
         pools = tuple(former if one.name == name else one for one in config.pools)
         return replace(config, pools=pools)

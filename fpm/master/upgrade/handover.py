@@ -66,14 +66,16 @@ def unpack(fd: int) -> dict[str, Any]:
     try:
         state = json.loads(os.pread(fd, os.fstat(fd).st_size, 0))
     except (OSError, ValueError) as error:
-        raise StartError(f"what the former master has handed over cannot be read: {error}") from error
+        raise StartError(f"the state handed over by the old master cannot be read: {error}") from error
     if not isinstance(state, dict) or state.get("version") != VERSION:
         found = state.get("version") if isinstance(state, dict) else None
-        raise StartError(f"the former master hands over in version {found} and not {VERSION}; restart pyfpm instead")
+        raise StartError(
+            f"the old master hands over state of version {found}, expected {VERSION}; restart pyfpm instead"
+        )
     if state.get("slot_size") != SLOT_SIZE:
         raise StartError(
-            f"the workers that run write {state.get('slot_size')} bytes each to their pool's scoreboard, "
-            f"and those of this program {SLOT_SIZE}, so they cannot share it; restart pyfpm instead"
+            f"the running workers use {state.get('slot_size')} bytes each of their pool's scoreboard, "
+            f"and those of this version {SLOT_SIZE}, so they cannot share it; restart pyfpm instead"
         )
     return state
 
