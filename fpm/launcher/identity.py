@@ -6,15 +6,17 @@ raises OSError with the step in `filename`, so that the message names it.
 
 from __future__ import annotations
 
-import ctypes
+import errno
 import os
 import resource
 from collections.abc import Callable
+from typing import Any
 
 from fpm.protocol.spec import TemplateSpec
 
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
+PR_SET_PTRACER = 0x59616D61
 
 
 def apply_identity(spec: TemplateSpec) -> None:
@@ -23,6 +25,9 @@ def apply_identity(spec: TemplateSpec) -> None:
     Raises:
         OSError: a step failed; `filename` says which.
     """
+    # Here, as the template, which imports this module too, may run under a Python without it.
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)  # before chroot: nothing is loaded from inside the jail
     _step("rlimit_files", lambda: _limit_files(spec))
     core = spec.rlimit_core
@@ -64,7 +69,9 @@ def _change_user(spec: TemplateSpec) -> None:
     _step(f"user = {uid}", lambda: os.setresuid(uid, uid, uid))
 
 
-def _prctl(libc: ctypes.CDLL, name: str, option: int, value: int) -> None:
+def _prctl(libc: Any, name: str, option: int, value: int) -> None:
+    import ctypes
+
     if libc.prctl(option, value, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), name)
@@ -77,3 +84,34 @@ def _step(name: str, action: Callable[[], None]) -> None:
         raise OSError(0, str(error), name) from error
     except OSError as error:
         raise OSError(error.errno, error.strerror, name) from error
+
+
+def permission_for(pid: int) -> Callable[[], str]:
+    """What each process has to call after its fork, so that `pid` and its descendants may trace it.
+
+    With kernel.yama.ptrace_scope = 1 only ancestors may trace, unless the process names another with PR_SET_PTRACER
+    (prctl(2)); that process and its descendants may then. The name is not inherited by fork(2).
+
+    Args:
+        pid: 0: nobody is to be named, and nothing happens.
+
+    Returns:
+        A function that returns "" or why it failed. A kernel without Yama (EINVAL) has no such list, and needs none.
+    """
+    if not pid:
+        return lambda: ""
+    try:
+        # Late: only where Yama wants it. It is called in the template, so workers find it loaded.
+        import ctypes
+    except ImportError as error:
+        reason = f"this Python cannot name its tracer: {error}"
+        return lambda: reason
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def permit() -> str:
+        if libc.prctl(PR_SET_PTRACER, ctypes.c_ulong(pid), 0, 0, 0) == 0:
+            return ""
+        number = ctypes.get_errno()
+        return "" if number == errno.EINVAL else f"prctl(PR_SET_PTRACER, {pid}): {os.strerror(number)}"
+
+    return permit

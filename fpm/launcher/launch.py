@@ -9,15 +9,28 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from fpm.errors import EXIT_SOFTWARE
-from fpm.launcher.execute import execute_template
 from fpm.launcher.identity import apply_identity
-from fpm.launcher.unavailable import serve_unavailable
 from fpm.protocol.messages import Failed, pack
-from fpm.protocol.spec import FD_CHANNEL, FD_SPEC, unpack_spec
+from fpm.protocol.spec import (
+    BOOT_COMMAND,
+    FD_CHANNEL,
+    FD_FIRST_FREE,
+    FD_SPEC,
+    TEMPLATE,
+    TemplateSpec,
+    WorkerSettings,
+    unpack_spec,
+)
 from fpm.system.proctitle import set_title
+from fpm.worker.worker import run_worker
+
+PAGE = b"Service Unavailable: the application does not start. Its administrator finds the reason in the log.\n"
+RETRY_AFTER = "5"
+"""Seconds; only a hint to clients, the master's backoff decides."""
 
 
 def main() -> NoReturn:
@@ -44,3 +57,32 @@ def main() -> NoReturn:
 def _fail(channel: socket.socket, stage: str, error: str) -> NoReturn:
     channel.send(pack(Failed(stage, error, "")))
     sys.exit(EXIT_SOFTWARE)
+
+
+def execute_template(spec: TemplateSpec, *arguments: str) -> NoReturn:
+    """Replace this process by the pool's interpreter, with the descriptors of fpm.protocol.spec and no others.
+
+    Raises:
+        OSError: the interpreter cannot be executed.
+    """
+    for fd in range(FD_FIRST_FREE):
+        os.set_inheritable(fd, True)
+    # -P: neither the directory of a script nor "" comes first on sys.path; what comes there is the pool's decision.
+    command = [spec.python, "-P", *spec.python_arguments, "-c", BOOT_COMMAND, TEMPLATE, *arguments, spec.pool]
+    os.execve(spec.python, command, spec.environ)
+
+
+def unavailable_application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    """A WSGI application that is sorry. No details: they are in the log, which the client must not see."""
+    headers = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Retry-After", RETRY_AFTER),
+        ("Cache-Control", "no-store"),
+    ]
+    start_response("503 Service Unavailable", headers)
+    return [PAGE]
+
+
+def serve_unavailable(settings: WorkerSettings, channel: socket.socket) -> int:
+    """Answer 503 on the pool's listening socket until the master says quit; returns the exit code."""
+    return run_worker(settings, unavailable_application, slot=0, channel=channel, access_log=None)

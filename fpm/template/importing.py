@@ -20,7 +20,7 @@ from fpm.protocol.messages import Failed, pack
 from fpm.protocol.spec import TemplateSpec
 from fpm.template.application import ApplicationError, load_application
 from fpm.template.script import is_script, run_script
-from fpm.worker.process_end import flush_standard_streams
+from fpm.worker.fork_guard import flush_standard_streams
 
 WSGIApplication = Callable[..., Any]
 Then = Callable[[WSGIApplication], NoReturn]

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from fpm.library import current
 from fpm.template.application import ApplicationError
-from fpm.worker.process_end import flush_standard_streams
+from fpm.worker.fork_guard import flush_standard_streams
 
 PREFIX = "script:"
 _STARTS = ("/", "-", "'", '"')

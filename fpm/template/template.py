@@ -23,8 +23,8 @@ from typing import NoReturn
 
 from fpm import run_postfork
 from fpm.errors import EXIT_SOFTWARE
-from fpm.launcher.execute import execute_template
-from fpm.launcher.ptracer import permission_for
+from fpm.launcher.identity import permission_for
+from fpm.launcher.launch import execute_template
 from fpm.library import current
 from fpm.protocol.messages import (
     ApplySettings,
@@ -56,7 +56,7 @@ from fpm.template.calibrator import Calibrator
 from fpm.template.fork_safety import survey
 from fpm.template.importing import WSGIApplication, import_within
 from fpm.template.script import is_script
-from fpm.worker.process_end import finish_threads, flush_standard_streams, leave_copy
+from fpm.worker.fork_guard import finish_threads, flush_standard_streams, leave_copy
 from fpm.worker.self_dump import listen
 from fpm.worker.worker import run_worker
 
@@ -146,7 +146,7 @@ class Template:
         application: WSGIApplication | None,
         permit: Callable[[], str],
     ) -> None:
-        """`permit`: what each worker calls so that it may be traced, see fpm.launcher.ptracer."""
+        """`permit`: what each worker calls so that it may be traced, see fpm.launcher.identity."""
         self.spec = spec
         self.settings = spec.worker
         self.channel = channel

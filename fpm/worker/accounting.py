@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import resource
+import time
+import traceback
 from collections.abc import Callable
 from time import monotonic, process_time
+from types import CodeType
 
-from fpm.log.access import AccessRecord
-from fpm.log.escape import decode_wire
-from fpm.protocol.messages import SLOW_REQUEST_MAX, LargeAtStart, SlowRequest
+from fpm.log.access import AccessRecord, compile_format, suppressed
+from fpm.log.escape import decode_wire, escape
+from fpm.protocol.messages import SLOW_REQUEST_MAX, LargeAtStart, Level, SlowRequest
 from fpm.protocol.spec import WorkerSettings
 from fpm.scoreboard.writer import SlotWriter
-from fpm.worker.access_log import AccessLog
 from fpm.worker.master_channel import Reports
 from fpm.worker.request_io import Exchange
 from fpm.wsgi.environ import Environ, content_length
@@ -182,3 +184,62 @@ def _memory_peak() -> int:
 def _slow_limit(settings: WorkerSettings) -> int:
     """Give request_slowlog_timeout in microseconds; 0, which is off, is never reached."""
     return int(settings.request_slowlog_timeout * 1e6) or _NEVER
+
+
+class AccessLog:
+    """The access log of a worker.
+
+    Raises:
+        ValueError: the format is wrong; the master has checked it before.
+    """
+
+    def __init__(self, settings: WorkerSettings, fd: int) -> None:
+        self._format = compile_format(settings.access_format, settings.log_limit)
+        self._paths = frozenset(settings.access_suppress_path)
+        self.fd = fd
+        self.uses_memory = self._format.uses_memory
+
+    def replace_descriptor(self, fd: int) -> None:
+        """The log was reopened: the new file takes the place of the old one."""
+        os.dup2(fd, self.fd, inheritable=False)
+        os.close(fd)
+
+    def write(self, record: AccessRecord) -> None:
+        """Writes a record unless its path is suppressed. A full disk costs the line, not the request."""
+        record.written = time.time()
+        if suppressed(record, self._paths):
+            return
+        line = self._format.render(record) + "\n"
+        try:
+            os.write(self.fd, line.encode("utf-8", "backslashreplace"))
+        except OSError:
+            return
+
+
+class RequestLog:
+    """Lines that say which request they are about."""
+
+    def __init__(self, pool: str, reports: Reports) -> None:
+        self._head = f"[pool {pool}] child {os.getpid()}"
+        self._reports = reports
+
+    def write(self, level: Level, environ: Environ, text: str) -> None:
+        """One line, or several."""
+        # The application may have taken anything out of its environ.
+        uri = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+        if query := environ.get("QUERY_STRING"):
+            uri += f"?{query}"
+        request = escape(decode_wire(f"{environ.get('REQUEST_METHOD', '')} {uri}"))
+        self._reports.log(level, f"{self._head}, {request}: {text}")
+
+
+def format_traceback(error: BaseException, ours: tuple[CodeType, ...]) -> str:
+    """The traceback from the application's first frame on; all of it if there is none.
+
+    Args:
+        ours: code of pyfpm, whose frames tell nobody anything.
+    """
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code in ours:
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames or error.__traceback__)).rstrip()

@@ -19,10 +19,9 @@ from fpm.protocol.messages import Level
 from fpm.protocol.spec import FD_SCOREBOARD
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
-from fpm.worker.accounting import Accounting, Turn
-from fpm.worker.process_end import leave_copy
+from fpm.worker.accounting import Accounting, RequestLog, Turn, format_traceback
+from fpm.worker.fork_guard import leave_copy
 from fpm.worker.request_io import Exchange
-from fpm.worker.request_log import RequestLog, format_traceback
 from fpm.worker.socket_io import PeerGone
 from fpm.wsgi.response import Response
 

@@ -10,7 +10,7 @@ from time import monotonic
 from fpm.errors import ProtocolError
 from fpm.fastcgi.connection import Connection, State
 from fpm.fastcgi.events import NEED_DATA, Reply, RequestBegun
-from fpm.fastcgi.params_cache import ParamsDecoder
+from fpm.fastcgi.params import ParamsDecoder
 from fpm.fastcgi.simple import PARAMS_START, match_simple_request
 from fpm.protocol.spec import FD_WAKE, WorkerSettings
 from fpm.scoreboard.stages import Stage

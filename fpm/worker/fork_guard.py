@@ -1,4 +1,6 @@
-"""Processes that the application forks from a worker (os.fork(), multiprocessing) are copies of it, and no workers.
+"""How a process that runs an application's code ends, and what becomes of processes that the application forks from it.
+
+What it forks from a worker (os.fork(), multiprocessing) is a copy of the worker, and no worker.
 
 A copy has the worker's descriptors and shares its memory with the master. It may do what it likes with the
 application's things, but the client, the master, the scoreboard and the other workers are not for it: their
@@ -9,16 +11,18 @@ Nothing of this costs a request anything: a copy has other objects in place of t
 from __future__ import annotations
 
 import os
+import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from fpm.library import current
 from fpm.scoreboard.writer import SlotWriter
-from fpm.worker.process_end import leave_copy
 from fpm.wsgi.response import Response, renew_lock
 
 
-class Copies:
+class ForkGuard:
     """Makes harmless copies of this worker.
 
     Args:
@@ -38,7 +42,7 @@ class Copies:
         renew_lock()
         request, current.request, current.is_copy = current.request, None, True
         if isinstance(request, Response):
-            request.redirect(_Unheard())
+            request.redirect(_NullSink())
         descriptors = list(self._descriptors())
         self._slot.__class__ = _Returned
         empty = os.memfd_create("pyfpm-copy", os.MFD_CLOEXEC)  # /dev/null may not be there in a jail
@@ -47,7 +51,7 @@ class Copies:
         os.close(empty)
 
 
-class _Unheard:
+class _NullSink:
     """Where the output of a copy goes: nowhere. To finish the response is to come back from the application."""
 
     finished = False
@@ -67,3 +71,40 @@ class _Returned(SlotWriter):
 
     def __getattribute__(self, name: str) -> NoReturn:
         leave_copy(None)
+
+
+def finish_threads() -> None:
+    """Wait for the application's non-daemon threads, as the interpreter does at its end; the master bounds the time."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+
+
+def flush_standard_streams() -> None:
+    """What print() has buffered goes out."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # the pipe's reader is gone, or the application has closed the stream
+            continue
+
+
+def leave_copy(error: BaseException | None) -> NoReturn:
+    """End a process that the application has forked and that has come back from its code, as Python ends a program.
+
+    It must not go on as a second worker. What is registered with atexit belongs to the worker and is not called.
+
+    Args:
+        error: what has brought it back, if it was not a return.
+    """
+    code = 0
+    if isinstance(error, SystemExit):
+        if error.code is not None and not isinstance(error.code, int):
+            sys.stderr.write(f"{error.code}\n")
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        traceback.print_exception(error)
+        code = 1
+    finish_threads()
+    flush_standard_streams()
+    os._exit(code & 0xFF)

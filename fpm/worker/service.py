@@ -13,13 +13,11 @@ from fpm.library import RequestTimeout, after_response, current, finish_request
 from fpm.protocol.spec import WorkerSettings
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
-from fpm.worker.access_log import AccessLog
-from fpm.worker.accounting import Accounting, Turn
+from fpm.worker.accounting import AccessLog, Accounting, RequestLog, Turn, format_traceback
 from fpm.worker.background import Background
+from fpm.worker.fork_guard import leave_copy
 from fpm.worker.master_channel import Reports
-from fpm.worker.process_end import leave_copy
 from fpm.worker.request_io import Exchange
-from fpm.worker.request_log import RequestLog, format_traceback
 from fpm.worker.socket_io import PeerGone
 from fpm.worker.status_pages import OwnPages
 from fpm.wsgi.body import BodyStream

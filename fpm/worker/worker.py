@@ -10,8 +10,8 @@ from fpm.protocol.messages import WorkerReady
 from fpm.protocol.spec import FD_SCOREBOARD, WorkerSettings
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.writer import SlotWriter
-from fpm.worker.access_log import AccessLog
-from fpm.worker.fork_guard import Copies
+from fpm.worker.accounting import AccessLog
+from fpm.worker.fork_guard import ForkGuard
 from fpm.worker.interrupt import Interrupt
 from fpm.worker.loop import WorkerLoop
 from fpm.worker.master_channel import Reports
@@ -49,7 +49,7 @@ def run_worker(
     log = AccessLog(settings, access_log) if access_log is not None and settings.has_access_log else None
     service = Service(settings, application, writer, reports, log, OwnPages(settings, board))
     loop = WorkerLoop(settings, service, writer, reports)
-    Copies(writer, loop.descriptors)
+    ForkGuard(writer, loop.descriptors)
     Interrupt(writer, service.background).install()
     if not hold:
         loop.begin_accepting()

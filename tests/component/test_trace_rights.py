@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from fpm.launcher.ptracer import permission_for
+from fpm.launcher.identity import permission_for
 from fpm.system.thread_signal import signal_first_thread, tgkill
 
 

@@ -24,9 +24,8 @@ from held import application
 """
 SLOW_TO_CALIBRATE = """
 import os, signal
-from fpm.stacks.calibration import calibrator, child
-child.calibrate_for_ever = lambda: [signal.pause() for _ in iter(int, 1)]
-child._find_answer = child.calibrate_for_ever
+from fpm.template import calibrator
+calibrator._find_answer = lambda: [signal.pause() for _ in iter(int, 1)]
 calibrator.PATIENCE = 0.7
 from held import application
 """

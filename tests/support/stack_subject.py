@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
-from fpm.template.calibration_child import run_child
+from fpm.template.calibrator import run_child
 
 PATIENCE = 120
 """Seconds after which a forgotten subject ends by SIGALRM."""

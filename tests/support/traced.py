@@ -39,7 +39,7 @@ PRELUDE = """
 import ctypes, json, os, sys
 ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)  # PR_SET_PTRACER_ANY, where there is Yama
 sys.path.insert(0, {root!r})
-from fpm.template.calibration_child import run_child
+from fpm.template.calibrator import run_child
 def layout():
     for _ in range(3):
         r, w = os.pipe()
@@ -60,7 +60,7 @@ say(layout())
 with open({file!r}) as file:
     code = compile(file.read(), {file!r}, "exec")
 scope = {{"__name__": "__main__", "say": say}}
-del sys.modules["fpm.template.calibration_child"]
+del sys.modules["fpm.template.calibrator"]
 exec(code, scope)
 """
 

@@ -80,10 +80,10 @@ THIRD_PARTY = {
 """Where each dependency may be imported, and nowhere else."""
 
 LATE = {
-    ("fpm.launcher.ptracer", "ctypes"),  # where Yama wants it, in the template
+    ("fpm.launcher.identity", "ctypes"),  # where Yama wants it, in the template
     ("fpm.system.proctitle", "ctypes"),  # where /proc is missing, at the first title, which the template sets
     (
-        "fpm.template.calibration_child",
+        "fpm.template.calibrator",
         "fpm.stacks.calibration.calibrate",
     ),  # in the child forked for it: half a megabyte
     ("fpm.stacks.calibration.self_memory", "ctypes"),  # the same; the pool's Python may lack it

@@ -106,7 +106,7 @@ def template_spec(
         priority: the global process.priority, for pools without their own.
         inherited: the master's environment.
         now: monotonic seconds.
-        ptracer: who may trace the processes, see fpm.launcher.ptracer; 0: nobody needs to be named.
+        ptracer: who may trace the processes, see fpm.launcher.identity; 0: nobody needs to be named.
     """
     identity = config.identity
     return TemplateSpec(

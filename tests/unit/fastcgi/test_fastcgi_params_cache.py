@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fpm.errors import ProtocolError
-from fpm.fastcgi import params_cache
-from fpm.fastcgi.params import decode_params
-from fpm.fastcgi.params_cache import ParamsDecoder
+from fpm.fastcgi import params as fastcgi_params
+from fpm.fastcgi.params import ParamsDecoder, decode_params
 from tests.support import raw_fastcgi as raw
 
 NAMES = ["QUERY_STRING", "REQUEST_URI", "REMOTE_ADDR", "REMOTE_PORT", "SERVER_NAME", "HTTP_HOST", "HTTP_X", "PATH_INFO"]
@@ -64,9 +63,9 @@ def test_the_dictionary_is_the_callers():
 @pytest.mark.parametrize("part", ["HTTP_COOKIE", "QUERY_STRING"])
 def test_memory_is_bounded(part):
     decoder = ParamsDecoder()
-    for number in range(3 * params_cache.PARTS_MAX):
+    for number in range(3 * fastcgi_params.PARTS_MAX):
         data = raw.pairs(raw.web_params("/x") | {part: f"{number}" * (1 if number % 7 else 1000)})
         assert decoder.decode(data, 0, len(data)) == decode_params(data)
     for parts in (decoder._before, decoder._after):
-        assert len(parts) <= params_cache.PARTS_MAX
-        assert all(len(content) <= params_cache.PART_MAX for content in parts)
+        assert len(parts) <= fastcgi_params.PARTS_MAX
+        assert all(len(content) <= fastcgi_params.PART_MAX for content in parts)
