@@ -9,10 +9,10 @@ from fpm.config import check, check_application, check_identity, check_paths
 from fpm.config.directives import DIRECTIVES
 from fpm.config.model import Config, GlobalConfig, PoolConfig
 from fpm.config.read import Sections
-from fpm.config.section import Draft, Report
-from fpm.config.system import Machine
+from fpm.config.section import Diagnostics, Section
+from fpm.config.system import System
 from fpm.config.tables.entry import Directive, Scope
-from fpm.config.values import ValueRefused, parse_value
+from fpm.config.values import InvalidValue, parse_value
 
 LATER = "has no effect yet in this version"
 
@@ -20,56 +20,56 @@ _EMPTY_IS_UNSET = frozenset({"path", "file", "account", "address", "application"
 """Kinds for which an empty value is no value, as for PHP-FPM's strings."""
 
 
-def build(sections: Sections, machine: Machine, *, file: str, prefix: str, pid_override: str | None) -> Config | None:
+def build(sections: Sections, system: System, *, file: str, prefix: str, pid_override: str | None) -> Config | None:
     """The configuration, or None when the report of `sections` has errors."""
     report = sections.report
     pools = list(sections.pools.values())
-    draft = sections.global_
-    parse_all(draft, report)
-    check_paths.settle_global(draft, machine, report, file=file, prefix=prefix, pid_override=pid_override)
-    check_identity.settle_owner(draft, machine, report, "status_listen")
-    check.check_global(draft, report)
+    section = sections.global_
+    parse_all(section, report)
+    check_paths.resolve_global(section, system, report, file=file, prefix=prefix, pid_override=pid_override)
+    check_identity.resolve_owner(section, system, report, "status_listen")
+    check.check_global(section, report)
     if not pools and not sections.incomplete:
         sentence = "No pool defined. at least one pool section must be specified in config file"
-        report.error(draft.place, "global", "", f"{sentence}: write [www] and below it app, listen and pm")
+        report.error(section.location, "global", "", f"{sentence}: write [www] and below it app, listen and pm")
     for pool in pools:
         parse_all(pool, report)
-        check_pool(pool, machine, report, prefix)
-    check.check_together([draft, *pools], machine, report)
+        check_pool(pool, system, report, prefix)
+    check.check_together([section, *pools], system, report)
     if report.failed:
         return None
-    return Config(_global(draft, file, prefix), tuple(_pool(pool) for pool in pools), report.notices())
+    return Config(_global(section, file, prefix), tuple(_pool(pool) for pool in pools), report.notices())
 
 
-def check_pool(pool: Draft, machine: Machine, report: Report, prefix: str) -> None:
+def check_pool(pool: Section, system: System, report: Diagnostics, prefix: str) -> None:
     """All rules for one pool."""
-    check_paths.settle_pool(pool, machine, report, prefix)
-    check_identity.settle_identity(pool, machine, report)
-    check_identity.settle_socket_owner(pool, machine, report)
+    check_paths.resolve_pool(pool, system, report, prefix)
+    check_identity.resolve_identity(pool, system, report)
+    check_identity.resolve_socket_owner(pool, system, report)
     check.check_manager(pool, report)
     check.check_looking(pool, report)
     check.check_logs(pool, report)
     check.check_confinement(pool, report)
-    check_application.settle_application(pool, machine, report)
+    check_application.resolve_application(pool, system, report)
 
 
-def parse_all(draft: Draft, report: Report) -> None:
+def parse_all(section: Section, report: Diagnostics) -> None:
     """Fill in `draft.values`: what is set, parsed, and the defaults of the rest."""
-    table = DIRECTIVES[draft.scope]
-    draft.values = dict(_DEFAULTS[draft.scope])
-    for name, setting in draft.settings.items():
+    table = DIRECTIVES[section.scope]
+    section.values = dict(_DEFAULTS[section.scope])
+    for name, setting in section.settings.items():
         directive = table[name]
         if directive.kind in _EMPTY_IS_UNSET and not setting.text:
-            draft.values[name] = "" if directive.default else None
+            section.values[name] = "" if directive.default else None
         else:
-            _parse(draft, directive, setting.text, report)
-        if directive.version == "later" and draft.values[name] != _DEFAULTS[draft.scope][name]:
-            report.notice(setting.place, draft.name, name, LATER)
-    for name in draft.keyed:
-        _parse_array(draft, table[name], report)
+            _parse(section, directive, setting.text, report)
+        if directive.version == "later" and section.values[name] != _DEFAULTS[section.scope][name]:
+            report.notice(setting.location, section.name, name, LATER)
+    for name in section.keyed:
+        _parse_array(section, table[name], report)
     for name, directive in table.items():
-        if directive.mandatory and draft.values[name] is None and draft.is_sound(name):
-            report.refuse(draft, name, _MISSING[name])
+        if directive.mandatory and section.values[name] is None and section.is_valid(name):
+            report.add_error(section, name, _MISSING[name])
 
 
 _MISSING = {
@@ -80,25 +80,25 @@ _MISSING = {
 }
 
 
-def _parse(draft: Draft, directive: Directive, text: str, report: Report) -> None:
+def _parse(section: Section, directive: Directive, text: str, report: Diagnostics) -> None:
     try:
-        draft.values[directive.name] = parse_value(directive, text)
-    except ValueRefused as refusal:
-        report.refuse(draft, directive.name, str(refusal))
+        section.values[directive.name] = parse_value(directive, text)
+    except InvalidValue as refusal:
+        report.add_error(section, directive.name, str(refusal))
 
 
-def _parse_array(draft: Draft, directive: Directive, report: Report) -> None:
-    settings = draft.keyed[directive.name]
+def _parse_array(section: Section, directive: Directive, report: Diagnostics) -> None:
+    settings = section.keyed[directive.name]
     if directive.array == "key":
-        draft.values[directive.name] = tuple((key, setting.text) for key, setting in settings.items())
+        section.values[directive.name] = tuple((key, setting.text) for key, setting in settings.items())
         return
     values = []
     for setting in settings.values():
         try:
             values.append(parse_value(directive, setting.text))
-        except ValueRefused as refusal:
-            report.refuse(draft, directive.name, str(refusal), setting.place)
-    draft.values[directive.name] = tuple(values)
+        except InvalidValue as refusal:
+            report.add_error(section, directive.name, str(refusal), setting.location)
+    section.values[directive.name] = tuple(values)
 
 
 def _default(directive: Directive) -> Any:
@@ -117,14 +117,14 @@ _GLOBAL_FIELDS = frozenset(field.name for field in dataclasses.fields(GlobalConf
 _POOL_FIELDS = frozenset(field.name for field in dataclasses.fields(PoolConfig))
 
 
-def _global(draft: Draft, file: str, prefix: str) -> GlobalConfig:
-    return GlobalConfig(file=file, prefix=prefix, **_attributes(draft, _GLOBAL_FIELDS))
+def _global(section: Section, file: str, prefix: str) -> GlobalConfig:
+    return GlobalConfig(file=file, prefix=prefix, **_attributes(section, _GLOBAL_FIELDS))
 
 
-def _pool(draft: Draft) -> PoolConfig:
-    return PoolConfig(name=draft.name, where=str(draft.place), **_attributes(draft, _POOL_FIELDS))
+def _pool(section: Section) -> PoolConfig:
+    return PoolConfig(name=section.name, where=str(section.location), **_attributes(section, _POOL_FIELDS))
 
 
-def _attributes(draft: Draft, known: frozenset[str]) -> dict[str, Any]:
-    named = ((name.replace(".", "_"), value) for name, value in draft.values.items())
+def _attributes(section: Section, known: frozenset[str]) -> dict[str, Any]:
+    named = ((name.replace(".", "_"), value) for name, value in section.values.items())
     return {name: value for name, value in named if name in known}

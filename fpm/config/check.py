@@ -9,58 +9,60 @@ from collections.abc import Iterable
 from posixpath import basename, dirname, join
 
 from fpm.config.model import ListenAddress, UnixAddress
-from fpm.config.section import Draft, Report
-from fpm.config.system import Machine
+from fpm.config.section import Diagnostics, Section
+from fpm.config.system import System
 from fpm.log.access import compile_format
 
 
-def check_global(draft: Draft, report: Report) -> None:
+def check_global(section: Section, report: Diagnostics) -> None:
     """Rules of `[global]`."""
-    threshold, interval = draft.values["emergency_restart_threshold"], draft.values["emergency_restart_interval"]
+    threshold, interval = section.values["emergency_restart_threshold"], section.values["emergency_restart_interval"]
     names = ("emergency_restart_threshold", "emergency_restart_interval")
-    if draft.is_sound(*names) and bool(threshold) != bool(interval):
+    if section.is_valid(*names) and bool(threshold) != bool(interval):
         name, other = names if threshold else names[::-1]
-        report.notice(draft.place_of(name), "global", name, f"has no effect without {other}")
+        report.notice(section.location_of(name), "global", name, f"has no effect without {other}")
 
 
-def check_manager(pool: Draft, report: Report) -> None:
+def check_manager(pool: Section, report: Diagnostics) -> None:
     """Numbers of workers: those that a process manager needs, and defaults for the rest."""
     values = pool.values
     most = values["pm.max_children"] or 0
     if values["pm.max_requests_jitter"] is None:
         values["pm.max_requests_jitter"] = values["pm.max_requests"] // 10
     if values["pm"] == "dynamic":
-        if pool.is_sound(*_SPARE):
+        if pool.is_valid(*_SPARE):
             _check_dynamic(pool, report)
         return
     values["pm.start_servers"] = most if values["pm"] == "static" else 0
     values["pm.min_spare_servers"] = values["pm.max_spare_servers"] = 0
     timeout = values["pm.process_idle_timeout"]
-    if values["pm"] == "ondemand" and pool.is_sound("pm.process_idle_timeout") and timeout <= 0:
-        report.refuse(pool, "pm.process_idle_timeout", f"pm.process_idle_timeout({timeout:g}s) must be greater than 0s")
+    if values["pm"] == "ondemand" and pool.is_valid("pm.process_idle_timeout") and timeout <= 0:
+        report.add_error(
+            pool, "pm.process_idle_timeout", f"pm.process_idle_timeout({timeout:g}s) must be greater than 0s"
+        )
 
 
 _SPARE = ("pm.start_servers", "pm.min_spare_servers", "pm.max_spare_servers")
 
 
-def _check_dynamic(pool: Draft, report: Report) -> None:
+def _check_dynamic(pool: Section, report: Diagnostics) -> None:
     values = pool.values
     most, start, low, high = (values[name] for name in ("pm.max_children", *_SPARE))
     for name, value in (("pm.min_spare_servers", low), ("pm.max_spare_servers", high)):
         if not value:
             shown = "" if value is None else f"({value})"
-            report.refuse(pool, name, f"{name}{shown} must be a positive value. pm = dynamic needs it")
-    if not pool.is_sound("pm.max_children", *_SPARE) or most is None:
+            report.add_error(pool, name, f"{name}{shown} must be a positive value. pm = dynamic needs it")
+    if not pool.is_valid("pm.max_children", *_SPARE) or most is None:
         return
     spare = f"pm.min_spare_servers({low}) and pm.max_spare_servers({high})"
     if low > most or high > most:
-        report.refuse(
+        report.add_error(
             pool,
             "pm.min_spare_servers" if low > most else "pm.max_spare_servers",
             f"{spare} cannot be greater than pm.max_children({most}). Lower them, or raise pm.max_children",
         )
     elif high < low:
-        report.refuse(
+        report.add_error(
             pool,
             "pm.max_spare_servers",
             f"pm.max_spare_servers({high}) must not be less than pm.min_spare_servers({low})",
@@ -68,7 +70,7 @@ def _check_dynamic(pool: Draft, report: Report) -> None:
     elif start is None:
         values["pm.start_servers"] = low + (high - low) // 2
     elif not low <= start <= high:
-        report.refuse(
+        report.add_error(
             pool,
             "pm.start_servers",
             f"pm.start_servers({start}) must not be less than pm.min_spare_servers({low}) and not greater than "
@@ -76,99 +78,101 @@ def _check_dynamic(pool: Draft, report: Report) -> None:
         )
 
 
-def check_looking(pool: Draft, report: Report) -> None:
+def check_looking(pool: Section, report: Diagnostics) -> None:
     """Status, ping, and who may connect."""
     values = pool.values
     if not values["ping.response"]:
-        report.refuse(
+        report.add_error(
             pool, "ping.response", "the ping response page '' is not long enough. Write at least one character"
         )
     same = values["ping.path"] and values["ping.path"] == values["pm.status_path"]
-    if same and pool.is_sound("ping.path", "pm.status_path"):
-        report.refuse(pool, "ping.path", f"'{values['ping.path']}' is also pm.status_path. Choose another path")
+    if same and pool.is_valid("ping.path", "pm.status_path"):
+        report.add_error(pool, "ping.path", f"'{values['ping.path']}' is also pm.status_path. Choose another path")
     if values["listen.allowed_clients"] and isinstance(values["listen"], UnixAddress):
         report.notice(
-            pool.place_of("listen.allowed_clients"),
+            pool.location_of("listen.allowed_clients"),
             pool.name,
             "listen.allowed_clients",
             "is ignored for a Unix socket. listen.mode, listen.owner and listen.group control who may connect",
         )
 
 
-def check_logs(pool: Draft, report: Report) -> None:
+def check_logs(pool: Section, report: Diagnostics) -> None:
     """Formats of logs, and the time limits among themselves."""
     values = pool.values
-    if pool.is_sound("access.format"):
+    if pool.is_valid("access.format"):
         try:
             compile_format(values["access.format"])
         except ValueError as error:
-            report.refuse(pool, "access.format", f"wrong format for access.format '{values['access.format']}': {error}")
+            report.add_error(
+                pool, "access.format", f"wrong format for access.format '{values['access.format']}': {error}"
+            )
     slow, end = values["request_slowlog_timeout"], values["request_terminate_timeout"]
-    if not pool.is_sound("request_slowlog_timeout", "request_terminate_timeout"):
+    if not pool.is_valid("request_slowlog_timeout", "request_terminate_timeout"):
         return
-    if slow and not values["slowlog"] and pool.is_sound("slowlog"):
-        report.refuse(
+    if slow and not values["slowlog"] and pool.is_valid("slowlog"):
+        report.add_error(
             pool,
             "request_slowlog_timeout",
             "'slowlog' must be specified for use with 'request_slowlog_timeout'. Write slowlog = PATH",
         )
     elif end and slow > end:
-        report.refuse(
+        report.add_error(
             pool,
             "request_slowlog_timeout",
             f"'request_slowlog_timeout' ({slow:g}) can't be greater than 'request_terminate_timeout' ({end:g})",
         )
     if values["request_slowlog_interval"] and not slow:
-        where = pool.place_of("request_slowlog_interval")
+        where = pool.location_of("request_slowlog_interval")
         report.notice(where, pool.name, "request_slowlog_interval", "has no effect without request_slowlog_timeout")
 
 
-def check_confinement(pool: Draft, report: Report) -> None:
+def check_confinement(pool: Section, report: Diagnostics) -> None:
     """Directives of the jail among themselves."""
     network = pool.values["network"] or ""
     if network not in ("host", "none") and not (network.startswith("netns:") and network[6:].strip()):
-        report.refuse(pool, "network", f"expected host, none or netns:NAME, found '{network}'")
+        report.add_error(pool, "network", f"expected host, none or netns:NAME, found '{network}'")
     if pool.values["rootfs"] and pool.values["chroot"]:
-        report.refuse(pool, "rootfs", "chroot is also set. Remove one of the two")
+        report.add_error(pool, "rootfs", "chroot is also set. Remove one of the two")
 
 
-def check_together(sections: Iterable[Draft], machine: Machine, report: Report) -> None:
+def check_together(sections: Iterable[Section], system: System, report: Diagnostics) -> None:
     """No two sockets at one address, however it is written."""
-    unix: dict[str, Draft] = {}
-    ports: dict[int, list[tuple[str, Draft]]] = {}
+    unix: dict[str, Section] = {}
+    ports: dict[int, list[tuple[str, Section]]] = {}
     for pool in sections:
         for name in ("listen", "pm.status_listen", "status_listen"):
             address = pool.values.get(name)
-            if address is not None and pool.is_sound(name):
-                other = _taken(address, pool, machine, unix, ports)
+            if address is not None and pool.is_valid(name):
+                other = _taken(address, pool, system, unix, ports)
                 if other is not None:
                     _refuse_taken(report, pool, name, address, other)
 
 
-def _refuse_taken(report: Report, pool: Draft, name: str, address: ListenAddress, other: Draft) -> None:
+def _refuse_taken(report: Diagnostics, pool: Section, name: str, address: ListenAddress, other: Section) -> None:
     own = next(one for one in ("listen", "pm.status_listen", "status_listen") if other.is_set(one))
-    place = other.place_of(own)
+    location = other.location_of(own)
     user = "in [global]" if other.scope == "global" else f"in another pool '{other.name}'"
     if other is pool:
         user = "in this pool"
-    report.refuse(
+    report.add_error(
         pool,
         name,
-        f"unable to set listen address as it's already used {user} ({address}, {place}). Each pool needs its own",
+        f"unable to set listen address as it's already used {user} ({address}, {location}). Each pool needs its own",
     )
 
 
 def _taken(
     address: ListenAddress,
-    pool: Draft,
-    machine: Machine,
-    unix: dict[str, Draft],
-    ports: dict[int, list[tuple[str, Draft]]],
-) -> Draft | None:
+    pool: Section,
+    system: System,
+    unix: dict[str, Section],
+    ports: dict[int, list[tuple[str, Section]]],
+) -> Section | None:
     """The pool that has this address; otherwise it is entered for this pool."""
     if isinstance(address, UnixAddress):
         # /var/run and /run are one directory on most systems.
-        path = join(machine.real(dirname(address.path)), basename(address.path))
+        path = join(system.real(dirname(address.path)), basename(address.path))
         other = unix.get(path)
         unix.setdefault(path, pool)
         return other

@@ -5,40 +5,42 @@ from __future__ import annotations
 from posixpath import join, normpath
 
 from fpm.config.permissions import EXECUTE, READ, Step, describe, obstacle
-from fpm.config.section import Draft, Report
-from fpm.config.system import Machine
+from fpm.config.section import Diagnostics, Section
+from fpm.config.system import System
 from fpm.config.values import SCRIPT, script_file, split_application
 
 OLDEST = (3, 11)
 """The oldest Python in which the part of pyfpm that runs in a pool works."""
 
 
-def settle_application(pool: Draft, machine: Machine, report: Report) -> None:
+def resolve_application(pool: Section, system: System, report: Diagnostics) -> None:
     """Make `app`, `python` and `pythonpath` absolute, and check that they can be used by the pool's user."""
     values = pool.values
     root = values["chroot"] or ""
     base = values["chdir"] or ("/" if root else values["prefix"])
     entries = (values["pythonpath"] or "").split(":")
     values["pythonpath"] = tuple(normpath(join(base, entry)) for entry in entries if entry)
-    if not pool.is_sound("chroot", "chdir", "prefix"):
+    if not pool.is_valid("chroot", "chdir", "prefix"):
         return
     if values["identity"] is not None:
         identity: tuple[int, tuple[int, ...]] | None = (values["identity"].uid, values["identity"].groups)
     else:
         # With a complaint about the user there is nobody to check for.
-        identity = None if machine.is_root else machine.own_identity()
-    _check_chdir(pool, machine, report, identity)
-    _settle_app(pool, machine, report, base, identity)
-    _settle_python(pool, machine, report, root, identity)
+        identity = None if system.is_root else system.own_identity()
+    _check_chdir(pool, system, report, identity)
+    _settle_app(pool, system, report, base, identity)
+    _settle_python(pool, system, report, root, identity)
 
 
-def _check_chdir(pool: Draft, machine: Machine, report: Report, identity: tuple[int, tuple[int, ...]] | None) -> None:
+def _check_chdir(
+    pool: Section, system: System, report: Diagnostics, identity: tuple[int, tuple[int, ...]] | None
+) -> None:
     path = pool.values["chdir"]
     if not path or identity is None:
         return
-    blocked = obstacle(machine.steps(path, pool.values["chroot"] or ""), *identity, EXECUTE)
+    blocked = obstacle(system.steps(path, pool.values["chroot"] or ""), *identity, EXECUTE)
     if blocked:
-        report.refuse(
+        report.add_error(
             pool,
             "chdir",
             f"{_who(pool)} cannot enter '{path}': {describe(blocked)}. Change the mode, or choose another directory",
@@ -46,9 +48,9 @@ def _check_chdir(pool: Draft, machine: Machine, report: Report, identity: tuple[
 
 
 def _settle_app(
-    pool: Draft, machine: Machine, report: Report, base: str, identity: tuple[int, tuple[int, ...]] | None
+    pool: Section, system: System, report: Diagnostics, base: str, identity: tuple[int, tuple[int, ...]] | None
 ) -> None:
-    if not pool.is_sound("app"):
+    if not pool.is_valid("app"):
         return
     app = pool.values["app"]
     path = script_file(app)
@@ -58,64 +60,64 @@ def _settle_app(
             return
         path = normpath(join(base, where))
         pool.values["app"] = f"{path}:{name}"
-    steps = machine.steps(path, pool.values["chroot"] or "")
+    steps = system.steps(path, pool.values["chroot"] or "")
     if not steps[-1].mode:
-        report.refuse(
+        report.add_error(
             pool, "app", f"there is no file '{steps[-1].path}'. Relative paths are relative to chdir, else to prefix"
         )
         return
     blocked = identity and obstacle(steps, *identity, READ)
     if blocked:
-        report.refuse(
+        report.add_error(
             pool, "app", f"{_who(pool)} cannot read '{path}': {describe(blocked)}. Move the file, or change the mode"
         )
 
 
 def _settle_python(
-    pool: Draft, machine: Machine, report: Report, root: str, identity: tuple[int, tuple[int, ...]] | None
+    pool: Section, system: System, report: Diagnostics, root: str, identity: tuple[int, tuple[int, ...]] | None
 ) -> None:
     values = pool.values
     name = "venv" if values["venv"] else "python"
     if values["venv"] and values["python"]:
-        report.refuse(pool, "venv", "python is also set. Remove one of the two")
+        report.add_error(pool, "venv", "python is also set. Remove one of the two")
         return
     base = "/" if root else values["prefix"]
     if values["venv"]:
         values["python"] = join(base, values["venv"], "bin/python")
     else:
-        values["python"] = join(base, values["python"] or machine.own_python)
+        values["python"] = join(base, values["python"] or system.own_python)
     python = values["python"]
-    steps = machine.steps(python, root)
+    steps = system.steps(python, root)
     if not steps[-1].mode:
-        report.refuse(pool, name, _missing(pool, steps[-1], root))
+        report.add_error(pool, name, _missing(pool, steps[-1], root))
         return
     if identity is None:
         return
     blocked = obstacle(steps, *identity, EXECUTE)
     if blocked is None and not _is_program(steps[-1]):
-        report.refuse(pool, name, f"'{python}' is not a program. Set the path of the interpreter itself")
+        report.add_error(pool, name, f"'{python}' is not a program. Set the path of the interpreter itself")
     elif blocked is not None:
-        report.refuse(pool, name, f"{_who(pool)} cannot execute '{python}': {describe(blocked)}. {_advice(pool)}")
+        report.add_error(pool, name, f"{_who(pool)} cannot execute '{python}': {describe(blocked)}. {_advice(pool)}")
     else:
-        _check_libraries(pool, machine, report, name, root, identity)
+        _check_libraries(pool, system, report, name, root, identity)
 
 
 def _check_libraries(
-    pool: Draft, machine: Machine, report: Report, name: str, root: str, identity: tuple[int, tuple[int, ...]]
+    pool: Section, system: System, report: Diagnostics, name: str, root: str, identity: tuple[int, tuple[int, ...]]
 ) -> None:
     python = pool.values["python"]
-    version, libraries = machine.interpreter(python, root)
+    version, libraries = system.interpreter(python, root)
     if version is not None and version < OLDEST:
-        report.refuse(
+        report.add_error(
             pool,
             name,
             f"'{python}' is Python {version[0]}.{version[1]}; pools need Python {OLDEST[0]}.{OLDEST[1]} or later",
         )
         return
     for library in libraries:
-        blocked = obstacle(machine.steps(library, root), *identity, READ | EXECUTE)
+        blocked = obstacle(system.steps(library, root), *identity, READ | EXECUTE)
         if blocked:
-            report.refuse(
+            report.add_error(
                 pool,
                 name,
                 f"{_who(pool)} cannot read the library of '{python}' in {library}: {describe(blocked)}. "
@@ -128,7 +130,7 @@ def _is_program(step: Step) -> bool:
     return step.mode & 0o170000 == 0o100000 and bool(step.mode & 0o111)
 
 
-def _missing(pool: Draft, step: Step, root: str) -> str:
+def _missing(pool: Section, step: Step, root: str) -> str:
     python = pool.values["python"]
     if root:
         return (
@@ -140,12 +142,12 @@ def _missing(pool: Draft, step: Step, root: str) -> str:
     return f"there is no '{step.path}'. Set an interpreter, as in python = /usr/bin/python3"
 
 
-def _who(pool: Draft) -> str:
+def _who(pool: Section) -> str:
     identity = pool.values["identity"]
     return f"user {identity.user}" if identity else "this user"
 
 
-def _advice(pool: Draft) -> str:
+def _advice(pool: Section) -> str:
     """What to do about an interpreter that the pool's user cannot use; most often it lies in somebody's home."""
     if pool.values["venv"] or pool.is_set("python"):
         return "Make it readable for this user, or use a virtual environment elsewhere, created with /usr/bin/python3"

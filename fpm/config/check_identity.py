@@ -3,117 +3,117 @@
 from __future__ import annotations
 
 from fpm.config.model import Identity, UnixAddress
-from fpm.config.section import Draft, Report
-from fpm.config.system import Account, Machine
+from fpm.config.section import Diagnostics, Section
+from fpm.config.system import Account, System
 
 _ID_MAX = 2**32 - 2
 """uid_t and gid_t are 32 bits wide, and -1 means "do not change"."""
 
 
-def settle_identity(pool: Draft, machine: Machine, report: Report) -> None:
+def resolve_identity(pool: Section, system: System, report: Diagnostics) -> None:
     """Set `identity`, after the rules for `user` and `group`."""
     pool.values["identity"] = None
-    if not pool.is_sound("user", "group"):
+    if not pool.is_valid("user", "group"):
         return
-    if not machine.is_root:
+    if not system.is_root:
         for name in ("user", "group"):
             if pool.values[name]:
                 sentence = f"'{name}' directive is ignored when pyfpm is not running as root"
-                report.notice(pool.place_of(name), pool.name, name, sentence)
+                report.notice(pool.location_of(name), pool.name, name, sentence)
         return
-    account = _account(pool, machine, report)
+    account = _account(pool, system, report)
     if account is None:
         return
-    gid = _gid(pool, machine, report, account)
+    gid = _gid(pool, system, report, account)
     if gid is None:
         return
-    if not machine.allow_root and (account.uid == 0 or gid == 0):
-        report.refuse(
+    if not system.allow_root and (account.uid == 0 or gid == 0):
+        report.add_error(
             pool,
             "user" if account.uid == 0 else "group",
             "please specify user and group other than root. To run a pool as root anyway, start pyfpm with -R",
         )
         return
-    groups = machine.memberships(account, gid)
+    groups = system.memberships(account, gid)
     pool.values["identity"] = Identity(account.uid, gid, groups, account.name, account.home or "/")
 
 
-def _account(pool: Draft, machine: Machine, report: Report) -> Account | None:
+def _account(pool: Section, system: System, report: Diagnostics) -> Account | None:
     user = pool.values["user"]
     if not user:
-        if machine.allow_root:
-            return machine.user("0")
-        report.refuse(pool, "user", "user has not been defined. pyfpm runs as root: write user = NAME")
+        if system.allow_root:
+            return system.user("0")
+        report.add_error(pool, "user", "user has not been defined. pyfpm runs as root: write user = NAME")
         return None
-    account = machine.user(user)
+    account = system.user(user)
     if account is None:
-        report.refuse(pool, "user", f"cannot get uid for user '{user}'. No such user: create it with adduser(8)")
+        report.add_error(pool, "user", f"cannot get uid for user '{user}'. No such user: create it with adduser(8)")
     elif account.uid > _ID_MAX:
-        report.refuse(pool, "user", f"{user} is too large for a user id")
+        report.add_error(pool, "user", f"{user} is too large for a user id")
     else:
         return account
     return None
 
 
-def _gid(pool: Draft, machine: Machine, report: Report, account: Account) -> int | None:
+def _gid(pool: Section, system: System, report: Diagnostics, account: Account) -> int | None:
     group = pool.values["group"]
     if group:
-        return _group(pool, machine, report, "group", group)
+        return _group(pool, system, report, "group", group)
     if account.known:
         return account.gid
-    report.refuse(
+    report.add_error(
         pool, "group", f"user {account.uid} is not in the user database, so it has no primary group. Write group = NAME"
     )
     return None
 
 
-def _group(pool: Draft, machine: Machine, report: Report, name: str, text: str) -> int | None:
-    gid = machine.group(text)
+def _group(pool: Section, system: System, report: Diagnostics, name: str, text: str) -> int | None:
+    gid = system.group(text)
     if gid is None:
-        report.refuse(pool, name, f"cannot get gid for group '{text}'. No such group: create it with addgroup(8)")
+        report.add_error(pool, name, f"cannot get gid for group '{text}'. No such group: create it with addgroup(8)")
     elif gid > _ID_MAX:
-        report.refuse(pool, name, f"{text} is too large for a group id")
+        report.add_error(pool, name, f"{text} is too large for a group id")
         return None
     return gid
 
 
-def settle_socket_owner(pool: Draft, machine: Machine, report: Report) -> None:
+def resolve_socket_owner(pool: Section, system: System, report: Diagnostics) -> None:
     """Make numbers of `listen.owner` and `listen.group`, and look at the names in the access control lists."""
     values = pool.values
-    settle_owner(pool, machine, report, "listen")
+    resolve_owner(pool, system, report, "listen")
     for user in values["listen.acl_users"]:
-        if machine.user(user) is None:
-            report.refuse(pool, "listen.acl_users", f"cannot get uid for user '{user}'. No such user")
+        if system.user(user) is None:
+            report.add_error(pool, "listen.acl_users", f"cannot get uid for user '{user}'. No such user")
     for name in values["listen.acl_groups"]:
-        if machine.group(name) is None:
-            report.refuse(pool, "listen.acl_groups", f"cannot get gid for group '{name}'. No such group")
-    _warn_of_closed_socket(pool, machine, report)
+        if system.group(name) is None:
+            report.add_error(pool, "listen.acl_groups", f"cannot get gid for group '{name}'. No such group")
+    _warn_of_closed_socket(pool, system, report)
 
 
-def settle_owner(draft: Draft, machine: Machine, report: Report, socket: str) -> None:
+def resolve_owner(section: Section, system: System, report: Diagnostics, socket: str) -> None:
     """Make numbers of SOCKET.owner and SOCKET.group."""
-    values = draft.values
+    values = section.values
     for_owner, for_group = f"{socket}.owner", f"{socket}.group"
     owner, group = values[for_owner], values[for_group]
-    if owner and draft.is_sound(for_owner):
-        account = machine.user(owner)
+    if owner and section.is_valid(for_owner):
+        account = system.user(owner)
         values[for_owner] = account.uid if account else None
         if account is None or account.uid > _ID_MAX:
-            report.refuse(draft, for_owner, f"cannot get uid for user '{owner}'. No such user")
-    if group and draft.is_sound(for_group):
-        values[for_group] = _group(draft, machine, report, for_group, group)
+            report.add_error(section, for_owner, f"cannot get uid for user '{owner}'. No such user")
+    if group and section.is_valid(for_group):
+        values[for_group] = _group(section, system, report, for_group, group)
 
 
-def _warn_of_closed_socket(pool: Draft, machine: Machine, report: Report) -> None:
+def _warn_of_closed_socket(pool: Section, system: System, report: Diagnostics) -> None:
     """root's socket of mode 0660 is the most frequent cause of "permission denied" in a web server's log."""
     values = pool.values
-    if not machine.is_root or not isinstance(values["listen"], UnixAddress):
+    if not system.is_root or not isinstance(values["listen"], UnixAddress):
         return
-    if not pool.is_sound("listen", "listen.mode", "listen.owner", "listen.group") or values["listen.mode"] & 0o002:
+    if not pool.is_valid("listen", "listen.mode", "listen.owner", "listen.group") or values["listen.mode"] & 0o002:
         return
     if not (values["listen.owner"] or values["listen.group"]):
         report.notice(
-            pool.place_of("listen"),
+            pool.location_of("listen"),
             pool.name,
             "listen",
             "only root can connect to this socket. Set listen.owner or listen.group to the web server's user or "

@@ -7,9 +7,9 @@ from typing import Any
 
 from fpm.config import directives
 from fpm.config.directives import DIRECTIVES
-from fpm.config.section import Draft, Place, Report, Setting
+from fpm.config.section import Diagnostics, Section, Setting, SourceLocation
 from fpm.config.tables.entry import Directive, Scope
-from fpm.config.values import ValueRefused
+from fpm.config.values import InvalidValue
 
 _BY_ATTRIBUTE: dict[Scope, dict[str, Directive]] = {
     scope: {directive.attribute: directive for directive in table.values()} for scope, table in DIRECTIVES.items()
@@ -18,17 +18,17 @@ _SEVERAL = frozenset({"networks", "words"})
 """Kinds of directives whose value is a list in one line."""
 
 
-def assign_given(draft: Draft, values: Mapping[str, Any], place: Place, report: Report) -> None:
+def assign_given(section: Section, values: Mapping[str, Any], location: SourceLocation, report: Diagnostics) -> None:
     """Fill a section; None is no value. What is wrong goes to the report."""
     for attribute, value in values.items():
-        directive = _BY_ATTRIBUTE[draft.scope].get(attribute) or directives.find(draft.scope, attribute)
+        directive = _BY_ATTRIBUTE[section.scope].get(attribute) or directives.find(section.scope, attribute)
         if directive is None:
-            report.error(place, draft.name, attribute, _unknown(draft.scope, attribute))
+            report.error(location, section.name, attribute, _unknown(section.scope, attribute))
         elif value is not None:
             try:
-                _assign(draft, directive, value, place)
-            except ValueRefused as refusal:
-                report.refuse(draft, directive.name, str(refusal), place)
+                _assign(section, directive, value, location)
+            except InvalidValue as refusal:
+                report.add_error(section, directive.name, str(refusal), location)
 
 
 def _unknown(scope: Scope, attribute: str) -> str:
@@ -37,29 +37,29 @@ def _unknown(scope: Scope, attribute: str) -> str:
     return f"unknown directive. Did you mean '{near}'?" if near else sentence
 
 
-def _assign(draft: Draft, directive: Directive, value: Any, place: Place) -> None:
+def _assign(section: Section, directive: Directive, value: Any, location: SourceLocation) -> None:
     if directive.array == "key":
         if not isinstance(value, Mapping):
-            raise ValueRefused(f"expected a mapping of names and values, found {type(value).__name__}")
+            raise InvalidValue(f"expected a mapping of names and values, found {type(value).__name__}")
         for key in value:
             if not isinstance(key, str) or not key or "=" in key or not _is_plain(key):
-                raise ValueRefused(f"expected a name as key, found {key!r}")
-        draft.keyed[directive.name] = {key: Setting(place, _text(directive, one)) for key, one in value.items()}
+                raise InvalidValue(f"expected a name as key, found {key!r}")
+        section.keyed[directive.name] = {key: Setting(location, _text(directive, one)) for key, one in value.items()}
     elif directive.array == "list":
         if isinstance(value, str) or not isinstance(value, list | tuple):
-            raise ValueRefused(f"expected a list, found {type(value).__name__}")
-        draft.keyed[directive.name] = {
-            str(index): Setting(place, _text(directive, one)) for index, one in enumerate(value)
+            raise InvalidValue(f"expected a list, found {type(value).__name__}")
+        section.keyed[directive.name] = {
+            str(index): Setting(location, _text(directive, one)) for index, one in enumerate(value)
         }
     else:
-        draft.settings[directive.name] = Setting(place, _text(directive, value))
+        section.settings[directive.name] = Setting(location, _text(directive, value))
 
 
 def _text(directive: Directive, value: Any) -> str:
     """As a file would have it.
 
     Raises:
-        ValueRefused: nothing that a file could have.
+        InvalidValue: nothing that a file could have.
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -72,17 +72,17 @@ def _text(directive: Directive, value: Any) -> str:
     if isinstance(value, list | tuple) and directive.name == "pythonpath":
         return ":".join(_text(directive, one) for one in value)
     if not isinstance(value, str):
-        raise ValueRefused(f"expected a string, a number, True or False, found {type(value).__name__}")
+        raise InvalidValue(f"expected a string, a number, True or False, found {type(value).__name__}")
     if not _is_plain(value):
-        raise ValueRefused(f"control characters and lone surrogates are not allowed, found {value!r}")
+        raise InvalidValue(f"control characters and lone surrogates are not allowed, found {value!r}")
     return value
 
 
 def _number(directive: Directive, value: float) -> str:
     if directive.kind != "time":
-        raise ValueRefused(f"expected a whole number, found {value!r}")
+        raise InvalidValue(f"expected a whole number, found {value!r}")
     if not 0.0 <= value < 1e12:
-        raise ValueRefused(f"expected seconds, found {value!r}")
+        raise InvalidValue(f"expected seconds, found {value!r}")
     return f"{round(value * 1000)}ms"
 
 

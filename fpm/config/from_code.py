@@ -9,10 +9,10 @@ from typing import Any
 
 from fpm.config.build import build
 from fpm.config.code_values import assign_given
-from fpm.config.local_system import Facts
+from fpm.config.local_system import LocalSystem
 from fpm.config.model import Config
 from fpm.config.read import Sections
-from fpm.config.section import Place, Report
+from fpm.config.section import Diagnostics, SourceLocation
 from fpm.config.values import forget_shared
 from fpm.errors import ConfigError
 
@@ -39,18 +39,18 @@ def load_given(given: Given, environ: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: with everything that is wrong, one line each: `<code>: [pool] directive: sentence`.
     """
-    report = Report()
-    place = Place(0, 0, CODE)
-    sections = Sections(place, environ, report)
-    assign_given(sections.global_, given.global_, place, report)
+    report = Diagnostics()
+    location = SourceLocation(0, 0, CODE)
+    sections = Sections(location, environ, report)
+    assign_given(sections.global_, given.global_, location, report)
     for number, (name, values) in enumerate(given.pools, 1):
-        own = Place(number, 0, CODE)
+        own = SourceLocation(number, 0, CODE)
         if name.lower() in sections.pools:
             report.error(own, name, "", "there are two pools with this name. Use a different name for each")
             continue
         assign_given(sections.open(name, own), values, own, report)
     try:
-        facts = Facts(environ=environ, is_root=os.geteuid() == 0, allow_root=given.allow_root)
+        facts = LocalSystem(environ=environ, is_root=os.geteuid() == 0, allow_root=given.allow_root)
         config = build(sections, facts, file=CODE, prefix=given.prefix, pid_override=None)
     finally:
         forget_shared()

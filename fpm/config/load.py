@@ -16,10 +16,10 @@ from configobj import ConfigObj, ConfigObjError
 
 from fpm.config import directives
 from fpm.config.build import build
-from fpm.config.local_system import DEFAULT_FILE, Facts, default_control
+from fpm.config.local_system import DEFAULT_FILE, LocalSystem, default_control
 from fpm.config.model import Config
 from fpm.config.read import Sections
-from fpm.config.section import Draft, Place, Report
+from fpm.config.section import Diagnostics, Section, SourceLocation
 from fpm.config.source import COMPLAINTS_MAX, number_lines, read_name, read_value
 from fpm.config.values import forget_shared
 from fpm.errors import ConfigError
@@ -48,11 +48,11 @@ def load(
         ConfigError: with everything that is wrong in all files, one line each: `file:line: [pool] directive: sentence`.
     """
     path = os.path.abspath(path)
-    report = Report()
-    sections = Sections(Place(0, 0, path), environ, report)
+    report = Diagnostics()
+    sections = Sections(SourceLocation(0, 0, path), environ, report)
     _Files(sections).read_main(path)
     try:
-        facts = Facts(environ=environ, is_root=is_root, allow_root=allow_root)
+        facts = LocalSystem(environ=environ, is_root=is_root, allow_root=allow_root)
         config = build(
             sections,
             facts,
@@ -74,12 +74,12 @@ def find_control(path: str, *, prefix: str | None = None, environ: Mapping[str, 
         ConfigError: the file cannot be read at all, or its `control` is wrong.
     """
     path = os.path.abspath(path)
-    report = Report()
-    sections = Sections(Place(0, 0, path), environ, report)
+    report = Diagnostics()
+    sections = Sections(SourceLocation(0, 0, path), environ, report)
     if not os.path.exists(path) and path == DEFAULT_FILE:
         return default_control(path, environ=environ, is_root=is_root)
     _Files(sections, follow=False).read_main(path)
-    if sections.incomplete or not sections.global_.is_sound("control"):
+    if sections.incomplete or not sections.global_.is_valid("control"):
         raise ConfigError(report.errors())
     setting = sections.global_.settings.get("control")
     if setting is None or not setting.text:
@@ -109,24 +109,24 @@ class _Files:
     def read_main(self, path: str) -> None:
         self._read(path, self._sections.global_, None)
 
-    def _read(self, path: str, section: Draft, included_at: Place | None) -> None:
+    def _read(self, path: str, section: Section, included_at: SourceLocation | None) -> None:
         """Read one file; its lines before any head belong to `section`, as if they stood at the include."""
-        place = Place(self._count, 0, path)
+        location = SourceLocation(self._count, 0, path)
         self._count += 1
-        text = self._text(place, section, included_at or place)
+        text = self._text(location, section, included_at or location)
         if text is None:
             self._sections.incomplete = True
             return
         numbered = number_lines(text)
         if not included_at and not any(numbered.lines) and not numbered.complaints:
-            self._report.error(place, "global", "", "the file is empty. See pyfpm.conf(5) for what to write")
+            self._report.error(location, "global", "", "the file is empty. See pyfpm.conf(5) for what to write")
         self._open.append(os.path.realpath(path))
         heads = [(0, section.name)]
-        for statement in self._statements(numbered.lines, place):
+        for statement in self._statements(numbered.lines, location):
             if self._report.is_full:
                 self._sections.incomplete = True
                 break
-            here = place._replace(line=statement.line)
+            here = location._replace(line=statement.line)
             if statement.value is None:
                 section = self._sections.open(statement.name, here)
                 heads.append((statement.line, section.name))
@@ -138,72 +138,74 @@ class _Files:
         self._sections.incomplete |= len(numbered.complaints) > COMPLAINTS_MAX
         for line, complaint in numbered.complaints:
             name = [name for start, name in heads if start <= line][-1]
-            self._report.error(place._replace(line=line), name, "", complaint)
+            self._report.error(location._replace(line=line), name, "", complaint)
 
-    def _statements(self, lines: list[str], place: Place) -> Iterator[Statement]:
+    def _statements(self, lines: list[str], location: SourceLocation) -> Iterator[Statement]:
         try:
             tree = ConfigObj(lines, interpolation=False, list_values=False, raise_errors=True)
         except ConfigObjError as error:
             # number_lines leaves nothing that ConfigObj refuses; should it yet, its own words have the line.
             line = getattr(error, "line_number", 0) or 0
-            self._report.error(place._replace(line=line), "global", "", f"{error.args[0].rstrip('.')}")
+            self._report.error(location._replace(line=line), "global", "", f"{error.args[0].rstrip('.')}")
             return
         yield from _entries(tree, tree.scalars)
         for numbered in tree.sections:
             yield Statement(*read_name(numbered), None)
             yield from _entries(tree[numbered], tree[numbered].scalars)
 
-    def _include(self, section: Draft, value: str, place: Place) -> None:
+    def _include(self, section: Section, value: str, location: SourceLocation) -> None:
         if not self._follow:
             return
         text, literal = read_value(value)
-        pattern = text if literal else self._sections.expanded(section, directives.INCLUDE, text, place)
+        pattern = text if literal else self._sections.expanded(section, directives.INCLUDE, text, location)
         if pattern is None:
             return
         if not pattern:
-            self._complain(section, place, "there is no path. Write include = pools.d/*.conf, or remove the line")
+            self._complain(section, location, "there is no path. Write include = pools.d/*.conf, or remove the line")
             return
-        pattern = os.path.join(os.path.dirname(place.file), pattern)
+        pattern = os.path.join(os.path.dirname(location.file), pattern)
         matches = sorted(match for match in glob.glob(pattern) if not os.path.isdir(match))
         if not matches:
             self._report.notice(
-                place, section.name, directives.INCLUDE, f"Nothing matches the include pattern '{pattern}'"
+                location, section.name, directives.INCLUDE, f"Nothing matches the include pattern '{pattern}'"
             )
         for match in matches:
-            self._include_one(section, match, place)
+            self._include_one(section, match, location)
 
-    def _include_one(self, section: Draft, path: str, place: Place) -> None:
+    def _include_one(self, section: Section, path: str, location: SourceLocation) -> None:
         if os.path.realpath(path) in self._open:
-            self._complain(section, place, f"{path} would include itself. Exclude it from the pattern")
+            self._complain(section, location, f"{path} would include itself. Exclude it from the pattern")
         elif len(self._open) >= NESTING_MAX:
             self._complain(
                 section,
-                place,
+                location,
                 f"failed to include {path}, files are nested more than {NESTING_MAX} levels deep. Include it from a "
                 "file at a higher level",
             )
         elif self._count >= FILES_MAX:
             if self._count == FILES_MAX:
-                self._complain(section, place, f"there are more than {FILES_MAX} files. Is the pattern too broad?")
+                self._complain(section, location, f"there are more than {FILES_MAX} files. Is the pattern too broad?")
                 self._count += 1
         else:
-            self._read(path, section, place)
+            self._read(path, section, location)
 
-    def _complain(self, section: Draft, place: Place, sentence: str) -> None:
+    def _complain(self, section: Section, location: SourceLocation, sentence: str) -> None:
         self._sections.incomplete = True
-        self._report.error(place, section.name, directives.INCLUDE, sentence)
+        self._report.error(location, section.name, directives.INCLUDE, sentence)
 
-    def _text(self, file: Place, section: Draft, place: Place) -> str | None:
+    def _text(self, file: SourceLocation, section: Section, location: SourceLocation) -> str | None:
         """The text of a file, or None after a complaint, made at `place`."""
         path = file.file
         try:
             data = _read_regular(path)
         except OSError as error:
-            self._report.error(place, section.name, "", f"failed to open configuration file '{path}': {error.strerror}")
+            self._report.error(
+                location, section.name, "", f"failed to open configuration file '{path}': {error.strerror}"
+            )
             return None
         if len(data) > FILE_MAX:
             self._report.error(
-                place,
+                location,
                 section.name,
                 "",
                 f"'{path}' is larger than {FILE_MAX // 1048576} MiB. Is it a configuration file?",

@@ -50,7 +50,7 @@ def default_control(path: str, *, environ: Mapping[str, str], is_root: bool) -> 
     return f"{directory}/control-{stem}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}.sock"
 
 
-class Facts:
+class LocalSystem:
     """Answers about this machine, as it is at the first question."""
 
     def __init__(self, *, environ: Mapping[str, str], is_root: bool, allow_root: bool) -> None:

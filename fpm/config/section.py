@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from fpm.config.tables.entry import Scope
 
 
-class Place(NamedTuple):
+class SourceLocation(NamedTuple):
     """A line of a file. Places sort in the order in which files were read."""
 
     order: int
@@ -25,78 +25,80 @@ class Place(NamedTuple):
 class Setting(NamedTuple):
     """A value as text, expanded, and where it stands."""
 
-    place: Place
+    location: SourceLocation
     text: str
 
 
 @dataclass(slots=True)
-class Draft:
+class Section:
     """A section: `[global]` or a pool."""
 
     scope: Scope
     name: str
-    place: Place
+    location: SourceLocation
     settings: dict[str, Setting] = field(default_factory=dict)
     """By directive name."""
     keyed: dict[str, dict[str, Setting]] = field(default_factory=dict)
     """Of directives written NAME[KEY] or NAME[]; the latter under a running number."""
     values: dict[str, Any] = field(default_factory=dict)
     """Parsed, by directive name; defaults included."""
-    broken: set[str] = field(default_factory=set)
+    invalid: set[str] = field(default_factory=set)
     """Directives with a complaint: further checks leave them alone, so that one mistake is one complaint."""
 
-    def place_of(self, directive: str) -> Place:
+    def location_of(self, directive: str) -> SourceLocation:
         """Where a directive is set, or else the head of the section."""
         if directive in self.settings:
-            return self.settings[directive].place
+            return self.settings[directive].location
         for setting in self.keyed.get(directive, {}).values():
-            return setting.place
-        return self.place
+            return setting.location
+        return self.location
 
     def is_set(self, directive: str) -> bool:
         """Whether the file says anything else than nothing."""
         return directive in self.settings or directive in self.keyed
 
-    def is_sound(self, *directives: str) -> bool:
+    def is_valid(self, *directives: str) -> bool:
         """Whether all of these have a value that can be checked further."""
-        return not self.broken.intersection(directives)
+        return not self.invalid.intersection(directives)
 
 
 ERRORS_MAX = 1000
 """Complaints after which no further line is read."""
 
 
-class Report:
+class Diagnostics:
     """Collects errors, and notices, which are reported once however many pools they concern."""
 
     def __init__(self) -> None:
-        self._errors: list[tuple[Place, str]] = []
-        self._notices: dict[tuple[str, str], tuple[Place, str, int]] = {}
+        self._errors: list[tuple[SourceLocation, str]] = []
+        self._notices: dict[tuple[str, str], tuple[SourceLocation, str, int]] = {}
 
-    def error(self, place: Place, section: str, directive: str, sentence: str) -> None:
+    def error(self, location: SourceLocation, section: str, directive: str, sentence: str) -> None:
         """Complain; the configuration cannot be used."""
         if len(self._errors) == ERRORS_MAX:
             sentence = f"there are more than {ERRORS_MAX} mistakes. The rest of the files has not been read"
             directive = ""
-        self._errors.append((place, _line(place, section, directive, sentence)))
+        self._errors.append((location, _line(location, section, directive, sentence)))
 
     @property
     def is_full(self) -> bool:
         """Whether reading on would help nobody: somebody has named a file that is none of ours."""
         return len(self._errors) > ERRORS_MAX
 
-    def refuse(self, draft: Draft, directive: str, sentence: str, place: Place | None = None) -> None:
+    def add_error(
+        self, section: Section, directive: str, sentence: str, location: SourceLocation | None = None
+    ) -> None:
         """Complain about a directive of a section, and keep further checks away from it."""
-        draft.broken.add(directive)
-        self.error(place or draft.place_of(directive), draft.name, directive, sentence)
+        section.invalid.add(directive)
+        self.error(location or section.location_of(directive), section.name, directive, sentence)
 
-    def notice(self, place: Place, section: str, directive: str, sentence: str) -> None:
+    def notice(self, location: SourceLocation, section: str, directive: str, sentence: str) -> None:
         """Say something that stops nobody."""
         known = self._notices.get((directive, sentence))
         if known:
             self._notices[directive, sentence] = (known[0], known[1], known[2] + 1)
         else:
-            self._notices[directive, sentence] = (place, _line(place, section, directive, sentence), 0)
+            self._notices[directive, sentence] = (location, _line(location, section, directive, sentence), 0)
 
     @property
     def failed(self) -> bool:
@@ -117,8 +119,7 @@ def _also(more: int) -> str:
     return "also in 1 more place" if more == 1 else f"also in {more} more places"
 
 
-def _line(place: Place, section: str, directive: str, sentence: str) -> str:
+def _line(location: SourceLocation, section: str, directive: str, sentence: str) -> str:
     end = "" if sentence.endswith((".", "?", "!")) else "."
-    return (
-        f"{place}: [{section}] {directive}: {sentence}{end}" if directive else f"{place}: [{section}] {sentence}{end}"
-    )
+    what = f"{directive}: " if directive else ""
+    return f"{location}: [{section}] {what}{sentence}{end}"

@@ -26,7 +26,7 @@ class Interpreter(NamedTuple):
     """Directories that it needs to read."""
 
 
-class Machine(Protocol):
+class System(Protocol):
     """Answers about a machine. Paths below a `root` are those that a process in this chroot would use."""
 
     environ: Mapping[str, str]

@@ -23,8 +23,8 @@ _TIME = re.compile(r"([0-9]{1,12})(ms|s|m|h|d|)", re.IGNORECASE)
 _TIME_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"([0-9]{1,18})([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_TRUE = ("yes", "on", "true", "1")
-_FALSE = ("no", "off", "false", "none", "0")
+_BOOLEANS = {"yes": True, "on": True, "true": True, "1": True}
+_BOOLEANS |= dict.fromkeys(("no", "off", "false", "none", "0"), False)
 _MODE = re.compile(r"0?[0-7]{3}")
 _URL = re.compile(r"/[A-Za-z0-9/_.~-]+")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_.@\\-][A-Za-z0-9_.@\\ -]{0,254}\$?")
@@ -35,7 +35,7 @@ _APPLICATION = re.compile(rf"(?P<where>{_MODULE}|[^:]*\.py):(?P<name>{_MODULE})(
 _HOST_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:/\[\]]*):(?P<port>[^:/]*)")
 
 
-class ValueRefused(ValueError):
+class InvalidValue(ValueError):
     """A value that cannot be read; the text is the sentence for the user."""
 
 
@@ -43,7 +43,7 @@ def parse_value(directive: Directive, text: str) -> Any:
     """The value of `text` for this directive; its type is that of the directive's field in fpm.config.model.
 
     Raises:
-        ValueRefused: with what was expected and what to do.
+        InvalidValue: with what was expected and what to do.
     """
     if directive.kind in _SHARED:
         return _parse_shared(directive, text)
@@ -65,17 +65,17 @@ def parse_address(text: str) -> ListenAddress:
     """A listening address; the path of a Unix socket is returned as written, it may be relative.
 
     Raises:
-        ValueRefused: with the forms that are understood.
+        InvalidValue: with the forms that are understood.
     """
     if text.isascii() and text.isdigit():
         return TcpAddress("", _port(text))
     if "/" in text or (":" not in text and text.endswith((".sock", ".socket"))):
         if text.startswith("unix:"):
-            raise ValueRefused(f"write the path alone, '{text[5:]}' (the 'unix:' is for nginx)")
+            raise InvalidValue(f"write the path alone, '{text[5:]}' (the 'unix:' is for nginx)")
         return UnixAddress(text)
     match = _HOST_PORT.fullmatch(text)
     if match is None:
-        raise ValueRefused(
+        raise InvalidValue(
             f"'{text}' is not a listening address. Write /path/to/socket, address:port, [IPv6 address]:port, or port"
         )
     return TcpAddress(_host(match["host"]), _port(match["port"]))
@@ -83,7 +83,7 @@ def parse_address(text: str) -> ListenAddress:
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 8 and 1 <= int(text) <= 65535):
-        raise ValueRefused(f"invalid port value '{text}'. A port is a number from 1 to 65535")
+        raise InvalidValue(f"invalid port value '{text}'. A port is a number from 1 to 65535")
     return int(text)
 
 
@@ -95,12 +95,12 @@ def _host(text: str) -> str:
     try:
         address = ip_address(text.strip("[]"))
     except ValueError:
-        raise ValueRefused(
+        raise InvalidValue(
             f"'{text}' is not an IP address. Host names are not resolved: write the address, or only a port for all "
             "addresses"
         ) from None
     if isinstance(address, IPv6Address) != text.startswith("["):
-        raise ValueRefused(f"'{text}': write an IPv6 address, and no other, in brackets, as in [::1]:9000")
+        raise InvalidValue(f"'{text}': write an IPv6 address, and no other, in brackets, as in [::1]:9000")
     return str(address)
 
 
@@ -111,10 +111,10 @@ def split_words(text: str) -> list[str]:
 
 def _integer(directive: Directive, text: str) -> int:
     if not _INTEGER.fullmatch(text):
-        raise ValueRefused(f"expected {_range(directive)}, found '{text}'")
+        raise InvalidValue(f"expected {_range(directive)}, found '{text}'")
     value = int(text)
     if not directive.minimum <= value <= directive.maximum:
-        raise ValueRefused(f"must be {_range(directive)}, found {value}")
+        raise InvalidValue(f"must be {_range(directive)}, found {value}")
     return value
 
 
@@ -127,30 +127,27 @@ def _range(directive: Directive) -> str:
 def _time(directive: Directive, text: str) -> float:
     match = _TIME.fullmatch(text)
     if match is None:
-        raise ValueRefused(f"expected a time such as 30, 30s, 5m, 1h, 1d or 500ms, found '{text}'")
+        raise InvalidValue(f"expected a time such as 30, 30s, 5m, 1h, 1d or 500ms, found '{text}'")
     value = int(match[1]) * _TIME_UNITS[match[2].lower()]
     if value > directive.maximum:
-        raise ValueRefused(f"{text} is longer than ten years. Use 0 for no limit")
+        raise InvalidValue(f"{text} is longer than ten years. Use 0 for no limit")
     return value
 
 
 def _size(directive: Directive, text: str) -> int:
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise ValueRefused(f"expected a size in bytes such as 1024, 64K, 512M or 1G, found '{text}'")
+        raise InvalidValue(f"expected a size in bytes such as 1024, 64K, 512M or 1G, found '{text}'")
     value = int(match[1]) * _SIZE_UNITS[match[2].lower()]
     if not directive.minimum <= value <= directive.maximum:
-        raise ValueRefused(f"must be from {directive.minimum} to {directive.maximum} bytes, found {text}")
+        raise InvalidValue(f"must be from {directive.minimum} to {directive.maximum} bytes, found {text}")
     return value
 
 
 def _boolean(directive: Directive, text: str) -> bool:
-    lower = text.lower()
-    if lower in _TRUE:
-        return True
-    if lower in _FALSE:
-        return False
-    raise ValueRefused(f"expected yes or no, found '{text}'")
+    if text.lower() not in _BOOLEANS:
+        raise InvalidValue(f"expected yes or no, found '{text}'")
+    return _BOOLEANS[text.lower()]
 
 
 def _choice(directive: Directive, text: str) -> str:
@@ -160,8 +157,8 @@ def _choice(directive: Directive, text: str) -> str:
         if lower == choice:
             return choice
     if directive.name == "pm":
-        raise ValueRefused(f"invalid process manager (static, dynamic or ondemand), found '{text}'")
-    raise ValueRefused(f"expected {' or '.join(_commas(directive.choices))}, found '{text}'")
+        raise InvalidValue(f"invalid process manager (static, dynamic or ondemand), found '{text}'")
+    raise InvalidValue(f"expected {' or '.join(_commas(directive.choices))}, found '{text}'")
 
 
 def _commas(words: tuple[str, ...]) -> list[str]:
@@ -170,7 +167,7 @@ def _commas(words: tuple[str, ...]) -> list[str]:
 
 def _mode(directive: Directive, text: str) -> int:
     if not _MODE.fullmatch(text):
-        raise ValueRefused(f"expected an octal mode such as 0660, found '{text}'")
+        raise InvalidValue(f"expected an octal mode such as 0660, found '{text}'")
     return int(text, 8)
 
 
@@ -180,18 +177,14 @@ def _limit(directive: Directive, text: str) -> int | None:
         return -1
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise ValueRefused(f"must be a size in bytes, or 'unlimited', found '{text}'")
+        raise InvalidValue(f"must be a size in bytes, or 'unlimited', found '{text}'")
     return int(match[1]) * _SIZE_UNITS[match[2].lower()] or None
 
 
 def _account(directive: Directive, text: str) -> str:
     if not _ACCOUNT.fullmatch(text):
-        raise ValueRefused(f"expected a name or a number, found '{text}'")
+        raise InvalidValue(f"expected a name or a number, found '{text}'")
     return text
-
-
-def _address(directive: Directive, text: str) -> ListenAddress:
-    return parse_address(text)
 
 
 def _networks(directive: Directive, text: str) -> tuple[Network, ...]:
@@ -203,29 +196,29 @@ def _network(word: str) -> Network:
         return ip_network(word)
     except ValueError as error:
         if "has host bits set" in str(error):
-            raise ValueRefused(
+            raise InvalidValue(
                 f"'{word}' is an address within a network. Write {ip_network(word, strict=False)}"
             ) from None
-        raise ValueRefused(f"Wrong IP address '{word}'. Write addresses or networks, as in 10.0.0.0/8 ::1") from None
+        raise InvalidValue(f"Wrong IP address '{word}'. Write addresses or networks, as in 10.0.0.0/8 ::1") from None
 
 
 def _words(directive: Directive, text: str) -> tuple[str, ...]:
     words = tuple(split_words(text))
     for word in words:
         if directive.choices and word not in directive.choices:
-            raise ValueRefused(f"expected words from {', '.join(directive.choices)}, found '{word}'")
+            raise InvalidValue(f"expected words from {', '.join(directive.choices)}, found '{word}'")
     return words
 
 
 def _url(directive: Directive, text: str) -> str:
     word = {"pm.status_path": "the status path", "ping.path": "the ping path"}.get(directive.name, "the path")
     if not text.startswith("/"):
-        raise ValueRefused(f"{word} '{text}' must start with a '/'")
+        raise InvalidValue(f"{word} '{text}' must start with a '/'")
     if len(text) < 2:
-        raise ValueRefused(f"{word} '{text}' is not long enough. Write at least one character after the '/'")
+        raise InvalidValue(f"{word} '{text}' is not long enough. Write at least one character after the '/'")
     if directive.array or _URL.fullmatch(text):
         return text
-    raise ValueRefused(f"{word} '{text}' must contain only the following characters '[alphanum]/_-.~'")
+    raise InvalidValue(f"{word} '{text}' must contain only the following characters '[alphanum]/_-.~'")
 
 
 def _application(directive: Directive, text: str) -> str:
@@ -233,17 +226,17 @@ def _application(directive: Directive, text: str) -> str:
         return text
     if text.startswith(SCRIPT):
         return _script(text)
-    raise ValueRefused(f"expected module:callable, path/to/file.py:callable or module:factory(), found '{text}'")
+    raise InvalidValue(f"expected module:callable, path/to/file.py:callable or module:factory(), found '{text}'")
 
 
 def _script(text: str) -> str:
     try:
         words = shlex.split(text.removeprefix(SCRIPT))
     except ValueError as error:  # a quote that is not closed
-        raise ValueRefused(f"cannot parse the words after 'script:' ({error}), found '{text}'") from None
+        raise InvalidValue(f"cannot parse the words after 'script:' ({error}), found '{text}'") from None
     is_module = len(words) > 1 and words[0] == "-m"
     if not is_module and not (words and words[0].startswith("/")):
-        raise ValueRefused(f"expected script:/absolute/path or script:-m module, and arguments, found '{text}'")
+        raise InvalidValue(f"expected script:/absolute/path or script:-m module, and arguments, found '{text}'")
     return text
 
 
@@ -266,32 +259,25 @@ def _mount(directive: Directive, text: str) -> str | None:
         return None
     prefix = text.rstrip("/")
     if prefix and not prefix.startswith("/"):
-        raise ValueRefused(f"expected auto, a prefix that starts with a '/', or \"\", found '{text}'")
+        raise InvalidValue(f"expected auto, a prefix that starts with a '/', or \"\", found '{text}'")
     return prefix
 
 
 def _check(directive: Directive, text: str) -> ReloadCheck:
     words = text.split()
     if not 2 <= len(words) <= 4 or not words[0].isalpha() or not words[1].startswith("/"):
-        raise ValueRefused(f"expected METHOD /path STATUS TIMEOUT, as in GET /healthz 200 5s, found '{text}'")
+        raise InvalidValue(f"expected METHOD /path STATUS TIMEOUT, as in GET /healthz 200 5s, found '{text}'")
     status = words[2] if len(words) > 2 else "200"
     if not (status.isascii() and status.isdigit() and 100 <= int(status) <= 599):
-        raise ValueRefused(f"expected an HTTP status from 100 to 599, found '{status}'")
+        raise InvalidValue(f"expected an HTTP status from 100 to 599, found '{status}'")
     timeout = _time(directive, words[3] if len(words) > 3 else "5s")
     if timeout <= 0:
-        raise ValueRefused("the time must be greater than 0s")
+        raise InvalidValue("the time must be greater than 0s")
     return ReloadCheck(words[0].upper(), words[1], int(status), timeout)
 
 
-def _text(directive: Directive, text: str) -> str:
-    return text
-
-
 _PARSERS: dict[str, Callable[[Directive, str], Any]] = {
-    "text": _text,
-    "path": _text,
-    "file": _text,
-    "format": _text,
+    **dict.fromkeys(("text", "path", "file", "format"), lambda directive, text: text),
     "integer": _integer,
     "size": _size,
     "time": _time,
@@ -300,7 +286,7 @@ _PARSERS: dict[str, Callable[[Directive, str], Any]] = {
     "mode": _mode,
     "limit": _limit,
     "account": _account,
-    "address": _address,
+    "address": lambda directive, text: parse_address(text),
     "networks": _networks,
     "words": _words,
     "url": _url,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from fpm.config.values import ValueRefused
+from fpm.config.values import InvalidValue
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}|\$pool")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -18,7 +18,7 @@ def expand(text: str, *, pool: str | None, environ: Mapping[str, str]) -> str:
     8.3.
 
     Raises:
-        ValueRefused: no such variable, or `$pool` outside of a pool.
+        InvalidValue: no such variable, or `$pool` outside of a pool.
     """
     if "$" not in text:
         return text
@@ -26,16 +26,16 @@ def expand(text: str, *, pool: str | None, environ: Mapping[str, str]) -> str:
     def replace(match: re.Match[str]) -> str:
         if match[1] is None:
             if pool is None:
-                raise ValueRefused("Can't use '$pool' when the pool is not defined. It can only be used below [POOL]")
+                raise InvalidValue("Can't use '$pool' when the pool is not defined. It can only be used below [POOL]")
             return pool
         name, has_default, default = match[1].partition(":-")
         if not _VARIABLE_NAME.fullmatch(name):
-            raise ValueRefused(f"expected ${{NAME}} or ${{NAME:-default}}, found '{match[0]}'")
+            raise InvalidValue(f"expected ${{NAME}} or ${{NAME:-default}}, found '{match[0]}'")
         value = environ.get(name, "")
         if has_default:
             return value or default
         if name not in environ:
-            raise ValueRefused(
+            raise InvalidValue(
                 f"the environment variable {name} is not set. Set it where pyfpm is started, or write "
                 f"${{{name}:-default}}"
             )

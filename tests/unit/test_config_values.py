@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fpm.config.directives import DIRECTIVES, GLOBAL_DIRECTIVES, POOL_DIRECTIVES
 from fpm.config.model import TcpAddress, UnixAddress
 from fpm.config.tables.entry import Directive
-from fpm.config.values import ValueRefused, parse_address, parse_value
+from fpm.config.values import InvalidValue, parse_address, parse_value
 from fpm.config.variables import copied_variable, expand
 
 ALL = [directive for table in DIRECTIVES.values() for directive in table.values()]
@@ -120,7 +120,7 @@ def test_value(name: str, text: str, value: object) -> None:
     ],
 )
 def test_refused(name: str, text: str, part: str) -> None:
-    with pytest.raises(ValueRefused) as caught:
+    with pytest.raises(InvalidValue) as caught:
         parse_value(directive(name), text)
     assert part in str(caught.value)
 
@@ -160,7 +160,7 @@ def test_address(text: str, address: object) -> None:
     ],
 )
 def test_address_refused(text: str, part: str) -> None:
-    with pytest.raises(ValueRefused) as caught:
+    with pytest.raises(InvalidValue) as caught:
         parse_address(text)
     assert part in str(caught.value)
 
@@ -190,11 +190,11 @@ def test_expand(text: str, expected: str) -> None:
 
 
 def test_expand_refuses() -> None:
-    with pytest.raises(ValueRefused, match=r"variable NOPE is not set.*\$\{NOPE:-default\}"):
+    with pytest.raises(InvalidValue, match=r"variable NOPE is not set.*\$\{NOPE:-default\}"):
         expand("${NOPE}", pool="www", environ=ENVIRON)
-    with pytest.raises(ValueRefused, match="Can't use"):
+    with pytest.raises(InvalidValue, match="Can't use"):
         expand("$pool", pool=None, environ=ENVIRON)
-    with pytest.raises(ValueRefused, match="expected"):
+    with pytest.raises(InvalidValue, match="expected"):
         expand("${1 2}", pool=None, environ=ENVIRON)
 
 
@@ -213,7 +213,7 @@ def test_any_text_is_a_value_or_is_refused_in_words(known: Directive, text: str)
 def refusal_of(known: Directive, text: str) -> str | None:
     try:
         parse_value(known, text)
-    except ValueRefused as refusal:
+    except InvalidValue as refusal:
         return str(refusal)
     return None
 
