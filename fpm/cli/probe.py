@@ -7,7 +7,11 @@ import subprocess
 from collections.abc import Iterator
 
 from fpm.config.model import Config, PoolConfig
-from fpm.master.tracing.diagnosis import GOOD, wants_stacks
+from fpm.event_text.describe import describe, pool_prefix
+from fpm.events.base import Event
+from fpm.events.master import StacksAvailable
+from fpm.events.pool import StacksUnavailable
+from fpm.master.tracing.diagnosis import wants_stacks
 from fpm.system.own_command import own_python
 from fpm.system.spawn import run_once
 
@@ -35,12 +39,15 @@ def stack_notices(config: Config) -> Iterator[str]:
         pools, reason = kinds[kind], found.get(kind, "the probe did not answer")
         if reason:
             names = ", ".join(pools[:NAMES_MAX]) + (" ..." if len(pools) > NAMES_MAX else "")
-            yield (
-                f"WARNING: [pool {names}] stacks of slow requests cannot be read by ptrace: {reason}. Workers write "
-                "them themselves instead (pyfpm(8), STACKS)"
-            )
+            text = f"stacks of slow requests cannot be read by ptrace: {reason}. Workers write them themselves instead"
+            yield _line(StacksUnavailable(f"{text} (pyfpm(8), STACKS)", pool=names))
     if all(found.get(kind) == "" for kind in tried):
-        yield f"NOTICE: {GOOD}"
+        yield _line(StacksAvailable())
+
+
+def _line(event: Event) -> str:
+    event = describe(event, 0.0)
+    return f"{event.level}: {pool_prefix(event.pool)}{event.text}"
 
 
 def _kind(pool: PoolConfig) -> tuple[int, int, str]:

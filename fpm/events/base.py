@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -47,6 +48,10 @@ class ProcessEvent(PoolEvent):
     """Something that has happened to a process of a pool, or that it has done."""
 
     pid: int
+
+
+Emit = Callable[[Event], object]
+"""Takes what has happened."""
 
 
 def kind_of(event: type[Event]) -> str:

@@ -25,6 +25,8 @@ class MasterReady(Event):
 
     failed: tuple[str, ...]
     """Names of pools."""
+    is_refused: bool = False
+    """With --strict a failed pool is a failure of the start: the master exits."""
 
 
 @dataclass(frozen=True, slots=True)

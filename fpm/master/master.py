@@ -16,6 +16,26 @@ from typing import Any
 from fpm import __version__
 from fpm.config.model import Config, GlobalConfig, PoolConfig, UnixAddress
 from fpm.errors import EXIT_OK, EXIT_SOFTWARE, StartError
+from fpm.events.base import Event
+from fpm.events.master import (
+    ConfigNotice,
+    ErrorLogFailed,
+    ErrorLogReopened,
+    InternalError,
+    MasterExiting,
+    MasterReady,
+    MasterStarted,
+    MasterStopping,
+    MasterUpgraded,
+    OrphanExited,
+    PidFileFailed,
+    ProgramGone,
+    RestartNeeded,
+    SocketUnused,
+    StopIgnored,
+    StrictStartFailed,
+    UpgradeFailed,
+)
 from fpm.log.error import ErrorLog
 from fpm.log.lines import parse_level
 from fpm.master import control
@@ -139,7 +159,7 @@ class Master:
                 self._watch_log()
         finally:
             self._clean_up()
-        self.log.notice("exiting, bye-bye!")
+        self.emit(MasterExiting())
         return self._status
 
     def _start(self) -> None:
@@ -183,6 +203,7 @@ class Master:
             interval=settings.systemd_interval,
             census=lambda: [pool.workers.census() for pool in self.pools.values()],
         )
+        self.sink.add_reader(self.notifier.take)
         set_title(f"pyfpm: master process ({settings.file})")
         if handed is None:
             self._begin()
@@ -200,10 +221,10 @@ class Master:
         for pool in self.config.pools:
             self.pools[pool.name] = self.make_pool(pool, passed.listener_for(pool))
         for name in passed.close():
-            self.log.warning(f"socket {name} passed by LISTEN_FDS belongs to no pool; it is closed")
+            self.emit(SocketUnused(name))
         for notice in self.config.notices:
-            self.log.notice(notice)
-        self.log.notice(f"fpm is running, pid {os.getpid()}")
+            self.emit(ConfigNotice(notice))
+        self.emit(MasterStarted(pid=os.getpid()))
         for supervisor in self.pools.values():
             supervisor.start()
         self.status_listeners.take_over()
@@ -219,7 +240,7 @@ class Master:
             pool = self.make_pool(config, restore_listener(config.listen, states[config.name]["listener"]))
             self.pools[config.name] = pool
             restore_pool(pool, states[config.name])
-        self.log.notice(f"upgraded to pyfpm {__version__}, pid {os.getpid()}")
+        self.emit(MasterUpgraded(__version__, pid=os.getpid()))
         for pool in self.pools.values():
             pool.staffing.resume()
             pool.templates.look_at_stacks()
@@ -238,14 +259,13 @@ class Master:
             return
         self.ready = True
         failed = [name for name, pool in self.pools.items() if pool.templates.failure is not None]
-        self.log.notice("ready to handle connections" + (f" (failed pools: {', '.join(failed)})" if failed else ""))
+        is_refused = self.strict and bool(failed)
+        self.emit(MasterReady(tuple(failed), is_refused))
         self.on_ready(failed)
-        if failed and self.strict:
-            self.log.alert(f"started with --strict, and these pools have failed: {', '.join(failed)}")
+        if is_refused:
+            self.emit(StrictStartFailed(tuple(failed)))
             self._status = EXIT_SOFTWARE
             self.stop(State.TERMINATING)
-            return
-        self.notifier.ready(failed)
 
     def _watch_log(self) -> None:
         """Lines wait for a slow reader of the log: go on when there is room."""
@@ -280,7 +300,7 @@ class Master:
         if self._leash is not None:
             self.loop.forget(self._leash)
             self._leash = None
-        self.log.notice("the program that has started this master is gone")
+        self.emit(ProgramGone())
         self.stop(State.TERMINATING)
 
     def _reap(self) -> None:
@@ -312,7 +332,11 @@ class Master:
         if reaper is not None:
             reaper(status)
             return
-        self.log.debug(f"process {pid}, left behind by an application, exited {parse_status(status)}")
+        self.emit(OrphanExited(str(parse_status(status)), pid=pid))
+
+    def emit(self, event: Event) -> Event:
+        """Tell everybody who reads what happens."""
+        return self.sink.emit(event)
 
     # ---------------------------------------------------------------- what it is told
 
@@ -322,9 +346,9 @@ class Master:
         try:
             self.log.reopen()
             self.log.flush()
-            self.log.notice("error log file re-opened")
+            self.emit(ErrorLogReopened())
         except StartError as error:
-            self.log.error(f"unable to re-open error log file: {error}")
+            self.emit(ErrorLogFailed(str(error)))
         for pool in self.pools.values():
             pool.reopen_logs()
 
@@ -353,20 +377,19 @@ class Master:
         former = self.config.global_
         for name in ("control", "error_log", "syslog_ident", "syslog_facility", "rlimit_files", "systemd_interval"):
             if getattr(former, name) != getattr(settings, name):
-                directive = name.replace("syslog_", "syslog.")
-                self.log.notice(f"[global] {directive} has changed, which counts from the next start on")
+                self.emit(RestartNeeded(name.replace("syslog_", "syslog.")))
         self.log.level = parse_level(settings.log_level)
         try:
             self._pid_file.move(settings.pid)
         except StartError as error:
-            self.log.error(f"{error}; the former file stays in use")
+            self.emit(PidFileFailed(str(error)))
         self.services.settings = settings
         self.services.budget.limit = settings.process_max
 
     def stop(self, state: State) -> None:
         """SIGQUIT (FINISHING: requests in hand finish), SIGTERM and SIGINT (TERMINATING: at once)."""
         if not may_change(self.state, state):
-            self.log.debug(f"not switching to '{state.value}' state, because already in '{self.state.value}' state")
+            self.emit(StopIgnored(state.value, self.state.value))
             return
         self.state = state
         self.reloader.cancel("the master is stopping")
@@ -376,8 +399,7 @@ class Master:
             if not pool.stopping:
                 pool.begin_stop()
         # Whoever reads this may rely on it: new clients are refused by now.
-        self.log.notice("Terminating ..." if state is State.TERMINATING else "Finishing ...")
-        self.notifier.stopping("Terminating" if state is State.TERMINATING else "Finishing")
+        self.emit(MasterStopping(state is State.FINISHING))
         self._press()
 
     def _press(self) -> None:
@@ -417,11 +439,9 @@ class Master:
         """`pyfpm upgrade`: become the installed program, with everything that runs."""
 
         def fail(reason: str) -> None:
-            self.log.error(f"upgrade failed, nothing has changed: {reason}")
-            self.notifier.reloaded(failed=True)
+            self.emit(UpgradeFailed(reason))
             waiter.answer(refusal(reason))
 
-        self.notifier.reloading()
         Upgrade(self, own_command("fpm", *self.arguments), self.environ, waiter, fail).start(self.load)
 
     # ---------------------------------------------------------------- the end
@@ -431,7 +451,7 @@ class Master:
 
     def _report_defect(self, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))
-        self.log.alert(f"internal error, please report it; the master goes on:\n{text}")
+        self.emit(InternalError(text))
 
     def _clean_up(self) -> None:
         """Leave nothing behind, however far the start has come."""
@@ -442,7 +462,7 @@ class Master:
             close()
         if self.control is not None:
             self.control.close()
-        end_orphans(self._others, self.log)
+        end_orphans(self._others, self.emit)
         self._pid_file.remove()
         self.loop.close()
         if self.signals is not None:

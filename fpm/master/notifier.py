@@ -6,6 +6,8 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from fpm.events.base import Event
+from fpm.events.master import MasterReady, MasterStopping, UpgradeFailed, UpgradeStarted
 from fpm.master.loop.loop import Loop
 from fpm.master.pool.process_manager import Census
 from fpm.system import systemd
@@ -13,6 +15,7 @@ from fpm.system import systemd
 LISTEN_VARIABLES = frozenset({"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
 MANAGER_VARIABLES = LISTEN_VARIABLES | {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
 """Said to the master alone; an application that inherits them would speak in its name."""
+READY = "Ready to handle connections"
 
 
 class Notifier:
@@ -34,11 +37,19 @@ class Notifier:
         self._interval = self._watchdog / 2 if self._watchdog else interval
         self._silent = False
 
-    def ready(self, failed: Sequence[str]) -> None:
-        """The start is over; from now on the status is told regularly."""
-        status = f"Failed pools: {', '.join(failed)}" if failed else "Ready to handle connections"
-        self._send(f"READY=1\nSTATUS={status}\nMAINPID={os.getpid()}")
-        self._schedule()
+    def take(self, event: Event) -> None:
+        """Tell what has happened, if it concerns systemd."""
+        if isinstance(event, MasterReady) and not event.is_refused:
+            status = f"Failed pools: {', '.join(event.failed)}" if event.failed else READY
+            self._send(f"READY=1\nSTATUS={status}\nMAINPID={os.getpid()}")
+            self._schedule()
+        elif isinstance(event, MasterStopping):
+            self._silent = True  # no more regular messages
+            self._send(f"STOPPING=1\nSTATUS={'Finishing' if event.graceful else 'Terminating'}")
+        elif isinstance(event, UpgradeStarted):
+            self.reloading()
+        elif isinstance(event, UpgradeFailed):
+            self.reloaded(failed=True)
 
     def reloading(self) -> None:
         """A reload has begun (Type=notify-reload wants the time, too)."""
@@ -46,13 +57,8 @@ class Notifier:
 
     def reloaded(self, *, failed: bool) -> None:
         """The reload is over."""
-        status = "Reload failed, the former configuration serves on" if failed else "Ready to handle connections"
+        status = "Reload failed, the former configuration serves on" if failed else READY
         self._send(f"READY=1\nSTATUS={status}")
-
-    def stopping(self, how: str) -> None:
-        """The end has begun: no more regular messages."""
-        self._silent = True
-        self._send(f"STOPPING=1\nSTATUS={how}")
 
     def _send(self, state: str) -> None:
         systemd.notify(state, self._environ)

@@ -11,6 +11,7 @@ import pytest
 
 from fpm.log.error import ErrorLog
 from fpm.master.loop.loop import Loop
+from fpm.master.sink import EventSink, log_reader
 from fpm.master.tracing.layout_request import LayoutWish
 from fpm.protocol.messages import LayoutFailed, LayoutFound
 from tests.unit.stack.process_image import LAYOUT
@@ -26,7 +27,8 @@ class Template:
         self.answers: list[Any] = []
         self.path = log
         self.takes_messages = takes_messages
-        self.wish = LayoutWish(loop, ErrorLog(str(log)), "www", self.ask, patience=0.05)
+        sink = EventSink(time.time, log_reader(ErrorLog(str(log))))
+        self.wish = LayoutWish(loop, sink.emit, "www", self.ask, patience=0.05)
 
     def ask(self) -> bool:
         self.asked += 1

@@ -14,6 +14,7 @@ import pytest
 from fpm.log.error import ErrorLog
 from fpm.log.target import BUFFER_MAX
 from fpm.master.loop.loop import Loop
+from fpm.master.sink import EventSink, log_reader
 from fpm.master.slowlog.slow_file import SlowFile, SlowFiles
 from fpm.stacks.text.format import format_entry
 from fpm.stacks.text.read import read_entries
@@ -33,10 +34,11 @@ class Place:
         self._said = directory / "error.log"
         self.loop = Loop(pytest.fail)
         self.log = ErrorLog(str(self._said))
+        self.sink = EventSink(time.time, log_reader(self.log))
         self.files = SlowFiles()
 
     def open(self) -> SlowFile:
-        return self.files.take(self.loop, self.log, str(self.path))
+        return self.files.take(self.loop, self.sink.emit, str(self.path))
 
     def said(self) -> list[str]:
         """The lines of the error log without their time."""

@@ -7,7 +7,8 @@ import os
 from typing import Any, Protocol
 
 from fpm.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
-from fpm.log.error import ErrorLog
+from fpm.events.base import Event
+from fpm.events.master import StopRequested
 from fpm.master.commands.trace import TraceHost, run_trace
 from fpm.master.control import Connection
 from fpm.master.lifecycle import State
@@ -19,7 +20,8 @@ from fpm.master.status.snapshot_source import LookedAt, look_at_memory, take_sna
 class CommandHost(LookedAt, TraceHost, Protocol):
     """The master, as far as commands go."""
 
-    log: ErrorLog
+    def emit(self, event: Event) -> Event:
+        """Tell everybody who reads what happens."""
 
     def stop(self, state: State) -> None:
         """Begin to end."""
@@ -41,7 +43,7 @@ def run_command(host: CommandHost, connection: Connection, request: dict[str, An
     elif command == "trace":
         run_trace(host, connection, request)
     elif command == "stop":
-        host.log.notice("stop requested on the control socket")
+        host.emit(StopRequested())
         connection.answer({"ok": True, "pid": os.getpid()}, last=False)
         host.stop(State.TERMINATING if request.get("now") else State.FINISHING)
     elif command == "reopen-logs":

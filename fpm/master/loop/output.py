@@ -26,7 +26,7 @@ class OutputReader:
     """The reading end of one process's pipe."""
 
     def __init__(
-        self, loop: Loop, share: Share, write_line: Callable[[str, bool], None], room: int, fd: int | None = None
+        self, loop: Loop, share: Share, write_line: Callable[[str, bool], object], room: int, fd: int | None = None
     ) -> None:
         """
         Args:

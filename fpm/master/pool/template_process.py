@@ -111,7 +111,7 @@ class TemplateProcess:
         """Its memory cgroup, for fpm.master.processes.oom."""
         self.channel = channel or PoolChannel()
         self.own_stack = own_stack or OwnStack.create()
-        self.layout = LayoutWish(services.loop, services.log, spec.pool, self._ask_layout)
+        self.layout = LayoutWish(services.loop, services.emit, spec.pool, self._ask_layout)
         self.pid = 0
         self._timer: Timer | None = None
         self.outputs: list[OutputReader] = []

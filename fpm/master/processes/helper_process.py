@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from signal import Signals
 from typing import Any
 
+from fpm.events.master import HelperExited, HelperOutput, HelperStartFailed
 from fpm.master.core import Core
 from fpm.master.loop.channel import HelperChannel
 from fpm.master.loop.fair_reader import FairReader
@@ -88,8 +89,8 @@ class HelperProcess:
         if self._closed or self.pid or "start" in self._timers or not self._owner.is_wanted():
             return
         channel = HelperChannel()
-        loop, log = self._core.loop, self._core.log
-        output = OutputReader(loop, self.share, lambda line, _: log.warning(f"{self._name} said: {line}"), LINE_MAX)
+        loop, emit, name = self._core.loop, self._core.emit, self._name
+        output = OutputReader(loop, self.share, lambda line, _: emit(HelperOutput(name, line)), LINE_MAX)
         placed = {FD_CHANNEL: channel.peer.fileno(), 1: output.write_fd, 2: output.write_fd}
         self._started = loop.now
         try:
@@ -97,7 +98,7 @@ class HelperProcess:
         except OSError as error:
             channel.close()
             output.finish()
-            log.error(f"cannot start {self._name}: {error.strerror}")
+            emit(HelperStartFailed(name, f"{error.strerror}"))
             self._start_later()
             return
         channel.close_peer()
@@ -147,8 +148,7 @@ class HelperProcess:
             self.start()
             return
         self._start_later()
-        ended = f"{self._name} exited {parse_status(status)}"
-        self._core.log.warning(f"{ended}; it is started anew in {self.pause:.0f} s")
+        self._core.emit(HelperExited(self._name, str(parse_status(status)), self.pause))
 
     def _start_later(self) -> None:
         now = self._core.loop.now

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection
 
 import psutil
 
-from fpm.log.error import ErrorLog
-from fpm.log.escape import escape
+from fpm.events.base import Emit
+from fpm.events.master import OrphanKilled
 from fpm.master.processes.exits import Usage
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -79,7 +79,7 @@ def descendants() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
 
 
-def end_orphans(others: Collection[psutil.Process], log: ErrorLog) -> None:
+def end_orphans(others: Collection[psutil.Process], emit: Emit) -> None:
     """Kill and reap what the applications have left behind, whatever session it is in; all of it is below the master,
     which is a subreaper.
 
@@ -94,20 +94,19 @@ def end_orphans(others: Collection[psutil.Process], log: ErrorLog) -> None:
         if not left:
             return
         for process in left:
-            _end(process, told, log)
+            _end(process, told, emit)
         while reap_next(lambda pid: None, lambda pid, status, usage: None):
             continue
         pause.poll(PAUSE)
 
 
-def _end(process: psutil.Process, told: set[psutil.Process], log: ErrorLog) -> None:
+def _end(process: psutil.Process, told: set[psutil.Process], emit: Emit) -> None:
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return
         if process not in told:
             told.add(process)
-            name = escape(process.name())
-            log.notice(f"process {process.pid} ({name}), left behind by an application, is killed")
+            emit(OrphanKilled(process.name(), pid=process.pid))
         process.kill()  # psutil looks whether it is still the same process
     except psutil.NoSuchProcess:
         return

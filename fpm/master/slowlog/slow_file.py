@@ -6,14 +6,10 @@ same again only after an entry could be written meanwhile.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from fpm.events.base import Emit
+from fpm.events.pool import SlowLogFailed, SlowLogRecovered, SlowLogRecreated
 from fpm.log.target import FileTarget, describe_refusal, find_target
-from fpm.master.loop.loop import WRITE
-
-if TYPE_CHECKING:
-    from fpm.log.error import ErrorLog
-    from fpm.master.loop.loop import Loop
+from fpm.master.loop.loop import WRITE, Loop
 
 
 class SlowFile:
@@ -23,13 +19,13 @@ class SlowFile:
         OSError: it cannot be opened.
     """
 
-    def __init__(self, loop: Loop, log: ErrorLog, path: str) -> None:
+    def __init__(self, loop: Loop, emit: Emit, path: str) -> None:
         self.path = path
         self._loop = loop
-        self._log = log
+        self._emit = emit
         self._target = find_target(path)
         self._target.say_dropped = lambda count: b""  # it is said in the error log: this one has a form to keep
-        self._said: set[str] = set()
+        self._said: set[tuple[str, str]] = set()
         self._watched: int | None = None
 
     def write(self, data: bytes, pool: str) -> bool:
@@ -49,7 +45,7 @@ class SlowFile:
         self._unwatch()
         failure = self._target.reopen()
         if failure:
-            self._log.error(f"[pool {pool}] unable to re-open slowlog({failure}); the former file stays in use")
+            self._emit(SlowLogFailed("reopen", failure, pool=pool))
         self._look(pool)
         return not failure
 
@@ -65,9 +61,9 @@ class SlowFile:
         self._unwatch()
         failure = self._target.reopen()
         if failure:
-            self._say(pool, f"slowlog({self.path}) has been removed, and cannot be made anew: {failure}")
+            self._complain(SlowLogFailed("recreate", failure, self.path, pool=pool))
             return False
-        self._log.notice(f"[pool {pool}] slowlog({self.path}) had been removed; it has been made anew")
+        self._emit(SlowLogRecreated(self.path, pool=pool))
         return True
 
     def _is_removed(self) -> bool:
@@ -77,10 +73,10 @@ class SlowFile:
         trouble = self._target.trouble
         if trouble is not None:
             reason = describe_refusal("slowlog", trouble)
-            self._say(pool, f"unable to write to slowlog({self.path}): {reason}. What cannot be kept is dropped")
+            self._complain(SlowLogFailed("write", reason, self.path, pool=pool))
         elif self._said and not self._is_removed():
             self._said.clear()
-            self._log.notice(f"[pool {pool}] slowlog({self.path}) can be written again")
+            self._emit(SlowLogRecovered(self.path, pool=pool))
         fd = self._target.pending_fd()
         if fd != self._watched:
             self._unwatch()
@@ -92,10 +88,11 @@ class SlowFile:
         self._target.flush()
         self._look(pool)
 
-    def _say(self, pool: str, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._log.error(f"[pool {pool}] {text}")
+    def _complain(self, failure: SlowLogFailed) -> None:
+        said = failure.problem, failure.reason
+        if said not in self._said:
+            self._said.add(said)
+            self._emit(failure)
 
     def _unwatch(self) -> None:
         if self._watched is not None:
@@ -109,13 +106,13 @@ class SlowFiles:
     def __init__(self) -> None:
         self._open: dict[str, tuple[SlowFile, int]] = {}
 
-    def take(self, loop: Loop, log: ErrorLog, path: str) -> SlowFile:
+    def take(self, loop: Loop, emit: Emit, path: str) -> SlowFile:
         """The file of this path; the taker gives it back.
 
         Raises:
             OSError: it cannot be opened.
         """
-        file, takers = self._open.get(path) or (SlowFile(loop, log, path), 0)
+        file, takers = self._open.get(path) or (SlowFile(loop, emit, path), 0)
         self._open[path] = (file, takers + 1)
         return file
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fpm.errors import StartError
+from fpm.events.pool import SlowLogFailed, SlowLogReopened, StackLogged
 from fpm.log.target import describe_refusal
 from fpm.stacks.text.format import format_entry, format_for_error_log
 
@@ -41,7 +42,7 @@ class SlowLog:
         if path == (former.path if former else None):
             return
         try:
-            self._file = None if path is None else self._files.take(core.loop, core.log, path)
+            self._file = None if path is None else self._files.take(core.loop, core.emit, path)
         except OSError as error:
             reason = describe_refusal("slowlog", error)
             raise StartError(f"Unable to create or open slowlog({path}) of pool {self._pool}: {reason}") from error
@@ -53,8 +54,8 @@ class SlowLog:
         try:
             self.use(config)
         except StartError as error:
-            stays = f"slowlog({self._file.path}) stays in use" if self._file else "entries go to the error log"
-            self._core.log.error(f"[pool {self._pool}] {error}; {stays}")
+            former = self._file.path if self._file else ""
+            self._core.emit(SlowLogFailed("open", str(error), former, pool=self._pool))
 
     def write(self, entry: Entry) -> None:
         """Append an entry. That of a process which is ended goes to the error log if the slow log does not take it."""
@@ -62,14 +63,15 @@ class SlowLog:
             data = format_entry(entry, self._form, self._depth).encode("utf-8", "backslashreplace")
             if self._file.write(data, self._pool) or entry.reason not in _ENDING:
                 return
-        self._core.log.notice(f"[pool {self._pool}] {format_for_error_log(entry, self._depth)}")
+        text = format_for_error_log(entry, self._depth)
+        self._core.emit(StackLogged(text, pool=self._pool, pid=entry.pid))
 
     def reopen(self, config: PoolConfig) -> None:
         """Open the file anew (SIGUSR1)."""
         if config.slowlog != (self._file.path if self._file else None):
             self.change(config)
         elif self._file is not None and self._file.reopen(self._pool):
-            self._core.log.notice(f"[pool {self._pool}] slowlog file re-opened")
+            self._core.emit(SlowLogReopened(pool=self._pool))
 
     def close(self) -> None:
         """Give the file back."""

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fpm.config.model import PoolConfig
+from fpm.events.master import StacksAvailable
+from fpm.events.pool import StacksUnavailable
 from fpm.master.core import Core
 from fpm.master.loop.loop import Timer
 from fpm.master.tracing.self_dump_parse import GONE
@@ -28,7 +30,6 @@ AT_ONCE = 2
 TRIES = 3
 PAUSE = 1.0
 """Seconds between two tries."""
-GOOD = "stacks of slow requests are read by ptrace"
 
 Kind = tuple[int, int, str]
 """uid, gid and interpreter: what decides."""
@@ -114,7 +115,7 @@ class Diagnosis:
     def _tell(self, pool: str, kind: Kind, wrong: str) -> None:
         self._known[kind] = wrong
         if wrong:
-            self._core.log.warning(f"[pool {pool}] {wrong}")
+            self._core.emit(StacksUnavailable(wrong, pool=pool))
         elif not self._told:
             self._told = True
-            self._core.log.notice(GOOD)
+            self._core.emit(StacksAvailable())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fpm.log.error import ErrorLog
+from fpm.events.base import Emit
+from fpm.events.pool import StacksFromInside
 from fpm.log.escape import escape
 from fpm.master.loop.loop import Loop, Timer
 from fpm.protocol.messages import LayoutFailed, LayoutFound
@@ -22,12 +23,17 @@ class LayoutWish:
     """What is known of one template's layout, and who waits for it."""
 
     def __init__(
-        self, loop: Loop, log: ErrorLog, pool: str, ask: Callable[[], bool], patience: float = PATIENCE
+        self,
+        loop: Loop,
+        emit: Emit,
+        pool: str,
+        ask: Callable[[], bool],
+        patience: float = PATIENCE,
     ) -> None:
         """`ask` sends the template its question; False if that cannot be done. `patience` in seconds."""
         self._patience = patience
         self._loop = loop
-        self._log = log
+        self._emit = emit
         self._pool = pool
         self._ask = ask
         self._known: Layout | str | None = None
@@ -71,10 +77,7 @@ class LayoutWish:
     def _refuse(self, reason: str) -> None:
         # Once for each template, which has found its reason, or not answered, once.
         if self._known is None:
-            self._log.warning(
-                f"[pool {self._pool}] stacks cannot be read from outside: {reason}; "
-                "processes write them themselves instead"
-            )
+            self._emit(StacksFromInside(reason, pool=self._pool))
             self._settle(reason)
 
     def _settle(self, known: Layout | str) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SHRINK, fcntl
 from typing import Any
 
+from fpm.events.master import TracerAnswerInvalid, TracerStuck
 from fpm.master.core import Core
 from fpm.master.loop.loop import Timer
 from fpm.master.processes.helper_process import HelperProcess, Owner
@@ -127,7 +128,7 @@ class TracerProcess:
             sent = pending.memory >= 0
             self._finish(number, f"the tracer did not answer within {ANSWER_TIME:g} s")
             if sent:
-                self._core.log.warning("the tracer does not answer; it is ended")
+                self._core.emit(TracerStuck())
                 self._process.kill()
 
     # ---------------------------------------------------------------- tasks and answers
@@ -155,7 +156,7 @@ class TracerProcess:
         try:
             answer = parse_answer(message)
         except MessageError as error:
-            self._core.log.warning(f"the tracer sent something odd: {error}")
+            self._core.emit(TracerAnswerInvalid(str(error)))
             return
         self._on_the_way = max(self._on_the_way - 1, 0)
         pending = self._pending.get(answer.number)

@@ -16,6 +16,7 @@ from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
+from fpm.events.pool import TemplateKilled
 from fpm.master.lifecycle import KILL_AFTER
 from fpm.master.listening.inherited import InheritedFds, dump_listener, take_inherited
 from fpm.master.loop.channel import PoolChannel
@@ -174,7 +175,7 @@ def _send_away_old(pool: PoolSupervisor, old: Iterable[TemplateProcess], states:
         if ready[template.pid] or template.spec.mode == "unavailable":
             template.quit()  # once more does no harm
         else:
-            pool.log("notice", f"template {template.pid} is killed while it imports the application (upgrade)")
+            pool.emit(TemplateKilled("upgrade", pool=pool.config.name, pid=template.pid))
             template.kill()
 
 

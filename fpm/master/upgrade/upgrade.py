@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from fpm.config.dump import dump
 from fpm.config.model import Config
 from fpm.errors import ConfigError, StartError
-from fpm.log.error import ErrorLog
+from fpm.events.master import UpgradeExecuting, UpgradeStarted
 from fpm.master import control
 from fpm.master.listening.inherited import InheritedFds, dump_listener
 from fpm.master.listening.status_listeners import StatusListeners
@@ -38,7 +38,6 @@ class UpgradeHost(Host, Protocol):
     """What an upgrade needs of the master."""
 
     services: Services
-    log: ErrorLog
     reloader: Reloader
     control: control.ControlServer | None
     leaving: list[PoolSupervisor]
@@ -79,7 +78,7 @@ class Upgrade:
         if obstacle:
             self._finish(obstacle)
             return
-        self._host.log.notice("Upgrading: asking the installed program whether it can take over")
+        self._host.services.emit(UpgradeStarted())
         state_fd = -1
         try:
             state_fd = pack(self._describe(InheritedFds()))
@@ -115,8 +114,8 @@ class Upgrade:
         if wrong is not None:
             self._finish(f"the installed program cannot take over, the present one goes on: {wrong}")
             return
-        self._host.log.notice("Upgrading: executing the installed program")
-        self._host.log.flush()
+        self._host.services.emit(UpgradeExecuting())
+        self._host.services.log.flush()
         kept = InheritedFds()
         state_fd = pack(self._describe(kept))
         kept.keep(state_fd)
