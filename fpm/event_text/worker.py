@@ -8,7 +8,7 @@ from fpm.event_text.rows import DEBUG, NONE, NOTICE, WARNING, Row, as_clause, in
 from fpm.events import worker
 from fpm.events.base import Event
 from fpm.log.escape import escape
-from fpm.status.deaths import AFTER_RESPONSE, IN_HAND, certificate_line
+from fpm.status.death_text import AFTER_RESPONSE, IN_HAND, certificate_line
 from fpm.status.figures import format_size, format_span
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fpm.status.deaths import death_counts, death_notes, request_words
+from fpm.status.death_text import request_words
+from fpm.status.deaths import death_counts, death_notes
 from fpm.status.extras import PoolExtras
 from fpm.status.figures import format_age, format_count, format_percent, format_rate, format_size, format_span
 from fpm.status.overview import Death, Pool, Worker

@@ -25,7 +25,7 @@ from fpm.master.processes.oom_reports import Verdict
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 from fpm.stacks.trace import Frame, ThreadStack, Trace
-from fpm.status.deaths import LINE_REQUEST_MAX, certificate_line
+from fpm.status.death_text import LINE_REQUEST_MAX, certificate_line
 from fpm.status.overview import Death, read_death
 
 NOW = 1000.0

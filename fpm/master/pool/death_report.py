@@ -15,7 +15,7 @@ from fpm.master.processes.oom_reports import Verdict
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 from fpm.stacks.trace import Trace
-from fpm.status.deaths import AFTER_RESPONSE, FINISHED, IN_HAND, TEXT_MAX
+from fpm.status.death_text import AFTER_RESPONSE, FINISHED, IN_HAND, TEXT_MAX
 from fpm.status.overview import Death
 
 REQUEST_MAX = 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from fpm.master.pool.death_report import STACK_MAX, is_ours
-from fpm.status.deaths import FATAL
+from fpm.status.death_text import FATAL
 
 KEPT = 60
 """Lines that are kept to explain why a worker does not become ready."""

@@ -1,0 +1,130 @@
+"""A death certificate in words. Pure.
+
+This is the only place that words a death. The line for the error log begins as PHP-FPM's (fpm_children_bury), so that
+whatever reads its logs reads ours; what it does not say comes after that.
+"""
+
+from __future__ import annotations
+
+import re
+
+from fpm.log.escape import cut, escape, escape_field
+from fpm.status.figures import format_size, format_span
+from fpm.status.overview import Death
+
+IN_HAND = "in hand"
+AFTER_RESPONSE = "after the response"
+FINISHED = "finished"
+TEXT_MAX = 200
+"""Characters of each frame, or line of the last words."""
+LINE_MAX = 920
+"""Bytes of the line, so that its end is not cut by `log_limit` (1024 by default)."""
+LINE_REQUEST_MAX = 200
+LINE_STACK_MAX = 160
+_FRAME = re.compile(r' *File "(.*)", line (\d+) in (.*)')
+FATAL = "Fatal Python error: "
+"""How faulthandler begins (Modules/faulthandler.c)."""
+LINE_CLAUSES = ("core", "oom", "told", "request", "undone", "served", "memory", "stack", "output")
+"""What the error log has between how it ended and what happens next."""
+
+
+def death_clauses(death: Death, *, script: str = "", stack_in: str = "the slow log") -> dict[str, str]:
+    """What is known besides how it ended, in clauses that are "" where there is nothing to say.
+
+    Args:
+        script: the `app` directive.
+        stack_in: where the whole stack can be read, if one was taken.
+    """
+    has_cpu = death.cpu_user or death.cpu_system
+    cpu = f"CPU time {format_span(death.cpu_user)} user, {format_span(death.cpu_system)} system" if has_cpu else ""
+    return {
+        "core": f"core dump: {death.core}" if death.core else "",
+        "oom": _oom(death),
+        "told": _told(death),
+        "request": _request(death, script),
+        "undone": f"not run after it: {death.undone}" if death.undone else "",
+        "served": f"{death.requests} request{'' if death.requests == 1 else 's'} served" if is_worker(death) else "",
+        "memory": f"peak memory {format_size(death.memory_peak)}" if death.memory_peak else "",
+        "cpu": cpu,
+        "stack": _stack(death, stack_in),
+        "output": _output(death.words),
+        "next": death.next,
+    }
+
+
+def certificate_line(death: Death, *, script: str = "", stack_in: str = "the slow log") -> str:
+    """The text of the log entry, without the pool's name; see `death_clauses`."""
+    name = {"worker": "child", "503 responder": "the 503 responder"}.get(death.who, death.who)
+    pid = "" if death.who == "503 responder" else f" {death.pid}"
+    clauses = death_clauses(death, script=script, stack_in=stack_in)
+    parts = [f"{name}{pid} exited {death.cause} after {death.age:.6f} seconds from start"]
+    parts += filter(None, map(clauses.get, LINE_CLAUSES))
+    return f"{cut('; '.join(parts), LINE_MAX - len(death.next))}; {death.next}"
+
+
+def request_words(death: Death) -> str:
+    """What had become of the last request, to be read after it; "" without one."""
+    if not death.request:
+        return ""
+    span = format_span(death.request_age)
+    if death.request_state == IN_HAND:
+        return f"for {span}"
+    if death.request_state == AFTER_RESPONSE:
+        task = f" in {cut(escape(death.task), TEXT_MAX)}" if death.task else ""
+        return f"in background work{task} for {span}"
+    return f"ended {span} before"
+
+
+def is_worker(death: Death) -> bool:
+    """Is it that of a worker?"""
+    return death.who == "worker"
+
+
+def _oom(death: Death) -> str:
+    note = death.oom_note
+    if death.oom == "yes":
+        return f"out of memory: killed by the kernel ({note})"
+    if death.signal != "SIGKILL" or death.ended:
+        return ""
+    if death.oom == "no":
+        return "not for lack of memory: somebody has sent it"
+    return f"whether for lack of memory is not known ({note})" if note else "whether for lack of memory is not known"
+
+
+def _told(death: Death) -> str:
+    told = cut(escape(death.told), TEXT_MAX)
+    if death.ended:
+        return f"ended by the master ({told})" if told else "ended by the master"
+    return f"it was to leave ({told})" if told else ""
+
+
+def _request(death: Death, script: str) -> str:
+    if not death.request:
+        return ""
+    request = f'"{cut(escape_field(death.request), LINE_REQUEST_MAX)}"'
+    of = f" (script {cut(escape(script), TEXT_MAX)})" if script else ""
+    words = request_words(death)
+    if death.request_state == IN_HAND:
+        return f"request {request} {words}{of}"
+    if death.request_state == AFTER_RESPONSE:
+        return f"{words} after request {request}{of}"
+    return f"idle, last request {request} {words}{of}"
+
+
+def _stack(death: Death, stack_in: str) -> str:
+    if not death.stack:
+        return ""
+    if death.stack[0].startswith("no stack: "):
+        return cut(escape(death.stack[0]), LINE_STACK_MAX)
+    return f"in {cut(escape(death.stack[0]), LINE_STACK_MAX)}, the stack is in {stack_in}"
+
+
+def _output(words: tuple[str, ...]) -> str:
+    """What Python says of a crash, and where it was; of other last words the last line."""
+    if not words:
+        return ""
+    if not words[0].startswith(FATAL):
+        return f'last words "{cut(escape_field(words[-1]), LINE_STACK_MAX)}"'
+    calls = [f"{match[3]} ({match[1]}:{match[2]})" for match in map(_FRAME.fullmatch, words) if match]
+    where = ", called by ".join(cut(escape(call), LINE_STACK_MAX) for call in calls[:2])
+    return f'"{cut(escape_field(words[0]), LINE_STACK_MAX)}"' + (f" in {where}" if where else "")
