@@ -23,7 +23,7 @@ from fpm.client.records import Limits
 from fpm.config.model import UnixAddress
 from fpm.errors import EXIT_FAILED, FpmError
 from fpm.system.own_command import own_command
-from fpm.system.socket_directory import make_socket_directory
+from fpm.system.unix_sockets import make_socket_directory
 
 POOL = "serve"
 PING = "/-pyfpm-serve-ping"

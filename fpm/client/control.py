@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fpm.errors import ControlError
+from fpm.system.unix_sockets import connect_unix
 
 ANSWER_TIME = 60.0
 """Seconds to wait for an answer; the master answers from memory, so more means that it is stopped (SIGSTOP)."""
 END_TIME = 5.0
 """Seconds between the last word of a master that ends and its end."""
 PEER_CREDENTIALS = struct.Struct("iII")
-TIMEVAL = struct.Struct("ll")
 
 
 def ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -103,19 +103,13 @@ def _has_ended(pidfd: int, timeout: float | None) -> bool:
 
 
 def _connect(path: str) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # connect(2) waits for room in the queue so long; with Python's own timeout it would not wait at all (unix(7)).
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, TIMEVAL.pack(int(ANSWER_TIME), 0))
     try:
-        connection.connect(path)
+        connection = connect_unix(path, ANSWER_TIME)
     except (FileNotFoundError, ConnectionRefusedError):
-        connection.close()
         raise ControlError(f"pyfpm is not running with this configuration (no listener on {path})") from None
     except PermissionError:
-        connection.close()
         raise ControlError(f"permission denied on {path}: only root and the master's own user may control it") from None
     except OSError as error:
-        connection.close()
         raise ControlError(f"cannot connect to the control socket {path}: {error.strerror}") from error
     connection.settimeout(ANSWER_TIME)
     return connection

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 
@@ -14,6 +13,7 @@ from fpm.client.records import REQUEST_ID, Limits, Wire, encode_request, parse_e
 from fpm.client.response import Head, parse_head, split_head
 from fpm.client.target import connectable
 from fpm.config.model import ListenAddress, UnixAddress
+from fpm.system.unix_sockets import connect_unix
 
 STDERR_LIMIT = 65536
 REFUSALS = {
@@ -157,22 +157,8 @@ def connect(address: ListenAddress, *, timeout: float) -> socket.socket:
     try:
         if not isinstance(address, UnixAddress):
             return socket.create_connection((address.host, address.port), timeout)
-        return _connect_unix(address.path, timeout)
+        return connect_unix(address.path, timeout)
     except (TimeoutError, BlockingIOError):
         raise ConnectFailed(f"cannot connect: no answer for {timeout:g} s") from None
     except OSError as error:
         raise ConnectFailed(f"cannot connect: {error.strerror or error}") from None
-
-
-def _connect_unix(path: str, timeout: float) -> socket.socket:
-    """Connect with SO_SNDTIMEO: connect(2) then waits for room in a full listen queue."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        seconds = int(timeout)
-        limit = struct.pack("@ll", seconds, int((timeout - seconds) * 1_000_000))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        sock.connect(path)
-    except BaseException:
-        sock.close()
-        raise
-    return sock

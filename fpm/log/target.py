@@ -16,6 +16,7 @@ import stat
 from collections.abc import Callable
 
 from fpm.errors import StartError
+from fpm.system.errno_advice import advise
 
 BUFFER_MAX = 256 * 1024
 """Bytes that wait for a reader, or for room on the disk; more only if they were given at once."""
@@ -200,27 +201,13 @@ def open_shared_log(path: str, directive: str) -> int:
 
 
 def explain(path: str, directive: str, error: OSError) -> str:
-    """PHP-FPM's sentence for a log that cannot be opened, and what to do."""
+    """Compose PHP-FPM's sentence for a log that cannot be opened, and what to do."""
     return f"failed to open {directive} ({path}): {describe_refusal(directive, error)}"
 
 
 def describe_refusal(directive: str, error: OSError) -> str:
-    """Why a log cannot be opened or written, and what to do."""
-    advice = {
-        errno.ENOENT: "create its directory first",
-        errno.ENOTDIR: "a part of the path is a file, not a directory",
-        errno.EISDIR: "it is a directory, name a file in it",
-        errno.EACCES: "let the user that runs pyfpm write there, or choose another path",
-        errno.EPERM: "let the user that runs pyfpm write there, or choose another path",
-        errno.EROFS: "the file system is read-only, choose another path",
-        errno.ENXIO: "it is a socket or a device that nobody serves, choose another path",
-        errno.ENOSPC: "free some space on the file system",
-        errno.EMFILE: "raise rlimit_files",
-        errno.EPIPE: "start its reader again",
-        errno.EAGAIN: "start its reader again",
-        errno.EBADF: f"this descriptor is closed, set {directive} to a file",
-    }.get(error.errno or 0, "choose another path")
-    return f"{error.strerror} ({error.errno}); {advice}"
+    """Say why a log cannot be opened or written, and what to do."""
+    return advise(error, f"set {directive} to another path")
 
 
 def _own_descriptor(fd: int) -> tuple[int, bool]:

@@ -26,7 +26,7 @@ from fpm.manager.configuration import CONTROL, FILE, Pool, Settings, describe, p
 from fpm.manager.events import Event
 from fpm.manager.reload_result import Reloaded, read_outcome
 from fpm.status.snapshot import Snapshot
-from fpm.system.socket_directory import make_socket_directory
+from fpm.system.unix_sockets import make_socket_directory
 
 KILL_TIME = 5.0
 """Seconds for a master that has been signalled to go."""

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 
 from fpm.errors import StartError
-
-_ADVICE = {
-    errno.ENOENT: "create its directory first",
-    errno.ENOTDIR: "a part of the path is a file, not a directory",
-    errno.EACCES: "let the user that runs pyfpm write to its directory, or set `pid` to another path",
-    errno.EPERM: "let the user that runs pyfpm write to its directory, or set `pid` to another path",
-    errno.EROFS: "the file system is read-only, set `pid` to another path",
-    errno.EISDIR: "it is a directory, name a file in it",
-    errno.ENOSPC: "free some space on the file system",
-}
+from fpm.system.errno_advice import advise
 
 
 def write_pid_file(path: str, pid: int) -> None:
@@ -40,9 +30,8 @@ def write_pid_file(path: str, pid: int) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(draft)
-        advice = _ADVICE.get(error.errno or 0, "set `pid` to another path")
-        reason = f"{os.strerror(error.errno or 0)} ({error.errno})"
-        raise StartError(f"Unable to create the PID file ({path}): {reason}; {advice}") from error
+        reason = advise(error, "set `pid` to another path")
+        raise StartError(f"Unable to create the PID file ({path}): {reason}") from error
 
 
 def read_pid_file(path: str) -> int | None:

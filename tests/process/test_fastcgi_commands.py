@@ -47,7 +47,7 @@ def test_ping_of_a_silent_server_is_bounded() -> None:
     with peer(silent) as path:
         done = run("ping", "--timeout", "0.1", path)
     assert done.returncode == 1
-    assert b"no complete answer within 0.1 s" in done.stderr
+    assert b"no complete response within 0.1 s" in done.stderr
 
 
 def test_ping_of_nobody(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_file_that_cannot_be_opened_is_a_reason_not_to_start(daemon: Start) ->
     fpm.start(ready=False)
     assert fpm.wait() == 70
     assert "Unable to create or open slowlog(/proc/self/slow.log) of pool www: " in fpm.log()
-    assert "create its directory first" in fpm.log() or "choose another path" in fpm.log()
+    assert "create its directory first" in fpm.log() or "to another path" in fpm.log()
     fpm.forget()
 
 
