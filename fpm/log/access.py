@@ -1,4 +1,4 @@
-"""access.format: compiled once, then rendered for each request (php-fpm.md section 4.5, fpm_log.c).
+"""access.format: compiled once, then rendered for each request (PHP-FPM: fpm_log.c).
 
 What a client has sent is escaped, quotes and backslashes included, so that no field can end early and no line can be
 forged; PHP-FPM writes it as it comes. Pure.

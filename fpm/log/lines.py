@@ -1,4 +1,4 @@
-"""Lines of the error log in zlog's form (php-fpm.md section 4.6), and the output of workers cut into such lines.
+"""Lines of the error log in the form of PHP-FPM's zlog.c, and the output of workers cut into such lines.
 
 Pure.
 """

@@ -1,6 +1,6 @@
 """Which line an instruction belongs to: the location table of code objects since Python 3.11.
 
-The format is in Objects/locations.md of CPython (InternalDocs/code_objects.md since 3.14).
+The format is in CPython's Objects/locations (InternalDocs/code_objects since 3.14).
 """
 
 from __future__ import annotations
