@@ -8,7 +8,8 @@ from fpm.cli.columns import Cell, Column
 from fpm.log.escape import escape
 from fpm.log.times import format_access_time
 from fpm.status.death_text import request_words
-from fpm.status.deaths import death_counts, death_notes, lived
+from fpm.status.deaths import death_notes, lived
+from fpm.status.facts import count_deaths, pool_facts
 from fpm.status.figures import format_age, format_count, format_size, format_span
 from fpm.status.overview import Daemon, Death, Pool, Worker
 
@@ -35,7 +36,7 @@ def warn_cell(count: int, style: str) -> Cell:
 
 def busy_cell(pool: Pool) -> Cell:
     """Busy workers of the most there may be."""
-    busy, most = pool.status.active_processes, pool.extras.max_children
+    busy, most = pool.numbers.active, pool.numbers.max_children
     return Cell(f"{busy}/{most}", "red" if busy >= most > 0 else "")
 
 
@@ -45,22 +46,17 @@ def pool_columns(pools: Sequence[Pool]) -> list[Column]:
         Column("POOL", [Cell(show_text(pool.name), "bold") for pool in pools], 0, shrinks=True),
         Column("STATE", [state_cell(pool) for pool in pools], 0),
         Column("BUSY", [busy_cell(pool) for pool in pools], 1, right=True),
-        Column("IDLE", [Cell(str(pool.status.idle_processes)) for pool in pools], 4, right=True),
-        Column("QUEUE", [warn_cell(pool.status.listen_queue, "red") for pool in pools], 2, right=True),
-        Column("REQUESTS", [Cell(format_count(pool.status.accepted_conn)) for pool in pools], 3, right=True),
-        Column("ERRORS", [warn_cell(pool.extras.errors, "red") for pool in pools], 5, right=True),
-        Column("SLOW", [warn_cell(pool.status.slow_requests, "yellow") for pool in pools], 6, right=True),
-        Column("DEATHS", [warn_cell(_deaths(pool), "yellow") for pool in pools], 9, right=True),
-        Column("MEMORY", [Cell(format_size(pool.extras.memory_pss)) for pool in pools], 7, right=True),
-        Column("UP", [Cell(format_age(pool.status.start_since)) for pool in pools], 10, right=True),
-        Column("GEN", [Cell(str(pool.extras.generation)) for pool in pools], 11, right=True),
+        Column("IDLE", [Cell(str(pool.numbers.idle)) for pool in pools], 4, right=True),
+        Column("QUEUE", [warn_cell(pool.numbers.listen_queue, "red") for pool in pools], 2, right=True),
+        Column("REQUESTS", [Cell(format_count(pool.numbers.requests)) for pool in pools], 3, right=True),
+        Column("ERRORS", [warn_cell(pool.numbers.errors, "red") for pool in pools], 5, right=True),
+        Column("SLOW", [warn_cell(pool.numbers.slow_requests, "yellow") for pool in pools], 6, right=True),
+        Column("DEATHS", [warn_cell(count_deaths(pool.numbers), "yellow") for pool in pools], 9, right=True),
+        Column("MEMORY", [Cell(format_size(pool.numbers.memory_pss)) for pool in pools], 7, right=True),
+        Column("UP", [Cell(format_age(pool.numbers.start_since)) for pool in pools], 10, right=True),
+        Column("GEN", [Cell(str(pool.numbers.generation)) for pool in pools], 11, right=True),
         Column("APPLICATION", [Cell(show_text(pool.app), "dim") for pool in pools], 12, shrinks=True),
     ]
-
-
-def _deaths(pool: Pool) -> int:
-    extras = pool.extras
-    return sum(count for _, count in death_counts(extras))
 
 
 def worker_columns(pool: Pool) -> list[Column]:
@@ -68,7 +64,7 @@ def worker_columns(pool: Pool) -> list[Column]:
     ordered = sorted(pool.workers, key=lambda worker: (worker.idle, -worker.request_age, worker.pid))
     return [
         Column("PID", [Cell(str(worker.pid)) for worker in ordered], 0, right=True),
-        Column("STATE", [worker_state(worker, pool.extras.generation) for worker in ordered], 0),
+        Column("STATE", [worker_state(worker, pool.numbers.generation) for worker in ordered], 0),
         Column("FOR", [request_age(worker) for worker in ordered], 1, right=True),
         Column("AGE", [Cell(format_age(worker.age)) for worker in ordered], 5, right=True),
         Column("REQUESTS", [Cell(format_count(worker.requests)) for worker in ordered], 4, right=True),
@@ -123,44 +119,9 @@ def reload_line(daemon: Daemon) -> Cell:
     return Cell(f"last reload: failed, {when}: {show_text(last.reason)}", "yellow")
 
 
-def pool_facts(pool: Pool, now: float) -> list[tuple[str, Cell]]:
+def fact_cells(pool: Pool, now: float) -> list[tuple[str, Cell]]:
     """One pool in full, as names and values."""
-    status, extras = pool.status, pool.extras
-    after = f" ({extras.background} in background work)" if extras.background else ""
-    limits = f"max {extras.max_children}"
-    if status.process_manager == "dynamic":
-        limits += f", {extras.min_spare} to {extras.max_spare} spare"
-    return [
-        ("state", state_cell(pool)),
-        ("application", Cell(show_text(pool.app))),
-        ("listens on", Cell(show_text(pool.listen))),
-        ("process manager", Cell(f"{status.process_manager}, {limits}")),
-        ("workers", Cell(f"{status.active_processes} busy{after}, {status.idle_processes} idle")),
-        (
-            "most busy",
-            Cell(f"{status.max_active_processes}, limit reached {format_count(status.max_children_reached)} times"),
-        ),
-        (
-            "listen queue",
-            Cell(f"{status.listen_queue} of {status.listen_queue_len}, longest {status.max_listen_queue}"),
-        ),
-        ("requests", Cell(f"{status.accepted_conn}, {extras.errors} errors, {status.slow_requests} slow")),
-        ("background", Cell(_background(pool))),
-        ("deaths", Cell(", ".join(f"{count} {how}" for how, count in death_counts(extras)))),
-        ("recycled", Cell(f"{extras.recycled} at pm.max_requests, {extras.recycled_memory} at pm.max_memory")),
-        ("memory", Cell(f"{format_size(extras.memory_pss)}, largest worker {format_size(status.memory_peak)}")),
-        ("generation", Cell(str(extras.generation))),
-        ("started", Cell(f"{format_access_time(status.start_time)} ({format_age(now - status.start_time)} ago)")),
-    ]
-
-
-def _background(pool: Pool) -> str:
-    extras = pool.extras
-    oldest = f", the oldest for {format_span(extras.background_oldest)}" if extras.background else ""
-    limit = f" of at most {extras.background_max}" if extras.background_max else ""
-    early = f", {format_count(extras.background_early)} times before the response" if extras.background_early else ""
-    workers = "1 worker" if extras.background == 1 else f"{extras.background} workers"
-    return f"{workers} in background work{limit}{oldest}{early}"
+    return [("state", state_cell(pool)), *((name, Cell(show_text(text))) for name, text in pool_facts(pool, now))]
 
 
 def event_lines(pool: Pool, now: float) -> Iterator[Cell]:

@@ -57,13 +57,13 @@ def compare(before: Look | None, now: Look) -> tuple[list[PoolRow], list[WorkerR
     """The rows of a look, with rates since the one before."""
     seconds = now.at - before.at if before else 0.0
     cpu = _cpu_shares(before.cpu if before else {}, now.cpu, seconds)
-    former = {pool.name: pool.status.accepted_conn for pool in before.snapshot.pools} if before else {}
+    former = {pool.name: pool.numbers.requests for pool in before.snapshot.pools} if before else {}
     pools, workers = [], []
     for pool in now.snapshot.pools:
         rows = [WorkerRow(pool, worker, cpu.get(worker.pid)) for worker in pool.workers]
         known = [row.cpu for row in rows if row.cpu is not None]
         count = former.get(pool.name)
-        rate = None if count is None or seconds <= 0 else max(pool.status.accepted_conn - count, 0) / seconds
+        rate = None if count is None or seconds <= 0 else max(pool.numbers.requests - count, 0) / seconds
         in_hand = [worker for worker in pool.workers if not worker.idle]
         oldest = max(in_hand, key=lambda worker: worker.request_age, default=None)
         pools.append(PoolRow(pool, rate, sum(known) if known or (before and not rows) else None, oldest))
@@ -93,11 +93,11 @@ class SortKey:
 
 
 SORT_KEYS = (
-    SortKey("b", "busy", lambda row: row.pool.status.active_processes, lambda row: not row.worker.idle),
+    SortKey("b", "busy", lambda row: row.pool.numbers.active, lambda row: not row.worker.idle),
     SortKey("r", "rate", lambda row: row.rate or 0.0, lambda row: row.worker.requests),
-    SortKey("u", "queue", lambda row: row.pool.status.listen_queue, lambda row: row.pool.status.listen_queue),
+    SortKey("u", "queue", lambda row: row.pool.numbers.listen_queue, lambda row: row.pool.numbers.listen_queue),
     SortKey("c", "cpu", lambda row: row.cpu or 0.0, lambda row: row.cpu or 0.0),
-    SortKey("m", "memory", lambda row: row.pool.extras.memory_pss or 0, lambda row: row.worker.pss or 0),
+    SortKey("m", "memory", lambda row: row.pool.numbers.memory_pss or 0, lambda row: row.worker.pss or 0),
     SortKey(
         "t",
         "time",
@@ -129,12 +129,12 @@ def pool_columns(rows: Sequence[PoolRow]) -> list[Column]:
         Column("POOL", [Cell(show_text(pool.name), "bold") for pool in pools], 0, shrinks=True),
         Column("STATE", [state_cell(pool) for pool in pools], 5),
         Column("BUSY", [busy_cell(pool) for pool in pools], 0, right=True),
-        Column("QUEUE", [warn_cell(pool.status.listen_queue, "red") for pool in pools], 2, right=True),
+        Column("QUEUE", [warn_cell(pool.numbers.listen_queue, "red") for pool in pools], 2, right=True),
         Column("REQ/S", [Cell(format_rate(row.rate)) for row in rows], 1, right=True),
         Column("CPU%", [_cpu(row.cpu) for row in rows], 3, right=True),
-        Column("PSS", [Cell(format_size(pool.extras.memory_pss)) for pool in pools], 4, right=True),
-        Column("ERRORS", [warn_cell(pool.extras.errors, "red") for pool in pools], 8, right=True),
-        Column("SLOW", [warn_cell(pool.status.slow_requests, "yellow") for pool in pools], 9, right=True),
+        Column("PSS", [Cell(format_size(pool.numbers.memory_pss)) for pool in pools], 4, right=True),
+        Column("ERRORS", [warn_cell(pool.numbers.errors, "red") for pool in pools], 8, right=True),
+        Column("SLOW", [warn_cell(pool.numbers.slow_requests, "yellow") for pool in pools], 9, right=True),
         Column("OLDEST", [_oldest_age(row.oldest) for row in rows], 6, right=True),
         Column("REQUEST", [request_cell(row.oldest) if row.oldest else Cell("") for row in rows], 7, shrinks=True),
     ]
@@ -145,7 +145,7 @@ def worker_columns(rows: Sequence[WorkerRow]) -> list[Column]:
     return [
         Column("PID", [Cell(str(row.worker.pid)) for row in rows], 0, right=True),
         Column("POOL", [Cell(show_text(row.pool.name), "bold") for row in rows], 2, shrinks=True),
-        Column("STATE", [worker_state(row.worker, row.pool.extras.generation) for row in rows], 0),
+        Column("STATE", [worker_state(row.worker, row.pool.numbers.generation) for row in rows], 0),
         Column("CPU%", [_cpu(row.cpu) for row in rows], 3, right=True),
         Column("PSS", [Cell(format_size(row.worker.pss)) for row in rows], 4, right=True),
         Column("FOR", [request_age(row.worker) for row in rows], 1, right=True),
@@ -167,12 +167,12 @@ def _oldest_age(oldest: Worker | None) -> Cell:
 
 def totals_line(rows: Sequence[PoolRow], load: tuple[float, float, float]) -> str:
     """All pools in one line, with the machine's load averages."""
-    busy = sum(row.pool.status.active_processes for row in rows)
-    total = sum(row.pool.status.total_processes for row in rows)
-    queue = sum(row.pool.status.listen_queue for row in rows)
+    busy = sum(row.pool.numbers.active for row in rows)
+    total = sum(row.pool.numbers.total for row in rows)
+    queue = sum(row.pool.numbers.listen_queue for row in rows)
     rates = [row.rate for row in rows if row.rate is not None]
     shares = [row.cpu for row in rows if row.cpu is not None]
-    sizes = [row.pool.extras.memory_pss for row in rows if row.pool.extras.memory_pss is not None]
+    sizes = [row.pool.numbers.memory_pss for row in rows if row.pool.numbers.memory_pss is not None]
     parts = [
         f"{len(rows)} pools",
         f"{busy}/{total} busy",

@@ -35,7 +35,7 @@ from fpm.cli.top_figures import (
     totals_line,
     worker_columns,
 )
-from fpm.client.snapshot import look
+from fpm.client.snapshot import fetch_snapshot
 from fpm.errors import ControlError
 
 FIRST_WAIT = 0.5
@@ -95,7 +95,7 @@ class Watched:
         Raises:
             ControlError: nobody answers.
         """
-        snapshot = look(self.path, self.pool, workers=True)
+        snapshot = fetch_snapshot(self.path, self.pool, workers=True)
         at = time.monotonic()
         cpu = read_cpu_times(worker.pid for pool in snapshot.pools for worker in pool.workers)
         self.before, self.now = self.now, Look(at, snapshot, cpu)

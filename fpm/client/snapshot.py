@@ -9,7 +9,7 @@ from fpm.errors import ControlError
 from fpm.status.snapshot import Snapshot, read_snapshot
 
 
-def look(path: str, pool: str | None = None, *, workers: bool) -> Snapshot:
+def fetch_snapshot(path: str, pool: str | None = None, *, workers: bool) -> Snapshot:
     """The pools as they are now.
 
     Args:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from fpm.client.control import follow, read_step
-from fpm.client.snapshot import look
+from fpm.client.snapshot import fetch_snapshot
 from fpm.config.from_code import Given, load_given
 from fpm.errors import ConfigError, ControlError, StartError
 from fpm.manager.after_fork import let_go_in_forks
@@ -184,7 +184,7 @@ class Manager:
         Raises:
             ControlError: it does not run, or there is no such pool.
         """
-        return look(self._running_control(), pool, workers=workers)
+        return fetch_snapshot(self._running_control(), pool, workers=workers)
 
     def events(self) -> Iterator[Event]:
         """Every entry of the log from now on, to the master's end."""

@@ -1,38 +1,28 @@
-"""What the master keeps in the scoreboard's header: what is added to it, and its bytes. Pure."""
+"""What the master keeps in the scoreboard's header: what workers' slots add to it, and its bytes. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Sequence
 
-from fpm.scoreboard.layout import HEADER, HEADER_SIZE, MAGIC, SLOT_SIZE
-from fpm.scoreboard.snapshot import COUNT_MAX, Header, Slot
+from fpm.scoreboard.layout import HEADER, HEADER_CODES, HEADER_SIZE, MAGIC, SLOT_SIZE, START
+from fpm.scoreboard.number import COUNT_MAX, clamp
+from fpm.scoreboard.numbers import ROWS, PoolNumbers
+from fpm.scoreboard.snapshot import Slot
 
 SLOTS_MAX = 65535
 """The slot count is 16 bits wide in the header."""
-_UINT_MAX = 0xFFFFFFFF
-_UINTS = (20, 21, 22, 23, 24, 25, 27, 28, 29)
-"""The places of the fields that are 32 bits wide."""
+_MERGED = [(name, row.merge) for name, row in ROWS.items() if row.merge is not None]
 
 
-def absorb(header: Header, slot: Slot, now: float) -> None:
-    """Keep what a dead worker has counted, before its slot is cleared; `now` is epoch seconds."""
-    header.requests = min(header.requests + slot.requests, COUNT_MAX)
-    header.slow_requests = min(header.slow_requests + slot.slow + slot.is_slow(header, now), COUNT_MAX)
-    header.errors = min(header.errors + slot.errors, COUNT_MAX)
-    header.background_early = min(header.background_early + slot.background_early, COUNT_MAX)
-    header.max_active = max(header.max_active, slot.max_active)
-    header.memory_peak = max(header.memory_peak, slot.memory_peak)
+def absorb(numbers: PoolNumbers, slots: Sequence[Slot], now: float) -> None:
+    """Add what these workers have counted to the numbers of their pool; `now` is epoch seconds."""
+    for name, merge in _MERGED:
+        values = [getattr(numbers, name), *(getattr(slot, name) for slot in slots)]
+        setattr(numbers, name, min(merge(values), COUNT_MAX))
+    numbers.slow_requests = min(numbers.slow_requests + sum(slot.is_slow(numbers, now) for slot in slots), COUNT_MAX)
 
 
-_FIELDS = tuple(field.name for field in fields(Header))
-"""In the order of layout.HEADER."""
-
-
-def pack_header(header: Header) -> bytes:
+def pack_header(numbers: PoolNumbers) -> bytes:
     """The header of HEADER_SIZE bytes; wake_below, slot count and sequence are 0."""
-    numbers = [getattr(header, name) for name in _FIELDS]
-    numbers[0] &= _UINT_MAX
-    numbers[1] = min(header.max_children, SLOTS_MAX)
-    for index in _UINTS:
-        numbers[index] = min(max(numbers[index], 0), _UINT_MAX)
-    return HEADER.pack(MAGIC, 0, 0, SLOT_SIZE, 0, *numbers).ljust(HEADER_SIZE, b"\0")
+    values = [clamp(code, getattr(numbers, name)) for name, code in HEADER_CODES.items()]
+    return (START.pack(MAGIC, 0, 0, SLOT_SIZE, 0) + HEADER.pack(*values)).ljust(HEADER_SIZE, b"\0")

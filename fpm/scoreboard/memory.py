@@ -9,29 +9,30 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import struct
 
 from fpm.scoreboard.header import SLOTS_MAX, absorb, pack_header
 from fpm.scoreboard.layout import (
-    HEADER,
+    HEADER_END,
     HEADER_SEQUENCE_OFFSET,
     INTERRUPT,
     INTERRUPT_OFFSET,
     MAGIC,
     SLOT_SIZE,
+    START,
     WAKE_BELOW,
     WAKE_BELOW_OFFSET,
     board_size,
     slot_offset,
     stages_offset,
 )
-from fpm.scoreboard.snapshot import Header, Slot, read_slot
+from fpm.scoreboard.numbers import PoolNumbers
+from fpm.scoreboard.reading import read_slot
+from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 
 _SEQUENCE_MASK = 0xFFFFFFFF
 _EMPTY = bytes(SLOT_SIZE - 4)
 _BODY_OFFSET = HEADER_SEQUENCE_OFFSET + 4
-_START = struct.Struct("<8sHHI")
 
 
 class Scoreboard:
@@ -70,7 +71,7 @@ class Scoreboard:
         except BaseException:
             os.close(fd)
             raise
-        _START.pack_into(board.view, 0, MAGIC, 0, slots, SLOT_SIZE)
+        START.pack_into(board.view, 0, MAGIC, 0, slots, SLOT_SIZE, 0)
         return board
 
     @classmethod
@@ -97,16 +98,16 @@ class Scoreboard:
             os.close(self.fd)
 
 
-def write_header(view: memoryview, values: Header) -> None:
+def write_header(view: memoryview, values: PoolNumbers) -> None:
     """Write the header's values; only the master does. `wake_below` stays as it is."""
     sequence = _open_header(view)
     # A process of the pool may have overwritten what the next worker checks before it maps the scoreboard.
     view[: len(MAGIC)] = MAGIC
-    view[_BODY_OFFSET : HEADER.size] = pack_header(values)[_BODY_OFFSET : HEADER.size]
+    view[_BODY_OFFSET:HEADER_END] = pack_header(values)[_BODY_OFFSET:HEADER_END]
     _write_sequence(view, HEADER_SEQUENCE_OFFSET, sequence + 1)
 
 
-def retire_slot(view: memoryview, slots: int, index: int, values: Header, now: float) -> Slot:
+def retire_slot(view: memoryview, slots: int, index: int, values: PoolNumbers, now: float) -> Slot:
     """Move what a dead worker has counted from its slot to the header, so that no reader counts it twice or not at all.
 
     Args:
@@ -116,9 +117,9 @@ def retire_slot(view: memoryview, slots: int, index: int, values: Header, now: f
         The slot as it was.
     """
     slot = read_slot(view, slots, index)
-    absorb(values, slot, now)
+    absorb(values, [slot], now)
     sequence = _open_header(view)
-    view[_BODY_OFFSET : HEADER.size] = pack_header(values)[_BODY_OFFSET : HEADER.size]
+    view[_BODY_OFFSET:HEADER_END] = pack_header(values)[_BODY_OFFSET:HEADER_END]
     clear_slot(view, slots, index)
     _write_sequence(view, HEADER_SEQUENCE_OFFSET, sequence + 1)
     return slot

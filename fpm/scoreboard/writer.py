@@ -9,6 +9,12 @@ from time import monotonic
 from fpm.scoreboard.layout import (
     INTERRUPT,
     INTERRUPT_OFFSET,
+    WAKE_BELOW,
+    WAKE_BELOW_OFFSET,
+    slot_offset,
+)
+from fpm.scoreboard.memory import Scoreboard
+from fpm.scoreboard.snapshot import (
     METHOD_SIZE,
     QUERY_SIZE,
     SCRIPT_SIZE,
@@ -16,11 +22,7 @@ from fpm.scoreboard.layout import (
     TASKS_SIZE,
     URI_SIZE,
     USER_SIZE,
-    WAKE_BELOW,
-    WAKE_BELOW_OFFSET,
-    slot_offset,
 )
-from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.stages import Stage
 
 # The groups of fields of layout.SLOT that are written together, and where they begin in it (a test compares them).

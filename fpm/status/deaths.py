@@ -1,33 +1,18 @@
-"""Death certificates for those who look, in words and as JSON after the keys of PHP-FPM's page. Pure.
+"""Death certificates in words, for those who look. Pure.
 
 Texts are as in fpm.status.overview.Death; whoever shows them escapes.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterator
 
 from fpm.status.death_text import death_clauses, request_words
-from fpm.status.extras import PoolExtras
 from fpm.status.figures import format_age
 from fpm.status.overview import Death
-from fpm.status.pages import Page
 
 NOTES = ("oom", "told", "core", "undone", "memory", "cpu", "next")
 """What is shown beside the request and the stack, the most important first."""
-
-
-def death_counts(extras: PoolExtras) -> tuple[tuple[str, int], ...]:
-    """How many workers have died, by cause."""
-    return (
-        ("by exit", extras.deaths_by_exit),
-        ("by signal", extras.deaths_by_signal),
-        ("by SIGKILL", extras.deaths_by_kill),
-        ("out of memory", extras.deaths_by_oom),
-        ("by timeout", extras.deaths_by_timeout),
-    )
 
 
 def death_notes(death: Death) -> Iterator[str]:
@@ -49,10 +34,3 @@ def death_line(death: Death) -> str:
     request = f"{death.request} {request_words(death)}" if death.request else ""
     where = (*death.stack, *death.words)[:1]
     return "; ".join(filter(None, (head, request, *where, *death_notes(death))))
-
-
-def join_deaths(page: Page, deaths: Iterable[Death]) -> Page:
-    """A JSON page of fpm.status.pages with a list of the certificates as its last key."""
-    body = page.body.decode().rstrip()
-    described = json.dumps([{name.replace("_", " "): value for name, value in asdict(one).items()} for one in deaths])
-    return replace(page, body=f'{body.removesuffix("}")},"deaths":{described}}}'.encode())

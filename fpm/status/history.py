@@ -36,16 +36,16 @@ class History:
         points = [one for one in self._points.get(pool.name, ()) if now - one[1].at < GAP]
         rate = self._rate(pool, now, points)
         wait = None
-        if pool.status.listen_queue == 0:
+        if pool.numbers.listen_queue == 0:
             wait = 0
         elif rate:
-            wait = int(1000 * pool.status.listen_queue / rate)
-        extras = replace(pool.extras, queue_wait=wait)
-        return replace(pool, extras=extras, rate=rate, history=tuple(moment for _, moment in points))
+            wait = int(1000 * pool.numbers.listen_queue / rate)
+        status = replace(pool.status, numbers=replace(pool.numbers, queue_wait=wait))
+        return replace(pool, status=status, rate=rate, history=tuple(moment for _, moment in points))
 
     def _add(self, pool: Pool, now: float) -> None:
         points = self._points.setdefault(pool.name, deque(maxlen=POINTS))
-        requests, rate = pool.status.accepted_conn, 0.0
+        requests, rate = pool.numbers.requests, 0.0
         if points:
             former, last = points[-1]
             passed = now - last.at
@@ -55,8 +55,8 @@ class History:
                 points.clear()
             else:
                 rate = (requests - former) / passed
-        status = pool.status
-        moment = Moment(now, status.idle_processes, status.active_processes, status.listen_queue, rate)
+        numbers = pool.numbers
+        moment = Moment(now, numbers.idle, numbers.active, numbers.listen_queue, rate)
         points.append((requests, moment))
 
     @staticmethod
@@ -67,6 +67,6 @@ class History:
         recent = [one for one in points if now - one[1].at <= RATE_OVER]
         requests, moment = recent[0] if recent else points[-1]
         passed = now - moment.at
-        if passed < SPACING or pool.status.accepted_conn < requests:
+        if passed < SPACING or pool.numbers.requests < requests:
             return moment.rate if passed < SPACING and len(points) > 1 else None
-        return (pool.status.accepted_conn - requests) / passed
+        return (pool.numbers.requests - requests) / passed

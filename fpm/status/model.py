@@ -1,4 +1,4 @@
-"""The numbers of the status page, drawn from one reading of the scoreboard; fields are PHP-FPM's keys.
+"""What a status page shows, drawn from one reading of the scoreboard.
 
 Who is counted as what: idle is a worker in the stage ACCEPTING and no other. Everybody else is active, a worker that
 is still being made (CREATING) too: it cannot take a request, PHP-FPM counts it so, and idle + active is then the number
@@ -8,16 +8,22 @@ start would leave its mark on it.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 from fpm.log.escape import decode_wire
+from fpm.scoreboard.header import absorb
+from fpm.scoreboard.numbers import PoolNumbers
 from fpm.scoreboard.snapshot import Board, ListenQueue, Slot
 from fpm.scoreboard.stages import STATE_TEXT, Stage
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessStatus:
-    """One worker. Times are epoch seconds; texts are as decoded, each format escapes them in its own way."""
+    """One worker. Times are epoch seconds; texts are as decoded, each format escapes them in its own way.
+
+    The keys of the page are the names of the fields.
+    """
 
     pid: int
     state: str
@@ -26,7 +32,7 @@ class ProcessStatus:
     """Seconds."""
     requests: int
     request_duration: int
-    """Microseconds: of the last request of an idle worker, else of the one in hand until now."""
+    """Microseconds: of the last request of an idle worker, else of the current one until now."""
     request_method: str
     request_uri: str
     """With the query."""
@@ -49,49 +55,31 @@ class PoolStatus:
 
     pool: str
     process_manager: str
-    start_time: int
-    start_since: int
-    accepted_conn: int
-    """Requests, those of workers that are gone among them."""
-    listen_queue: int
-    max_listen_queue: int
-    listen_queue_len: int
-    idle_processes: int
-    active_processes: int
-    total_processes: int
-    max_active_processes: int
-    max_children_reached: int
-    slow_requests: int
-    memory_peak: int
-    """Bytes."""
+    numbers: PoolNumbers
     processes: tuple[ProcessStatus, ...]
 
 
-def build_status(*, pool: str, pm: str, board: Board, queue: ListenQueue, now: float) -> PoolStatus:
-    """The status of a pool at `now` (epoch seconds)."""
-    header = board.header
+def build_status(
+    *, pool: str, pm: str, board: Board, queue: ListenQueue, now: float, memory_pss: int | None = None
+) -> PoolStatus:
+    """The status of a pool at `now` (epoch seconds), with the memory of all workers if the caller knows it."""
     used = board.used
+    numbers = copy(board.header)
+    absorb(numbers, used, now)
     idle = sum(slot.stage is Stage.ACCEPTING for slot in used)
     serving = sum(slot.stage > Stage.ACCEPTING for slot in used)
-    start_time = int(header.start_time or now)
-    return PoolStatus(
-        pool=pool,
-        process_manager=pm,
-        start_time=start_time,
-        start_since=max(int(now) - start_time, 0),
-        accepted_conn=header.requests + sum(slot.requests for slot in used),
-        listen_queue=queue.length,
-        max_listen_queue=max(header.max_listen_queue, queue.length),
-        listen_queue_len=queue.maximum,
-        idle_processes=idle,
-        active_processes=len(used) - idle,
-        total_processes=len(used),
-        max_active_processes=max([header.max_active, serving, *(slot.max_active for slot in used)]),
-        max_children_reached=header.max_children_reached,
-        slow_requests=header.slow_requests + sum(slot.slow + slot.is_slow(header, now) for slot in used),
-        memory_peak=max([header.memory_peak, *(slot.memory_peak for slot in used)]),
-        processes=tuple(_process(slot, now) for slot in used),
-    )
+    background = [background_age(slot, now) for slot in used if slot.stage is Stage.FINISHED]
+    numbers.start_time = float(int(numbers.start_time or now))
+    numbers.start_since = max(int(now - numbers.start_time), 0)
+    numbers.listen_queue, numbers.listen_queue_len = queue.length, queue.maximum
+    numbers.max_listen_queue = max(numbers.max_listen_queue, queue.length)
+    numbers.idle, numbers.active, numbers.total = idle, len(used) - idle, len(used)
+    numbers.max_active = max(numbers.max_active, serving)
+    if numbers.max_children:
+        numbers.busy_percent = min(100 * numbers.active // numbers.max_children, 100)
+    numbers.background, numbers.background_oldest = len(background), int(max(background, default=0))
+    numbers.memory_pss = memory_pss
+    return PoolStatus(pool, pm, numbers, tuple(_process(slot, now) for slot in used))
 
 
 def _process(slot: Slot, now: float) -> ProcessStatus:

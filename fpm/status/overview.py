@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from fpm.status.extras import PoolExtras
+from fpm.scoreboard.numbers import PoolNumbers
 from fpm.status.figures import format_span
 from fpm.status.model import PoolStatus
 
@@ -170,7 +170,8 @@ class Pool:
     ready: bool
     """Would /readyz/NAME say yes?"""
     status: PoolStatus
-    extras: PoolExtras
+    directory: str
+    """The target of `chdir` when the generation began; "" without one."""
     error: str
     """Why it has failed, or ""."""
     traceback: str
@@ -184,6 +185,11 @@ class Pool:
     """The newest first; a few."""
     deaths: tuple[Death, ...]
     """The newest first; a few."""
+
+    @property
+    def numbers(self) -> PoolNumbers:
+        """Those of its status."""
+        return self.status.numbers
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fpm.log.escape import decode_wire
-from fpm.scoreboard.snapshot import Board, ListenQueue, Slot, read_board
+from fpm.scoreboard.reading import read_board
+from fpm.scoreboard.snapshot import Board, ListenQueue, Slot
 from fpm.scoreboard.stages import OWN_STATE_TEXT, Stage
-from fpm.status.extras import build_extras
 from fpm.status.model import PoolStatus, ProcessStatus, background_age, build_status
 from fpm.status.overview import Daemon, Death, Pool, Reload, SlowRequest, Worker, read_death
 
@@ -38,6 +38,7 @@ class PoolFacts:
     pm: str
     listen: str
     app: str
+    directory: str
     state: str
     ready: bool
     queue: tuple[int, int]
@@ -64,7 +65,7 @@ class Snapshot:
 
 
 def pack_snapshot(daemon: Daemon, pools: Sequence[tuple[PoolFacts, bytes]]) -> bytes:
-    """The bytes of a snapshot: each pool with the copy of its scoreboard (fpm.scoreboard.snapshot.join_board)."""
+    """The bytes of a snapshot: each pool with the copy of its scoreboard (fpm.scoreboard.reading.join_board)."""
     described = [_describe(facts) | {"size": len(board)} for facts, board in pools]
     head = json.dumps({"daemon": asdict(daemon), "pools": described})
     return b"".join([head.encode(), b"\n", *(board for _, board in pools)])
@@ -77,6 +78,7 @@ def _describe(facts: PoolFacts) -> dict[str, Any]:
         "pm": facts.pm,
         "listen": facts.listen,
         "app": facts.app,
+        "directory": facts.directory,
         "state": facts.state,
         "ready": facts.ready,
         "queue": facts.queue,
@@ -125,8 +127,8 @@ def _read_facts(described: Mapping[str, Any]) -> PoolFacts:
 def assemble_pool(facts: PoolFacts, data: memoryview, now: float) -> Pool:
     """What is shown of one pool, of which `data` is the scoreboard; its history is somebody else's business."""
     board = read_board(data, facts.slots, facts.room)
-    status = build_status(pool=facts.name, pm=facts.pm, board=board, queue=ListenQueue(*facts.queue), now=now)
-    extras = build_extras(board, now, memory_pss=facts.pss)
+    queue = ListenQueue(*facts.queue)
+    status = build_status(pool=facts.name, pm=facts.pm, board=board, queue=queue, now=now, memory_pss=facts.pss)
     workers = _workers(facts, board, status, now)
     return Pool(
         name=facts.name,
@@ -135,7 +137,7 @@ def assemble_pool(facts: PoolFacts, data: memoryview, now: float) -> Pool:
         app=facts.app,
         ready=facts.ready,
         status=status,
-        extras=extras,
+        directory=facts.directory,
         error=facts.error,
         traceback=facts.traceback,
         rate=None,

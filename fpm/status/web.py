@@ -41,7 +41,7 @@ POOL_HEADS = (
 def render_overview(overview: Overview) -> bytes:
     """The page at `/`: all pools."""
     daemon, pools = overview.daemon, overview.pools
-    failed = [pool for pool in pools if pool.extras.failed]
+    failed = [pool for pool in pools if pool.numbers.failed]
     body = [_reload_notice(daemon.last_reload, daemon.now), *(_failed_notice(pool) for pool in failed)]
     body.append(_summary(pools, len(failed)))
     body.append("<h2>Pools</h2>")
@@ -57,18 +57,18 @@ def render_pool(page: PoolPage) -> bytes:
     daemon, pool = page.daemon, page.pool
     name = text(pool.name)
     notices = [_reload_notice(daemon.last_reload, daemon.now)]
-    if pool.extras.failed:
-        waits = pool.extras.next_start - daemon.now
+    if pool.numbers.failed:
+        waits = pool.numbers.next_start - daemon.now
         again = f" Next try in {waits:.0f} s." if waits > 0 else ""
         notices.append(
             f'<div class="notice">The application does not start: {text(pool.error)}.{again}'
             f'<details id="traceback" open><summary>Traceback</summary>'
             f"<pre>{lines(pool.traceback)}</pre></details></div>"
         )
-    title = f"{'failed - ' if pool.extras.failed else ''}{name} - pyfpm on {text(daemon.host)}"
+    title = f"{'failed - ' if pool.numbers.failed else ''}{name} - pyfpm on {text(daemon.host)}"
     heading = f'<h1><a href="../">{text(daemon.host)}</a> / {name}</h1>{_state(pool)}'
     body = "".join(notices) + pool_body(pool, daemon.now)
-    return document(daemon, Content(title, heading, body, POOL_REFRESH, pool.extras.failed))
+    return document(daemon, Content(title, heading, body, POOL_REFRESH, pool.numbers.failed))
 
 
 def _state(pool: Pool) -> str:
@@ -93,19 +93,19 @@ def _failed_notice(pool: Pool) -> str:
 
 
 def _summary(pools: tuple[Pool, ...], failed: int) -> str:
-    busy = sum(pool.status.active_processes for pool in pools)
-    total = sum(pool.status.total_processes for pool in pools)
-    queue = sum(pool.status.listen_queue for pool in pools)
+    busy = sum(pool.numbers.active for pool in pools)
+    total = sum(pool.numbers.total for pool in pools)
+    queue = sum(pool.numbers.listen_queue for pool in pools)
     rates = [pool.rate for pool in pools if pool.rate is not None]
-    sizes = [pool.extras.memory_pss for pool in pools if pool.extras.memory_pss is not None]
-    errors = sum(pool.extras.errors for pool in pools)
+    sizes = [pool.numbers.memory_pss for pool in pools if pool.numbers.memory_pss is not None]
+    errors = sum(pool.numbers.errors for pool in pools)
     return tiles(
         [
             tile("Pools", str(len(pools)), f"{failed} failed" if failed else "", "bad" if failed else ""),
             tile("Busy workers", str(busy), f"of {total}"),
             tile("Requests/s", format_rate(sum(rates) if rates else None)),
             tile("Waiting", format_count(queue), kind="warn" if queue else ""),
-            tile("Requests", format_count(sum(pool.status.accepted_conn for pool in pools))),
+            tile("Requests", format_count(sum(pool.numbers.requests for pool in pools))),
             tile("Errors", format_count(errors), kind="bad" if errors else ""),
             tile("Memory", format_size(sum(sizes) if sizes else None)),
         ]
@@ -113,18 +113,18 @@ def _summary(pools: tuple[Pool, ...], failed: int) -> str:
 
 
 def _row(pool: Pool) -> list[Cell]:
-    status, extras = pool.status, pool.extras
-    most = extras.max_children
+    numbers = pool.numbers
+    most = numbers.max_children
     history = chart(pool.history, limit=most, height=34, label="busy and idle workers, queue", points_max=SPARKS)
     return [
         Cell(f'{_link(pool)}<span class="soft">{text(pool.app)}</span>', "name"),
         Cell(_state(pool)),
-        Cell(f"{status.active_processes} / {most}{meter(status.active_processes, status.idle_processes, most)}"),
-        Cell(format_count(status.listen_queue), "num hot" if status.listen_queue else "num"),
+        Cell(f"{numbers.active} / {most}{meter(numbers.active, numbers.idle, most)}"),
+        Cell(format_count(numbers.listen_queue), "num hot" if numbers.listen_queue else "num"),
         Cell(format_rate(pool.rate), "num"),
-        Cell(format_count(status.accepted_conn), "num"),
-        Cell(format_count(extras.errors), "num hot" if extras.errors else "num"),
-        Cell(format_count(status.slow_requests), "num warm" if status.slow_requests else "num"),
-        Cell(format_size(extras.memory_pss), "num"),
+        Cell(format_count(numbers.requests), "num"),
+        Cell(format_count(numbers.errors), "num hot" if numbers.errors else "num"),
+        Cell(format_count(numbers.slow_requests), "num warm" if numbers.slow_requests else "num"),
+        Cell(format_size(numbers.memory_pss), "num"),
         Cell(history, "spark wide" if history else "spark none"),
     ]

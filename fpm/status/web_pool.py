@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fpm.status.death_text import request_words
-from fpm.status.deaths import death_counts, death_notes
-from fpm.status.extras import PoolExtras
-from fpm.status.figures import format_age, format_count, format_percent, format_rate, format_size, format_span
+from fpm.status.deaths import death_notes
+from fpm.status.facts import pool_facts
+from fpm.status.figures import format_age, format_count, format_rate, format_size, format_span
 from fpm.status.overview import Death, Pool, Worker
 from fpm.status.web_chart import chart, scale
 from fpm.status.web_parts import Cell, badge, facts, lines, meter, moment, table, text, tile, tiles
@@ -46,34 +46,36 @@ def pool_body(pool: Pool, now: float) -> str:
         _slow(pool, now),
         _deaths(pool, now),
         "<h2>Settings and totals</h2>",
-        facts(_facts(pool, now)),
+        facts((name.capitalize(), text(value)) for name, value in pool_facts(pool, now)),
     ]
     return "".join(sections)
 
 
 def _figures(pool: Pool) -> str:
-    status, extras = pool.status, pool.extras
-    busy, most = status.active_processes, extras.max_children
+    numbers = pool.numbers
+    busy, most = numbers.active, numbers.max_children
     wait = (
-        "" if extras.queue_wait is None or not status.listen_queue else f"for {format_span(extras.queue_wait / 1000)}"
+        ""
+        if numbers.queue_wait is None or not numbers.listen_queue
+        else f"for {format_span(numbers.queue_wait / 1000)}"
     )
-    full = "bad" if busy >= most > 0 and status.listen_queue else "warn" if busy >= most > 0 else ""
+    full = "bad" if busy >= most > 0 and numbers.listen_queue else "warn" if busy >= most > 0 else ""
     return tiles(
         [
-            tile("Busy", str(busy), f"of {most}{meter(busy, status.idle_processes, most)}", full),
-            tile("Idle", str(status.idle_processes)),
-            tile("Waiting", format_count(status.listen_queue), wait, "bad" if status.listen_queue else ""),
+            tile("Busy", str(busy), f"of {most}{meter(busy, numbers.idle, most)}", full),
+            tile("Idle", str(numbers.idle)),
+            tile("Waiting", format_count(numbers.listen_queue), wait, "bad" if numbers.listen_queue else ""),
             tile("Requests/s", format_rate(pool.rate)),
-            tile("Requests", format_count(status.accepted_conn)),
-            tile("Errors", format_count(extras.errors), kind="bad" if extras.errors else ""),
-            tile("Slow", format_count(status.slow_requests), kind="warn" if status.slow_requests else ""),
-            tile("Memory", format_size(extras.memory_pss)),
+            tile("Requests", format_count(numbers.requests)),
+            tile("Errors", format_count(numbers.errors), kind="bad" if numbers.errors else ""),
+            tile("Slow", format_count(numbers.slow_requests), kind="warn" if numbers.slow_requests else ""),
+            tile("Memory", format_size(numbers.memory_pss)),
         ]
     )
 
 
 def _history(pool: Pool) -> str:
-    limit = pool.extras.max_children
+    limit = pool.numbers.max_children
     drawn = chart(pool.history, limit=limit, height=130, label="busy workers, idle workers and queue over time")
     if not drawn:
         return ""
@@ -93,7 +95,7 @@ def _workers(pool: Pool) -> str:
     ordered = sorted(pool.workers, key=lambda worker: (worker.idle, -worker.request_age, worker.pid))
     left_out = len(ordered) - WORKERS_MAX
     more = f'<p class="soft">and {left_out} more</p>' if left_out > 0 else ""
-    rows = [_worker(worker, pool.extras.generation) for worker in ordered[:WORKERS_MAX]]
+    rows = [_worker(worker, pool.numbers.generation) for worker in ordered[:WORKERS_MAX]]
     return f"<h2>Workers</h2>{table(WORKER_HEADS, rows)}{more}"
 
 
@@ -175,40 +177,4 @@ def _death(death: Death, now: float) -> list[Cell]:
         Cell(about, "request" if about else "request none"),
         Cell(format_age(death.age), "num"),
         Cell(format_count(death.requests), "num"),
-    ]
-
-
-def _background(extras: PoolExtras) -> str:
-    parts = [f"{extras.background} of at most {extras.background_max}" if extras.background_max else extras.background]
-    if extras.background:
-        parts.append(f"the oldest for {format_span(extras.background_oldest)}")
-    if extras.background_early:
-        parts.append(f"{format_count(extras.background_early)} times before the response")
-    return ", ".join(map(str, parts))
-
-
-def _facts(pool: Pool, now: float) -> list[tuple[str, str]]:
-    status, extras = pool.status, pool.extras
-    spare = f"{extras.min_spare} to {extras.max_spare}" if status.process_manager == "dynamic" else ""
-    reload = "failed, " if extras.last_reload_failed else ""
-    return [
-        ("Application", f"<code>{text(pool.app)}</code>"),
-        ("Listens on", f"<code>{text(pool.listen)}</code>"),
-        ("Process manager", text(status.process_manager)),
-        ("pm.max_children", str(extras.max_children)),
-        ("Spare workers", spare),
-        ("pm.max_requests", format_count(extras.max_requests) if extras.max_requests else "no limit"),
-        ("Generation", str(extras.generation)),
-        ("Last reload", f"{reload}{moment(extras.last_reload, now)}" if extras.last_reload else "never"),
-        ("Started", moment(status.start_time, now)),
-        ("Busy now", format_percent(status.active_processes, extras.max_children)),
-        ("Most busy", str(status.max_active_processes)),
-        ("Limit reached", format_count(status.max_children_reached)),
-        ("Listen queue", f"{status.listen_queue} of {status.listen_queue_len}"),
-        ("Longest queue", str(status.max_listen_queue)),
-        ("In the background", _background(extras)),
-        ("Recycled workers", format_count(extras.recycled)),
-        ("Recycled for memory", format_count(extras.recycled_memory)),
-        *[(f"Deaths {how}", format_count(count)) for how, count in death_counts(extras)],
-        ("Largest worker", format_size(status.memory_peak)),
     ]

@@ -97,7 +97,7 @@ class Site:
         pool = self._pool(name, workers=False)
         if pool is None:
             return None
-        page = render_status(pool.status, query, pool.extras)
+        page = render_status(pool.status, query)
         return Answer(page.body, (*STATUS_HEADERS, ("Content-type", page.content_type)))
 
     def _pool(self, name: str, *, workers: bool) -> Pool | None:
@@ -134,7 +134,7 @@ class Site:
         form = next((name for name in FORMATS if name in keys), "text")
         if form == "openmetrics":  # PHP-FPM's page has no room for more than one pool
             return self._metrics(request)
-        pages = [render_status(pool.status, request.query, pool.extras) for pool in self._look(None, False).pools]
+        pages = [render_status(pool.status, request.query) for pool in self._look(None, False).pools]
         start, between, end, content_type = _JOINED[form]
         body = start + between.join(page.body.removeprefix(_XML_HEAD) for page in pages) + end
         return Answer(body, (*STATUS_HEADERS, ("Content-type", content_type)))

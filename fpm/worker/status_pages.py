@@ -8,8 +8,7 @@ from ipaddress import ip_address, ip_network
 
 from fpm.protocol.spec import FD_LISTEN, WorkerSettings
 from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.snapshot import read_board
-from fpm.status.extras import build_extras
+from fpm.scoreboard.reading import read_board
 from fpm.status.model import build_status
 from fpm.status.pages import PING_CONTENT_TYPE, STATUS_HEADERS, Page, render_status
 from fpm.system.listen_queue import ListenQueueReader
@@ -58,7 +57,7 @@ class OwnPages:
         queue = self._queue.read(FD_LISTEN)
         now = time.time()
         status = build_status(pool=settings.pool, pm=settings.pm, board=board, queue=queue, now=now)
-        return render_status(status, query_string, build_extras(board, now))
+        return render_status(status, query_string)
 
     def _is_allowed(self, address: str) -> bool:
         """By REMOTE_ADDR; without one it is not a web server that asks but somebody with access to the socket."""

@@ -11,7 +11,7 @@ from collections import Counter
 from fpm.protocol.spec import INTERRUPT_SIGNAL
 from fpm.scoreboard.layout import slot_offset
 from fpm.scoreboard.memory import want_interrupt
-from fpm.scoreboard.snapshot import read_clocks
+from fpm.scoreboard.reading import read_clocks
 from tests.support import raw_fastcgi as raw
 from tests.support.worker_process import WorkerPool
 

@@ -7,7 +7,7 @@ import signal
 import time
 
 from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.snapshot import read_slot
+from fpm.scoreboard.reading import read_slot
 from fpm.scoreboard.writer import SlotWriter
 from tests.support.waiting import wait_until
 

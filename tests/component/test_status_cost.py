@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.snapshot import ListenQueue, read_board
+from fpm.scoreboard.reading import read_board
+from fpm.scoreboard.snapshot import ListenQueue
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
-from fpm.status.extras import build_extras
 from fpm.status.model import build_status
 from fpm.status.pages import render_status
 
@@ -52,7 +52,7 @@ def test_a_full_page_of_a_thousand_workers(board: Scoreboard, query: str) -> Non
         reading = read_board(board.view, board.slots)
         now = time.time()
         status = build_status(pool="www", pm="static", board=reading, queue=ListenQueue(0, 0), now=now)
-        return render_status(status, query, build_extras(reading, now)).body
+        return render_status(status, query).body
 
     assert page().count(b"app:application") == WORKERS
     assert best(page, 5) < PAGE_TIME

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fpm.scoreboard.snapshot import read_board
+from fpm.scoreboard.reading import read_board
 from fpm.scoreboard.stages import Stage
 from tests.support import raw_fastcgi as raw
 from tests.support.interpreter import interpreters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -200,8 +199,7 @@ def test_attack(attacked: Callable[[str], Daemon], attack: str, manager: str) ->
             while time.monotonic() - began < ATTACK_TIME:
                 count = len(served.good)
                 wait_until(lambda count=count: len(served.good) > count, timeout=3.0)
-                page = facts(fpm, "hostile")["page"]
-                assert json.loads(page)["pool"] == "hostile"
+                assert fpm.figures("hostile")["pool"] == "hostile"
         attacking.stopped.set()
         spent, seconds = cpu_of(fpm.pid) - before, time.monotonic() - began
         assert spent < CPU_SHARE * seconds + 0.3, f"{spent:.2f} s of CPU in {seconds:.2f} s"

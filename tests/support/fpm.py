@@ -11,6 +11,7 @@ not announced with `expect_log`.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -29,6 +30,8 @@ from typing import Any, Protocol
 
 import psutil
 
+from fpm.status.reports import report_pool
+from fpm.status.snapshot import read_snapshot
 from tests.support import control, raw_fastcgi
 from tests.support.interpreter import pool_python, pyfpm_command
 from tests.support.processes import Child, descendants, descriptors, end_strays, no_zombies
@@ -201,8 +204,10 @@ class Daemon:
         return raw_fastcgi.get(self.address(pool), path, query=query, timeout=timeout)
 
     def figures(self, pool: str) -> dict[str, Any]:
-        """What `pyfpm status POOL --format json` would print, without a process for it."""
-        figures: dict[str, Any] = json.loads(self.ask("status", pool=pool, query="json")["pools"][0]["page"])
+        """What `pyfpm status POOL --full --format json` would print, without a process for it."""
+        answer = self.ask("snapshot", pool=pool, workers=True)
+        (found,) = read_snapshot(base64.b64decode(answer["snapshot"])).pools
+        figures: dict[str, Any] = json.loads(report_pool(found, "json", full=True))
         return figures
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from fpm.status.extras import PoolExtras
+from fpm.scoreboard.numbers import PoolNumbers
 from fpm.status.model import PoolStatus
 from fpm.status.overview import Daemon, Death, Moment, Overview, Pool, PoolPage, Reload, SlowRequest, Worker
 
@@ -22,7 +22,20 @@ DAEMON = Daemon(
     draining=False,
     last_reload=Reload(NOW - 4000, True, ""),
 )
-EXTRAS = PoolExtras(
+NUMBERS = PoolNumbers(
+    start_time=int(NOW) - 273_000,
+    start_since=273_000,
+    requests=1_284_551,
+    listen_queue=0,
+    max_listen_queue=31,
+    listen_queue_len=4096,
+    idle=3,
+    active=9,
+    total=12,
+    max_active=18,
+    max_children_reached=2,
+    slow_requests=5,
+    memory_peak=61_000_000,
     generation=7,
     last_reload=int(NOW) - 4000,
     last_reload_failed=False,
@@ -34,7 +47,6 @@ EXTRAS = PoolExtras(
     min_spare=2,
     max_spare=6,
     max_requests=1000,
-    busy_percent=45,
     background=1,
     errors=0,
     recycled=42,
@@ -43,28 +55,12 @@ EXTRAS = PoolExtras(
     deaths_by_kill=0,
     deaths_by_timeout=0,
     last_death=int(NOW) - 7200,
-    last_death_cause="on signal 11 (SIGSEGV)",
     queue_wait=None,
     memory_pss=187_000_000,
+    busy_percent=45,
+    last_death_status=11,
 )
-STATUS = PoolStatus(
-    pool="shop",
-    process_manager="dynamic",
-    start_time=int(NOW) - 273_000,
-    start_since=273_000,
-    accepted_conn=1_284_551,
-    listen_queue=0,
-    max_listen_queue=31,
-    listen_queue_len=4096,
-    idle_processes=3,
-    active_processes=9,
-    total_processes=12,
-    max_active_processes=18,
-    max_children_reached=2,
-    slow_requests=5,
-    memory_peak=61_000_000,
-    processes=(),
-)
+STATUS = PoolStatus("shop", "dynamic", NUMBERS, ())
 DEATH = Death(
     NOW - 7200,
     4711,
@@ -157,9 +153,9 @@ def history(busiest: int, limit: int, seconds: int = 300) -> tuple[Moment, ...]:
 
 
 def pool(name: str = "shop", **values: Any) -> Pool:
-    """One pool; PoolStatus and PoolExtras may be given by their fields, too."""
-    status = replace(STATUS, pool=name, **{key: values.pop(key) for key in list(values) if key in PoolStatus.__slots__})
-    extras = replace(EXTRAS, **{key: values.pop(key) for key in list(values) if key in PoolExtras.__slots__})
+    """One pool; PoolNumbers may be given by their fields, too."""
+    numbers = replace(NUMBERS, **{key: values.pop(key) for key in list(values) if key in PoolNumbers.__slots__})
+    status = PoolStatus(name, values.pop("process_manager", "dynamic"), numbers, ())
     usual: dict[str, Any] = {
         "name": name,
         "listen": f"/run/pyfpm/{name}.sock",
@@ -167,7 +163,7 @@ def pool(name: str = "shop", **values: Any) -> Pool:
         "app": f"{name}.wsgi:application",
         "ready": True,
         "status": status,
-        "extras": extras,
+        "directory": "",
         "error": "",
         "traceback": "",
         "rate": 38.4,
@@ -193,7 +189,7 @@ def busy_shop() -> Pool:
         SlowRequest(NOW, 2102, 74.2, "GET /report/yearly?format=xlsx", True),
         SlowRequest(NOW - 3100, 1980, 8.9, "POST /import/prices", False),
     )
-    return pool(workers=tuple(workers), slow=slow, listen_queue=4, queue_wait=120, active_processes=20)
+    return pool(workers=tuple(workers), slow=slow, listen_queue=4, queue_wait=120, active=20)
 
 
 def broken() -> Pool:
@@ -211,9 +207,9 @@ def broken() -> Pool:
         start_failures=4,
         error="ModuleNotFoundError: No module named 'djnago'",
         traceback=trace + "\nModuleNotFoundError: No module named 'djnago'\n",
-        idle_processes=0,
-        active_processes=0,
-        total_processes=0,
+        idle=0,
+        active=0,
+        total=0,
         rate=0.0,
         history=(),
         errors=0,
@@ -227,10 +223,10 @@ def idle() -> Pool:
         "wiki-of-the-department-of-internal-affairs",
         process_manager="ondemand",
         state="idle",
-        idle_processes=0,
-        active_processes=0,
-        total_processes=0,
-        accepted_conn=12,
+        idle=0,
+        active=0,
+        total=0,
+        requests=12,
         slow_requests=0,
         rate=0.0,
         history=history(0, 5),
@@ -242,7 +238,7 @@ def idle() -> Pool:
 
 def overview(*pools: Pool) -> Overview:
     """These pools, or a few different ones."""
-    few = (pool(), busy_shop(), broken(), idle(), pool("api", errors=17, rate=481.2, accepted_conn=88_120_911))
+    few = (pool(), busy_shop(), broken(), idle(), pool("api", errors=17, rate=481.2, requests=88_120_911))
     return Overview(DAEMON, pools or tuple(replace(one, workers=()) for one in few))
 
 

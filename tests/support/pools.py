@@ -45,14 +45,13 @@ def echo(fpm: Daemon, pool: str, path: str = "/") -> dict[str, Any]:
 
 def facts(fpm: Daemon, pool: str) -> dict[str, Any]:
     """What `pyfpm status` is told by the master about one pool."""
-    found: dict[str, Any] = fpm.ask("status", pool=pool, query="json&full")["pools"][0]
+    found: dict[str, Any] = fpm.ask("status", pool=pool)["pools"][0]
     return found
 
 
 def numbers(fpm: Daemon, pool: str) -> dict[str, Any]:
-    """The pool's status page, `json&full`, as the master gives it."""
-    page: dict[str, Any] = json.loads(facts(fpm, pool)["page"])
-    return page
+    """The pool's status page, `json&full`."""
+    return fpm.figures(pool)
 
 
 def wait_numbers(fpm: Daemon, pool: str, *, timeout: float = 10.0, **wanted: int) -> dict[str, Any]:

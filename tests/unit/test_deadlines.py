@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from fpm.master.pool.deadlines import REQUEST_INTERRUPT_GRACE, Act, Limits, Verdict, Watch, judge
 from fpm.scoreboard.layout import SLOT_SIZE, slot_offset
 from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.snapshot import Slot, read_clocks, read_slot
+from fpm.scoreboard.reading import read_clocks, read_slot
+from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 
 BEGAN = 1000.0

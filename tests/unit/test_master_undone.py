@@ -6,7 +6,8 @@ import pytest
 
 from fpm.master.pool.pending_tasks import name_task, name_undone
 from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.snapshot import Slot, read_slot
+from fpm.scoreboard.reading import read_slot
+from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.writer import SlotWriter
 
 

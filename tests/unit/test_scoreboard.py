@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 
 from fpm.scoreboard.header import SLOTS_MAX, absorb
 from fpm.scoreboard.layout import (
-    FLAG_TRACKS_FINISHED,
-    HEADER,
     HEADER_SIZE,
     SLOT,
+    START,
     WAKE_BELOW,
     WAKE_BELOW_OFFSET,
     board_size,
@@ -25,19 +24,10 @@ from fpm.scoreboard.layout import (
     stages_offset,
 )
 from fpm.scoreboard.memory import Scoreboard, clear_slot, mark_creating, retire_slot, set_wake_below, write_header
-from fpm.scoreboard.snapshot import (
-    COUNT_MAX,
-    PID_MAX,
-    TIME_MAX,
-    Board,
-    Header,
-    census,
-    copy_slots,
-    join_board,
-    read_board,
-    read_header,
-    read_slot,
-)
+from fpm.scoreboard.number import COUNT_MAX, TIME_MAX
+from fpm.scoreboard.numbers import PoolNumbers
+from fpm.scoreboard.reading import copy_slots, join_board, read_board, read_header, read_slot
+from fpm.scoreboard.snapshot import PID_MAX, Board
 from fpm.scoreboard.stages import Stage
 
 SLOTS = 3
@@ -66,7 +56,7 @@ def test_written_slot_is_read_back(board: Scoreboard) -> None:
     assert (slot.pid, slot.start_time, slot.requests, slot.request_start) == VALUES[:4]
     assert (slot.duration, slot.cpu, slot.content_length) == VALUES[4:7]
     assert (slot.memory_peak, slot.max_active) == VALUES[8:]
-    assert (slot.slow, slot.errors) == (VALUES[7], 3)
+    assert (slot.slow_requests, slot.errors) == (VALUES[7], 3)
     assert (slot.index, slot.stage, slot.began, slot.freed) == (1, Stage.EXECUTING, 17.25, 18.5)
     assert (slot.background_early, slot.waiting, slot.released, slot.task) == (4, 2, 1751709701.5, "shop.mail")
     assert (slot.method, slot.uri, slot.query, slot.script, slot.user) == ("GET", "/a\xff b", "q=1", "app:main", "eve")
@@ -85,7 +75,7 @@ times = st.floats(0.0, TIME_MAX)
 
 @given(
     st.builds(
-        Header,
+        PoolNumbers,
         generation=st.integers(0, 2**32 - 1),
         max_children=st.integers(0, SLOTS_MAX),
         start_time=times,
@@ -102,26 +92,27 @@ times = st.floats(0.0, TIME_MAX)
         last_death=times,
         next_start=times,
         last_death_status=st.integers(0, 2**32 - 1),
-        flags=st.integers(0, 7),
+        failed=st.booleans(),
+        tracks_finished=st.booleans(),
         max_requests=st.integers(0, 2**31 - 1),
         background_early=counts,
         background_max=st.integers(0, 2**32 - 1),
     )
 )
-def test_header_is_read_as_written(values: Header) -> None:
+def test_header_is_read_as_written(values: PoolNumbers) -> None:
     view = memoryview(bytearray(board_size(SLOTS)))
     write_header(view, values)
     header = read_header(view)
-    assert {name: getattr(header, name) for name in Header.__slots__} == {
-        name: getattr(values, name) for name in Header.__slots__
+    assert {name: getattr(header, name) for name in PoolNumbers.__slots__} == {
+        name: getattr(values, name) for name in PoolNumbers.__slots__
     }
 
 
 def test_header_leaves_wake_below_alone(board: Scoreboard) -> None:
     set_wake_below(board.view, 5)
-    write_header(board.view, Header(generation=9))
+    write_header(board.view, PoolNumbers(generation=9))
     assert WAKE_BELOW.unpack_from(board.view, WAKE_BELOW_OFFSET) == (5,)
-    assert HEADER.unpack_from(board.view, 0)[2] == SLOTS
+    assert START.unpack_from(board.view, 0)[2] == SLOTS
     set_wake_below(board.view, 10**6)
     assert WAKE_BELOW.unpack_from(board.view, WAKE_BELOW_OFFSET) == (65535,)
 
@@ -152,15 +143,8 @@ def test_texts_that_are_still_being_written_are_not_shown(board: Scoreboard) -> 
     assert (slot.method, slot.uri, slot.query, slot.script, slot.user, slot.task) == ("", "", "", "", "", "")
 
 
-def test_census_counts_stages(board: Scoreboard) -> None:
-    for index, stage in enumerate([Stage.CREATING, Stage.ACCEPTING, Stage.FINISHED]):
-        board.stages[index] = stage
-    counted = census(board.view, SLOTS)
-    assert (counted.idle, counted.active, counted.creating, counted.total) == (1, 1, 1, 3)
-
-
 def test_a_copy_reads_like_the_scoreboard(board: Scoreboard) -> None:
-    write_header(board.view, Header(generation=4, requests=9))
+    write_header(board.view, PoolNumbers(generation=4, requests=9))
     write_slot(board.view, 0, Stage.EXECUTING, *VALUES, *TEXTS)
     write_slot(board.view, 2, Stage.ACCEPTING, *VALUES, *TEXTS)
     copied = copy_slots(board.view, SLOTS)
@@ -185,7 +169,7 @@ def test_a_copy_of_a_slot_that_is_being_written_has_no_texts(board: Scoreboard) 
 
 def test_a_dead_worker_goes_from_its_slot_to_the_header(board: Scoreboard) -> None:
     write_slot(board.view, 1, Stage.EXECUTING, *VALUES, *TEXTS)
-    values = Header(requests=3)
+    values = PoolNumbers(requests=3)
     retire_slot(board.view, SLOTS, 1, values, 0.0)
     reading = read_board(board.view, SLOTS)
     assert reading.used == []
@@ -196,22 +180,22 @@ def test_a_dead_worker_goes_from_its_slot_to_the_header(board: Scoreboard) -> No
 def test_a_worker_killed_in_a_slow_request_has_had_one_more(board: Scoreboard) -> None:
     running = (*VALUES[:4], 0, *VALUES[5:])
     began = VALUES[3]
-    for stage, released, flags, slow in (
-        (Stage.EXECUTING, 0.0, 0, 6),
-        (Stage.FINISHED, began + 0.1, 0, 5),
-        (Stage.FINISHED, began + 0.1, FLAG_TRACKS_FINISHED, 6),
-        (Stage.FINISHED, began + 1.1, FLAG_TRACKS_FINISHED, 5),
+    for stage, released, tracked, slow in (
+        (Stage.EXECUTING, 0.0, False, 6),
+        (Stage.FINISHED, began + 0.1, False, 5),
+        (Stage.FINISHED, began + 0.1, True, 6),
+        (Stage.FINISHED, began + 1.1, True, 5),
     ):
         write_slot(board.view, 1, stage, *running, *TEXTS[:9], released, *TEXTS[10:])
-        values = Header(slow_limit=1_000_000, flags=flags)
+        values = PoolNumbers(slow_limit=1_000_000, tracks_finished=tracked)
         retire_slot(board.view, SLOTS, 1, values, VALUES[3] + 1.5)
         assert values.slow_requests == slow
 
 
 def test_a_dead_worker_is_remembered(board: Scoreboard) -> None:
     write_slot(board.view, 0, Stage.FREE, *VALUES, *TEXTS)
-    values = Header(requests=3, max_active=1, memory_peak=2**30)
-    absorb(values, read_slot(board.view, SLOTS, 0), 0.0)
+    values = PoolNumbers(requests=3, max_active=1, memory_peak=2**30)
+    absorb(values, [read_slot(board.view, SLOTS, 0)], 0.0)
     assert (values.requests, values.max_active, values.memory_peak) == (10, 2, 2**30)
 
 
@@ -247,11 +231,9 @@ def test_any_bytes_give_sane_values(seed: int, fill: int | None) -> None:
     data = join_board(bytes(view[:HEADER_SIZE]), copied)
     used = len(copied)
     assert_sane(read_board(memoryview(data), used))
-    counted = census(view, SLOTS)
-    assert counted.total == len(reading.used)
-    values = Header()
+    values = PoolNumbers()
     for slot in reading.used:
-        absorb(values, slot, 2e9)
+        absorb(values, [slot], 2e9)
     write_header(view, values)
 
 

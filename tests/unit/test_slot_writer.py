@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fpm.scoreboard import writer as writing
 from fpm.scoreboard.layout import SLOT, slot_offset
 from fpm.scoreboard.memory import Scoreboard, is_interrupt_wanted, want_interrupt
-from fpm.scoreboard.snapshot import read_board
+from fpm.scoreboard.reading import read_board
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ElementTree
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 
@@ -16,16 +16,18 @@ from fpm.master.pool.history import Failing, Record, is_death
 from fpm.master.processes.exits import Exit
 from fpm.master.processes.oom_reports import Verdict
 from fpm.scoreboard.header import pack_header
-from fpm.scoreboard.snapshot import Board, Header, ListenQueue, Slot, read_header
+from fpm.scoreboard.number import UNKNOWN_STATUS, describe_death
+from fpm.scoreboard.numbers import ROWS, PoolNumbers, show_number
+from fpm.scoreboard.reading import read_header
+from fpm.scoreboard.snapshot import Board, ListenQueue, Slot
 from fpm.scoreboard.stages import Stage
-from fpm.status.extras import UNKNOWN_STATUS, PoolExtras, build_extras, describe_death
-from fpm.status.model import build_status
-from fpm.status.pages import BACKGROUND_KEYS, EXTRA_KEYS, POOL_KEYS, PROCESS_KEYS, render_status
+from fpm.status.model import PoolStatus, build_status
+from fpm.status.pages import BACKGROUND_KEYS, OWN_KEYS, POOL_KEYS, PROCESS_KEYS, render_status
 from tests.support.configuration import Files, section
-from tests.support.overviews import EXTRAS, STATUS
+from tests.support.overviews import NUMBERS
 
-ALL = replace(EXTRAS, queue_wait=120)
-FULL = replace(STATUS, pool="www")
+ALL = replace(NUMBERS, queue_wait=120)
+FULL = PoolStatus("www", "dynamic", ALL, ())
 
 
 def slot(stage: Stage, *, requests: int = 3, errors: int = 0, uri: str = "/", duration: int = 0) -> Slot:
@@ -50,13 +52,17 @@ def slot(stage: Stage, *, requests: int = 3, errors: int = 0, uri: str = "/", du
     )
 
 
-def test_every_value_has_a_key() -> None:
-    renamed = {"children_limit": "max_children", "requests_limit": "max_requests", "background_limit": "background_max"}
-    names = {key.replace(" ", "_") for key in EXTRA_KEYS}
-    assert {renamed.get(name, name) for name in names} == {field.name for field in fields(PoolExtras)}
+def numbers_of(board: Board, now: float) -> PoolNumbers:
+    return build_status(pool="www", pm="static", board=board, queue=ListenQueue(0, 0), now=now).numbers
 
 
-@pytest.mark.parametrize("key", EXTRA_KEYS + BACKGROUND_KEYS)
+def test_every_number_of_ours_has_a_key_of_its_own() -> None:
+    keys = [row.key for row in ROWS.values() if row.key]
+    assert len(set(keys)) == len(keys)
+    assert {name for name, row in ROWS.items() if not row.key} == {"slow_limit", "tracks_finished"}
+
+
+@pytest.mark.parametrize("key", OWN_KEYS + BACKGROUND_KEYS)
 def test_no_key_is_taken_for_one_of_theirs(key: str) -> None:
     assert not re.match("idle|active|total", key)  # munin: awk /^idle/ ...
     assert "pool" not in key  # munin: awk /pool/
@@ -65,49 +71,47 @@ def test_no_key_is_taken_for_one_of_theirs(key: str) -> None:
 
 
 def test_text_of_strict_parsers() -> None:
-    lines = render_status(FULL, "", ALL).body.decode().splitlines()
-    assert [line.partition(":")[0] for line in lines] == [*POOL_KEYS, *EXTRA_KEYS]
+    lines = render_status(FULL, "").body.decode().splitlines()
+    assert [line.partition(":")[0] for line in lines] == [*POOL_KEYS, *OWN_KEYS]
     assert len([line for line in lines if "pool" in line]) == 1
     for line in lines:
         assert re.fullmatch(r"(.*): +(.*)", line), line  # Lusitaniae: every line, and greedily
         assert re.fullmatch(r"(.*):\s+(.*)", line)
         assert len(line.split(": ")) == 2
     for word, place in (("idle", 3), ("active", 3), ("total", 3)):  # munin's awk prints one number each
-        assert [line.split()[place - 1] for line in lines if line.startswith(word)] == [
-            str(getattr(FULL, f"{word}_processes"))
-        ]
+        assert [line.split()[place - 1] for line in lines if line.startswith(word)] == [str(getattr(ALL, word))]
 
 
 def test_short_json_is_flat_and_ours_come_last() -> None:
-    body = render_status(FULL, "json=True", ALL).body.decode()
+    body = render_status(FULL, "json=True").body.decode()
     assert re.match(r"^[.\s\S]*({.+})", body).group(1) == body  # type: ignore[union-attr]  # Zabbix's preprocessing
     values = json.loads(body)
-    assert tuple(values) == (*POOL_KEYS, *EXTRA_KEYS)
+    assert tuple(values) == (*POOL_KEYS, *OWN_KEYS)
     assert all(type(value) in (int, str) for value in values.values())
     assert (values["last reload failed"], values["queue wait"]) == (0, 120)
 
 
 def test_ours_come_after_theirs_in_the_full_pages() -> None:
-    keys = tuple(json.loads(render_status(FULL, "json&full", ALL).body))
-    assert keys == (*POOL_KEYS, "processes", *EXTRA_KEYS)
-    root = ElementTree.fromstring(render_status(FULL, "xml&full", ALL).body)
+    keys = tuple(json.loads(render_status(FULL, "json&full").body))
+    assert keys == (*POOL_KEYS, "processes", *OWN_KEYS)
+    root = ElementTree.fromstring(render_status(FULL, "xml&full").body)
     tags = [element.tag.replace("-", " ") for element in root]
-    assert tags == [*POOL_KEYS, "processes", *EXTRA_KEYS]
-    blocks = render_status(FULL, "full", ALL).body.decode().split("\n************************\n")
+    assert tags == [*POOL_KEYS, "processes", *OWN_KEYS]
+    blocks = render_status(FULL, "full").body.decode().split("\n************************\n")
     assert len(blocks) == 1 + len(FULL.processes)
     assert blocks[0].splitlines()[len(POOL_KEYS)].startswith("generation:  ")
 
 
 def test_openmetrics_is_theirs_alone() -> None:
-    assert render_status(FULL, "openmetrics", ALL) == render_status(FULL, "openmetrics")
+    assert render_status(FULL, "openmetrics") == render_status(FULL, "openmetrics")
 
 
 def test_work_after_the_response_is_shown_where_there_is_some() -> None:
     after = replace(slot(Stage.FINISHED), released=201.0, task="shop.mail")
-    board = Board(read_header(memoryview(pack_header(Header()))), (slot(Stage.ACCEPTING), after))
+    board = Board(read_header(memoryview(pack_header(PoolNumbers()))), (slot(Stage.ACCEPTING), after))
     both = build_status(pool="www", pm="static", board=board, queue=ListenQueue(0, 0), now=208.0)
     queries = ("full", "full&json", "full&xml", "full&html")
-    pages = {query: render_status(both, query).body.decode() for query in queries}
+    pages = {query: render_status(both, query, own=False).body.decode() for query in queries}
     assert pages["full"].endswith("background task:      shop.mail\nbackground since:     7\n")
     theirs, ours = json.loads(pages["full&json"])["processes"]
     assert (ours["background task"], ours["background since"]) == ("shop.mail", 7)
@@ -119,17 +123,18 @@ def test_work_after_the_response_is_shown_where_there_is_some() -> None:
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    unknown = replace(ALL, queue_wait=None, memory_pss=None)
-    assert b"queue wait" not in render_status(FULL, "", unknown).body
-    assert "memory pss" not in json.loads(render_status(FULL, "json", unknown).body)
+    unknown = replace(FULL, numbers=replace(ALL, queue_wait=None, memory_pss=None))
+    assert b"queue wait" not in render_status(unknown, "").body
+    assert "memory pss" not in json.loads(render_status(unknown, "json").body)
 
 
 def test_extras_are_read_from_the_scoreboard() -> None:
-    values = Header(
+    values = PoolNumbers(
         generation=4,
         max_children=8,
         errors=2,
-        flags=3,
+        failed=True,
+        last_reload_failed=True,
         last_death=5.5,
         last_death_status=9,
         background_early=4,
@@ -138,11 +143,11 @@ def test_extras_are_read_from_the_scoreboard() -> None:
     header = read_header(memoryview(pack_header(values)))
     after = replace(slot(Stage.FINISHED, errors=1), released=201.0, background_early=2)
     used = (after, slot(Stage.EXECUTING), slot(Stage.ACCEPTING), None)
-    extras = build_extras(Board(header, used), 205.5)
+    extras = numbers_of(Board(header, used), 205.5)
     assert (extras.generation, extras.max_children, extras.busy_percent, extras.background) == (4, 8, 25, 1)
     assert (extras.background_oldest, extras.background_early, extras.background_max) == (4, 6, 6)
     assert (extras.errors, extras.failed, extras.last_reload_failed) == (3, True, True)
-    assert (extras.last_death, extras.last_death_cause) == (5, "on signal 9 (SIGKILL)")
+    assert [show_number(extras, name) for name in ("last_death", "last_death_status")] == [5, "on signal 9 (SIGKILL)"]
 
 
 @pytest.mark.parametrize(
@@ -222,12 +227,13 @@ def test_failing_and_reloads_are_told(files: Files) -> None:
     record = Record(files.pool(section("www", pm__max_children="7")), 1.0)
     record.reloaded(20.0, ok=False)
     record.failing(Failing(since=10.0, starts=3, next_start=14.0))
-    extras = build_extras(Board(read_header(memoryview(pack_header(record.values))), ()), 0.0)
+    extras = numbers_of(Board(read_header(memoryview(pack_header(record.values))), ()), 0.0)
     assert (extras.failed, extras.failed_since, extras.start_failures, extras.next_start) == (True, 10, 3, 14)
     assert (extras.last_reload, extras.last_reload_failed, extras.max_children) == (20, True, 7)
     record.reloaded(30.0, ok=True)
     record.failing(None)
-    assert record.values.flags == 0
+    assert not record.values.failed
+    assert not record.values.last_reload_failed
     assert record.values.failed_since == record.values.next_start == 0.0
 
 

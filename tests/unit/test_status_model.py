@@ -8,14 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fpm.scoreboard.layout import board_size, stages_offset
-from fpm.scoreboard.snapshot import Board, Header, ListenQueue, Slot, read_board
+from fpm.scoreboard.numbers import PoolNumbers
+from fpm.scoreboard.reading import read_board
+from fpm.scoreboard.snapshot import Board, ListenQueue, Slot
 from fpm.scoreboard.stages import Stage
 from fpm.status.model import PoolStatus, build_status
 from fpm.status.pages import render_status
 
 NOW = 2000.5
 QUEUE = ListenQueue(0, 128)
-HEADER = Header(
+HEADER = PoolNumbers(
     generation=7,
     max_children=5,
     start_time=1000.25,
@@ -58,20 +60,24 @@ def build(*slots: Slot | None, queue: ListenQueue = QUEUE) -> PoolStatus:
 def test_pool_numbers() -> None:
     status = build(SLOT, None, slot(Stage.EXECUTING, requests=1, memory_peak=5000), queue=ListenQueue(9, 128))
     assert (status.pool, status.process_manager) == ("www", "dynamic")
-    assert (status.start_time, status.start_since) == (1000, 1000)
-    assert status.accepted_conn == 10 + 5 + 1
-    assert (status.listen_queue, status.max_listen_queue, status.listen_queue_len) == (9, 9, 128)
-    assert (status.idle_processes, status.active_processes, status.total_processes) == (1, 1, 2)
-    assert (status.max_active_processes, status.max_children_reached, status.slow_requests) == (2, 3, 4)
-    assert status.memory_peak == 5000
-    assert build().max_listen_queue == 6
+    assert (status.numbers.start_time, status.numbers.start_since) == (1000, 1000)
+    assert status.numbers.requests == 10 + 5 + 1
+    assert (status.numbers.listen_queue, status.numbers.max_listen_queue, status.numbers.listen_queue_len) == (
+        9,
+        9,
+        128,
+    )
+    assert (status.numbers.idle, status.numbers.active, status.numbers.total) == (1, 1, 2)
+    assert (status.numbers.max_active, status.numbers.max_children_reached, status.numbers.slow_requests) == (2, 3, 4)
+    assert status.numbers.memory_peak == 5000
+    assert build().numbers.max_listen_queue == 6
 
 
 def test_only_accepting_is_idle_and_the_sum_is_the_total() -> None:
     status = build(*(slot(stage) for stage in Stage if stage is not Stage.FREE))
-    assert (status.idle_processes, status.active_processes, status.total_processes) == (1, 8, 9)
+    assert (status.numbers.idle, status.numbers.active, status.numbers.total) == (1, 8, 9)
     assert len(status.processes) == 9
-    assert status.max_active_processes == 7, "a worker being made has never been busy"
+    assert status.numbers.max_active == 7, "a worker being made has never been busy"
     texts = [one.state for one in status.processes]
     assert texts[-2:] == ["Running", "Running"], "monitors know PHP-FPM's words only"
 
@@ -115,8 +121,8 @@ def test_any_bytes_make_a_page(seed: int, query: str) -> None:
     status = build_status(
         pool="www", pm="static", board=read_board(view, slots), queue=ListenQueue(0, 0), now=random.uniform(0, 4e9)
     )
-    assert status.idle_processes + status.active_processes == status.total_processes == len(status.processes)
-    for one in (status, *status.processes):
+    assert status.numbers.idle + status.numbers.active == status.numbers.total == len(status.processes)
+    for one in (status.numbers, *status.processes):
         values = [getattr(one, name) for name in type(one).__slots__]
         assert all(value >= 0 for value in values if isinstance(value, int | float))
     assert render_status(status, query).body.decode()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from fpm.log.escape import escape
 from fpm.log.times import format_access_time
+from fpm.scoreboard.numbers import PoolNumbers
 from fpm.status.model import PoolStatus, ProcessStatus
 from fpm.status.pages import POOL_KEYS, PROCESS_KEYS, render_status
 
@@ -39,7 +40,17 @@ def process(pid: int, state: str, requests: int, duration: int, uri: str) -> Pro
 
 
 def status(accepted: int, *processes: ProcessStatus) -> PoolStatus:
-    return PoolStatus("www", "static", START, 1, accepted, 0, 0, 0, 1, 1, 2, 1, 0, 0, 2097152, tuple(processes))
+    numbers = PoolNumbers(
+        start_time=START,
+        start_since=1,
+        requests=accepted,
+        idle=1,
+        active=1,
+        total=2,
+        max_active=1,
+        memory_peak=2097152,
+    )
+    return PoolStatus("www", "static", numbers, tuple(processes))
 
 
 def running(requests: int, duration: int, uri: str, before: int, before_uri: str) -> list[ProcessStatus]:
@@ -68,7 +79,7 @@ def test_bytes_of_php_fpm(page: str, query: str, known: PoolStatus) -> None:
     theirs = (PAGES / page).read_bytes()
     # Their machine was at UTC; the form of the time is compared, its zone is this machine's.
     theirs = theirs.replace(b"21/Nov/2026:01:05:56 +0000", format_access_time(START).encode())
-    ours = render_status(known, query).body
+    ours = render_status(known, query, own=False).body
     addition = MEMORY_PEAK[page.partition("_")[0]]
     assert ours.count(addition) == 1
     assert ours.replace(addition, b"") == theirs
@@ -95,29 +106,29 @@ def test_time_is_that_of_the_oracle() -> None:
     ],
 )
 def test_query_is_by_key(query: str, content_type: str) -> None:
-    assert render_status(status(1), query).content_type == content_type
+    assert render_status(status(1), query, own=False).content_type == content_type
 
 
 def test_json_is_flat_and_on_one_line() -> None:
-    body = render_status(status(1), "json").body.decode()
+    body = render_status(status(1), "json", own=False).body.decode()
     assert "\n" not in body
     values = json.loads(body)
     assert tuple(values) == POOL_KEYS
     assert all(isinstance(value, int | str) for value in values.values())
-    full = json.loads(render_status(status(1, process(1, "Idle", 1, 1, "/")), "json&full").body)
+    full = json.loads(render_status(status(1, process(1, "Idle", 1, 1, "/")), "json&full", own=False).body)
     assert tuple(full) == (*POOL_KEYS, "processes")
     assert tuple(full["processes"][0]) == PROCESS_KEYS
 
 
 def test_no_process_is_an_empty_list() -> None:
-    assert json.loads(render_status(status(1), "full&json").body)["processes"] == []
-    assert render_status(status(1), "full").body == render_status(status(1), "").body
+    assert json.loads(render_status(status(1), "full&json", own=False).body)["processes"] == []
+    assert render_status(status(1), "full", own=False).body == render_status(status(1), "", own=False).body
 
 
 def test_percent_has_two_places() -> None:
     busy = replace(process(1, "Idle", 1, 1, "/"), last_request_cpu=33.336)
-    assert b"last request cpu:     33.34\n" in render_status(status(1, busy), "full").body
-    assert b'"last request cpu":33.34,' in render_status(status(1, busy), "full&json").body
+    assert b"last request cpu:     33.34\n" in render_status(status(1, busy), "full", own=False).body
+    assert b'"last request cpu":33.34,' in render_status(status(1, busy), "full&json", own=False).body
 
 
 class Cells(HTMLParser):
@@ -145,19 +156,19 @@ HOSTILE = "/<script>alert('1')</script>\"&amp;\n\r\t\x00\x1b[2J\x7f\x9b\u2028\u2
 def test_hostile_texts_in_every_format(text: str) -> None:
     hostile = replace(process(1, "Idle", 1, 1, text), request_method=text, user=text, script=text)
     known = status(1, hostile, process(2, "Running", 1, 1, "/after"))
-    found = json.loads(render_status(known, "json&full").body)["processes"]
+    found = json.loads(render_status(known, "json&full", own=False).body)["processes"]
     assert (found[0]["request uri"], found[0]["script"], found[0]["user"]) == (text, text, text)
     assert found[1]["request uri"] == "/after"
 
-    root = ElementTree.fromstring(render_status(known, "xml&full").body)
+    root = ElementTree.fromstring(render_status(known, "xml&full", own=False).body)
     assert [one.text for one in root.iter("pid")] == ["1", "2"]
     assert root.findtext("processes/process/script") == escape(text)
 
     parser = Cells()
-    parser.feed(render_status(known, "html&full").body.decode())
+    parser.feed(render_status(known, "html&full", own=False).body.decode())
     assert len(parser.cells) == len(POOL_KEYS) + 2 * len(PROCESS_KEYS)
     assert parser.tags == {"html", "head", "title", "body", "table", "tr", "th", "td"}
 
-    lines = render_status(known, "full").body.decode().split("\n")
+    lines = render_status(known, "full", own=False).body.decode().split("\n")
     assert len(lines) == len(POOL_KEYS) + 2 * (len(PROCESS_KEYS) + 2) + 1
     assert not re.search("[\x00-\x1f\x7f-\x9f\u2028\u202e]", "".join(lines))

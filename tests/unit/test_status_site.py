@@ -14,7 +14,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from fpm.protocol.status import SiteSpec
 from fpm.scoreboard.header import pack_header
 from fpm.scoreboard.layout import SLOT, SLOT_SIZE
-from fpm.scoreboard.snapshot import Header, join_board
+from fpm.scoreboard.numbers import PoolNumbers
+from fpm.scoreboard.reading import join_board
 from fpm.scoreboard.stages import Stage
 from fpm.status.history import History
 from fpm.status.metrics import METRICS_TYPE
@@ -42,6 +43,7 @@ def facts(name: str = "www", **changes: object) -> PoolFacts:
         "name": name,
         "pm": "dynamic",
         "listen": "/run/www.sock",
+        "directory": "",
         "app": "app:main",
         "state": "running",
         "ready": True,
@@ -54,7 +56,7 @@ def facts(name: str = "www", **changes: object) -> PoolFacts:
 
 def board(*slots: tuple[int, bytes], **header: int) -> bytes:
     values = {"requests": 10, "max_children": 4, "start_time": NOW - 100, **header}
-    return join_board(pack_header(Header(**values)), list(slots))  # type: ignore[arg-type]
+    return join_board(pack_header(PoolNumbers(**values)), list(slots))  # type: ignore[arg-type]
 
 
 def snapshot(*pools: tuple[PoolFacts, bytes], now: float = NOW, draining: bool = False) -> Snapshot:
@@ -93,10 +95,10 @@ def test_a_snapshot_arrives_as_it_was() -> None:
     assert pool.deaths == (death,)
     assert [one.running for one in pool.slow] == [True, False]
     assert pool.slow[0].request == "GET /x?q"
-    assert (pool.error, pool.status.listen_queue, pool.status.listen_queue_len) == ("no module", 2, 511)
-    assert (pool.status.idle_processes, pool.status.active_processes, pool.status.total_processes) == (1, 1, 2)
-    assert (pool.status.accepted_conn, pool.extras.errors, pool.status.max_active_processes) == (14, 8, 3)
-    assert pool.status.slow_requests == 3  # two that are over, and the one in hand
+    assert (pool.error, pool.numbers.listen_queue, pool.numbers.listen_queue_len) == ("no module", 2, 511)
+    assert (pool.numbers.idle, pool.numbers.active, pool.numbers.total) == (1, 1, 2)
+    assert (pool.numbers.requests, pool.numbers.errors, pool.numbers.max_active) == (14, 8, 3)
+    assert pool.numbers.slow_requests == 3  # two that are over, and the current one
     idle, busy = pool.workers
     assert (idle.generation, idle.leaving, idle.pss, idle.idle) == (6, "reload", 12345, True)
     assert (busy.generation, busy.pss, busy.idle) == (0, None, False)
@@ -113,7 +115,7 @@ def test_our_own_pages_tell_for_whom_a_worker_waits() -> None:
 
 def test_a_pool_without_processes_has_numbers_too() -> None:
     (pool,) = snapshot(SHOP).pools
-    assert (pool.status.total_processes, pool.status.start_since, pool.extras.max_children) == (0, 100, 4)
+    assert (pool.numbers.total, pool.numbers.start_since, pool.numbers.max_children) == (0, 100, 4)
 
 
 def points(history: History, *readings: tuple[float, int]) -> Pool:
@@ -127,7 +129,7 @@ def test_history_has_rates_and_the_wait_of_the_queue() -> None:
     pool = points(History(), (0, 0), (1, 10), (1.2, 12), (2, 40))
     assert [(round(one.at - NOW), one.rate) for one in pool.history] == [(0, 0.0), (1, 10.0), (2, 30.0)]
     assert pool.rate == 20.0
-    assert pool.extras.queue_wait == 250
+    assert pool.numbers.queue_wait == 250
 
 
 def test_history_begins_anew_after_a_gap_or_a_smaller_count() -> None:

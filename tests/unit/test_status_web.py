@@ -154,7 +154,8 @@ def test_one_pool() -> None:
         "8.9 s",
         "on signal 11 (SIGSEGV)",
         "/thumbnail/88123?size=large",
-        "Last reload 1 h 6 min ago",
+        "1 h 6 min ago",
+        "Deaths 0 by exit, 1 by signal, 0 by SIGKILL",
         "shop.wsgi:application",
     ):
         assert shown in text

@@ -24,7 +24,8 @@ from fpm.master.processes.exits import Usage
 from fpm.master.processes.self_dump_fd import OwnStack
 from fpm.master.services import Services
 from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.snapshot import PID_MAX, Clocks, Slot, read_clocks, read_slot
+from fpm.scoreboard.reading import read_clocks, read_slot
+from fpm.scoreboard.snapshot import PID_MAX, Clocks, Slot
 from fpm.scoreboard.stages import Stage
 from fpm.stacks.trace import Trace
 from fpm.system.proc_stat import PARENT, SESSION, read_stat

@@ -42,8 +42,7 @@ class PoolHeader:
         elsewhere = [child.read_slot() for child in self._workers.children if child.board is not board]
         if elsewhere:  # a reload has made a larger scoreboard, and some workers still write to the former one
             values = replace(values)
-            for slot in elsewhere:
-                absorb(values, slot, self._services.clock())
+            absorb(values, elsewhere, self._services.clock())
         write_header(board.view, values)
 
     def reloaded(self, at: float, *, ok: bool) -> None:

@@ -15,9 +15,8 @@ from fpm.events.base import Event
 from fpm.events.pool import MaxChildrenReached
 from fpm.events.worker import ProcessDied, SlowRequestEnded, WorkerExited
 from fpm.master.processes.exits import Exit
-from fpm.scoreboard.layout import FLAG_FAILED, FLAG_RELOAD_FAILED, FLAG_TRACKS_FINISHED
-from fpm.scoreboard.snapshot import Header
-from fpm.status.extras import UNKNOWN_STATUS
+from fpm.scoreboard.number import UNKNOWN_STATUS
+from fpm.scoreboard.numbers import PoolNumbers
 from fpm.status.overview import Death, SlowRequest
 
 KEPT = 20
@@ -43,7 +42,7 @@ class Record:
     """One pool's memory. `now` is epoch seconds."""
 
     def __init__(self, config: PoolConfig, now: float) -> None:
-        self.values = Header(start_time=now)
+        self.values = PoolNumbers(start_time=now)
         self.deaths: deque[Death] = deque(maxlen=KEPT)
         """The newest first, as are the slow requests."""
         self.slow: deque[SlowRequest] = deque(maxlen=KEPT)
@@ -58,17 +57,17 @@ class Record:
         values.max_requests = config.pm_max_requests
         values.background_max = config.pm_background_max
         values.slow_limit = int(config.request_slowlog_timeout * 1e6)
-        self._set_flag(FLAG_TRACKS_FINISHED, config.request_terminate_timeout_track_finished)
+        values.tracks_finished = config.request_terminate_timeout_track_finished
 
     def reloaded(self, now: float, *, ok: bool) -> None:
         """A reload has ended."""
         self.values.last_reload = now
-        self._set_flag(FLAG_RELOAD_FAILED, not ok)
+        self.values.last_reload_failed = not ok
 
     def failing(self, failing: Failing | None) -> None:
         """Whether the application starts."""
         values = self.values
-        self._set_flag(FLAG_FAILED, failing is not None)
+        values.failed = failing is not None
         values.failed_since = failing.since if failing else 0.0
         values.start_failures = failing.starts if failing else 0
         values.next_start = failing.next_start if failing else 0.0
@@ -107,9 +106,6 @@ class Record:
             values.deaths_by_signal += 1
         else:
             values.deaths_by_exit += 1
-
-    def _set_flag(self, flag: int, on: bool) -> None:
-        self.values.flags = self.values.flags | flag if on else self.values.flags & ~flag
 
 
 def is_death(exit_: Exit, told: str, *, ended: bool) -> bool:

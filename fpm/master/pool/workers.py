@@ -35,7 +35,8 @@ from fpm.protocol.messages import (
 from fpm.protocol.spec import WorkerSettings
 from fpm.protocol.wire import MessageError
 from fpm.scoreboard.memory import Scoreboard, clear_slot, mark_creating, retire_slot
-from fpm.scoreboard.snapshot import Header, Slot
+from fpm.scoreboard.numbers import PoolNumbers
+from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 
 LAST_TURNS = 8
@@ -73,7 +74,7 @@ class Workers:
         self,
         services: Services,
         config: PoolConfig,
-        values: Header,
+        values: PoolNumbers,
         share: Share,
         stacks: StackTaking,
         events: WorkerEvents,

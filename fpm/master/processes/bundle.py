@@ -47,7 +47,6 @@ POOL_MODULES = (
     "fpm.stacks.layout",
     "fpm.stacks.trace",
     "fpm.status",
-    "fpm.status.extras",
     "fpm.status.model",
     "fpm.status.pages",
     "fpm.system",

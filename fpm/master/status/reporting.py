@@ -1,21 +1,14 @@
-"""What the master tells about its pools: PHP-FPM's numbers from the scoreboard, and what only the master knows."""
+"""What the master itself answers about its pools; numbers are in the snapshot, for whoever shows them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.reload.reloader import LastReload
-from fpm.master.status.snapshot_source import describe_pool
-from fpm.status.deaths import join_deaths
-from fpm.status.overview import Pool
-from fpm.status.pages import render_status
-from fpm.status.snapshot import assemble_pool
 
-JSON = "application/json"
 POOLS_NAMED = 20
 """Names in an error about an unknown pool."""
 
@@ -23,23 +16,11 @@ POOLS_NAMED = 20
 def status_answer(
     pools: Mapping[str, PoolSupervisor], file: str, last: LastReload | None, request: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The answer to the control socket's `status`, with `pool` (one of them) and `query` (page wanted) if given."""
-    name, query = request.get("pool"), request.get("query")
+    """Answer the control socket's `status`; `pool` asks for one of them."""
+    name = request.get("pool")
     if name is not None and (not isinstance(name, str) or name not in pools):
         return unknown_pool(name, pools)
-    described = []
-    for pool in pools.values() if name is None else [pools[name]]:
-        facts = pool_facts(pool)
-        if isinstance(query, str):
-            shown = assemble(pool)
-            page = render_status(shown.status, query, shown.extras)
-            if page.content_type == JSON:
-                page = join_deaths(page, pool.record.deaths)
-            elif "full" in query.split("&"):
-                facts["deaths"] = [asdict(death) for death in pool.record.deaths]
-            facts["page"] = page.body.decode("utf-8", "replace")
-            facts["content_type"] = page.content_type
-        described.append(facts)
+    described = [pool_facts(pool) for pool in (pools.values() if name is None else [pools[name]])]
     reload = None if last is None else {"at": last.at, "ok": last.ok, "reason": last.reason}
     return {"ok": True, "pid": os.getpid(), "file": file, "last_reload": reload, "pools": described}
 
@@ -47,12 +28,6 @@ def status_answer(
 def unknown_pool(name: object, pools: Mapping[str, PoolSupervisor]) -> dict[str, Any]:
     """The refusal of a question about a pool that there is not."""
     return {"ok": False, "error": f"there is no pool {name!r}; there are: {', '.join(list(pools)[:POOLS_NAMED])}"}
-
-
-def assemble(pool: PoolSupervisor) -> Pool:
-    """The status of one pool, whether it has processes or not."""
-    facts, board = describe_pool(pool, workers=False)
-    return assemble_pool(facts, memoryview(board), pool.services.clock())
 
 
 def pool_facts(pool: PoolSupervisor) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from fpm.master.reload.reloader import Reloader
 from fpm.master.services import Services
 from fpm.master.status.memory import MemoryLooks
 from fpm.scoreboard.header import pack_header
-from fpm.scoreboard.snapshot import copy_slots, join_board
+from fpm.scoreboard.reading import copy_slots, join_board
 from fpm.status.overview import Daemon, Reload
 from fpm.status.snapshot import PoolFacts, WorkerFacts, pack_snapshot
 
@@ -81,6 +81,7 @@ def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, by
         pm=config.pm,
         listen=str(config.listen),
         app=config.app,
+        directory=pool.templates.pinned.chdir or "",
         state=pool.state,
         ready=failure is None and pool.settled and not pool.stopping,
         queue=(queue.length, queue.maximum) if queue else (0, 0),

@@ -1,0 +1,149 @@
+"""Reads a scoreboard, or copies it for somebody who reads it elsewhere.
+
+Everything read here is untrusted, for any process of the pool can write any byte: numbers are clamped to what can be
+true, times that are no times become 0.0, an unknown stage is a free slot, and no input raises. A reader never waits for
+a writer; a part that is still being written after READ_TRIES tries keeps its numbers and loses its texts. Pure.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from fpm.scoreboard.layout import (
+    BEGAN_OFFSET,
+    FREED_OFFSET,
+    HEADER,
+    HEADER_CODES,
+    HEADER_SEQUENCE_OFFSET,
+    REQUEST,
+    REQUEST_OFFSET,
+    SLOT,
+    SLOT_SIZE,
+    START,
+    slot_offset,
+    slots_offset,
+    stages_offset,
+)
+from fpm.scoreboard.number import COUNT, TIME, clamp
+from fpm.scoreboard.numbers import PoolNumbers
+from fpm.scoreboard.snapshot import PID_MAX, SLOT_CODES, Board, Clocks, Slot
+from fpm.scoreboard.stages import Stage
+
+READ_TRIES = 50
+HEADER_TRIES = 5000
+"""The master moves what a dead worker has counted while the header is open; it may lose the processor in the middle."""
+PAUSES = 200
+"""Pauses, of a millisecond, in which a reader waits for a master that has lost the processor."""
+BOARD_TRIES = 50
+"""Deaths of workers in the middle of a reading that are waited out."""
+
+_STAGES = [Stage(value) if value in Stage.__members__.values() else Stage.FREE for value in range(256)]
+_CLOCK = struct.Struct("<d")
+_TEXTS = [name for name, code in SLOT_CODES.items() if code.endswith("s")]
+
+
+def read_board(view: memoryview, slots: int, room: int = 0, pause: Callable[[], None] | None = None) -> Board:
+    """Read the header and every slot in use; again if meanwhile a dead worker's slot went into the header.
+
+    Args:
+        room: how many slots the original has, if this is a copy of the used ones.
+        pause: gives the master a moment to end what it writes.
+    """
+    board = _read_board(view, slots, room, pause)
+    for _ in range(BOARD_TRIES):
+        before = board.header
+        if read_header(view, pause) == before:
+            break
+        board = _read_board(view, slots, room, pause)
+    return board
+
+
+def _read_board(view: memoryview, slots: int, room: int, pause: Callable[[], None] | None) -> Board:
+    header = read_header(view, pause)
+    stages = bytes(view[stages_offset() : stages_offset() + slots])
+    return Board(
+        header=header,
+        slots=tuple(
+            None if _STAGES[byte] is Stage.FREE else read_slot(view, slots, index, room)
+            for index, byte in enumerate(stages)
+        ),
+    )
+
+
+def read_header(view: memoryview, pause: Callable[[], None] | None = None) -> PoolNumbers:
+    """Read the header alone."""
+    tries = HEADER_TRIES if pause is None else READ_TRIES + PAUSES
+    copy, _ = _copy_stable(view[: START.size + HEADER.size], HEADER_SEQUENCE_OFFSET, tries, pause)
+    values = zip(HEADER_CODES.items(), HEADER.unpack_from(copy, START.size), strict=True)
+    return PoolNumbers(**{name: clamp(code, value) for (name, code), value in values})
+
+
+def read_slot(view: memoryview, slots: int, index: int, room: int = 0) -> Slot:
+    """Read one slot, whatever its stage; the master does so for a worker that has died, before it clears the slot."""
+    offset = slot_offset(slots, index)
+    copy, is_stable = _copy_stable(view[offset : offset + SLOT.size])
+    numbers = zip(SLOT_CODES.items(), SLOT.unpack(copy)[1:], strict=True)
+    values: dict[str, Any] = {name: clamp(code, value) for (name, code), value in numbers}
+    if not is_stable:
+        values |= dict.fromkeys(_TEXTS, "")
+    if values["pid"] > PID_MAX:
+        values["pid"] = 0
+    values["max_active"] = min(values["max_active"], room or slots)
+    values["task"], *later = values["task"].split("\n")
+    stage = _STAGES[view[stages_offset() + index]]
+    return Slot(index, stage, **values, later=tuple(filter(None, later[: values["waiting"]])))
+
+
+def read_clocks(view: memoryview, slots: int, index: int) -> Clocks:
+    """Read of a slot only what limits are measured by; a part that is being written for ever gives what it has."""
+    offset = slot_offset(slots, index)
+    for _ in range(READ_TRIES):
+        before = _number_at(view, offset)
+        requests, _, duration = REQUEST.unpack_from(view, offset + REQUEST_OFFSET)
+        (began,), (freed,) = (_CLOCK.unpack_from(view, offset + at) for at in (BEGAN_OFFSET, FREED_OFFSET))
+        if not before & 1 and _number_at(view, offset) == before:
+            break
+    return Clocks(clamp(COUNT, requests), clamp(COUNT, duration), clamp(TIME, began), clamp(TIME, freed))
+
+
+def copy_slots(view: memoryview, slots: int) -> list[tuple[int, bytes]]:
+    """The slots in use as they are, each with its stage, for somebody who hands them on without a look at them."""
+    stages = bytes(view[stages_offset() : stages_offset() + slots])
+    if stages.count(0) == slots:
+        return []
+    return [(stage, _copy_slot(view, slot_offset(slots, index))) for index, stage in enumerate(stages) if stage]
+
+
+def join_board(header: bytes, copied: list[tuple[int, bytes]]) -> bytes:
+    """A scoreboard with just these slots, for `read_board`; `header` has HEADER_SIZE bytes."""
+    room = slots_offset(len(copied)) - stages_offset()
+    return b"".join([header, bytes([stage for stage, _ in copied]).ljust(room, b"\0"), *(slot for _, slot in copied)])
+
+
+def _copy_slot(view: memoryview, offset: int) -> bytes:
+    copy, is_stable = _copy_stable(view[offset : offset + SLOT_SIZE])
+    return copy if is_stable else b"\1" + copy[1:]  # whoever reads the copy is told that it is not whole
+
+
+def _copy_stable(
+    part: memoryview, counter: int = 0, tries: int = READ_TRIES, pause: Callable[[], None] | None = None
+) -> tuple[bytes, bool]:
+    """Copy until nobody has written meanwhile; at most `tries` times, after READ_TRIES of them with a pause between.
+
+    A sequence counter (at `counter`) that is odd, or has moved, tells of a writer.
+    """
+    copy = b""
+    for number in range(tries):
+        sequence = _number_at(part, counter)
+        copy = bytes(part)
+        if not sequence & 1 and _number_at(part, counter) == sequence:
+            return copy, True
+        if pause is not None and number >= READ_TRIES:
+            pause()
+    return copy, False
+
+
+def _number_at(data: memoryview | bytes, offset: int) -> int:
+    return int.from_bytes(data[offset : offset + 4], "little")
