@@ -40,3 +40,11 @@ class ControlError(FpmError):
     """The control socket does not answer, or the running master refused the command."""
 
     exit_status = EXIT_FAILED
+
+
+class CalibrationError(FpmError):
+    """An interpreter's structures are not where and as they should be, so there is no layout."""
+
+
+class Unsupported(CalibrationError):
+    """The calibration can never work with this interpreter, so another try is no use."""

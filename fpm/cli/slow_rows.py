@@ -9,9 +9,8 @@ from typing import Any
 from fpm.cli.columns import Cell, Column
 from fpm.cli.status_rows import show_text
 from fpm.log.times import format_time, local_time
-from fpm.stacks.text.escape import bound
-from fpm.stacks.text.group import Group
-from fpm.stacks.text.relevant_frames import Gap, library_of, short_file, telling
+from fpm.stacks.text.format import bound
+from fpm.stacks.text.group import Gap, Group, library_of, short_file, telling
 from fpm.stacks.trace import Frame
 from fpm.status.figures import format_count, format_span
 

@@ -33,7 +33,7 @@ from signal import (
 from typing import Any, NoReturn
 
 from fpm.protocol.messages import LayoutFailed, LayoutFound
-from fpm.stacks.calibration.unpatched import (
+from fpm.stacks.calibration.threads import (
     disable_collector,
     setprofile,
     setrecursionlimit,

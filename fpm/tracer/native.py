@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from fpm.stacks.native.image import Read
-from fpm.stacks.native.machine import MACHINES, take_registers
-from fpm.stacks.native.maps import Maps, parse_maps
-from fpm.stacks.native.merge import merge
-from fpm.stacks.native.unwind import StackCopy, Unwinder, copy_stack
+from fpm.stacks.native.process import MACHINES, Maps, parse_maps, take_registers
+from fpm.stacks.native.unwind import StackCopy, Unwinder, copy_stack, merge
+from fpm.stacks.reading.memory import Read
 from fpm.stacks.trace import Frame
 
 COPIES_MAX = 64

@@ -20,14 +20,13 @@ from typing import NoReturn
 
 from fpm.protocol.tracing import DEPTH_MAX, THREADS_MAX, Task, pack_trace
 from fpm.stacks.layout import Layout, LayoutError, parse_layout
-from fpm.stacks.reading.resolve import resolve
+from fpm.stacks.reading.lines import resolve
 from fpm.stacks.reading.walk import Limits, RawThread, collect
 from fpm.stacks.rights import GONE, explain, helper_ids
 from fpm.stacks.trace import ThreadStack, Trace
 from fpm.tracer.binding import SYSCALL_NAMES, PtraceError, die_with_parent, interrupt, read_registers
-from fpm.tracer.memory import ProcessMemory
 from fpm.tracer.native import NativeFrames
-from fpm.tracer.process import read_state, read_wait_channel
+from fpm.tracer.process import ProcessMemory, read_state, read_wait_channel
 from fpm.tracer.seize import GoneError, RefusedError, Seizure, StuckError
 from fpm.tracer.syscall_text import Context, describe
 from fpm.tracer.warmup import rehearse

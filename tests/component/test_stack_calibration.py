@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fpm.stacks.layout import Layout, parse_layout
-from fpm.stacks.reading.resolve import resolve
+from fpm.stacks.reading.lines import resolve
 from fpm.stacks.reading.walk import Limits
 from tests.support.interpreter import interpreters
 from tests.support.stack_reader import as_lists, read_threads

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from fpm.stacks.layout import Layout, parse_layout
+from fpm.stacks.reading.lines import resolve
 from fpm.stacks.reading.memory import Read
-from fpm.stacks.reading.resolve import resolve
 from fpm.stacks.reading.walk import Limits, RawThread, collect
 
 PATIENCE = 20.0

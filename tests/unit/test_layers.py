@@ -86,7 +86,7 @@ LATE = {
         "fpm.template.calibrator",
         "fpm.stacks.calibration.calibrate",
     ),  # in the child forked for it: half a megabyte
-    ("fpm.stacks.calibration.self_memory", "ctypes"),  # the same; the pool's Python may lack it
+    ("fpm.stacks.calibration.calibrate", "ctypes"),  # the same; the pool's Python may lack it
 }
 """What a pool's process may import in a function: everything else must be there before the fork and the chroot."""
 

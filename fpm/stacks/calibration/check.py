@@ -6,13 +6,20 @@ import struct
 import sys
 from types import FrameType
 
+from fpm.errors import CalibrationError
 from fpm.stacks.calibration.frames import Standing, chain_of
-from fpm.stacks.calibration.known_threads import CALLED_BY_C, LOCALS, PLAIN_CALLS, start_thread
-from fpm.stacks.calibration.search import Doubt
-from fpm.stacks.calibration.unpatched import allocate_lock, current_frames, get_ident
+from fpm.stacks.calibration.threads import (
+    CALLED_BY_C,
+    LOCALS,
+    PLAIN_CALLS,
+    allocate_lock,
+    current_frames,
+    get_ident,
+    start_thread,
+)
 from fpm.stacks.layout import Layout
+from fpm.stacks.reading.lines import resolve
 from fpm.stacks.reading.memory import Read
-from fpm.stacks.reading.resolve import resolve
 from fpm.stacks.reading.walk import Limits, RawThread, collect
 from fpm.stacks.trace import Frame
 
@@ -44,7 +51,7 @@ def check_offsets(values: dict[str, int], read: Read, runtime: int) -> None:
         runtime: address of _PyRuntime; 0: not known.
 
     Raises:
-        Doubt: they differ.
+        CalibrationError: they differ.
     """
     table = TABLES.get(sys.hexversion >> 16)
     if table is None or not runtime:
@@ -55,14 +62,14 @@ def check_offsets(values: dict[str, int], read: Read, runtime: int) -> None:
         return
     for name, value in zip(names, struct.unpack_from(f"={len(names)}Q", block, len(COOKIE)), strict=True):
         if name != "." and value != values[name]:
-            raise Doubt(f"{name}: {values[name]} was found, but _Py_DebugOffsets has {value}")
+            raise CalibrationError(f"{name}: {values[name]} was found, but _Py_DebugOffsets has {value}")
 
 
 def check_stacks(layout: Layout, read: Read, standing: list[Standing]) -> None:
     """Read the stacks of the threads that stand still as a reader outside would, and this one's, down to the template.
 
     Raises:
-        Doubt: a name, a file, a line, a local variable, a number or a mark differs from what is true.
+        CalibrationError: a name, a file, a line, a local variable, a number or a mark differs from what is true.
     """
     # A stack that is being used changes under its reader, so another thread reads while this one waits.
     done, failures, here = allocate_lock(), ["it has not come to its end"], get_ident()
@@ -72,7 +79,7 @@ def check_stacks(layout: Layout, read: Read, standing: list[Standing]) -> None:
         try:
             _check_threads(layout, read, standing, here)
             failures.clear()
-        except Doubt as error:
+        except CalibrationError as error:
             failures[:] = [str(error)]
         except BaseException as error:
             failures[:] = [f"{type(error).__name__}: {error}"]
@@ -82,7 +89,7 @@ def check_stacks(layout: Layout, read: Read, standing: list[Standing]) -> None:
     start_thread(run)
     done.acquire(timeout=PATIENCE)
     if failures:
-        raise Doubt(f"self-check: {failures[0]}")
+        raise CalibrationError(f"self-check: {failures[0]}")
 
 
 def _check_threads(layout: Layout, read: Read, standing: list[Standing], waiting: int) -> None:
@@ -93,16 +100,16 @@ def _check_threads(layout: Layout, read: Read, standing: list[Standing], waiting
         _compare(frames, one.frames)
         _check_entries(frames, one.frames)
         if thread.native_id != one.parked.native_id:
-            raise Doubt(f"thread {one.parked.native_id} appears as {thread.native_id}")
+            raise CalibrationError(f"thread {one.parked.native_id} appears as {thread.native_id}")
         if not set(LOCALS) <= set(frames[0].values):
-            raise Doubt(f"local variables are {frames[0].values}")
+            raise CalibrationError(f"local variables are {frames[0].values}")
     _compare(resolve(_thread(found, waiting)), chain_of(current_frames().get(waiting)))
 
 
 def _thread(found: dict[int, RawThread], ident: int) -> RawThread:
     thread = found.get(ident)
     if thread is None or thread.note:
-        raise Doubt(f"{thread.note if thread else f'thread {ident:#x} is not found'}")
+        raise CalibrationError(f"{thread.note if thread else f'thread {ident:#x} is not found'}")
     return thread
 
 
@@ -117,11 +124,11 @@ def _compare(frames: tuple[Frame, ...], truth: list[FrameType]) -> None:
         which = (
             f"{different[0][0]} instead of {different[0][1]}" if different else f"{len(got)} not {len(wanted)} frames"
         )
-        raise Doubt(f"{which}")
+        raise CalibrationError(f"{which}")
 
 
 def _check_entries(frames: tuple[Frame, ...], truth: list[FrameType]) -> None:
     for frame, true in zip(frames, truth, strict=True):
         name = true.f_code.co_name
         if (name == CALLED_BY_C and not frame.entry) or (name in PLAIN_CALLS and frame.entry):
-            raise Doubt(f"{name}() is taken for {'an' if frame.entry else 'no'} entry from C")
+            raise CalibrationError(f"{name}() is taken for {'an' if frame.entry else 'no'} entry from C")

@@ -9,9 +9,17 @@ from itertools import pairwise
 from types import FrameType
 from typing import Protocol
 
-from fpm.stacks.calibration.known_threads import CALLED_BY_C, GENERATOR, PLAIN_CALLS, STANDS_AT, STANDS_IN, Parked
-from fpm.stacks.calibration.search import Doubt, places_of_tagged, places_of_word, the_one, words
-from fpm.stacks.calibration.unpatched import current_frames
+from fpm.errors import CalibrationError
+from fpm.stacks.calibration.objects import places_of_tagged, places_of_word, the_one, words
+from fpm.stacks.calibration.threads import (
+    CALLED_BY_C,
+    GENERATOR,
+    PLAIN_CALLS,
+    STANDS_AT,
+    STANDS_IN,
+    Parked,
+    current_frames,
+)
 from fpm.stacks.layout import ABSENT, SHIM_NONE
 
 INTERPRETER_LOOK = 128 << 10
@@ -69,7 +77,7 @@ def find_threads(own: Interpreter) -> tuple[dict[str, int], list[Standing]]:
     """Start three threads, one after the other, and find what changes in the interpreter and what is in them.
 
     Raises:
-        Doubt: something is not found for certain, or the threads cannot be started.
+        CalibrationError: something is not found for certain, or the threads cannot be started.
     """
     interpreter = own.address()
     threads = [Parked(depth) for depth in (1, 4, 2)]
@@ -120,14 +128,14 @@ def _neighbours(states: dict[int, bytes]) -> Iterator[tuple[int, int]]:
 def _check_place(one: Standing) -> None:
     top = one.frames[0] if one.frames else None
     if top is None or top.f_code.co_name != STANDS_IN or top.f_lineno != STANDS_AT:
-        raise Doubt("a thread of the calibration does not stand where it should")
+        raise CalibrationError("a thread of the calibration does not stand where it should")
 
 
 def find_frames(own: Interpreter, standing: list[Standing], code_start: int) -> dict[str, int]:
     """Fields of frames.
 
     Raises:
-        Doubt: one of them is not found for certain.
+        CalibrationError: one of them is not found for certain.
     """
     frames = [frame for one in standing for frame in one.frames]
     at_frame = the_one("frame.f_frame", [_places_of_frame(own, frame) for frame in frames])

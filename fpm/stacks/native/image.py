@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Callable
 
-from fpm.stacks.native.cursor import DATAREL, OMIT, SDATA4, Cursor, NoSense
-
-Read = Callable[[int, int], bytes]
-"""Address and size: that many bytes, or fewer where there are none. Never raises."""
+from fpm.stacks.native.dwarf import DATAREL, OMIT, SDATA4, Cursor, NoSense
+from fpm.stacks.reading.memory import Read
 
 HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from fpm.stacks.native.cursor import ABSPTR, MASK, OMIT, Cursor, NoSense
-from fpm.stacks.native.image import Read
+from fpm.stacks.native.dwarf import ABSPTR, MASK, OMIT, Cursor, NoSense
+from fpm.stacks.reading.memory import Read
 
 ENTRY_MAX = 64 * 1024
 """Bytes of one entry."""

@@ -5,6 +5,9 @@ The format is in CPython's Objects/locations (InternalDocs/code_objects since 3.
 
 from __future__ import annotations
 
+from fpm.stacks.reading.walk import RawThread
+from fpm.stacks.trace import Frame
+
 NO_LOCATION = 15
 LONG = 14
 NO_COLUMNS = 13
@@ -66,3 +69,18 @@ def _varint(table: bytes, index: int) -> tuple[int, int]:
 def _signed(table: bytes, index: int) -> tuple[int, int]:
     value, index = _varint(table, index)
     return (-(value >> 1) if value & 1 else value >> 1), index
+
+
+def resolve(thread: RawThread) -> tuple[Frame, ...]:
+    """The frames of a thread, the newest first."""
+    lines: dict[tuple[int, int], int] = {}
+    frames = []
+    for raw in thread.frames:
+        code = raw.code
+        key = (id(code), raw.offset)
+        line = lines.get(key)
+        if line is None:
+            # An instruction of the compiler's own has no line, a module's first has line 0; its function has one.
+            line = lines[key] = line_of(code.table, code.first_line, raw.offset) or code.first_line
+        frames.append(Frame(code.function, code.file, line, raw.address, values=raw.values, entry=raw.entry))
+    return tuple(frames)

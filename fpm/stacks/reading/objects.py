@@ -6,8 +6,7 @@ import sys
 from typing import NamedTuple
 
 from fpm.stacks.layout import Layout
-from fpm.stacks.reading.memory import Memory, Unreadable
-from fpm.stacks.reading.record import INT, POINTER, WORD, Record
+from fpm.stacks.reading.memory import INT, POINTER, WORD, Memory, Record, Unreadable
 
 NAME_LIMIT = 1000
 """Characters of a function's name that are read; "..." stands for the rest."""

@@ -9,9 +9,8 @@ import struct
 import sys
 
 from fpm.stacks.layout import Layout
-from fpm.stacks.reading.memory import PAGE, Memory, Unreadable
+from fpm.stacks.reading.memory import PAGE, POINTER, Memory, Record, Unreadable
 from fpm.stacks.reading.objects import Objects
-from fpm.stacks.reading.record import POINTER, Record
 
 FRAMES = 20
 """Only the newest frames of a thread are asked for their variables."""

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fpm.stacks.layout import ABSENT, Layout
-from fpm.stacks.reading.memory import Memory, Read, Unreadable
+from fpm.stacks.reading.memory import BYTE, POINTER, Memory, Read, Record, Unreadable
 from fpm.stacks.reading.objects import Objects, RawCode
-from fpm.stacks.reading.record import BYTE, POINTER, Record
 from fpm.stacks.reading.values import FRAMES, Values
 
 NO_CALL = frozenset({"<shim>", "__init__"})

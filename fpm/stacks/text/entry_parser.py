@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from fpm.stacks.text.entry import Entry, as_reason
-from fpm.stacks.text.escape import unspell
-from fpm.stacks.text.format import EMPTY
+from fpm.stacks.text.format import EMPTY, unspell
 from fpm.stacks.trace import Frame, How, ThreadStack, Trace
 
 PARTS_MAX = 100_000

@@ -3,14 +3,97 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+from fpm.log.escape import escape, show_stray_bytes
 from fpm.log.times import format_log_time, local_time
 from fpm.stacks.text.entry import Entry
-from fpm.stacks.text.escape import NAME_MAX, VALUE_MAX, bound, spell
-from fpm.stacks.text.truncate import fit
 from fpm.stacks.trace import Frame, ThreadStack
+
+NAME_MAX = 500
+"""Characters of a function's name."""
+TEXT_MAX = 4000
+"""Characters of a path, a URI or a reason."""
+VALUE_MAX = 200
+"""Characters of a local value."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SPELLED = re.compile(r"(?:\\x[0-9a-f]{2})+")
+
+
+def bound(text: str, limit: int = TEXT_MAX) -> str:
+    """At most `limit` characters; bytes that were no UTF-8 become latin-1 characters, other surrogates U+FFFD."""
+    kept = text if len(text) <= limit else text[: limit - 3] + "..."
+    return kept if kept.isascii() else _SURROGATE.sub("\ufffd", show_stray_bytes(kept))
+
+
+def spell(text: str, limit: int = TEXT_MAX) -> str:
+    """A text for a line of the text form."""
+    shown = bound(text, limit)
+    if "\\" in shown:
+        shown = shown.replace("\\", "\\x5c")
+    if "[" in shown:
+        shown = shown.replace("[0x", "\\x5b0x").replace("[pool", "\\x5bpool")
+    if '{"time"' in shown:
+        shown = shown.replace('{"time"', '\\x7b"time"')
+    return escape(shown)
+
+
+def unspell(text: str) -> str:
+    """The text that `spell` was given."""
+    return _SPELLED.sub(_decode, text) if "\\x" in text else text
+
+
+def _decode(run: re.Match[str]) -> str:
+    return show_stray_bytes(bytes.fromhex(run[0].replace("\\x", "")).decode("utf-8", "surrogateescape"))
+
+
+ENTRY_MAX = 2 * 1024 * 1024
+"""Bytes of an entry, by an estimate that is too high rather than too low."""
+_FRAME, _THREAD, _VALUE = 95, 100, 15
+"""Bytes around the texts, of the longer form."""
+_ESCAPED_SIZE = 12
+"""A character may become a pair of surrogates, each written with six."""
+
+
+def fit(threads: Sequence[ThreadStack], depth: int, most: int) -> list[ThreadStack]:
+    """As many threads as there is room for, each with `depth` frames at most; the note of a shorter one says so.
+
+    Args:
+        most: threads.
+    """
+    kept: list[ThreadStack] = []
+    left = ENTRY_MAX
+    for thread in threads[:most]:
+        left -= _THREAD + _size(thread.doing, TEXT_MAX) + _size(thread.note, TEXT_MAX)
+        if left < 0:
+            break
+        count = 0
+        for frame in thread.frames[:depth]:
+            left -= _frame_size(frame)
+            if left < 0:
+                break
+            count += 1
+        kept.append(thread if count == len(thread.frames) else _shorten(thread, count))
+    return kept
+
+
+def _shorten(thread: ThreadStack, count: int) -> ThreadStack:
+    note = f"{len(thread.frames) - count} more frames" + (f"; {thread.note}" if thread.note else "")
+    return ThreadStack(thread.tid, thread.main, thread.frames[:count], thread.doing, note)
+
+
+def _frame_size(frame: Frame) -> int:
+    values = sum(_VALUE + _size(name, VALUE_MAX) + _size(value, VALUE_MAX) for name, value in frame.values)
+    return _FRAME + _size(frame.function, NAME_MAX) + _size(frame.file, TEXT_MAX) + values
+
+
+def _size(text: str, limit: int) -> int:
+    is_plain = text.isascii() and text.isprintable() and "\\" not in text
+    return min(len(text), limit) * (_ESCAPED_SIZE if not is_plain else 2 if '"' in text else 1)
+
 
 Form = Literal["text", "json"]
 

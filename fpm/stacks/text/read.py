@@ -13,11 +13,33 @@ from datetime import datetime
 from fpm.log.times import MONTHS
 from fpm.stacks.text.entry import Entry
 from fpm.stacks.text.entry_parser import OWN, Draft
-from fpm.stacks.text.escape import unspell
-from fpm.stacks.text.format import FAILED, NATIVE, UNKNOWN
-from fpm.stacks.text.lines import split_lines
+from fpm.stacks.text.format import FAILED, NATIVE, UNKNOWN, unspell
 from fpm.stacks.text.read_json import read_object
 from fpm.stacks.trace import Frame
+
+LINE_MAX = 8 * 1024 * 1024
+"""Bytes; what is longer is no line of ours and is left out."""
+
+
+def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines without their newlines; the last may lack one."""
+    rest = b""
+    is_too_long = False
+    for chunk in chunks:
+        first, *others = chunk.split(b"\n")
+        if not is_too_long:
+            rest += first
+            is_too_long = len(rest) > LINE_MAX
+        if not others:
+            continue
+        if not is_too_long:
+            yield rest
+        *whole, rest = others
+        yield from whole
+        is_too_long = len(rest) > LINE_MAX
+    if rest and not is_too_long:
+        yield rest
+
 
 CACHE_MAX = 20_000
 """Different frames that are kept: a log repeats a few of them for ever."""

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from fpm.log.escape import escape
 from fpm.log.times import format_log_time
-from fpm.stacks.text.format import Form, format_entry, format_for_error_log
-from fpm.stacks.text.truncate import ENTRY_MAX
+from fpm.stacks.text.format import ENTRY_MAX, Form, format_entry, format_for_error_log
 from fpm.stacks.trace import Frame, ThreadStack, Trace
 from tests.unit.slowlog.entries import CHOOSE, EXEC, NOON, QUERY, entries, make
 

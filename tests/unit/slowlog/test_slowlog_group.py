@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from fpm.cli.slow_rows import group_lines, group_object
 from fpm.stacks.text import group as grouping
 from fpm.stacks.text.entry import Entry
-from fpm.stacks.text.group import OTHER, Group, Grouping, ordered
-from fpm.stacks.text.pattern import uri_pattern
-from fpm.stacks.text.relevant_frames import Gap, library_of, short_file, telling
+from fpm.stacks.text.group import OTHER, Gap, Group, Grouping, library_of, ordered, short_file, telling, uri_pattern
 from fpm.stacks.text.since import parse_since
 from fpm.stacks.trace import Frame, ThreadStack, Trace
 from tests.unit.slowlog.entries import CHOOSE, NOON, QUERY, entries, make

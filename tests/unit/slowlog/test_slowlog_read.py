@@ -11,10 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fpm.stacks.text.entry import Entry
-from fpm.stacks.text.escape import bound
-from fpm.stacks.text.format import EMPTY, Form, format_entry
-from fpm.stacks.text.lines import LINE_MAX, split_lines
-from fpm.stacks.text.read import read_entries
+from fpm.stacks.text.format import EMPTY, Form, bound, format_entry
+from fpm.stacks.text.read import LINE_MAX, read_entries, split_lines
 from fpm.stacks.trace import Frame, ThreadStack, Trace
 from tests.unit.slowlog.entries import QUERY, entries, make
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies
 
 from fpm.stacks.layout import Layout
-from fpm.stacks.reading.resolve import resolve
+from fpm.stacks.reading.lines import resolve
 from fpm.stacks.reading.walk import Limits, collect
 from tests.unit.stack.process_image import BASE, LAYOUT, Image
 

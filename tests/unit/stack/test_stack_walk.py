@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings, strategies
 
 from fpm.stacks.layout import Layout
+from fpm.stacks.reading.lines import resolve
 from fpm.stacks.reading.memory import PAGE
-from fpm.stacks.reading.resolve import resolve
 from fpm.stacks.reading.walk import Limits, RawThread, collect
 from fpm.stacks.trace import Frame
 from tests.unit.stack.process_image import BASE, LAYOUT, WITH_CFRAME, Image

@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fpm.stacks.native.cursor import Cursor, NoSense
-from fpm.stacks.native.expression import evaluate
-from fpm.stacks.native.image import Image, Read
-from fpm.stacks.native.machine import X86_64, Registers
-from fpm.stacks.native.maps import Maps, parse_maps
+from fpm.stacks.native.dwarf import Cursor, NoSense, evaluate
+from fpm.stacks.native.image import Image
+from fpm.stacks.native.process import X86_64, Maps, Registers, parse_maps
 from fpm.stacks.native.tables import REGISTERS_MAX, read_function
 from fpm.stacks.native.unwind import FRAMES_MAX, StackCopy, Unwinder
+from fpm.stacks.reading.memory import Read
 
 BASE = 0x10000
 READ_MAX = 8 << 20

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fpm.stacks.native.merge import merge
-from fpm.stacks.native.unwind import NativeCall
+from fpm.stacks.native.unwind import NativeCall, merge
 from fpm.stacks.trace import Frame
 
 PYTHON, LIBRARY = "/usr/bin/python3", "/lib/libx.so"

@@ -1,12 +1,34 @@
-"""Threads that stand still at a stack of which everything is known: plain calls, calls by C, a generator, locals."""
+"""Functions of the interpreter as they are before the application is imported, which may put others in their places.
+
+gevent replaces those of _thread, a debugger those of sys. The rest of the calibration is imported only in its child,
+after the application, and takes them from here.
+"""
 
 from __future__ import annotations
 
+from _thread import allocate_lock, get_ident, get_native_id, stack_size, start_new_thread
 from collections.abc import Callable, Iterator
+from gc import disable as disable_collector
+from sys import _current_frames as current_frames
+from sys import setprofile, setrecursionlimit, setswitchinterval, settrace
 from typing import Any
 
-from fpm.stacks.calibration.search import Doubt, Refused
-from fpm.stacks.calibration.unpatched import allocate_lock, get_ident, get_native_id, stack_size, start_new_thread
+from fpm.errors import CalibrationError, Unsupported
+
+__all__ = [
+    "allocate_lock",
+    "current_frames",
+    "disable_collector",
+    "get_ident",
+    "get_native_id",
+    "setprofile",
+    "setrecursionlimit",
+    "setswitchinterval",
+    "settrace",
+    "stack_size",
+    "start_new_thread",
+]
+
 
 PATIENCE = 2.0
 """Seconds for a thread to come to its place."""
@@ -39,24 +61,24 @@ class Parked:
         """Start it and wait until it stands.
 
         Raises:
-            Doubt: no thread can be started, or it does not come there.
+            CalibrationError: no thread can be started, or it does not come there.
         """
         start_thread(_begin, self)
         if not self.ready.acquire(timeout=PATIENCE):
-            raise Doubt(f"a thread of the calibration has not come to its place within {PATIENCE:g} s")
+            raise CalibrationError(f"a thread of the calibration has not come to its place within {PATIENCE:g} s")
 
 
 def start_thread(function: Callable[..., None], *arguments: Any) -> None:
     """A thread without anything of the threading module, which may be another by now.
 
     Raises:
-        Refused: none can be started; the limits of the pool do not let another try do better.
+        Unsupported: none can be started; the limits of the pool do not let another try do better.
     """
     try:
         stack_size(STACK_SIZE)
         start_new_thread(function, arguments)
     except (RuntimeError, ValueError) as error:
-        raise Refused(
+        raise Unsupported(
             f"no thread can be started for the calibration: {error} (limits of processes, of memory?)"
         ) from error
 
