@@ -10,7 +10,7 @@ from fpm.cli.columns import Cell, Column
 from fpm.cli.status_rows import show_text
 from fpm.log.times import format_time, local_time
 from fpm.stacks.text.format import bound
-from fpm.stacks.text.group import Gap, Group, library_of, short_file, telling
+from fpm.stacks.text.group import Gap, Group, library_of, relevant_frames, short_file
 from fpm.stacks.trace import Frame
 from fpm.status.figures import format_count, format_span
 
@@ -54,7 +54,7 @@ def group_lines(number: int, group: Group) -> Iterator[Cell]:
     if group.error:
         yield Cell(f"   no stack: {show_text(group.error)}", "red")
     lines = dict(zip(map(id, group.frames), group.lines, strict=True))
-    for one in telling(group.frames):
+    for one in relevant_frames(group.frames):
         yield _gap_cell(one) if isinstance(one, Gap) else _frame_cell(one, lines[id(one)])
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from fpm.stacks.text.entry import Entry, as_reason
-from fpm.stacks.text.format import EMPTY, unspell
+from fpm.stacks.text.format import EMPTY, unescape_text
 from fpm.stacks.trace import Frame, How, ThreadStack, Trace
 
 PARTS_MAX = 100_000
@@ -32,7 +32,7 @@ class _Thread:
 
 
 @dataclass(slots=True)
-class Draft:
+class EntryBuilder:
     """What has been read of one entry."""
 
     time: float
@@ -79,25 +79,25 @@ class Draft:
             self.pool,
             self.pid,
             as_reason(own.get("reason", "")),
-            unspell(own.get("script_filename", "")),
-            unspell(method),
-            unspell(uri),
+            unescape_text(own.get("script_filename", "")),
+            unescape_text(method),
+            unescape_text(uri),
             _seconds(own.get("age", "")),
-            unspell(own.get("stage", "")),
+            unescape_text(own.get("stage", "")),
             _number(own.get("sample", "1")),
             Trace(
                 self.pid,
                 how,
                 tuple([thread.finish() for thread in self._threads]),
                 self.error,
-                unspell(own.get("note", "")),
+                unescape_text(own.get("note", "")),
                 _seconds(own.get("stopped", "")),
             ),
         )
 
     def _thread(self) -> _Thread:
         if not self._threads:
-            self._threads.append(_Thread(self.pid, True, unspell(self._own.get("doing", ""))))
+            self._threads.append(_Thread(self.pid, True, unescape_text(self._own.get("doing", ""))))
         return self._threads[-1]
 
     def _has_room(self) -> bool:

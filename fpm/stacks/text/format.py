@@ -20,7 +20,7 @@ VALUE_MAX = 200
 """Characters of a local value."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_SPELLED = re.compile(r"(?:\\x[0-9a-f]{2})+")
+_ESCAPED = re.compile(r"(?:\\x[0-9a-f]{2})+")
 
 
 def bound(text: str, limit: int = TEXT_MAX) -> str:
@@ -29,7 +29,7 @@ def bound(text: str, limit: int = TEXT_MAX) -> str:
     return kept if kept.isascii() else _SURROGATE.sub("\ufffd", show_stray_bytes(kept))
 
 
-def spell(text: str, limit: int = TEXT_MAX) -> str:
+def escape_text(text: str, limit: int = TEXT_MAX) -> str:
     """A text for a line of the text form."""
     shown = bound(text, limit)
     if "\\" in shown:
@@ -41,9 +41,9 @@ def spell(text: str, limit: int = TEXT_MAX) -> str:
     return escape(shown)
 
 
-def unspell(text: str) -> str:
-    """The text that `spell` was given."""
-    return _SPELLED.sub(_decode, text) if "\\x" in text else text
+def unescape_text(text: str) -> str:
+    """The text that `escape_text` was given."""
+    return _ESCAPED.sub(_decode, text) if "\\x" in text else text
 
 
 def _decode(run: re.Match[str]) -> str:
@@ -58,7 +58,7 @@ _ESCAPED_SIZE = 12
 """A character may become a pair of surrogates, each written with six."""
 
 
-def fit(threads: Sequence[ThreadStack], depth: int, most: int) -> list[ThreadStack]:
+def truncate(threads: Sequence[ThreadStack], depth: int, most: int) -> list[ThreadStack]:
     """As many threads as there is room for, each with `depth` frames at most; the note of a shorter one says so.
 
     Args:
@@ -118,7 +118,7 @@ def format_entry(entry: Entry, form: Form, depth: int) -> str:
     """
     if form == "json":
         return _one_line(as_object(entry, depth)) + "\n"
-    head = f"[{format_log_time(entry.time)}]  [pool {_spell_pool(entry.pool)}] pid {entry.pid}"
+    head = f"[{format_log_time(entry.time)}]  [pool {_escape_pool(entry.pool)}] pid {entry.pid}"
     return "\n".join(["", head, *_own_lines(entry), *_stack_lines(entry, depth)]) + "\n"
 
 
@@ -132,7 +132,7 @@ def format_for_error_log(entry: Entry, depth: int) -> str:
 def as_object(entry: Entry, depth: int) -> dict[str, Any]:
     """The JSON form; docs/slow-requests.md describes the fields."""
     trace = entry.trace
-    threads = [_thread_object(thread) for thread in fit(trace.threads, depth, THREADS_MAX)]
+    threads = [_thread_object(thread) for thread in truncate(trace.threads, depth, THREADS_MAX)]
     left_out = len(trace.threads) - len(threads)
     return {
         "time": local_time(entry.time).isoformat(timespec="milliseconds"),
@@ -185,59 +185,59 @@ def _frame_object(frame: Frame) -> dict[str, Any]:
 def _own_lines(entry: Entry) -> Iterator[str]:
     """`name = value`, as PHP-FPM's script_filename; nothing that a reader of PHP-FPM's takes for a head or a frame."""
     trace = entry.trace
-    yield f"script_filename = {spell(entry.script)}"
+    yield f"script_filename = {escape_text(entry.script)}"
     if entry.method:
-        yield f"request = {spell(entry.method, NAME_MAX).replace(' ', _BLANK)} {spell(entry.uri)}"
+        yield f"request = {escape_text(entry.method, NAME_MAX).replace(' ', _BLANK)} {escape_text(entry.uri)}"
     yield f"age = {entry.seconds:.6f} s"
-    yield f"stage = {spell(entry.stage)}"
+    yield f"stage = {escape_text(entry.stage)}"
     yield f"reason = {entry.reason}"
     if entry.sample != 1:
         yield f"sample = {entry.sample}"
     if trace.threads and trace.threads[0].main and trace.threads[0].doing:
-        yield f"doing = {spell(trace.threads[0].doing)}"
+        yield f"doing = {escape_text(trace.threads[0].doing)}"
     if trace.how not in ("ptrace", ""):
         yield f"taken by = {trace.how}"
     if trace.note:
-        yield f"note = {spell(trace.note)}"
+        yield f"note = {escape_text(trace.note)}"
     if trace.stopped:
         yield f"stopped = {trace.stopped:.6f} s"
 
 
 def _stack_lines(entry: Entry, depth: int, most: int = THREADS_MAX) -> Iterator[str]:
-    threads = fit(entry.trace.threads, depth, most)
+    threads = truncate(entry.trace.threads, depth, most)
     for number, thread in enumerate(threads):
         yield from _thread_lines(thread, is_first=number == 0)
     left_out = len(entry.trace.threads) - len(threads)
     if left_out:
         yield f"... {left_out} more threads"
     if entry.trace.error or not entry.trace.threads:
-        yield f"{FAILED}: {spell(entry.trace.error or 'no thread was found')}"
+        yield f"{FAILED}: {escape_text(entry.trace.error or 'no thread was found')}"
 
 
 def _thread_lines(thread: ThreadStack, *, is_first: bool) -> Iterator[str]:
     if not (is_first and thread.main):
-        doing = f", {spell(thread.doing)}" if thread.doing else ""
+        doing = f", {escape_text(thread.doing)}" if thread.doing else ""
         yield f"-- thread {thread.tid}{doing}"
     for frame in thread.frames:
         yield _frame_line(frame)
         for name, value in frame.values:
-            yield f"    {spell(name, VALUE_MAX).replace(' ', _BLANK)} = {spell(value, VALUE_MAX)}"
+            yield f"    {escape_text(name, VALUE_MAX).replace(' ', _BLANK)} = {escape_text(value, VALUE_MAX)}"
     if thread.note or not thread.frames:
-        yield f"... {spell(thread.note or EMPTY)}"
+        yield f"... {escape_text(thread.note or EMPTY)}"
 
 
 def _frame_line(frame: Frame) -> str:
-    function = spell(frame.function, NAME_MAX).replace("() ", "()" + _BLANK)
+    function = escape_text(frame.function, NAME_MAX).replace("() ", "()" + _BLANK)
     if frame.native:
         function = NATIVE + function
     elif function.startswith(NATIVE):
         function = "\\x5b" + function[1:]
-    place = f"{spell(frame.file)}:{frame.line}" if frame.file else UNKNOWN
+    place = f"{escape_text(frame.file)}:{frame.line}" if frame.file else UNKNOWN
     return f"[0x{frame.address & _ADDRESS:016x}] {function}() {place}"
 
 
-def _spell_pool(pool: str) -> str:
-    return spell(pool).replace("]", "\\x5d")
+def _escape_pool(pool: str) -> str:
+    return escape_text(pool).replace("]", "\\x5d")
 
 
 _BLANK = "\\x20"

@@ -88,7 +88,7 @@ def short_file(frame: Frame) -> str:
     return (found[1] or found[3]) if found else frame.file
 
 
-def telling(frames: Sequence[Frame]) -> list[Frame | Gap]:
+def relevant_frames(frames: Sequence[Frame]) -> list[Frame | Gap]:
     """The newest frame, those of the application, and the call by which it went into a library.
 
     Everything, if none is of the application.

@@ -12,8 +12,8 @@ from datetime import datetime
 
 from fpm.log.times import MONTHS
 from fpm.stacks.text.entry import Entry
-from fpm.stacks.text.entry_parser import OWN, Draft
-from fpm.stacks.text.format import FAILED, NATIVE, UNKNOWN, unspell
+from fpm.stacks.text.entry_parser import OWN, EntryBuilder
+from fpm.stacks.text.format import FAILED, NATIVE, UNKNOWN, unescape_text
 from fpm.stacks.text.read_json import read_object
 from fpm.stacks.trace import Frame
 
@@ -72,27 +72,27 @@ class _Reader:
     """One file. An entry of the text form has ended when the next begins."""
 
     def __init__(self) -> None:
-        self._draft: Draft | None = None
+        self._builder: EntryBuilder | None = None
         self._frames: dict[bytes, Frame | None] = {}
         self._second: tuple[bytes, float | None] = (b"", None)
 
     def take(self, line: bytes) -> Sequence[Entry]:
         """Take a line; the entries that have ended with it."""
-        draft = self._draft
+        builder = self._builder
         if line.startswith(b"[0x"):
             frame = self._frame(line)
             if frame is not None:
-                if draft is not None:
-                    draft.add_frame(frame)
+                if builder is not None:
+                    builder.add_frame(frame)
                 return ()
-        elif not line or (draft is not None and len(line) < TEXT_MAX and _take_own(draft, line)):
+        elif not line or (builder is not None and len(line) < TEXT_MAX and _take_own(builder, line)):
             return ()
         return self._take_beginning(line)
 
     def finish(self) -> Sequence[Entry]:
         """The last entry."""
-        draft, self._draft = self._draft, None
-        return () if draft is None else (draft.finish(),)
+        builder, self._builder = self._builder, None
+        return () if builder is None else (builder.finish(),)
 
     def _take_beginning(self, line: bytes) -> Sequence[Entry]:
         """A head, an object, or rubbish; a torn line may have the next entry's beginning at its end."""
@@ -102,7 +102,7 @@ class _Reader:
             if time is None:
                 return ()
             ended = self.finish()
-            self._draft = Draft(time, unspell(head[2].decode("utf-8", "surrogateescape")), int(head[3]))
+            self._builder = EntryBuilder(time, unescape_text(head[2].decode("utf-8", "surrogateescape")), int(head[3]))
             return ended
         entry = read_object(line) if line.startswith(b"{") else None
         start = line.rfind(b'{"time"')
@@ -149,29 +149,29 @@ def _read_frame(text: str) -> Frame | None:
         function = function.removeprefix(NATIVE)
     if place == UNKNOWN:
         file = ""
-    return Frame(unspell(function), unspell(file), int(line), 0, is_native)
+    return Frame(unescape_text(function), unescape_text(file), int(line), 0, is_native)
 
 
-def _take_own(draft: Draft, line: bytes) -> bool:
+def _take_own(builder: EntryBuilder, line: bytes) -> bool:
     """Whether it is one of our own lines, or PHP-FPM's script_filename, and nothing begins at its end."""
     if b"[pool " in line or b'{"time"' in line:
         return False
     text = line.decode("utf-8", "surrogateescape")
     if text.startswith("    "):
         name, _, value = text[4:].partition(" = ")
-        draft.add_value(unspell(name), unspell(value))
+        builder.add_value(unescape_text(name), unescape_text(value))
     elif text.startswith("-- thread "):
         thread = _THREAD.fullmatch(text)
         if thread is None:
             return False
-        draft.add_thread(int(thread[1]), unspell(thread[2] or ""))
+        builder.add_thread(int(thread[1]), unescape_text(thread[2] or ""))
     elif text.startswith("... "):
-        draft.add_note(unspell(text[4:]))
+        builder.add_note(unescape_text(text[4:]))
     elif text.startswith(FAILED):
-        draft.error = unspell(text.removeprefix(FAILED).removeprefix(": ")) or "dump failed"
+        builder.error = unescape_text(text.removeprefix(FAILED).removeprefix(": ")) or "dump failed"
     else:
         name, equals, value = text.partition(" = ")
         if not equals or name not in OWN:
             return False
-        draft.add_own(name, value)
+        builder.add_own(name, value)
     return True

@@ -9,11 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fpm.cli.slow import parse_since
 from fpm.cli.slow_rows import group_lines, group_object
 from fpm.stacks.text import group as grouping
 from fpm.stacks.text.entry import Entry
-from fpm.stacks.text.group import OTHER, Gap, Group, Grouping, library_of, ordered, short_file, telling, uri_pattern
-from fpm.stacks.text.since import parse_since
+from fpm.stacks.text.group import (
+    OTHER,
+    Gap,
+    Group,
+    Grouping,
+    library_of,
+    ordered,
+    relevant_frames,
+    short_file,
+    uri_pattern,
+)
 from fpm.stacks.trace import Frame, ThreadStack, Trace
 from tests.unit.slowlog.entries import CHOOSE, NOON, QUERY, entries, make
 
@@ -158,11 +168,11 @@ def test_frames_that_tell() -> None:
     lock = Frame("acquire", "/usr/lib/python3.11/threading.py", 1)
     http = [Frame("read", "/usr/lib/python3.11/http/client.py", 2), Frame("get", SITE + "requests/api.py", 73)]
     django = [Frame(f"inner{number}", SITE + "django/core/handlers.py", number) for number in range(5)]
-    shown = telling([lock, Frame("x", SITE + "urllib3/pool.py", 5), *http, QUERY, *django])
+    shown = relevant_frames([lock, Frame("x", SITE + "urllib3/pool.py", 5), *http, QUERY, *django])
     assert shown == [lock, Gap(2, ("urllib3", "http")), http[1], QUERY, Gap(5, ("django",))]
-    assert telling([lock, *http]) == [lock, *http]
-    assert telling([]) == []
-    assert telling([QUERY, django[0]]) == [QUERY, django[0]]
+    assert relevant_frames([lock, *http]) == [lock, *http]
+    assert relevant_frames([]) == []
+    assert relevant_frames([QUERY, django[0]]) == [QUERY, django[0]]
     assert library_of(Frame("f", "<frozen importlib._bootstrap>", 1)) == "importlib"
     assert library_of(Frame("PQexec", "/usr/lib/libpq.so.5", 0, native=True)) == "libpq"
     assert [short_file(frame) for frame in (lock, *http, QUERY)] == [
