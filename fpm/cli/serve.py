@@ -20,8 +20,11 @@ from waitress import wasyncore
 
 from fpm.cli.serve_pool import ServedPool, ServeError, served_pool
 from fpm.client.gateway import Gateway
-from fpm.errors import EXIT_FAILED
+from fpm.config.model import TcpAddress
+from fpm.errors import EXIT_FAILED, StartError
+from fpm.system.listening import SocketAccess, open_address
 
+BACKLOG = 128
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 TEXT = """
@@ -85,11 +88,10 @@ def _listen(bind: str) -> socket.socket:
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise click.BadParameter(f"'{bind}' is not HOST:PORT", param_hint="--bind")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, int(port)), family=family, backlog=128)
-    except OSError as error:
-        raise ServeError(f"cannot listen on {bind}: {error.strerror or error}") from None
+        return open_address(TcpAddress(host, int(port)), BACKLOG, SocketAccess(0, None, None)).socket
+    except StartError as error:
+        raise ServeError(str(error)) from None
 
 
 @contextlib.contextmanager

@@ -14,10 +14,11 @@ from wsgiref.handlers import CGIHandler
 
 from fpm.errors import FpmError, StartError
 from fpm.flup_server.arguments import Arguments
-from fpm.flup_server.listening_socket import Door, inherited_door, open_door
+from fpm.flup_server.listening_socket import inherited_listener, open_listener
 from fpm.flup_server.program import describe_program, first_arguments, name_pool
 from fpm.flup_server.server import Application
 from fpm.manager import Event, Manager, Pool, Settings
+from fpm.system.listening import Listener
 from fpm.system.own_command import own_python
 from fpm.wsgi.environ import complete_environ
 
@@ -43,9 +44,9 @@ def host(application: Application, arguments: Arguments, directory: str) -> bool
     _fill_standard_descriptors()
     if arguments.address is not None:
         app = _describe(directory)
-        door = open_door(arguments.address, arguments.umask)
-        return _serve(door, app, arguments, directory)
-    inherited = inherited_door()
+        listener = open_listener(arguments.address, arguments.umask)
+        return _serve(listener, app, arguments, directory)
+    inherited = inherited_listener()
     if arguments.force_cgi or os.environ.get("FCGI_FORCE_CGI", "")[:1] in ("Y", "y"):
         _answer_once(application)
     elif inherited is not None:
@@ -85,30 +86,31 @@ def _answer_once(application: Application) -> None:
     sys.exit(0)
 
 
-def _serve(door: Door, app: str, arguments: Arguments, directory: str) -> bool:
+def _serve(listener: Listener, app: str, arguments: Arguments, directory: str) -> bool:
     if arguments.notice:
         _say(f"NOTICE: {arguments.notice}")
     with contextlib.ExitStack() as stack:
-        stack.callback(door.close)
-        stack.callback(door.remove)
-        pool = Pool(name_pool(app), app=app, listen=door.socket, **_directives(door.socket, arguments, directory))
+        stack.callback(listener.close)
+        pool = Pool(
+            name_pool(app), app=app, listen=listener.socket, **_directives(listener.socket, arguments, directory)
+        )
         settings = Settings(log_level="warning", process_control_timeout=FINISH_TIME)
         manager = Manager(
             [pool], settings, on_event=_show, allow_root=os.geteuid() == 0, name=app.removeprefix("script:")
         )
-        return _run(manager, door)
+        return _run(manager, listener)
 
 
-def _run(manager: Manager, door: Door) -> bool:
+def _run(manager: Manager, listener: Listener) -> bool:
     """From the start to the end of the manager; see host()."""
-    with _signals(manager, door) as received:
+    with _signals(manager, listener) as received:
         try:
             manager.start(timeout=STARTUP_TIME + 30)
         except StartError:
             if not received:
                 raise
         # Only the workers hold it from now on, so that it is closed when they stop.
-        door.close()
+        listener.socket.close()
         if received:  # perhaps before there was a master to be told
             manager.begin_stop()
         status = manager.wait()
@@ -118,7 +120,7 @@ def _run(manager: Manager, door: Door) -> bool:
 
 
 @contextlib.contextmanager
-def _signals(manager: Manager, door: Door) -> Iterator[list[int]]:
+def _signals(manager: Manager, listener: Listener) -> Iterator[list[int]]:
     """Each of ENDING stops the manager: the first lets requests in hand finish, another cuts them off.
 
     Yields:
@@ -127,7 +129,7 @@ def _signals(manager: Manager, door: Door) -> Iterator[list[int]]:
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        door.remove()
+        listener.remove_file()
         manager.begin_stop(graceful=not received)
         received.append(number)
 

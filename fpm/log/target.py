@@ -15,8 +15,7 @@ import socket
 import stat
 from collections.abc import Callable
 
-from fpm.errors import StartError
-from fpm.system.errno_advice import advise
+from fpm.errors import StartError, advise
 
 BUFFER_MAX = 256 * 1024
 """Bytes that wait for a reader, or for room on the disk; more only if they were given at once."""

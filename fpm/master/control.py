@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fpm.errors import StartError
-from fpm.master.listening.listeners import Listener, open_private_unix
 from fpm.master.loop.loop import READ, WRITE, Loop
+from fpm.system.listening import Listener, open_private_unix
 
 REQUEST_MAX = 65536
 ANSWER_MAX = 64 * 1024 * 1024

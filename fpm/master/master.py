@@ -43,7 +43,6 @@ from fpm.master.commands.commands import refusal, run_command
 from fpm.master.lifecycle import Ending, State, Step, first_ending, may_change, next_ending
 from fpm.master.listening.addresses import PassedSockets
 from fpm.master.listening.inherited import restore_listener
-from fpm.master.listening.listeners import Listener
 from fpm.master.listening.status_listeners import StatusListeners
 from fpm.master.loop.loop import WRITE, Loop
 from fpm.master.loop.signals import SignalReader
@@ -70,6 +69,7 @@ from fpm.master.upgrade.handover import restore_pool
 from fpm.master.upgrade.upgrade import Upgrade
 from fpm.system import systemd
 from fpm.system.listen_queue import ListenQueueReader
+from fpm.system.listening import Listener
 from fpm.system.own_command import own_command
 from fpm.system.pidfile import OwnPidFile
 from fpm.system.proctitle import set_title

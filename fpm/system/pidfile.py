@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from fpm.errors import StartError
-from fpm.system.errno_advice import advise
+from fpm.errors import StartError, advise
 
 
 def write_pid_file(path: str, pid: int) -> None:

@@ -152,7 +152,7 @@ def test_the_port_is_taken() -> None:
         port = first.wait_port()
         with serving("hello:application", "--bind", f"127.0.0.1:{port}") as second:
             assert second.process.wait(20) == 1
-            assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in second.output()
+            assert f"cannot listen on 127.0.0.1:{port}: the address is in use by another process" in second.output()
         first.stop(signal.SIGINT)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from fpm.config.model import Config, PoolConfig
 from fpm.errors import StartError
-from fpm.master.listening.listeners import Listener, adopt_listener, is_same_address, open_listener
+from fpm.master.listening.listeners import adopt_listener, is_same_address, open_listener
 from fpm.master.listening.status_listeners import StatusListeners
+from fpm.system.listening import Listener
 
 
 class PassedSockets:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fpm.config.model import ListenAddress
-from fpm.master.listening.listeners import Listener
+from fpm.system.listening import Listener
 
 
 @dataclass(slots=True)

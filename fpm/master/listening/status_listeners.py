@@ -9,8 +9,8 @@ from typing import Any
 from fpm.config.model import Config, ListenAddress, PoolConfig
 from fpm.errors import StartError
 from fpm.master.listening.inherited import InheritedFds, dump_listener, restore_listener
-from fpm.master.listening.listeners import Listener, SocketAccess, open_address
 from fpm.protocol.status import SiteSpec
+from fpm.system.listening import Listener, SocketAccess, open_address
 
 BACKLOG = 128
 DEFAULT_STATUS_PATH = "/status"

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fpm.config.model import PoolConfig
-from fpm.master.listening.listeners import Listener
 from fpm.master.loop.timers import NamedTimers
 from fpm.master.pool import process_manager
 from fpm.master.pool.child import Child
@@ -18,6 +17,7 @@ from fpm.master.pool.templates import Templates
 from fpm.master.pool.workers import Workers
 from fpm.master.processes.backoff import Backoff, after_worker_death
 from fpm.master.services import Services
+from fpm.system.listening import Listener
 
 UNAVAILABLE_AFTER = 1.5
 """Seconds without any worker that clients may wait, else they are told 503; more than restarts.SERVING_DELAY_MAX, so

@@ -15,7 +15,6 @@ from fpm.errors import StartError
 from fpm.events.base import PoolEvent
 from fpm.events.worker import SlowRequestEnded
 from fpm.log.target import open_shared_log
-from fpm.master.listening.listeners import Listener
 from fpm.master.loop.read_budget import Share
 from fpm.master.pool.child import Child
 from fpm.master.pool.exits import Endings
@@ -39,6 +38,7 @@ from fpm.protocol.messages import Forked, ForkFailed, WorkerExited
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.snapshot import Slot
 from fpm.stacks.text.entry import Reason
+from fpm.system.listening import Listener
 
 
 @dataclass(frozen=True, slots=True)

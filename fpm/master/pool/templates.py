@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 from fpm.config.model import PoolConfig
-from fpm.master.listening.listeners import Listener
 from fpm.master.loop.channel import PoolChannel, limit_lines
 from fpm.master.loop.read_budget import Share
 from fpm.master.loop.timers import NamedTimers
@@ -43,6 +42,7 @@ from fpm.protocol.spec import WorkerSettings, unpack_spec
 from fpm.protocol.wire import MessageError
 from fpm.scoreboard.memory import Scoreboard
 from fpm.stacks.rights import needs_named_tracer
+from fpm.system.listening import Listener
 
 
 class Templates:

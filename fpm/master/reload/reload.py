@@ -14,11 +14,12 @@ from typing import Any, Protocol
 from fpm.config.model import Config, PoolConfig
 from fpm.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, StartError
 from fpm.master.listening.addresses import NewListeners
-from fpm.master.listening.listeners import Listener, adjust_listener
+from fpm.master.listening.listeners import adjust_listener
 from fpm.master.loop.loop import Loop, Timer
 from fpm.master.pool.proof import Verdict
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.reload.plan import Action, Plan, PoolPlan
+from fpm.system.listening import Listener
 
 PROOFS_AT_ONCE = 4
 """Templates that import at the same time: a thousand at once would starve the pools that serve."""

@@ -1,0 +1,186 @@
+"""Listening sockets: opened for the master, `pyfpm serve` and flup's server, and removed with their files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from dataclasses import dataclass
+
+from fpm.config.model import ListenAddress, TcpAddress, UnixAddress
+from fpm.errors import StartError
+
+BACKLOG_MAX = 65535
+"""For listen.backlog = -1; the kernel cuts it to net.core.somaxconn."""
+PRIVATE_BACKLOG = 128
+
+
+@dataclass(slots=True)
+class Listener:
+    """A socket that listens, and what must be removed when it is closed."""
+
+    address: ListenAddress
+    socket: socket.socket
+    inode: tuple[int, int] | None = None
+    """Device and inode of the socket file that we have made; None if it is not ours to remove."""
+
+    def close(self) -> None:
+        """Close it and remove its file."""
+        self.socket.close()
+        self.remove_file()
+
+    def remove_file(self) -> None:
+        """Remove the file of a Unix socket, if it is still the one we made."""
+        # Once only: the number of a removed inode may be that of another socket soon.
+        made, self.inode = self.inode, None
+        if made is None or not isinstance(self.address, UnixAddress):
+            return
+        try:
+            found = os.lstat(self.address.path)
+            if (found.st_dev, found.st_ino) == made:
+                os.unlink(self.address.path)
+        except FileNotFoundError:
+            return  # somebody has removed it already, which is what we want
+
+
+@dataclass(frozen=True, slots=True)
+class SocketAccess:
+    """Mode and owner of a Unix socket; None: the daemon's own."""
+
+    mode: int
+    owner: int | None
+    group: int | None
+
+
+def open_address(address: ListenAddress, backlog: int, access: SocketAccess) -> Listener:
+    """Bind and listen, as bind_address().
+
+    Raises:
+        StartError: the address is in use, or cannot be bound.
+    """
+    try:
+        return bind_address(address, backlog, access)
+    except OSError as error:
+        raise StartError(f"cannot listen on {address}: {_reason(error)}") from error
+
+
+def bind_address(address: ListenAddress, backlog: int, access: SocketAccess) -> Listener:
+    """Bind and listen; the sockets never block.
+
+    Args:
+        backlog: as for listen(2); -1: the system's maximum.
+        access: of the file of a Unix socket.
+
+    Raises:
+        StartError: somebody listens on this path already, or it is no socket.
+        OSError: the address cannot be bound.
+    """
+    backlog = backlog if backlog >= 0 else BACKLOG_MAX
+    if isinstance(address, UnixAddress):
+        return _open_unix(address, backlog, mode=access.mode, owner=access.owner, group=access.group)
+    return _open_tcp(address, backlog)
+
+
+def open_private_unix(path: str) -> Listener:
+    """A Unix socket for the owner only (0600), such as the control socket.
+
+    Raises:
+        StartError: somebody listens there already.
+        OSError: it cannot be bound.
+    """
+    return _open_unix(UnixAddress(path), PRIVATE_BACKLOG, mode=0o600, owner=None, group=None)
+
+
+def _open_unix(address: UnixAddress, backlog: int, *, mode: int, owner: int | None, group: int | None) -> Listener:
+    _remove_stale(address.path)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        # The file gets the socket's own mode, less the umask (unix(7)): no later chmod(2) by name, which somebody who
+        # may write to the directory could turn to another file.
+        os.fchmod(listening.fileno(), mode)
+        before = os.umask(0)
+        try:
+            listening.bind(address.path)
+        finally:
+            os.umask(before)
+        made = os.lstat(address.path)
+        try:
+            if owner is not None or group is not None:
+                os.lchown(address.path, -1 if owner is None else owner, -1 if group is None else group)
+            listening.listen(backlog)  # nobody can connect before
+        except OSError:
+            os.unlink(address.path)
+            raise
+    except OSError:
+        listening.close()
+        raise
+    return Listener(address, listening, (made.st_dev, made.st_ino))
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket file that nobody listens on.
+
+    Raises:
+        StartError: somebody does, or it is no socket.
+    """
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise StartError(f"{path} exists and is not a socket; remove it or choose another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            pass  # nobody listens: it is left over from a process that was killed
+        except BlockingIOError:
+            raise StartError(_in_use(path)) from None  # its queue is full, so it has an owner
+        except OSError as error:
+            raise StartError(f"cannot find out whether {path} is in use: {error.strerror}") from error
+        else:
+            raise StartError(_in_use(path))
+    os.unlink(path)
+
+
+def _in_use(path: str) -> str:
+    return f"Another FPM instance seems to already listen on {path}; stop it first, or choose another path"
+
+
+def _open_tcp(address: TcpAddress, backlog: int) -> Listener:
+    if address.host:
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        return _bind_tcp(address, family, address.host, backlog, only_v6=True)
+    try:
+        return _bind_tcp(address, socket.AF_INET6, "::", backlog, only_v6=False)
+    except OSError as error:
+        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            raise
+        return _bind_tcp(address, socket.AF_INET, "0.0.0.0", backlog, only_v6=False)
+
+
+def _bind_tcp(address: TcpAddress, family: int, host: str, backlog: int, *, only_v6: bool) -> Listener:
+    listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted connections inherit it: an answer of several records must not wait for Nagle's algorithm.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_v6)
+        listening.bind((host, address.port))
+        listening.listen(backlog)
+    except OSError:
+        listening.close()
+        raise
+    return Listener(address, listening)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the address is in use by another process"
+    if error.errno == errno.EACCES:
+        return "permission denied (ports below 1024 and other users' directories need root)"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine does not have that address"
+    return error.strerror or str(error)
