@@ -141,8 +141,10 @@ def test_a_request_in_hand_is_shown(daemon: Start) -> None:
 
 
 def test_master_answers_when_all_workers_are_busy(daemon: Start) -> None:
-    fpm = daemon({"www": {**POOL, "pm.max_children": 2}})
-    threads = [threading.Thread(target=lambda: fpm.get("www", query="1.2")) for _ in range(4)]
+    fpm = daemon({"www": {**POOL, "app": "held:application", "pm.max_children": 2}})
+    hold = fpm.apps / "hold"
+    hold.touch()
+    threads = [threading.Thread(target=lambda: fpm.get("www", "/nap", timeout=30), daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
     # A connection that was accepted before its request had come may be with a worker, and not in the queue.
@@ -150,8 +152,10 @@ def test_master_answers_when_all_workers_are_busy(daemon: Start) -> None:
     wait_until(lambda: numbers(fpm, "www")["listen queue"] >= 1)
     assert found["idle processes"] == 0
     assert facts(fpm, "www")["state"] == "running"
+    hold.unlink()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 def test_ping(daemon: Start) -> None:
