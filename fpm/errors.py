@@ -52,6 +52,32 @@ class Unsupported(CalibrationError):
     """The calibration can never work with this interpreter, so another try is no use."""
 
 
+class ClientError(FpmError):
+    """A FastCGI request got no complete answer."""
+
+    exit_status = EXIT_FAILED
+
+
+class ConnectFailed(ClientError):
+    """Nobody listens at the address, or we may not connect to it."""
+
+
+class PeerTimeout(ClientError):
+    """The server neither sent nor took a byte for too long, or the whole request took too long."""
+
+
+class PeerClosed(ClientError):
+    """The connection ended before the answer did."""
+
+
+class PeerRefused(ClientError):
+    """The server ended the request with a protocol status other than FCGI_REQUEST_COMPLETE."""
+
+
+class PeerGarbage(ClientError, ProtocolError):
+    """The server sent something that is not FastCGI, or not a CGI response."""
+
+
 _ADVICE = {
     errno.ENOENT: "create its directory first",
     errno.ENOTDIR: "a part of the path is a file, not a directory",

@@ -1,11 +1,14 @@
-"""`pyfpm stop` and `pyfpm reopen-logs`."""
+"""`pyfpm stop`, `reopen-logs`, `reload`, `rollback` and `upgrade`: send the request, show the steps and the result."""
 
 from __future__ import annotations
+
+import sys
+from typing import Any
 
 import click
 
 from fpm.cli.options import Options
-from fpm.client.control import ask
+from fpm.client.control import ask, follow, read_step
 from fpm.client.control import stop as stop_and_wait
 
 
@@ -23,3 +26,71 @@ def stop(options: Options, now: bool, timeout: float) -> None:
 def reopen_logs(options: Options) -> None:
     """Reopen all log files, after they have been moved (SIGUSR1)."""
     ask(options.control_path(), {"command": "reopen-logs"})
+
+
+@click.command()
+@click.argument("pools", nargs=-1, metavar="[POOL]...")
+@click.option("--dry-run", is_flag=True, help="Only print what would happen.")
+@click.option("--no-wait", is_flag=True, help="Do not wait for the outcome; see the log or `pyfpm status`.")
+@click.option("--timeout", default=0.0, help="Seconds for checking the new generations; 0: only startup_timeout.")
+@click.pass_context
+def reload(ctx: click.Context, pools: tuple[str, ...], dry_run: bool, no_wait: bool, timeout: float) -> None:
+    """Check new generations of named or changed pools (of all if there are none), then swap them in.
+
+    Exit status 0: they serve. 1: a check failed, 78: the configuration is wrong; nothing has changed then.
+    """
+    options: Options = ctx.obj
+    request = {"command": "reload", "pools": list(pools), "timeout": timeout, "dry_run": dry_run}
+    if dry_run:
+        answer = ask(options.control_path(), request)
+        for line in answer.get("plan", []):
+            click.echo(line)
+        ctx.exit(_conclude(answer, "the plan cannot be made"))
+    if no_wait:
+        ask_without_waiting(options, request)
+        return
+    ctx.exit(_conclude(follow(options.control_path(), request, show_step), "reload failed, nothing has changed"))
+
+
+@click.command()
+@click.argument("pool")
+@click.option("--timeout", default=0.0, help="Seconds for the check; 0: only startup_timeout.")
+@click.pass_context
+def rollback(ctx: click.Context, pool: str, timeout: float) -> None:
+    """Return a pool to its previous generation: its configuration and its resolved directory."""
+    options: Options = ctx.obj
+    request = {"command": "rollback", "pool": pool, "timeout": timeout}
+    ctx.exit(_conclude(follow(options.control_path(), request, show_step), "rollback failed, nothing has changed"))
+
+
+@click.command()
+@click.pass_context
+def upgrade(ctx: click.Context) -> None:
+    """Replace the running daemon with the installed version, without losing a connection; the pid stays."""
+    options: Options = ctx.obj
+    answer = follow(options.control_path(), {"command": "upgrade"}, show_step)
+    status = _conclude(answer, "upgrade failed, nothing has changed")
+    if status == 0:
+        click.echo(f"pyfpm {answer.get('version')} is running", err=True)
+    ctx.exit(status)
+
+
+def ask_without_waiting(options: Options, request: dict[str, Any]) -> None:
+    """Start the reload; the master continues after this command has exited."""
+    ask(options.control_path(), {**request, "no_wait": True})
+
+
+def show_step(message: dict[str, Any]) -> None:
+    """Print a step as one line on standard error."""
+    click.echo(read_step(message), err=True)
+
+
+def _conclude(answer: dict[str, Any], failed: str) -> int:
+    if answer.get("ok"):
+        return 0
+    for complaint in answer.get("complaints", []):
+        click.echo(f"pyfpm: {complaint}", err=True)
+    if answer.get("traceback"):
+        sys.stderr.write(str(answer["traceback"]).rstrip("\n") + "\n")
+    click.echo(f"pyfpm: {failed}", err=True)
+    return int(answer.get("status", 1))

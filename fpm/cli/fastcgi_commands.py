@@ -16,12 +16,10 @@ from typing import BinaryIO, NoReturn
 import click
 
 from fpm.client.exchange import Response, send_request
-from fpm.client.failures import ClientError
-from fpm.client.params import header_param, request_params
 from fpm.client.records import Limits
-from fpm.client.target import parse_target
+from fpm.client.request import header_param, parse_target, request_params
 from fpm.config.model import ListenAddress
-from fpm.errors import EXIT_FAILED, FpmError
+from fpm.errors import EXIT_FAILED, ClientError, FpmError
 
 PONG_LIMIT = 65536
 READ_SIZE = 65536

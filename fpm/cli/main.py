@@ -7,7 +7,7 @@ import sys
 import click
 
 from fpm import __version__
-from fpm.cli import commands, daemon, fastcgi_commands, reload
+from fpm.cli import commands, daemon, fastcgi_commands
 from fpm.cli.options import Options
 from fpm.cli.serve import serve
 from fpm.cli.slow import slow
@@ -98,7 +98,7 @@ def test(ctx: click.Context, dump: bool) -> None:
     ctx.exit(daemon.check(ctx.obj, with_dump=dump))
 
 
-for command in (commands.stop, reload.reload, reload.rollback, reload.upgrade, commands.reopen_logs, status, top):
+for command in (commands.stop, commands.reload, commands.rollback, commands.upgrade, commands.reopen_logs, status, top):
     cli.add_command(command)
 cli.add_command(fastcgi_commands.ping)
 cli.add_command(fastcgi_commands.request)

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fpm.client.exchange import send_request
-from fpm.client.failures import ClientError
-from fpm.client.params import request_params
 from fpm.client.records import Limits
+from fpm.client.request import request_params
 from fpm.config.model import UnixAddress
-from fpm.errors import EXIT_FAILED, FpmError
+from fpm.errors import EXIT_FAILED, ClientError, FpmError
 from fpm.system.own_command import own_command
 from fpm.system.unix_sockets import make_socket_directory
 

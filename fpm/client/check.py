@@ -11,9 +11,9 @@ import socket
 import sys
 
 from fpm.client.exchange import request_on
-from fpm.client.failures import ClientError
-from fpm.client.params import request_params
 from fpm.client.records import Limits
+from fpm.client.request import request_params
+from fpm.errors import ClientError
 
 BODY_MAX = 16 * 1024 * 1024
 

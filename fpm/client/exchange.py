@@ -8,11 +8,11 @@ from types import TracebackType
 
 from flup.server import fcgi_base as flup
 
-from fpm.client.failures import ConnectFailed, PeerClosed, PeerGarbage, PeerRefused
 from fpm.client.records import REQUEST_ID, Limits, Wire, encode_request, parse_end, read_record
+from fpm.client.request import connectable
 from fpm.client.response import Head, parse_head, split_head
-from fpm.client.target import connectable
 from fpm.config.model import ListenAddress, UnixAddress
+from fpm.errors import ConnectFailed, PeerClosed, PeerGarbage, PeerRefused
 from fpm.system.unix_sockets import connect_unix
 
 STDERR_LIMIT = 65536

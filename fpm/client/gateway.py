@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
 from fpm.client.exchange import Response, send_request
-from fpm.client.failures import ClientError, PeerTimeout
 from fpm.client.records import Limits
 from fpm.config.model import ListenAddress
+from fpm.errors import ClientError, PeerTimeout
 
 READ_SIZE = 65536
 HOP_BY_HOP = frozenset(

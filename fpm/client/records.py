@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from flup.server import fcgi_base as flup
 
-from fpm.client.failures import PeerClosed, PeerGarbage, PeerTimeout
+from fpm.errors import PeerClosed, PeerGarbage, PeerTimeout
 
 REQUEST_ID = 1
 CONTENT_MAX = 65535

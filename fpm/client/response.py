@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from fpm.client.failures import PeerGarbage
+from fpm.errors import PeerGarbage
 
 HEAD_LIMIT = 65536
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")

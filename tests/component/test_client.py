@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from fpm.client.exchange import Response, send_request
-from fpm.client.failures import ClientError, ConnectFailed, PeerClosed, PeerGarbage, PeerRefused, PeerTimeout
-from fpm.client.params import request_params
 from fpm.client.records import Limits
+from fpm.client.request import request_params
 from fpm.config.model import TcpAddress, UnixAddress
+from fpm.errors import ClientError, ConnectFailed, PeerClosed, PeerGarbage, PeerRefused, PeerTimeout
 from tests.support import raw_fastcgi
 from tests.support.peer import end, out, peer, says, silent
 

@@ -8,10 +8,10 @@ from wsgiref.validate import validator
 
 import pytest
 
-from fpm.client.failures import PeerClosed
 from fpm.client.gateway import Gateway
 from fpm.client.records import Limits
 from fpm.config.model import UnixAddress
+from fpm.errors import PeerClosed
 from tests.support import raw_fastcgi
 from tests.support.peer import end, out, peer, says, silent
 

@@ -9,8 +9,8 @@ from io import BytesIO
 from hypothesis import given, strategies
 
 from fpm.client.gateway import gateway_params
-from fpm.client.params import request_params
 from fpm.client.records import encode_request
+from fpm.client.request import request_params
 from tests.support import raw_fastcgi
 
 TEXT = strategies.text(strategies.characters(max_codepoint=255), max_size=300)

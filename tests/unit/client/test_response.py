@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies
 
-from fpm.client.failures import PeerGarbage
 from fpm.client.response import HEAD_LIMIT, parse_head, split_head
+from fpm.errors import PeerGarbage
 
 
 @pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n", b"\r\n\n", b"\n\r\n"])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fpm.client.target import connectable, parse_target
+from fpm.client.request import connectable, parse_target
 from fpm.config.model import TcpAddress, UnixAddress
 
 

@@ -1,8 +1,15 @@
-"""FastCGI parameters for a request that no web server has seen (RFC 3875 section 4.1). Pure."""
+"""What a FastCGI client asks, and whom. Pure.
+
+The SOCKET of a command line: a path has a slash, a TCP address a colon or digits only (`127.0.0.1:9000`, `[::1]:9000`,
+`localhost:9000`, `9000`); everything else is the name of a pool. The parameters are those of a request that no web
+server has seen (RFC 3875 section 4.1).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from fpm.config.model import ListenAddress, TcpAddress, UnixAddress
 
 SOFTWARE = "pyfpm"
 
@@ -50,3 +57,32 @@ def header_param(name: str) -> str:
     """The parameter that carries an HTTP header."""
     param = name.upper().replace("-", "_")
     return param if param in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + param
+
+
+LOCALHOST = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Addresses that one can listen on, but not connect to."""
+
+
+def parse_target(text: str) -> ListenAddress | None:
+    """The address that `text` spells, or None if it is the name of a pool.
+
+    Raises:
+        ValueError: it looks like a TCP address, but its port is not a number from 1 to 65535.
+    """
+    if text.startswith("unix:"):
+        return UnixAddress(text.removeprefix("unix:"))
+    if "/" in text:
+        return UnixAddress(text)
+    host, colon, port = text.rpartition(":")
+    if not colon and not text.isdecimal():
+        return None
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"'{text}' has no port number from 1 to 65535")
+    return TcpAddress(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def connectable(address: ListenAddress) -> ListenAddress:
+    """The address itself, or the loopback one for an address that stands for all of the machine's."""
+    if isinstance(address, TcpAddress) and address.host in LOCALHOST:
+        return TcpAddress(LOCALHOST[address.host], address.port)
+    return address
