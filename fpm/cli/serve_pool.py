@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import shutil
@@ -22,13 +21,13 @@ from fpm.client.request import request_params
 from fpm.config.model import UnixAddress
 from fpm.errors import EXIT_FAILED, ClientError, FpmError
 from fpm.system.own_command import own_command
+from fpm.system.prctl import PR_SET_PDEATHSIG, load_prctl
 from fpm.system.unix_sockets import make_socket_directory
 
 POOL = "serve"
 PING = "/-pyfpm-serve-ping"
 STARTUP_TIMEOUT = 60
 STOP_TIMEOUT = 10.0
-PR_SET_PDEATHSIG = 1
 
 
 class ServeError(FpmError):
@@ -120,10 +119,10 @@ def served_pool(app: str, workers: int) -> Iterator[ServedPool]:
 def _spawn(file: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """`pyfpm -c FILE run` in a process group of its own: Ctrl-C is for us, and we stop the pool in good order."""
     command = own_command("fpm", "-c", str(file), *(["-R"] if os.geteuid() == 0 else []), "run")
-    libc = ctypes.CDLL(None)
+    prctl = load_prctl()
 
     def end_with_parent() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
     # There is no thread yet, so preexec_fn is safe.
     return subprocess.Popen(

@@ -10,13 +10,9 @@ import errno
 import os
 import resource
 from collections.abc import Callable
-from typing import Any
 
 from fpm.protocol.spec import TemplateSpec
-
-PR_SET_DUMPABLE = 4
-PR_SET_NO_NEW_PRIVS = 38
-PR_SET_PTRACER = 0x59616D61
+from fpm.system.prctl import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PTRACER, load_prctl
 
 
 def apply_identity(spec: TemplateSpec) -> None:
@@ -25,10 +21,7 @@ def apply_identity(spec: TemplateSpec) -> None:
     Raises:
         OSError: a step failed; `filename` says which.
     """
-    # Here, as the template, which imports this module too, may run under a Python without it.
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)  # before chroot: nothing is loaded from inside the jail
+    prctl = load_prctl()  # before chroot: nothing is loaded from inside the jail
     _step("rlimit_files", lambda: _limit_files(spec))
     core = spec.rlimit_core
     if core is not None:
@@ -47,9 +40,9 @@ def apply_identity(spec: TemplateSpec) -> None:
         # After the change of user: a directory that only root can enter must fail here, not surprise later.
         _step(f"chdir = {directory}", lambda: os.chdir(directory))
     if spec.dumpable:
-        _prctl(libc, "process.dumpable", PR_SET_DUMPABLE, 1)
+        _step("process.dumpable", lambda: prctl(PR_SET_DUMPABLE, 1))
     if spec.no_new_privs:
-        _prctl(libc, "no_new_privs", PR_SET_NO_NEW_PRIVS, 1)
+        _step("no_new_privs", lambda: prctl(PR_SET_NO_NEW_PRIVS, 1))
 
 
 def _limit_files(spec: TemplateSpec) -> None:
@@ -67,14 +60,6 @@ def _change_user(spec: TemplateSpec) -> None:
     _step(f"group = {gid}", lambda: os.setresgid(gid, gid, gid))
     _step(f"supplementary groups of uid {uid}", lambda: os.setgroups(spec.groups))
     _step(f"user = {uid}", lambda: os.setresuid(uid, uid, uid))
-
-
-def _prctl(libc: Any, name: str, option: int, value: int) -> None:
-    import ctypes
-
-    if libc.prctl(option, value, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), name)
 
 
 def _step(name: str, action: Callable[[], None]) -> None:
@@ -101,17 +86,16 @@ def permission_for(pid: int) -> Callable[[], str]:
     if not pid:
         return lambda: ""
     try:
-        # Late: only where Yama wants it. It is called in the template, so workers find it loaded.
-        import ctypes
+        prctl = load_prctl()  # only where Yama wants it; this is the template, so workers find it loaded
     except ImportError as error:
         reason = f"this Python cannot name its tracer: {error}"
         return lambda: reason
-    libc = ctypes.CDLL(None, use_errno=True)
 
     def permit() -> str:
-        if libc.prctl(PR_SET_PTRACER, ctypes.c_ulong(pid), 0, 0, 0) == 0:
-            return ""
-        number = ctypes.get_errno()
-        return "" if number == errno.EINVAL else f"prctl(PR_SET_PTRACER, {pid}): {os.strerror(number)}"
+        try:
+            prctl(PR_SET_PTRACER, pid)
+        except OSError as error:
+            return "" if error.errno == errno.EINVAL else f"prctl(PR_SET_PTRACER, {pid}): {error.strerror}"
+        return ""
 
     return permit

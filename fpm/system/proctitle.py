@@ -11,10 +11,10 @@ import contextlib
 import os
 import sys
 
+from fpm.system.prctl import PR_SET_NAME, load_prctl
 from fpm.system.proc_stat import ARGUMENTS, read_stat
 
 NAME = b"pyfpm"
-_PR_SET_NAME = 15
 _TITLE_MAX = 4095
 """Bytes; the kernel shows at most a page of a title that reaches into the environment."""
 
@@ -44,9 +44,7 @@ def _set_name() -> None:
             comm.write(NAME)
     except OSError:
         with contextlib.suppress(ImportError, AttributeError, OSError):
-            import ctypes  # only where /proc is missing: it costs memory in every worker
-
-            ctypes.CDLL(None).prctl(_PR_SET_NAME, NAME, 0, 0, 0)
+            load_prctl()(PR_SET_NAME, NAME)
 
 
 def _find_area() -> tuple[int, int, int] | None:

@@ -18,12 +18,13 @@ with warnings.catch_warnings():
     from ptrace.error import PtraceError
     from ptrace.syscall import SYSCALL_NAMES
 
+from fpm.system.prctl import PR_SET_PDEATHSIG, load_prctl
+
 PTRACE_SEIZE = 0x4206
 PTRACE_INTERRUPT = 0x4207
 PTRACE_EVENT_STOP = 128
 WAIT_ALL = 0x40000000
 """__WALL: also threads that are no leaders (wait(2))."""
-PR_SET_PDEATHSIG = 1
 
 __all__ = ["SYSCALL_NAMES", "PtraceError", "die_with_parent", "read_registers", "read_remotely"]
 
@@ -44,6 +45,7 @@ _process_vm_readv.argtypes = (
     ctypes.c_ulong,
 )
 _process_vm_readv.restype = ctypes.c_ssize_t
+_prctl = load_prctl()
 
 
 def seize(tid: int) -> None:
@@ -96,4 +98,4 @@ def read_remotely(pid: int, address: int, size: int) -> bytes:
 
 def die_with_parent(signal: int) -> None:
     """Have the kernel send this process a signal when its parent ends (PR_SET_PDEATHSIG, prctl(2))."""
-    libc.prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0)
+    _prctl(PR_SET_PDEATHSIG, signal)

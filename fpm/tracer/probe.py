@@ -17,6 +17,7 @@ from contextlib import suppress
 
 from fpm.protocol.tracing import Task
 from fpm.stacks.rights import needs_named_tracer
+from fpm.system.prctl import PR_SET_PTRACER
 from fpm.tracer.snapshot import look_at
 
 PATIENCE = 10.0
@@ -31,11 +32,11 @@ if int(uid) >= 0:
 os.chdir("/")
 os.execve(python, [python, "-I", "-S", "-c", code, tracer], {})
 """
-WAIT = """
+WAIT = f"""
 import sys
 if sys.argv[1] != "0":
     import ctypes
-    ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(int(sys.argv[1])), 0, 0, 0)
+    ctypes.CDLL(None).prctl({PR_SET_PTRACER}, ctypes.c_ulong(int(sys.argv[1])), 0, 0, 0)
 print("ready", flush=True)
 sys.stdin.read()
 """

@@ -80,7 +80,7 @@ THIRD_PARTY = {
 """Where each dependency may be imported, and nowhere else."""
 
 LATE = {
-    ("fpm.launcher.identity", "ctypes"),  # where Yama wants it, in the template
+    ("fpm.system.prctl", "ctypes"),  # in the launcher before chroot, and where Yama wants it in the template
     ("fpm.system.proctitle", "ctypes"),  # where /proc is missing, at the first title, which the template sets
     (
         "fpm.template.calibrator",

@@ -52,6 +52,7 @@ POOL_MODULES = (
     "fpm.system",
     "fpm.system.descriptors",
     "fpm.system.listen_queue",
+    "fpm.system.prctl",
     "fpm.system.proc_stat",
     "fpm.system.proctitle",
 )

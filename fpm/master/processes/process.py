@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import resource
 import select
@@ -14,8 +13,8 @@ import psutil
 from fpm.events.base import Emit
 from fpm.events.master import OrphanKilled
 from fpm.master.processes.exits import Usage
+from fpm.system.prctl import PR_SET_CHILD_SUBREAPER, load_prctl
 
-PR_SET_CHILD_SUBREAPER = 36
 ROUNDS = 100
 PAUSE = 10
 """Milliseconds between two looks at processes that have been killed."""
@@ -48,8 +47,8 @@ def raise_file_limit(wanted: int) -> tuple[int, int]:
 
 
 def become_subreaper() -> None:
-    """Workers whose template dies become children of the master (PR_SET_CHILD_SUBREAPER, prctl(2))."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    """Make the master the parent of workers whose template dies (PR_SET_CHILD_SUBREAPER, prctl(2))."""
+    load_prctl()(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def reap_next(before: Callable[[int], None], after: Callable[[int, int, Usage], None]) -> int:
