@@ -121,7 +121,8 @@ def reload_line(daemon: Daemon) -> Cell:
 
 def fact_cells(pool: Pool, now: float) -> list[tuple[str, Cell]]:
     """One pool in full, as names and values."""
-    return [("state", state_cell(pool)), *((name, Cell(show_text(text))) for name, text in pool_facts(pool, now))]
+    facts = pool_facts(pool, now, dates=True)
+    return [("state", state_cell(pool)), *((name, Cell(show_text(text))) for name, text in facts)]
 
 
 def event_lines(pool: Pool, now: float) -> Iterator[Cell]:

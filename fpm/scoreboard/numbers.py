@@ -245,7 +245,7 @@ class PoolNumbers:
         key="memory pss",
         unit="bytes",
         metric=Metric("memory_pss_bytes", "Memory of all workers, shared pages counted once."),
-        line=Line("memory"),
+        line=Line("memory", "all workers {}"),
     )
     background_oldest: int = number(
         key="background oldest",

@@ -9,8 +9,12 @@ from fpm.status.figures import format_age, format_count, format_size, format_spa
 from fpm.status.overview import Pool
 
 
-def pool_facts(pool: Pool, now: float) -> list[tuple[str, str]]:
-    """What there is to say of a pool, but for its state; `now` is epoch seconds."""
+def pool_facts(pool: Pool, now: float, *, dates: bool) -> list[tuple[str, str]]:
+    """What there is to say of a pool, but for its state; `now` is epoch seconds.
+
+    Args:
+        dates: of a time the date, not only how long ago it is.
+    """
     numbers = pool.numbers
     limits = f"max {numbers.max_children}"
     if pool.status.process_manager == "dynamic":
@@ -22,7 +26,7 @@ def pool_facts(pool: Pool, now: float) -> list[tuple[str, str]]:
         ("process manager", f"{pool.status.process_manager}, {limits}"),
         ("workers", f"{numbers.active} busy{after}, {numbers.idle} idle"),
         ("background", _background(numbers)),
-        *_lines(numbers, now),
+        *_lines(numbers, now, dates),
     ]
 
 
@@ -31,17 +35,17 @@ def count_deaths(numbers: PoolNumbers) -> int:
     return sum(getattr(numbers, name) for name, row in ROWS.items() if row.line and row.line.title == "deaths")
 
 
-def _lines(numbers: PoolNumbers, now: float) -> list[tuple[str, str]]:
+def _lines(numbers: PoolNumbers, now: float, dates: bool) -> list[tuple[str, str]]:
     """The numbers that are part of a line, in the order of their table."""
     lines: dict[str, list[str]] = {}
     for name, row in ROWS.items():
         if row.line is not None:
-            text = _format(getattr(numbers, name), row, now)
+            text = _format(getattr(numbers, name), row, now, dates)
             lines.setdefault(row.line.title, []).extend([row.line.words.format(text)] if text else [])
     return [(title, ", ".join(parts)) for title, parts in lines.items()]
 
 
-def _format(value: float | bool | None, row: Row, now: float) -> str:
+def _format(value: float | bool | None, row: Row, now: float, dates: bool) -> str:
     if isinstance(value, bool):
         return "yes" if value else ""
     if row.unit == "bytes":
@@ -49,8 +53,9 @@ def _format(value: float | bool | None, row: Row, now: float) -> str:
     if value is None:
         return "-"
     if row.unit == "time":
-        return f"{format_access_time(value)} ({format_age(now - value)} ago)" if value else "never"
-    return "no limit" if row.unit == "limit" and not value else format_count(int(value))
+        ago = f"{format_age(now - value)} ago"
+        return "never" if not value else f"{format_access_time(value)} ({ago})" if dates else ago
+    return "no limit" if row.unit == "limit" and not value else str(int(value))
 
 
 def _background(numbers: PoolNumbers) -> str:

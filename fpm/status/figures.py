@@ -54,8 +54,3 @@ def format_count(count: int) -> str:
         if count >= scale * 0.9995:
             return f"{count / scale:.1f} {unit}"
     return f"{count / 1000:.1f} k"
-
-
-def format_percent(part: float, whole: float) -> str:
-    """`0 %` to `100 %`; of nothing it is 0 %."""
-    return f"{part / whole * 100 if whole else 0:.0f} %"

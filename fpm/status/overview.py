@@ -1,8 +1,7 @@
 """All that the daemon's own HTML pages, `pyfpm status` and `pyfpm top` show: plain values, drawn from one snapshot.
 
-`fpm.status.web` renders them: `render_overview(Overview) -> bytes` for `/` and `render_pool(PoolPage) -> bytes` for
-`/pool/NAME` of `[global] status_listen`. Times are epoch seconds unless they say otherwise; texts are as decoded (they
-may hold anything: control characters, markup), the renderer escapes.
+Times are epoch seconds unless they say otherwise; texts are as decoded (they may hold anything: control characters,
+markup), whoever renders them escapes. Pure.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from fpm.protocol.status import SiteSpec
 from fpm.status.metrics import METRICS_TYPE, render_metrics
 from fpm.status.overview import Overview, Pool, PoolPage
 from fpm.status.pages import PING_CONTENT_TYPE, STATUS_HEADERS, render_status
-from fpm.status.web import HEADERS, render_overview, render_pool
+from fpm.status_server.html import HEADERS, render_overview, render_pool
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"

@@ -14,6 +14,8 @@ from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
 from fpm.status.model import build_status
 from fpm.status.pages import render_status
+from fpm.status_server.html import render_pool
+from tests.support import overviews
 
 WORKERS = 1000
 PAGE_TIME = 0.05
@@ -56,6 +58,12 @@ def test_a_full_page_of_a_thousand_workers(board: Scoreboard, query: str) -> Non
 
     assert page().count(b"app:application") == WORKERS
     assert best(page, 5) < PAGE_TIME
+
+
+def test_the_html_page_of_a_thousand_workers() -> None:
+    workers = tuple(overviews.worker(pid, request_uri=f"/some/path/of/{pid}?and=its&query") for pid in range(WORKERS))
+    page = overviews.page(overviews.pool(workers=workers))
+    assert best(lambda: render_pool(page), 5) < PAGE_TIME
 
 
 def test_the_scoreboards_part_of_a_request(board: Scoreboard) -> None:

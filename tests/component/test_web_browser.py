@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from fpm.status.web import HEADERS, render_overview, render_pool
+from fpm.status_server.html import HEADERS, render_overview, render_pool
 from tests.support import overviews
 from tests.support.browser import Browser
 from tests.support.waiting import wait_until

@@ -72,6 +72,8 @@ THIRD_PARTY = {
     "click": "fpm.cli",
     "configobj": "fpm.config.load",
     "flup": "fpm.client",
+    "jinja2": "fpm.status_server",
+    "markupsafe": "fpm.status_server",
     "psutil": "fpm.master",
     "ptrace": "fpm.tracer",
     "rich": "fpm.cli",

@@ -67,8 +67,3 @@ def test_rates(rate: float | None, text: str) -> None:
 def test_counts(count: int, text: str) -> None:
     assert figures.format_count(count) == text
     assert len(text) <= 7
-
-
-def test_percent() -> None:
-    assert figures.format_percent(9, 20) == "45 %"
-    assert figures.format_percent(0, 0) == "0 %"

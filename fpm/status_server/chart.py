@@ -1,11 +1,9 @@
-"""The small history of a pool as inline SVG: no text inside, so that it may be stretched to any width.
-
-Colours come from the style sheet by class (fpm.status.web_style).
-"""
+"""The small history of a pool as paths of SVG, without text, so that it may be stretched to any width. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fpm.status.overview import Moment
 
@@ -14,38 +12,52 @@ POINTS_MAX = 300
 """More points than pixels of a phone are not drawn."""
 
 
-def chart(history: Sequence[Moment], *, limit: int, height: int, label: str, points_max: int = POINTS_MAX) -> str:
-    """Busy workers and idle ones above them as areas, the listen queue as a line.
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Areas of busy workers and of all workers, lines for the queue and the limit; "" where there is none."""
+
+    height: int
+    top: int
+    """The number of workers (or of those who wait) at the upper edge."""
+    total: str
+    busy: str
+    queue: str
+    limit: str
+    width: int = WIDTH
+
+    @property
+    def grid(self) -> list[int]:
+        """Where the horizontal lines are."""
+        return [self.height * part // 4 for part in (1, 2, 3)]
+
+
+def make_chart(history: Sequence[Moment], *, limit: int, height: int, points_max: int = POINTS_MAX) -> Chart | None:
+    """The chart of a history that has two points at least.
 
     Args:
         limit: pm.max_children, a dashed line as far as it is near the values.
         points_max: of more moments the busiest are drawn.
-        label: what it is, for those who cannot see it; safe for markup.
     """
     points = _thin(history, points_max)
     if len(points) < 2:
-        return ""
-    top = scale(points, limit)
-    busy = [_y(moment.active, top, height) for moment in points]
-    total = [_y(moment.active + moment.idle, top, height) for moment in points]
-    queue = [_y(moment.queue, top, height) for moment in points]
+        return None
+    top = _scale(points, limit)
     xs = _xs(points)
-    parts = [
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" height="{height}" preserveAspectRatio="none" '
-        f'role="img" aria-label="{label}">',
-        *(f'<path class="grid" d="M0 {height * part // 4}H{WIDTH}"/>' for part in (1, 2, 3)),
-        f'<path class="idle" d="{_area(xs, total, height)}"/>',
-        f'<path class="busy" d="{_area(xs, busy, height)}"/>',
-    ]
-    if limit <= top:
-        parts.append(f'<path class="limit" d="M0 {_y(limit, top, height):g}H{WIDTH}"/>')
-    if any(moment.queue for moment in points):
-        parts.append(f'<path class="queue" d="{_line(xs, queue)}"/>')
-    return "".join([*parts, "</svg>"])
+
+    def ys(values: Sequence[int]) -> list[float]:
+        return [_y(value, top, height) for value in values]
+
+    return Chart(
+        height=height,
+        top=top,
+        total=_area(xs, ys([one.active + one.idle for one in points]), height),
+        busy=_area(xs, ys([one.active for one in points]), height),
+        queue=_line(xs, ys([one.queue for one in points])) if any(one.queue for one in points) else "",
+        limit=f"M0 {_y(limit, top, height):g}H{WIDTH}" if limit <= top else "",
+    )
 
 
-def scale(history: Sequence[Moment], limit: int) -> int:
-    """The number of workers (or of those who wait) at the upper edge of `chart`."""
+def _scale(history: Sequence[Moment], limit: int) -> int:
     most = max([1, *(moment.active + moment.idle for moment in history), *(moment.queue for moment in history)])
     return max(most, limit) if limit <= 4 * most else most
 
