@@ -55,7 +55,14 @@ def daemonize() -> StartReport:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
+    # A Ctrl-C between the fork and its handler would end the parent and leave the daemon.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pid = os.fork()
+        if pid:
+            signal.signal(signal.SIGINT, lambda *_: _stop(pid))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if pid:
         os.close(writer)
         os._exit(_await_report(reader, pid))
@@ -69,15 +76,15 @@ def daemonize() -> StartReport:
     return StartReport(writer)
 
 
+def _stop(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+
+
 def _await_report(reader: int, pid: int) -> int:
     message = b""
     while True:
-        try:
-            chunk = os.read(reader, _TEXT_MAX)
-        except KeyboardInterrupt:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-            continue
+        chunk = os.read(reader, _TEXT_MAX)
         message += chunk
         if not chunk:
             break
