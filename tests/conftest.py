@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.browser import Browser
+from tests.support.directories import open_directories, opened_directory
 from tests.support.fpm import Daemon, Start
+from tests.support.holdings import count_kinds
 from tests.support.monitors import need
 from tests.support.nginx import Nginx, StartNginx
-from tests.support.processes import adopt_orphans
+from tests.support.processes import adopt_orphans, descriptors
+from tests.support.waiting import wait_until
 
 adopt_orphans()
+DAEMONS = pytest.StashKey[list[Daemon]]()
 
 # How long an example takes says how busy the machine is, not whether it is right.
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,10 +36,44 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs root: it changes users"))
 
 
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Assert that the test has closed its own descriptors and removed its directories.
+
+    What a daemon's master leaves is the fixture `daemon`'s business.
+    """
+    kinds, fds, directories = count_kinds(os.getpid()), descriptors(os.getpid()), open_directories()
+    yield
+    if count_kinds(os.getpid()) - kinds:
+        gc.collect()  # what only cycles hold
+    wait_until(
+        lambda: not count_kinds(os.getpid()) - kinds,
+        timeout=2.0,
+        message=f"descriptors left open, some of {sorted(set(descriptors(os.getpid())) - set(fds))}",
+    )
+    assert open_directories() <= directories, "directories left behind"
+
+
 @pytest.fixture
-def daemon() -> Iterator[Start]:
+def directory() -> Iterator[Path]:
+    """A directory that every user may enter."""
+    with opened_directory() as made:
+        yield made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows the processes and the log of its daemons as they were."""
+    report = yield
+    if report.when == "call" and report.failed:
+        report.sections += [(f"master {one.pid}", one.describe()) for one in item.stash.get(DAEMONS, [])]
+    return report
+
+
+@pytest.fixture
+def daemon(request: pytest.FixtureRequest) -> Iterator[Start]:
     """Start daemons: `daemon(pools, global_=..., environ=..., started=True)`; examined at the end."""
-    running: list[Daemon] = []
+    running = request.node.stash.setdefault(DAEMONS, [])
 
     def make(
         pools: Mapping[str, Mapping[str, object]],

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 import time
 from wsgiref.validate import validator
@@ -51,8 +52,17 @@ def endless(environ, start_response):
         yield b"y" * 65536
 
 
+def pause(environ):
+    """For as many seconds as the query says, or while the file of this name exists."""
+    query = environ["QUERY_STRING"]
+    while query.startswith("/") and os.path.exists(query):
+        time.sleep(0.01)
+    if not query.startswith("/"):
+        time.sleep(float(query or 0))
+
+
 def sleep(environ, start_response):
-    time.sleep(float(environ["QUERY_STRING"]))
+    pause(environ)
     return plain(start_response, b"slept")
 
 
@@ -78,11 +88,11 @@ def hook(environ, start_response):
 
 
 def finish(environ, start_response):
-    """Finishes by the function in environ, then works for QUERY_STRING seconds and says so."""
+    """Finishes by the function in environ, then pauses and says so."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     yield b"answer"
     first, second = environ["fpm.finish_request"](), fpm.finish_request()
-    time.sleep(float(environ["QUERY_STRING"] or 0))
+    pause(environ)
     yield b"dropped"
     sys.stderr.write(f"after the answer: {first} {second}\n")
 

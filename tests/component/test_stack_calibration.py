@@ -126,7 +126,7 @@ def read_until_it_stands(subject: Subject, truth: dict[str, Any]) -> None:
         return threads == {subject.pid: wanted} | others
 
     with contextlib.suppress(AssertionError):
-        wait_until(stands, timeout=10)
+        wait_until(stands)
     assert threads.pop(subject.pid) == wanted
     assert threads == others
 

@@ -13,6 +13,13 @@ from fpm.scoreboard.snapshot import ListenQueue
 from fpm.system.listen_queue import UNKNOWN, ListenQueueReader, pack_unix_request, read_listen_queue, unpack_unix_reply
 
 
+@pytest.fixture(scope="module", autouse=True)
+def reader(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The reader that this process keeps is open before a test counts descriptors."""
+    with listening("unix", tmp_path_factory.mktemp("reader"), 1) as server:
+        read_listen_queue(server.fileno())
+
+
 def listening(kind: str, directory: Path, backlog: int) -> socket.socket:
     if kind == "unix":
         made = socket.socket(socket.AF_UNIX)

@@ -23,6 +23,8 @@ NOBODY = 65534
 @pytest.fixture(scope="module")
 def looker() -> Iterator[Looker]:
     with Looker() as one:
+        with Target("say()") as target:
+            one.trace(target)  # its tracer runs from now on
         yield one
         assert one.log() == ""
 
@@ -179,6 +181,7 @@ f()
 
 def test_long_and_odd_names_are_bounded(looker: Looker) -> None:
     with Target(LONG) as target:
+        wait_until(lambda: target.state == "S")  # it reads
         (main,) = looker.trace(target).threads
     assert main.frames[0].function.startswith("g" * 100)
     assert len(main.frames[0].function) < 5000

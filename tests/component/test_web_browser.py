@@ -5,10 +5,13 @@ PYFPM_PICTURES=DIRECTORY keeps the pictures, to be looked at.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -32,6 +35,28 @@ class Site:
     pages: dict[str, bytes]
 
 
+class PageServer(ThreadingHTTPServer):
+    """One that can end the connections that the browser keeps; their threads end with them."""
+
+    daemon_threads = False
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._clients: list[socket.socket] = []
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """See socketserver."""
+        client, address = super().get_request()
+        self._clients.append(client)
+        return client, address
+
+    def close_clients(self) -> None:
+        """Shut down those that have not been closed."""
+        for client in self._clients:
+            with contextlib.suppress(OSError):  # it is closed
+                client.shutdown(socket.SHUT_RDWR)
+
+
 @pytest.fixture
 def site() -> Iterator[Site]:
     pages: dict[str, bytes] = {}
@@ -48,11 +73,12 @@ def site() -> Iterator[Site]:
         def log_message(self, *_: object) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = PageServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     yield Site(f"http://127.0.0.1:{server.server_port}", pages)
     server.shutdown()
+    server.close_clients()
     server.server_close()
     thread.join(10.0)
 
@@ -121,15 +147,15 @@ def test_it_refreshes_itself(browser: Browser, site: Site) -> None:
     browser.open(site.url + "/")
     browser.evaluate("document.querySelector('details').open = false")
     site.pages["/"] = render_pool(overviews.page(overviews.pool("fresh", failed=True, traceback="new words")))
-    wait_until(lambda: "fresh" in browser.evaluate("document.title"), timeout=10.0, message="it never refreshes")
+    wait_until(lambda: "fresh" in browser.evaluate("document.title"), message="it never refreshes")
     assert "new words" in browser.evaluate("document.querySelector('main').textContent")
     assert browser.evaluate("document.querySelector('details').open") is False
     assert browser.evaluate("document.querySelector('h1').textContent").endswith("fresh")
     site.pages.clear()
-    wait_until(lambda: browser.evaluate("document.body.className") == "stale", timeout=10.0)
+    wait_until(lambda: browser.evaluate("document.body.className") == "stale")
     assert "new words" in browser.evaluate("document.querySelector('main').textContent"), "the last figures stay"
     site.pages["/"] = PAGES["shop"]
-    wait_until(lambda: browser.evaluate("document.body.className") == "", timeout=10.0)
+    wait_until(lambda: browser.evaluate("document.body.className") == "")
 
 
 def test_without_javascript(browser: Browser, site: Site) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fpm.protocol.messages import Quit
 from tests.support import raw_fastcgi as raw
 from tests.support.waiting import wait_until
 from tests.support.worker_process import WorkerPool, WorkerProcess
@@ -38,7 +37,7 @@ def application(environ, start_response):
 
 def quit_finally(worker: WorkerProcess) -> None:
     """The pool ends: nobody will take what this worker leaves behind."""
-    socket.send_fds(worker.channel, [json.dumps({"command": "quit", "final": True}).encode()], [])
+    worker.command(Quit(final=True))
 
 
 @contextmanager
@@ -106,7 +105,7 @@ def test_a_connection_that_has_woken_a_worker_which_is_told_to_quit() -> None:
         for _ in range(ROUNDS):
             with shared_processor(leaving):
                 wire = raw.Wire(pool.address)
-                leaving.command("quit")
+                leaving.command(Quit())
             with wire:
                 wire.send(raw.request_bytes(raw.web_params("/ignore")))
                 assert wire.read_reply().ended

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -251,7 +252,7 @@ def test_malformed_streams_close_the_connection_with_one_log_line(pool, name):
     assert raw.get(pool.address, "/ignore").status == 200
     lines = pool.worker.receive_all()[before:]
     assert len(lines) == 1, lines
-    assert "FastCGI protocol error" in lines[0]["text"]
+    assert "FastCGI protocol error" in lines[0].text
 
 
 def test_fuzz(pool):
@@ -291,7 +292,7 @@ def test_a_client_that_goes_away_while_the_answer_comes(pool):
         with raw.Wire(pool.address) as wire:
             wire.send(raw.request_bytes(raw.web_params(path)))
             assert wire.read_record() is not None
-        assert raw.get(pool.address, "/ignore", timeout=10).status == 200
+        assert raw.get(pool.address, "/ignore", timeout=20).status == 200
     assert "Traceback" not in pool.logged()
 
 
@@ -308,14 +309,14 @@ def test_a_silent_connection_occupies_nobody_and_is_dropped(pool):
     with raw.Wire(pool.address) as silent, raw.Wire(pool.address) as half, raw.Wire(pool.address) as slow:
         half.send(raw.begin())
         slow.send(raw.begin() + raw.record(raw.PARAMS, bytes(1000))[:100])
-        assert raw.get(pool.address, "/ignore", timeout=2).status == 200
-        silent.socket.settimeout(8)
+        assert raw.get(pool.address, "/ignore").status == 200
+        waiting = [silent.socket, half.socket, slow.socket]
+        assert not select.select(waiting, [], [], 0)[0], "nobody waited for them"
         assert silent.at_end(), "dropped after 5 s"
         # A byte from time to time gains nothing: the whole head has its 10 seconds.
         wait_until(
             lambda: peer_closed(slow.socket), timeout=30, every=0.3, message="a slow head is waited for for ever"
         )
-        half.socket.settimeout(8)
         assert half.at_end(), "dropped after 10 s"
 
 
@@ -336,8 +337,11 @@ def test_a_peer_that_never_closes_does_not_hold_the_worker(pool):
         wire.send(raw.request_bytes(raw.web_params("/x", method="POST", body=body), body))
         assert wire.read_reply().ended
         assert wire.at_end()
-        assert raw.get(pool.address, "/ignore", timeout=1).status == 200
-        wait_until(lambda: peer_closed(wire.socket), timeout=5, message="the lingering did not end")
+        served = 0
+        while not peer_closed(wire.socket):
+            assert raw.get(pool.address, "/ignore").status == 200
+            served += 1
+        assert served > 1, "the next one waited for the end of the lingering"
 
 
 def peer_closed(sock: socket.socket) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -70,11 +69,8 @@ class Site:
 def test_nothing_is_lost(daemon: Start, nginx: StartNginx) -> None:
     site = Site(daemon, nginx)
     fpm = site.fpm
-    begun = time.monotonic()
     assert site.nginx.get("/slow?3&long").body == b"soon"
-    took = time.monotonic() - begun
-    assert took < 1.5, "the client waited for the work"
-    assert "long" not in site.done()
+    assert "long" not in site.done(), "the client waited for the work"
     text = fpm.cli("status", "www", "--full").stdout
     assert re.search(r"^background: +1$", text, re.MULTILINE)
     assert re.search(r"^state: +Finishing$[^*]*/slow\?3&long$[^*]*^background task: +work.work$", text, re.MULTILINE)
@@ -91,7 +87,6 @@ def test_nothing_is_lost(daemon: Start, nginx: StartNginx) -> None:
         site.complete(asked, "stop")
     assert fpm.wait() == 0
     assert "long" in site.done()
-    print(f"the response came in {took * 1000:.1f} ms")
 
 
 def test_limits_and_ends(daemon: Start) -> None:

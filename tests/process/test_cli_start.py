@@ -58,7 +58,7 @@ def test_the_daemon_is_detached(daemon: Start) -> None:
     assert fpm.pid_file.stat().st_mode & 0o777 == 0o644
     assert fpm.pid_file.read_text() == f"{fpm.pid}\n"
     assert fpm.cli("stop").returncode == 0
-    assert fpm.wait(5) == 0
+    assert fpm.wait() == 0
 
 
 def test_without_error_log_a_daemon_writes_to_syslog(daemon: Start) -> None:
@@ -166,7 +166,7 @@ def test_the_stale_files_of_a_killed_daemon_do_not_stop_the_next(daemon: Start) 
     adopt(fpm)
     family = [fpm.pid, *fpm.workers("www"), *(p.pid for p in fpm.processes("template"))]
     fpm.signal(signal.SIGKILL)
-    assert fpm.wait(5) == -signal.SIGKILL
+    assert fpm.wait() == -signal.SIGKILL
     wait_until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() and is_alive(pid) for pid in family))
     assert fpm.pid_file.exists()
     assert Path(str(fpm.address("www"))).is_socket()

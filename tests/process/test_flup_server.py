@@ -13,14 +13,12 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import pytest
 
 from tests.support import raw_fastcgi
 from tests.support.flup_script import FLUP, OURS, write_script
-from tests.support.fpm import open_directory
 from tests.support.nginx import Nginx
 from tests.support.processes import Child, descendants, end_strays
 from tests.support.waiting import wait_until
@@ -90,15 +88,8 @@ class Script:
         family = descendants(self.process.pid)
         self.process.signal(number)
         status = self.process.wait(20.0)
-        assert not end_strays(family, timeout=15.0)
+        assert not end_strays(family, timeout=20.0)
         return status
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    made = open_directory()
-    yield made
-    rmtree(made)
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def wait_gone(family: list[psutil.Process]) -> None:
     """Wait until they have ended; the web server may leave their zombies for some seconds."""
     wait_until(
         lambda: not [one for one in family if one.is_running() and not is_zombie(one)],
-        timeout=15.0,
+        timeout=20.0,
         message=f"left behind: {family}",
     )
 

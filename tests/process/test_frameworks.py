@@ -67,4 +67,4 @@ def test_functions_run_after_the_response_and_its_teardown(daemon: Start, nginx:
         wait_until(lambda name=name, done=done: marks(name) == done)
         assert server.get(f"/{name}/order?to=me").body == b"Thank you\n"
         wait_until(lambda name=name: "mail to me" in marks(name))
-    assert fpm.log().count("mail to me") == len(pools)
+    wait_until(lambda: fpm.log().count("mail to me") == len(pools))

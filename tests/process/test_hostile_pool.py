@@ -7,12 +7,12 @@ import signal
 import time
 from collections.abc import Callable
 
-import psutil
 import pytest
 
 from tests.support.fpm import Daemon, Start
-from tests.support.pools import clients, facts, wait_numbers, write_app
-from tests.support.waiting import wait_until
+from tests.support.pools import clients, facts, wait_numbers, wait_state, write_app
+from tests.support.processes import cpu_seconds
+from tests.support.waiting import hold_for, wait_until
 
 CPU_SHARE = 0.45
 """Of one core: the master's share for a pool is a fifth, the rest is for slow machines and for the other pool."""
@@ -163,12 +163,6 @@ def application(environ, start_response):
 MANAGERS = {"static": {"pm": "static", "pm.max_children": 2}, "ondemand": {"pm": "ondemand", "pm.max_children": 3}}
 
 
-def cpu_of(pid: int) -> float:
-    """Seconds of CPU time that the process has used."""
-    times = psutil.Process(pid).cpu_times()
-    return times.user + times.system
-
-
 @pytest.fixture
 def attacked(daemon: Start) -> Callable[[str], Daemon]:
     """A daemon with a hostile pool and a good one."""
@@ -178,8 +172,12 @@ def attacked(daemon: Start) -> Callable[[str], Daemon]:
         pools = {"hostile": hostile, "good": {"pm.max_children": 2}}
         fpm = daemon(pools, global_={"process_control_timeout": "2s"}, started=False)
         write_app(fpm, "hostile", HOSTILE)
-        fpm.expect_log(r"(?s).*")
+        fpm.expect_log(r"\[pool hostile\]")
+        # A 503 responder's, for its workers die; and of the dead it is still read what they have said.
+        fpm.expect_descriptors(scoreboard=2, socket=2, anon_inode=1, pipe=8)
         fpm.start()
+        wait_state(fpm, "good", "running")
+        wait_numbers(fpm, "good", idle_processes=2)
         return fpm
 
     return make
@@ -193,17 +191,17 @@ def test_attack(attacked: Callable[[str], Daemon], attack: str, manager: str) ->
     fpm = attacked(manager)
     good = fpm.workers("good")
     fds = len(os.listdir(f"/proc/{fpm.pid}/fd"))
-    before, began = cpu_of(fpm.pid), time.monotonic()
+    before, began = cpu_seconds(fpm.pid), time.monotonic()
     with clients(fpm, "hostile", f"/{attack}", query=str(ATTACK_TIME), count=1) as attacking:
         with clients(fpm, "good", count=1) as served:
             while time.monotonic() - began < ATTACK_TIME:
                 count = len(served.good)
-                wait_until(lambda count=count: len(served.good) > count, timeout=3.0)
+                wait_until(lambda count=count: len(served.good) > count)
                 assert fpm.figures("hostile")["pool"] == "hostile"
         attacking.stopped.set()
-        spent, seconds = cpu_of(fpm.pid) - before, time.monotonic() - began
+        spent, seconds = cpu_seconds(fpm.pid) - before, time.monotonic() - began
         assert spent < CPU_SHARE * seconds + 0.3, f"{spent:.2f} s of CPU in {seconds:.2f} s"
-    assert served.bad == []
+    assert served.bad[:3] == [], f"{len(served.bad)} of {len(served.bad) + len(served.good)}; {facts(fpm, 'good')}"
     assert fpm.workers("good") == good
     assert facts(fpm, "good")["generation"] == 1
     wait_numbers(fpm, "good", idle_processes=2)
@@ -211,12 +209,12 @@ def test_attack(attacked: Callable[[str], Daemon], attack: str, manager: str) ->
     # The log of a pool cannot speak in another's name, nor in the master's.
     for line in fpm.log().splitlines():
         assert "forged" not in line or "[pool hostile]" in line or "pool good" not in line.split("forged")[0]
-    wait_until(lambda: len(os.listdir(f"/proc/{fpm.pid}/fd")) <= fds + 16, timeout=5.0)
+    wait_until(lambda: len(os.listdir(f"/proc/{fpm.pid}/fd")) <= fds + 16)
     if attack != "listener":
         # What it has done to itself is over with its next workers.
         for worker in fpm.workers("hostile"):
             os.kill(worker, signal.SIGQUIT)
-        wait_until(lambda: fpm.get("hostile", "/output", query="0").status == 200, timeout=10.0)
+        wait_until(lambda: fpm.get("hostile", "/output", query="0").status == 200)
 
 
 def test_template_is_no_better_than_a_worker(daemon: Start) -> None:
@@ -243,19 +241,20 @@ def test_template_is_no_better_than_a_worker(daemon: Start) -> None:
     fpm.configure(
         {"hostile": {"app": "hostile_template:application", "preload": "yes"}, "good": {"pm.max_children": 2}}
     )
-    fpm.expect_log(r"(?s).*")
+    fpm.expect_log(r"\[pool hostile\]")
     fpm.start()
     (template,) = fpm.processes("template good")
     good = fpm.workers("good")
-    before, began = cpu_of(fpm.pid), time.monotonic()
+    before, began = cpu_seconds(fpm.pid), time.monotonic()
     with clients(fpm, "good", count=1) as served:
-        wait_until(lambda: time.monotonic() - began > 3.0, timeout=4.0)
+        hold_for(lambda: fpm.workers("good") == good, 3.0, message="a good worker has gone")
     assert served.bad == []
-    assert cpu_of(fpm.pid) - before < CPU_SHARE * (time.monotonic() - began) + 0.3
+    assert cpu_seconds(fpm.pid) - before < CPU_SHARE * (time.monotonic() - began) + 0.3
     assert fpm.workers("good") == good
     assert [process.pid for process in fpm.processes("template good")] == [template.pid]
     assert "internal error" not in fpm.log()
     # The good pool's exits are still learnt.
+    fpm.expect_log(rf"\[pool good\] (template {template.pid}|child {good[0]}) exited on signal 9")
     template.kill()
     wait_until(lambda: [process.pid for process in fpm.processes("template good")] not in ([], [template.pid]))
     os.kill(good[0], 9)

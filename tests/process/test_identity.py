@@ -161,4 +161,4 @@ def test_directory_closed_to_the_user_fails_the_pool_only(daemon: Start) -> None
     closed.chmod(0o755)
     (closed / "hello.py").write_text((fpm.apps / "hello.py").read_text())
     (closed / "hello.py").chmod(0o644)
-    wait_until(lambda: fpm.get("closed").status == 200, timeout=15.0)
+    wait_until(lambda: fpm.get("closed").status == 200)

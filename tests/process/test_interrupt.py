@@ -81,9 +81,8 @@ def test_the_grace_ends(daemon: Start) -> None:
     fpm = daemon({"www": POOL | {"background_timeout": "500ms"}})
     fpm.expect_log("execution timed out", "exited on signal 15", "errno")
     before = fpm.wait_workers("www", 3)
-    replies, seconds = together(3, lambda number: get(fpm, ("swallow", "in_c", "deaf")[number]))
+    replies, _ = together(3, lambda number: get(fpm, ("swallow", "in_c", "deaf")[number]))
     assert [reply.ended for reply in replies] == [False] * 3
-    assert seconds > 3.0
     log = fpm.log()
     for way in ("swallow", "in_c", "deaf"):
         interrupted = re.search(rf"GET /{way}\?60\"\) execution timed out \(\d+\.\d+ sec\), interrupting", log)

@@ -99,8 +99,8 @@ def test_master_that_does_not_read_holds_nobody_up(daemon: Start) -> None:
     fpm = started(daemon, {"www": {}})
     fpm.signal(signal.SIGSTOP)
     try:
-        assert fpm.get("www", "/megabytes", timeout=10.0).body == b"printed"
-        assert fpm.get("www", "/lines", timeout=10.0).body == b"printed"
+        assert fpm.get("www", "/megabytes", timeout=20.0).body == b"printed"
+        assert fpm.get("www", "/lines", timeout=20.0).body == b"printed"
     finally:
         fpm.signal(signal.SIGCONT)
     note = re.compile(r'said into stdout: "\d+ lines were lost here because the log did not keep up"')

@@ -191,7 +191,7 @@ def test_the_master_ends_with_its_program(tmp_path: Path, end: str) -> None:
     if "sleep" in end:
         process.kill()
     process.communicate(timeout=30)
-    wait_until(lambda: not lives(master), timeout=15, message="the master outlives its program")
+    wait_until(lambda: not lives(master), message="the master outlives its program")
     assert not (tmp_path / "a.sock").exists()
     # TMPDIR was the test's own.
     assert not list(tmp_path.glob("pyfpm-manager-*"))
@@ -247,7 +247,7 @@ def test_one_file_for_both_and_a_program_that_forks(tmp_path: Path) -> None:
         # What it has forked has ended without ending the manager; a pool's process has none.
         assert b"cannot be used in a process of a pool" in raw_fastcgi.get(address).body
         process.kill()
-        wait_until(lambda: not lives(master), timeout=15, message="a forked process keeps the master")
+        wait_until(lambda: not lives(master), message="a forked process keeps the master")
         assert lives(child)
     finally:
         process.kill()

@@ -15,6 +15,8 @@ import pytest
 
 from tests.support.control import connect
 from tests.support.fpm import POOL_USER, Daemon, Start
+from tests.support.held import HOLD, holding
+from tests.support.waiting import wait_until
 
 ANOTHER_USER = ("/usr/bin/setpriv", f"--reuid={POOL_USER}", "--regid=nogroup", "--clear-groups", "--")
 
@@ -122,7 +124,7 @@ def test_silent_clients_are_sent_away_and_hold_up_nobody(daemon: Start) -> None:
     assert fpm.cli("status").returncode == 0  # the first one opens what the master keeps
     with fpm.no_descriptor_leak():
         silent = [connect(fpm.control) for _ in range(30)]
-        assert fpm.cli("status", timeout=5).returncode == 0
+        assert fpm.cli("status").returncode == 0
         for client in silent[:29]:
             client.close()
         with silent[29] as client:
@@ -136,7 +138,7 @@ def test_a_client_that_does_not_read_its_answer(daemon: Start) -> None:
     with connect(fpm.control) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.sendall(b'{"command": "status"}\n')
-        assert fpm.cli("status", "p007", timeout=5).returncode == 0
+        assert fpm.cli("status", "p007").returncode == 0
         answer = json.loads(client.makefile("rb").readline())
     assert len(answer["pools"]) == 300
 
@@ -170,36 +172,34 @@ def test_the_asker_of_a_stop_may_go_away(daemon: Start) -> None:
     fpm = daemon({"www": {}})
     with connect(fpm.control) as client:
         client.sendall(b'{"command": "stop", "now": "yes"}\n')
-    assert fpm.wait(5) == 0
+    assert fpm.wait() == 0
 
 
 def test_two_may_wait_for_the_end(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "slow:application"}})
-    with ThreadPoolExecutor(3) as executor:
-        request = executor.submit(fpm.get, "www", query="3")
-        fpm.wait_active("www", 1)
-        found = [stop.result() for stop in [executor.submit(fpm.cli, "stop") for _ in range(2)]]
-    assert [(stop.returncode, stop.stderr) for stop in found] == [(0, "")] * 2
+    with holding(fpm, HOLD) as (request,):
+        commands = [fpm.begin("stop") for _ in range(2)]
+        wait_until(lambda: fpm.log().count("stop requested on the control socket") == 2, timeout=20)
+    assert [command.communicate(timeout=20) for command in commands] == [("", "")] * 2
+    assert [command.returncode for command in commands] == [0, 0]
     assert request.result().status == 200
 
 
 def test_a_stop_with_a_limit_of_time(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "slow:application"}})
-    with ThreadPoolExecutor(1) as executor:
-        request = executor.submit(fpm.get, "www", query="2")
-        fpm.wait_active("www", 1)
+    with holding(fpm, HOLD) as (request,):
         found = fpm.cli("stop", "--timeout", "0.2")
         assert found.returncode == 1
         assert "has not exited within 0.2 s" in found.stderr
-        assert request.result().status == 200
+    assert request.result().status == 200
 
 
 def test_a_stale_control_socket_is_no_daemon(daemon: Start) -> None:
     fpm = daemon({"www": {}})
     family = fpm.processes()
     fpm.signal(signal.SIGKILL)
-    assert fpm.wait(5) == -signal.SIGKILL
-    psutil.wait_procs(family, timeout=5)
+    assert fpm.wait() == -signal.SIGKILL
+    psutil.wait_procs(family, timeout=20)
     for command in ("status", "stop"):
         found = fpm.cli(command)
         assert found.returncode == 1

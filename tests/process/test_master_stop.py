@@ -15,6 +15,7 @@ import pytest
 
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon, Start
+from tests.support.held import HOLD, holding
 from tests.support.waiting import wait_until
 
 QUICK = {"process_control_timeout": "1s"}
@@ -47,7 +48,7 @@ def test_a_signal_ends_it_with_0(daemon: Start, number: int, word: str) -> None:
     family = [process.pid for process in fpm.processes()]
     assert len(family) >= 6
     fpm.signal(number)
-    assert fpm.wait(5) == 0
+    assert fpm.wait() == 0
     assert f"NOTICE: {word} ..." in fpm.log()
     assert fpm.log().endswith("NOTICE: exiting, bye-bye!\n")
     assert not [pid for pid in family if psutil.pid_exists(pid)]
@@ -57,13 +58,16 @@ def test_a_signal_ends_it_with_0(daemon: Start, number: int, word: str) -> None:
 
 def test_stop_waits_for_the_request_in_hand_and_for_the_end(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "slow:application", "pm.max_children": 2}})
-    requests = busy(fpm, "www", query="1.5", count=2)
-    found = fpm.cli("stop")
-    assert found.returncode == 0
+    with holding(fpm, HOLD, HOLD) as requests:
+        command = fpm.begin("stop")
+        fpm.wait_log("stop requested on the control socket")
+        fpm.wait_log("Finishing")
+        assert command.poll() is None
+    assert command.communicate(timeout=20) == ("", "")
+    assert command.returncode == 0
     assert not psutil.pid_exists(fpm.pid) or psutil.Process(fpm.pid).status() == psutil.STATUS_ZOMBIE
     assert [request.result(0).status for request in requests] == [200, 200]
-    assert fpm.wait(5) == 0
-    assert "stop requested on the control socket" in fpm.log()
+    assert fpm.wait() == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -91,33 +95,33 @@ def test_a_request_that_waits_on_a_kept_connection_is_answered(daemon: Start, wo
 def test_stop_now_lets_nothing_finish(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "slow:application"}})
     (request,) = busy(fpm, "www", query="30")
-    assert fpm.cli("stop", "--now", timeout=5).returncode == 0
+    assert fpm.cli("stop", "--now").returncode == 0
     assert not request.result(1).ended
-    assert fpm.wait(5) == 0
+    assert fpm.wait() == 0
 
 
 def test_status_of_a_master_that_is_finishing(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "slow:application"}})
-    (request,) = busy(fpm, "www", query="2")
-    fpm.signal(signal.SIGQUIT)
-    fpm.wait_log("Finishing")
-    found = fpm.cli("status", "www")
-    assert found.returncode == 0
-    assert re.search(r"^total processes: +1$", found.stdout, re.MULTILINE)
-    refused = fpm.cli("reload")
-    assert refused.returncode == 1
-    assert "the master is stopping" in refused.stderr
-    assert request.result(5).status == 200
+    with holding(fpm, HOLD) as (request,):
+        fpm.signal(signal.SIGQUIT)
+        fpm.wait_log("Finishing")
+        found = fpm.cli("status", "www")
+        assert found.returncode == 0
+        assert re.search(r"^total processes: +1$", found.stdout, re.MULTILINE)
+        refused = fpm.cli("reload")
+        assert refused.returncode == 1
+        assert "the master is stopping" in refused.stderr
+    assert request.result().status == 200
 
 
 def test_new_clients_are_refused_at_once_while_it_finishes(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "slow:application"}})
-    (request,) = busy(fpm, "www", query="1.5")
-    fpm.signal(signal.SIGQUIT)
-    fpm.wait_log("Finishing")
-    with pytest.raises((FileNotFoundError, ConnectionRefusedError)):
-        fpm.get("www")
-    assert request.result(5).status == 200
+    with holding(fpm, HOLD) as (request,):
+        fpm.signal(signal.SIGQUIT)
+        fpm.wait_log("Finishing")
+        with pytest.raises((FileNotFoundError, ConnectionRefusedError)):
+            fpm.get("www")
+    assert request.result().status == 200
 
 
 def test_a_second_signal_makes_it_faster(daemon: Start) -> None:
@@ -126,7 +130,7 @@ def test_a_second_signal_makes_it_faster(daemon: Start) -> None:
     fpm.signal(signal.SIGQUIT)
     fpm.wait_log("Finishing")
     fpm.signal(signal.SIGTERM)
-    assert fpm.wait(5) == 0
+    assert fpm.wait() == 0
     assert "Terminating ..." in fpm.log()
 
 
@@ -140,7 +144,7 @@ def test_quit_after_term_changes_nothing(daemon: Start) -> None:
     fpm.wait_log("Terminating")
     fpm.signal(signal.SIGQUIT)
     fpm.wait_log("not switching to 'finishing' state, because already in 'terminating' state")
-    assert fpm.wait(5) == 0
+    assert fpm.wait() == 0
 
 
 def test_a_request_that_does_not_end_is_terminated_in_time(daemon: Start) -> None:
@@ -150,7 +154,7 @@ def test_a_request_that_does_not_end_is_terminated_in_time(daemon: Start) -> Non
         r"child \d+, request \"GET /\?30\" has not left in time \(stop\), sending SIGTERM", "exited on signal 15"
     )
     fpm.signal(signal.SIGQUIT)
-    assert fpm.wait(6) == 0
+    assert fpm.wait() == 0
     assert not request.result(1).ended
     assert "sending SIGTERM" in fpm.log()
     assert "sending SIGKILL" not in fpm.log()
@@ -163,8 +167,8 @@ def test_an_application_that_ignores_signals_is_killed(daemon: Start) -> None:
     busy(fpm, "www", count=2)
     workers = fpm.workers("www")
     fpm.expect_log("has not left in time", "exited on signal", "in an unknown way")
-    assert fpm.cli("stop", timeout=10).returncode == 0
-    assert fpm.wait(1) == 0
+    assert fpm.cli("stop").returncode == 0
+    assert fpm.wait() == 0
     for pid in workers:
         found = re.findall(rf"child {pid}.* sending (\w+)", fpm.log())
         assert found == ["SIGTERM", "SIGKILL"], fpm.log()
@@ -177,7 +181,7 @@ def test_a_template_that_hangs_in_its_import_does_not_hold_up_the_stop(daemon: S
     fpm.start(ready=False)
     wait_until(lambda: fpm.processes("template hung") and fpm.workers("www"))
     fpm.signal(signal.SIGQUIT)
-    assert fpm.wait(5) == 0
+    assert fpm.wait() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGTERM])
@@ -187,10 +191,10 @@ def test_stopped_templates_and_workers_are_killed(daemon: Start, number: int) ->
     workers, (template,) = fpm.workers("www"), fpm.processes("template www")
     for pid in (workers[0], template.pid):
         os.kill(pid, signal.SIGSTOP)
-    assert fpm.cli("status", timeout=5).returncode == 0
+    assert fpm.cli("status").returncode == 0
     assert fpm.get("shop").status == 200
     fpm.signal(number)
-    assert fpm.wait(8) == 0
+    assert fpm.wait() == 0
     assert not [pid for pid in (*workers, template.pid) if psutil.pid_exists(pid)]
 
 
@@ -215,12 +219,12 @@ def test_children_of_applications_do_not_survive_as_zombies(daemon: Start) -> No
 
 def test_workers_finish_and_leave_when_the_master_is_killed(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "slow:application", "pm.max_children": 2}, "idle": {}})
-    (request,) = busy(fpm, "www", query="1.5")
-    family = fpm.processes()
-    fpm.signal(signal.SIGKILL)
-    assert fpm.wait(5) == -signal.SIGKILL
-    assert request.result(5).status == 200
-    _, left = psutil.wait_procs(family, timeout=5)
+    with holding(fpm, HOLD) as (request,):
+        family = fpm.processes()
+        fpm.signal(signal.SIGKILL)
+        assert fpm.wait() == -signal.SIGKILL
+    assert request.result().status == 200
+    _, left = psutil.wait_procs(family, timeout=20)
     left = [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
     assert not left, f"outlive their master: {[process.cmdline() for process in left]}"
     fpm.start()
@@ -239,7 +243,7 @@ def test_the_signals_of_a_masked_parent_arrive(daemon: Start) -> None:
     assert mask is not None
     assert int(mask[1], 16) == 0
     fpm.signal(signal.SIGQUIT)
-    assert fpm.wait(5) == 0
+    assert fpm.wait() == 0
 
 
 def test_a_storm_of_signals(daemon: Start) -> None:
@@ -260,7 +264,7 @@ def test_a_storm_of_signals(daemon: Start) -> None:
     def ask() -> bytes:
         """A request may be in the hands of a worker that is killed."""
         try:
-            return fpm.get("www", timeout=10).stdout
+            return fpm.get("www", timeout=20).stdout
         except OSError:
             return b""
 

@@ -76,7 +76,7 @@ def test_the_life_of_a_daemon(daemon: Start) -> None:
     assert re.search(r"^MONOTONIC_USEC=\d+$", "\n".join(fpm.states), re.MULTILINE)
     fpm.signal(signal.SIGQUIT)
     fpm.wait_notify("STOPPING=1")
-    assert fpm.wait(5) == 0
+    assert fpm.wait() == 0
 
 
 def test_ready_comes_after_the_import_and_not_before(daemon: Start) -> None:
@@ -124,12 +124,12 @@ def test_the_status_is_told_regularly(daemon: Start) -> None:
 def test_the_watchdog_is_fed(daemon: Start) -> None:
     fpm = daemon({"www": {}}, environ={"WATCHDOG_USEC": "200000"})
     for _ in range(3):
-        fpm.wait_notify("WATCHDOG=1", timeout=2)
+        fpm.wait_notify("WATCHDOG=1")
         fpm.states.clear()
     fpm.signal(signal.SIGSTOP)
     wait_until(lambda: silence(fpm))
     fpm.signal(signal.SIGCONT)
-    fpm.wait_notify("WATCHDOG=1", timeout=2)
+    fpm.wait_notify("WATCHDOG=1")
 
 
 def silence(fpm: Daemon) -> bool:
@@ -174,7 +174,7 @@ def test_a_unix_socket_by_the_pools_name(daemon: Start, given: ExitStack) -> Non
     assert raw_fastcgi.get(path).status == 200
     assert not os.path.exists(str(fpm.address("www")))
     assert fpm.cli("stop").returncode == 0
-    assert fpm.wait(5) == 0
+    assert fpm.wait() == 0
     assert os.stat(path).st_ino == inode, "the file is systemd's"
     os.unlink(path)
 
@@ -190,7 +190,7 @@ def test_a_unix_socket_by_its_address(daemon: Start, given: ExitStack, name: str
     assert b"Hello" in fpm.get("other").body
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     assert fpm.cli("stop").returncode == 0
-    assert fpm.wait(5) == 0
+    assert fpm.wait() == 0
     os.unlink(path)
 
 
@@ -231,7 +231,7 @@ def test_a_descriptor_that_is_no_listening_socket(daemon: Start, given: ExitStac
         for fd in (file.fileno(), connected.fileno()):
             fpm = daemon({"www": {}}, started=False)
             start_with(fpm, [("www", fd)], ready=False)
-            assert fpm.wait(5) == 70
+            assert fpm.wait() == 70
             assert re.search(r"\[pool www\] descriptor \d+ passed by LISTEN_FDS is not a", fpm.log())
             assert "Traceback" not in fpm.log()
             fpm.forget()

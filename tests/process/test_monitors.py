@@ -227,7 +227,7 @@ def test_prometheus(fpm: Daemon, port: int) -> None:
     }
     with prometheus(fpm.directory / "prometheus", [page]) as query:
         wait_until(lambda: query("up == 1"), timeout=20.0, message="Prometheus cannot scrape the page")
-        (found,) = wait_until(lambda: query(f"phpfpm_accepted_connections > {SERVED}"), timeout=10.0)
+        (found,) = wait_until(lambda: query(f"phpfpm_accepted_connections > {SERVED}"))
         assert found["metric"]["job"] == "www"
         assert query("phpfpm_total_processes")[0]["value"][1] == "2"
 
@@ -266,7 +266,7 @@ def looking_port(daemon: Start) -> int:
 
 def fetch(port: int, path: str) -> tuple[str, str]:
     """Content type and body over HTTP."""
-    with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10.0) as answer:
+    with urlopen(f"http://127.0.0.1:{port}{path}", timeout=20.0) as answer:
         return answer.headers["Content-Type"], answer.read().decode()
 
 

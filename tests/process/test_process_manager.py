@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 
 import psutil
 import pytest
 
 from tests.support.fpm import Daemon, Start
+from tests.support.held import holding_at_once
 from tests.support.pools import clients, free_port, numbers, together, wait_numbers, wait_state, write_app
+from tests.support.processes import quiet
 from tests.support.waiting import wait_until
 
 SLOW = {"app": "slow:application"}
@@ -67,7 +68,7 @@ def test_dynamic_starts_grows_and_shrinks(daemon: Start) -> None:
     assert grown["total processes"] >= 20
     assert grown["max active processes"] == 20
     # All surplus goes together when its time is up, down to max_spare_servers.
-    wait_numbers(fpm, "www", total_processes=4, timeout=6.0)
+    wait_numbers(fpm, "www", total_processes=4)
     assert numbers(fpm, "www")["max children reached"] == 0
 
 
@@ -75,7 +76,7 @@ def test_dynamic_keeps_spare_servers(daemon: Start) -> None:
     pool = {**DYNAMIC, "pm.min_spare_servers": 3, "pm.start_servers": 3}
     fpm = daemon({"www": pool})
     with clients(fpm, "www", query="2", count=2):
-        page = wait_numbers(fpm, "www", active_processes=2, idle_processes=3, timeout=5.0)
+        page = wait_numbers(fpm, "www", active_processes=2, idle_processes=3)
         assert page["total processes"] == 5
     assert len(fpm.workers("www")) == 5
 
@@ -98,8 +99,8 @@ def test_ondemand_from_nothing_to_nothing(daemon: Start) -> None:
     assert len(fpm.workers("www")) == 1
     burst(fpm, "www", 5, 0.3)
     assert 5 <= numbers(fpm, "www")["total processes"] <= 6
-    wait_until(lambda: fpm.workers("www") == [], timeout=5.0)
-    wait_until(lambda: fpm.processes("www") == [], timeout=5.0, message="the template stays")
+    wait_until(lambda: fpm.workers("www") == [])
+    wait_until(lambda: fpm.processes("www") == [], message="the template stays")
     wait_state(fpm, "www", "idle")
     page = numbers(fpm, "www")
     assert (page["accepted conn"], page["total processes"]) == (6, 0)
@@ -112,22 +113,23 @@ def test_burst_is_answered_as_it_comes(daemon: Start, pool: dict[str, object]) -
     if pool is ONDEMAND:
         burst(fpm, "www", 2, 0.2)
     wait_numbers(fpm, "www", idle_processes=2)
-    # The goal is 1.0 s (`make bench`); here other tests run beside it, and PHP-FPM's 2.0 and 4.5 s are far enough.
-    assert burst(fpm, "www", BURST, 0.5) < 1.8
+    # How long it takes is measured by `make bench`; here each has a worker of its own before the first one is answered.
+    with holding_at_once(fpm, BURST) as replies:
+        wait_numbers(fpm, "www", active_processes=BURST)
+    assert [reply.result().status for reply in replies] == [200] * BURST
     assert numbers(fpm, "www")["max children reached"] == 0
 
 
 def test_clients_that_come_while_workers_import_get_their_own(daemon: Start) -> None:
     pool = {"app": "importing:application", "preload": "no", "pm": "ondemand", "pm.max_children": 10}
     fpm = daemon({"www": pool}, started=False)
-    write_app(fpm, "importing", "import time\ntime.sleep(1.5)\nfrom slow import application\n")
+    wait = "import os, time\nwhile os.path.exists('hold'): time.sleep(0.01)\n"
+    write_app(fpm, "importing", wait + "from slow import application\n")
     fpm.start()
-    first = threading.Thread(target=lambda: fpm.get("www", query="0.5"))
-    first.start()
-    wait_numbers(fpm, "www", total_processes=1)
-    # One import and one answer later all are served, and not two imports and two answers later.
-    assert burst(fpm, "www", 4, 0.5) < 3.2
-    first.join(10)
+    with holding_at_once(fpm, 5) as replies:
+        # All five import at the same time, rather than the others when the first has its answer.
+        wait_numbers(fpm, "www", total_processes=5)
+    assert [reply.result().status for reply in replies] == [200] * 5
     assert numbers(fpm, "www")["total processes"] == 5
 
 
@@ -166,7 +168,7 @@ def test_process_max_is_shared_by_all_pools(daemon: Start) -> None:
         began = time.monotonic()
         one.stopped.set()
         # The other pool has to wait until there is room, and the master does not spin meanwhile.
-        assert fpm.get("two", query="0", timeout=10.0).status == 200
+        assert fpm.get("two", query="0", timeout=20.0).status == 200
         after = psutil.Process(fpm.pid).cpu_times()
         spent = after.user + after.system - before.user - before.system
         assert spent < 0.1 + 0.1 * (time.monotonic() - began)
@@ -178,18 +180,5 @@ def test_idle_daemon_sleeps(daemon: Start) -> None:
     fpm = daemon(pools, global_={"systemd_interval": 0})
     for pool in pools:
         assert fpm.get(pool, query="0").status == 200
-    wait_until(lambda: not fpm.processes("template ondemand"), timeout=6.0)
-    processes = [psutil.Process(fpm.pid), *fpm.processes()]
-
-    def switches() -> int:
-        return sum(process.num_ctx_switches().voluntary for process in processes)
-
-    # Two seconds without a single wake-up of any process, within ten.
-    last = {"count": switches(), "at": time.monotonic()}
-
-    def is_asleep() -> bool:
-        if (count := switches()) != last["count"]:
-            last.update(count=count, at=time.monotonic())
-        return time.monotonic() - last["at"] > 2.0
-
-    wait_until(is_asleep, timeout=10.0, message="the idle daemon wakes up again and again")
+    wait_until(lambda: not fpm.processes("template ondemand"))
+    quiet([fpm.pid, *(process.pid for process in fpm.processes())], seconds=2.0, switches_allowed=0)

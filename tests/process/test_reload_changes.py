@@ -14,7 +14,7 @@ from tests.support.fpm import Daemon, Start
 from tests.support.pools import facts, numbers, wait_numbers
 from tests.support.processes import descriptors
 from tests.support.raw_fastcgi import get
-from tests.support.reloads import load, reload, single, version_of, write_version
+from tests.support.reloads import load, refused, reload, single, version_of, write_version
 from tests.support.waiting import wait_until
 
 Settings = dict[str, object]
@@ -89,7 +89,8 @@ def test_numbers_of_workers_change_live(daemon: Start) -> None:
     change(fpm, {**BASE, "pm": "static", "pm.max_children": 1})
     (last,) = fpm.wait_workers("www", 1)
     assert last in six
-    change(fpm, {**BASE, "pm": "ondemand", "pm.process_idle_timeout": "1s"})
+    fpm.configure({"www": {**BASE, "pm": "ondemand", "pm.process_idle_timeout": "1s"}})
+    reload(fpm)
     fpm.wait_workers("www", 0)
     assert fpm.get("www").status == 200
     wait_until(lambda: fpm.processes() == [], timeout=20.0, message="workers and template leave when they are idle")
@@ -145,6 +146,7 @@ def test_access_log_changes_with_the_code(daemon: Start) -> None:
         line = f"GET /number{number}\n"
         wait_until(lambda file=file, line=line: file.exists() and line in file.read_text())
     assert "number1" not in first.read_text()
+    fpm.expect_descriptors(file=1)
 
 
 def test_access_log_changes_live(daemon: Start) -> None:
@@ -188,8 +190,7 @@ def test_an_access_log_that_cannot_be_opened(daemon: Start) -> None:
     fpm = daemon({"www": settings})
     workers = fpm.workers("www")
     fpm.configure({"www": {**settings, "access.log": fpm.directory}})
-    fpm.expect_log("ERROR: ")
-    assert fpm.cli("reload").returncode in (0, 78)
+    assert "access.log: " in refused(fpm, status=78)
     assert fpm.get("www").status == 200
     assert fpm.workers("www") == workers
 
@@ -218,15 +219,15 @@ def test_allowed_clients_change_live(daemon: Start) -> None:
     change(fpm, {**settings, "listen.allowed_clients": "127.0.0.2"})
     fpm.expect_log("Connection disallowed: IP address '127.0.0.1' has been dropped")
 
-    def refused() -> bool:
+    def disallowed() -> bool:
         try:
             return not get(fpm.address("www")).ended
         except ConnectionResetError:
             return True
 
-    wait_until(refused)
+    wait_until(disallowed)
     change(fpm, {**settings, "listen.allowed_clients": "127.0.0.1"})
-    wait_until(lambda: not refused())
+    wait_until(lambda: not disallowed())
     assert fpm.workers("www") == workers
 
 
@@ -286,10 +287,10 @@ def test_a_larger_generation_that_is_broken_leaves_the_scoreboard(daemon: Start)
     fpm.start()
     write_version(fpm, 2, "1/0")
     fpm.configure({"www": {**settings, "pm.max_children": 400}})
-    fpm.expect_log("ERROR: ", "exited on signal 9")
+    fpm.expect_log("exited on signal 9")
     wait_numbers(fpm, "www", idle_processes=2)  # the first look at the listen queue opens a socket for all time
     with fpm.no_descriptor_leak():
-        assert fpm.cli("reload").returncode == 1
+        assert "ZeroDivisionError" in refused(fpm)
         worker = fpm.workers("www")[0]
         os.kill(worker, 9)
         wait_until(lambda: worker not in fpm.workers("www"))
@@ -324,9 +325,8 @@ def test_a_new_pool_that_is_broken_leaves_no_trace(daemon: Start) -> None:
     fpm = daemon({"a": {}})
     others = fpm.workers("a")
     fpm.configure({"a": {}, "new": {"app": "broken_import:application"}})
-    fpm.expect_log("ERROR: ")
     with fpm.no_descriptor_leak():
-        assert fpm.cli("reload").returncode == 1
+        assert "pool new: ModuleNotFoundError" in refused(fpm)
         wait_until(lambda: not fpm.processes("new"))
     assert not (fpm.directory / "new.sock").exists()
     assert fpm.workers("a") == others
@@ -343,8 +343,7 @@ def test_another_address(daemon: Start) -> None:
     fpm.configure({"www": moved})
     assert "moves to another listening address (listen)" in fpm.cli("reload", "--dry-run").stdout
     write_version(fpm, 2, "1/0")
-    fpm.expect_log("ERROR: ")
-    assert fpm.cli("reload").returncode == 1
+    assert "ZeroDivisionError" in refused(fpm)
     assert not (fpm.directory / "moved.sock").exists()
     assert get(str(former)).body.split()[0] == b"1"
     write_version(fpm, 3)

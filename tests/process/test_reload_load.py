@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.fpm import Daemon, Start
+from tests.support.held import HOLD, holding
 from tests.support.nginx import Nginx, StartNginx
-from tests.support.pools import facts, wait_numbers
+from tests.support.pools import facts
 from tests.support.reloads import (
     Load,
     fewest_ready,
@@ -116,18 +117,11 @@ def test_ten_reloads_in_a_row(daemon: Start) -> None:
 
 def test_requests_in_hand_finish_on_the_old_code(daemon: Start) -> None:
     fpm = start(daemon, **{**STATIC, "pm.max_children": 2})
-    replies: list[bytes] = []
-
-    def ask_slowly(found: Load) -> None:
-        replies.append(fpm.get("www", query="2").body)
-
-    with load(ask_slowly, ask_slowly):
-        wait_numbers(fpm, "www", active_processes=2)
+    with holding(fpm, HOLD, HOLD) as replies:
         write_version(fpm, 2)
         reload(fpm)
         assert version_of(fpm, "www") == "2"
-        assert replies == []
-    assert [reply.split()[0] for reply in replies] == [b"1", b"1"]
+    assert [reply.result().body.split()[0] for reply in replies] == [b"1", b"1"]
     fpm.wait_workers("www", 2)
 
 

@@ -106,7 +106,7 @@ def test_fast_stop_waits_for_nobody(daemon: Start, number: signal.Signals) -> No
     with load(lambda found: found.bad.append(fpm.get("www", query="30"))) as found:
         wait_until(lambda: "Running" in fpm.cli("status", "--full").stdout)
         fpm.signal(number)
-        assert fpm.wait(5.0) == 0
+        assert fpm.wait() == 0
     assert not found.bad[0].ended
 
 

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from shutil import rmtree
-
-import pytest
 
 from tests.support.flup_script import write_script
-from tests.support.fpm import Start, open_directory
+from tests.support.fpm import Start
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    made = open_directory()
-    yield made
-    rmtree(made)
-
 
 ONCE = {"pm.max_requests": 1, "pm.max_requests_jitter": 0}
 

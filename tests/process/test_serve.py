@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.directories import opened_directory
 from tests.support.interpreter import pyfpm_command
 from tests.support.processes import descendants, end_strays
 from tests.support.waiting import wait_until
@@ -60,7 +60,7 @@ class Serve:
         return int(found[2])
 
     def request(self, port: int, path: str, *, method: str = "GET", body: object = None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         try:
             connection.request(method, path, body=body)  # type: ignore[arg-type]
             response = connection.getresponse()
@@ -78,8 +78,8 @@ class Serve:
 
 @contextmanager
 def serving(*arguments: str, **options: object) -> Iterator[Serve]:
-    with tempfile.TemporaryDirectory(prefix="pyfpm-test-") as directory:
-        serve = Serve(Path(directory), *arguments, **options)  # type: ignore[arg-type]
+    with opened_directory() as directory:
+        serve = Serve(directory, *arguments, **options)  # type: ignore[arg-type]
         try:
             yield serve
         finally:
@@ -119,7 +119,7 @@ def test_an_exception_is_shown_on_the_terminal() -> None:
 def test_a_body_in_pieces_comes_in_pieces() -> None:
     with serving("stream:application") as serve:
         port = serve.wait_port()
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         connection.request("GET", "/?2,5,20")
         response = connection.getresponse()
         assert response.read1(5) == b"aaaaa"
@@ -172,4 +172,4 @@ def test_a_killed_serve_takes_its_pool_along() -> None:
         serve.wait_port()
         serve.process.kill()
         serve.process.wait()
-        assert end_strays(serve.family, timeout=10) == []
+        assert end_strays(serve.family, timeout=20) == []

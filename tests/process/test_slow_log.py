@@ -12,11 +12,15 @@ from pathlib import Path
 
 from fpm.stacks.text.entry import Entry
 from fpm.stacks.text.read import read_entries
-from tests.support.fpm import Daemon, Start
+from tests.support.fpm import APPS, Daemon, Start
 from tests.support.processes import descriptors
 from tests.support.waiting import wait_until
 
 SLOW = {"app": "slow:application", "slowlog": "slow.log", "request_slowlog_timeout": "200ms", "pm.max_children": 2}
+LINE = next(
+    number for number, line in enumerate((APPS / "slow.py").read_text().splitlines(), 1) if "time.sleep(float" in line
+)
+"""Where tests/apps/slow.py sleeps."""
 
 
 def slow_logs(fpm: Daemon) -> list[str]:
@@ -101,7 +105,7 @@ def test_entries_of_real_requests_and_files_in_trouble(daemon: Start) -> None:
         )
         assert 0.2 <= entry.seconds < 1.5
         assert (frame := entry.trace.threads[0].frames[0]).function == "application", entry.trace
-        assert (Path(frame.file).name, frame.line) == ("slow.py", 8)
+        assert (Path(frame.file).name, frame.line) == ("slow.py", LINE)
     said = json.loads(fpm.cli("slow", "--pool", "www", "--pool", "shop", "--json").stdout)
     (group,) = said["groups"]
     assert (group["count"], group["pools"]) == (2, {"www": 1, "shop": 1})
@@ -121,4 +125,4 @@ def test_entries_of_real_requests_and_files_in_trouble(daemon: Start) -> None:
     os.close(reader)
 
     fpm.wait_log(r"NOTICE: \[pool bare\] request = GET /user/7\?1.5$", timeout=20)
-    fpm.wait_log(r"NOTICE: \[pool bare\] \[0x[0-9a-f]{16}\] application\(\) .*/slow.py:8$", timeout=20)
+    fpm.wait_log(rf"NOTICE: \[pool bare\] \[0x[0-9a-f]{{16}}\] application\(\) .*/slow.py:{LINE}$", timeout=20)

@@ -26,7 +26,7 @@ SLOW_TO_CALIBRATE = """
 import os, signal
 from fpm.template import calibrator
 calibrator._find_answer = lambda: [signal.pause() for _ in iter(int, 1)]
-calibrator.PATIENCE = 0.7
+calibrator.PATIENCE = 3.0
 from held import application
 """
 

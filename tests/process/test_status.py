@@ -192,7 +192,7 @@ def test_status_of_a_pool_without_processes(daemon: Start) -> None:
     assert (facts(fpm, "www")["state"], numbers(fpm, "www")["total processes"]) == ("idle", 0)
     found = json.loads(page(fpm, "json").body)
     assert (found["active processes"], found["process manager"]) == (1, "ondemand")
-    wait_until(lambda: fpm.processes("www") == [], timeout=6.0)
+    wait_until(lambda: fpm.processes("www") == [])
     assert numbers(fpm, "www")["accepted conn"] == 1
 
 

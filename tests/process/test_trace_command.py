@@ -10,7 +10,8 @@ from typing import Any
 
 from tests.support.control import connect
 from tests.support.fpm import Start
-from tests.support.traces import ask, functions, requests, traced
+from tests.support.held import holding
+from tests.support.traces import ask, functions, traced
 from tests.support.waiting import wait_until
 
 NOT_OURS = "is not a worker or template of this daemon"
@@ -20,7 +21,7 @@ def test_busy_workers_are_shown(daemon: Start) -> None:
     fpm = daemon(
         {"www": {"app": "held:application", "pm.max_children": 4}, "calm": {"pm": "ondemand"}, "one": {}},
     )
-    with requests(fpm, "/nap?first\x1b[2J", "/lock"):
+    with holding(fpm, "/nap?first\x1b[2J", "/lock"):
         wait_until(lambda: [functions(one)[0] for one in traced(fpm, "www")] == ["nap", "wait_for_lock"], timeout=20)
         shown = fpm.cli("trace", "www")
         assert shown.returncode == 0, shown.stderr

@@ -12,7 +12,8 @@ import pytest
 
 from tests.process.test_master_user import owned, run_as
 from tests.support.fpm import POOL_USER, Daemon, Start
-from tests.support.traces import functions, look, requests, traced
+from tests.support.held import holding
+from tests.support.traces import functions, look, traced
 from tests.support.waiting import wait_until
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -69,7 +70,7 @@ def test_the_fallback_takes_nothing_from_the_application(daemon: Start) -> None:
         "WARNING: .*stacks cannot be read from outside: .*process_vm_readv.*; processes write them themselves",
         timeout=30,
     )
-    with requests(fpm, *["/nap"] * 11):
+    with holding(fpm, *["/nap"] * 11):
         entries = wait_until(
             lambda: [e for e in [traced(fpm, "www")] if all("nap" in functions(one) for one in e)], timeout=20
         )

@@ -31,7 +31,7 @@ def test_a_daemon(browser: Browser, daemon: Start) -> None:
     assert browser.evaluate("document.querySelectorAll('td b').length") == 0
     thread.join(20.0)
     idle = "[...document.querySelectorAll('.badge')].filter(one => one.textContent == 'Idle').length"
-    wait_until(lambda: browser.evaluate(idle) == 2, timeout=10.0, message="the page does not see that it is over")
+    wait_until(lambda: browser.evaluate(idle) == 2, message="the page does not see that it is over")
     browser.keep("daemon-pool")
     assert browser.problems == []
     assert {url.split("/")[2] for url in browser.requests if not url.startswith("data:")} == {f"127.0.0.1:{port}"}

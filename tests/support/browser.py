@@ -7,13 +7,12 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import signal
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from tests.support.directories import close_directory, open_directory
 from tests.support.processes import Child, descendants, end_strays
 
 FLAGS = [
@@ -39,7 +38,7 @@ class Browser:
     """One browser with one page. `problems` and `requests` collect what the page says and asks for."""
 
     def __init__(self, program: str) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="pyfpm-test-"))
+        self.directory = open_directory()
         self.requests: list[str] = []
         self.problems: list[str] = []
         self._buffer = b""
@@ -75,7 +74,11 @@ class Browser:
         self._call("Emulation.setScriptExecutionDisabled", value=not script)
 
     def open(self, url: str) -> None:
-        """Go to a page and wait until it is loaded."""
+        """Go to a page and wait until it is loaded; the one before is left first, for it may refresh itself."""
+        self._load("about:blank")
+        self._load(url)
+
+    def _load(self, url: str) -> None:
         self.requests.clear()
         self.problems.clear()
         self._events.clear()
@@ -119,7 +122,7 @@ class Browser:
             self._process.wait(5.0)
         os.close(self._from)
         end_strays(family)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        close_directory(self.directory)
 
     def _call(self, method: str, **params: Any) -> dict[str, Any]:
         self._count += 1

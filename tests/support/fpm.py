@@ -4,9 +4,10 @@
         fpm = daemon({"www": {"app": "hello:application", "pm.max_children": 2}})
         assert fpm.get("www", "/").status == 200
 
-`daemon` is the fixture of tests/conftest.py. When the test is over, each Daemon is stopped gracefully and must leave
-exit code 0, no process, no zombie, no socket or pid file, and no log line of level WARNING or above that the test has
-not announced with `expect_log`.
+`daemon` is the fixture of tests/conftest.py. When the test is over, each Daemon must have no more descriptors than when
+it was ready (but for those of more processes and pools, and what `expect_descriptors` says). Then it is stopped
+gracefully and must leave exit code 0, no process, no zombie, no socket or pid file, and no log line of level WARNING or
+above that the test has not announced with `expect_log`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,8 +33,10 @@ import psutil
 from fpm.status.reports import report_pool
 from fpm.status.snapshot import read_snapshot
 from tests.support import control, raw_fastcgi
+from tests.support.directories import close_directory, open_directory
+from tests.support.holdings import Holdings, HoldingsWatch, count_holdings, count_kinds
 from tests.support.interpreter import pool_python, pyfpm_command
-from tests.support.processes import Child, descendants, descriptors, end_strays, no_zombies
+from tests.support.processes import Child, descendants, describe_process, end_strays, no_zombies, spawn_logged
 from tests.support.waiting import wait_until
 
 APPS = Path(__file__).parent.parent / "apps"
@@ -42,15 +44,9 @@ IS_ROOT = os.geteuid() == 0
 POOL_USER = "nobody"
 TROUBLE = re.compile(r"^\[[^]]+\] (WARNING|ERROR|ALERT): ")
 STOP_TIMEOUT = 20.0
+LOG_SHOWN = 20_000
 
 Settings = Mapping[str, object]
-
-
-def open_directory() -> Path:
-    """A new directory that every user may enter (pytest's tmp_path is closed to the users of pools)."""
-    directory = Path(tempfile.mkdtemp(prefix="pyfpm-test-"))
-    directory.chmod(0o755)
-    return directory
 
 
 def spell(value: object) -> str:
@@ -76,6 +72,9 @@ class Daemon:
         self.states: list[str] = []
         """Every STATUS=, READY= ... line that came over NOTIFY_SOCKET."""
         self._expected: list[re.Pattern[str]] = []
+        self._holdings: HoldingsWatch | None = None
+        self._kept: Counter[str] = Counter()
+        self._pools = 0
         self._listen: dict[str, raw_fastcgi.Address] = {}
         self._process: Child | None = None
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -86,6 +85,7 @@ class Daemon:
 
     def configure(self, pools: Mapping[str, Settings], *, global_: Settings | None = None) -> None:
         """Write the configuration file; what a pool does not set gets a value that suits tests."""
+        self._pools = len(pools)
         lines = ["[global]"]
         values = {"pid": self.pid_file, "control": self.control, **(global_ or {})}
         lines += [f"{name} = {spell(value)}" for name, value in values.items()]
@@ -141,6 +141,7 @@ class Daemon:
         )
         if self.pid_file.exists():
             self.watch(int(self.pid_file.read_text()))
+            self._holdings = HoldingsWatch(self._count_holdings)
         return done
 
     def cli(
@@ -178,6 +179,7 @@ class Daemon:
     def wait_ready(self, *, timeout: float = 20.0) -> None:
         """Block until the master says READY=1; AssertionError with its log if it ends first or says nothing."""
         self.wait_notify("READY=1", timeout=timeout)
+        self._holdings = HoldingsWatch(self._count_holdings)
 
     def wait_notify(self, line: str, *, timeout: float = 20.0) -> None:
         """Block until `line` has come in a datagram of its own sending, and forget it."""
@@ -199,7 +201,7 @@ class Daemon:
         """Where the pool listens: a path, or (host, port)."""
         return self._listen[pool]
 
-    def get(self, pool: str, path: str = "/", *, query: str = "", timeout: float = 10.0) -> raw_fastcgi.Reply:
+    def get(self, pool: str, path: str = "/", *, query: str = "", timeout: float = 20.0) -> raw_fastcgi.Reply:
         """GET on a connection of its own, as nginx would ask."""
         return raw_fastcgi.get(self.address(pool), path, query=query, timeout=timeout)
 
@@ -217,7 +219,7 @@ class Daemon:
 
     def wait_active(self, pool: str, count: int) -> None:
         """Wait until that many workers of a pool are busy."""
-        wait_until(lambda: self.figures(pool)["active processes"] == count, timeout=10.0)
+        wait_until(lambda: self.figures(pool)["active processes"] == count)
 
     def log(self) -> str:
         """All that was written to the error log (or standard error) so far."""
@@ -225,7 +227,7 @@ class Daemon:
         more = self.directory / "error.log"
         return text + (more.read_text(errors="replace") if more.exists() else "")
 
-    def wait_log(self, pattern: str, *, timeout: float = 10.0) -> re.Match[str]:
+    def wait_log(self, pattern: str, *, timeout: float = 20.0) -> re.Match[str]:
         """Wait for a line that matches; it is an expected one from then on."""
         self.expect_log(pattern)
         found = re.compile(pattern, re.MULTILINE)
@@ -239,6 +241,11 @@ class Daemon:
         """Allow lines of level WARNING and above that match one of the patterns (re.search)."""
         self._expected += [re.compile(pattern) for pattern in patterns]
 
+    def describe(self) -> str:
+        """The master's family as it is now, and the end of the log; for whoever looks for the reason of a failure."""
+        family = [psutil.Process(self.pid), *descendants(self.pid)] if psutil.pid_exists(self.pid) else []
+        return "\n".join([*map(describe_process, family), self.log()[-LOG_SHOWN:]])
+
     def processes(self, title: str = "") -> list[psutil.Process]:
         """The descendants whose title contains `title` (`pool www`, `template www`)."""
         return [p for p in descendants(self.pid) if title in _title(p)]
@@ -247,7 +254,7 @@ class Daemon:
         """Pids of a pool's workers, by process title."""
         return sorted(p.pid for p in descendants(self.pid) if _title(p) == f"pyfpm: pool {pool}")
 
-    def wait_workers(self, pool: str, count: int, *, timeout: float = 10.0) -> list[int]:
+    def wait_workers(self, pool: str, count: int, *, timeout: float = 20.0) -> list[int]:
         """Wait until the pool has exactly `count` workers."""
         wait_until(
             lambda: len(self.workers(pool)) == count,
@@ -259,13 +266,19 @@ class Daemon:
     @contextmanager
     def no_descriptor_leak(self) -> Iterator[None]:
         """Assert that the master has no more descriptors of any kind after the block, given time to settle."""
-        before = _kinds(self.pid)
+        before = count_kinds(self.pid)
         yield
         wait_until(
-            lambda: not _kinds(self.pid) - before,
-            timeout=20.0,
-            message=f"descriptors of the master before {dict(before)} and after {dict(_kinds(self.pid))}",
+            lambda: not count_kinds(self.pid) - before,
+            message=f"descriptors of the master before {dict(before)} and after {dict(count_kinds(self.pid))}",
         )
+
+    def expect_descriptors(self, **kinds: int) -> None:
+        """Allow the master so many more descriptors at the end than when it was ready (`file=1, socket=2`)."""
+        self._kept.update(kinds)
+
+    def _count_holdings(self) -> Holdings:
+        return count_holdings(self.pid, self._pools, has_failed="failed to start" in self.log())
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
@@ -295,7 +308,7 @@ class Daemon:
                 problems += [f"left behind: {path.name}" for path in self._leftovers()]
         finally:
             self._notify.close()
-            shutil.rmtree(self.directory, ignore_errors=True)
+            close_directory(self.directory)
         assert not problems, "\n".join(problems) + f"\nthe log:\n{log}"
 
     def _stop(self, process: Child) -> list[str]:
@@ -306,6 +319,8 @@ class Daemon:
                 no_zombies(self.pid)
             except AssertionError as error:
                 problems.append(str(error))
+            if self._holdings is not None and (leak := self._holdings.leak(self._kept)):
+                problems.append(f"descriptors left open by the master: {leak}")
             family = descendants(self.pid)
             process.signal(signal.SIGQUIT)
         if process.wait(STOP_TIMEOUT) is None:
@@ -343,10 +358,6 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
-def _kinds(pid: int) -> Counter[str]:
-    return Counter(re.sub(r":\[.*", "", target) for target in descriptors(pid))
-
-
 class Start(Protocol):
     """The fixture `daemon`: start a master with these pools, or only write its configuration (`started=False`)."""
 
@@ -358,14 +369,3 @@ class Start(Protocol):
         environ: Mapping[str, str] | None = None,
         started: bool = True,
     ) -> Daemon: ...
-
-
-def spawn_logged(command: Sequence[str], environ: Mapping[str, str], log: Path) -> int:
-    """posix_spawn(3) with an empty standard input, and both outputs appended to the log."""
-    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o644),
-        (os.POSIX_SPAWN_DUP2, 1, 2),
-    ]
-    return os.posix_spawn(command[0], command, environ, file_actions=actions, setsigdef=[signal.SIGPIPE])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +25,18 @@ def pool_python() -> str:
             if subprocess.run(check, check=False, timeout=20).returncode == 0:
                 return candidate
     raise AssertionError("no Python 3.11 or later that other users may execute; looked at " + ", ".join(CANDIDATES))
+
+
+@contextmanager
+def module_of_ours() -> Iterator[str]:
+    """The name of a module that the interpreter of pyfpm has, and no pool's."""
+    path = Path(sysconfig.get_path("purelib")) / f"only_ours_{os.getpid()}.py"
+    path.write_text("")
+    try:
+        subprocess.run([sys.executable, "-c", f"import {path.stem}"], check=True, timeout=60)
+        yield path.stem
+    finally:
+        path.unlink()
 
 
 def pyfpm_command() -> str:

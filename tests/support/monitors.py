@@ -20,9 +20,8 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from tests.support.fpm import spawn_logged
 from tests.support.pools import free_port
-from tests.support.processes import Child
+from tests.support.processes import Child, spawn_logged
 
 UNPACKED = Path(__file__).parents[2] / ".venv" / "monitors"
 PROMETHEUS = UNPACKED / "prometheus" / "usr" / "bin" / "prometheus"
@@ -76,7 +75,7 @@ def prometheus(directory: Path, jobs: Sequence[Mapping[str, Any]]) -> Iterator[Q
         assert process.alive(), log.read_text()
         address = f"http://127.0.0.1:{port}/api/v1/query?" + urlencode({"query": expression})
         try:
-            with urlopen(address, timeout=5.0) as answer:
+            with urlopen(address, timeout=20.0) as answer:
                 found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         except HTTPError as error:
             if error.code != HTTPStatus.SERVICE_UNAVAILABLE:

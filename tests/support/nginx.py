@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tests.support.fpm import open_directory, spawn_logged
-from tests.support.processes import Child
+from tests.support.directories import close_directory, open_directory
+from tests.support.processes import Child, spawn_logged
 from tests.support.waiting import wait_until
 
 CONFIGURATION = """
@@ -54,7 +54,7 @@ class HttpReply:
 class UnixHttp(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: str, *, timeout: float = 10.0) -> None:
+    def __init__(self, path: str, *, timeout: float = 20.0) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
 
@@ -83,7 +83,7 @@ class Nginx:
         configuration.write_text(CONFIGURATION.format(directory=self.directory, user=user, http=http, server=server))
         command = [program, "-c", str(configuration), "-e", str(self.directory / "error.log")]
         self._process = Child(spawn_logged(command, {"PATH": "/usr/bin:/bin"}, self.directory / "stderr.log"))
-        wait_until(self._listening, message="nginx does not listen", timeout=10.0)
+        wait_until(self._listening, message="nginx does not listen")
 
     def _listening(self) -> bool:
         assert self._process.alive(), self.error_log()
@@ -95,7 +95,7 @@ class Nginx:
         files: list[Path] = [self.directory / "stderr.log", self.directory / "error.log"]
         return "".join(file.read_text() for file in files if file.exists())
 
-    def connection(self, *, timeout: float = 10.0) -> UnixHttp:
+    def connection(self, *, timeout: float = 20.0) -> UnixHttp:
         """A new HTTP connection; the caller closes it."""
         return UnixHttp(self.socket_path, timeout=timeout)
 
@@ -106,7 +106,7 @@ class Nginx:
         *,
         body: object = None,
         headers: Mapping[str, str] | None = None,
-        timeout: float = 10.0,
+        timeout: float = 20.0,
     ) -> HttpReply:
         """One request on a connection of its own; an iterable body goes chunked."""
         connection = self.connection(timeout=timeout)
@@ -119,7 +119,7 @@ class Nginx:
         finally:
             connection.close()
 
-    def get(self, path: str = "/", *, headers: Mapping[str, str] | None = None, timeout: float = 10.0) -> HttpReply:
+    def get(self, path: str = "/", *, headers: Mapping[str, str] | None = None, timeout: float = 20.0) -> HttpReply:
         """GET."""
         return self.request("GET", path, headers=headers, timeout=timeout)
 
@@ -133,7 +133,7 @@ class Nginx:
         if self._process.wait(10.0) is None:
             self._process.signal(signal.SIGKILL)
             self._process.wait(10.0)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        close_directory(self.directory)
 
 
 class StartNginx(Protocol):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import socket
 import struct
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from tests.support import raw_fastcgi
+from tests.support.directories import opened_directory
 
 Script = Callable[[socket.socket], None]
 
@@ -18,8 +17,8 @@ Script = Callable[[socket.socket], None]
 @contextmanager
 def peer(script: Script) -> Iterator[str]:
     """The path of a Unix socket where `script` has each connection, one after the other, in a thread."""
-    with tempfile.TemporaryDirectory(prefix="pyfpm-test-") as directory, socket.socket(socket.AF_UNIX) as listener:
-        path = str(Path(directory) / "peer.sock")
+    with opened_directory() as directory, socket.socket(socket.AF_UNIX) as listener:
+        path = str(directory / "peer.sock")
         listener.bind(path)
         listener.listen(8)
         thread = threading.Thread(target=_accept, args=(listener, script), daemon=True)

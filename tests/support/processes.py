@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import select
 import signal
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -108,3 +111,56 @@ def descriptors(pid: int) -> list[str]:
         except FileNotFoundError:
             continue  # closed since the directory was read
     return sorted(found)
+
+
+def describe_process(process: psutil.Process) -> str:
+    """One line: what it is, what it does, how long it has run."""
+    try:
+        with process.oneshot():
+            times = process.cpu_times()
+            wait = Path(f"/proc/{process.pid}/wchan").read_text()
+            title = " ".join(process.cmdline()).rstrip()
+            return (
+                f"{process.pid} of {process.ppid()}: {process.status()} in {wait}, {process.num_threads()} threads, "
+                f"CPU {times.user + times.system:.2f} s, started {process.create_time():.2f}: {title}"
+            )
+    except (psutil.NoSuchProcess, OSError) as error:
+        return f"{process.pid}: {error}"
+
+
+def cpu_seconds(pid: int) -> float:
+    """The CPU time that a process has used."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def switches(pid: int) -> int:
+    """How often a process has gone to sleep by itself, proc(5)."""
+    found = re.search(r"^voluntary_ctxt_switches:\t(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
+def quiet(pids: list[int], *, seconds: float, switches_allowed: int = 1) -> None:
+    """Wait until each process has woken up at most so often within `seconds`."""
+    start, before = time.monotonic(), [switches(pid) for pid in pids]
+
+    def rests() -> bool:
+        nonlocal start, before
+        now = [switches(pid) for pid in pids]
+        if any(after - count > switches_allowed for after, count in zip(now, before, strict=True)):
+            start, before = time.monotonic(), now
+        return time.monotonic() - start >= seconds
+
+    wait_until(rests, message="it does not come to rest")
+
+
+def spawn_logged(command: Sequence[str], environ: Mapping[str, str], log: Path) -> int:
+    """posix_spawn(3) with an empty standard input, and both outputs appended to the log."""
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawn(command[0], command, environ, file_actions=actions, setsigdef=[signal.SIGPIPE])

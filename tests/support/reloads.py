@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -21,12 +22,14 @@ VERSION = {version!r}
 {more}
 
 def application(environ, start_response):
-    time.sleep(float(environ["QUERY_STRING"] or "0"))
+    while environ["QUERY_STRING"] == "hold" and os.path.exists("hold"):
+        time.sleep(0.01)
+    time.sleep(float(environ["QUERY_STRING"].removeprefix("hold") or "0"))
     body = f"{{VERSION}} {{os.getpid()}}".encode()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
 """
-"""Answers with its version and pid, after as many seconds as the query says."""
+"""Answers with its version and pid, after as many seconds as the query says; `?hold`: see tests.support.held."""
 JOIN_TIME = 30.0
 PACE = 0.002
 
@@ -52,10 +55,28 @@ def reload(fpm: Daemon, *arguments: str, timeout: float = 60.0) -> subprocess.Co
 
 def refused(fpm: Daemon, *arguments: str, status: int = 1, timeout: float = 60.0) -> str:
     """`pyfpm reload`, which must fail with this exit status; what it said on standard error."""
-    fpm.expect_log("reload failed, nothing has changed", r"^\[[^]]+\] ERROR: (?!\[pool)")
     done = fpm.cli("reload", *arguments, timeout=timeout)
     assert done.returncode == status, f"{done.returncode}: {done.stdout}{done.stderr}\nthe log:\n{fpm.log()}"
+    expect_told(fpm, done.stderr)
     return done.stderr
+
+
+def expect_told(fpm: Daemon, said: str) -> None:
+    """Allow in the log, as errors, the lines that a command has printed on standard error."""
+    for line in said.splitlines():
+        text = re.escape(line.removeprefix("pyfpm: "))
+        fpm.expect_log(rf"ERROR: (\w+ failed, nothing has changed: )?{text}$")
+
+
+def expect_broken(fpm: Daemon, pool: str, error: str) -> None:
+    """Allow the lines about a reload that nobody waits for: the pool's error (a pattern), and its traceback."""
+    fpm.expect_log(
+        rf"ERROR: reload failed, nothing has changed: pool {pool}: {error}",
+        r"ERROR: Traceback \(most recent call last\):$",
+        r"ERROR:   File \"",
+        r"ERROR:     ",
+        rf"ERROR: {error}",
+    )
 
 
 def last_reload(fpm: Daemon) -> dict[str, Any] | None:

@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 
 import fpm
+from tests.support.directories import close_directory, open_directory
 from tests.support.flup_script import write_script
-from tests.support.fpm import open_directory, spawn_logged
 from tests.support.nginx import HttpReply
-from tests.support.processes import Child, descendants
+from tests.support.processes import Child, descendants, spawn_logged
 from tests.support.waiting import wait_until
 
 IS_ROOT = os.geteuid() == 0
@@ -150,7 +150,7 @@ class StartingServer:
         if self.process.wait(20.0) is None:
             self.process.signal(signal.SIGKILL)
             self.process.wait(10.0)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        close_directory(self.directory)
 
 
 def _free_port() -> int:

@@ -1,15 +1,13 @@
-"""Stacks, asked for on the control socket rather than by a process each, and requests that stay where they are."""
+"""Stacks, asked for on the control socket rather than by a process each."""
 
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from tests.support import control, raw_fastcgi
+from tests.support import control
 from tests.support.fpm import Daemon
+from tests.support.held import holding
 from tests.support.waiting import wait_until
 
 Entry = dict[str, Any]
@@ -32,29 +30,6 @@ def functions(entry: Entry) -> list[str]:
     return [frame["function"] for thread in entry["threads"][:1] for frame in thread["frames"]]
 
 
-@contextmanager
-def requests(fpm: Daemon, *paths: str, pool: str = "www") -> Iterator[list[raw_fastcgi.Reply]]:
-    """Requests one after another, each held by tests/apps/held.py until the block ends."""
-    (fpm.apps / "hold").touch()
-    replies: list[raw_fastcgi.Reply] = []
-    threads = []
-
-    def get(path: str) -> None:
-        name, _, query = path.partition("?")
-        replies.append(fpm.get(pool, name, query=query, timeout=60))
-
-    try:
-        for number, path in enumerate(paths, 1):
-            threads.append(threading.Thread(target=get, args=[path]))
-            threads[-1].start()
-            fpm.wait_active(pool, number)
-        yield replies
-    finally:
-        (fpm.apps / "hold").unlink()
-        for thread in threads:
-            thread.join(60)
-
-
 def look(fpm: Daemon, path: str, *, place: str = "") -> Entry:
     """The entry of a request at this path, once it shows that the request is at its place, or has no stack."""
 
@@ -63,7 +38,7 @@ def look(fpm: Daemon, path: str, *, place: str = "") -> Entry:
         there = place in functions(entry) if place else entry["error"]
         return entry if there else None
 
-    with requests(fpm, path) as replies:
+    with holding(fpm, path) as replies:
         entry = wait_until(at_its_place, timeout=20, message=f"{path} has no such stack")
-    assert [reply.status for reply in replies] == [200]
+    assert [reply.result().status for reply in replies] == [200]
     return entry

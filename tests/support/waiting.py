@@ -1,7 +1,8 @@
-"""Waiting for something to become true. The only place in the tests that sleeps."""
+"""Waiting for something to become true, or for something not to happen. The only place in the tests that sleeps."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,7 +14,7 @@ INTERVAL = 0.01
 def wait_until(
     condition: Callable[[], T],
     *,
-    timeout: float = 5.0,
+    timeout: float = 20.0,
     message: str = "the condition never held",
     every: float = INTERVAL,
 ) -> T:
@@ -30,3 +31,19 @@ def wait_until(
         if time.monotonic() >= deadline:
             raise AssertionError(f"{message} (waited {timeout} s, last value: {value!r})")
         time.sleep(every)  # noqa: TID251  the one sleep
+
+
+def hold_for(condition: Callable[[], object], seconds: float, *, message: str = "the condition has ended") -> None:
+    """Assert that `condition` is true all the time for so many seconds: for what must not happen."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert condition(), message
+        time.sleep(INTERVAL)  # noqa: TID251  see wait_until
+
+
+def does_not_block(action: Callable[[], object], *, timeout: float = 60.0) -> None:
+    """Assert that `action`, which could wait for ever, returns."""
+    thread = threading.Thread(target=action, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    assert not thread.is_alive(), f"it has not returned within {timeout} s"

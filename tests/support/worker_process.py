@@ -21,7 +21,7 @@ from fpm.protocol.messages import Command, Event, LogText, WorkerReady, pack, un
 from fpm.protocol.spec import WorkerSettings
 from fpm.scoreboard.memory import Scoreboard, mark_creating
 from fpm.scoreboard.stages import Stage
-from tests.support.fpm import open_directory
+from tests.support.directories import close_directory, open_directory
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -227,6 +227,8 @@ class WorkerPool:
         self.listener.close()
         for sock in self._park:
             sock.close()
+        if self.directory.exists():
+            close_directory(self.directory)
         if self.wake >= 0:
             os.close(self.wake)
             self.wake = -1

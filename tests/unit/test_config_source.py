@@ -113,8 +113,11 @@ def test_a_refused_line_hides_no_other() -> None:
 def test_whatever_the_text_configobj_accepts_what_is_left_of_it(text: str) -> None:
     tree = parsed(text)
     for name in tree.scalars:
-        read_name(name)
-        read_value(tree[name])
+        line, own = read_name(name)
+        assert own in text
+        assert 1 <= line <= text.count("\n") + 1
+        value, _ = read_value(tree[name])
+        assert "\n" not in value
 
 
 @given(st.text(max_size=40).filter(lambda text: not any(ord(c) < 32 or ord(c) == 127 for c in text)))

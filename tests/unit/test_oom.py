@@ -73,10 +73,11 @@ def test_limits() -> None:
 def test_any_text_is_read(text: str) -> None:
     membership = parse_membership(text)
     if membership is not None:
-        directory_of(membership, parse_mounts(MOUNTS))
-    parse_mounts(text)
-    parse_kills(text)
-    parse_limit(text)
+        directory = directory_of(membership, parse_mounts(MOUNTS))
+        assert directory is None or directory.startswith("/sys/fs/cgroup")
+    assert {mount.version for mount in parse_mounts(text)} <= {1, 2}
+    for number in (parse_kills(text), parse_limit(text)):
+        assert number is None or number >= 0
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,8 @@ def test_kernel_log_records(record: bytes, kill: Kill | None) -> None:
 
 @given(st.binary(max_size=300))
 def test_any_record_is_read(record: bytes) -> None:
-    parse_record(record)
+    kill = parse_record(record)
+    assert kill is None or b"%d" % kill.pid in record
 
 
 MINE, OTHER = Kill(5, True), Kill(6, False)

@@ -107,8 +107,9 @@ def test_a_torn_line_before_the_other_form() -> None:
 @example([b"[01-Jan-0001 00:00:00]  [pool a] pid 1\n", b"[01-Jan-9999 00:00:00]  [pool a] pid 1\nsample = \xb2\n"])
 def test_rubbish_is_no_error(chunks: list[bytes]) -> None:
     for entry in read_entries(chunks):
-        format_entry(entry, "text", 20)
-        format_entry(entry, "json", 20)
+        assert format_entry(entry, "text", 20).endswith("\n")
+        (again,) = read_entries([format_entry(entry, "json", 20).encode()])
+        assert (again.pool, again.pid) == (entry.pool, entry.pid)
 
 
 def test_rubbish_between_entries() -> None:
