@@ -235,7 +235,7 @@ def test_other_processes_and_threads(works: Work) -> None:
 def test_beyond_the_limit_the_work_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "marks").write_text("")
     monkeypatch.setenv("WORK_MARKS", str(tmp_path / "marks"))
-    with WorkerPool("work:application", workers=2, background_max=1) as pool:
+    with WorkerPool("work:application", workers=2, pm_background_max=1) as pool:
         works = Work(pool, tmp_path / "marks")
         works.get("slow", query="2&long")
         wait_until(lambda: Stage.FINISHED in bytes(pool.board.stages))
@@ -271,7 +271,7 @@ def test_every_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pyth
 def test_never_more_than_the_limit_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "marks").write_text("")
     monkeypatch.setenv("WORK_MARKS", str(tmp_path / "marks"))
-    with WorkerPool("work:application", workers=6, background_max=2) as pool, ThreadPoolExecutor(6) as clients:
+    with WorkerPool("work:application", workers=6, pm_background_max=2) as pool, ThreadPoolExecutor(6) as clients:
         works = Work(pool, tmp_path / "marks")
         for _ in range(3):
             wait_until(lambda: bytes(pool.board.stages[:6]) == bytes([Stage.ACCEPTING] * 6))

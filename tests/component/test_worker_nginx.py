@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from fpm.scoreboard.snapshot import read_board
+from fpm.scoreboard.reading import read_board
 from tests.support import raw_fastcgi as raw
 from tests.support.nginx import Nginx, StartNginx
 from tests.support.waiting import wait_until
@@ -130,7 +130,7 @@ def hammer(server: Nginx, clients: int, requests: int) -> Counter[int]:
 
 
 def test_kept_connections_are_used_again(nginx: StartNginx):
-    with WorkerPool("protocol:application", max_children=2) as pool:
+    with WorkerPool("protocol:application", pm_max_children=2) as pool:
         server = nginx(**kept(pool, 4))
         for _ in range(10):
             assert server.get("/ignore").status == 200
