@@ -141,5 +141,5 @@ def _certificate(death: Death, now: float) -> Iterator[Cell]:
     if death.request:
         yield Cell(f"       {show_text(death.request)} {show_text(request_words(death))}", "red")
     yield Cell(f"       {show_text('; '.join(death_notes(death)))}")
-    for line in (*death.stack, *death.words):
+    for line in (*death.stack, *death.output):
         yield Cell(f"         {show_text(line)}", "dim")

@@ -33,7 +33,7 @@ def _died_level(event: worker.ProcessDied) -> str:
     if event.is_logged:
         return NONE
     death = event.death
-    is_quiet = death.code == 0 and not death.ended and death.request_state not in (IN_HAND, AFTER_RESPONSE)
+    is_quiet = death.code == 0 and not death.killed_by_master and death.request_state not in (IN_HAND, AFTER_RESPONSE)
     return NOTICE if is_quiet else WARNING
 
 

@@ -24,7 +24,7 @@ LINE_STACK_MAX = 160
 _FRAME = re.compile(r' *File "(.*)", line (\d+) in (.*)')
 FATAL = "Fatal Python error: "
 """How faulthandler begins (Modules/faulthandler.c)."""
-LINE_CLAUSES = ("core", "oom", "told", "request", "undone", "served", "memory", "stack", "output")
+LINE_CLAUSES = ("core", "oom", "retire", "request", "pending", "served", "memory", "stack", "output")
 """What the error log has between how it ended and what happens next."""
 
 
@@ -40,15 +40,15 @@ def death_clauses(death: Death, *, script: str = "", stack_in: str = "the slow l
     return {
         "core": f"core dump: {death.core}" if death.core else "",
         "oom": _oom(death),
-        "told": _told(death),
+        "retire": _retire(death),
         "request": _request(death, script),
-        "undone": f"not run after it: {death.undone}" if death.undone else "",
+        "pending": f"not run after it: {death.pending_tasks}" if death.pending_tasks else "",
         "served": f"{death.requests} request{'' if death.requests == 1 else 's'} served" if is_worker(death) else "",
         "memory": f"peak memory {format_size(death.memory_peak)}" if death.memory_peak else "",
         "cpu": cpu,
         "stack": _stack(death, stack_in),
-        "output": _output(death.words),
-        "next": death.next,
+        "output": _output(death.output),
+        "next": death.next_action,
     }
 
 
@@ -59,7 +59,7 @@ def certificate_line(death: Death, *, script: str = "", stack_in: str = "the slo
     clauses = death_clauses(death, script=script, stack_in=stack_in)
     parts = [f"{name}{pid} exited {death.cause} after {death.age:.6f} seconds from start"]
     parts += filter(None, map(clauses.get, LINE_CLAUSES))
-    return f"{cut('; '.join(parts), LINE_MAX - len(death.next))}; {death.next}"
+    return f"{cut('; '.join(parts), LINE_MAX - len(death.next_action))}; {death.next_action}"
 
 
 def request_words(death: Death) -> str:
@@ -84,18 +84,18 @@ def _oom(death: Death) -> str:
     note = death.oom_note
     if death.oom == "yes":
         return f"out of memory: killed by the kernel ({note})"
-    if death.signal != "SIGKILL" or death.ended:
+    if death.signal != "SIGKILL" or death.killed_by_master:
         return ""
     if death.oom == "no":
         return "not for lack of memory: somebody has sent it"
     return f"whether for lack of memory is not known ({note})" if note else "whether for lack of memory is not known"
 
 
-def _told(death: Death) -> str:
-    told = cut(escape(death.told), TEXT_MAX)
-    if death.ended:
-        return f"ended by the master ({told})" if told else "ended by the master"
-    return f"it was to leave ({told})" if told else ""
+def _retire(death: Death) -> str:
+    reason = cut(escape(death.retire_reason), TEXT_MAX)
+    if death.killed_by_master:
+        return f"ended by the master ({reason})" if reason else "ended by the master"
+    return f"it was to leave ({reason})" if reason else ""
 
 
 def _request(death: Death, script: str) -> str:
@@ -119,12 +119,12 @@ def _stack(death: Death, stack_in: str) -> str:
     return f"in {cut(escape(death.stack[0]), LINE_STACK_MAX)}, the stack is in {stack_in}"
 
 
-def _output(words: tuple[str, ...]) -> str:
-    """What Python says of a crash, and where it was; of other last words the last line."""
-    if not words:
+def _output(lines: tuple[str, ...]) -> str:
+    """What Python says of a crash, and where it was; of other output the last line."""
+    if not lines:
         return ""
-    if not words[0].startswith(FATAL):
-        return f'last words "{cut(escape_field(words[-1]), LINE_STACK_MAX)}"'
-    calls = [f"{match[3]} ({match[1]}:{match[2]})" for match in map(_FRAME.fullmatch, words) if match]
+    if not lines[0].startswith(FATAL):
+        return f'last words "{cut(escape_field(lines[-1]), LINE_STACK_MAX)}"'
+    calls = [f"{match[3]} ({match[1]}:{match[2]})" for match in map(_FRAME.fullmatch, lines) if match]
     where = ", called by ".join(cut(escape(call), LINE_STACK_MAX) for call in calls[:2])
-    return f'"{cut(escape_field(words[0]), LINE_STACK_MAX)}"' + (f" in {where}" if where else "")
+    return f'"{cut(escape_field(lines[0]), LINE_STACK_MAX)}"' + (f" in {where}" if where else "")

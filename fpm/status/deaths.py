@@ -11,7 +11,7 @@ from fpm.status.death_text import death_clauses, request_words
 from fpm.status.figures import format_age
 from fpm.status.overview import Death
 
-NOTES = ("oom", "told", "core", "undone", "memory", "cpu", "next")
+NOTES = ("oom", "retire", "core", "pending", "memory", "cpu", "next")
 """What is shown beside the request and the stack, the most important first."""
 
 
@@ -32,5 +32,5 @@ def death_line(death: Death) -> str:
     who = "" if death.who == "worker" else f"{death.who} "
     head = f"{who}pid {death.pid} {death.cause} {lived(death)}"
     request = f"{death.request} {request_words(death)}" if death.request else ""
-    where = (*death.stack, *death.words)[:1]
+    where = (*death.stack, *death.output)[:1]
     return "; ".join(filter(None, (head, request, *where, *death_notes(death))))

@@ -56,22 +56,21 @@ class Death:
     """Seconds: how long it had been in hand, or in the background; how long ago it had finished."""
     task: str = ""
     """The function that ran after the response."""
-    undone: str = ""
+    pending_tasks: str = ""
     """The functions for after the response that had not begun."""
     memory_peak: int = 0
     """Bytes; 0: not known."""
     cpu_user: float = 0.0
     """Seconds, as are those of `cpu_system`."""
     cpu_system: float = 0.0
-    told: str = ""
-    """Why the master had told it to leave, or ""."""
-    ended: bool = False
-    """The master has ended it."""
+    retire_reason: str = ""
+    """Why the master had asked it to exit, or ""."""
+    killed_by_master: bool = False
     stack: tuple[str, ...] = ()
     """Its last stack, if one was taken; the newest call first."""
-    words: tuple[str, ...] = ()
+    output: tuple[str, ...] = ()
     """Its last lines of output, if they tell of the end."""
-    next: str = ""
+    next_action: str = ""
     """What happens next: "respawned" ..."""
 
 
@@ -83,7 +82,7 @@ def read_death(values: Mapping[str, Any]) -> Death:
     """
     known = {one.name for one in fields(Death)} & set(values)
     own = {name: values[name] for name in known}
-    for name in ("stack", "words"):
+    for name in ("stack", "output"):
         own[name] = tuple(own.get(name, ()))
     return Death(**own)
 

@@ -102,11 +102,11 @@ def _exit_code(fpm: Daemon) -> None:
     head = r"WARNING: \[pool www\] child \d+ exited with code 3 after \d+\.\d{6} seconds from start; "
     request = r'request "GET /exit\?3" for [\d.]+ m?s \(script dying:application\); '
     assert re.search(head + request + rf'\d requests? served; peak memory .*last words "the last words"; {TAIL}', line)
-    assert (death["code"], death["signal"], death["who"], death["told"]) == (3, "", "worker", "")
+    assert (death["code"], death["signal"], death["who"], death["retire reason"]) == (3, "", "worker", "")
     assert (death["request"], death["request state"]) == ("GET /exit?3", "in hand")
     assert death["requests"] >= 1
     assert 2**20 < death["memory peak"] < 2**32
-    assert line.endswith(death["next"])
+    assert line.endswith(death["next action"])
     line, _ = certificate(fpm, ask_to_die(fpm, "/exit", "0"))
     assert "WARNING: " in line, "a request was lost"
 
@@ -117,8 +117,8 @@ def _crashes(fpm: Daemon) -> None:
     assert '"Fatal Python error: Segmentation fault" in string_at (' in line
     assert re.search(r"called by segfault \(\S*/dying\.py:\d+\)", line)
     assert death["signal"] == "SIGSEGV"
-    assert any("in application" in one for one in death["words"])
-    assert not any(re.search("fpm/(template|worker)", one) for one in death["words"])
+    assert any("in application" in one for one in death["output"])
+    assert not any(re.search("fpm/(template|worker)", one) for one in death["output"])
     line, death = certificate(fpm, ask_to_die(fpm, "/abort"))
     assert "on signal 6 (SIGABRT" in line
     assert ("core dumped" in line) == bool(death["core"]) == ("; core dump: " in line)
@@ -155,9 +155,9 @@ def test_templates_and_responders_have_theirs(daemon: Start) -> None:
     os.kill(template, signal.SIGKILL)
     death = wait_until(lambda: next(iter(ring(fpm)), None), timeout=20)
     assert (death["who"], death["pid"], death["signal"]) == ("template", template, "SIGKILL")
-    assert death["next"].startswith("its workers serve on and a new template is started")
+    assert death["next action"].startswith("its workers serve on and a new template is started")
     line = fpm.wait_log(f"template {template} exited on signal 9 .SIGKILL. after .*").group()
-    assert line.endswith(death["next"])
+    assert line.endswith(death["next action"])
     assert fpm.figures("www")["deaths by kill"] == 0  # which counts workers
 
 
@@ -218,8 +218,8 @@ def _ended_at_the_deadline(fpm: Daemon) -> None:
         line, death = certificate(fpm, pid)
     assert "on signal 15 (SIGTERM)" in line
     assert "; ended by the master (reload); " in line
-    assert (death["ended"], death["told"], death["request"]) == (True, "reload", "GET /sleep?30")
-    assert death["next"] == "the new generation is in its place"
+    assert (death["killed by master"], death["retire reason"], death["request"]) == (True, "reload", "GET /sleep?30")
+    assert death["next action"] == "the new generation is in its place"
     assert "; no stack: " in line or "the stack is in the error log; " in line, "no kill is silent"
     assert death["stack"]
     assert fpm.figures("www")["deaths by timeout"] == 1

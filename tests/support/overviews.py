@@ -75,12 +75,12 @@ DEATH = Death(
     memory_peak=310 << 20,
     cpu_user=12.5,
     cpu_system=0.25,
-    words=(
+    output=(
         "Fatal Python error: Segmentation fault",
         '  File "/srv/shop/lib/images.py", line 88 in scale',
         '  File "/srv/shop/views.py", line 17 in thumbnail',
     ),
-    next="respawned in 0.4 s (backoff, 3 have died young in a row)",
+    next_action="respawned in 0.4 s (backoff, 3 have died young in a row)",
 )
 OUT_OF_MEMORY = replace(
     DEATH,
@@ -93,8 +93,8 @@ OUT_OF_MEMORY = replace(
     request="POST /import",
     request_state="after the response",
     task="shop.tasks.read_catalogue",
-    words=(),
-    next="respawned",
+    output=(),
+    next_action="respawned",
 )
 NASTY_DEATH = replace(
     DEATH,
@@ -104,11 +104,11 @@ NASTY_DEATH = replace(
     signal="SIGKILL",
     oom="unknown",
     oom_note=NASTY * 5,
-    told=NASTY,
+    retire_reason=NASTY,
     core="/" + "x" * 300,
     stack=(NASTY * 5, "y" * 200),
-    words=(NASTY,) * 12,
-    next=NASTY,
+    output=(NASTY,) * 12,
+    next_action=NASTY,
     who="503 responder",
 )
 

@@ -105,7 +105,7 @@ def test_line_says_it_all() -> None:
         ),
         NOW,
     )
-    assert certificate_line(replace(death, next="respawned"), script="app:app") == (
+    assert certificate_line(replace(death, next_action="respawned"), script="app:app") == (
         "child 123 exited on signal 9 (SIGKILL) after 12.345678 seconds from start"
         "; out of memory: killed by the kernel (cgroup limit 256 MiB, by the kernel log)"
         '; request "GET /x?y" for 3.2 s (script app:app)'
@@ -123,7 +123,7 @@ def test_beginning_is_php_fpms() -> None:
         r"child (\d+) exited (with code \d+|on signal \d+ \(\S+( - core dumped)?\)) after (\d+)\.\d{6} sec"
     )
     for exit_ in (Exit(code=3), Exit(signal=11, core=True), Exit(signal=9)):
-        assert theirs.match(certificate_line(replace(certify(facts(exit_), NOW), next="respawned")))
+        assert theirs.match(certificate_line(replace(certify(facts(exit_), NOW), next_action="respawned")))
 
 
 @pytest.mark.parametrize(
@@ -151,15 +151,15 @@ def test_beginning_is_php_fpms() -> None:
     ],
 )
 def test_parts_of_the_line(values: dict[str, object], part: str) -> None:
-    assert part in certificate_line(replace(certify(facts(Exit(signal=9), **values), NOW), next="respawned"))
+    assert part in certificate_line(replace(certify(facts(Exit(signal=9), **values), NOW), next_action="respawned"))
 
 
 def test_others_than_workers() -> None:
-    template = replace(certify(facts(Exit(signal=9), who="template", slot=None), NOW), next="next")
+    template = replace(certify(facts(Exit(signal=9), who="template", slot=None), NOW), next_action="next")
     assert certificate_line(template).startswith("template 123 exited on signal 9 (SIGKILL) after 12.345678 ")
     assert "served" not in certificate_line(template)
     responder = certify(facts(Exit(code=1), who="503 responder", slot=None), NOW)
-    assert certificate_line(replace(responder, next="next")) == (
+    assert certificate_line(replace(responder, next_action="next")) == (
         "the 503 responder exited with code 1 after 12.345678 seconds from start; next"
     )
 
@@ -170,9 +170,9 @@ def test_whatever_a_pool_says_is_one_line_of_bounded_size(
 ) -> None:
     known = facts(exit_, slot=slot, trace=trace, words=words, told=told[:40])
     death = certify(known, NOW)
-    line = certificate_line(replace(death, next="the end"), script=script)
+    line = certificate_line(replace(death, next_action="the end"), script=script)
     assert line.endswith("; the end")
-    assert escape(line.replace(death.told, "")) == line.replace(death.told, "")
+    assert escape(line.replace(death.retire_reason, "")) == line.replace(death.retire_reason, "")
     assert len(line.encode()) <= 924
     assert read_death(json.loads(json.dumps(asdict(death)))) == death
     assert len(json.dumps(asdict(death))) < 60_000
@@ -181,7 +181,7 @@ def test_whatever_a_pool_says_is_one_line_of_bounded_size(
 
 def test_long_requests_leave_room_for_the_end() -> None:
     death = certify(facts(Exit(code=1), slot=slot(uri="/" + "\x1b" * 500, query="q" * 500)), NOW)
-    line = certificate_line(replace(death, next="respawned"), script="app:app")
+    line = certificate_line(replace(death, next_action="respawned"), script="app:app")
     assert len(line) < 400 + LINE_REQUEST_MAX
     assert "\\x1b" in line
     assert line.endswith("; respawned")

@@ -200,10 +200,10 @@ def test_causes_of_death(files: Files, exit_: Exit, told: str, ended: bool, coun
 def test_out_of_memory_is_a_cause_of_its_own(files: Files) -> None:
     record = Record(files.pool(section("www")), 1.0)
     facts = Facts(who="worker", pid=77, exit=Exit(signal=9), age=2.0, verdict=Verdict("yes", "cgroup limit 64 MiB"))
-    death = replace(certify(facts, 50.0), next="respawned")
+    death = replace(certify(facts, 50.0), next_action="respawned")
     record.take(ProcessDied(death, facts.exit.status, pool="www", pid=77))
     assert (record.values.deaths_by_oom, record.values.deaths_by_kill) == (1, 0)
-    assert record.deaths[0].next == "respawned"
+    assert record.deaths[0].next_action == "respawned"
 
 
 def test_templates_are_kept_and_not_counted(files: Files) -> None:

@@ -67,15 +67,15 @@ def certify(facts: Facts, now: float) -> Death:
         request_state=state,
         request_age=age,
         task=decode_wire(slot.task)[:TEXT_MAX] if slot is not None and state == AFTER_RESPONSE else "",
-        undone=name_undone(slot) if slot is not None and state in (IN_HAND, AFTER_RESPONSE) else "",
+        pending_tasks=name_undone(slot) if slot is not None and state in (IN_HAND, AFTER_RESPONSE) else "",
         # The worker's own word counts where nobody else could tell.
         memory_peak=facts.usage.memory or min(slot.memory_peak if slot is not None else 0, MEMORY_MAX),
         cpu_user=facts.usage.user,
         cpu_system=facts.usage.system,
-        told=facts.told,
-        ended=facts.ended,
+        retire_reason=facts.told,
+        killed_by_master=facts.ended,
         stack=tuple(stack_lines(facts.trace, wanted=facts.ended and facts.who == "worker")),
-        words=tuple(line[:TEXT_MAX] for line in facts.words[:STACK_MAX]),
+        output=tuple(line[:TEXT_MAX] for line in facts.words[:STACK_MAX]),
     )
 
 

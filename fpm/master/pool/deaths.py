@@ -90,7 +90,7 @@ class Deaths:
         """
         self._emit(
             ProcessDied(
-                replace(death, next=next_),
+                replace(death, next_action=next_),
                 status,
                 script=config.app if death.who == "worker" else "",
                 stack_in="the slow log" if config.slowlog else "the error log",

@@ -93,10 +93,10 @@ class Record:
 
     def _count_death(self, event: ProcessDied) -> None:
         values, death = self.values, event.death
-        self._count_leaving(death.told)
+        self._count_leaving(death.retire_reason)
         values.last_death = death.at
         values.last_death_status = UNKNOWN_STATUS if event.status is None else event.status
-        if death.ended:
+        if death.killed_by_master:
             values.deaths_by_timeout += 1
         elif death.oom == "yes":
             values.deaths_by_oom += 1
