@@ -242,7 +242,7 @@ class Master:
             restore_pool(pool, states[config.name])
         self.emit(MasterUpgraded(__version__, pid=os.getpid()))
         for pool in self.pools.values():
-            pool.staffing.resume()
+            pool.scaler.resume()
             pool.templates.look_at_stacks()
         self.status_listeners.restore(handed.get("status", []), self.config)
         self._reap()
@@ -325,8 +325,7 @@ class Master:
         for pool in self._all_pools():
             child = pool.workers.find_known(pid)
             if child is not None:
-                child.usage = usage
-                pool.workers.bury(child, parse_status(status))
+                pool.workers.exited(child, parse_status(status), usage)
                 return
         reaper = self.services.reapers.pop(pid, None)
         if reaper is not None:

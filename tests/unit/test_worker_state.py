@@ -58,7 +58,7 @@ def test_a_signal_comes_after_the_timer_for_its_failure(origin: WorkerState, eve
 def test_a_worker_starts_serves_and_leaves() -> None:
     state, actions = follow(S.REQUESTED, E.FORKED, E.READY, E.RETIRE, E.HUNG_UP, E.EXITED)
     assert state is S.GONE
-    assert actions == [*(A.CLEAR_TIMER, A.TELL_READY, A.SEND_QUIT, A.LIMIT_LEAVING, A.AWAIT_REPORT, A.BURY, A.CERTIFY)]
+    assert actions == [*(A.NOTE_READY, A.TELL_READY, A.SEND_QUIT, A.LIMIT_LEAVING, A.AWAIT_REPORT, A.BURY, A.CERTIFY)]
 
 
 @pytest.mark.parametrize("events", [(), (E.FORKED,), (E.FORKED, E.READY), (E.FORKED, E.READY, E.LIMIT)])
@@ -118,7 +118,7 @@ def test_a_superseded_worker_that_is_not_ready_never_serves(state: WorkerState) 
 
 
 def test_readiness_does_not_stop_the_clock_of_one_that_was_told_to_leave() -> None:
-    assert A.CLEAR_TIMER not in follow(S.STARTING, E.RETIRE, E.READY)[1]
+    assert A.NOTE_READY not in follow(S.STARTING, E.RETIRE, E.READY)[1]
 
 
 def test_a_worker_at_its_limit_serves_on_if_nothing_can_replace_it() -> None:

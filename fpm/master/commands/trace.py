@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from fpm.master.control import Connection
 from fpm.master.pool.child import Child
-from fpm.master.pool.stack_capture import Work, look_at
+from fpm.master.pool.stack_capture import CurrentRequest, read_current_request
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.pool.template_process import TemplateProcess, TemplateState
 from fpm.master.services import Services
@@ -123,7 +123,7 @@ def _is_starting(template: TemplateProcess) -> bool:
 
 
 def _since(target: _Target) -> float:
-    return target.child.read_slot().request_start if target.child is not None else 0.0
+    return target.child.slot.read().request_start if target.child is not None else 0.0
 
 
 class _Answering:
@@ -181,7 +181,11 @@ class _Answering:
         self._under_way += 1
         config, child, now = target.pool.config, target.child, self._services.loop.now
         depth = self._depth or config.request_slowlog_trace_depth
-        work = look_at(child, now) if child is not None else Work(0, Stage.FREE, seconds=now - target.template.started)
+        work = (
+            read_current_request(child, now)
+            if child is not None
+            else CurrentRequest(0, Stage.FREE, seconds=now - target.template.started)
+        )
         asked = self._services.clock()
 
         def done(trace: Trace) -> None:

@@ -57,7 +57,7 @@ def limits_of(config: PoolConfig) -> Limits:
     )
 
 
-class Act(Enum):
+class Action(Enum):
     """What to do about a request now."""
 
     NOTHING = "nothing"
@@ -89,10 +89,10 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Decision:
     """One look at one worker."""
 
-    act: Act = Act.NOTHING
+    action: Action = Action.NOTHING
     watch: Watch | None = None
     """What to remember of its request; None: it has none."""
     next: float | None = None
@@ -104,7 +104,7 @@ def is_over(stage: Stage, slot: Clocks | Slot) -> bool:
     return slot.duration > 0 and stage is not Stage.FINISHED
 
 
-def judge(limits: Limits, stage: Stage, slot: Clocks | Slot, former: Watch | None, now: float) -> Verdict:
+def decide_timeout(limits: Limits, stage: Stage, slot: Clocks | Slot, former: Watch | None, now: float) -> Decision:
     """What to do about a worker's request.
 
     Args:
@@ -112,38 +112,38 @@ def judge(limits: Limits, stage: Stage, slot: Clocks | Slot, former: Watch | Non
         former: what was remembered at the last look.
     """
     if stage in BEGINNING:
-        return Verdict(next=now + limits.shortest if limits.shortest else None)
+        return Decision(next=now + limits.shortest if limits.shortest else None)
     if stage not in RUNNING or is_over(stage, slot):
-        return Verdict()
+        return Decision()
     watch = _seen(stage, slot, former, now)
     if watch.ended:
-        return Verdict(watch=watch)
+        return Decision(watch=watch)
     end, over = _end_of(limits, watch)
     if end is not None and now >= end:
         if not limits.interrupt or (watch.interrupted and now >= watch.interrupted + REQUEST_INTERRUPT_GRACE):
-            return Verdict(Act.TERMINATE, replace(watch, ended=True, over=over))
+            return Decision(Action.TERMINATE, replace(watch, ended=True, over=over))
         if not watch.interrupted:
             watch = replace(watch, interrupted=now, reminded=0, over=over)
-            return Verdict(Act.INTERRUPT, watch, now + REQUEST_INTERRUPT_GRACE)
+            return Decision(Action.INTERRUPT, watch, now + REQUEST_INTERRUPT_GRACE)
         return _remind(watch, now)
     slow = _slow_at(limits, watch)
-    act = Act.NOTHING
+    action = Action.NOTHING
     if slow is not None and now >= slow:
-        act, watch = Act.LOG, replace(watch, samples=watch.samples + 1, sampled=now)
+        action, watch = Action.LOG, replace(watch, samples=watch.samples + 1, sampled=now)
         slow = _slow_at(limits, watch)
-    # A response that is complete rings no bell.
+    # A response that is complete wakes nobody.
     background = now + limits.background if limits.background and not watch.freed else None
     times = [one for one in (slow, end, background) if one is not None]
-    return Verdict(act, watch, min(times, default=None))
+    return Decision(action, watch, min(times, default=None))
 
 
-def _remind(watch: Watch, now: float) -> Verdict:
-    act, last = Act.NOTHING, watch.interrupted + REQUEST_INTERRUPT_GRACE
+def _remind(watch: Watch, now: float) -> Decision:
+    action, last = Action.NOTHING, watch.interrupted + REQUEST_INTERRUPT_GRACE
     due = watch.interrupted + REMIND_AFTER * 2**watch.reminded
     if now >= due:
-        act, watch = Act.REMIND, replace(watch, reminded=watch.reminded + 1)
+        action, watch = Action.REMIND, replace(watch, reminded=watch.reminded + 1)
         due = watch.interrupted + REMIND_AFTER * 2**watch.reminded
-    return Verdict(act, watch, min(last, max(due, now + LOOK_INTERVAL)))
+    return Decision(action, watch, min(last, max(due, now + LOOK_INTERVAL)))
 
 
 def _seen(stage: Stage, slot: Clocks | Slot, former: Watch | None, now: float) -> Watch:

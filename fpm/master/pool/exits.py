@@ -1,121 +1,123 @@
-"""What a pool does when one of its processes has ended: who replaces it, whether the pool has failed, what is said."""
+"""The ends of one pool's processes: looked into, told of in the log, and kept for the status."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import replace
+from signal import Signals
 
-from fpm.events.pool import EmergencyRestart, EmergencyRestartFailed
-from fpm.master.pool.child import Child
-from fpm.master.pool.death_report import Outlook, next_step
-from fpm.master.pool.deaths import Deaths
-from fpm.master.pool.proof import Verdict
-from fpm.master.pool.template_process import TemplateProcess, TemplateState
-from fpm.master.processes.backoff import EmergencyWindow
+from fpm.config.model import PoolConfig
+from fpm.events.base import PoolEvent
+from fpm.events.worker import ProcessDied, WorkerExited
+from fpm.master.pool.child import Child, WorkerEnd
+from fpm.master.pool.death_report import Facts, certify
+from fpm.master.pool.history import is_death
+from fpm.master.pool.template_process import TemplateProcess
+from fpm.master.processes.core_dumps import CORE_PATTERN, CORE_USES_PID, locate
 from fpm.master.processes.exits import Exit, Usage
-from fpm.scoreboard.snapshot import Slot
+from fpm.master.processes.kernel_files import read_kernel_file
+from fpm.master.processes.oom_reports import Verdict
+from fpm.master.services import Services
 from fpm.status.overview import Death
 
-if TYPE_CHECKING:
-    from fpm.master.pool.supervisor import PoolSupervisor
 
-HOPELESS = 3
-"""Workers that die in a row before they serve, until the pool is said to have failed."""
+class PoolExits:
+    """Examines the ends of one pool's processes, and tells of them."""
 
-
-class Endings:
-    """Of one pool."""
-
-    def __init__(self, pool: PoolSupervisor) -> None:
+    def __init__(self, services: Services, pool: str, emit: Callable[[PoolEvent], None]) -> None:
+        self._services = services
         self._pool = pool
-        self._deaths = Deaths(pool.services, pool.config.name, pool.emit)
-        self._emergency = EmergencyWindow()
+        self._emit = emit
 
-    def worker_gone(self, child: Child, exit_: Exit, slot: Slot) -> None:
-        """A worker has ended; it is not among the pool's workers any more."""
-        pool = self._pool
-        asked, pid = pool.workers.asked, child.pid or child.claimed_pid
-        death = self._deaths.examine_worker(child, exit_, slot)
-        pool.header.write()
-        if exit_.signal is not None and child.ready:
-            # A client's arrival wakes one worker. If it was this one, in its last moment, nobody else knows of it.
-            pool.workers.look_again()
-        on_trial = child.held and pool.proof is not None
-        if on_trial and pool.proof is not None:
-            pool.proof.worker_gone(child, exit_)
-        elif not pool.stopping:
-            pool.staffing.worker_gone(child, pool.services.loop.now - child.started, slot.requests)
-            self._check_start(child, pid, exit_, slot.requests)
-        if death is not None:
-            outlook = self._outlook(child, made=pool.workers.asked > asked, on_trial=on_trial)
-            self._deaths.tell(death, next_step(outlook), pool.config, status=exit_.status)
-            pool.header.write()
-        if exit_.is_emergency:
-            self._count_emergency(pid, exit_)
+    def examine_worker(self, child: Child, end: WorkerEnd) -> Death | None:
+        """Look into the end of a worker as long as there is something to see; one that has left as told is emitted.
+
+        Returns:
+            The certificate, to be given to `tell`; None if it has done as it was told.
+        """
+        now, notes = self._services.loop.now, child.notes
+        told, pid, ended = child.retire_reason, child.process.name, end.state.killed_by_master
+        if not pid:
+            return None  # there has never been a process
+        if not is_death(end.exit, told, ended=ended):
+            age = now - notes.started
+            self._emit(WorkerExited(str(end.exit), end.exit.code, age, told, pool=self._pool, pid=pid))
+            return None
+        facts = Facts(
+            who="worker",
+            pid=pid,
+            exit=end.exit,
+            age=now - notes.started,
+            usage=notes.usage,
+            slot=end.slot,
+            verdict=self._verdict(pid, end.exit, notes.cgroup or child.template.cgroup, ended=ended),
+            core=_core_of(pid, end.exit, child.template),
+            told=told,
+            ended=ended,
+            trace=notes.last_stack if ended or notes.stack_request == end.slot.requests else None,
+            words=notes.last_words.of_end(now, by_exit=end.exit.signal is None),
+        )
+        return certify(facts, self._services.clock())
 
     def examine_template(self, template: TemplateProcess, exit_: Exit, usage: Usage) -> Death:
-        """A template, or the 503 responder, has ended."""
-        return self._deaths.examine_template(template, exit_, usage)
+        """Make the certificate of a template, or of a 503 responder."""
+        now = self._services.loop.now
+        words = template.last_words.of_end(now, by_exit=exit_.signal is None)
+        facts = Facts(
+            who="503 responder" if template.spec.mode == "unavailable" else "template",
+            pid=template.pid,
+            exit=exit_,
+            age=now - template.started,
+            usage=usage,
+            verdict=self._verdict(template.pid, exit_, template.cgroup, ended=template.killed),
+            core=_core_of(template.pid, exit_, template),
+            told="startup_timeout" if template.killed else "",
+            ended=template.killed,
+            words=words if template.failure is None else (template.failure[0],),
+        )
+        return certify(facts, self._services.clock())
 
-    def template_died(self, death: Death, next_: str, logged: bool) -> None:
-        """It has ended unasked.
+    def tell(
+        self, death: Death, next_: str, config: PoolConfig, *, status: int | None = None, is_logged: bool = False
+    ) -> None:
+        """Emit the certificate, now that it is known what happens next.
 
         Args:
-            next_: what happens next, as a clause.
-            logged: the log has been told of its end in other words.
+            status: as in wait(2); None: nobody could tell.
+            is_logged: another event has said it.
         """
-        self._deaths.tell(death, next_, self._pool.config, is_logged=logged)
-
-    def _outlook(self, child: Child, *, made: bool, on_trial: bool) -> Outlook:
-        pool, loop = self._pool, self._pool.services.loop
-        present = pool.templates.present
-        failed = pool.templates.failure is not None and not any(one.ready for one in pool.workers.children)
-        return Outlook(
-            made=made,
-            stopping=pool.stopping,
-            on_trial=on_trial,
-            told="reload" if child.outgoing else child.leaving or "",
-            failed_for=pool.templates.backoff.until - loop.now if failed else None,
-            pause=pool.staffing.pause,
-            failures=pool.staffing.deaths_in_a_row,
-            ondemand=pool.config.pm == "ondemand",
-            has_template=present is not None and present.state is TemplateState.READY,
-            is_missing=pool.staffing.is_short,
-            has_room=pool.services.budget.room(1) > 0,
+        self._emit(
+            ProcessDied(
+                replace(death, next_action=next_),
+                status,
+                script=config.app if death.who == "worker" else "",
+                stack_in="the slow log" if config.slowlog else "the error log",
+                is_logged=is_logged,
+                pool=self._pool,
+                pid=death.pid,
+            )
         )
 
-    def _check_start(self, child: Child, pid: int, exit_: Exit, requests: int) -> None:
-        """Several workers in a row that end before they serve, and nobody who does: the pool has failed."""
-        pool = self._pool
-        has_served = child.ready or requests > 0
-        if has_served or child.leaving is not None or pool.has_workers() or child.started < pool.failed_at:
-            return
-        count = pool.staffing.deaths_in_a_row
-        if count >= HOPELESS:
-            # What is wrong may have been mended meanwhile: the next try is one with a new template.
-            pool.templates.dismiss_present()
-            text = f"its workers end before they serve, {count} in a row; the last one, child {pid}, exited {exit_}"
-            pool.fail(child, text, "")
+    def _verdict(self, pid: int, exit_: Exit, cgroup: str, *, ended: bool) -> Verdict:
+        if exit_.signal is None and exit_.code is None:
+            return Verdict("unknown", "its template ended at the same time")
+        if exit_.signal != Signals.SIGKILL or ended:
+            return Verdict("no")
+        return self._services.oom.examine(pid, cgroup)
 
-    def _count_emergency(self, pid: int, exit_: Exit) -> None:
-        pool, now = self._pool, self._pool.services.loop.now
-        settings = pool.services.settings
-        threshold, interval = settings.emergency_restart_threshold, settings.emergency_restart_interval
-        self._emergency = self._emergency.add(now, threshold)
-        if self._emergency.is_reached(now, threshold, interval) and not pool.stopping:
-            self._emergency = EmergencyWindow()
-            name = pool.config.name
-            pool.emit(EmergencyRestart(threshold, interval, str(exit_), pool=name, pid=pid))
-            self._renew_at_once()
 
-    def _renew_at_once(self) -> None:
-        """A new generation of the same configuration, which needs nobody else's success."""
-        pool = self._pool
+def _core_of(pid: int, exit_: Exit, template: TemplateProcess) -> str:
+    if not exit_.core or exit_.signal is None:
+        return ""
+    return locate(
+        _text(CORE_PATTERN),
+        uses_pid=_text(CORE_USES_PID) == "1",
+        pid=pid,
+        signal=exit_.signal,
+        directory=template.directory,
+        root=template.config.chroot or "/",
+    )
 
-        def decide(verdict: Verdict) -> None:
-            if verdict.error:
-                pool.emit(EmergencyRestartFailed(verdict.error, pool=pool.config.name))
-                pool.abandon()
-            else:
-                pool.commit()
 
-        pool.prove(pool.config, decide, lambda step: None)
+def _text(path: str) -> str:
+    return (read_kernel_file(path) or b"").decode("utf-8", "replace").strip()

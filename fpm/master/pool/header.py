@@ -39,7 +39,7 @@ class PoolHeader:
         board = self.board
         if board is None:
             return
-        elsewhere = [child.read_slot() for child in self._workers.children if child.board is not board]
+        elsewhere = [child.slot.read() for child in self._workers.children if child.board is not board]
         if elsewhere:  # a reload has made a larger scoreboard, and some workers still write to the former one
             values = replace(values)
             absorb(values, elsewhere, self._services.clock())

@@ -12,6 +12,7 @@ from fpm.config.model import PoolConfig
 from fpm.master.pool.child import Child
 from fpm.master.pool.health_check import start_check
 from fpm.master.pool.templates import Templates
+from fpm.master.pool.worker_state import WorkerEvent
 from fpm.master.pool.workers import Workers
 from fpm.master.processes.exits import Exit
 from fpm.master.processes.helper_process import OneAnswer
@@ -64,7 +65,7 @@ class Proof:
         if trial is None or self.ended:
             return
         self._progress("starting a worker")
-        self.child = self.workers.spawn_held(trial.template, trial.shared.board)
+        self.child = self.workers.request_on_trial(trial.template, trial.shared.board)
         if self.child is None:
             self.fail("cannot ask the template for a worker")
 
@@ -88,7 +89,12 @@ class Proof:
             self.child = None
             check = self.config.reload_check if self._checker is not None else None
             during = f" during reload.check {check.method} {check.path}" if check else ""
-            self.fail(f"its first worker exited {exit_}{during}", child.last_words.text())
+            self.fail(f"its first worker exited {exit_}{during}", child.notes.last_words.text())
+
+    def worker_failed(self, child: Child, error: str, traceback: str) -> None:
+        """The worker on trial cannot start."""
+        if child is self.child:
+            self.fail(error, traceback)
 
     def fail(self, error: str, traceback: str = "") -> None:
         """The generation is no good: it goes, the old one stays."""
@@ -101,7 +107,7 @@ class Proof:
         """All affected pools are proved: this generation takes over."""
         child, self.child = self.child, None
         if child is not None:
-            self.workers.serve(child)
+            self.workers.happen(child, WorkerEvent.SERVE)
         self.templates.accept_trial()
 
     def abandon(self) -> None:
@@ -127,7 +133,6 @@ class Proof:
             self._checker.forget()
             self._checker = None
         if self.child is not None:
-            timeout = self.workers.services.settings.process_control_timeout
-            self.workers.retire(self.child, "reload abandoned", timeout)
-            self.child = None
+            child, self.child = self.child, None
+            self.workers.retire(child, "reload abandoned")
         self.templates.drop_trial()

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fpm.config.model import PoolConfig
+from fpm.events.base import PoolEvent
+from fpm.events.pool import MaxChildrenReached, PoolBusy
 from fpm.master.loop.timers import NamedTimers
 from fpm.master.pool import process_manager
 from fpm.master.pool.child import Child
 from fpm.master.pool.process_manager import Census
-from fpm.master.pool.saturation import Fullness
+from fpm.master.pool.saturation import SaturationWatch
 from fpm.master.pool.templates import Templates
+from fpm.master.pool.worker_state import WorkerEvent, WorkerState
 from fpm.master.pool.workers import Workers
 from fpm.master.processes.backoff import Backoff, after_worker_death
 from fpm.master.services import Services
@@ -29,8 +32,8 @@ RETRY = 0.05
 SHORTEST = 0.01
 
 
-class Staffing:
-    """The number of workers of one pool."""
+class Scaler:
+    """Decides about the number of workers of one pool."""
 
     def __init__(
         self,
@@ -40,16 +43,16 @@ class Staffing:
         workers: Workers,
         templates: Templates,
         write_header: Callable[[], None],
-        log: Callable[[str, str], None],
+        emit: Callable[[PoolEvent], None],
     ) -> None:
         self.services = services
         self.config = config
         self.listener = listener
         self.workers = workers
         self.templates = templates
-        self.fullness = Fullness(services.loop, self._on_fullness, lambda: workers.census().idle)
+        self.saturation = SaturationWatch(services.loop, self._on_saturation, lambda: workers.census().idle)
         self._write_header = write_header
-        self._log = log
+        self._emit = emit
         self._timers = NamedTimers(services.loop)
         self._stopped = False
         self._rate = 1
@@ -64,7 +67,7 @@ class Staffing:
 
     def start(self) -> None:
         """Begin with as many workers as the configuration says."""
-        self.fullness.set_listener(self.listener.socket.fileno())
+        self.saturation.set_listener(self.listener.socket.fileno())
         self.templates.has_begun = True
         self._backoff = Backoff()
         self._first = max(process_manager.first_workers(self.config) - self.workers.census().total, 0)
@@ -73,7 +76,7 @@ class Staffing:
     def resume(self) -> None:
         """Go on with the workers that an upgrade has handed over."""
         self.templates.has_begun = True
-        self.fullness.set_listener(self.listener.socket.fileno())
+        self.saturation.set_listener(self.listener.socket.fileno())
         if self.templates.failure is not None:
             self._first = process_manager.first_workers(self.config)
         self.evaluate()
@@ -87,17 +90,21 @@ class Staffing:
     def stop(self) -> None:
         """Make no workers and watch nothing any more."""
         self._stopped = True
-        self.fullness.off()
+        self.saturation.off()
         self._timers.cancel_all()
 
     def replace_all(self) -> None:
         """A new generation serves from now on: make its workers; the old ones leave as the new ones become ready."""
         present = self.templates.present
-        outgoing = [child for child in self.workers.children if child.leaving is None and child.template is not present]
-        for child in outgoing:
-            child.outgoing = True
+        former = [
+            child
+            for child in self.workers.children
+            if child.template is not present and (child.state.is_counted or child.state is WorkerState.SUPERSEDED)
+        ]
+        for child in former:
+            self.workers.happen(child, WorkerEvent.SUPERSEDE, reason="reload")
         self._backoff = Backoff()
-        wanted = max(process_manager.first_workers(self.config), min(len(outgoing), self.config.pm_max_children))
+        wanted = max(process_manager.first_workers(self.config), min(len(former), self.config.pm_max_children))
         self._first = max(wanted - self.workers.census().total, 0)
         self.evaluate()
 
@@ -106,9 +113,9 @@ class Staffing:
         surplus = self.workers.census().total - self.config.pm_max_children
         if surplus > 0:
             idle = [child for _, child in self.workers.idle_children()]
-            busy = [child for child in self.workers.children if child.counts and child not in idle]
+            busy = [child for child in self.workers.children if child.state.is_counted and child not in idle]
             for child in [*idle, *busy][:surplus]:
-                self.workers.retire(child, "idle", self.services.settings.process_control_timeout)
+                self.workers.retire(child, "idle")
         if self.config.pm != "ondemand":
             self._first = max(process_manager.first_workers(self.config) - self.workers.census().total, 0)
         self._timers.cancel("maintain")
@@ -119,27 +126,22 @@ class Staffing:
         self._owed += 1
         self.evaluate()
 
-    def not_made(self, count: int) -> None:
-        """Workers that had been asked for will not come, for their template has gone."""
+    def refill(self) -> None:
+        """A place is free at once, and nobody is to blame for it."""
         if self.config.pm != "ondemand":
-            self._owed += count
+            self._owed += 1
         self.evaluate()
 
-    def worker_ready(self, child: Child) -> None:
+    def worker_ready(self) -> None:
         """A new worker serves: those that have waited for it may leave."""
-        if child.counts:
-            self._retire_outgoing()
-            self._release_one_replaced()
+        self._retire_superseded()
+        self._release_one_replaced()
         self.evaluate()
 
-    def worker_gone(self, child: Child, age: float, requests: int) -> None:
-        """A worker has ended."""
-        if child.leaving is None and not child.outgoing:
-            now = self.services.loop.now
-            self._backoff = after_worker_death(self._backoff, age=age, requests=requests, now=now)
-            if self.config.pm != "ondemand":
-                self._owed += 1
-        self.evaluate()
+    def worker_died(self, age: float, requests: int) -> None:
+        """A worker has ended unasked, after so many seconds and requests."""
+        self._backoff = after_worker_death(self._backoff, age=age, requests=requests, now=self.services.loop.now)
+        self.refill()
 
     @property
     def deaths_in_a_row(self) -> int:
@@ -169,9 +171,9 @@ class Staffing:
         if wanted == 0 and waiting == 0:
             self._watch(census)
         elif self._is_held_back():
-            self.fullness.off()
+            self.saturation.off()
         elif self.templates.ready_template() is None:
-            self.fullness.off()  # it will report ready, or fail
+            self.saturation.off()  # it will report ready, or fail
         else:
             self._make(census, wanted, waiting)
             self._watch(self.workers.census())
@@ -189,13 +191,9 @@ class Staffing:
         if turn.reached_max:
             self._say_max_reached()
         if turn.busy:
-            self._log(
-                "warning",
-                "seems busy (you may need to increase pm.start_servers, or pm.min/max_spare_servers), "
-                f"spawning {turn.spawn} children, there are {census.idle} idle, and {census.total} total children",
-            )
+            self._emit(PoolBusy(turn.spawn, census.idle, census.total, pool=self.config.name))
         for _, child in idle[: turn.retire]:
-            self.workers.retire(child, "idle", self.services.settings.process_control_timeout)
+            self.workers.retire(child, "idle")
         if turn.spawn and not self._is_held_back():
             self._spawn(turn.spawn)
         self._schedule_maintenance(turn.look_again)
@@ -212,7 +210,7 @@ class Staffing:
             return
         made = self._spawn(count)
         if made:
-            self.fullness.was_right()
+            self.saturation.was_right()
         self._first = max(self._first - made, 0)
         self._owed = max(self._owed - made, 0)
         if made < count:
@@ -222,7 +220,7 @@ class Staffing:
         template, shared = self.templates.ready_template(), self.templates.shared
         if template is None or shared is None:
             return 0
-        made = self.workers.spawn(template, shared.board, count)
+        made = self.workers.request(template, shared.board, count)
         if made:
             self._timers.cancel("idle-template")
         return made
@@ -235,13 +233,13 @@ class Staffing:
         if census.idle > 0:
             return 0
         length = self.services.queues.read(self.listener.socket.fileno()).length
-        if length > self.workers.values.max_listen_queue:
-            self.workers.values.max_listen_queue = length
+        if length > self.workers.record.values.max_listen_queue:
+            self.workers.record.values.max_listen_queue = length
             self._write_header()
         if self.config.pm == "static":
             return 0
         # However many are parked, one new worker takes them all; if it gets busy with the first, it is asked again.
-        return length + self.fullness.anything_parked()
+        return length + self.saturation.anything_parked()
 
     def _watch(self, census: Census) -> None:
         """Choose how the next change is noticed."""
@@ -249,7 +247,7 @@ class Staffing:
             self._watch_static(census)
             return
         if census.total == 0:
-            self.fullness.watch_listener()
+            self.saturation.watch_listener()
             if self.templates.present is not None and "idle-template" not in self._timers:
                 self._timers.set("idle-template", self.config.pm_process_idle_timeout, self._leave_idle_template)
             return
@@ -259,14 +257,14 @@ class Staffing:
             self._schedule_maintenance(SHORTEST if turn.spawn or turn.retire else turn.look_again)
         if census.idle > 0:
             hurried = "maintain" in self._timers
-            self.fullness.arm(process_manager.wake_threshold(self.config, hurried=hurried))
+            self.saturation.arm(process_manager.wake_threshold(self.config, hurried=hurried))
         elif census.total < self.config.pm_max_children:
             # Also while workers are starting: with an import of its own each may take seconds, and more clients come.
-            self.fullness.watch_listener()
+            self.saturation.watch_listener()
         elif census.starting > 0:
-            self.fullness.off()  # it will report ready
+            self.saturation.off()  # it will report ready
         else:
-            self.fullness.off()
+            self.saturation.off()
             self._timers.set("saturated", SATURATED_LOOK, self.evaluate)
 
     def _watch_static(self, census: Census) -> None:
@@ -274,9 +272,9 @@ class Staffing:
         if "saturated" in self._timers:
             return
         if census.idle > 0:
-            self.fullness.arm(1)
+            self.saturation.arm(1)
         else:
-            self.fullness.off()
+            self.saturation.off()
             self._timers.set("saturated", SATURATED_LOOK, self.evaluate)
 
     def _schedule_maintenance(self, seconds: float | None) -> None:
@@ -285,9 +283,9 @@ class Staffing:
         else:
             self._timers.set("maintain", max(seconds, SHORTEST), self.maintain)
 
-    def _on_fullness(self) -> None:
+    def _on_saturation(self) -> None:
         # Until workers are made of it; a listening socket that is shut down, for one, is readable for ever.
-        self.fullness.was_for_nothing()
+        self.saturation.was_for_nothing()
         if self.config.pm == "static":
             self._timers.set("saturated", SATURATED_LOOK, self.evaluate)
         self.evaluate()
@@ -311,23 +309,21 @@ class Staffing:
         if self._reached_max:
             return
         self._reached_max = True
-        self.workers.values.max_children_reached += 1
+        self._emit(MaxChildrenReached(self.config.pm_max_children, pool=self.config.name))
         self._write_header()
-        limit = self.config.pm_max_children
-        self._log("warning", f"server reached pm.max_children setting ({limit}), consider raising it")
 
     # ---------------------------------------------------------------- who may leave
 
-    def _retire_outgoing(self) -> None:
+    def _retire_superseded(self) -> None:
         """A new worker is ready: one of the old generation may go; when all new ones are ready, all old ones."""
-        outgoing = [child for child in self.workers.children if child.outgoing and child.leaving is None]
+        superseded = self._in_state(WorkerState.SUPERSEDED)
         all_ready = self._first == 0 and self.workers.census().starting == 0
-        for child in outgoing if all_ready else outgoing[:1]:
-            self.workers.retire(child, "reload", self.services.settings.process_control_timeout)
+        for child in superseded if all_ready else superseded[:1]:
+            self.workers.retire(child, "reload")
 
     def _release_one_replaced(self) -> None:
-        for child in self.workers.children:
-            if child.awaits_replacement:
-                child.awaits_replacement = False
-                self.workers.retire(child, child.leaving or "", self.services.settings.process_control_timeout)
-                return
+        for child in self._in_state(WorkerState.AT_LIMIT)[:1]:
+            self.workers.retire(child, child.retire_reason)
+
+    def _in_state(self, state: WorkerState) -> list[Child]:
+        return [child for child in self.workers.children if child.state is state]

@@ -6,7 +6,7 @@ import os
 import socket
 
 from fpm.master.loop.loop import Loop
-from fpm.master.pool.wakeup import Bell
+from fpm.master.pool.saturation import WakeupFd
 from fpm.scoreboard.memory import Scoreboard
 
 
@@ -16,7 +16,7 @@ class Shared:
     def __init__(self, loop: Loop, board: Scoreboard, wake: int, park: tuple[socket.socket, socket.socket]) -> None:
         self.board = board
         self.wake = wake
-        self.bell = Bell(loop, board.view, wake)
+        self.wakeup = WakeupFd(loop, board.view, wake)
         self.park = park
 
     @classmethod
@@ -40,7 +40,7 @@ class Shared:
 
     def close(self) -> None:
         """Give everything back."""
-        self.bell.close()
+        self.wakeup.close()
         self.board.close()
         os.close(self.wake)
         for end in self.park:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fpm.config.model import PoolConfig
-from fpm.log.escape import decode_wire, escape
+from fpm.log.escape import decode_wire
 from fpm.master.pool.child import Child
 from fpm.master.pool.deadlines import RUNNING, is_over
 from fpm.master.pool.pending_tasks import name_task, name_undone
@@ -28,11 +28,11 @@ _OF_REQUESTS = ("slow", "interrupt", "terminate", "background")
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What a worker does at one moment. It says so itself, so nothing of it is to be believed beyond its own pool."""
+class CurrentRequest:
+    """The request of a worker at one moment. It says so itself: nothing of it is believed beyond its own pool."""
 
-    request: int
-    """Its number as the worker counts; 0: there is no request."""
+    number: int
+    """As the worker counts; 0: there is no request."""
     stage: Stage
     method: str = ""
     uri: str = ""
@@ -47,33 +47,32 @@ class Work:
 
     @property
     def name(self) -> str:
-        """Method and URI, fit for a log line."""
-        return escape(f"{self.method} {self.uri}")
+        """Method and URI, as decoded and not escaped; "" without a request."""
+        return f"{self.method} {self.uri}" if self.number else ""
 
     @property
     def doing(self) -> str:
-        """What is unusual about the stage, as the end of a line; "" while it runs."""
+        """What is unusual about the stage, in words; "" while it runs."""
         parts = [
             DOING[self.stage] if self.stage is not Stage.EXECUTING else "",
             f"in {self.task}" if self.task else "",
             f"not begun: {self.undone}" if self.undone else "",
         ]
-        text = ", ".join(filter(None, parts)) if self.request else ""
-        return f" ({text})" if text else ""
+        return ", ".join(filter(None, parts)) if self.number else ""
 
 
-def look_at(child: Child, now: float) -> Work:
-    """What a worker does.
+def read_current_request(child: Child, now: float) -> CurrentRequest:
+    """Read what a worker does.
 
     Args:
         now: monotonic seconds.
     """
-    stage = child.stage  # before the slot, see deadlines.judge
-    slot = child.read_slot()
+    stage = child.stage  # before the slot, see deadlines.decide_timeout
+    slot = child.slot.read()
     if stage not in RUNNING or is_over(stage, slot):
-        return Work(0, stage, seconds=now - child.started)
+        return CurrentRequest(0, stage, seconds=now - child.notes.started)
     began = slot.began if 0.0 < slot.began <= now else now
-    return Work(
+    return CurrentRequest(
         max(slot.requests, 1),
         stage,
         decode_wire(slot.method),
@@ -89,8 +88,8 @@ def _uri_of(slot: Slot) -> str:
     return decode_wire(f"{slot.uri}{'?' if slot.query else ''}{slot.query}")
 
 
-class StackTaking:
-    """For one pool."""
+class StackCapture:
+    """Takes the stacks of one pool's processes."""
 
     def __init__(self, services: Services, config: PoolConfig, slow_log: SlowLog) -> None:
         self._services = services
@@ -106,14 +105,14 @@ class StackTaking:
             done: called once, later, with the stack, or with a Trace that says why there is none.
             sample: how many times this request has been looked at.
         """
-        before = look_at(child, self._services.loop.now)
-        config, pid = self.config, child.pid or child.claimed_pid
+        before = read_current_request(child, self._services.loop.now)
+        config, pid = self.config, child.process.name
 
         def finish(trace: Trace) -> None:
-            if not child.is_gone():
-                work = look_at(child, self._services.loop.now)
-                if work.request == before.request and (work.request or reason not in _OF_REQUESTS):
-                    child.last_stack, child.stack_request = trace, before.request
+            if not child.process.is_gone():
+                work = read_current_request(child, self._services.loop.now)
+                if work.number == before.number and (work.number or reason not in _OF_REQUESTS):
+                    child.notes.last_stack, child.notes.stack_request = trace, before.number
                     self._write(work, pid, reason, sample, trace)
             if done is not None:
                 done(trace)
@@ -129,14 +128,14 @@ class StackTaking:
         def finish(trace: Trace) -> None:
             if trace.threads:
                 stage = Stage.CREATING if reason == "startup" else Stage.END
-                work = Work(0, stage, seconds=self._services.loop.now - started)
+                work = CurrentRequest(0, stage, seconds=self._services.loop.now - started)
                 self._write(work, template.pid, reason, 1, trace)
             done(trace)
 
         wish = Wish(config.request_slowlog_trace_depth, config.slowlog_native)
         self._services.stacks.take(Subject(config.name, template.pid, template, None), wish, finish)
 
-    def _write(self, work: Work, pid: int, reason: Reason, sample: int, trace: Trace) -> None:
+    def _write(self, work: CurrentRequest, pid: int, reason: Reason, sample: int, trace: Trace) -> None:
         self._slow_log.write(
             Entry(
                 time=self._services.clock(),
@@ -155,7 +154,13 @@ class StackTaking:
 
 
 def explain(trace: Trace | None) -> str:
-    """Where the stack of a process that is ended is, or why there is none, as the end of a line."""
+    """Say where the stack of a process that is ended is, or why there is none, as the end of a line."""
+    why = why_no_stack(trace)
+    return f"; {why}" if why else ""
+
+
+def why_no_stack(trace: Trace | None) -> str:
+    """Say why there is no stack of a process, as a clause; "" if there is one."""
     if trace is None:
-        return "; its stack has not come in time"
-    return f"; no stack: {trace.error}" if not trace.threads else ""
+        return "its stack has not come in time"
+    return f"no stack: {trace.error}" if not trace.threads else ""

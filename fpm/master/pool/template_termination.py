@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from weakref import WeakSet
 
 from fpm.master.loop.timers import NamedTimers
-from fpm.master.pool.stack_capture import StackTaking, explain
+from fpm.master.pool.stack_capture import StackCapture, explain
 from fpm.master.pool.template_process import TemplateProcess, TemplateState
 from fpm.master.services import Services
 from fpm.stacks.trace import Trace
@@ -22,7 +22,7 @@ of a template that is still there is taken."""
 class TemplateDismissal:
     """Of the templates of one pool."""
 
-    def __init__(self, services: Services, stacks: StackTaking, log: Callable[[str, str], None]) -> None:
+    def __init__(self, services: Services, stacks: StackCapture, log: Callable[[str, str], None]) -> None:
         self._services = services
         self._stacks = stacks
         self._log = log

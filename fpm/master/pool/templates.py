@@ -19,7 +19,7 @@ from fpm.master.loop.timers import NamedTimers
 from fpm.master.pool.releases import pin, still_exists
 from fpm.master.pool.shared_resources import Shared
 from fpm.master.pool.specs import slots_for, template_spec, unavailable_settings, unavailable_spec, worker_settings
-from fpm.master.pool.stack_capture import StackTaking
+from fpm.master.pool.stack_capture import StackCapture
 from fpm.master.pool.template_events import Failure, TemplatesEvents, Trial
 from fpm.master.pool.template_process import PoolDescriptors, TemplateEvents, TemplateProcess, TemplateState
 from fpm.master.pool.template_termination import TemplateDismissal
@@ -54,7 +54,7 @@ class Templates:
         config: PoolConfig,
         listener: Listener,
         share: Share,
-        stacks: StackTaking,
+        stacks: StackCapture,
         events: TemplatesEvents,
     ) -> None:
         self.services = services

@@ -1,7 +1,8 @@
-"""How workers leave: asked, pressed, killed. None is ended before its stack was taken, or the log says why it was not.
+"""How workers leave: asked, signalled, killed. None is ended before its stack was taken, or the log says why not.
 
-Rules of the file. A worker has one timer, for the next thing that happens to it. What is said of its request is its own
-word. A signal for a request is sent only while that request runs.
+Rules of the file. It carries out what the table says and changes no state itself. A worker has one timer, for the next
+thing that happens to it. What is said of its request is its own word. A signal for a request is sent only while that
+request runs.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from signal import Signals
+from typing import Protocol
 
-from fpm.log.escape import escape
+from fpm.events.base import PoolEvent
+from fpm.events.worker import RequestCutOff, RequestTimedOut, SigkillPending, SigtermIgnored, WorkerSignalled
 from fpm.master.lifecycle import KILL_AFTER
 from fpm.master.pool.child import Child
 from fpm.master.pool.history import STOP
-from fpm.master.pool.stack_capture import StackTaking, explain, look_at
+from fpm.master.pool.stack_capture import StackCapture, explain, read_current_request, why_no_stack
+from fpm.master.pool.worker_state import WorkerAction, WorkerEvent, WorkerState
 from fpm.master.processes.exits import Exit
 from fpm.master.services import Services
 from fpm.protocol.messages import Quit
@@ -27,87 +31,128 @@ STACK_LEAD = 1.0
 """Seconds before a signal in which the stack is taken; less if the time to leave is short."""
 STACK_TIME = 3.5
 """Seconds that a stack may take where nobody waits for the worker's end."""
+UNKNOWN = Exit()
 
 
 @dataclass(frozen=True, slots=True)
-class DismissalEvents:
-    """Whom the dismissal tells."""
+class Change:
+    """One event in the life of a worker, with its particulars."""
 
-    bury: Callable[[Child, Exit], None]
-    on_failed: Callable[[Child, str, str], None]
-    """A worker does not start: error and what it has written."""
-    on_timed_out: Callable[[Child], None]
-    """A worker is ended because of its request: another takes its place."""
-    log: Callable[[str, str], None]
+    event: WorkerEvent
+    former: WorkerState
+    """The state in which the worker was."""
+    reason: str = ""
+    """Why it leaves, if it leaves because of the event."""
+    timeout: float | None = None
+    """Seconds to leave; None: process_control_timeout."""
+    error: str = ""
+    traceback: str = ""
+    exit: Exit = UNKNOWN
 
 
-class Dismissal:
-    """Of the workers of one pool."""
+Actions = dict[WorkerAction, Callable[[Child, Change], None]]
 
-    def __init__(self, services: Services, stacks: StackTaking, events: DismissalEvents) -> None:
+
+class Keeper(Protocol):
+    """Who keeps the workers of a pool."""
+
+    def happen(
+        self,
+        child: Child,
+        event: WorkerEvent,
+        *,
+        reason: str = "",
+        timeout: float | None = None,
+        error: str = "",
+        traceback: str = "",
+    ) -> None:
+        """Let something happen to a worker, and do what the table says."""
+
+    def exited(self, child: Child, exit_: Exit) -> None:
+        """A worker has ended."""
+
+
+class WorkerTermination:
+    """Ends the workers of one pool."""
+
+    def __init__(
+        self, services: Services, stacks: StackCapture, keeper: Keeper, emit: Callable[[PoolEvent], None]
+    ) -> None:
         self._services = services
         self._stacks = stacks
-        self._events = events
+        self._keeper = keeper
+        self._emit = emit
 
-    # ---------------------------------------------------------------- asked to leave
+    def actions(self) -> Actions:
+        """List what it carries out."""
+        return {
+            WorkerAction.SEND_QUIT: self._send_quit,
+            WorkerAction.SIGNAL_TERM: lambda child, change: self._signal(child, change, Signals.SIGTERM),
+            WorkerAction.SIGNAL_KILL: lambda child, change: self._signal(child, change, Signals.SIGKILL),
+            WorkerAction.CLOSE_CHANNEL: self._close_channel,
+            WorkerAction.LIMIT_START: self._limit_start,
+            WorkerAction.LIMIT_LEAVING: self._limit_leaving,
+            WorkerAction.HURRY: lambda child, change: child.set_timer(KILL_AFTER, lambda: self._is_late(child)),
+            WorkerAction.AWAIT_REPORT: lambda child, change: self._await_report(child),
+            WorkerAction.AWAIT_END: self._await_end,
+            WorkerAction.EXPLAIN_START: self._explain_start,
+            WorkerAction.END_TEMPLATE: self._end_template,
+        }
 
-    def retire(self, child: Child, reason: str, timeout: float) -> None:
-        """Let it finish its request and leave; TERM after `timeout` seconds, KILL a second later."""
-        if child.leaving is None:
-            child.leaving = reason
-        child.channel.send(Quit(final=reason == STOP))
-        self._press_in(child, timeout, Signals.SIGTERM)
+    # ---------------------------------------------------------------- told to leave
 
-    def terminate(self, child: Child, reason: str, timeout: float) -> None:
-        """SIGTERM now, KILL after `timeout` seconds."""
-        work = look_at(child, self._services.loop.now)
-        if work.request and not child.pressed:
-            text = f'request "{work.name}" is cut off after {work.seconds:.6f} sec ({reason}){work.doing}'
-            self._say(child, "notice", text, ",")
-        child.leaving = reason
-        if not child.send_signal(Signals.SIGTERM):
-            child.channel.send(Quit(final=True))
-        self._press_in(child, timeout, Signals.SIGKILL)
+    def _send_quit(self, child: Child, change: Change) -> None:
+        child.channel.send(Quit(final=STOP in (change.reason, child.retire_reason)))
 
-    def _press_in(self, child: Child, timeout: float, number: Signals) -> None:
+    def _limit_leaving(self, child: Child, change: Change) -> None:
+        timeout = self._services.settings.process_control_timeout if change.timeout is None else change.timeout
         lead = min(STACK_LEAD, timeout / 2)
         if lead > 0:
-            child.set_timer(timeout - lead, lambda: self._last_look(child, lead, number))
+            child.set_timer(timeout - lead, lambda: self._take_last_stack(child, lead))
         else:
-            self._when_taken(child, "stop", STACK_LEAD, lambda: self._press(child, number))
+            self._when_taken(child, "stop", STACK_LEAD, lambda: self._is_late(child))
 
-    def _last_look(self, child: Child, seconds: float, number: Signals) -> None:
+    def _take_last_stack(self, child: Child, seconds: float) -> None:
         """Its time is nearly up."""
-        child.last_stack = None
+        child.notes.last_stack = None
         self._stacks.take(child, "stop")
-        child.set_timer(seconds, lambda: self._press(child, number))
+        child.set_timer(seconds, lambda: self._is_late(child))
 
-    def _press(self, child: Child, number: Signals) -> None:
-        child.pressed = True
-        work = look_at(child, self._services.loop.now)
-        request = f', request "{work.name}"' if work.request else ""
-        why = child.leaving or "it has closed its channel"
-        text = f"has not left in time ({why}), sending {number.name}{work.doing}{explain(child.last_stack)}"
-        self._say(child, "warning", text, request)
-        self._signal(child, number)
+    def _is_late(self, child: Child) -> None:
+        """The time for the step before is over. A request that SIGTERM was for may have ended by it alone."""
+        request = child.notes.ended_request
+        if child.state is WorkerState.TERMINATING and request:
+            if child.process.is_gone():
+                self._await_report(child)
+                return
+            if read_current_request(child, self._services.loop.now).number != request:
+                child.notes.ended_request = 0
+                self._keeper.happen(child, WorkerEvent.SURVIVED)
+                return
+        self._keeper.happen(child, WorkerEvent.LATE)
 
-    def _signal(self, child: Child, number: Signals) -> None:
-        """Send it, and see to what comes next."""
-        if not child.send_signal(number):
-            self.hang_up(child)
-        elif number is Signals.SIGKILL:
-            child.set_timer(KILL_AFTER, lambda: self._after_kill(child))
-        else:
-            child.set_timer(KILL_AFTER, lambda: self._press(child, Signals.SIGKILL))
+    # ---------------------------------------------------------------- signalled
 
-    def _after_kill(self, child: Child) -> None:
-        if child.is_gone():
-            self._events.bury(child, Exit())  # its template does not say so
-            return
-        self._say(child, "warning", "does not end on SIGKILL: it is in uninterruptible sleep (state D, see proc(5))")
-        child.watch_end(lambda: child.set_timer(EXIT_REPORT_TIME, lambda: self.without_report(child)))
+    def _signal(self, child: Child, change: Change, number: Signals) -> None:
+        self._tell_why(child, change, number)
+        if not child.process.send_signal(number):
+            self._keeper.happen(child, WorkerEvent.UNREACHABLE)
 
-    # ---------------------------------------------------------------- a request over its limit
+    def _tell_why(self, child: Child, change: Change, number: Signals) -> None:
+        request = read_current_request(child, self._services.loop.now)
+        doing, no_stack = request.doing, why_no_stack(child.notes.last_stack)
+        pool, pid = self._pool, child.process.name
+        if change.event in (WorkerEvent.LATE, WorkerEvent.SILENT):
+            reason = child.retire_reason
+            if change.former is WorkerState.TERMINATING and child.notes.ended_request:
+                self._emit(SigtermIgnored(reason, pool=pool, pid=pid))
+            else:
+                self._emit(WorkerSignalled(number.name, reason, request.name, doing, no_stack, pool=pool, pid=pid))
+        elif change.event is WorkerEvent.TIMEOUT:
+            told = request.script, request.name, request.seconds, change.reason
+            self._emit(RequestTimedOut(*told, "terminating", doing, no_stack, pool=pool, pid=pid))
+        elif change.event is WorkerEvent.TERMINATE and request.number and not change.former.killed_by_master:
+            self._emit(RequestCutOff(request.name, request.seconds, change.reason, doing, pool=pool, pid=pid))
 
     def time_out(self, child: Child, request: int, limit: str) -> None:
         """End a worker because of its request, unless that ends by itself meanwhile.
@@ -116,44 +161,24 @@ class Dismissal:
             request: its number, as the worker counts.
             limit: the directive.
         """
-        reason: Reason = "background" if limit == "background_timeout" else "terminate"
-        self._when_taken(child, reason, STACK_TIME, lambda: self._end_request(child, request, limit))
 
-    def _end_request(self, child: Child, request: int, limit: str) -> None:
-        work = look_at(child, self._services.loop.now)
-        if work.request != request:
-            return
-        text = f"execution timed out ({work.seconds:.6f} sec), terminating{work.doing}{explain(child.last_stack)}"
-        self._say(child, "warning", text, f", script '{escape(work.script)}' (request: \"{work.name}\")")
-        is_missed = child.counts
-        child.pressed, child.leaving = True, limit
-        if child.send_signal(Signals.SIGTERM):
-            child.set_timer(KILL_AFTER, lambda: self._after_term(child, request, limit))
-        else:
-            self.hang_up(child)
-        if is_missed:
-            self._events.on_timed_out(child)
+        def end() -> None:
+            if read_current_request(child, self._services.loop.now).number == request:
+                child.notes.ended_request = request
+                self._keeper.happen(child, WorkerEvent.TIMEOUT, reason=limit)
 
-    def _after_term(self, child: Child, request: int, limit: str) -> None:
-        """It has caught or ignored SIGTERM, or cannot take it (stopped, in uninterruptible sleep)."""
-        if child.is_gone():
-            child.set_timer(EXIT_REPORT_TIME, lambda: self.without_report(child))
-        elif look_at(child, self._services.loop.now).request == request:
-            self._say(child, "warning", f"has not ended on SIGTERM ({limit}), sending SIGKILL")
-            self._signal(child, Signals.SIGKILL)
-        else:
-            self.retire(child, limit, self._services.settings.process_control_timeout)
+        self._when_taken(child, "background" if limit == "background_timeout" else "terminate", STACK_TIME, end)
 
     def _when_taken(self, child: Child, reason: Reason, seconds: float, then: Callable[[], None]) -> None:
         """Go on when the stack has come, or when so many seconds are over, if the worker still lives."""
-        child.last_stack = None
+        child.notes.last_stack = None
         left = [then]
 
         def go_on() -> None:
             timer.cancel()
             while left:
                 action = left.pop()
-                if not child.closed:
+                if child.state is not WorkerState.GONE:
                     action()
 
         timer = self._services.loop.call_later(seconds, go_on)
@@ -161,60 +186,65 @@ class Dismissal:
 
     # ---------------------------------------------------------------- one that does not start
 
-    def startup_timeout(self, child: Child, seconds: float) -> None:
-        """It is not ready in time; or its template has not even forked it.
+    def _limit_start(self, child: Child, change: Change) -> None:
+        seconds = self._stacks.config.startup_timeout
+        child.set_timer(seconds, lambda: self._keeper.happen(child, WorkerEvent.START_TIMEOUT))
 
-        Args:
-            seconds: the pool's startup_timeout.
-        """
-        if child.claimed_pid or child.pid:
-            error = f"its worker was not ready within {seconds:g} s (startup_timeout)"
-            if child.last_words.has_dump:
-                self._give_up(child, error + "; its stack is among its last words")
-                return
-            self._when_taken(
-                child, "startup", STACK_TIME, lambda: self._give_up(child, error + explain(child.last_stack))
-            )
-            return
+    def _explain_start(self, child: Child, change: Change) -> None:
+        """It is not ready in time."""
+        seconds, words = self._stacks.config.startup_timeout, child.notes.last_words
 
-        template = child.template
+        def give_up(stack: str) -> None:
+            error = f"its worker was not ready within {seconds:g} s (startup_timeout){stack}"
+            reason, text = "startup_timeout", words.text()
+            self._keeper.happen(child, WorkerEvent.GIVE_UP, reason=reason, error=error, traceback=text)
+
+        if words.has_dump:
+            give_up("; its stack is among its last words")
+        else:
+            self._when_taken(child, "startup", STACK_TIME, lambda: give_up(explain(child.notes.last_stack)))
+
+    def _end_template(self, child: Child, change: Change) -> None:
+        """Its template has not even forked it: a lock that a thread held, or a function of os.register_at_fork."""
+        template, seconds = child.template, self._stacks.config.startup_timeout
 
         def came(trace: Trace) -> None:
-            if child.closed or template.failure is not None:
+            if child.state is WorkerState.GONE or template.failure is not None:
                 return
-            if child.claimed_pid or child.pid:
-                child.set_timer(seconds, lambda: self.startup_timeout(child, seconds))
+            if not child.state.is_unforked:
+                if not child.state.has_started:
+                    self._limit_start(child, change)
                 return
-            # A lock that a thread held, or a function of os.register_at_fork: fork(2) never came back.
             error = f"its template has not forked a worker within {seconds:g} s (startup_timeout){explain(trace)}"
             template.failure = error, ""
             template.kill_alone()
 
         self._stacks.take_of_template(template, "startup", came)
 
-    def _give_up(self, child: Child, error: str) -> None:
-        if child.ready:
-            return
-        self._events.on_failed(child, error, child.last_words.text())
-        child.leaving = "startup_timeout"
-        child.pressed = True
-        self._signal(child, Signals.SIGKILL)
+    # ---------------------------------------------------------------- one that cannot be reached, or does not end
 
-    # ---------------------------------------------------------------- one that cannot be reached
-
-    def hang_up(self, child: Child) -> None:
-        """Its pid has never become known, so it cannot be signalled: it reads end of file, and leaves."""
+    def _close_channel(self, child: Child, change: Change) -> None:
         child.forget_channel()
         child.channel.close()
-        child.set_timer(EXIT_REPORT_TIME, lambda: self.without_report(child))
 
-    def without_report(self, child: Child) -> None:
-        """Nobody has said how it ended."""
-        if child.is_gone():
-            self._events.bury(child, Exit())
+    def _await_report(self, child: Child) -> None:
+        """Its exit status comes from its template, or from waitpid(2) if it is an orphan; not for ever."""
+        child.set_timer(EXIT_REPORT_TIME, lambda: self._miss_report(child))
+
+    def _miss_report(self, child: Child) -> None:
+        if child.process.is_gone():
+            self._keeper.exited(child, UNKNOWN)
         else:
             # It has closed its channel and lives on: it can be told nothing any more.
-            self._when_taken(child, "stop", STACK_LEAD, lambda: self._press(child, Signals.SIGTERM))
+            self._when_taken(child, "stop", STACK_LEAD, lambda: self._keeper.happen(child, WorkerEvent.SILENT))
 
-    def _say(self, child: Child, level: str, text: str, name: str = "") -> None:
-        self._events.log(level, f"child {child.pid or child.claimed_pid}{name} {text}")
+    def _await_end(self, child: Child, change: Change) -> None:
+        if child.process.is_gone():
+            self._keeper.exited(child, UNKNOWN)  # its template does not say so
+            return
+        self._emit(SigkillPending(pool=self._pool, pid=child.process.name))
+        child.process.watch_end(lambda: self._await_report(child))
+
+    @property
+    def _pool(self) -> str:
+        return self._stacks.config.name

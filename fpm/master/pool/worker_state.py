@@ -52,7 +52,7 @@ class WorkerState(Enum):
 
     @property
     def is_starting(self) -> bool:
-        """Will it be one of those that accept connections, if nothing goes wrong?"""
+        """Will it accept connections, if nothing goes wrong?"""
         return self in _STARTING
 
     @property
@@ -71,9 +71,19 @@ class WorkerState(Enum):
         return self in _UNFORKED
 
     @property
+    def has_started(self) -> bool:
+        """Is it beyond its start, successful or not?"""
+        return self not in _UNFORKED and self not in (WorkerState.STARTING, WorkerState.TRIAL_STARTING)
+
+    @property
     def is_limited(self) -> bool:
         """May it have requests, to which the limits of the pool apply?"""
-        return not (self in _STARTING or self in _TRIAL or self in _UNFORKED or self is WorkerState.GONE)
+        return self.has_started and self not in _TRIAL and self is not WorkerState.GONE
+
+    @property
+    def is_leaving(self) -> bool:
+        """Is there a reason why it leaves?"""
+        return self in _LEAVING
 
     @property
     def killed_by_master(self) -> bool:
@@ -87,6 +97,9 @@ _TRIAL = frozenset(
     {WorkerState.TRIAL_REQUESTED, WorkerState.TRIAL_STARTING, WorkerState.ON_TRIAL, WorkerState.TRIAL_AT_LIMIT}
 )
 _UNFORKED = frozenset({WorkerState.REQUESTED, WorkerState.TRIAL_REQUESTED, WorkerState.WITHDRAWN})
+_LEAVING = frozenset(WorkerState) - _STARTING - _READY - _TRIAL - {WorkerState.SUPERSEDED, WorkerState.GONE} | {
+    WorkerState.TRIAL_AT_LIMIT
+}
 
 
 class WorkerEvent(Enum):
@@ -145,7 +158,8 @@ class WorkerAction(Enum):
     """It reads end of file, and leaves."""
     LIMIT_START = "limit start"
     """START_TIMEOUT after startup_timeout."""
-    CLEAR_TIMER = "clear timer"
+    NOTE_READY = "note ready"
+    """Its time to start is over, its time to be idle begins."""
     LIMIT_LEAVING = "limit leaving"
     """LATE after the time that it has to leave; its stack is taken shortly before."""
     HURRY = "hurry"

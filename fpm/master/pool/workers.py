@@ -1,138 +1,164 @@
-"""The workers of one pool: made, told to leave, pressed to leave, and buried. It carries out; the pool decides."""
+"""The workers of one pool, of every generation. What happens to one comes through `happen`, which asks the table.
+
+Rules of the file. The table decides, its actions are carried out here, by the termination, and by the pool (see
+`fpm.master.pool.worker_reactions`).
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from fpm.config.model import PoolConfig
-from fpm.log.lines import format_worker_line
-from fpm.master.loop.channel import Received, limit_lines
-from fpm.master.loop.output import OutputReader
+from fpm.events.base import PoolEvent
 from fpm.master.loop.read_budget import Share
-from fpm.master.pool.child import Child
+from fpm.master.pool.child import Child, WorkerEnd
+from fpm.master.pool.history import Record
 from fpm.master.pool.process_manager import Census
-from fpm.master.pool.stack_capture import StackTaking
+from fpm.master.pool.recycling import Recycling
+from fpm.master.pool.stack_capture import StackCapture
 from fpm.master.pool.template_process import TemplateProcess
-from fpm.master.pool.termination import EXIT_REPORT_TIME, Dismissal, DismissalEvents
-from fpm.master.processes.exits import Exit
+from fpm.master.pool.termination import UNKNOWN, Actions, Change, WorkerTermination
+from fpm.master.pool.worker_factory import WorkerFactory, free_slot
+from fpm.master.pool.worker_messages import WorkerMessages
+from fpm.master.pool.worker_state import WorkerAction, WorkerEvent
+from fpm.master.processes.exits import Exit, Usage
 from fpm.master.services import Services
-from fpm.protocol.messages import (
-    ApplySettings,
-    Event,
-    Failed,
-    LargeAtStart,
-    LimitReached,
-    LogText,
-    RecheckSockets,
-    Reopen,
-    Serve,
-    Serving,
-    SlowRequest,
-    WorkerReady,
-)
+from fpm.protocol.messages import ApplySettings, RecheckSockets, Reopen, Serve
 from fpm.protocol.spec import WorkerSettings
-from fpm.protocol.wire import MessageError
-from fpm.scoreboard.memory import Scoreboard, clear_slot, mark_creating, retire_slot
-from fpm.scoreboard.numbers import PoolNumbers
-from fpm.scoreboard.snapshot import Slot
+from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.stages import Stage
-
-LAST_TURNS = 8
-"""Turns of reading the channel of a worker that has ended."""
-NEVER_FORKED = "never forked"
-TEXT_MAX = 65536
-PID_ROOM = 9_999_999
-"""The longest pid (proc(5)), for the room of a line while the pid is not known yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerEvents:
-    """Whom the workers' keeper tells."""
-
-    on_ready: Callable[[Child], None]
-    on_serving: Callable[[Child], None]
-    """A worker that was held takes requests now."""
-    on_failed: Callable[[Child, str, str], None]
-    on_limit: Callable[[Child, int], None]
-    """It has stopped accepting: at pm.max_memory if there are bytes, else at pm.max_requests."""
-    on_large: Callable[[Child, int], None]
-    """It has exceeded pm.max_memory (by bytes) from its start on."""
-    on_gone: Callable[[Child, Exit, Slot], None]
-    """The worker, how it ended and its slot as it was."""
-    on_slow: Callable[[Child, str, float], None]
-    """A request (method and URI) has taken longer than it should, this many seconds."""
-    on_timed_out: Callable[[Child], None]
-    """The worker is being ended because of its request, and is missed."""
 
 
 class Workers:
-    """All workers of a pool, of every generation."""
+    """Keeper of a pool's workers."""
 
     def __init__(
         self,
         services: Services,
         config: PoolConfig,
-        values: PoolNumbers,
+        record: Record,
         share: Share,
-        stacks: StackTaking,
-        events: WorkerEvents,
+        stacks: StackCapture,
+        emit: Callable[[PoolEvent], None],
     ) -> None:
         self.services = services
-        self.config = config
-        self.values = values
-        self.share = share
-        self.events = events
+        self.record = record
         self.children: list[Child] = []
         self.access_log: int | None = None
         self.asked = 0
         """Workers that templates have been asked for since the beginning."""
-        self.dismissal = Dismissal(
-            services,
-            stacks,
-            DismissalEvents(
-                bury=self.bury,
-                on_failed=events.on_failed,
-                on_timed_out=events.on_timed_out,
-                log=lambda level, text: services.log.log(level, f"[pool {self.config.name}] {text}"),
-            ),
-        )
+        self.termination = WorkerTermination(services, stacks, self, emit)
+        self._factory = WorkerFactory(services, config, share, emit)
+        self._recycling = Recycling(services, config, emit)
+        self._messages = WorkerMessages(services, share, self._recycling, self, emit)
+        self.actions: Actions = self.termination.actions() | {
+            WorkerAction.NOTE_READY: self._note_ready,
+            WorkerAction.SEND_SERVE: self._send_serve,
+            WorkerAction.BURY: self._bury,
+        }
+        """What is done for each action; the pool adds its part."""
+
+    def take_config(self, config: PoolConfig) -> None:
+        """Take another configuration."""
+        self._factory.config = self._recycling.config = config
+
+    # ---------------------------------------------------------------- how many there are
 
     def census(self) -> Census:
         """Count those that the process manager counts."""
-        idle = active = starting = 0
-        for child in self.children:
-            if not child.counts:
-                continue
-            if not child.ready:
-                starting += 1
-            elif child.stage is Stage.ACCEPTING:
-                idle += 1
-            else:
-                active += 1
-        return Census(idle, active, starting)
+        counted = [child for child in self.children if child.state.is_counted]
+        starting = sum(child.state.is_starting for child in counted)
+        idle = sum(not child.state.is_starting and child.stage is Stage.ACCEPTING for child in counted)
+        return Census(idle, len(counted) - starting - idle, starting)
 
     def idle_children(self) -> list[tuple[float, Child]]:
-        """Seconds idle and worker, the longest idle first."""
+        """List seconds idle and worker, the longest idle first."""
         now = self.services.loop.now
-        found = []
-        for child in self.children:
-            if child.counts and child.ready and child.stage is Stage.ACCEPTING:
-                found.append((now - self._idle_since(child), child))
+        found = [
+            (now - self._idle_since(child), child)
+            for child in self.children
+            if child.state.is_counted and not child.state.is_starting and child.stage is Stage.ACCEPTING
+        ]
         return sorted(found, key=lambda pair: -pair[0])
 
-    def spawn_held(self, template: TemplateProcess, board: Scoreboard) -> Child | None:
-        """Ask a template on trial for one worker that accepts nothing before `serve`; None if it could not be asked."""
-        return self.children[-1] if self._spawn_one(template, board, hold=True) else None
+    @property
+    def has_serving(self) -> bool:
+        """Does a worker serve?"""
+        return any(child.state.is_serving for child in self.children)
 
-    def serve(self, child: Child) -> None:
-        """The generation of a held worker is proved: it takes requests now."""
-        child.beginning, child.held = child.held, False
-        child.idle_since = self.services.loop.now
-        child.channel.send(Serve())
+    def _idle_since(self, child: Child) -> float:
+        """Monotonic seconds; the scoreboard's clock is the epoch's, so only its distance from now is used."""
+        slot = child.slot.read()
+        if not slot.request_start:
+            return child.notes.idle_since
+        age = self.services.clock() - slot.request_start - slot.duration / 1e6
+        return max(child.notes.idle_since, self.services.loop.now - max(age, 0.0))
 
-    def spawn(self, template: TemplateProcess, board: Scoreboard, count: int) -> int:
+    # ---------------------------------------------------------------- what happens to them
+
+    def happen(
+        self,
+        child: Child,
+        event: WorkerEvent,
+        *,
+        reason: str = "",
+        timeout: float | None = None,
+        error: str = "",
+        traceback: str = "",
+        exit_: Exit = UNKNOWN,
+    ) -> None:
+        """Let something happen to a worker, and do what the table says."""
+        change = Change(event, child.state, reason, timeout, error, traceback, exit_)
+        for action in child.advance(event, reason):
+            self.actions[action](child, change)
+
+    def retire(self, child: Child, reason: str, timeout: float | None = None) -> None:
+        """Let it finish its request and leave; TERM after `timeout` seconds, KILL a second later."""
+        self.happen(child, WorkerEvent.RETIRE, reason=reason, timeout=timeout)
+
+    def exited(self, child: Child, exit_: Exit, usage: Usage | None = None) -> None:
+        """A worker has ended."""
+        if usage is not None:
+            child.notes.usage = usage
+        self._messages.read_last(child)
+        self.happen(child, WorkerEvent.EXITED, exit_=exit_)
+
+    def forked(self, template: TemplateProcess, slot: int, pid: int) -> None:
+        """The template says which process it has forked for a slot."""
+        for child in self._of_slot(template, slot):
+            if not child.process.reported_pid:
+                child.process.reported_pid = pid
+                if not child.pid:
+                    child.process.learn(pid, template.pid)
+                self.happen(child, WorkerEvent.FORKED)
+
+    def fork_failed(self, template: TemplateProcess, slot: int) -> None:
+        """The template says that it could not fork for a slot."""
+        for child in self._of_slot(template, slot):
+            self.happen(child, WorkerEvent.FORK_FAILED, exit_=Exit(code=1))
+
+    def template_gone(self, template: TemplateProcess) -> None:
+        """What it has not forked yet will never be."""
+        for child in [child for child in self.children if child.template is template]:
+            self.happen(child, WorkerEvent.NOT_FORKED)
+
+    def find(self, pid: int) -> Child | None:
+        """Find the worker that its template knows by this pid; believe nothing of it that concerns others."""
+        pids = ((child.pid, child.process.reported_pid) for child in self.children)
+        return next((child for child, known in zip(self.children, pids, strict=True) if pid and pid in known), None)
+
+    def find_known(self, pid: int) -> Child | None:
+        """Find the worker that certainly has this pid."""
+        return next((child for child in self.children if pid and pid == child.pid), None)
+
+    def _of_slot(self, template: TemplateProcess, slot: int) -> list[Child]:
+        return [child for child in self.children if child.template is template and child.slot.number == slot]
+
+    # ---------------------------------------------------------------- made, told, buried
+
+    def request(self, template: TemplateProcess, board: Scoreboard, count: int) -> int:
         """Ask the template for workers; returns how many requests were sent."""
         allowed = self.services.budget.room(count)
         if allowed < count and not self.services.budget.warned:
@@ -142,26 +168,27 @@ class Workers:
                 "Please review your configuration and consider raising 'process.max'"
             )
         made = 0
-        while made < allowed and self._spawn_one(template, board):
+        while made < allowed and self._request_one(template, board, on_trial=False) is not None:
             made += 1
         return made
 
-    def retire(self, child: Child, reason: str, timeout: float) -> None:
-        """Let it finish its request and leave; TERM after `timeout` seconds, KILL a second later."""
-        self.dismissal.retire(child, reason, timeout)
+    def request_on_trial(self, template: TemplateProcess, board: Scoreboard) -> Child | None:
+        """Ask a template for one worker that accepts nothing before SERVE; None if it could not be asked."""
+        return self._request_one(template, board, on_trial=True)
 
-    def terminate(self, child: Child, reason: str, timeout: float) -> None:
-        """SIGTERM now, KILL after `timeout` seconds."""
-        self.dismissal.terminate(child, reason, timeout)
+    def restore(self, template: TemplateProcess, board: Scoreboard, state: Mapping[str, Any]) -> None:
+        """Go on with a worker that an upgrade has handed over."""
+        child = self._factory.restore(template, board, state)
+        self._add(child)
+        self.happen(child, WorkerEvent.RESTORED)
 
     def apply(self, settings: WorkerSettings, *, log_changed: bool, template: TemplateProcess | None = None) -> None:
         """Let the running workers, of all templates or of one, serve by new settings."""
         fds = [self.access_log] if log_changed and self.access_log is not None else []
         for child in self.children:
-            if template is not None and child.template is not template:
-                continue
-            # The scoreboard that it has mapped stays the one it was forked with.
-            child.channel.send(ApplySettings(replace(settings, slots=child.board.slots)), fds)
+            if template is None or child.template is template:
+                # The scoreboard that it has mapped stays the one it was forked with.
+                child.channel.send(ApplySettings(replace(settings, slots=child.board.slots)), fds)
 
     def reopen_logs(self) -> None:
         """Give every worker the present access log."""
@@ -169,191 +196,42 @@ class Workers:
         for child in self.children:
             child.channel.send(Reopen(), fds)
 
-    def look_again(self) -> None:
-        """Have those who wait look at the sockets anew."""
-        for child in self.children:
-            if child.ready and child.leaving is None:
-                child.channel.send(RecheckSockets())
+    def _request_one(self, template: TemplateProcess, board: Scoreboard, *, on_trial: bool) -> Child | None:
+        slot = free_slot(board, self.children)
+        if slot is None:
+            return None
+        child = self._factory.request(template, slot, self.access_log, on_trial=on_trial)
+        if child is None:
+            return None
+        self.asked += 1
+        self._add(child)
+        child.set_timer(self._factory.config.startup_timeout, lambda: self.happen(child, WorkerEvent.START_TIMEOUT))
+        return child
 
-    def learn_pid(self, template: TemplateProcess, slot: int, pid: int) -> None:
-        """The template says which process it has forked for a slot."""
-        for child in self.children:
-            if child.template is template and child.slot == slot and not child.claimed_pid:
-                child.claimed_pid = pid
-                if not child.pid:
-                    child.learn_pid(pid)
+    def _add(self, child: Child) -> None:
+        self.children.append(child)
+        self.services.budget.used += 1
+        self._messages.watch(child)
 
-    def find(self, pid: int) -> Child | None:
-        """The worker that its template knows by this pid; believe nothing of it that concerns others."""
-        return next((child for child in self.children if pid and pid in (child.pid, child.claimed_pid)), None)
+    def _note_ready(self, child: Child, change: Change) -> None:
+        child.notes.cgroup = self.services.oom.learn(child.pid)
+        child.notes.idle_since = self.services.loop.now
+        child.clear_timer()
 
-    def find_known(self, pid: int) -> Child | None:
-        """The worker that certainly has this pid."""
-        return next((child for child in self.children if pid and pid == child.pid), None)
+    def _send_serve(self, child: Child, change: Change) -> None:
+        child.notes.idle_since = self.services.loop.now
+        child.channel.send(Serve())
 
-    def bury(self, child: Child, exit_: Exit) -> None:
-        """The process has ended: keep what it has counted, free the slot, tell the pool."""
-        if child not in self.children:
-            return
-        self._read_last_words(child)
+    def _bury(self, child: Child, change: Change) -> None:
+        """Keep what it has counted, free its slot, and give everything back."""
         self.children.remove(child)
         self.services.budget.used -= 1
         self.services.budget.warned = False
         child.close()
-        slot = retire_slot(child.board.view, child.board.slots, child.slot, self.values, self.services.clock())
-        self.events.on_gone(child, exit_, slot)
-
-    def template_gone(self, template: TemplateProcess) -> int:
-        """What it has not forked yet will never be; returns how many that were."""
-        lost = [c for c in self.children if c.template is template and not c.claimed_pid and not c.pid]
-        for child in lost:
-            child.leaving = NEVER_FORKED
-            self.bury(child, Exit())
-        return len(lost)
-
-    def _spawn_one(self, template: TemplateProcess, board: Scoreboard, *, hold: bool = False) -> bool:
-        slot = self._free_slot(board)
-        if slot is None:
-            return False
-        try:
-            child = Child(self.services, template, board, slot)
-        except OSError as error:
-            self._cannot_make(f"no descriptors left for a new worker: {error.strerror}")
-            return False
-        fds = [child.channel.peer.fileno()]
-        devnull = -1
-        try:
-            if self.config.catch_workers_output:
-                child.outputs = [self._reader(child, stream) for stream in ("stdout", "stderr")]
-                fds += [output.write_fd for output in child.outputs]
-            else:
-                devnull = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-                fds += [devnull, devnull]
-            fds.append(child.own_stack.fd)
-            if self.access_log is not None:
-                fds.append(self.access_log)
-            mark_creating(board.view, board.slots, slot)
-            sent = template.fork_worker(slot, fds, hold=hold)
-        except OSError as error:
-            self._cannot_make(f"cannot make a worker: {error.strerror}")
-            sent = False
-        finally:
-            if devnull >= 0:
-                os.close(devnull)
-            for output in child.outputs:
-                output.close_writer()
-            child.channel.close_peer()
-        if not sent:
-            child.close()
-            clear_slot(board.view, board.slots, slot)
-            return False
-        child.held = hold
-        self.children.append(child)
-        self.services.budget.used += 1
-        self.asked += 1
-        child.watch_channel(self.share, lambda: self._on_channel(child))
-        seconds = self.config.startup_timeout
-        child.set_timer(seconds, lambda: self.dismissal.startup_timeout(child, seconds))
-        return True
-
-    def adopt(self, child: Child, outputs: list[int]) -> None:
-        """Go on with a worker that serves since before an upgrade.
-
-        Args:
-            outputs: reading ends of its pipes, -1 for a closed one; empty with catch_workers_output = no.
-        """
-        streams = zip(("stdout", "stderr"), outputs, strict=False)
-        child.outputs = [self._reader(child, stream, fd) for stream, fd in streams if fd >= 0]
-        child.cgroup = self.services.oom.learn(child.pid)
-        self.children.append(child)
-        self.services.budget.used += 1
-        child.watch_channel(self.share, lambda: self._on_channel(child))
-
-    def _free_slot(self, board: Scoreboard) -> int | None:
-        taken = {child.slot for child in self.children if child.board is board}
-        return next((slot for slot in range(board.slots) if slot not in taken), None)
-
-    def _reader(self, child: Child, stream: str, fd: int | None = None) -> OutputReader:
-        def write_line(line: str, closed: bool) -> None:
-            child.last_words.add(line, self.services.loop.now)
-            if not self.config.decorate_workers_output:
-                self.services.log.raw(line)
-                return
-            pid = child.pid or child.claimed_pid
-            self.services.log.warning(format_worker_line(self.config.name, pid, stream, line, closed=closed))
-
-        log = self.services.log
-        decorated = self.config.decorate_workers_output
-        room = log.worker_room(self.config.name, PID_ROOM, stream) if decorated else log.limit
-        return OutputReader(self.services.loop, self.share, write_line, room, fd)
-
-    def _on_channel(self, child: Child) -> int:
-        """Take what has come; returns the number of messages."""
-        messages, alive = child.channel.receive(self.share)
-        for received in messages:
-            self._on_message(child, received)
-        if not alive and child in self.children:
-            child.forget_channel()
-            # The exit status comes from the template, or from waitpid(2) if the worker is an orphan; not for ever.
-            child.set_timer(EXIT_REPORT_TIME, lambda: self.dismissal.without_report(child))
-        return len(messages)
-
-    def _read_last_words(self, child: Child) -> None:
-        """Its exit may be reported on another channel before its own last messages have been read."""
-        for _ in range(LAST_TURNS):
-            if not child.is_heard:
-                return
-            count = self._on_channel(child)
-            if count == 0:
-                return
-
-    def _on_message(self, child: Child, received: Received[Event | MessageError]) -> None:
-        if not child.pid and not child.learn_pid(received.pid):
-            self.services.log.warning(
-                f"[pool {self.config.name}] process {received.pid} speaks for a worker but is not one; told to leave"
-            )
-            child.channel.socket.shutdown(2)
-            return
-        message = received.message
-        match message:
-            case WorkerReady() if not child.ready:
-                child.ready = True
-                child.own_stack.listens = message.stack
-                child.cgroup = self.services.oom.learn(child.pid)
-                child.idle_since = self.services.loop.now
-                child.clear_timer()
-                self.events.on_ready(child)
-            case Serving() if child.ready:
-                self.events.on_serving(child)
-            case LogText():
-                self._log(child, message)
-            case Failed() if not child.ready:
-                self.events.on_failed(child, message.error, limit_lines(message.traceback))
-            case LimitReached() if child.leaving is None:
-                self.events.on_limit(child, message.memory)
-            case LargeAtStart():
-                self.events.on_large(child, message.memory)
-            case MessageError() if not child.channel.has_refused:
-                child.channel.has_refused = True
-                name = f"[pool {self.config.name}] child {child.pid}"
-                self.services.log.warning(f"{name} has sent a message that is refused: {message}")
-            case SlowRequest():
-                self.events.on_slow(child, message.request, message.microseconds / 1e6)
-
-    def _log(self, child: Child, message: LogText) -> None:
-        # A text of several lines, such as a traceback, gets the pool's name in each of them from the log. A worker
-        # names itself in its texts; one that does not, or lies, is named here.
-        text = limit_lines(message.text)
-        name = f"[pool {self.config.name}] child {child.pid}"
-        self.services.log.log(message.level, text if text.startswith(name) else f"{name}: {text}")
-
-    def _cannot_make(self, text: str) -> None:
-        self.services.log.error(f"[pool {self.config.name}] {text}")
-
-    def _idle_since(self, child: Child) -> float:
-        """Monotonic seconds; the scoreboard's clock is the epoch's, so only its distance from now is used."""
-        slot = child.read_slot()
-        if not slot.request_start:
-            return child.idle_since
-        age = self.services.clock() - slot.request_start - slot.duration / 1e6
-        return max(child.idle_since, self.services.loop.now - max(age, 0.0))
+        slot = child.slot.retire(self.record.values, self.services.clock())
+        child.notes.end = WorkerEnd(change.former, change.exit, slot, self.asked)
+        if change.exit.signal is not None and change.former.has_started:
+            # A client's arrival wakes one worker. If it was this one, in its last moment, nobody else knows of it.
+            for other in self.children:
+                if other.state.is_serving and not other.state.is_leaving:
+                    other.channel.send(RecheckSockets())

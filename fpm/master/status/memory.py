@@ -23,7 +23,7 @@ FRESH = 5.0
 
 
 class MemoryLooks:
-    """Fills in `Child.pss`."""
+    """Fills in `WorkerNotes.pss`."""
 
     def __init__(self) -> None:
         self._last = 0.0
@@ -37,18 +37,18 @@ class MemoryLooks:
             child
             for pool in pools
             for child in pool.workers.children
-            if child.pid and (child.pss is None or now - child.pss_at > FRESH)
+            if child.pid and (child.notes.pss is None or now - child.notes.pss_at > FRESH)
         ]
         stale.sort(key=_seen_at)
         begin = time.thread_time()
         for child in stale:
-            child.pss, child.pss_at = _read_pss(child.pid), now
+            child.notes.pss, child.notes.pss_at = _read_pss(child.pid), now
             if time.thread_time() - begin > budget:
                 return
 
 
 def _seen_at(child: Child) -> float:
-    return child.pss_at
+    return child.notes.pss_at
 
 
 def _read_pss(pid: int) -> int | None:

@@ -101,14 +101,14 @@ def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, by
 def _total_pss(pool: PoolSupervisor) -> int | None:
     total = 0
     for child in pool.workers.children:
-        if child.pss is None:
+        if child.notes.pss is None:
             return None
-        total += child.pss
+        total += child.notes.pss
     return total
 
 
 def _workers(pool: PoolSupervisor) -> list[WorkerFacts]:
     return [
-        WorkerFacts(child.pid or child.claimed_pid, child.template.generation, child.leaving or "", child.pss)
+        WorkerFacts(child.process.name, child.template.generation, child.retire_reason, child.notes.pss)
         for child in pool.workers.children
     ]

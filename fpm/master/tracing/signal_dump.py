@@ -144,7 +144,7 @@ def _press(question: _Question) -> None:
 def _send(subject: Subject, number: int) -> None:
     """For the first thread: another one would tell where it is itself, and nothing would wake the first."""
     if subject.child is not None:
-        signal_first_thread(subject.pid, subject.child.pidfd, number)
+        signal_first_thread(subject.pid, subject.child.process.pidfd, number)
         return
     pidfd = os.pidfd_open(subject.pid)  # the master's own child, which it has not waited for
     try:

@@ -31,12 +31,12 @@ class Subject:
     @property
     def is_ready(self) -> bool:
         """Has it said that it has started?"""
-        return self.child.ready if self.child is not None else self.template.state.value == "ready"
+        return self.child.state.has_started if self.child is not None else self.template.state.value == "ready"
 
     def is_gone(self) -> bool:
         """Has the process ended?"""
         if self.child is not None:
-            return self.child.is_gone()
+            return self.child.process.is_gone()
         return self.template.state.value == "gone" or not self.template.pid
 
     def started(self) -> int:

@@ -17,9 +17,7 @@ from typing import Any
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
 from fpm.events.pool import TemplateKilled
-from fpm.master.lifecycle import KILL_AFTER
 from fpm.master.listening.inherited import InheritedFds, dump_listener, take_inherited
-from fpm.master.loop.channel import PoolChannel
 from fpm.master.loop.loop import Loop
 from fpm.master.loop.output import OutputReader
 from fpm.master.pool.child import Child
@@ -28,29 +26,15 @@ from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.pool.template_events import Failure
 from fpm.master.pool.template_process import TemplateProcess, TemplateState
 from fpm.master.processes.bundle import sealed_memfd
-from fpm.master.processes.self_dump_fd import OwnStack
 from fpm.scoreboard.layout import SLOT_SIZE
 from fpm.scoreboard.memory import Scoreboard
 from fpm.status.overview import SlowRequest, read_death
 
-VERSION = 2
+VERSION = 3
 """Raised when the description changes in a way that an older or newer program cannot read."""
 VARIABLE = "PYFPM_HANDOVER"
 """The environment variable that names the descriptor of the description."""
 PINNED = ("chdir", "app", "python", "pythonpath")
-FLAGS = (
-    "claimed_pid",
-    "pid",
-    "started",
-    "idle_since",
-    "ready",
-    "leaving",
-    "outgoing",
-    "awaits_replacement",
-    "pressed",
-    "logged_request",
-)
-"""Attributes of a worker that are handed over as they are."""
 
 
 def pack(state: Mapping[str, Any]) -> int:
@@ -133,7 +117,9 @@ def restore_pool(pool: PoolSupervisor, state: Mapping[str, Any]) -> None:
         if template is not templates.present and template.state is not TemplateState.GONE
     ]
     for child in state["children"]:
-        _restore_child(pool, child, by_pid, [shared.board for shared in boards])
+        template = by_pid.get(child["template"])
+        if template is not None:  # it is kept as long as it has workers
+            pool.workers.restore(template, boards[child["board"]].board, child)
     _send_away_old(pool, templates.old, state["templates"])
 
 
@@ -200,38 +186,7 @@ def _restore_shared(loop: Loop, state: Mapping[str, Any]) -> Shared:
 
 def _describe_child(child: Child, boards: list[Shared], kept: InheritedFds) -> dict[str, Any]:
     board = next(index for index, shared in enumerate(boards) if shared.board is child.board)
-    described = {name: getattr(child, name) for name in FLAGS}
-    described |= {
-        "slot": child.slot,
-        "board": board,
-        "template": child.template.pid,
-        "channel": kept.keep(child.channel.fd),
-        "outputs": _describe_outputs(child.outputs, kept),
-        "pidfd": kept.keep(child.pidfd),
-        "own_stack": [kept.keep(child.own_stack.fd), child.own_stack.listens],
-    }
-    return described
-
-
-def _restore_child(
-    pool: PoolSupervisor,
-    state: Mapping[str, Any],
-    templates: Mapping[int, TemplateProcess],
-    boards: list[Scoreboard],
-) -> None:
-    template = templates.get(state["template"])
-    if template is None:
-        return  # cannot be: a template is kept as long as it has workers
-    channel = PoolChannel(take_inherited(state["channel"]))
-    own_stack = OwnStack.restore(*state["own_stack"])
-    child = Child(pool.services, template, boards[state["board"]], state["slot"], channel, own_stack)
-    for name in FLAGS:
-        setattr(child, name, state[name])
-    child.pidfd = take_inherited(state["pidfd"])
-    pool.workers.adopt(child, [take_inherited(fd) for fd in state["outputs"]])
-    if child.leaving is not None and not child.awaits_replacement:
-        timeout = KILL_AFTER if child.pressed else pool.services.settings.process_control_timeout
-        pool.workers.retire(child, child.leaving, timeout)
+    return {"board": board, **child.dump(kept)}
 
 
 def _pinned(config: PoolConfig, values: Mapping[str, Any]) -> PoolConfig:

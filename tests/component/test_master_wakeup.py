@@ -1,4 +1,4 @@
-"""The bell of a scoreboard: one number and one eventfd for all who want to be woken."""
+"""The wake-up of a scoreboard: one number and one eventfd for all who want to be woken."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pytest
 
 from fpm.master.loop.loop import Loop
 from fpm.master.loop.token_bucket import Allowance
-from fpm.master.pool.wakeup import ANY_REQUEST, Bell, Wish
+from fpm.master.pool.saturation import ANY_REQUEST, Subscription, WakeupFd
 from fpm.scoreboard.layout import WAKE_BELOW, WAKE_BELOW_OFFSET
 from fpm.scoreboard.memory import Scoreboard
 
 
 class Tower:
-    """A bell, its eventfd, and who was told."""
+    """A wake-up, its eventfd, and who was told."""
 
     def __init__(self) -> None:
         self.board = Scoreboard.create(4)
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.loop = Loop(self.raise_)
-        self.bell = Bell(self.loop, self.board.view, self.fd)
+        self.wakeup = WakeupFd(self.loop, self.board.view, self.fd)
         self.told: list[str] = []
         self.idle = 3
 
@@ -29,7 +29,7 @@ class Tower:
         raise error
 
     def want(self, who: str, below: int) -> None:
-        self.bell.want(who, Wish(below, lambda: self.told.append(who), lambda: self.idle))
+        self.wakeup.subscribe(who, Subscription(below, lambda: self.told.append(who), lambda: self.idle))
 
     @property
     def number(self) -> int:
@@ -40,7 +40,7 @@ class Tower:
         """A worker rings; who is told."""
         self.told.clear()
         os.eventfd_write(self.fd, 1)
-        self.loop.call_later(0.05, lambda: None)  # so that a bell to which nobody listens ends the turn, too
+        self.loop.call_later(0.05, lambda: None)  # so that a wake-up to which nobody listens ends the turn, too
         self.loop.run_once()
         return self.told
 
@@ -49,7 +49,7 @@ class Tower:
 def tower() -> Iterator[Tower]:
     made = Tower()
     yield made
-    made.bell.close()
+    made.wakeup.close()
     made.loop.close()
     os.close(made.fd)
     made.board.close()
@@ -61,10 +61,10 @@ def test_the_number_is_the_largest_that_is_wanted(tower: Tower) -> None:
     assert tower.number == 1
     tower.want("overtime", ANY_REQUEST)
     assert tower.number == ANY_REQUEST
-    tower.bell.forget("overtime")
+    tower.wakeup.unsubscribe("overtime")
     assert tower.number == 1
-    tower.bell.forget("fullness")
-    tower.bell.forget("fullness")
+    tower.wakeup.unsubscribe("fullness")
+    tower.wakeup.unsubscribe("fullness")
     assert tower.number == 0
     assert tower.ring() == [], "it is silent"
 
@@ -86,7 +86,7 @@ def test_a_ring_is_for_those_whose_wish_is_true_and_a_wish_holds_once(tower: Tow
 def test_a_ring_before_a_wish_is_not_for_it(tower: Tower) -> None:
     tower.want("fullness", 1)
     os.eventfd_write(tower.fd, 1)
-    tower.bell.forget("fullness")
+    tower.wakeup.unsubscribe("fullness")
     tower.want("fullness", 1)
     tower.loop.call_later(0.05, lambda: None)
     tower.loop.run_once()

@@ -1,0 +1,118 @@
+"""What workers say on their channels. Nothing of it is believed beyond their own pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fpm.events.base import PoolEvent
+from fpm.events.worker import SlowRequestEnded, StrangerRejected
+from fpm.master.loop.channel import Received, limit_lines
+from fpm.master.loop.read_budget import Share
+from fpm.master.pool.child import Child
+from fpm.master.pool.history import MAX_MEMORY, MAX_REQUESTS
+from fpm.master.pool.recycling import Recycling
+from fpm.master.pool.termination import Keeper
+from fpm.master.pool.worker_state import WorkerEvent, WorkerState
+from fpm.master.services import Services
+from fpm.protocol.messages import (
+    Event,
+    Failed,
+    LargeAtStart,
+    LimitReached,
+    LogText,
+    Serving,
+    SlowRequest,
+    WorkerReady,
+)
+from fpm.protocol.wire import MessageError
+
+LAST_TURNS = 8
+"""Turns of reading the channel of a worker that has ended."""
+
+
+class WorkerMessages:
+    """Reads what the workers of one pool say."""
+
+    def __init__(
+        self,
+        services: Services,
+        share: Share,
+        recycling: Recycling,
+        keeper: Keeper,
+        emit: Callable[[PoolEvent], None],
+    ) -> None:
+        self._services = services
+        self._share = share
+        self._recycling = recycling
+        self._keeper = keeper
+        self._emit = emit
+
+    def watch(self, child: Child) -> None:
+        """Read whatever comes from now on."""
+        child.watch_channel(self._share, lambda: self._read(child))
+
+    def read_last(self, child: Child) -> None:
+        """Read what is left: an exit may be reported before the worker's own last messages have been read."""
+        for _ in range(LAST_TURNS):
+            if not child.is_heard or self._read(child) == 0:
+                return
+
+    def _read(self, child: Child) -> int:
+        """Take what has come; returns the number of messages."""
+        messages, alive = child.channel.receive(self._share)
+        for received in messages:
+            self._on_message(child, received)
+        if not alive:
+            child.forget_channel()
+            self._keeper.happen(child, WorkerEvent.HUNG_UP)
+        return len(messages)
+
+    def _on_message(self, child: Child, received: Received[Event | MessageError]) -> None:
+        if not child.pid:
+            if not child.process.learn(received.pid, child.template.pid):
+                self._emit(StrangerRejected(pool=self._pool, pid=received.pid))
+                child.channel.socket.shutdown(2)
+                return
+            self._keeper.happen(child, WorkerEvent.FORKED)
+        match message := received.message:
+            case WorkerReady():
+                child.own_stack.listens = message.stack
+                self._keeper.happen(child, WorkerEvent.READY)
+            case Serving():
+                self._keeper.happen(child, WorkerEvent.SERVING)
+            case Failed():
+                self._on_failed(child, message)
+            case LimitReached():
+                self._on_limit(child, message.memory)
+            case LargeAtStart():
+                self._recycling.over_memory_at_start(child, message.memory)
+            case LogText():
+                self._log(child, message)
+            case SlowRequest():
+                seconds = message.microseconds / 1e6
+                self._emit(SlowRequestEnded(message.request, seconds, pool=self._pool, pid=child.pid))
+            case MessageError() if not child.channel.has_refused:
+                child.channel.has_refused = True
+                name = f"[pool {self._pool}] child {child.pid}"
+                self._services.log.warning(f"{name} has sent a message that is refused: {message}")
+
+    def _on_failed(self, child: Child, message: Failed) -> None:
+        traceback = limit_lines(message.traceback)
+        self._keeper.happen(child, WorkerEvent.FAILED, reason="import failed", error=message.error, traceback=traceback)
+
+    def _on_limit(self, child: Child, memory: int) -> None:
+        former: WorkerState = child.state
+        self._keeper.happen(child, WorkerEvent.LIMIT, reason=MAX_MEMORY if memory else MAX_REQUESTS)
+        if memory and child.state is not former:
+            self._recycling.over_memory(child, memory)
+
+    def _log(self, child: Child, message: LogText) -> None:
+        # A text of several lines, such as a traceback, gets the pool's name in each of them from the log. A worker
+        # names itself in its texts; one that does not, or lies, is named here.
+        text = limit_lines(message.text)
+        name = f"[pool {self._pool}] child {child.pid}"
+        self._services.log.log(message.level, text if text.startswith(name) else f"{name}: {text}")
+
+    @property
+    def _pool(self) -> str:
+        return self._recycling.config.name

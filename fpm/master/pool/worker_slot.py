@@ -1,0 +1,64 @@
+"""One slot of a scoreboard, as the master holds it for the worker, or the request, that writes there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fpm.scoreboard.memory import (
+    Scoreboard,
+    clear_slot,
+    is_interrupt_wanted,
+    mark_creating,
+    retire_slot,
+    want_interrupt,
+)
+from fpm.scoreboard.numbers import PoolNumbers
+from fpm.scoreboard.reading import read_clocks, read_slot
+from fpm.scoreboard.snapshot import Clocks, Slot
+from fpm.scoreboard.stages import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSlot:
+    """A scoreboard and the number of a slot in it. What is read there is its writer's word."""
+
+    board: Scoreboard
+    number: int
+
+    @property
+    def stage(self) -> Stage:
+        """What is done there."""
+        byte = self.board.stages[self.number]
+        return Stage(byte) if byte in Stage.__members__.values() else Stage.FREE
+
+    def read(self) -> Slot:
+        """Read everything."""
+        return read_slot(self.board.view, self.board.slots, self.number)
+
+    def read_clocks(self) -> Clocks:
+        """Read what limits are measured by."""
+        return read_clocks(self.board.view, self.board.slots, self.number)
+
+    def mark_creating(self) -> None:
+        """Say that a worker for it has been asked for."""
+        mark_creating(self.board.view, self.board.slots, self.number)
+
+    def clear(self) -> None:
+        """Empty it, for nobody has written there."""
+        clear_slot(self.board.view, self.board.slots, self.number)
+
+    def retire(self, values: PoolNumbers, now: float) -> Slot:
+        """Add what its writer has counted to the pool's numbers, and empty it.
+
+        Args:
+            now: epoch seconds.
+        """
+        return retire_slot(self.board.view, self.board.slots, self.number, values, now)
+
+    def want_interrupt(self, request: int) -> None:
+        """Let the next signal raise fpm.RequestTimeout, if this request still runs then."""
+        want_interrupt(self.board.view, self.board.slots, self.number, request)
+
+    def is_interrupt_wanted(self, request: int) -> bool:
+        """Is the exception for this request still to be raised?"""
+        return is_interrupt_wanted(self.board.view, self.board.slots, self.number, request)
