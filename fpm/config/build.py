@@ -1,4 +1,4 @@
-"""From drafts to a checked configuration: every value parsed, every rule asked, all complaints collected. Pure."""
+"""Builds a checked configuration from sections: parses every value, applies every rule, collects every error. Pure."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fpm.config.values import InvalidValue, parse_value
 LATER = "has no effect yet in this version"
 
 _EMPTY_IS_UNSET = frozenset({"path", "file", "account", "address", "application", "url", "text"})
-"""Kinds for which an empty value is no value, as for PHP-FPM's strings."""
+"""Kinds for which an empty value means unset, as for PHP-FPM's strings."""
 
 
 def build(sections: Sections, system: System, *, file: str, prefix: str, pid_override: str | None) -> Config | None:
-    """The configuration, or None when the report of `sections` has errors."""
+    """Build the configuration; return None when the report of `sections` has errors."""
     report = sections.report
     pools = list(sections.pools.values())
     section = sections.global_
@@ -42,19 +42,19 @@ def build(sections: Sections, system: System, *, file: str, prefix: str, pid_ove
 
 
 def check_pool(pool: Section, system: System, report: Diagnostics, prefix: str) -> None:
-    """All rules for one pool."""
+    """Apply all rules for one pool."""
     check_paths.resolve_pool(pool, system, report, prefix)
     check_identity.resolve_identity(pool, system, report)
     check_identity.resolve_socket_owner(pool, system, report)
     check.check_manager(pool, report)
-    check.check_looking(pool, report)
+    check.check_pages(pool, report)
     check.check_logs(pool, report)
     check.check_confinement(pool, report)
     check_application.resolve_application(pool, system, report)
 
 
 def parse_all(section: Section, report: Diagnostics) -> None:
-    """Fill in `draft.values`: what is set, parsed, and the defaults of the rest."""
+    """Fill in `section.values`: parse what is set, and take the defaults of the rest."""
     table = DIRECTIVES[section.scope]
     section.values = dict(_DEFAULTS[section.scope])
     for name, setting in section.settings.items():

@@ -1,4 +1,4 @@
-"""Rules between directives that need nothing but the values. The sentences are PHP-FPM's where it has the rule.
+"""Rules between directives that need only their values. The sentences are PHP-FPM's where it has the rule. Pure.
 
 Pure.
 """
@@ -15,7 +15,6 @@ from fpm.log.access import compile_format
 
 
 def check_global(section: Section, report: Diagnostics) -> None:
-    """Rules of `[global]`."""
     threshold, interval = section.values["emergency_restart_threshold"], section.values["emergency_restart_interval"]
     names = ("emergency_restart_threshold", "emergency_restart_interval")
     if section.is_valid(*names) and bool(threshold) != bool(interval):
@@ -24,7 +23,7 @@ def check_global(section: Section, report: Diagnostics) -> None:
 
 
 def check_manager(pool: Section, report: Diagnostics) -> None:
-    """Numbers of workers: those that a process manager needs, and defaults for the rest."""
+    """Check the numbers of workers that the process manager needs, and compute the rest."""
     values = pool.values
     most = values["pm.max_children"] or 0
     if values["pm.max_requests_jitter"] is None:
@@ -78,8 +77,8 @@ def _check_dynamic(pool: Section, report: Diagnostics) -> None:
         )
 
 
-def check_looking(pool: Section, report: Diagnostics) -> None:
-    """Status, ping, and who may connect."""
+def check_pages(pool: Section, report: Diagnostics) -> None:
+    """Check the status and ping pages, and who may connect."""
     values = pool.values
     if not values["ping.response"]:
         report.add_error(
@@ -98,7 +97,7 @@ def check_looking(pool: Section, report: Diagnostics) -> None:
 
 
 def check_logs(pool: Section, report: Diagnostics) -> None:
-    """Formats of logs, and the time limits among themselves."""
+    """Check the access log's format, and the time limits against each other."""
     values = pool.values
     if pool.is_valid("access.format"):
         try:
@@ -128,7 +127,7 @@ def check_logs(pool: Section, report: Diagnostics) -> None:
 
 
 def check_confinement(pool: Section, report: Diagnostics) -> None:
-    """Directives of the jail among themselves."""
+    """Check the directives of the jail against each other."""
     network = pool.values["network"] or ""
     if network not in ("host", "none") and not (network.startswith("netns:") and network[6:].strip()):
         report.add_error(pool, "network", f"expected host, none or netns:NAME, found '{network}'")
@@ -137,7 +136,7 @@ def check_confinement(pool: Section, report: Diagnostics) -> None:
 
 
 def check_together(sections: Iterable[Section], system: System, report: Diagnostics) -> None:
-    """No two sockets at one address, however it is written."""
+    """Check that no two sockets have the same address, however it is written."""
     unix: dict[str, Section] = {}
     ports: dict[int, list[tuple[str, Section]]] = {}
     for pool in sections:
@@ -169,9 +168,9 @@ def _taken(
     unix: dict[str, Section],
     ports: dict[int, list[tuple[str, Section]]],
 ) -> Section | None:
-    """The pool that has this address; otherwise it is entered for this pool."""
+    """Return the section that has this address already, or else record the address for `pool`."""
     if isinstance(address, UnixAddress):
-        # /var/run and /run are one directory on most systems.
+        # On most systems /var/run is a link to /run.
         path = join(system.real(dirname(address.path)), basename(address.path))
         other = unix.get(path)
         unix.setdefault(path, pool)
@@ -184,7 +183,7 @@ def _taken(
 
 
 def _overlap(host: str, other: str) -> bool:
-    """Whether two numeric addresses cannot both be listened on at one port, see ip(7) and ipv6(7); "" is all."""
+    """Tell whether one port cannot be bound at both addresses (ip(7), ipv6(7)); "" means all addresses."""
     if host == other or "" in (host, other):
         return True
     if (":" in host) != (":" in other):

@@ -1,20 +1,20 @@
-"""The application and its interpreter: what they are, and that the pool's user can use them. Pure."""
+"""Checks the application and its interpreter: what they are, and that the pool's user can use them. Pure."""
 
 from __future__ import annotations
 
 from posixpath import join, normpath
 
-from fpm.config.permissions import EXECUTE, READ, Step, describe, obstacle
+from fpm.config.permissions import EXECUTE, READ, PathComponent, describe, obstacle
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import System
 from fpm.config.values import SCRIPT, script_file, split_application
 
 OLDEST = (3, 11)
-"""The oldest Python in which the part of pyfpm that runs in a pool works."""
+"""The oldest Python that can run the pool's part of pyfpm."""
 
 
 def resolve_application(pool: Section, system: System, report: Diagnostics) -> None:
-    """Make `app`, `python` and `pythonpath` absolute, and check that they can be used by the pool's user."""
+    """Make `app`, `python` and `pythonpath` absolute, and check that the pool's user can use them."""
     values = pool.values
     root = values["chroot"] or ""
     base = values["chdir"] or ("/" if root else values["prefix"])
@@ -25,11 +25,11 @@ def resolve_application(pool: Section, system: System, report: Diagnostics) -> N
     if values["identity"] is not None:
         identity: tuple[int, tuple[int, ...]] | None = (values["identity"].uid, values["identity"].groups)
     else:
-        # With a complaint about the user there is nobody to check for.
+        # None if `user` has an error: there is no identity to check with.
         identity = None if system.is_root else system.own_identity()
     _check_chdir(pool, system, report, identity)
-    _settle_app(pool, system, report, base, identity)
-    _settle_python(pool, system, report, root, identity)
+    _resolve_app(pool, system, report, base, identity)
+    _resolve_python(pool, system, report, root, identity)
 
 
 def _check_chdir(
@@ -38,7 +38,7 @@ def _check_chdir(
     path = pool.values["chdir"]
     if not path or identity is None:
         return
-    blocked = obstacle(system.steps(path, pool.values["chroot"] or ""), *identity, EXECUTE)
+    blocked = obstacle(system.components(path, pool.values["chroot"] or ""), *identity, EXECUTE)
     if blocked:
         report.add_error(
             pool,
@@ -47,7 +47,7 @@ def _check_chdir(
         )
 
 
-def _settle_app(
+def _resolve_app(
     pool: Section, system: System, report: Diagnostics, base: str, identity: tuple[int, tuple[int, ...]] | None
 ) -> None:
     if not pool.is_valid("app"):
@@ -60,20 +60,22 @@ def _settle_app(
             return
         path = normpath(join(base, where))
         pool.values["app"] = f"{path}:{name}"
-    steps = system.steps(path, pool.values["chroot"] or "")
-    if not steps[-1].mode:
+    components = system.components(path, pool.values["chroot"] or "")
+    if not components[-1].mode:
         report.add_error(
-            pool, "app", f"there is no file '{steps[-1].path}'. Relative paths are relative to chdir, else to prefix"
+            pool,
+            "app",
+            f"there is no file '{components[-1].path}'. Relative paths are relative to chdir, else to prefix",
         )
         return
-    blocked = identity and obstacle(steps, *identity, READ)
+    blocked = identity and obstacle(components, *identity, READ)
     if blocked:
         report.add_error(
             pool, "app", f"{_who(pool)} cannot read '{path}': {describe(blocked)}. Move the file, or change the mode"
         )
 
 
-def _settle_python(
+def _resolve_python(
     pool: Section, system: System, report: Diagnostics, root: str, identity: tuple[int, tuple[int, ...]] | None
 ) -> None:
     values = pool.values
@@ -87,14 +89,14 @@ def _settle_python(
     else:
         values["python"] = join(base, values["python"] or system.own_python)
     python = values["python"]
-    steps = system.steps(python, root)
-    if not steps[-1].mode:
-        report.add_error(pool, name, _missing(pool, steps[-1], root))
+    components = system.components(python, root)
+    if not components[-1].mode:
+        report.add_error(pool, name, _missing(pool, components[-1], root))
         return
     if identity is None:
         return
-    blocked = obstacle(steps, *identity, EXECUTE)
-    if blocked is None and not _is_program(steps[-1]):
+    blocked = obstacle(components, *identity, EXECUTE)
+    if blocked is None and not _is_program(components[-1]):
         report.add_error(pool, name, f"'{python}' is not a program. Set the path of the interpreter itself")
     elif blocked is not None:
         report.add_error(pool, name, f"{_who(pool)} cannot execute '{python}': {describe(blocked)}. {_advice(pool)}")
@@ -115,7 +117,7 @@ def _check_libraries(
         )
         return
     for library in libraries:
-        blocked = obstacle(system.steps(library, root), *identity, READ | EXECUTE)
+        blocked = obstacle(system.components(library, root), *identity, READ | EXECUTE)
         if blocked:
             report.add_error(
                 pool,
@@ -126,20 +128,20 @@ def _check_libraries(
             return
 
 
-def _is_program(step: Step) -> bool:
-    return step.mode & 0o170000 == 0o100000 and bool(step.mode & 0o111)
+def _is_program(component: PathComponent) -> bool:
+    return component.mode & 0o170000 == 0o100000 and bool(component.mode & 0o111)
 
 
-def _missing(pool: Section, step: Step, root: str) -> str:
+def _missing(pool: Section, component: PathComponent, root: str) -> str:
     python = pool.values["python"]
     if root:
         return (
-            f"there is no '{python}' inside the chroot '{root}' (no {step.path}). Install an interpreter there, and "
-            "set its path as seen from inside: python = /usr/bin/python3"
+            f"there is no '{python}' inside the chroot '{root}' (no {component.path}). Install an interpreter there, "
+            "and set its path as seen from inside: python = /usr/bin/python3"
         )
     if pool.values["venv"]:
-        return f"there is no '{step.path}'. Create the environment: /usr/bin/python3 -m venv {pool.values['venv']}"
-    return f"there is no '{step.path}'. Set an interpreter, as in python = /usr/bin/python3"
+        return f"there is no '{component.path}'. Create the environment: /usr/bin/python3 -m venv {pool.values['venv']}"
+    return f"there is no '{component.path}'. Set an interpreter, as in python = /usr/bin/python3"
 
 
 def _who(pool: Section) -> str:
@@ -148,7 +150,7 @@ def _who(pool: Section) -> str:
 
 
 def _advice(pool: Section) -> str:
-    """What to do about an interpreter that the pool's user cannot use; most often it lies in somebody's home."""
+    """Suggest a cure for an interpreter that the pool's user cannot use; most often it lies in a home directory."""
     if pool.values["venv"] or pool.is_set("python"):
         return "Make it readable for this user, or use a virtual environment elsewhere, created with /usr/bin/python3"
     return (

@@ -1,4 +1,4 @@
-"""Who a pool runs as, and who owns its socket. Pure."""
+"""Resolves the users and groups that pools run as and that own their sockets. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ID_MAX = 2**32 - 2
 
 
 def resolve_identity(pool: Section, system: System, report: Diagnostics) -> None:
-    """Set `identity`, after the rules for `user` and `group`."""
+    """Set `identity` from `user` and `group`."""
     pool.values["identity"] = None
     if not pool.is_valid("user", "group"):
         return
@@ -78,7 +78,7 @@ def _group(pool: Section, system: System, report: Diagnostics, name: str, text: 
 
 
 def resolve_socket_owner(pool: Section, system: System, report: Diagnostics) -> None:
-    """Make numbers of `listen.owner` and `listen.group`, and look at the names in the access control lists."""
+    """Replace `listen.owner` and `listen.group` by numbers, and check the names in the access control lists."""
     values = pool.values
     resolve_owner(pool, system, report, "listen")
     for user in values["listen.acl_users"]:
@@ -91,7 +91,7 @@ def resolve_socket_owner(pool: Section, system: System, report: Diagnostics) -> 
 
 
 def resolve_owner(section: Section, system: System, report: Diagnostics, socket: str) -> None:
-    """Make numbers of SOCKET.owner and SOCKET.group."""
+    """Replace SOCKET.owner and SOCKET.group by numbers."""
     values = section.values
     for_owner, for_group = f"{socket}.owner", f"{socket}.group"
     owner, group = values[for_owner], values[for_group]
@@ -105,7 +105,7 @@ def resolve_owner(section: Section, system: System, report: Diagnostics, socket:
 
 
 def _warn_of_closed_socket(pool: Section, system: System, report: Diagnostics) -> None:
-    """root's socket of mode 0660 is the most frequent cause of "permission denied" in a web server's log."""
+    """Warn of a socket that only root can use, the most frequent cause of "permission denied" in a web server's log."""
     values = pool.values
     if not system.is_root or not isinstance(values["listen"], UnixAddress):
         return

@@ -1,4 +1,4 @@
-"""Paths made absolute, and the rules for them: directories that must exist, the length of a socket's path. Pure."""
+"""Makes paths absolute and checks them: directories must exist, socket paths must not be too long. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fpm.config.system import System
 from fpm.config.values import SUN_PATH_MAX
 
 _APPENDED = ("error_log", "access.log", "slowlog")
-"""Files that are kept if they exist; others are created again, which needs the directory."""
+"""Files that are kept if they exist. Others are created again, so their directory must be writable."""
 
 
 def resolve_global(
@@ -25,16 +25,16 @@ def resolve_global(
         )
     if pid_override:
         values["pid"] = pid_override
-    _settle_file(section, system, report, "pid", prefix)
+    _resolve_file(section, system, report, "pid", prefix)
     if values["error_log"] != "syslog":
-        _settle_file(section, system, report, "error_log", prefix)
+        _resolve_file(section, system, report, "error_log", prefix)
     if values["control"] is None:
         values["control"] = system.control(file)
     elif section.location_of("control").file != file:
         report.add_error(section, "control", f"can only be set in the main file. Move the line to {file}")
-    _settle_file(section, system, report, "control", prefix)
+    _resolve_file(section, system, report, "control", prefix)
     _check_length(section, report, "control", values["control"])
-    _settle_socket(section, system, report, "status_listen", prefix)
+    _resolve_socket(section, system, report, "status_listen", prefix)
 
 
 def resolve_pool(pool: Section, system: System, report: Diagnostics, prefix: str) -> None:
@@ -49,19 +49,19 @@ def resolve_pool(pool: Section, system: System, report: Diagnostics, prefix: str
         )
     base = values["prefix"] if values["prefix"] == "/" else values["prefix"].rstrip("/")
     values["prefix"] = base
-    _settle_file(pool, system, report, "access.log", base)
-    _settle_file(pool, system, report, "slowlog", base)
-    _settle_socket(pool, system, report, "listen", base)
-    _settle_socket(pool, system, report, "pm.status_listen", base)
-    _settle_chroot(pool, system, report)
-    _settle_chdir(pool, system, report)
+    _resolve_file(pool, system, report, "access.log", base)
+    _resolve_file(pool, system, report, "slowlog", base)
+    _resolve_socket(pool, system, report, "listen", base)
+    _resolve_socket(pool, system, report, "pm.status_listen", base)
+    _resolve_chroot(pool, system, report)
+    _resolve_chdir(pool, system, report)
     rootfs = values["rootfs"]
     if rootfs and not (rootfs.startswith("/") and system.is_directory(rootfs)):
         report.add_error(pool, "rootfs", f"'{rootfs}' is not the absolute path of a directory")
 
 
-def _settle_file(section: Section, system: System, report: Diagnostics, name: str, base: str) -> None:
-    """A file that pyfpm writes: its directory must exist."""
+def _resolve_file(section: Section, system: System, report: Diagnostics, name: str, base: str) -> None:
+    """Make the path of a file that pyfpm writes absolute; its directory must exist."""
     path = section.values[name]
     if not path or not section.is_valid(name):
         return
@@ -84,17 +84,17 @@ def _check_directory(section: Section, system: System, report: Diagnostics, name
 
 
 def _check_writable(section: Section, system: System, report: Diagnostics, name: str, path: str) -> None:
-    """root may write anywhere; for others it is better to know before the start."""
+    """Check that the daemon may write a file, unless it is root, which may write anywhere."""
     if system.is_root:
         return
     want = WRITE | EXECUTE if system.is_directory(path) else WRITE
-    blocked = obstacle(system.steps(path, ""), *system.own_identity(), want)
-    # Nothing at the end of a way to something: a link of /proc/self/fd, which says less than it does.
+    blocked = obstacle(system.components(path, ""), *system.own_identity(), want)
+    # Mode 0: a link in /proc/self/fd may name no path, and opening it works all the same.
     if blocked and blocked.mode:
         report.add_error(section, name, f"this user cannot write to '{path}': {describe(blocked)}. Choose another path")
 
 
-def _settle_socket(pool: Section, system: System, report: Diagnostics, name: str, base: str) -> None:
+def _resolve_socket(pool: Section, system: System, report: Diagnostics, name: str, base: str) -> None:
     address = pool.values[name]
     if not isinstance(address, UnixAddress) or not pool.is_valid(name):
         return
@@ -119,7 +119,7 @@ def _check_length(section: Section, report: Diagnostics, name: str, path: str) -
     return False
 
 
-def _settle_chroot(pool: Section, system: System, report: Diagnostics) -> None:
+def _resolve_chroot(pool: Section, system: System, report: Diagnostics) -> None:
     path = pool.values["chroot"]
     if not path:
         return
@@ -139,7 +139,7 @@ def _settle_chroot(pool: Section, system: System, report: Diagnostics) -> None:
 _IGNORED = "'{}' directive is ignored when pyfpm is not running as root"
 
 
-def _settle_chdir(pool: Section, system: System, report: Diagnostics) -> None:
+def _resolve_chdir(pool: Section, system: System, report: Diagnostics) -> None:
     path = pool.values["chdir"]
     if not path:
         return

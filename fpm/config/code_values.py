@@ -1,4 +1,4 @@
-"""Values of a program as the text that a file would have for them. Pure."""
+"""Turns values from a program into the text that a configuration file would have for them. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SEVERAL = frozenset({"networks", "words"})
 
 
 def assign_given(section: Section, values: Mapping[str, Any], location: SourceLocation, report: Diagnostics) -> None:
-    """Fill a section; None is no value. What is wrong goes to the report."""
+    """Set directives of a section; None leaves one unset. Errors go to the report."""
     for attribute, value in values.items():
         directive = _BY_ATTRIBUTE[section.scope].get(attribute) or directives.find(section.scope, attribute)
         if directive is None:
@@ -56,10 +56,10 @@ def _assign(section: Section, directive: Directive, value: Any, location: Source
 
 
 def _text(directive: Directive, value: Any) -> str:
-    """As a file would have it.
+    """Return the text of a value as in a file.
 
     Raises:
-        InvalidValue: nothing that a file could have.
+        InvalidValue: a file cannot have this value.
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -87,7 +87,7 @@ def _number(directive: Directive, value: float) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """No control characters (a file cannot have them), and nothing that UTF-8 cannot write."""
+    """Tell whether a text has no control characters, which files cannot have, and can be encoded as UTF-8."""
     if any(ord(char) < 32 or ord(char) == 127 for char in text):
         return False
     return text.isascii() or text == text.encode("utf-8", "replace").decode()

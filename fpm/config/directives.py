@@ -1,13 +1,13 @@
-"""The one table of directives: look-up by name, suggestions, and those of PHP-FPM that Python has no use for. Pure."""
+"""The table of directives: look-up by name, suggestions, and PHP-FPM's directives that do not apply to Python. Pure."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 
 from fpm.config.tables import application, global_directives, logs, manager, socket
-from fpm.config.tables.entry import Directive, Group, Scope
+from fpm.config.tables.entry import Directive, DirectiveGroup, Scope
 
-GROUPS: tuple[Group, ...] = (
+GROUPS: tuple[DirectiveGroup, ...] = (
     *global_directives.GROUPS,
     *application.GROUPS[:1],
     *socket.GROUPS,
@@ -51,12 +51,12 @@ NOT_FOR_PYTHON: dict[str, str] = {
 
 
 def find(scope: Scope, name: str) -> Directive | None:
-    """The directive of this name (any case) in a section of this scope."""
+    """Find the directive with this name, in upper or lower case, for a section of this scope."""
     return DIRECTIVES[scope].get(name.lower())
 
 
 def unknown(scope: Scope, name: str) -> str:
-    """What to say of a name that is no directive of this scope: the sentence after `NAME: `."""
+    """Return the sentence that follows `NAME: ` for a name that is no directive of this scope."""
     lower = name.lower()
     if lower in NOT_FOR_PYTHON:
         return NOT_FOR_PYTHON[lower]

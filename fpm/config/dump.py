@@ -1,4 +1,4 @@
-"""Every effective value as lines, in the form of `php-fpm -tt`."""
+"""Shows every effective value, in the form of `php-fpm -tt`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fpm.config.tables.entry import Directive
 
 
 def dump(config: Config) -> list[str]:
-    """`[global]`, a line `\\tdirective = value` for each directive, a blank line, then the pools in the same way.
+    """Format `[global]`, a line `\\tdirective = value` for each directive, a blank line, and the pools in the same way.
 
     Users and groups are shown by their names.
     """

@@ -1,4 +1,4 @@
-"""A configuration that a program gives as values, by the same rules as one that stands in files."""
+"""Checks a configuration that a program gives as values, by the rules that apply to files."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from fpm.config.values import forget_shared
 from fpm.errors import ConfigError
 
 CODE = "<code>"
-"""Where such a configuration stands, for messages."""
+"""Stands for the file name in messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A whole configuration. Values are by attribute name: `pm_max_children` is the directive pm.max_children."""
+    """A whole configuration as values by attribute name: `pm_max_children` is the directive pm.max_children."""
 
     global_: Mapping[str, Any]
     pools: Sequence[tuple[str, Mapping[str, Any]]]
     name: str
-    """What the configuration is called in the title of the master's process."""
+    """Name of the configuration in the title of the master process."""
     prefix: str
-    """Where relative paths begin."""
+    """Directory in which relative paths start."""
     allow_root: bool = False
 
 
 def load_given(given: Given, environ: Mapping[str, str]) -> Config:
-    """Check and freeze it.
+    """Check the values and build a configuration from them.
 
     Raises:
-        ConfigError: with everything that is wrong, one line each: `<code>: [pool] directive: sentence`.
+        ConfigError: lists every error, one line each: `<code>: [pool] directive: sentence`.
     """
     report = Diagnostics()
     location = SourceLocation(0, 0, CODE)
@@ -50,8 +50,8 @@ def load_given(given: Given, environ: Mapping[str, str]) -> Config:
             continue
         assign_given(sections.open(name, own), values, own, report)
     try:
-        facts = LocalSystem(environ=environ, is_root=os.geteuid() == 0, allow_root=given.allow_root)
-        config = build(sections, facts, file=CODE, prefix=given.prefix, pid_override=None)
+        system = LocalSystem(environ=environ, is_root=os.geteuid() == 0, allow_root=given.allow_root)
+        config = build(sections, system, file=CODE, prefix=given.prefix, pid_override=None)
     finally:
         forget_shared()
     if config is None:

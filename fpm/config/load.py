@@ -1,6 +1,6 @@
-"""Reads pyfpm.conf and what it includes, and makes checked values of it. The only importer of configobj.
+"""Reads pyfpm.conf and the files that it includes, and returns checked values. The only importer of configobj.
 
-Reading has no effect on anything: no file is opened for writing, made or removed.
+Reading changes nothing: no file is opened for writing, created or removed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fpm.config.values import forget_shared
 from fpm.errors import ConfigError
 
 FILE_MAX = 1024 * 1024
-"""Bytes of one file. A configuration is text written by people; what is larger is a mistake (a log, a disk image)."""
+"""Bytes of one file. People write configurations by hand; a larger file is a mistake (a log, a disk image)."""
 FILES_MAX = 20_000
 NESTING_MAX = 5
 """As in PHP-FPM (fpm_conf.c, ini_recursion)."""
@@ -40,22 +40,22 @@ def load(
     allow_root: bool = False,
     pid_override: str | None = None,
 ) -> Config:
-    """Read, check and freeze the configuration whose main file is `path`.
+    """Read and check the configuration whose main file is `path`.
 
     `prefix` is the directory of `-p`, `pid_override` the path of `-g`. `environ` feeds `${NAME}` and `env[X] = $NAME`.
 
     Raises:
-        ConfigError: with everything that is wrong in all files, one line each: `file:line: [pool] directive: sentence`.
+        ConfigError: lists every error in all files, one line each: `file:line: [pool] directive: sentence`.
     """
     path = os.path.abspath(path)
     report = Diagnostics()
     sections = Sections(SourceLocation(0, 0, path), environ, report)
     _Files(sections).read_main(path)
     try:
-        facts = LocalSystem(environ=environ, is_root=is_root, allow_root=allow_root)
+        system = LocalSystem(environ=environ, is_root=is_root, allow_root=allow_root)
         config = build(
             sections,
-            facts,
+            system,
             file=path,
             prefix=os.path.abspath(prefix) if prefix else os.path.dirname(path),
             pid_override=os.path.abspath(pid_override) if pid_override else None,
@@ -68,7 +68,7 @@ def load(
 
 
 def find_control(path: str, *, prefix: str | None = None, environ: Mapping[str, str], is_root: bool) -> str:
-    """Path of the control socket of the daemon that runs with this main file, also while the file has mistakes.
+    """Find the control socket of the daemon that runs with this main file, even if the file has errors now.
 
     Raises:
         ConfigError: the file cannot be read at all, or its `control` is wrong.
@@ -110,7 +110,7 @@ class _Files:
         self._read(path, self._sections.global_, None)
 
     def _read(self, path: str, section: Section, included_at: SourceLocation | None) -> None:
-        """Read one file; its lines before any head belong to `section`, as if they stood at the include."""
+        """Read one file; lines before its first section head belong to `section`, which includes it."""
         location = SourceLocation(self._count, 0, path)
         self._count += 1
         text = self._text(location, section, included_at or location)
@@ -144,7 +144,7 @@ class _Files:
         try:
             tree = ConfigObj(lines, interpolation=False, list_values=False, raise_errors=True)
         except ConfigObjError as error:
-            # number_lines leaves nothing that ConfigObj refuses; should it yet, its own words have the line.
+            # number_lines removes what ConfigObj rejects; if it misses something, ConfigObj's message has the line.
             line = getattr(error, "line_number", 0) or 0
             self._report.error(location._replace(line=line), "global", "", f"{error.args[0].rstrip('.')}")
             return
@@ -194,7 +194,7 @@ class _Files:
         self._report.error(location, section.name, directives.INCLUDE, sentence)
 
     def _text(self, file: SourceLocation, section: Section, location: SourceLocation) -> str | None:
-        """The text of a file, or None after a complaint, made at `place`."""
+        """Read the text of a file; if that fails, report an error at `location` and return None."""
         path = file.file
         try:
             data = _read_regular(path)
@@ -227,8 +227,8 @@ def _entries(tree: Any, names: list[str]) -> Iterator[Statement]:
 
 
 def _read_regular(path: str) -> bytes:
-    """At most FILE_MAX bytes and one more. A FIFO or a device could stop or flood a reload, so they are refused."""
-    # O_NONBLOCK: open(2) of a FIFO without a writer does not return otherwise.
+    """Read at most FILE_MAX + 1 bytes of a regular file. A FIFO or a device could block a reload, so it is refused."""
+    # O_NONBLOCK: otherwise open(2) waits until a FIFO has a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         mode = os.fstat(descriptor).st_mode

@@ -1,6 +1,6 @@
-"""What the checks ask of the machine: users, groups, directories, files. Answers are kept for a thousand pools.
+"""Facts about this machine that the checks need: users, groups, directories, files. Cached: there may be many pools.
 
-Nothing is changed, only looked at.
+Nothing is changed, only read.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import sysconfig
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from fpm.config.permissions import Step
+from fpm.config.permissions import PathComponent
 from fpm.config.system import Account, Interpreter
 
 DEFAULT_FILE = "/etc/pyfpm/pyfpm.conf"
-"""Main file of the commands that are given none."""
+"""Main file for commands without `-c`."""
 
 _ACL = "system.posix_acl_access"
 _LINKS_MAX = 40
@@ -28,9 +28,9 @@ _LINKS_MAX = 40
 
 
 def runtime_directory(*, environ: Mapping[str, str], is_root: bool) -> str:
-    """The directory for sockets that pyfpm makes itself if it is missing: with mode 0755 for root, 0700 for others.
+    """Return the directory for sockets, which pyfpm creates if it is missing: with mode 0755 for root, else 0700.
 
-    For others than root it may lie in /tmp, so whoever makes it must see to it that it belongs to this user.
+    For users other than root it may lie in /tmp, so the code that creates it must check that this user owns it.
     """
     if is_root:
         return "/run/pyfpm"
@@ -39,9 +39,9 @@ def runtime_directory(*, environ: Mapping[str, str], is_root: bool) -> str:
 
 
 def default_control(path: str, *, environ: Mapping[str, str], is_root: bool) -> str:
-    """Path of the control socket of the daemon with this main file, if the file does not say.
+    """Return the path of the control socket for this main file, used if the file does not set one.
 
-    Each file has its own, so that two daemons never meet and a command with the same `-c FILE` finds its daemon.
+    Each file has its own, so two daemons never meet, and a command with the same `-c FILE` finds its daemon.
     """
     directory = runtime_directory(environ=environ, is_root=is_root)
     if path == DEFAULT_FILE:
@@ -51,7 +51,7 @@ def default_control(path: str, *, environ: Mapping[str, str], is_root: bool) -> 
 
 
 class LocalSystem:
-    """Answers about this machine, as it is at the first question."""
+    """Answers about this machine, cached from the first question on. The methods are documented in System."""
 
     def __init__(self, *, environ: Mapping[str, str], is_root: bool, allow_root: bool) -> None:
         self.environ = environ
@@ -62,24 +62,21 @@ class LocalSystem:
         self._groups: dict[str, int | None] = {}
         self._memberships: dict[tuple[str, int], tuple[int, ...]] = {}
         self._kinds: dict[str, Literal["", "file", "directory", "other"]] = {}
-        self._steps: dict[tuple[str, str], tuple[Step, ...]] = {}
+        self._components: dict[tuple[str, str], tuple[PathComponent, ...]] = {}
         self._interpreters: dict[tuple[str, str], Interpreter] = {}
         self._real: dict[str, str] = {}
 
     def user(self, text: str) -> Account | None:
-        """The user of this name or number; None: there is no such name."""
         if text not in self._users:
             self._users[text] = _look_up_user(text)
         return self._users[text]
 
     def group(self, text: str) -> int | None:
-        """Number of the group of this name or number; None: there is no such name."""
         if text not in self._groups:
             self._groups[text] = _look_up_group(text)
         return self._groups[text]
 
     def memberships(self, account: Account, gid: int) -> tuple[int, ...]:
-        """Supplementary groups of a user, `gid` included, as initgroups(3) would set them."""
         if not account.known:
             return (gid,)
         key = (account.name, gid)
@@ -88,42 +85,34 @@ class LocalSystem:
         return self._memberships[key]
 
     def own_identity(self) -> tuple[int, tuple[int, ...]]:
-        """Effective uid and all groups of this process."""
         return os.geteuid(), tuple({os.getegid(), *os.getgroups()})
 
     def control(self, path: str) -> str:
-        """See default_control."""
         return default_control(path, environ=self.environ, is_root=self.is_root)
 
     def is_runtime_directory(self, path: str) -> bool:
-        """Whether pyfpm makes this directory itself."""
         return path == runtime_directory(environ=self.environ, is_root=self.is_root)
 
     def kind(self, path: str) -> Literal["", "file", "directory", "other"]:
-        """What there is at `path`, links followed; "" for nothing, or nothing that can be seen."""
         if path not in self._kinds:
             self._kinds[path] = _kind(path)
         return self._kinds[path]
 
     def is_directory(self, path: str) -> bool:
-        """Whether there is a directory at `path`."""
         return self.kind(path) == "directory"
 
     def real(self, path: str) -> str:
-        """`path` without symbolic links."""
         if path not in self._real:
             self._real[path] = os.path.realpath(path)
         return self._real[path]
 
-    def steps(self, path: str, root: str) -> tuple[Step, ...]:
-        """The components on the way to `path`, as seen in the chroot `root` ("" for none)."""
+    def components(self, path: str, root: str) -> tuple[PathComponent, ...]:
         key = (path, root)
-        if key not in self._steps:
-            self._steps[key] = tuple(_walk(path, root))
-        return self._steps[key]
+        if key not in self._components:
+            self._components[key] = tuple(_walk(path, root))
+        return self._components[key]
 
     def interpreter(self, python: str, root: str) -> Interpreter:
-        """What can be told of an interpreter without running it."""
         key = (python, root)
         if key not in self._interpreters:
             own = python == self.own_python and not root
@@ -132,7 +121,7 @@ class LocalSystem:
 
 
 def user_name(uid: int) -> str:
-    """Name of a user, or the number as text."""
+    """Return the name of a user, or the number as text."""
     try:
         return pwd.getpwuid(uid).pw_name
     except (KeyError, OverflowError):
@@ -140,7 +129,7 @@ def user_name(uid: int) -> str:
 
 
 def group_name(gid: int) -> str:
-    """Name of a group, or the number as text."""
+    """Return the name of a group, or the number as text."""
     try:
         return grp.getgrgid(gid).gr_name
     except (KeyError, OverflowError):
@@ -179,11 +168,11 @@ def _look_up_group(text: str) -> int | None:
         return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _walk(path: str, root: str) -> Iterator[Step]:
-    """Components of `path` as path_resolution(7) meets them; symbolic links are followed inside `root`."""
+def _walk(path: str, root: str) -> Iterator[PathComponent]:
+    """Yield the components of `path` as path_resolution(7) meets them; symbolic links are followed inside `root`."""
     todo = [part for part in path.split("/") if part][::-1]
     here: list[str] = []
-    yield _step("/", root, os.lstat(root or "/"))
+    yield _component("/", root, os.lstat(root or "/"))
     links = 0
     while todo:
         part = todo.pop()
@@ -195,27 +184,27 @@ def _walk(path: str, root: str) -> Iterator[Step]:
             found = os.lstat(root + shown)
             target = os.readlink(root + shown) if stat.S_ISLNK(found.st_mode) else ""
         except (OSError, ValueError):
-            yield Step(root + shown, 0, 0, 0, False)
+            yield PathComponent(root + shown, 0, 0, 0, False)
             return
         if not target:
             here.append(part)
-            yield _step(shown, root, found)
+            yield _component(shown, root, found)
             continue
         links += 1
         if links > _LINKS_MAX:
-            yield Step(root + shown, 0, 0, 0, False)
+            yield PathComponent(root + shown, 0, 0, 0, False)
             return
         here = [] if target.startswith("/") else here
         todo.extend([part for part in target.split("/") if part][::-1])
 
 
-def _step(shown: str, root: str, found: os.stat_result) -> Step:
+def _component(shown: str, root: str, found: os.stat_result) -> PathComponent:
     path = root + shown if shown != "/" else root or "/"
     try:
         has_acl = _ACL in os.listxattr(path)
     except OSError:
         has_acl = False
-    return Step(path, found.st_mode, found.st_uid, found.st_gid, has_acl)
+    return PathComponent(path, found.st_mode, found.st_uid, found.st_gid, has_acl)
 
 
 def _own_interpreter() -> Interpreter:
@@ -224,7 +213,7 @@ def _own_interpreter() -> Interpreter:
 
 
 def _interpreter(python: str, root: str) -> Interpreter:
-    """From the name behind `python` (/usr/bin/python3.11): its library, and that of its virtual environment."""
+    """Derive version and library directories from the file behind `python` (/usr/bin/python3.11)."""
     real = list(_walk(python, root))[-1].path[len(root) :]
     name = re.fullmatch(r"python3\.(\d+)t?", os.path.basename(real))
     if name is None:

@@ -1,7 +1,7 @@
-"""Writes what is made from the table of directives: man/pyfpm.conf.5, pools.d/www.conf and contrib/pyfpm.conf.
+"""Writes the files that are generated from the table of directives.
 
-`python -m fpm.config.manual [DIRECTORY]` writes them below the directory of the sources. A test compares the committed
-files with what this makes.
+`python -m fpm.config.manual [DIRECTORY]` writes man/pyfpm.conf.5, pools.d/www.conf and contrib/pyfpm.conf below the
+source directory. A test compares them with the committed files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SENTENCE_END = re.compile(r"(?<=[.?!:])\s+(?=[A-Z`$0-9])")
 
 
 def manual() -> str:
-    """The text of pyfpm.conf(5)."""
+    """Return the text of pyfpm.conf(5)."""
     lines = [
         '.\\" Made by python -m fpm.config.manual; change the tables in fpm/config/tables instead.',
         *HEAD.splitlines(),
@@ -90,7 +90,7 @@ def _refused() -> Iterator[str]:
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """Lines of roff: each sentence begins a line, words in backticks are bold, nothing can be taken for a request."""
+    """Yield roff lines: each sentence starts a line, words in backticks are bold, nothing is read as a request."""
     for sentence in _SENTENCE_END.split(text):
         marked = _LITERAL.sub(r"\\fB\1\\fR", sentence.replace("\\", "\\e"))
         for line in textwrap.wrap(marked, _WIDTH, break_on_hyphens=False, break_long_words=False):
@@ -98,7 +98,7 @@ def _sentences(text: str) -> Iterator[str]:
 
 
 def write(directory: Path) -> list[Path]:
-    """Write the files below the directory of the sources; returns their paths."""
+    """Write the files below the source directory; return their paths."""
     texts = {"man/pyfpm.conf.5": manual(), "pools.d/www.conf": pool_sample(), "contrib/pyfpm.conf": main_sample()}
     for name, text in texts.items():
         (directory / name).write_text(text)

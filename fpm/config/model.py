@@ -1,7 +1,7 @@
-"""Checked, frozen configuration values: what every other part of the program works with.
+"""Checked, frozen configuration values, which all other parts of the program use.
 
 Attribute names are the directive names with `.` written as `_`. Times are seconds (float), sizes are bytes (int).
-Nothing here reads the world; `fpm.config.load` makes these values. Pure.
+Nothing here reads files or the system; `fpm.config.load` creates these values. Pure.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ListenAddress = UnixAddress | TcpAddress
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the processes of a pool are. `groups` are the supplementary groups, the primary one included."""
+    """The user and groups of a pool's processes. `groups` are the supplementary groups, including the primary one."""
 
     uid: int
     gid: int
@@ -58,7 +58,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class ReloadCheck:
-    """`reload.check`: the internal request that a new generation must answer rightly; `timeout` in seconds."""
+    """`reload.check`: the internal request that a new generation must answer with `status`; `timeout` in seconds."""
 
     method: str
     path: str
@@ -111,7 +111,7 @@ class PoolConfig:
     """"FILE:LINE" of the section head, for messages."""
     prefix: str
     identity: Identity | None
-    """None: the master is not root, processes keep its identity."""
+    """None: the master is not root, and processes keep its identity."""
     listen: ListenAddress
     listen_backlog: int
     """As for listen(2); -1 means the system's maximum."""
@@ -132,7 +132,7 @@ class PoolConfig:
     pm_process_idle_timeout: float
     pm_max_requests: int
     pm_max_requests_jitter: int
-    """Each worker leaves after pm_max_requests plus a random 0..jitter requests."""
+    """Each worker exits after pm_max_requests plus a random 0..jitter requests."""
     pm_status_path: str | None
     pm_status_listen: ListenAddress | None
     pm_status_allow: tuple[Network, ...]
@@ -142,7 +142,7 @@ class PoolConfig:
     access_format: str
     access_suppress_path: tuple[str, ...]
     pm_max_memory: int
-    """Bytes; 0: no limit. So for the next."""
+    """Bytes; 0: no limit. The next one likewise."""
     pm_background_max: int
     slowlog: str | None
     slowlog_format: SlowLogFormat
@@ -163,7 +163,7 @@ class PoolConfig:
     chdir: str | None
     clear_env: bool
     env: tuple[tuple[str, str], ...]
-    """Already expanded: `$NAME` has been read from the master's environment."""
+    """Already expanded: `$NAME` has been replaced from the master's environment."""
     app: str
     python: str
     """Absolute path of the interpreter, as seen inside the chroot if there is one (`venv = D` gives D/bin/python)."""
@@ -188,4 +188,4 @@ class Config:
     global_: GlobalConfig
     pools: tuple[PoolConfig, ...]
     notices: tuple[str, ...]
-    """Said once at start: ignored values, directives whose work is not built yet."""
+    """Logged once at start: ignored values, and directives that have no effect yet."""

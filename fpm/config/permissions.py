@@ -1,6 +1,6 @@
-"""Whether a user can use a file: the rules of path_resolution(7) on the results of stat(2), without asking the kernel.
+"""Decides whether a user can use a file, by the rules of path_resolution(7), without asking the kernel.
 
-Only an identity that is taken on can ask the kernel, and the check of a configuration takes on none. Pure.
+Only a process with that identity could ask the kernel, and checking a configuration never changes identity. Pure.
 """
 
 from __future__ import annotations
@@ -14,48 +14,52 @@ WRITE = 2
 EXECUTE = 1
 
 
-class Step(NamedTuple):
-    """One component on the way to a file, symbolic links already followed."""
+class PathComponent(NamedTuple):
+    """One component of the path to a file, symbolic links already followed."""
 
     path: str
     mode: int
-    """st_mode; 0: there is nothing."""
+    """st_mode; 0: the component does not exist."""
     uid: int
     gid: int
     has_acl: bool
-    """There is a POSIX access control list, so the mode bits are not the whole truth."""
+    """The component has a POSIX access control list, so the mode bits alone do not decide."""
 
 
-def obstacle(steps: Iterable[Step], uid: int, groups: Collection[int], want: int) -> Step | None:
-    """The first component that keeps a user from using the last one, or None.
+def obstacle(components: Iterable[PathComponent], uid: int, groups: Collection[int], want: int) -> PathComponent | None:
+    """Find the first component that keeps a user from using the last one.
 
     `want` is READ, WRITE, EXECUTE or their sum, on the last component; the directories before it need EXECUTE (search).
-    Components with an access control list are taken as passable. The superuser passes, but nothing can be executed that
-    has no execute bit.
+    Components with an access control list count as passable. The superuser passes, but cannot execute a file without
+    any execute bit.
     """
-    way = list(steps)
-    for index, step in enumerate(way):
-        if not step.mode:
-            return step
-        needed = want if index == len(way) - 1 else EXECUTE
-        if not step.has_acl and not permits(step, uid, groups, needed):
-            return step
+    parts = list(components)
+    for index, component in enumerate(parts):
+        if not component.mode:
+            return component
+        needed = want if index == len(parts) - 1 else EXECUTE
+        if not component.has_acl and not permits(component, uid, groups, needed):
+            return component
     return None
 
 
-def permits(step: Step, uid: int, groups: Collection[int], want: int) -> bool:
-    """Whether the mode bits of one component allow what is wanted."""
+def permits(component: PathComponent, uid: int, groups: Collection[int], want: int) -> bool:
+    """Tell whether the mode bits of one component allow the wanted access."""
     if uid == 0:
-        return not (want & EXECUTE) or stat.S_ISDIR(step.mode) or bool(step.mode & 0o111)
-    if step.uid == uid:
+        return not (want & EXECUTE) or stat.S_ISDIR(component.mode) or bool(component.mode & 0o111)
+    if component.uid == uid:
         shift = 6
-    elif step.gid in groups:
+    elif component.gid in groups:
         shift = 3
     else:
         shift = 0
-    return (step.mode >> shift) & want == want
+    return (component.mode >> shift) & want == want
 
 
-def describe(step: Step) -> str:
-    """A component in words, for a complaint: "/root has mode 0700"."""
-    return f"{step.path} has mode {stat.S_IMODE(step.mode):04o}" if step.mode else f"there is no {step.path}"
+def describe(component: PathComponent) -> str:
+    """Describe a component for an error: "/root has mode 0700"."""
+    return (
+        f"{component.path} has mode {stat.S_IMODE(component.mode):04o}"
+        if component.mode
+        else f"there is no {component.path}"
+    )

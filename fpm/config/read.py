@@ -1,4 +1,4 @@
-"""From statements (section head, directive, value) to drafts of sections: names resolved, variables replaced. Pure."""
+"""Collects statements (section head, directive, value) into sections: resolves names, replaces variables. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ARRAY = re.compile(r"(?P<name>[^\[\]]*?)\s*\[(?P<key>[^\[\]]*)\]")
 
 
 class Sections:
-    """Collects `[global]` and the pools from all files."""
+    """`[global]` and the pools, collected from all files."""
 
     def __init__(self, main: SourceLocation, environ: Mapping[str, str], report: Diagnostics) -> None:
         self.report = report
@@ -28,7 +28,7 @@ class Sections:
         self._environ = environ
 
     def open(self, name: str, location: SourceLocation) -> Section:
-        """The section of this name, made or opened again; names differ by more than case."""
+        """Return the section with this name, created at its first mention; names that differ only in case are one."""
         lower = name.lower()
         if lower == "global":
             return self.global_
@@ -42,14 +42,14 @@ class Sections:
                     "invalid name of a pool. Use up to 63 letters, digits and . _ @ + ~ -, starting with a letter, a "
                     "digit or _",
                 )
-                # It takes the lines that follow, so that they are looked at, and goes no further.
+                # The lines that follow are checked in a section that is then dropped.
                 self.incomplete = True
                 return Section("pool", name, location)
             section = self.pools[lower] = Section("pool", name, location)
         return section
 
     def expanded(self, section: Section, name: str, text: str, location: SourceLocation) -> str | None:
-        """`text` with its variables replaced; None after a complaint."""
+        """Replace the variables in `text`; return None after reporting an error."""
         try:
             return expand(text, pool=section.name if section.scope == "pool" else None, environ=self._environ)
         except InvalidValue as refusal:
@@ -57,7 +57,7 @@ class Sections:
             return None
 
     def assign(self, section: Section, written: str, value: tuple[str, bool], location: SourceLocation) -> None:
-        """`written = value` in a section; `value` is the text and whether it is literal."""
+        """Set `written = value` in a section; `value` is the text and whether it is literal."""
         match = _ARRAY.fullmatch(written)
         name = (match["name"] if match else written).lower()
         directive = directives.find(section.scope, name)

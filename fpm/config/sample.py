@@ -1,4 +1,4 @@
-"""The documented samples pools.d/www.conf and contrib/pyfpm.conf, made from the table of directives. Pure."""
+"""The documented samples pools.d/www.conf and contrib/pyfpm.conf, generated from the table of directives. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 
 from fpm.config.directives import GROUPS
-from fpm.config.tables.entry import Directive, Group
+from fpm.config.tables.entry import Directive, DirectiveGroup
 
 _WIDTH = 78
 _SWITCH = re.compile(r"`(auto|yes|no)`")
@@ -24,7 +24,7 @@ _ACTIVE = {
     "pm.min_spare_servers": "1",
     "pm.max_spare_servers": "3",
 }
-"""What the sample pool sets: an application of the standard library, so that it runs as it is."""
+"""What the sample pool sets: an application of the standard library, so that it runs unchanged."""
 
 EXAMPLES = {
     "pid": "/run/pyfpm/pyfpm.pid",
@@ -55,13 +55,13 @@ EXAMPLES = {
     "rootfs": "/srv/rootfs/$pool",
     "namespaces": "mount ipc",
 }
-"""Values to show for directives that have no default."""
+"""Values to show for directives without a default."""
 
 _EXAMPLE_KEYS = {"env": "PATH"}
 
 
 def pool_sample() -> str:
-    """The text of pools.d/www.conf."""
+    """Return the text of pools.d/www.conf."""
     lines = _comment(
         "A pool of workers that runs one Python application. Copy this file, change the name in the brackets, and "
         "set app, user and listen. Lines that begin with ';' are comments; directives in them show the default or an "
@@ -75,7 +75,7 @@ def pool_sample() -> str:
 
 
 def main_sample() -> str:
-    """The text of contrib/pyfpm.conf."""
+    """Return the text of contrib/pyfpm.conf."""
     lines = _comment(
         "The main configuration file of pyfpm, to be installed as /etc/pyfpm/pyfpm.conf. Lines that begin with ';' "
         "are comments; directives in them show the default or an example. See pyfpm.conf(5) for all details. Check "
@@ -89,7 +89,7 @@ def main_sample() -> str:
     return "\n".join([*lines, "include = pools.d/*.conf"]) + "\n"
 
 
-def _group(group: Group) -> Iterator[str]:
+def _group(group: DirectiveGroup) -> Iterator[str]:
     title = group.title.removeprefix("Pool: ")
     yield from ("", "", f"; ---- {title} {'-' * (_WIDTH - 8 - len(title))}")
     for directive in group.directives:

@@ -1,4 +1,4 @@
-"""The configuration while it is being read and checked: settings with their places, and the report of what is wrong.
+"""The configuration while it is read and checked: settings with their locations, and the errors found. Pure.
 
 Pure.
 """
@@ -12,7 +12,7 @@ from fpm.config.tables.entry import Scope
 
 
 class SourceLocation(NamedTuple):
-    """A line of a file. Places sort in the order in which files were read."""
+    """A line of a file. Locations sort in the order in which files were read."""
 
     order: int
     line: int
@@ -23,7 +23,7 @@ class SourceLocation(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """A value as text, expanded, and where it stands."""
+    """An expanded value as text, and its location."""
 
     location: SourceLocation
     text: str
@@ -39,14 +39,14 @@ class Section:
     settings: dict[str, Setting] = field(default_factory=dict)
     """By directive name."""
     keyed: dict[str, dict[str, Setting]] = field(default_factory=dict)
-    """Of directives written NAME[KEY] or NAME[]; the latter under a running number."""
+    """Directives written NAME[KEY] or NAME[]; the latter under a running number."""
     values: dict[str, Any] = field(default_factory=dict)
     """Parsed, by directive name; defaults included."""
     invalid: set[str] = field(default_factory=set)
-    """Directives with a complaint: further checks leave them alone, so that one mistake is one complaint."""
+    """Directives with an error, which further checks skip, so that one mistake causes one error."""
 
     def location_of(self, directive: str) -> SourceLocation:
-        """Where a directive is set, or else the head of the section."""
+        """Return where a directive is set, or else the head of the section."""
         if directive in self.settings:
             return self.settings[directive].location
         for setting in self.keyed.get(directive, {}).values():
@@ -54,27 +54,27 @@ class Section:
         return self.location
 
     def is_set(self, directive: str) -> bool:
-        """Whether the file says anything else than nothing."""
+        """Tell whether the file sets a directive."""
         return directive in self.settings or directive in self.keyed
 
     def is_valid(self, *directives: str) -> bool:
-        """Whether all of these have a value that can be checked further."""
+        """Tell whether all these directives have values that can be checked further."""
         return not self.invalid.intersection(directives)
 
 
 ERRORS_MAX = 1000
-"""Complaints after which no further line is read."""
+"""Number of errors after which no further line is read."""
 
 
 class Diagnostics:
-    """Collects errors, and notices, which are reported once however many pools they concern."""
+    """Errors and notices. A notice is reported once, however many pools it concerns."""
 
     def __init__(self) -> None:
         self._errors: list[tuple[SourceLocation, str]] = []
         self._notices: dict[tuple[str, str], tuple[SourceLocation, str, int]] = {}
 
     def error(self, location: SourceLocation, section: str, directive: str, sentence: str) -> None:
-        """Complain; the configuration cannot be used."""
+        """Add an error: the configuration cannot be used."""
         if len(self._errors) == ERRORS_MAX:
             sentence = f"there are more than {ERRORS_MAX} mistakes. The rest of the files has not been read"
             directive = ""
@@ -82,18 +82,18 @@ class Diagnostics:
 
     @property
     def is_full(self) -> bool:
-        """Whether reading on would help nobody: somebody has named a file that is none of ours."""
+        """Tell whether reading on is useless, since a file is probably no configuration at all."""
         return len(self._errors) > ERRORS_MAX
 
     def add_error(
         self, section: Section, directive: str, sentence: str, location: SourceLocation | None = None
     ) -> None:
-        """Complain about a directive of a section, and keep further checks away from it."""
+        """Add an error about a directive of a section, and exclude it from further checks."""
         section.invalid.add(directive)
         self.error(location or section.location_of(directive), section.name, directive, sentence)
 
     def notice(self, location: SourceLocation, section: str, directive: str, sentence: str) -> None:
-        """Say something that stops nobody."""
+        """Add a message that does not prevent the start."""
         known = self._notices.get((directive, sentence))
         if known:
             self._notices[directive, sentence] = (known[0], known[1], known[2] + 1)
@@ -102,15 +102,14 @@ class Diagnostics:
 
     @property
     def failed(self) -> bool:
-        """Whether there are errors."""
         return bool(self._errors)
 
     def errors(self) -> list[str]:
-        """Complaints in the order of the files and lines."""
+        """Return the errors in the order of files and lines."""
         return [text for _, text in sorted(self._errors, key=lambda error: error[0])]
 
     def notices(self) -> tuple[str, ...]:
-        """Notices in the order of the files and lines."""
+        """Return the notices in the order of files and lines."""
         ordered = sorted(self._notices.values(), key=lambda notice: notice[0])
         return tuple(text if not more else f"{text} ({_also(more)})" for _, text, more in ordered)
 

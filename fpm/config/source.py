@@ -1,11 +1,10 @@
-"""Lines of a configuration file made ready for ConfigObj, and its values read back.
+"""Prepares the lines of a configuration file for ConfigObj, and reads its values back.
 
 ConfigObj keeps no line numbers, treats `;` as part of a value and rejects a directive or a section that occurs twice.
 PHP-FPM's files have `;` comments, a later value replaces an earlier one, and a section can be opened again. So each
 line is rewritten before ConfigObj sees it: comments are removed, and names are prefixed with their line number
-(`[12:www]`, `13:user = "alice"`), which makes them unique and gives each value its place. Lines keep their positions.
-
-Pure.
+(`[12:www]`, `13:user = "alice"`), which makes them unique and gives each value its location. Lines keep their
+positions. Pure.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ COMPLAINTS_MAX = 100
 """Number of malformed lines in one file after which the rest is not read."""
 
 _QUOTE = "\x01"
-"""Stands for a double quote on the way through ConfigObj. A file cannot contain it: control characters are refused."""
+"""Replaces a double quote while ConfigObj has the text. A file cannot contain it: control characters are refused."""
 
 
 @dataclass(slots=True)
 class NumberedText:
-    """A file for ConfigObj."""
+    """A file rewritten for ConfigObj."""
 
     lines: list[str] = field(default_factory=list)
     complaints: list[tuple[int, str]] = field(default_factory=list)
@@ -36,7 +35,7 @@ class NumberedText:
 
 
 def number_lines(text: str) -> NumberedText:
-    """Rewrite a file as described above. Malformed lines become empty, with a complaint."""
+    """Rewrite a file as described above. Malformed lines become empty and add an error."""
     result = NumberedText()
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         rewritten, complaint = _rewrite(number, line.strip())
@@ -50,7 +49,7 @@ def number_lines(text: str) -> NumberedText:
 
 
 def _rewrite(number: int, line: str) -> tuple[str, str]:
-    """The line for ConfigObj, and a complaint."""
+    """Return the line for ConfigObj, and an error or ""."""
     if not line or line[0] in ";#":
         return "", ""
     control = _CONTROL.search(line)
@@ -92,7 +91,7 @@ def _without_comment(value: str) -> tuple[str, str]:
 
 
 def read_name(numbered: str) -> tuple[int, str]:
-    """Split what ConfigObj returns into line number and name of a section or directive."""
+    """Split a name from ConfigObj into line number and name of a section or directive."""
     number, _, name = numbered.partition(":")
     return int(number), name
 

@@ -1,15 +1,15 @@
-"""The questions that the checks ask of the machine. `fpm.config.local_system` answers them. Pure."""
+"""What the checks need to know about the machine; `fpm.config.local_system` answers. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, Protocol
 
-from fpm.config.permissions import Step
+from fpm.config.permissions import PathComponent
 
 
 class Account(NamedTuple):
-    """A user of the machine; `known` is False for a number without an entry in the user database."""
+    """A user of the machine; `known` is False for a number that is not in the user database."""
 
     name: str
     uid: int
@@ -19,15 +19,15 @@ class Account(NamedTuple):
 
 
 class Interpreter(NamedTuple):
-    """What can be told of a Python interpreter without running it."""
+    """Facts about a Python interpreter that are known without running it."""
 
     version: tuple[int, int] | None
     libraries: tuple[str, ...]
-    """Directories that it needs to read."""
+    """Directories that it must be able to read."""
 
 
 class System(Protocol):
-    """Answers about a machine. Paths below a `root` are those that a process in this chroot would use."""
+    """A machine as the checks see it. With a `root`, paths are those that a process in this chroot would use."""
 
     environ: Mapping[str, str]
     is_root: bool
@@ -35,34 +35,33 @@ class System(Protocol):
     own_python: str
 
     def user(self, text: str) -> Account | None:
-        """The user of this name or number; None: there is no such name."""
+        """Look up a user by name or number; return None for an unknown name."""
 
     def group(self, text: str) -> int | None:
-        """Number of the group of this name or number; None: there is no such name."""
+        """Look up a group by name or number; return None for an unknown name."""
 
     def memberships(self, account: Account, gid: int) -> tuple[int, ...]:
-        """Supplementary groups of a user, `gid` included, as initgroups(3) would set them."""
+        """Return a user's supplementary groups including `gid`, as initgroups(3) would set them."""
 
     def own_identity(self) -> tuple[int, tuple[int, ...]]:
-        """Effective uid and all groups of this process."""
+        """Return the effective uid and all groups of this process."""
 
     def control(self, file: str) -> str:
-        """Path of the control socket of the daemon with this main file, if the file does not say."""
+        """Return the path of the control socket for this main file, used if the file does not set one."""
 
     def is_runtime_directory(self, path: str) -> bool:
-        """Whether pyfpm makes this directory itself at start."""
+        """Tell whether pyfpm itself creates this directory at start."""
 
-    def is_directory(self, path: str) -> bool:
-        """Whether there is a directory at `path`."""
+    def is_directory(self, path: str) -> bool: ...
 
     def real(self, path: str) -> str:
-        """`path` without symbolic links."""
+        """Resolve the symbolic links in `path`."""
 
-    def steps(self, path: str, root: str) -> tuple[Step, ...]:
-        """The components on the way to `path`; ends with one of mode 0 if there is nothing."""
+    def components(self, path: str, root: str) -> tuple[PathComponent, ...]:
+        """Return the components of `path`; the last has mode 0 if it does not exist or cannot be seen."""
 
     def interpreter(self, python: str, root: str) -> Interpreter:
-        """What can be told of an interpreter without running it."""
+        """Describe an interpreter without running it."""
 
     def kind(self, path: str) -> Literal["", "file", "directory", "other"]:
-        """What there is at `path`, links followed; "" for nothing."""
+        """Return what exists at `path`, following links; "" if there is nothing, or nothing that can be seen."""

@@ -1,4 +1,4 @@
-"""Parsers of single values: text to value, nothing else.
+"""Parsers of single values.
 
 Types and units are PHP-FPM's (fpm_conf.c), see pyfpm.conf(5). Pure.
 """
@@ -16,7 +16,7 @@ from fpm.config.model import ListenAddress, Network, ReloadCheck, TcpAddress, Un
 from fpm.config.tables.entry import Directive
 
 SUN_PATH_MAX = 107
-"""Bytes of the path of a Unix socket: sun_path of unix(7) without its final NUL."""
+"""Bytes of a Unix socket's path: sun_path of unix(7) without its final NUL."""
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _TIME = re.compile(r"([0-9]{1,12})(ms|s|m|h|d|)", re.IGNORECASE)
@@ -29,21 +29,21 @@ _MODE = re.compile(r"0?[0-7]{3}")
 _URL = re.compile(r"/[A-Za-z0-9/_.~-]+")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_.@\\-][A-Za-z0-9_.@\\ -]{0,254}\$?")
 SCRIPT = "script:"
-"""Prefix of an `app` that is a program which serves its application itself, unless there is a module of that name."""
+"""Prefix of an `app` that is a program which calls WSGIServer itself, unless a module has that name."""
 _MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _APPLICATION = re.compile(rf"(?P<where>{_MODULE}|[^:]*\.py):(?P<name>{_MODULE})(?P<call>\(\))?")
 _HOST_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:/\[\]]*):(?P<port>[^:/]*)")
 
 
 class InvalidValue(ValueError):
-    """A value that cannot be read; the text is the sentence for the user."""
+    """A value cannot be parsed; the text is the sentence for the user."""
 
 
 def parse_value(directive: Directive, text: str) -> Any:
-    """The value of `text` for this directive; its type is that of the directive's field in fpm.config.model.
+    """Parse the text of a directive into the type of its field in fpm.config.model.
 
     Raises:
-        InvalidValue: with what was expected and what to do.
+        InvalidValue: says what was expected and what to do.
     """
     if directive.kind in _SHARED:
         return _parse_shared(directive, text)
@@ -57,15 +57,15 @@ def _parse_shared(directive: Directive, text: str) -> Any:
 
 
 def forget_shared() -> None:
-    """Drop the values kept for sharing, once all files are read."""
+    """Drop the cached values, once all files are read."""
     _parse_shared.cache_clear()
 
 
 def parse_address(text: str) -> ListenAddress:
-    """A listening address; the path of a Unix socket is returned as written, it may be relative.
+    """Parse a listening address; the path of a Unix socket is returned as written and may be relative.
 
     Raises:
-        InvalidValue: with the forms that are understood.
+        InvalidValue: lists the accepted forms.
     """
     if text.isascii() and text.isdigit():
         return TcpAddress("", _port(text))
@@ -172,7 +172,7 @@ def _mode(directive: Directive, text: str) -> int:
 
 
 def _limit(directive: Directive, text: str) -> int | None:
-    """As setrlimit(2) takes it: None for 0 (unchanged), -1 for unlimited."""
+    """Parse a limit for setrlimit(2): None for 0 (unchanged), -1 for unlimited."""
     if text.lower() == "unlimited":
         return -1
     match = _SIZE.fullmatch(text)
@@ -241,7 +241,7 @@ def _script(text: str) -> str:
 
 
 def script_file(app: str) -> str | None:
-    """The file of a checked `app` that is a script; None for `script:-m` and for all that are no scripts."""
+    """Return the file of a checked `app` that is a script; None for `script:-m` and for callables."""
     if not app.startswith(SCRIPT) or _APPLICATION.fullmatch(app):
         return None
     word = shlex.split(app.removeprefix(SCRIPT))[0]
@@ -249,7 +249,7 @@ def script_file(app: str) -> str | None:
 
 
 def split_application(app: str) -> tuple[str, str]:
-    """A checked `app`, no script, as (module or path of a .py file, callable's name, with `()` if it is a factory)."""
+    """Split a checked `app`, no script, into module or path of a .py file, and callable (`()` if it is a factory)."""
     where, _, name = app.rpartition(":")
     return where, name
 

@@ -1,4 +1,4 @@
-"""Variables in values: `$pool`, those of the environment, and the copies that `env[X] = $NAME` makes. Pure."""
+"""Replaces variables in values: `$pool`, environment variables, and the copies that `env[X] = $NAME` makes. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def expand(text: str, *, pool: str | None, environ: Mapping[str, str]) -> str:
-    """`text` with `$pool`, `${NAME}` and `${NAME:-default}` replaced, in one pass.
+    """Replace `$pool`, `${NAME}` and `${NAME:-default}` in one pass.
 
-    `pool` is None in `[global]`. The default is used when the variable is not set or empty, as in a shell and in PHP
-    8.3.
+    `pool` is None in `[global]`. The default applies when the variable is unset or empty, as in a shell and in PHP 8.3.
 
     Raises:
-        InvalidValue: no such variable, or `$pool` outside of a pool.
+        InvalidValue: a variable is not set, or `$pool` stands outside a pool.
     """
     if "$" not in text:
         return text
@@ -45,7 +44,7 @@ def expand(text: str, *, pool: str | None, environ: Mapping[str, str]) -> str:
 
 
 def copied_variable(text: str) -> str | None:
-    """NAME if the value of an `env[...]` is `$NAME`, which copies it from the daemon's environment."""
+    """Return NAME if the value of an `env[...]` is `$NAME`, which copies it from the daemon's environment."""
     if text.startswith("$") and _VARIABLE_NAME.fullmatch(text, 1):
         return text[1:]
     return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fpm.config.permissions import EXECUTE, READ, Step, describe, obstacle
+from fpm.config.permissions import EXECUTE, READ, PathComponent, describe, obstacle
 from tests.support.configuration import Files, section
 
 
@@ -17,19 +17,19 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path)
 
 
-def directory(path: str, mode: int, uid: int = 0, gid: int = 0, has_acl: bool = False) -> Step:
-    return Step(path, stat.S_IFDIR | mode, uid, gid, has_acl)
+def directory(path: str, mode: int, uid: int = 0, gid: int = 0, has_acl: bool = False) -> PathComponent:
+    return PathComponent(path, stat.S_IFDIR | mode, uid, gid, has_acl)
 
 
-def file(path: str, mode: int, uid: int = 0, gid: int = 0) -> Step:
-    return Step(path, stat.S_IFREG | mode, uid, gid, False)
+def file(path: str, mode: int, uid: int = 0, gid: int = 0) -> PathComponent:
+    return PathComponent(path, stat.S_IFREG | mode, uid, gid, False)
 
 
 ROOT = directory("/", 0o755)
 
 
 @pytest.mark.parametrize(
-    ("steps", "uid", "groups", "want", "blocked"),
+    ("components", "uid", "groups", "want", "blocked"),
     [
         ([ROOT, directory("/bin", 0o755), file("/bin/p", 0o755)], 7, [7], EXECUTE, None),
         ([ROOT, directory("/root", 0o700), file("/root/p", 0o755)], 7, [7], EXECUTE, "/root"),
@@ -47,17 +47,17 @@ ROOT = directory("/", 0o755)
         ([ROOT, file("/p", 0o711)], 7, [7], READ, "/p"),
         ([ROOT, directory("/lib", 0o711)], 7, [7], READ | EXECUTE, "/lib"),
         ([ROOT, directory("/h", 0o700, has_acl=True), file("/h/p", 0o755)], 7, [7], EXECUTE, None),
-        ([ROOT, Step("/none", 0, 0, 0, False)], 0, [0], READ, "/none"),
+        ([ROOT, PathComponent("/none", 0, 0, 0, False)], 0, [0], READ, "/none"),
     ],
 )
-def test_obstacle(steps: list[Step], uid: int, groups: list[int], want: int, blocked: str | None) -> None:
-    step = obstacle(steps, uid, groups, want)
-    assert (step.path if step else None) == blocked
+def test_obstacle(components: list[PathComponent], uid: int, groups: list[int], want: int, blocked: str | None) -> None:
+    component = obstacle(components, uid, groups, want)
+    assert (component.path if component else None) == blocked
 
 
 def test_describe() -> None:
     assert describe(directory("/root", 0o700)) == "/root has mode 0700"
-    assert describe(Step("/none", 0, 0, 0, False)) == "there is no /none"
+    assert describe(PathComponent("/none", 0, 0, 0, False)) == "there is no /none"
 
 
 def program(path: Path) -> Path:

@@ -1,10 +1,10 @@
-"""Pool directives that say which Python application runs, and how."""
+"""Pool directives for the Python application: what runs, and how."""
 
 from __future__ import annotations
 
-from fpm.config.tables.entry import Directive, Group
+from fpm.config.tables.entry import Directive, DirectiveGroup
 
-APPLICATION = Group(
+APPLICATION = DirectiveGroup(
     "Pool: the application",
     "pool",
     (
@@ -89,7 +89,7 @@ APPLICATION = Group(
     ),
 )
 
-CONFINEMENT = Group(
+CONFINEMENT = DirectiveGroup(
     "Pool: environment and confinement",
     "pool",
     (

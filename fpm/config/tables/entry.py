@@ -1,4 +1,4 @@
-"""Definition of a directive: a row of the tables in this package.
+"""The definition of a directive: a row of the tables in this package.
 
 The tables feed the parser, `pyfpm test --dump`, man/pyfpm.conf.5 and the check of pools.d/www.conf, so a directive is
 described in one place only.
@@ -44,17 +44,17 @@ Applies = Literal["live", "socket", "generation"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Directive:
-    """One directive. Compared and hashed by identity: there is one object for each name and scope."""
+    """One directive. It is compared and hashed by identity: each name and scope has one object."""
 
     name: str
     kind: Kind
     default: str | None
-    """As it would be written in a file; None: unset, mandatory, or computed as `default_note` says."""
+    """Text as in a file; None: unset, mandatory, or computed as `default_note` says."""
     help: str
     """Sentences for the man page; `words` in backticks are literal."""
     default_note: str = ""
     differs: str = ""
-    """How it is not what PHP-FPM does, as sentences; empty if it is the same."""
+    """How it differs from PHP-FPM, as sentences; empty if it is the same."""
     minimum: int = 0
     maximum: int = 2**31 - 1
     choices: tuple[str, ...] = ()
@@ -64,16 +64,16 @@ class Directive:
     mandatory: bool = False
     applies: Applies = "generation"
     version: Version = ""
-    """`later`: read and checked, but this version does not act on it."""
+    """`later`: parsed and checked, but without effect in this version."""
 
     @property
     def attribute(self) -> str:
-        """Name of the field in fpm.config.model."""
+        """Return the name of the field in fpm.config.model."""
         return self.name.replace(".", "_")
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class DirectiveGroup:
     """Directives that belong together: a subsection of the man page."""
 
     title: str

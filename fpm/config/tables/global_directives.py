@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fpm.config.tables.entry import Directive, Group
+from fpm.config.tables.entry import Directive, DirectiveGroup
 
 _TEN_YEARS = 315_360_000
 
@@ -11,7 +11,7 @@ FACILITIES = (
     "local0 local1 local2 local3 local4 local5 local6 local7"
 )
 
-GENERAL = Group(
+GENERAL = DirectiveGroup(
     "Global directives",
     "global",
     (
@@ -104,7 +104,7 @@ GENERAL = Group(
     ),
 )
 
-LOOKING = Group(
+STATUS_SOCKET = DirectiveGroup(
     "Status of the daemon",
     "global",
     (
@@ -136,7 +136,7 @@ LOOKING = Group(
     ),
 )
 
-ERROR_LOG = Group(
+ERROR_LOG = DirectiveGroup(
     "The error log",
     "global",
     (
@@ -182,4 +182,4 @@ ERROR_LOG = Group(
     ),
 )
 
-GROUPS = (GENERAL, LOOKING, ERROR_LOG)
+GROUPS = (GENERAL, STATUS_SOCKET, ERROR_LOG)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fpm.config.tables.entry import Directive, Group
+from fpm.config.tables.entry import Directive, DirectiveGroup
 
 _TEN_YEARS = 315_360_000
 
-LOGS = Group(
+LOGS = DirectiveGroup(
     "Pool: logs",
     "pool",
     (
@@ -60,7 +60,7 @@ LOGS = Group(
     ),
 )
 
-LIMITS = Group(
+LIMITS = DirectiveGroup(
     "Pool: slow requests and time limits",
     "pool",
     (

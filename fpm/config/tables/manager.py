@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fpm.config.tables.entry import Directive, Group
+from fpm.config.tables.entry import Directive, DirectiveGroup
 
 MAX_CHILDREN = 32768
-"""More workers than any machine has been seen to run; a scoreboard counts its slots in 16 bits."""
+"""More workers than any machine is known to run; a scoreboard counts its slots in 16 bits."""
 
-MANAGER = Group(
+MANAGER = DirectiveGroup(
     "Pool: the process manager",
     "pool",
     (
@@ -132,7 +132,7 @@ MANAGER = Group(
     ),
 )
 
-LOOKING = Group(
+PAGES = DirectiveGroup(
     "Pool: status and ping",
     "pool",
     (
@@ -178,4 +178,4 @@ LOOKING = Group(
     ),
 )
 
-GROUPS = (MANAGER, LOOKING)
+GROUPS = (MANAGER, PAGES)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fpm.config.tables.entry import Directive, Group
+from fpm.config.tables.entry import Directive, DirectiveGroup
 
-IDENTITY = Group(
+IDENTITY = DirectiveGroup(
     "Pool: identity",
     "pool",
     (
@@ -33,7 +33,7 @@ IDENTITY = Group(
     ),
 )
 
-SOCKET = Group(
+SOCKET = DirectiveGroup(
     "Pool: the listening socket",
     "pool",
     (
