@@ -1,7 +1,7 @@
-"""access.format: compiled once, then rendered for each request (PHP-FPM: fpm_log.c).
+"""Compiles access.format once and renders a line for each request (PHP-FPM: fpm_log.c).
 
-What a client has sent is escaped, quotes and backslashes included, so that no field can end early and no line can be
-forged; PHP-FPM writes it as it comes. Pure.
+What a client has sent is escaped, including quotes and backslashes, so that no field can end early and no line can be
+forged; PHP-FPM writes it unescaped. Pure.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from fpm.log.escape import cut, decode_wire, escape_field
 from fpm.log.times import format_access_time, format_time
 
 DEFAULT_LIMIT = 1024
-"""Bytes of a line, as PHP-FPM's buffer; the pool's log_limit replaces it."""
+"""Bytes of a line, as in PHP-FPM's buffer; the pool's log_limit replaces it."""
 
 
 class AccessRecord:
-    """One request, as the worker fills it in; a plain class, for it is made on the request path.
+    """One request, filled in by the worker. A plain class, because it is created for every request.
 
     Texts are latin-1 as in a WSGI environ. Times are epoch seconds, durations microseconds, sizes bytes.
     """
@@ -77,7 +77,7 @@ class AccessFormat:
     """A compiled format.
 
     Attributes:
-        uses_cpu: it shows CPU time, which costs a system call to know.
+        uses_cpu: it shows CPU time, which costs a system call.
         uses_memory: it shows memory.
         uses_headers: it shows response headers.
     """
@@ -92,16 +92,16 @@ class AccessFormat:
         self.uses_headers = "o" in letters
 
     def render(self, record: AccessRecord) -> str:
-        """The line without its newline; it encodes to UTF-8, and then has at most as many bytes as the limit."""
+        """Return the line without its newline; encoded as UTF-8 it has at most the limit's number of bytes."""
         line = "".join([token(record) for token in self._tokens])
         return line if len(line) * 4 <= self._limit else cut(line, self._limit)
 
 
 def compile_format(format: str, limit: int = DEFAULT_LIMIT) -> AccessFormat:
-    """Compile an access.format whose lines have at most `limit` bytes.
+    """Compile an access.format for lines of at most `limit` bytes.
 
     Raises:
-        ValueError: PHP-FPM's sentence on what is wrong with it.
+        ValueError: PHP-FPM's sentence about the error.
     """
     tokens: list[Token] = []
     letters: set[str] = set()
@@ -121,7 +121,7 @@ def compile_format(format: str, limit: int = DEFAULT_LIMIT) -> AccessFormat:
 
 
 def suppressed(record: AccessRecord, paths: Iterable[str]) -> bool:
-    """Whether access.suppress_path[] drops this line: a plain, empty, successful GET or HEAD of one of the paths."""
+    """Tell whether access.suppress_path[] drops this line: an empty, successful GET or HEAD of one of the paths."""
     return (
         record.uri in paths
         and record.method in ("GET", "HEAD")
@@ -132,7 +132,7 @@ def suppressed(record: AccessRecord, paths: Iterable[str]) -> bool:
 
 
 def _parse_token(format: str, position: int) -> tuple[str, str, int]:
-    """The argument in braces ("" without), the letter, and where the rest begins."""
+    """Return the argument in braces ("" without), the letter, and where the rest starts."""
     argument = ""
     if format.startswith("{", position):
         end = format.find("}", position)
@@ -186,7 +186,7 @@ def _header(name: str) -> Token:
 
 
 def _time(moment_of: Callable[[AccessRecord], float], form: str) -> Token:
-    """A token for a time that is formatted once a second: formatting costs more than all the rest of a line."""
+    """Make a token for a time that is formatted once a second: formatting costs more than the rest of a line."""
     second = -1
     text = ""
 

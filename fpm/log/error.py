@@ -1,4 +1,4 @@
-"""The error log: PHP-FPM's lines, to a file, to standard error or to syslog. It never blocks and never raises."""
+"""The error log: PHP-FPM's lines to a file, standard error or syslog. Writing never blocks and never raises."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class ErrorLog:
 
     Args:
         path: a file, "syslog", or None for standard error.
-        level: entries below it are not written.
+        level: lower levels are not written.
         limit: bytes of a line.
-        ident: the name in syslog.
+        ident: name in syslog.
         facility: syslog's facility, such as daemon or local0.
 
     Raises:
@@ -54,40 +54,40 @@ class ErrorLog:
         self._target.say_dropped = self._format_dropped
 
     def debug(self, text: str) -> None:
-        """For whoever looks for a fault in pyfpm itself."""
+        """Log something that helps to find a fault in pyfpm itself."""
         self.log(Level.DEBUG, text)
 
     def notice(self, text: str) -> None:
-        """Worth knowing, nobody has to act."""
+        """Log something worth knowing that needs no action."""
         self.log(Level.NOTICE, text)
 
     def warning(self, text: str) -> None:
-        """Somebody should look at it."""
+        """Log something that somebody should look at."""
         self.log(Level.WARNING, text)
 
     def error(self, text: str) -> None:
-        """Something does not work."""
+        """Log something that does not work."""
         self.log(Level.ERROR, text)
 
     def alert(self, text: str) -> None:
-        """Somebody must act now."""
+        """Log something that needs action now."""
         self.log(Level.ALERT, text)
 
     def log(self, level: Level | str, text: str) -> None:
-        """Write an entry at a level that is a value, such as one out of a worker's message."""
+        """Log at a level that is a value, such as one from a worker's message."""
         if isinstance(level, str):
             level = parse_level(level)
         if level >= self.level:
             self._target.write(self._format(level, text))
 
     def raw(self, text: str) -> None:
-        """Write worker output without any decoration (decorate_workers_output = no); escaped, for it is one line."""
+        """Write worker output as one escaped line without decoration (decorate_workers_output = no)."""
         line = cut(escape_line(text), self.limit)
         head = self._syslog_head(Level.NOTICE) if self._uses_syslog else b""
         self._target.write(head + _encode(line) + b"\n")
 
     def reopen(self) -> None:
-        """After logrotate has moved the file: write to a new one; if it cannot be made, go on in the old one."""
+        """Open a new file after logrotate has moved the old one; keep the old one if that fails."""
         failure = self._target.reopen()
         if failure:
             self.error(f"unable to re-open error log file: {failure}; the old one stays in use")
@@ -95,9 +95,9 @@ class ErrorLog:
             self.take_stderr()
 
     def take_stderr(self) -> None:
-        """Let what this process itself writes to standard error go to the log's file, also after `reopen`.
+        """Redirect this process's standard error to the log's file, also after `reopen`.
 
-        With syslog it goes nowhere; where the log is standard error, nothing changes.
+        With syslog it is discarded; if the log is standard error, nothing changes.
         """
         if self._uses_syslog:
             null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
@@ -108,19 +108,19 @@ class ErrorLog:
             os.dup2(self._target.fileno(), 2)
 
     def worker_room(self, pool: str, pid: int, stream: str) -> int:
-        """Bytes of a worker's line that fit into one entry of this log: the `room` of its LineAssembler."""
+        """Return how many bytes of a worker's line fit into one entry: the `room` of its LineAssembler."""
         return worker_line_room(pool, pid, stream, self.limit, debug_pid=self._debug_pid())
 
     def pending_fd(self) -> int | None:
-        """The descriptor to wait for with POLLOUT before `flush`; None when no line waits for the log's reader."""
+        """Return the descriptor to wait for with POLLOUT before `flush`; None when no line is pending."""
         return self._target.pending_fd()
 
     def flush(self) -> None:
-        """Write what waits, as far as it goes without waiting."""
+        """Write pending lines, as far as possible without waiting."""
         self._target.flush()
 
     def close(self) -> None:
-        """Write what can be written and close what was opened."""
+        """Write pending lines as far as possible and close what was opened."""
         self._target.close()
 
     def _format(self, level: Level, text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Lines of the error log in the form of PHP-FPM's zlog.c, and the output of workers cut into such lines.
+"""Lines of the error log in the form of PHP-FPM's zlog.c, and workers' output cut into such lines. Pure.
 
 Pure.
 """
@@ -17,7 +17,7 @@ _POOL_PREFIX = re.compile(r"\[pool [^\]\n]*\] ")
 
 
 class Level(IntEnum):
-    """How serious; the names are log_level's."""
+    """Severity of an entry, named as in log_level."""
 
     DEBUG = 1
     NOTICE = 2
@@ -27,29 +27,29 @@ class Level(IntEnum):
 
 
 def parse_level(name: str) -> Level:
-    """The level of a name, whatever its case; ERROR for a name that is none (it may come from a worker)."""
+    """Parse a level in upper or lower case; return ERROR for an unknown name, which may come from a worker."""
     return Level.__members__.get(name.upper(), Level.ERROR)
 
 
 def format_head(level: Level, now: float, debug_pid: int | None = None) -> str:
-    """`[21-Sep-2025 14:03:11] WARNING: `; with `debug_pid` in the form of log_level = debug: microseconds and pid.
+    """Format `[21-Sep-2025 14:03:11] WARNING: `; with `debug_pid` add microseconds and pid, as log_level = debug does.
 
-    PHP-FPM also names the C function there; we do not.
+    PHP-FPM also writes the C function's name there.
     """
     head = f"[{format_log_time(now, microseconds=debug_pid is not None)}] {level.name}: "
     return head if debug_pid is None else f"{head}pid {debug_pid}: "
 
 
 def format_line(level: Level, text: str, now: float, *, limit: int, debug_pid: int | None = None) -> str:
-    """One entry of one line, without its newline, of at most `limit` bytes; one that was longer ends in `...`."""
+    """Format an entry of one line, without its newline, cut to `limit` bytes and then ending in `...`."""
     return cut(format_head(level, now, debug_pid) + escape_line(text), limit)
 
 
 def format_lines(level: Level, text: str, now: float, *, limit: int, debug_pid: int | None = None) -> list[str]:
-    """A text of several lines, such as a traceback, as one entry for each line.
+    """Format text of several lines, such as a traceback, as one entry for each line.
 
-    Every entry has the time, the level and the pool's name, so that no line of the text can be taken for another's
-    entry. Long lines are wrapped, for a traceback must be whole; a text of one line is cut, as PHP-FPM does.
+    Every entry has the time, the level and the pool's name, so that no line of the text can pass for another entry.
+    Long lines are wrapped, because a traceback must be complete; text of one line is cut, as PHP-FPM does.
     """
     first, *rest = text.rstrip("\n").split("\n")
     if not rest:
@@ -63,24 +63,24 @@ def format_lines(level: Level, text: str, now: float, *, limit: int, debug_pid: 
 
 
 def format_worker_line(pool: str, pid: int, stream: str, text: str, *, closed: bool = False) -> str:
-    """The text of the entry for one line that a worker has written; its level is WARNING.
+    """Format the entry for a line that a worker has written; its level is WARNING.
 
-    `stream` is stdout or stderr; `closed` says that the line had no end when the worker went.
+    `stream` is stdout or stderr; `closed` says that the worker exited within the line.
     """
     return f'[pool {pool}] child {pid} said into {stream}: "{text}"{PIPE_CLOSED if closed else ""}'
 
 
 def worker_line_room(pool: str, pid: int, stream: str, limit: int, *, debug_pid: int | None = None) -> int:
-    """How many bytes of a worker's line fit into an entry of `limit` bytes: the `room` of its LineAssembler."""
+    """Return how many bytes of a worker's line fit into an entry of `limit` bytes (LineAssembler's `room`)."""
     head = format_head(Level.WARNING, 0.0, debug_pid)
     return max(limit - _size(head + format_worker_line(pool, pid, stream, "")), 1)
 
 
 class LineAssembler:
-    """Bytes from a worker's pipe, as they come, to whole lines of at most `room` bytes, escaped.
+    """Assembles bytes from a worker's pipe into escaped lines of at most `room` bytes.
 
-    The lines depend on the bytes alone, not on how they were split on their way. At most one open line of about `room`
-    bytes is held.
+    The lines depend only on the bytes, not on how they were split in transit. At most one incomplete line of about
+    `room` bytes is kept.
     """
 
     def __init__(self, room: int) -> None:
@@ -90,7 +90,7 @@ class LineAssembler:
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
 
     def feed(self, data: bytes) -> list[str]:
-        """The lines that are complete now; a line longer than `room` comes in several."""
+        """Return the lines that are now complete; a line longer than `room` is split."""
         *ended, self._open = (self._open + self._decoder.decode(data)).split("\n")
         lines = [piece for line in ended for piece in wrap(line.removesuffix("\r"), self.room)]
         # A last carriage return may turn out to belong to the line's end.
@@ -102,19 +102,19 @@ class LineAssembler:
         return lines
 
     def close(self) -> list[str]:
-        """The line that was left open, in pieces if the end of its bytes has made it too long; [] if there is none."""
+        """Return the incomplete last line, split if it is too long; [] if there is none."""
         rest = self._open + self._decoder.decode(b"", final=True)
         self._open = ""
         return wrap(rest.removesuffix("\r"), self.room) if rest else []
 
 
 def wrap(line: str, room: int) -> list[str]:
-    """A line, escaped, in pieces of at most `room` bytes."""
+    """Escape a line and split it into pieces of at most `room` bytes."""
     return [escape_text(piece) for piece in split_to_fit(line, room)]
 
 
 def split_to_fit(line: str, room: int) -> list[str]:
-    """Split a line where its escaped form would exceed `room` bytes; a piece has at least one character."""
+    """Split a line where its escaped form would exceed `room` bytes; each piece has at least one character."""
     if len(line) * 16 <= room or escaped_size(line) <= room:
         return [line]
     pieces = []
@@ -130,12 +130,12 @@ def split_to_fit(line: str, room: int) -> list[str]:
 
 
 def escape_text(text: str) -> str:
-    """Escaped; a byte that was not UTF-8 (a surrogate, PEP 383) is shown as its latin-1 character."""
+    """Escape text; a byte that was not UTF-8 (a surrogate, PEP 383) becomes its latin-1 character."""
     return text if text.isprintable() else escape_line(show_stray_bytes(text))
 
 
 def escaped_size(text: str) -> int:
-    """Bytes of the escaped text."""
+    """Return the size of the escaped text in bytes."""
     return _size(escape_text(text))
 
 

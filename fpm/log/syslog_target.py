@@ -1,4 +1,4 @@
-"""Log lines to syslog(3)'s socket; it never waits, as the other targets."""
+"""Sends log lines to syslog(3)'s socket without ever waiting."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fpm.log.times import MONTHS
 
 
 class SyslogTarget(Target):
-    """syslog(3) by its datagram socket, since the C library's would wait for a slow daemon.
+    """A connection to syslog's datagram socket; the C library's syslog(3) would wait for a slow daemon.
 
-    A line begins with `<PRIORITY>`, which the caller writes; see `syslog_head`.
+    A line starts with `<PRIORITY>`, which the caller writes; see `syslog_head`.
     """
 
     def __init__(self, path: str = "/dev/log") -> None:
@@ -24,7 +24,7 @@ class SyslogTarget(Target):
         super().__init__(self._socket.fileno(), False)
 
     def flush(self) -> None:
-        """Send what waits, one datagram for each line."""
+        """Send pending lines, one datagram each."""
         self._blocked = False
         while self._pending:
             end = self._pending.index(b"\n") + 1
@@ -37,7 +37,7 @@ class SyslogTarget(Target):
                 if error.errno in (errno.EAGAIN, errno.ENOBUFS):
                     self._blocked = error.errno == errno.EAGAIN
                     return
-                # The daemon is away or has been restarted: connect again with the next line.
+                # The daemon is gone or has been restarted: connect again with the next line.
                 self._connected = False
                 self._dropped += 1
             del self._pending[:end]
@@ -46,13 +46,13 @@ class SyslogTarget(Target):
                 self._dropped = 0
 
     def close(self) -> None:
-        """Send what can be sent."""
+        """Send as many pending lines as possible, and close the socket."""
         self.flush()
         self._socket.close()
 
 
 def syslog_head(priority: int, facility: str, ident: str, pid: int) -> bytes:
-    """`<PRI>Sep 21 14:03:11 ident[pid]: `, as RFC 3164 has it; an unknown facility is daemon."""
+    """Format `<PRI>Sep 21 14:03:11 ident[pid]: ` (RFC 3164); an unknown facility becomes daemon."""
     code = getattr(syslog, f"LOG_{facility.upper().removeprefix('LOG_')}", syslog.LOG_DAEMON)
     now = time.localtime()
     clock = f"{now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02}"

@@ -1,8 +1,8 @@
-"""Where log lines go, never waiting for a reader and never raising once open.
+"""Destinations of log lines. They never wait for a reader, and never raise once they are open.
 
-A regular file takes what it is given. A pipe, terminal, FIFO or socket may have a reader that is slow, stopped or gone:
-what it does not take at once waits in a bounded buffer, and what does not fit there is dropped and counted. A full disk
-is treated the same way.
+A regular file takes every write. A pipe, terminal, FIFO or socket may have a reader that is slow, stopped or gone: what
+it does not take at once waits in a bounded buffer, and lines that do not fit there are dropped and counted. A full disk
+is treated in the same way.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from collections.abc import Callable
 from fpm.errors import StartError, advise
 
 BUFFER_MAX = 256 * 1024
-"""Bytes that wait for a reader, or for room on the disk; more only if they were given at once."""
+"""Bytes that wait for a reader or for disk space; exceeded only by a single larger write."""
 CHUNK = 4096
-"""PIPE_BUF: so much a pipe that polls writable takes without blocking, and in one piece; see pipe(7)."""
+"""PIPE_BUF: a pipe that polls writable takes this much without blocking, and in one piece (pipe(7))."""
 _STANDARD = {"/dev/stdout": 1, "/proc/self/fd/1": 1, "/dev/stderr": 2, "/proc/self/fd/2": 2}
 
 
 class Target:
-    """A descriptor and the bytes that wait for it."""
+    """A descriptor and the bytes pending for it."""
 
     def __init__(self, fd: int, owns_fd: bool) -> None:
         self.say_dropped: Callable[[int], bytes] = _dropped_line
-        """Makes the line that is written once the target takes lines again."""
+        """Formats the line that is written once the target takes lines again."""
         self.trouble: OSError | None = None
-        """Why the last write was refused, or why a line was dropped; None if all that was given is written."""
+        """Why the last write failed, or why a line was dropped; None if everything is written."""
         self._owns_fd = owns_fd
         self._pending = bytearray()
         self._blocked = False
@@ -39,7 +39,7 @@ class Target:
         self._use(fd)
 
     def write(self, line: bytes) -> None:
-        """Take one line, or lines that belong together, with the newline; if nothing waits, of any length."""
+        """Write one line, or lines that belong together, with the newline; any length if nothing is pending."""
         if len(self._pending) + len(line) > BUFFER_MAX:
             self.flush()
         if self._pending and len(self._pending) + len(line) > BUFFER_MAX:
@@ -51,7 +51,7 @@ class Target:
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits, as far as it goes without waiting."""
+        """Write pending bytes, as far as possible without waiting."""
         self._blocked = False
         while self._pending:
             try:
@@ -66,21 +66,21 @@ class Target:
         self.trouble = None
 
     def pending_fd(self) -> int | None:
-        """The descriptor to wait for with POLLOUT, then call `flush`; None when nothing waits for a reader."""
+        """Return the descriptor to wait for with POLLOUT before `flush`; None when nothing is pending."""
         return self._fd if self._blocked else None
 
     def reopen(self) -> str | None:
-        """After the file was renamed: go on in a new one; the reason if that fails. Nothing to do for a descriptor."""
+        """Open the path again after the file was renamed; return the reason if that fails. Descriptors stay open."""
         return None
 
     def close(self) -> None:
-        """Write what can be written and let the descriptor go."""
+        """Write as much as possible and close the descriptor."""
         self.flush()
         if self._owns_fd:
             os.close(self._fd)
 
     def fileno(self) -> int:
-        """The descriptor, for dup2(2)."""
+        """Return the descriptor, for dup2(2)."""
         return self._fd
 
     def _use(self, fd: int) -> None:
@@ -91,7 +91,7 @@ class Target:
         self._must_poll = not (self._is_file or self._is_socket or not os.get_blocking(fd))
 
     def _next_chunk(self) -> bytes:
-        """Whole lines where possible: another process may append to the same file or pipe."""
+        """Return whole lines where possible, since another process may append to the same file or pipe."""
         if self._is_file:
             return bytes(self._pending)
         end = self._pending.rfind(b"\n", 0, CHUNK) + 1
@@ -111,14 +111,14 @@ class Target:
             return
         self.trouble = error
         if error.errno in (errno.EPIPE, errno.EBADF, errno.ECONNRESET, errno.ENOTCONN):
-            # The reader is gone for good: whatever waits will never be read.
+            # The reader is gone for good: pending bytes will never be read.
             self._dropped += self._pending.count(b"\n")
             self._pending.clear()
-        # Anything else (ENOSPC, EDQUOT, EIO): the bytes wait, and are tried again with the next line.
+        # Anything else (ENOSPC, EDQUOT, EIO): the bytes stay pending until the next line.
 
 
 class FileTarget(Target):
-    """A file that is opened by its path, and again on request.
+    """A file that is opened by its path, and reopened on request.
 
     Raises:
         OSError: it cannot be opened.
@@ -129,11 +129,11 @@ class FileTarget(Target):
         super().__init__(open_log(path), True)
 
     def is_removed(self) -> bool:
-        """Whether the file has no name any more; what is written to it nobody will read."""
+        """Tell whether the file has no name any more, so that nobody will read what is written to it."""
         return os.fstat(self._fd).st_nlink == 0
 
     def reopen(self) -> str | None:
-        """Open the path anew; the old file stays in use if that fails."""
+        """Open the path again; keep the old file if that fails."""
         self.flush()
         try:
             fd = open_log(self._path)
@@ -146,7 +146,7 @@ class FileTarget(Target):
 
 
 def open_target(path: str | None, directive: str) -> Target:
-    """The target for a log's path; None, /dev/stderr and /dev/stdout mean the descriptor this process has.
+    """Open the target for a log's path; None, /dev/stderr and /dev/stdout mean this process's own descriptor.
 
     Raises:
         StartError: it cannot be opened, or the descriptor is closed.
@@ -158,7 +158,7 @@ def open_target(path: str | None, directive: str) -> Target:
 
 
 def find_target(path: str | None) -> Target:
-    """As `open_target`, for a caller with a sentence of its own.
+    """Open a target like `open_target`, for callers that word their own error.
 
     Raises:
         OSError: it cannot be opened, or the descriptor is closed.
@@ -169,7 +169,7 @@ def find_target(path: str | None) -> Target:
 
 
 def open_log(path: str) -> int:
-    """Open a log file for appending, 0600 if it is new, without ever waiting.
+    """Open a log file for appending, with mode 0600 if it is new, without ever waiting.
 
     Raises:
         OSError: open(2) failed.
@@ -178,14 +178,14 @@ def open_log(path: str) -> int:
     try:
         return os.open(path, os.O_WRONLY | flags, 0o600)
     except OSError as error:
-        # A FIFO without a reader (fifo(7)): opened for both it waits for one to come.
+        # A FIFO without a reader (fifo(7)): opened read-write, it keeps the lines until a reader comes.
         if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(path).st_mode):
             raise
         return os.open(path, os.O_RDWR | flags)
 
 
 def open_shared_log(path: str, directive: str) -> int:
-    """A descriptor for a log that other processes write to, such as the access log; the caller closes it.
+    """Open a log that other processes write to, such as the access log; the caller closes the descriptor.
 
     Raises:
         StartError: it cannot be opened.
@@ -200,7 +200,7 @@ def open_shared_log(path: str, directive: str) -> int:
 
 
 def explain(path: str, directive: str, error: OSError) -> str:
-    """Compose PHP-FPM's sentence for a log that cannot be opened, and what to do."""
+    """Compose PHP-FPM's sentence about a log that cannot be opened, and what to do."""
     return f"failed to open {directive} ({path}): {describe_refusal(directive, error)}"
 
 
@@ -210,9 +210,9 @@ def describe_refusal(directive: str, error: OSError) -> str:
 
 
 def _own_descriptor(fd: int) -> tuple[int, bool]:
-    """A description of our own that never blocks, behind the same pipe or terminal, and whether it is ours to close.
+    """Open a non-blocking description of the same pipe or terminal; return it and whether it is ours to close.
 
-    O_NONBLOCK on the given one would be seen by everybody who shares it, the shell among them.
+    O_NONBLOCK on the given descriptor would affect every process that shares it, including the shell.
     """
     mode = os.fstat(fd).st_mode
     if stat.S_ISREG(mode) or stat.S_ISSOCK(mode):

@@ -1,7 +1,7 @@
 """Times as logs and status pages show them: local time, names always English.
 
-An application may call locale.setlocale() in the worker, and strftime(3) would then write other month names, which
-no log reader expects. Whatever depends on the locale is therefore written here. Pure.
+An application may call locale.setlocale() in the worker, and strftime(3) would then write other month names, which no
+log reader expects. Therefore the parts that depend on the locale are formatted here. Pure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DIRECTIVE = re.compile("%([EO_^0#-]?)(.)", re.DOTALL)
 
 
 def local_time(moment: float) -> datetime:
-    """The local time, with its offset, of a moment in epoch seconds; of the epoch if the calendar does not reach it."""
+    """Convert epoch seconds to local time with its offset; out of the calendar's range, the epoch."""
     try:
         return datetime.fromtimestamp(moment).astimezone()
     except (OverflowError, ValueError, OSError):
@@ -33,21 +33,21 @@ def local_time(moment: float) -> datetime:
 
 
 def format_log_time(moment: float, *, microseconds: bool = False) -> str:
-    """`21-Sep-2025 14:03:11`, with `.123456` if wanted: the error log's time."""
+    """Format the error log's time: `21-Sep-2025 14:03:11`, optionally with `.123456`."""
     at = local_time(moment)
     text = f"{at.day:02}-{MONTHS[at.month - 1]}-{at.year:04} {at.hour:02}:{at.minute:02}:{at.second:02}"
     return f"{text}.{at.microsecond:06}" if microseconds else text
 
 
 def format_access_time(moment: float) -> str:
-    """`05/Jul/2025:10:00:00 +0000`: the time of access logs and of the status page."""
+    """Format the time of access logs and of the status page: `05/Jul/2025:10:00:00 +0000`."""
     at = local_time(moment)
     clock = f"{at.hour:02}:{at.minute:02}:{at.second:02}"
     return f"{at.day:02}/{MONTHS[at.month - 1]}/{at.year:04}:{clock} {at:%z}"
 
 
 def format_time(moment: float, form: str) -> str:
-    """A time in any strftime(3) form, as in the C locale."""
+    """Format a time in any strftime(3) form, as in the C locale."""
     at = local_time(moment)
 
     def replace(match: re.Match[str]) -> str:

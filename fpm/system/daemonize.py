@@ -1,6 +1,6 @@
-"""Into the background, with a parent that waits for the outcome: 0 when all is ready, else the reason and its status.
+"""Goes into the background; the parent waits for the outcome and exits with 0, or with the reason and its status.
 
-The protocol on the pipe: an exit status (signed 32 bits), then a text in UTF-8 for the terminal, until the end.
+The protocol on the pipe: an exit status (signed 32 bits), then text in UTF-8 for the terminal, up to end of file.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from fpm.errors import EXIT_SOFTWARE
 
 _STATUS = struct.Struct("=i")
 _TEXT_MAX = 65536
-"""Bytes; a pipe takes so much at once, so that the daemon never waits for its parent (pipe(7))."""
+"""Bytes; a pipe takes this much at once, so the daemon never waits for its parent (pipe(7))."""
 
 
 class StartReport:
-    """The daemon's end: tells the waiting parent, once, how the start went."""
+    """The daemon's end of the pipe, which tells the waiting parent once how the start went."""
 
     def __init__(self, fd: int) -> None:
         self._fd: int | None = fd
 
     def ready(self) -> None:
-        """Everything is up: the parent leaves with 0."""
+        """Report that the daemon is ready: the parent exits with 0."""
         self._send(0, "")
 
     def failed(self, status: int, text: str) -> None:
-        """It did not work: the parent prints the text on standard error and leaves with the status."""
+        """Report that the start failed: the parent prints the text on standard error and exits with the status."""
         self._send(status, text)
 
     def _send(self, status: int, text: str) -> None:
@@ -44,10 +44,10 @@ class StartReport:
 
 
 def daemonize() -> StartReport:
-    """Fork; return in the child only, in a session of its own, with standard input and output at /dev/null.
+    """Fork; return in the child only, in a new session, with standard input and output at /dev/null.
 
-    Standard error stays the caller's until the log takes it over, so that what goes wrong before is seen. The parent
-    waits for the report and exits with it; a Ctrl-C there stops the daemon's start.
+    Standard error stays the caller's until the log takes it over, so that earlier errors are seen. The parent waits for
+    the report and exits with it; Ctrl-C there stops the daemon's start.
 
     Raises:
         OSError: pipe(2) or fork(2) failed.
@@ -94,7 +94,7 @@ def _await_report(reader: int, pid: int) -> int:
     else:
         status, text = EXIT_SOFTWARE, f"pyfpm did not start: {_describe_end(os.waitpid(pid, 0)[1])}"
     if text:
-        # The terminal may be gone; the status still says it.
+        # The terminal may be gone; the status still reports it.
         with contextlib.suppress(OSError):
             os.write(2, text.rstrip("\n").encode("utf-8", "backslashreplace") + b"\n")
     return status

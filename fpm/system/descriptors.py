@@ -1,4 +1,4 @@
-"""The descriptors that came with a message (SCM_RIGHTS, unix(7))."""
+"""Descriptors received with a message (SCM_RIGHTS, unix(7))."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 
 
 def take_descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    """All of them; they are the caller's now."""
+    """Return all descriptors of a message; the caller owns them."""
     fds = array.array("i")
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -17,7 +17,7 @@ def take_descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
 
 
 def take_descriptor(ancillary: list[tuple[int, int, bytes]]) -> int | None:
-    """The one descriptor of a message; what comes beyond it is closed."""
+    """Return the first descriptor of a message and close the others."""
     fds = take_descriptors(ancillary)
     for fd in fds[1:]:
         os.close(fd)

@@ -1,4 +1,4 @@
-"""How many connections wait on a listening socket, TCP or Unix, asked of the kernel without any rights.
+"""Asks the kernel how many connections wait on a listening socket, TCP or Unix; that needs no privileges.
 
 TCP: TCP_INFO of the socket itself, tcp(7). Unix: sock_diag(7), UDIAG_SHOW_RQLEN. Nothing here blocks or raises; what
 cannot be known is 0.
@@ -16,7 +16,7 @@ UNKNOWN = ListenQueue(0, 0)
 
 _TCP_LISTEN = 10
 _TCP_INFO = struct.Struct("<B7x4x4x4x4xII")
-"""tcpi_state, then after four words tcpi_unacked and tcpi_sacked: for a listening socket its queue and its limit."""
+"""tcpi_state, then after four words tcpi_unacked and tcpi_sacked: a listening socket's queue and its limit."""
 
 _SOCK_DIAG_BY_FAMILY = 20
 _NLM_F_REQUEST = 1
@@ -30,11 +30,11 @@ _REPLY = struct.Struct("=IHHII BBBBIII")
 _ATTRIBUTE = struct.Struct("=HH")
 _RQLEN = struct.Struct("=II")
 _REPLIES_MAX = 8
-"""Late replies to earlier questions that are thrown away at most."""
+"""Number of late replies to earlier requests that are skipped."""
 
 
 class ListenQueueReader:
-    """Keeps the netlink socket between questions; opens its own one after a fork."""
+    """Reads listen queues over one netlink socket, which is replaced after a fork."""
 
     def __init__(self) -> None:
         self._netlink: socket.socket | None = None
@@ -42,7 +42,7 @@ class ListenQueueReader:
         self._sequence = 0
 
     def read(self, fd: int) -> ListenQueue:
-        """The queue of the listening socket behind `fd`; UNKNOWN if it cannot be had."""
+        """Read the queue of the listening socket `fd`; return UNKNOWN if that fails."""
         try:
             listener = socket.socket(fileno=fd)
         except (OSError, ValueError):
@@ -52,14 +52,14 @@ class ListenQueueReader:
                 return self._read_unix(os.fstat(fd).st_ino)
             return _read_tcp(listener)
         except OSError:
-            # Not a listening socket any more, or a kernel without sock_diag: asked again next time.
+            # Not a listening socket any more, or a kernel without sock_diag: try again next time.
             self.close()
             return UNKNOWN
         finally:
             listener.detach()
 
     def close(self) -> None:
-        """Close the netlink socket; the next question opens a new one."""
+        """Close the netlink socket; the next read opens a new one."""
         if self._netlink is not None:
             self._netlink.close()
             self._netlink = None
@@ -86,7 +86,7 @@ class ListenQueueReader:
 
 
 def pack_unix_request(inode: int, sequence: int) -> bytes:
-    """The question for one Unix socket's queue."""
+    """Pack the request for one Unix socket's queue."""
     return _REQUEST.pack(
         _REQUEST.size,
         _SOCK_DIAG_BY_FAMILY,
@@ -105,7 +105,7 @@ def pack_unix_request(inode: int, sequence: int) -> bytes:
 
 
 def unpack_unix_reply(data: bytes, inode: int, sequence: int) -> ListenQueue | None:
-    """The queue out of a reply; None if it answers another question; UNKNOWN if the kernel knows no such socket."""
+    """Unpack the queue from a reply; None if it answers another request; UNKNOWN if there is no such socket."""
     if len(data) < 16 or struct.unpack_from("=I", data, 8)[0] != sequence:
         return None
     if len(data) < _REPLY.size or struct.unpack_from("=H", data, 4)[0] != _SOCK_DIAG_BY_FAMILY:
@@ -131,5 +131,5 @@ _reader = ListenQueueReader()
 
 
 def read_listen_queue(fd: int) -> ListenQueue:
-    """The queue of the listening socket behind `fd`, by a reader that this process keeps."""
+    """Read the queue of the listening socket `fd`, with a reader that this process keeps."""
     return _reader.read(fd)

@@ -1,4 +1,4 @@
-"""Listening sockets: opened for the master, `pyfpm serve` and flup's server, and removed with their files."""
+"""Opens listening sockets for the master, `pyfpm serve` and flup's server, and removes their files."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ PRIVATE_BACKLOG = 128
 
 @dataclass(slots=True)
 class Listener:
-    """A socket that listens, and what must be removed when it is closed."""
+    """A listening socket, and the socket file that is removed when it is closed."""
 
     address: ListenAddress
     socket: socket.socket
     inode: tuple[int, int] | None = None
-    """Device and inode of the socket file that we have made; None if it is not ours to remove."""
+    """Device and inode of the socket file created here; None if it is not ours to remove."""
 
     def close(self) -> None:
-        """Close it and remove its file."""
+        """Close the socket and remove its file."""
         self.socket.close()
         self.remove_file()
 
     def remove_file(self) -> None:
-        """Remove the file of a Unix socket, if it is still the one we made."""
+        """Remove the file of a Unix socket, if it is still the one created here."""
         # Once only: the number of a removed inode may be that of another socket soon.
         made, self.inode = self.inode, None
         if made is None or not isinstance(self.address, UnixAddress):
@@ -41,12 +41,12 @@ class Listener:
             if (found.st_dev, found.st_ino) == made:
                 os.unlink(self.address.path)
         except FileNotFoundError:
-            return  # somebody has removed it already, which is what we want
+            return  # it has been removed already
 
 
 @dataclass(frozen=True, slots=True)
 class SocketAccess:
-    """Mode and owner of a Unix socket; None: the daemon's own."""
+    """Mode and owner of a Unix socket; None: the process's own."""
 
     mode: int
     owner: int | None
@@ -54,7 +54,7 @@ class SocketAccess:
 
 
 def open_address(address: ListenAddress, backlog: int, access: SocketAccess) -> Listener:
-    """Bind and listen, as bind_address().
+    """Bind and listen like bind_address(), and word every error.
 
     Raises:
         StartError: the address is in use, or cannot be bound.
@@ -70,10 +70,10 @@ def bind_address(address: ListenAddress, backlog: int, access: SocketAccess) -> 
 
     Args:
         backlog: as for listen(2); -1: the system's maximum.
-        access: of the file of a Unix socket.
+        access: mode and owner of a Unix socket's file.
 
     Raises:
-        StartError: somebody listens on this path already, or it is no socket.
+        StartError: another process listens on this path, or it is no socket.
         OSError: the address cannot be bound.
     """
     backlog = backlog if backlog >= 0 else BACKLOG_MAX
@@ -83,10 +83,10 @@ def bind_address(address: ListenAddress, backlog: int, access: SocketAccess) -> 
 
 
 def open_private_unix(path: str) -> Listener:
-    """A Unix socket for the owner only (0600), such as the control socket.
+    """Open a Unix socket for the owner only (0600), such as the control socket.
 
     Raises:
-        StartError: somebody listens there already.
+        StartError: another process listens there.
         OSError: it cannot be bound.
     """
     return _open_unix(UnixAddress(path), PRIVATE_BACKLOG, mode=0o600, owner=None, group=None)
@@ -96,8 +96,8 @@ def _open_unix(address: UnixAddress, backlog: int, *, mode: int, owner: int | No
     _remove_stale(address.path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        # The file gets the socket's own mode, less the umask (unix(7)): no later chmod(2) by name, which somebody who
-        # may write to the directory could turn to another file.
+        # The file gets the socket's own mode, less the umask (unix(7)): a later chmod(2) by name could be redirected
+        # to another file by a user who may write to the directory.
         os.fchmod(listening.fileno(), mode)
         before = os.umask(0)
         try:
@@ -119,10 +119,10 @@ def _open_unix(address: UnixAddress, backlog: int, *, mode: int, owner: int | No
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket file that nobody listens on.
+    """Remove a socket file on which nobody listens.
 
     Raises:
-        StartError: somebody does, or it is no socket.
+        StartError: another process listens on it, or it is no socket.
     """
     try:
         found = os.lstat(path)
@@ -134,9 +134,9 @@ def _remove_stale(path: str) -> None:
         try:
             probe.connect(path)
         except (ConnectionRefusedError, FileNotFoundError):
-            pass  # nobody listens: it is left over from a process that was killed
+            pass  # nobody listens: a killed process has left it
         except BlockingIOError:
-            raise StartError(_in_use(path)) from None  # its queue is full, so it has an owner
+            raise StartError(_in_use(path)) from None  # a full queue, so a process listens
         except OSError as error:
             raise StartError(f"cannot find out whether {path} is in use: {error.strerror}") from error
         else:
@@ -164,7 +164,7 @@ def _bind_tcp(address: TcpAddress, family: int, host: str, backlog: int, *, only
     listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted connections inherit it: an answer of several records must not wait for Nagle's algorithm.
+        # Accepted connections inherit this; Nagle's algorithm would delay an answer of several records.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_v6)

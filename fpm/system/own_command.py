@@ -1,9 +1,9 @@
-"""The one command by which pyfpm executes modules of its own, with nothing that comes from its caller.
+"""The command by which pyfpm executes its own modules, isolated from its caller.
 
 Python takes modules from the directory it is started in and from what PYTHON* variables name, also those that its own
-library wants, and runs sitecustomize.py found there. A process of root must do none of that. `pyfpm` itself is started
-by others; it executes itself anew by this command if such a variable is set (fpm.__main__). This module imports nothing
-that could be somebody else's.
+library imports, and runs a sitecustomize.py found there. A process of root must not do that. Others start `pyfpm`
+itself; it executes itself again by this command if such a variable is set (fpm.__main__). This module imports only what
+cannot come from another user.
 """
 
 import os
@@ -23,7 +23,7 @@ runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 
 
 def own_python() -> str:
-    """The interpreter that runs this program. Python does not know it if it was found without a PATH."""
+    """Return the interpreter that runs this program; Python does not know it if it was found without a PATH."""
     return sys.executable or os.readlink("/proc/self/exe")
 
 
@@ -31,7 +31,7 @@ def own_command(module: str, *arguments: str, before: str = "") -> list[str]:
     """Return the command that runs a module of this installation isolated (-I), wherever fpm was imported from.
 
     The interpreter's own modules come first; then the directory of fpm (which may be in the user's site-packages or on
-    PYTHONPATH, and -I ignores both) and what else this process finds modules in.
+    PYTHONPATH, both ignored by -I) and the rest of this process's module path.
 
     Args:
         before: a statement to execute first.
@@ -43,10 +43,10 @@ def own_command(module: str, *arguments: str, before: str = "") -> list[str]:
 
 
 def helper_command(module: str, *arguments: str) -> list[str]:
-    """The same for a helper: it stands in the root directory."""
+    """Return the same command for a helper, whose working directory is the root directory."""
     return own_command(module, *arguments, before="import os; os.chdir('/')")
 
 
 def helper_environ() -> dict[str, str]:
-    """A helper's whole environment. Without a locale Python speaks UTF-8."""
+    """Return a helper's whole environment. Without a locale Python uses UTF-8."""
     return {name: os.environ[name] for name in ("PATH", "TZ") if name in os.environ}

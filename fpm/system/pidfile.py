@@ -1,4 +1,4 @@
-"""The pid file: made whole or not at all, readable by everybody."""
+"""The pid file: written atomically, readable by everybody."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from fpm.errors import StartError, advise
 
 
 def write_pid_file(path: str, pid: int) -> None:
-    """Write the pid in decimal; a reader sees the old file or the new one, never half of it.
+    """Write the pid in decimal; a reader sees the old file or the new one, never a part.
 
     Raises:
         StartError: it cannot be written.
     """
     draft = f"{path}.{pid}.new"
     try:
-        # A name that somebody has put there before us is removed, not followed.
+        # A file that another process has put there is removed, not followed.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(draft)
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
@@ -34,7 +34,7 @@ def write_pid_file(path: str, pid: int) -> None:
 
 
 def read_pid_file(path: str) -> int | None:
-    """The pid in a file; None if there is no file or no pid in it."""
+    """Read the pid from a file; return None if there is no file or no pid in it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
@@ -49,23 +49,23 @@ def read_pid_file(path: str) -> int | None:
 
 
 def remove_pid_file(path: str, pid: int) -> None:
-    """Remove the file if it is still ours: a newer master may have written its own."""
+    """Remove the file if it still has our pid: a newer master may have written its own."""
     if read_pid_file(path) == pid:
         with contextlib.suppress(OSError):
             os.unlink(path)
 
 
 class OwnPidFile:
-    """The pid file of this process: none at first, written, moved by a reload, removed at the end."""
+    """The pid file of this process, which a reload may move."""
 
     def __init__(self) -> None:
         self.path: str | None = None
 
     def move(self, path: str | None) -> None:
-        """Have it at this path from now on, or nowhere.
+        """Move the file to this path, or remove it for None.
 
         Raises:
-            StartError: it cannot be written there; the former one stays.
+            StartError: it cannot be written there; the old one stays.
         """
         if path == self.path:
             return
@@ -75,7 +75,7 @@ class OwnPidFile:
         self.path = path
 
     def remove(self) -> None:
-        """Nothing happens if there is none."""
+        """Remove the file, if there is one."""
         if self.path is not None:
             remove_pid_file(self.path, os.getpid())
         self.path = None

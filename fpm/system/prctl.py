@@ -1,4 +1,4 @@
-"""prctl(2), by ctypes: what a process has the kernel change about itself.
+"""Calls prctl(2) through ctypes, to change attributes of the calling process.
 
 A pool's Python may lack ctypes, and ctypes costs memory in every worker, so it is loaded only where it is needed.
 """
@@ -17,7 +17,7 @@ PR_SET_PTRACER = 0x59616D61
 
 
 def load_prctl() -> Callable[[int, int | bytes], None]:
-    """Load the C library, and return a function that calls prctl(2) with an option and its argument.
+    """Load the C library and return a function that calls prctl(2) with an option and its argument.
 
     The returned function loads nothing, so it can be called after a chroot(2) or in a forked child. It raises OSError.
 

@@ -1,8 +1,8 @@
-"""The process title in ps(1) and top(1), and the name in /proc/PID/comm, which monitors read.
+"""Sets the process title in ps(1) and top(1), and the name in /proc/PID/comm, which monitors read.
 
-The title is written over the process's own arguments, as setproctitle(3) does it. It reaches into the
-environment's area only after libc has been given copies of all variables. Where /proc cannot be used (in a chroot, or
-without rights to its files) the same is done with ctypes; where that is missing too, the title stays as it is.
+The title overwrites the process's own arguments, as setproctitle(3) does. It extends into the environment's area only
+after libc has copies of all variables. Where /proc cannot be used (in a chroot, or without rights to its files) the
+same is done with ctypes; without ctypes the title stays as it is.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from fpm.system.proc_stat import ARGUMENTS, read_stat
 
 NAME = b"pyfpm"
 _TITLE_MAX = 4095
-"""Bytes; the kernel shows at most a page of a title that reaches into the environment."""
+"""Bytes; of a title that extends into the environment the kernel shows at most a page."""
 
 _area: tuple[int, int, int] | None = None
-"""Start of the arguments, their end, and the end of what may be written; the same in forked processes."""
+"""Start and end of the arguments, and the end of the writable area; the same in forked processes."""
 _environment_is_copied = False
 
 
 def set_title(text: str) -> None:
-    """Show this text as the process's command line, and the name pyfpm; never raises."""
+    """Show this text as the process's command line, and the name pyfpm; never raise."""
     data = text.encode("utf-8", "backslashreplace").replace(b"\0", b" ")[:_TITLE_MAX]
     _set_name()
     area = _find_area()
@@ -66,7 +66,7 @@ def _area_from_proc() -> tuple[int, int, int] | None:
 
 
 def _area_from_libc() -> tuple[int, int, int] | None:
-    """Without /proc: libc knows where argv[0] is, and the other arguments follow it; compared before it is believed."""
+    """Find the area without /proc: libc knows where argv[0] is, and the contents are compared before use."""
     try:
         import ctypes
 
@@ -82,7 +82,7 @@ def _area_from_libc() -> tuple[int, int, int] | None:
 
 
 def _copy_environment() -> None:
-    """Have libc hold every variable on the heap, so that its first place can be overwritten."""
+    """Have libc copy every variable to the heap, so that their original area can be overwritten."""
     global _environment_is_copied
     if _environment_is_copied:
         return
@@ -104,6 +104,6 @@ def _write(address: int, data: bytes) -> None:
     try:
         os.pwrite(fd, data, address)
     except OSError:
-        return  # a kernel that forbids it: the old title stays
+        return  # the kernel forbids it: the old title stays
     finally:
         os.close(fd)

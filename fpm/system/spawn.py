@@ -1,6 +1,6 @@
-"""How processes are made: posix_spawn(3) with descriptors at given places, for programs of any kind and for helpers.
+"""Starts processes: posix_spawn(3) with descriptors at given numbers, for any program and for helpers.
 
-A helper runs a module of this installation, see fpm.system.own_command. What is not placed is not inherited.
+A helper runs a module of this installation, see fpm.system.own_command. No other descriptors are inherited.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from fpm.system.own_command import helper_command, helper_environ
 
 
 def spawn(arguments: Sequence[str], placed: Mapping[int, int], environ: Mapping[str, str]) -> int:
-    """Execute a program in a session of its own, all signals at their defaults.
+    """Execute a program in a new session, all signals at their defaults.
 
     Args:
-        placed: descriptors of the new process, and which of ours stands there; 0 is /dev/null if it is not named.
+        placed: maps the new process's descriptors to ours; 0 is /dev/null if it is missing.
 
     Returns:
         The pid.
@@ -27,7 +27,7 @@ def spawn(arguments: Sequence[str], placed: Mapping[int, int], environ: Mapping[
     Raises:
         OSError: it cannot be executed, or there are no processes or descriptors left.
     """
-    # Each goes by way of a number that nobody uses, so that none overwrites another that is still to be placed.
+    # Each takes an unused number first, so that none overwrites a descriptor that is placed later.
     base = max([*placed.values(), *placed]) + 1
     actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
     actions += [(os.POSIX_SPAWN_DUP2, fd, base + target) for target, fd in placed.items()]
@@ -40,14 +40,14 @@ def spawn(arguments: Sequence[str], placed: Mapping[int, int], environ: Mapping[
         list(arguments),
         dict(environ),
         file_actions=actions,
-        setsid=True,  # Ctrl-C on the master's terminal is the master's
+        setsid=True,  # Ctrl-C on the terminal must reach the master only
         setsigmask=[],
         setsigdef=sorted(signal.valid_signals() - {Signals.SIGKILL, Signals.SIGSTOP}),
     )
 
 
 def spawn_helper(module: str, arguments: Sequence[str], placed: Mapping[int, int]) -> int:
-    """Execute a helper that is waited for elsewhere; like spawn()."""
+    """Execute a helper without waiting for it; see spawn()."""
     return spawn(helper_command(module, *arguments), placed, helper_environ())
 
 

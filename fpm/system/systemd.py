@@ -1,4 +1,4 @@
-"""systemd's three protocols, without its library: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3)."""
+"""systemd's protocols without its library: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FDS_MAX = 4096
 
 
 def notify(state: str, environ: Mapping[str, str]) -> bool:
-    """Tell the service manager, for example `READY=1\\nSTATUS=Ready to handle connections`; never blocks or raises.
+    """Send a state such as `READY=1\\nSTATUS=Ready to handle connections` to the service manager; never block or raise.
 
     Returns:
         Whether it was sent; False without a service manager.
@@ -25,14 +25,14 @@ def notify(state: str, environ: Mapping[str, str]) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as manager:
             manager.sendto(state.encode(), socket.MSG_NOSIGNAL, address)
     except OSError:
-        return False  # the manager is away or its queue is full: the service must not suffer from it
+        return False  # the manager is gone or its queue is full, which must not harm the service
     return True
 
 
 def listen_fds(environ: Mapping[str, str], pid: int) -> dict[str, int]:
-    """The sockets that systemd has opened for process `pid`, by name, close-on-exec from now on.
+    """Return the sockets that systemd has opened for process `pid`, by name, close-on-exec from now on.
 
-    A socket without a name has its number, from "0" on; of several with one name the later ones are `NAME:NUMBER`.
+    A socket without a name gets its number, from "0" on; if several have one name the later ones are `NAME:NUMBER`.
     """
     try:
         if int(environ.get("LISTEN_PID", "0")) != pid:
@@ -50,13 +50,13 @@ def listen_fds(environ: Mapping[str, str], pid: int) -> dict[str, int]:
         try:
             os.set_inheritable(fd, False)
         except OSError:
-            continue  # announced but not there
+            continue  # announced but missing
         found[f"{name}:{index}" if name in found else name] = fd
     return found
 
 
 def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
-    """Seconds within which systemd wants to hear WATCHDOG=1 from process `pid`; None: it does not."""
+    """Return the seconds within which systemd expects WATCHDOG=1 from process `pid`; None: it does not."""
     try:
         if int(environ.get("WATCHDOG_PID", str(pid))) != pid:
             return None

@@ -1,4 +1,4 @@
-"""A signal for the first thread of a process: one for the process may be taken by any of its threads."""
+"""Signals the first thread of a process: any thread may take a signal for the whole process."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ TGKILL = {"x86_64": 234, "aarch64": 131, "riscv64": 131, "ppc64le": 250, "s390x"
 
 
 def signal_first_thread(pid: int, pidfd: int, number: int) -> None:
-    """Send it.
+    """Send a signal to the first thread of a process.
 
     Args:
-        pidfd: of the same process; it must not have ended as far as this descriptor tells.
+        pidfd: of the same process, which must not have exited according to it.
 
     Raises:
-        OSError: the process has ended, or it may not be signalled.
+        OSError: the process has exited, or may not be signalled.
     """
     try:
         signal.pidfd_send_signal(pidfd, number, None, PIDFD_SIGNAL_THREAD)
@@ -30,12 +30,12 @@ def signal_first_thread(pid: int, pidfd: int, number: int) -> None:
 
 
 def tgkill(pid: int, number: int) -> None:
-    """The same on older kernels, where the process may have ended and its pid be another's since it was looked at.
+    """Signal a thread on older kernels, where the pid may be another process's if this one has exited meanwhile.
 
     Raises:
         OSError: there is no such process, or it may not be signalled.
     """
-    import ctypes  # late: the master has no other use for it
+    import ctypes  # late: it costs memory, and only older kernels need it
 
     libc = ctypes.CDLL(None, use_errno=True)
     call = TGKILL.get(os.uname().machine)

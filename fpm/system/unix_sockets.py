@@ -1,4 +1,4 @@
-"""Unix sockets (unix(7)): a temporary directory for them, whose paths have little room, and a way to connect."""
+"""Unix sockets (unix(7)): a temporary directory with a short path for them, and a connect with a time limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PATH_MAX = 90
 
 
 def make_socket_directory(prefix: str) -> str:
-    """Make one that only this user can enter, in TMPDIR or, if that is too deep, in /tmp.
+    """Make a directory that only this user can enter, in TMPDIR or, if its path is too long, in /tmp.
 
     Raises:
         OSError: it cannot be made.
@@ -25,7 +25,7 @@ def make_socket_directory(prefix: str) -> str:
 
 
 def connect_unix(path: str, timeout: float) -> socket.socket:
-    """Connect to a Unix socket; wait for room in a full listen queue.
+    """Connect to a Unix socket, waiting for room in a full listen queue.
 
     connect(2) waits as long as SO_SNDTIMEO says; with Python's own timeout it would not wait at all (unix(7)).
 
