@@ -1,4 +1,4 @@
-"""pyfpm, a FastCGI process manager for Python; this is what an application may use of it."""
+"""pyfpm, a FastCGI process manager for Python: the names that applications and programs may use."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LATE = {
     "Settings": "fpm.manager",
     "WSGIServer": "fpm.flup_server.server",
 }
-"""What few programs need; importing it would cost every worker time and memory."""
+"""Names that few programs need; importing them would cost every worker time and memory."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,8 @@
 """`pyfpm`, and `python -m fpm`.
 
-What an administrator's environment or directory brings in must not stay: the daemon would have it for good, as root.
-With `python -m fpm`, or if a PYTHON* variable is set, the command executes itself anew without them. The interpreter
-has heeded them by then, before the first line of ours: where that matters, call the installed script, without them.
+Modules from an administrator's environment or directory must not stay in the daemon, which runs as root. With `python
+-m fpm`, or if a PYTHON* variable is set, the command executes itself again without them. The interpreter has already
+used them by then, before our first line: where that matters, call the installed script without such variables.
 """
 
 import os
@@ -12,7 +12,7 @@ from fpm.system.own_command import own_command
 
 
 def main() -> None:
-    """Run the command line, in an interpreter that listens to nobody."""
+    """Run the command line, in an interpreter isolated from its caller."""
     if not sys.flags.isolated and (__name__ == "__main__" or any(name.startswith("PYTHON") for name in os.environ)):
         command = own_command("fpm", *sys.argv[1:])
         os.execv(command[0], command)

@@ -1,4 +1,4 @@
-"""The error tree: each class knows the exit status of the command that it ends.
+"""The error tree: each class has the exit status of the command that it ends.
 
 Exit statuses are PHP-FPM's (fpm.h), which are those of sysexits.h: 0 OK, 64 usage, 70 software, 78 configuration. Pure.
 """
@@ -15,13 +15,13 @@ EXIT_CONFIG = 78
 
 
 class FpmError(Exception):
-    """Anything that pyfpm itself reports to its user as one clear sentence."""
+    """An error that pyfpm reports to its user as one clear sentence."""
 
     exit_status = EXIT_SOFTWARE
 
 
 class ConfigError(FpmError):
-    """The configuration cannot be used; carries every complaint, not the first only."""
+    """The configuration cannot be used; carries every error, not only the first."""
 
     exit_status = EXIT_CONFIG
 
@@ -45,11 +45,11 @@ class ControlError(FpmError):
 
 
 class CalibrationError(FpmError):
-    """An interpreter's structures are not where and as they should be, so there is no layout."""
+    """An interpreter's structures are not as expected, so there is no layout."""
 
 
 class Unsupported(CalibrationError):
-    """The calibration can never work with this interpreter, so another try is no use."""
+    """Calibration can never work with this interpreter, so it is not tried again."""
 
 
 class ClientError(FpmError):
@@ -59,15 +59,15 @@ class ClientError(FpmError):
 
 
 class ConnectFailed(ClientError):
-    """Nobody listens at the address, or we may not connect to it."""
+    """Nobody listens at the address, or connecting is not permitted."""
 
 
 class PeerTimeout(ClientError):
-    """The server neither sent nor took a byte for too long, or the whole request took too long."""
+    """The server neither sent nor accepted a byte for too long, or the whole request took too long."""
 
 
 class PeerClosed(ClientError):
-    """The connection ended before the answer did."""
+    """The connection ended before the response did."""
 
 
 class PeerRefused(ClientError):
@@ -75,7 +75,7 @@ class PeerRefused(ClientError):
 
 
 class PeerGarbage(ClientError, ProtocolError):
-    """The server sent something that is not FastCGI, or not a CGI response."""
+    """The server sent something that is not FastCGI or not a CGI response."""
 
 
 _ADVICE = {
@@ -98,7 +98,7 @@ def advise(error: OSError, otherwise: str) -> str:
     """Describe an error of a file that pyfpm writes, and what to do about it.
 
     Args:
-        otherwise: what to do if nothing else helps, such as "set `pid` to another path".
+        otherwise: what to do in other cases, such as "set `pid` to another path".
     """
     advice = _ADVICE.get(error.errno or 0, "{otherwise}").format(otherwise=otherwise)
     return f"{error.strerror} ({error.errno}); {advice}"

@@ -1,4 +1,4 @@
-"""What an application may call: the functions behind `import fpm`. Light, as every application may import it. Pure."""
+"""Functions that an application may call as `fpm.NAME`. Small, because every application may import it. Pure."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _Arguments = ParamSpec("_Arguments")
 
 
 class NoRequestError(RuntimeError):
-    """finish_request() or after_response() was called where no request is being served."""
+    """finish_request() or after_response() was called outside of a request."""
 
 
 class RequestTimeout(BaseException):
-    """Raised in a request that is over its limit, where the pool has request_interrupt = yes.
+    """Raised in a request that is over its time limit, where the pool has request_interrupt = yes.
 
-    The application may clean up and give an answer of its own, which it has three seconds for; else pyfpm answers 504.
-    Not an Exception, so that `except Exception` in a framework does not swallow it.
+    The application may clean up and answer within three seconds; otherwise pyfpm answers 504. It is not an Exception,
+    so that `except Exception` in a framework does not swallow it.
     """
 
 
 class Call:
-    """A function that waits for the end of the response, with the context variables it was given in.
+    """A function to call at the end of the response, with its arguments and context variables.
 
     Attributes:
-        name: of the function, as people know it.
+        name: the function's name for people.
     """
 
     __slots__ = ("_arguments", "_context", "_function", "_keywords", "name")
@@ -41,7 +41,6 @@ class Call:
         self.name = name_function(function)
 
     def run(self) -> None:
-        """Call it."""
         self._context.run(self._function, *self._arguments, **self._keywords)
 
 
@@ -49,24 +48,24 @@ class Host(Protocol):
     """The worker's side of the functions below."""
 
     def finish_early(self, iterable: Iterable[bytes] | None, task: str) -> bool:
-        """Ends the request for the web server; `task` is the name of who goes on. False if it has ended already."""
+        """End the request for the web server; `task` names what continues. Return False if it has ended already."""
 
     def call_after(self, call: Call) -> None:
-        """Has a function called when the response is out."""
+        """Call a function when the response has been sent."""
 
 
 class _Current:
-    """Holds the request of this process: a worker serves one at a time, so any of its threads means that one."""
+    """The current request of this process: a worker serves one at a time, so this is true for all its threads."""
 
     request: object | None = None
-    """Its response."""
+    """The response of the current request."""
     host: Host | None = None
     is_copy = False
     """This process was forked from a worker by its application."""
     in_pool = False
     """This is a template or a worker, or was forked from one."""
     take: Callable[[Callable[..., Any]], NoReturn] | None = None
-    """Takes the application over from a script that calls WSGIServer(...).run(), see fpm.template.script."""
+    """Takes over the application of a script that calls WSGIServer(...).run(), see fpm.template.script."""
 
 
 current = _Current()
@@ -74,14 +73,14 @@ postfork_functions: list[Callable[[], object]] = []
 
 
 def finish_request(iterable: Iterable[bytes] | None = None) -> bool:
-    """Sends the response so far and releases the web server; the code goes on, and what it still sends is dropped.
+    """Send the response so far and release the web server; the code continues, and later output is dropped.
 
-    The headers must have been given (start_response). What counts as sent is what write() was called with or the
-    iterable has given.
+    The headers must have been set (start_response). The response so far is what has been passed to write() or produced
+    by the iterable.
 
     Args:
-        iterable: a response that the application has in its hands and has not returned yet: all of it is sent, and its
-            close() is called. What the application returns then is not sent; it may be the same object.
+        iterable: a response that the application has not returned yet: all of it is sent, and its close() is called.
+            What the application returns then is not sent; it may be the same object.
 
     Returns:
         True; False if the request was already finished.
@@ -101,11 +100,11 @@ def finish_request(iterable: Iterable[bytes] | None = None) -> bool:
 def after_response(
     function: Callable[_Arguments, object], /, *args: _Arguments.args, **kwargs: _Arguments.kwargs
 ) -> None:
-    """Has a function called when the response is out and the request has ended, in this process, soon.
+    """Call a function in this process soon after the response has been sent and the request has ended.
 
-    Several are called one after the other, in the order in which they were given. Each sees the context variables as
-    they are now. What one raises is logged, and the next is called all the same. A function that is called so may give
-    more. They are called whatever the response was, and also if the client is gone.
+    Several functions are called one after the other, in the order given. Each sees the context variables as they are
+    now. An exception is logged, and the next function is called. A called function may add more. They are called
+    whatever the response was, and also if the client is gone.
 
     Raises:
         NoRequestError: outside of a request, or not in a pyfpm worker.
@@ -134,7 +133,7 @@ def _explain(name: str, advice: str) -> str:
 
 
 def name_function(function: object) -> str:
-    """The name by which people know something that can be called, as in "shop.mail.send"."""
+    """Return the name by which people know a callable, such as "shop.mail.send"."""
     for _ in range(_WRAPPINGS):
         if not isinstance(function, functools.partial):
             break
@@ -145,19 +144,19 @@ def name_function(function: object) -> str:
 
 _WRAPPINGS = 10
 _LAZY = 0x20 | 0x80 | 0x200
-"""CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR of inspect: to call such a function does nothing."""
+"""CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR of inspect: calling such a function runs nothing."""
 
 
 def postfork(function: _Function) -> _Function:
-    """Registers a function to be run in each worker after it was forked and before it serves; usable as a decorator.
+    """Register a function to run in each worker after its fork and before it serves; usable as a decorator.
 
-    For what does not survive a fork: threads, connections, random state.
+    It is meant for what does not survive a fork: threads, connections, random state.
     """
     postfork_functions.append(function)
     return function
 
 
 def run_postfork() -> None:
-    """Runs the registered functions in the order of their registration; what one raises goes to the caller."""
+    """Run the registered functions in the order of their registration; exceptions propagate."""
     for function in postfork_functions:
         function()

@@ -1,4 +1,4 @@
-"""Tables as values: on a narrow terminal columns are dropped, the least important first. Pure."""
+"""Tables as values; a narrow terminal drops the least important columns first. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GAP = 2
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One value; `style` is a colour, bold or dim, or nothing."""
+    """One value; `style` is a colour, bold or dim, or empty."""
 
     text: str
     style: str = ""
@@ -19,22 +19,20 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column."""
-
     head: str
     cells: Sequence[Cell]
     rank: int
-    """0 is never left out; of the others the highest goes first."""
+    """0 is never dropped; of the others the highest is dropped first."""
     right: bool = False
     shrinks: bool = False
     """May be cut with an ellipsis, down to `SHRUNK` characters."""
 
     def width(self) -> int:
-        """Characters that it wants."""
+        """Return the number of characters for the widest cell."""
         return max([len(self.head), *(len(cell.text) for cell in self.cells)])
 
     def least(self) -> int:
-        """Characters without which it is of no use."""
+        """Return the minimum number of characters."""
         return min(self.width(), max(SHRUNK, len(self.head))) if self.shrinks else self.width()
 
 
@@ -42,7 +40,7 @@ SHRUNK = 12
 
 
 def fit(columns: Sequence[Column], width: int) -> list[Column]:
-    """The columns that have room in `width` characters; those of rank 0 in any case."""
+    """Choose the columns that fit into `width` characters, always including those of rank 0."""
     kept = list(columns)
     while sum(column.least() + GAP for column in kept) - GAP > width:
         last = max(kept, key=lambda column: column.rank)
@@ -53,7 +51,7 @@ def fit(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def widths(columns: Sequence[Column], width: int) -> list[int]:
-    """How wide each column is drawn: those that may shrink share what the others leave."""
+    """Compute the columns' widths: those that may shrink share what the others leave."""
     wanted = [column.width() for column in columns]
     surplus = sum(wanted) + GAP * (len(columns) - 1) - width
     for at in sorted(range(len(columns)), key=lambda at: -wanted[at]):

@@ -1,4 +1,4 @@
-"""Asks the kernel for the CPU time of workers."""
+"""Reads the CPU time of workers from the kernel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def read_cpu_times(pids: Iterable[int]) -> dict[tuple[int, int], float]:
-    """Seconds of CPU time of each process by pid and start time (proc_pid_stat(5)); none of those that are gone."""
+    """Return each process's seconds of CPU time by pid and start time (proc_pid_stat(5)), without exited ones."""
     found = {}
     for pid in pids:
         with contextlib.suppress(OSError, ValueError, IndexError):

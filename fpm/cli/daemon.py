@@ -105,13 +105,13 @@ def resume(options: Options, *, background: bool, check_only: bool) -> int:
 
     Args:
         background: the daemon runs in the background.
-        check_only: only check whether it could be done; nothing is changed.
+        check_only: only check whether it would work; nothing is changed.
 
     Returns:
         The exit status.
 
     Raises:
-        FpmError: the configuration is wrong, or what was handed over cannot be read.
+        FpmError: the configuration is wrong, or the inherited state cannot be read.
     """
     fd = int(os.environ.pop(VARIABLE, "-1"))
     handed = unpack(fd)
@@ -144,11 +144,11 @@ def _foreground_log(options: Options, config: Config) -> ErrorLog:
 
 
 def _nothing(failed: list[str]) -> None:
-    """In the foreground the log has everything."""
+    """Report nothing: in the foreground the log has everything."""
 
 
 def open_log(settings: GlobalConfig, path: str | None) -> ErrorLog:
-    """The error log of these settings, at `path` (None: standard error)."""
+    """Open the error log of these settings at `path` (None: standard error)."""
     return ErrorLog(
         path,
         level=settings.log_level,
@@ -159,10 +159,10 @@ def open_log(settings: GlobalConfig, path: str | None) -> ErrorLog:
 
 
 def check(options: Options, *, with_dump: bool) -> int:
-    """`pyfpm test`: read, check and report; short-lived processes try whether ptrace works, nothing else happens.
+    """Read, check and report, for `pyfpm test`; short-lived processes try whether ptrace works.
 
     Raises:
-        ConfigError: with every complaint.
+        ConfigError: with every error.
     """
     config = options.load()
     if with_dump:

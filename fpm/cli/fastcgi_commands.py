@@ -127,7 +127,7 @@ def request(
 
 
 def _open_body(ctx: click.Context, data: str | None) -> tuple[BinaryIO | None, int | None]:
-    """(file positioned at the body, its length in bytes); (None, None) without a body."""
+    """Open a file positioned at the body, and return it and its length in bytes; (None, None) without a body."""
     if data is None:
         return None, None
     if data == "-":
@@ -145,7 +145,7 @@ def _open_body(ctx: click.Context, data: str | None) -> tuple[BinaryIO | None, i
 
 
 def _measured(ctx: click.Context, source: BinaryIO) -> tuple[BinaryIO, int]:
-    """The file itself if it is a regular one, else a copy: FastCGI servers want CONTENT_LENGTH before the body."""
+    """Return a regular file itself, else a copy, with its size: FastCGI servers need CONTENT_LENGTH before the body."""
     status = os.fstat(source.fileno())
     if stat.S_ISREG(status.st_mode):
         return source, status.st_size - source.tell()

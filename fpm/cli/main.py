@@ -1,4 +1,4 @@
-"""`pyfpm`: the command line, with php-fpm's flags and exit codes."""
+"""The command line `pyfpm`, with php-fpm's flags and exit codes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def cli(
     pid: str | None,
     force_stderr: bool,
 ) -> None:
-    """The group; its help is HELP."""
+    """Handle the options before the command, php-fpm's flags among them; the help text is HELP."""
     options = Options(file, prefix, pid, allow_root, force_stderr)
     ctx.obj = options
     if ctx.invoked_subcommand is not None:
@@ -77,7 +77,7 @@ def run(ctx: click.Context, strict: bool) -> None:
 @click.option("--strict", is_flag=True, help=STRICT)
 @click.pass_context
 def start(ctx: click.Context, strict: bool) -> None:
-    """Run in the background; returns when all pools are ready."""
+    """Run in the background; return when all pools are ready."""
     ctx.exit(daemon.run_daemon(ctx.obj, strict=strict))
 
 

@@ -15,7 +15,7 @@ from fpm.errors import ControlError
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The global options of the command line."""
+    """The command line's global options."""
 
     file: str = DEFAULT_FILE
     prefix: str | None = None
@@ -34,7 +34,7 @@ class Options:
         """Read and check the configuration.
 
         Raises:
-            ConfigError: with every complaint.
+            ConfigError: with every error.
         """
         return load(
             self.file,

@@ -1,4 +1,4 @@
-"""Check whether the stacks of slow requests can be read on this machine, for `pyfpm test`."""
+"""Checks whether the stacks of slow requests can be read on this machine, for `pyfpm test`."""
 
 from __future__ import annotations
 

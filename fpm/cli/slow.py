@@ -33,14 +33,18 @@ _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 
 def parse_since(text: str, now: float) -> float:
-    """Epoch seconds of `90m`, `1h`, `2d`, `1w` (so long ago), `today`, `yesterday`, `10:30` (today), or of a date with
-    or without a time, `2026-11-21T10:00`; local time unless it says otherwise.
+    """Parse `90m`, `1h`, `2d`, `1w` (ago), `today`, `yesterday`, `10:30` (today) or a date with or without a time.
+
+    A date is `2026-11-21` or `2026-11-21T10:00`; times are local unless they have an offset.
 
     Args:
         now: epoch seconds.
 
+    Returns:
+        Epoch seconds.
+
     Raises:
-        ValueError: it is none of these; the text says what is.
+        ValueError: it is none of these; the text lists them.
     """
     word = text.strip()
     span = _SPAN.fullmatch(word)
@@ -62,12 +66,12 @@ def parse_since(text: str, now: float) -> float:
 
 
 class Since(click.ParamType[float]):
-    """A time, such as 1h or today."""
+    """The command line's type for a time, such as 1h or today."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Epoch seconds."""
+        """Convert the option's text to epoch seconds."""
         try:
             return parse_since(str(value), time.time())
         except ValueError as error:
@@ -123,7 +127,7 @@ def slow(
 
 
 def _configured(options: Options, names: Sequence[str]) -> list[str]:
-    """The slow logs of the pools, each once."""
+    """Return the slow logs of the pools, each once."""
     config = options.load()
     known = {pool.name: pool for pool in config.pools}
     unknown = [name for name in names if name not in known]
@@ -138,10 +142,10 @@ def _configured(options: Options, names: Sequence[str]) -> list[str]:
 
 
 def _read(path: str, grouping: Grouping, since: float | None, pools: Sequence[str], *, is_named: bool) -> str:
-    """Add a file's entries.
+    """Add a file's entries to the grouping.
 
     Returns:
-        Why it could not be read, or not to its end; "" if it could.
+        Why it could not be read completely; "" if it could.
     """
     try:
         with _open(path, is_named=is_named) as file:
@@ -156,7 +160,7 @@ def _read(path: str, grouping: Grouping, since: float | None, pools: Sequence[st
 
 
 def _open(path: str, *, is_named: bool) -> io.BufferedReader | gzip.GzipFile:
-    """A log, unpacked if it is compressed.
+    """Open a log, decompressing it if necessary.
 
     A configured log that is a FIFO or a terminal is rejected: reading could block, and would consume its lines.
 
@@ -178,7 +182,7 @@ def _chunks(file: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
 
 
 def _print_json(grouping: Grouping, groups: Sequence[Group]) -> None:
-    # Late, as below: what shows something is not for the daemon.
+    # Imported late, as below, because the daemon does not need them.
     from fpm.cli.slow_rows import group_object
 
     value = {
@@ -191,7 +195,7 @@ def _print_json(grouping: Grouping, groups: Sequence[Group]) -> None:
 
 
 def _show(grouping: Grouping, groups: Sequence[Group], top: int) -> None:
-    # Late: rich is for those who look, not for the daemon.
+    # Imported late, because the daemon does not need rich.
     from fpm.cli import slow_rows, tables
     from fpm.cli.columns import Cell
 

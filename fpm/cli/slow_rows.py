@@ -1,4 +1,4 @@
-"""What `pyfpm slow` shows: the groups in a table, then the stack of each; and the same as JSON. Pure."""
+"""The output of `pyfpm slow`: a table of groups, then each group's stack; or the same as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from fpm.stacks.trace import Frame
 from fpm.status.figures import format_count, format_span
 
 NAMED = 3
-"""Lines, URIs and so on that are named, the most frequent first."""
+"""Number of lines, URIs and so on that are listed, the most frequent first."""
 
 
 def head_line(entries: int, requests: int, groups: int, shown: int) -> str:
-    """How much there is."""
+    """Summarize how many requests and groups there are."""
     text = f"{_count(entries, 'entry', 'entries')} of {_count(requests, 'request')}, {_count(groups, 'stack')}"
     return text if shown == groups else f"{text}; the first {shown} are shown (--top {groups} shows all)"
 
 
 def group_columns(groups: Sequence[Group]) -> list[Column]:
-    """The groups, one a row."""
+    """Make a table with one row for each group."""
     return [
         Column("#", [Cell(str(number), "bold") for number, _ in enumerate(groups, 1)], 0, right=True),
         Column("REQUESTS", [Cell(format_count(group.requests)) for group in groups], 1, right=True),
@@ -40,7 +40,7 @@ def group_columns(groups: Sequence[Group]) -> list[Column]:
 
 
 def group_lines(number: int, group: Group) -> Iterator[Cell]:
-    """One group in full."""
+    """Format one group with its stack."""
     ended = f", {group.ended} terminated" if group.ended else ""
     samples = f" ({group.samples} samples)" if group.samples != group.requests else ""
     times = f", total {_time(group.total)}, longest {_time(group.longest)}" if group.longest else ""
@@ -59,7 +59,7 @@ def group_lines(number: int, group: Group) -> Iterator[Cell]:
 
 
 def group_object(group: Group) -> dict[str, Any]:
-    """One group for programs."""
+    """Convert one group to a JSON object."""
     frames = [
         {
             "function": bound(frame.function),
@@ -89,7 +89,7 @@ def group_object(group: Group) -> dict[str, Any]:
 
 
 def _where(group: Group) -> str:
-    """The newest frame of the application, or the newest of all."""
+    """Return the newest frame of the application, or else the newest frame."""
     frame = next((one for one in group.frames if not library_of(one)), group.frames[0] if group.frames else None)
     return f"{frame.function}() {frame.file.rpartition('/')[2]}" if frame else f"no stack: {group.error}"
 
@@ -110,7 +110,7 @@ def _gap_cell(gap: Gap) -> Cell:
 
 
 def _names(counter: Counter[str], *, counted: bool = True) -> str:
-    """`GET /a (3), GET /b (1), ...`."""
+    """Format `GET /a (3), GET /b (1), ...`."""
     alone = len(counter) == 1 or not counted
     told = [show_text(name) + ("" if alone else f" ({count})") for name, count in counter.most_common(NAMED)]
     more = len(counter) - NAMED

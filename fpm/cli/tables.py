@@ -1,7 +1,6 @@
-"""Values on a terminal, or in a pipe: colours and the width are rich's business.
+"""Prints values on a terminal or to a pipe; rich decides about colours and the width.
 
-Imported only by the commands that show something, when they do: it takes time and memory that the daemon does not want
-to spend.
+Only commands that print tables import this, when they run: it costs time and memory that the daemon must not spend.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from rich.text import Text
 from fpm.cli.columns import GAP, Cell, Column, fit, widths
 
 PIPE_WIDTH = 1000
-"""A pipe has no width, so nothing is left out of it."""
+"""A pipe has no width, so nothing is dropped or cut."""
 
 
 def make_console() -> Console:
-    """A console for standard output; colours and width as terminal, NO_COLOR and COLUMNS say."""
+    """Create a console for standard output, with colours and width from the terminal, NO_COLOR and COLUMNS."""
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
     if not console.is_terminal and not os.environ.get("COLUMNS"):
         console.width = PIPE_WIDTH
@@ -28,12 +27,12 @@ def make_console() -> Console:
 
 
 def line(cell: Cell) -> Text:
-    """One cell as text of any length."""
+    """Render a cell as text of any length."""
     return Text(cell.text, cell.style)
 
 
 def one_line(*cells: Cell) -> Text:
-    """Cells in one line, cut with an ellipsis where the terminal ends."""
+    """Render cells in one line, cut with an ellipsis at the terminal's width."""
     joined = Text(no_wrap=True, overflow="ellipsis")
     for cell in cells:
         joined.append(cell.text, cell.style)
@@ -41,9 +40,9 @@ def one_line(*cells: Cell) -> Text:
 
 
 def table(columns: Sequence[Column], width: int) -> Group:
-    """As many of the columns as there is room for.
+    """Render as many of the columns as fit.
 
-    Not rich's Table, which measures for itself what is known here, and takes a second for a thousand rows.
+    Not by rich's Table, which measures what is known here, and takes a second for a thousand rows.
     """
     kept = fit(columns, width)
     sizes = widths(kept, width)
@@ -65,13 +64,13 @@ def _row(row: Sequence[Cell], columns: Sequence[Column], sizes: Sequence[int]) -
 
 
 def facts(pairs: Sequence[tuple[str, Cell]]) -> Group:
-    """Names and values, one a line, at full length."""
+    """Render names and values, one pair a line, at full length."""
     size = max(len(name) for name, _ in pairs) + GAP
     return Group(*(Text.assemble((f"{name:<{size}}", "dim"), (cell.text, cell.style)) for name, cell in pairs))
 
 
 def render(console: Console, parts: Sequence[RenderableType]) -> list[str]:
-    """The lines of all parts, with colours if the console has them, without trailing spaces."""
+    """Return the lines of all parts, with colours if the console has them, without trailing spaces."""
     with console.capture() as captured:
         for part in parts:
             console.print(part)
@@ -79,10 +78,10 @@ def render(console: Console, parts: Sequence[RenderableType]) -> list[str]:
 
 
 def show(console: Console, parts: Sequence[RenderableType]) -> None:
-    """Print the parts; a reader who goes away early is no error."""
+    """Print the parts; a reader that stops early is no error."""
     try:
         sys.stdout.write("\n".join(render(console, parts)) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter would complain once more when it flushes at its end.
+        # Otherwise the interpreter reports the same error when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

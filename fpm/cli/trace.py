@@ -68,14 +68,14 @@ def trace(
 
 
 class _Shown:
-    """Prints messages of the master, which has already escaped the entries, as in a slow log."""
+    """A printer for the master's messages, whose entries are already escaped, as in a slow log."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
         self._is_first = True
 
     def take(self, message: dict[str, Any]) -> None:
-        """One message of the master's."""
+        """Print one message."""
         if "entry" in message:
             entry = str(message["entry"])
             # An entry begins with an empty line; the first one is left out.

@@ -1,7 +1,7 @@
 """`python -m fpm.client.check METHOD PATH STATUS SECONDS`: one request on the connected socket at descriptor 0.
 
-The master runs it for `reload.check`. Exit status 0 if the answer has the wanted HTTP status, else 1 and the reason on
-standard output.
+The master runs it for `reload.check`. It exits with 0 if the response has this HTTP status, else with 1 and the reason
+on standard output.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BODY_MAX = 16 * 1024 * 1024
 
 
 def main(arguments: list[str]) -> int:
-    """Make the request; returns the exit status."""
+    """Make the request; return the exit status."""
     method, path, wanted, seconds = arguments
     limit = float(seconds)
     connection = socket.socket(fileno=os.dup(0))

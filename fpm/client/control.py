@@ -1,4 +1,4 @@
-"""The side of the control socket that asks: the command line's and the library's."""
+"""The client of the control socket, for the command line and the library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fpm.system.unix_sockets import connect_unix
 ANSWER_TIME = 60.0
 """Seconds to wait for an answer; the master answers from memory, so more means that it is stopped (SIGSTOP)."""
 END_TIME = 5.0
-"""Seconds between the last word of a master that ends and its end."""
+"""Seconds between the last message of an exiting master and its exit."""
 PEER_CREDENTIALS = struct.Struct("iII")
 
 
@@ -91,7 +91,7 @@ def _stop(connection: socket.socket, path: str, *, now: bool, pidfd: int) -> Non
     try:
         _exchange(connection, path, {"command": "stop", "now": now})
     except ControlError:
-        # No answer because the master has been stopped by something else: this is what we want, too.
+        # No answer because something else has stopped the master, which is the wanted outcome.
         if not _has_ended(pidfd, END_TIME):
             raise
 

@@ -1,4 +1,4 @@
-"""One FastCGI request on a connection of its own: `send_request` returns when the response's headers are there."""
+"""One FastCGI request on a connection of its own: `send_request` returns when the response's headers have arrived."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFUSALS = {
 
 
 class Response:
-    """A response under way. Iterate (or `read`) for the body; `app_status` and all of `stderr` are known after that."""
+    """A response being received. Iterate over it, or `read` the body; then `app_status` and `stderr` are complete."""
 
     def __init__(self, wire: Wire, sock: socket.socket) -> None:
         self._wire = wire
@@ -32,9 +32,9 @@ class Response:
         self._ended = False
         self._body_start = b""
         self.stderr = b""
-        """What came on the STDERR stream, at most STDERR_LIMIT bytes."""
+        """The STDERR stream so far, at most STDERR_LIMIT bytes."""
         self.app_status: int | None = None
-        """The exit status in END_REQUEST; None as long as that has not come."""
+        """The exit status in END_REQUEST; None before that has come."""
         self.head: Head = self._read_head()
 
     def __enter__(self) -> Response:
@@ -46,7 +46,7 @@ class Response:
         self.close()
 
     def __iter__(self) -> Iterator[bytes]:
-        """The body in the pieces in which it comes, none of them empty.
+        """Yield the body in pieces as they arrive, none of them empty.
 
         Raises:
             PeerClosed, PeerTimeout, PeerGarbage, PeerRefused: the body is not complete.
@@ -58,7 +58,7 @@ class Response:
             yield data
 
     def read(self, limit: int | None = None) -> bytes:
-        """The body, all of it.
+        """Read the whole body.
 
         Raises:
             PeerGarbage: it is longer than `limit` bytes.
@@ -73,7 +73,7 @@ class Response:
         return b"".join(pieces)
 
     def close(self) -> None:
-        """Close the connection; a server takes that for an abort if the response is not complete."""
+        """Close the connection; to a server this is an abort if the response is not complete."""
         self._socket.close()
 
     def _read_head(self) -> Head:
@@ -90,7 +90,7 @@ class Response:
                 return parse_head(parts[0])
 
     def _next_output(self) -> bytes | None:
-        """The next piece of STDOUT, None once END_REQUEST has come."""
+        """Return the next piece of STDOUT, or None once END_REQUEST has come."""
         while not self._ended:
             record = read_record(self._wire)
             if record is None:
@@ -120,9 +120,9 @@ class Response:
 def send_request(
     address: ListenAddress, params: Mapping[str, str], body: Iterable[bytes] = (), *, limits: Limits | None = None
 ) -> Response:
-    """Connect, send, and read up to the end of the headers. The body is sent while the response comes.
+    """Connect, send a request, and read up to the end of the headers. The body is sent while the response arrives.
 
-    Parameter texts are latin-1, as in a WSGI environ. The caller closes the response.
+    Parameters are latin-1 text, as in a WSGI environ. The caller closes the response.
 
     Raises:
         ConnectFailed, PeerTimeout, PeerClosed, PeerGarbage, PeerRefused: no response.
@@ -134,7 +134,7 @@ def send_request(
 def request_on(
     sock: socket.socket, params: Mapping[str, str], body: Iterable[bytes] = (), *, limits: Limits | None = None
 ) -> Response:
-    """The same on a connected socket, which belongs to the response from now on.
+    """Send a request on a connected socket, which the response then owns; see send_request().
 
     Raises:
         PeerTimeout, PeerClosed, PeerGarbage, PeerRefused: no response.
@@ -148,7 +148,7 @@ def request_on(
 
 
 def connect(address: ListenAddress, *, timeout: float) -> socket.socket:
-    """A connected stream socket.
+    """Connect a stream socket.
 
     Raises:
         ConnectFailed: with the reason.

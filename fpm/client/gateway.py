@@ -1,7 +1,6 @@
-"""A WSGI application that passes every HTTP request on to a FastCGI server, as nginx would with `fastcgi_pass`.
+"""A WSGI application that forwards every HTTP request to a FastCGI server, as nginx does with `fastcgi_pass`.
 
-It makes no difference between applications and knows no configuration: an address is all it needs. Which HTTP server it
-runs in is the caller's matter; `pyfpm serve` uses waitress.
+It needs only an address, no configuration. The caller chooses the HTTP server; `pyfpm serve` uses waitress.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     ]
 )
-"""Headers about one connection (RFC 9110 section 7.6.1): the application does not own the one to the browser."""
+"""Headers about one connection (RFC 9110 section 7.6.1): the one to the browser is not the application's."""
 DROPPED = frozenset(["HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE"])
-"""Not passed on: HTTP_PROXY sets a proxy for HTTP libraries (httpoxy, CVE-2016-5385), the others are said otherwise."""
+"""Not forwarded: HTTP_PROXY sets a proxy for HTTP libraries (httpoxy, CVE-2016-5385), the others are sent otherwise."""
 COPIED = (
     "REQUEST_METHOD",
     "QUERY_STRING",
@@ -49,11 +48,11 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
 Report = Callable[[str, str], None]
-"""Called once for each request with `METHOD URI` and how it ended: the status, or what went wrong."""
+"""Called once for each request with `METHOD URI` and its outcome: the status, or the error."""
 
 
 class Gateway:
-    """The WSGI application."""
+    """A WSGI application that forwards requests to one address."""
 
     def __init__(
         self,
@@ -67,7 +66,7 @@ class Gateway:
         self._report = report or (lambda request, outcome: None)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Forward one request; 502 or 504 if there is no response."""
+        """Forward one request; answer 502 or 504 if there is no response."""
         request = f"{environ['REQUEST_METHOD']} {environ.get('REQUEST_URI') or environ['PATH_INFO']}"
         try:
             params = gateway_params(environ)
@@ -82,7 +81,7 @@ class Gateway:
 
 
 class _Body:
-    """The response's body as a WSGI iterable: each piece as it comes."""
+    """The response's body as a WSGI iterable."""
 
     def __init__(self, response: Response, errors: TextIO, report: Callable[[str], None]) -> None:
         self._response = response
@@ -102,13 +101,13 @@ class _Body:
             self._errors.write(self._response.stderr.decode("utf-8", "replace"))
 
     def close(self) -> None:
-        """Called by the HTTP server in any case, also if the browser went away."""
+        """Close the connection; the HTTP server always calls this, even if the browser has gone away."""
         self._response.close()
         self._report(self._outcome)
 
 
 def gateway_params(environ: Environ) -> dict[str, str]:
-    """FastCGI parameters of a WSGI request: the application is at the root, so SCRIPT_NAME is empty."""
+    """Return the FastCGI parameters of a WSGI request: SCRIPT_NAME is empty, as for an application at the root."""
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     params = {
         "GATEWAY_INTERFACE": "CGI/1.1",
@@ -125,7 +124,7 @@ def gateway_params(environ: Environ) -> dict[str, str]:
 
 
 def _body_of(environ: Environ) -> Iterator[bytes]:
-    """The request's body; no more of it is read than the server takes."""
+    """Yield the request's body, reading no more of it than the server takes."""
     source = environ["wsgi.input"]
     left = int(environ.get("CONTENT_LENGTH") or 0)
     while left > 0:
@@ -137,7 +136,7 @@ def _body_of(environ: Environ) -> Iterator[bytes]:
 
 
 def _error_page(error: ClientError, environ: Environ, start_response: StartResponse) -> list[bytes]:
-    """A plain page without details; they are for the terminal."""
+    """Return a plain page without details, which go to the terminal."""
     status = "504 Gateway Timeout" if isinstance(error, PeerTimeout) else "502 Bad Gateway"
     body = f"{status}\n\nNo valid response from the application. See the terminal of the gateway.\n".encode()
     start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])

@@ -1,12 +1,12 @@
 """FastCGI records on a socket, by flup6's codec, with what it lacks: deadlines, checks, and sending while receiving.
 
-flup6 gives the constants, the struct formats, `Record` and `encode_pair`. Its faults are kept out here:
+flup6 provides the constants, the struct formats, `Record` and `encode_pair`. Its faults are worked around here:
 
-- `Record.read` catches every exception and says EOFError. `read_record` raises the exception that was hidden.
-- It reads from a blocking socket without limit. It gets a `Wire` instead, whose `recv` knows deadlines.
-- It accepts any version and waits for as many bytes as garbage announces. The wire looks at the first byte.
-- `Record.write` makes two or three system calls for a record. It writes into a buffer here.
-- `flup.client` deadlocks when a server answers before it has read the body. The wire sends and receives in turn.
+- `Record.read` catches every exception and raises EOFError. `read_record` raises the original exception. - It reads
+from a blocking socket without limit. It gets a `Wire` instead, whose `recv` has deadlines. - It accepts any version and
+waits for as many bytes as garbage announces. `Wire` checks the first byte. - `Record.write` makes two or three system
+calls for a record. It writes into a buffer here. - `flup.client` deadlocks when a server answers before it has read the
+body. `Wire` sends and receives in turn.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ READ_SIZE = 65536
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long to wait, in seconds: for the connection, for the next byte either way, and for all (None: ever)."""
+    """Time limits in seconds: to connect, for the next byte in either direction, and for all (None: no limit)."""
 
     connect: float = 5.0
     idle: float = 60.0
@@ -38,7 +38,7 @@ class Limits:
 
 
 class Wire:
-    """A connected socket, for `flup.Record.read` to read from, that meanwhile sends the records of `outgoing`."""
+    """A connected socket that `flup.Record.read` reads from; while it waits it sends the records of `outgoing`."""
 
     def __init__(self, sock: socket.socket, outgoing: Iterator[bytes], limits: Limits) -> None:
         sock.setblocking(False)
@@ -54,11 +54,11 @@ class Wire:
         """Whether the next byte is the first of a record."""
 
     def fileno(self) -> int:
-        """For flup's debug output."""
+        """Return the descriptor, for flup's debug output."""
         return self._socket.fileno()
 
     def recv(self, size: int) -> bytes:
-        """Up to `size` bytes, or b"" at the end of the connection; sends while it waits.
+        """Receive up to `size` bytes, or b"" at the end of the connection; send while waiting.
 
         Raises:
             PeerTimeout: nothing moved for too long.
@@ -108,12 +108,12 @@ class Wire:
         except BlockingIOError:
             return
         except (BrokenPipeError, ConnectionResetError):
-            # A server may answer, and close, without having read the whole body: what it said still counts.
+            # A server may answer, and close, before it has read the whole body: its answer is still valid.
             self._outgoing, self._unsent = None, memoryview(b"")
 
 
 def read_record(wire: Wire) -> tuple[int, int, bytes] | None:
-    """(type, request id, content) of the next record, None at the end of the connection.
+    """Read the next record as (type, request id, content); None at the end of the connection.
 
     Raises:
         PeerClosed: the connection ended inside a record.
@@ -133,7 +133,7 @@ def read_record(wire: Wire) -> tuple[int, int, bytes] | None:
 
 
 def parse_end(content: bytes) -> tuple[int, int]:
-    """(application status, protocol status) of an END_REQUEST record.
+    """Parse an END_REQUEST record into (application status, protocol status).
 
     Raises:
         PeerGarbage: its length is not that of FCGI_EndRequestBody.
@@ -146,7 +146,7 @@ def parse_end(content: bytes) -> tuple[int, int]:
 
 
 class _Sink:
-    """What `flup.Record.write` takes for a socket: keeps the bytes."""
+    """A buffer that `flup.Record.write` takes for a socket."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -160,7 +160,7 @@ class _Sink:
 
 
 def encode_record(kind: int, content: bytes = b"") -> bytes:
-    """One record of the one request that a connection carries; content is at most CONTENT_MAX bytes."""
+    """Encode one record of the connection's only request; content is at most CONTENT_MAX bytes."""
     record = flup.Record(kind, REQUEST_ID)
     record.contentData = content
     record.contentLength = len(content)
@@ -170,10 +170,10 @@ def encode_record(kind: int, content: bytes = b"") -> bytes:
 
 
 def encode_request(params: Mapping[str, str], body: Iterable[bytes]) -> Iterator[bytes]:
-    """A responder request, as records ready to send; the body is read as it goes out.
+    """Encode a responder request as records; the body is read as it is sent.
 
-    Pairs are not cut over two PARAMS records unless one is longer than a record: some servers (flup's too) decode each
-    record on its own.
+    Pairs are not split over two PARAMS records unless one is longer than a record: some servers (flup's too) decode
+    each record on its own.
     """
     begin = struct.pack(flup.FCGI_BeginRequestBody, flup.FCGI_RESPONDER, 0)
     head = encode_record(flup.FCGI_BEGIN_REQUEST, begin)
@@ -187,7 +187,7 @@ def encode_request(params: Mapping[str, str], body: Iterable[bytes]) -> Iterator
 
 
 def _pack_params(params: Mapping[str, str]) -> Iterator[bytes]:
-    """Contents for PARAMS records, none empty."""
+    """Yield the contents of PARAMS records, none of them empty."""
     packed = b""
     for name, value in params.items():
         pair = flup.encode_pair(name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))

@@ -1,8 +1,8 @@
-"""What a FastCGI client asks, and whom. Pure.
+"""The parameters of a FastCGI client's request, and the address it goes to. Pure.
 
-The SOCKET of a command line: a path has a slash, a TCP address a colon or digits only (`127.0.0.1:9000`, `[::1]:9000`,
-`localhost:9000`, `9000`); everything else is the name of a pool. The parameters are those of a request that no web
-server has seen (RFC 3875 section 4.1).
+SOCKET in a command line: a path has a slash, a TCP address a colon or only digits (`127.0.0.1:9000`, `[::1]:9000`,
+`localhost:9000`, `9000`); anything else is the name of a pool. The parameters are those of a request that no web server
+has handled (RFC 3875 section 4.1).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def request_params(
     content_length: int | None = None,
     remote: bool = False,
 ) -> dict[str, str]:
-    """What nginx's stock fastcgi_params say of a request for `target` (`/path?query`).
+    """Return the parameters that nginx's stock fastcgi_params have for a request to `target` (`/path?query`).
 
-    SCRIPT_FILENAME is the path as well: PHP-FPM finds its status and ping pages only then. REMOTE_ADDR is left out
-    unless `remote`, as by every direct client; pyfpm shows status and ping to such a one.
+    SCRIPT_FILENAME is the path as well: PHP-FPM finds its status and ping pages only then. REMOTE_ADDR is omitted
+    unless `remote`, as by every direct client; pyfpm shows such clients status and ping.
     """
     path, _, query = target.partition("?")
     params = {
@@ -54,17 +54,17 @@ def request_params(
 
 
 def header_param(name: str) -> str:
-    """The parameter that carries an HTTP header."""
+    """Return the name of the parameter for an HTTP header."""
     param = name.upper().replace("-", "_")
     return param if param in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + param
 
 
 LOCALHOST = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Addresses that one can listen on, but not connect to."""
+"""Addresses that a server can listen on, but a client cannot connect to."""
 
 
 def parse_target(text: str) -> ListenAddress | None:
-    """The address that `text` spells, or None if it is the name of a pool.
+    """Parse `text` into an address; return None if it is the name of a pool.
 
     Raises:
         ValueError: it looks like a TCP address, but its port is not a number from 1 to 65535.
@@ -82,7 +82,7 @@ def parse_target(text: str) -> ListenAddress | None:
 
 
 def connectable(address: ListenAddress) -> ListenAddress:
-    """The address itself, or the loopback one for an address that stands for all of the machine's."""
+    """Replace an address that means all of the machine's by the loopback address."""
     if isinstance(address, TcpAddress) and address.host in LOCALHOST:
         return TcpAddress(LOCALHOST[address.host], address.port)
     return address

@@ -1,4 +1,4 @@
-"""The head of a CGI response (RFC 3875 section 6), as a FastCGI responder sends it at the start of STDOUT. Pure."""
+"""Parses the head of a CGI response (RFC 3875 section 6), which a FastCGI responder sends first on STDOUT. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Head:
 
 
 def split_head(data: bytes) -> tuple[bytes, bytes] | None:
-    """(head, start of the body) once the empty line has come, else None.
+    """Split into (head, start of the body) once the empty line has come; return None before.
 
     Raises:
         PeerGarbage: the head is longer than HEAD_LIMIT bytes.
@@ -38,12 +38,12 @@ def split_head(data: bytes) -> tuple[bytes, bytes] | None:
 
 
 def parse_head(data: bytes) -> Head:
-    """The lines before the empty one; they may end in LF alone (RFC 3875 section 6.2).
+    """Parse the lines before the empty one; they may end in LF alone (RFC 3875 section 6.2).
 
     Without a Status line the status is 200, or 302 if there is a Location (section 6.2.3).
 
     Raises:
-        PeerGarbage: a line is no header, or the status no three digits.
+        PeerGarbage: a line is no header, or the status is not three digits.
     """
     status: tuple[int, str] | None = None
     headers: list[tuple[str, str]] = []

@@ -10,12 +10,12 @@ from fpm.status.snapshot import Snapshot, read_snapshot
 
 
 def fetch_snapshot(path: str, pool: str | None = None, *, workers: bool) -> Snapshot:
-    """The pools as they are now.
+    """Fetch the pools' current numbers.
 
     Args:
         path: the control socket.
         pool: only this one.
-        workers: each worker, too.
+        workers: include each worker.
 
     Raises:
         ControlError: nobody answers, there is no such pool, or the master is of another version.
