@@ -1,1 +1,1 @@
-"""Listening sockets: made, taken over, given back."""
+"""Listening sockets of the master: opened, inherited, handed over."""

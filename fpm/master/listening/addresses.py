@@ -1,4 +1,4 @@
-"""Which pool gets which listening socket: passed by systemd, handed over by a pool that a reload removes, or new."""
+"""Assigns listening sockets to pools: passed by systemd, kept from a pool that a reload removes, or new."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class PassedSockets:
         self._passed = dict(passed)
 
     def listener_for(self, pool: PoolConfig) -> Listener:
-        """The passed socket with the pool's name, else the one with its address, else a new socket.
+        """Return the passed socket with the pool's name, else the one with its address, else a new socket.
 
         Raises:
-            StartError: the address cannot be had, or what was passed is no listening socket.
+            StartError: the address cannot be bound, or a passed descriptor is no listening socket.
         """
         name = pool.name if pool.name in self._passed else None
         if name is None:
@@ -30,7 +30,7 @@ class PassedSockets:
         return open_listener(pool) if name is None else adopt_listener(pool, self._passed.pop(name))
 
     def close(self) -> list[str]:
-        """Close what is left; returns the names."""
+        """Close the remaining sockets; return their names."""
         names = list(self._passed)
         for fd in self._passed.values():
             os.close(fd)
@@ -39,29 +39,30 @@ class PassedSockets:
 
 
 class NewListeners:
-    """The sockets that a new configuration needs beside those that stay with their pools.
+    """The sockets that a new configuration needs besides those that stay with their pools.
 
-    A pool that is renamed, or two that exchange their addresses, go on with the sockets there are: what waits in
-    their queues is not lost.
+    If a pool is renamed, or two exchange their addresses, the existing sockets are used: connections in their queues
+    are not lost.
     """
 
     def __init__(self, status: StatusListeners) -> None:
-        """
+        """Start with no sockets.
+
         Args:
-            status: the daemon's sockets for the status process, which are opened, taken and given back along.
+            status: the daemon's sockets for the status process, which are opened, taken over and given back together.
         """
         self._status = status
         self.by_pool: dict[str, Listener] = {}
         self._givers: list[tuple[Listener, Listener]] = []
 
     def open(self, config: Config, running: Mapping[str, tuple[PoolConfig, Listener]]) -> None:
-        """Open one for each new pool and each whose address has changed, and those for the status.
+        """Open one for each new pool and each whose address has changed, and those of the status process.
 
         Args:
-            running: configuration and listener of the pools that serve now.
+            running: configuration and listener of the pools that are running.
 
         Raises:
-            StartError: an address cannot be had; nothing has changed then.
+            StartError: an address cannot be bound; nothing has changed then.
         """
         try:
             self._status.open(config)
@@ -74,7 +75,7 @@ class NewListeners:
             raise
 
     def take_over(self) -> None:
-        """The reload goes on: the former owners do not remove the socket files any more."""
+        """Commit: the former owners no longer remove the socket files."""
         for giver, _ in self._givers:
             giver.inode = None
         self._status.take_over()
@@ -89,7 +90,7 @@ class NewListeners:
         return open_listener(pool)
 
     def give_back(self) -> None:
-        """The reload is off: close what was opened; the former owners keep their socket files."""
+        """Cancel: close what was opened; the former owners keep their socket files."""
         self._status.give_back()
         for _, copy in self._givers:
             copy.inode = None

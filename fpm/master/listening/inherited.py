@@ -1,4 +1,4 @@
-"""Descriptors that one master hands to the next across exec(2), and listening sockets as a part of that hand-over."""
+"""Descriptors that one master hands to the next across exec(2), among them listening sockets."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class InheritedFds:
     fds: list[int] = field(default_factory=list)
 
     def keep(self, fd: int) -> int:
-        """Add a descriptor, unless it is negative (there is none); returns it."""
+        """Add a descriptor, unless it is negative (none), and return it."""
         if fd >= 0:
             self.fds.append(fd)
         return fd
 
     def set_inheritable(self, inheritable: bool) -> None:
-        """Mark them before exec(2), and unmark them if it fails."""
+        """Mark the descriptors before exec(2), or unmark them if it has failed."""
         for fd in self.fds:
             os.set_inheritable(fd, inheritable)
 
 
 def take_inherited(fd: int) -> int:
-    """Make a descriptor close-on-exec again, as all of the master are; a negative one is none."""
+    """Make a descriptor close-on-exec again, as all of the master are; ignore a negative one (none)."""
     if fd >= 0:
         os.set_inheritable(fd, False)
     return fd
@@ -43,7 +43,7 @@ def dump_listener(listener: Listener, fds: InheritedFds) -> dict[str, Any]:
 
 
 def restore_listener(address: ListenAddress, state: Mapping[str, Any]) -> Listener:
-    """Make the same listener in the new program."""
+    """Restore a listener in the new program."""
     inode = state["inode"]
     listening = socket.socket(fileno=take_inherited(state["fd"]))
     listening.setblocking(False)

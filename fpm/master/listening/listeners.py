@@ -1,4 +1,4 @@
-"""The listening sockets of pools: opened, taken over from systemd, adjusted while they listen."""
+"""The listening sockets of pools: opened, taken from systemd, adjusted while they listen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def open_listener(pool: PoolConfig) -> Listener:
 
 
 def adjust_listener(listener: Listener, pool: PoolConfig) -> None:
-    """Apply backlog, owner, group and mode to a socket that listens already; nobody is refused meanwhile.
+    """Apply backlog, owner, group and mode to a listening socket without refusing a connection.
 
     Raises:
         StartError: the file's owner or mode cannot be changed.
@@ -61,7 +61,7 @@ def adopt_listener(pool: PoolConfig, fd: int) -> Listener:
 
 
 def is_same_address(fd: int, address: ListenAddress) -> bool:
-    """Is the socket behind fd bound to this address?"""
+    """Tell whether the socket behind fd is bound to this address."""
     try:
         with socket.socket(fileno=os.dup(fd)) as copy:
             name = copy.getsockname()

@@ -1,1 +1,1 @@
-"""The event loop, what hangs on it, and how much of it each pool may use."""
+"""The event loop, what uses it, and the limits on each pool's use of it."""

@@ -1,4 +1,4 @@
-"""The master's end of a channel to another process: SOCK_SEQPACKET, never blocking, nothing on it believed.
+"""The master's end of a channel to another process: SOCK_SEQPACKET, never blocking, no message trusted.
 
 The kernel stamps each message with the sender's pid (SO_PASSCRED, unix(7)), so a process cannot speak for another.
 """
@@ -20,9 +20,9 @@ from fpm.protocol.wire import MESSAGE_MAX, MessageError, pack_message, unpack_me
 
 CREDENTIALS = struct.Struct("iII")
 LINES_MAX = 1000
-"""Lines of one text that are logged; a traceback has fewer, and logging more would hold up other pools."""
+"""Lines of one text that are logged; a traceback has fewer, and logging more would delay other pools."""
 MESSAGES_PER_TURN = 16
-"""A pool that floods its channel gets its turn again after the others."""
+"""A pool that floods its channel is read again after the others."""
 
 
 Sent = TypeVar("Sent")
@@ -31,17 +31,17 @@ Heard = TypeVar("Heard")
 
 @dataclass(frozen=True, slots=True)
 class Received(Generic[Heard]):
-    """One message, and the pid of its sender as the kernel says."""
+    """One message, and its sender's pid from the kernel."""
 
     message: Heard
     pid: int
 
 
 class Channel(Generic[Sent, Heard]):
-    """One end of a socket pair; the other end goes to the other process. The subclasses know what is said on it."""
+    """One end of a socket pair whose other end goes to the other process. Subclasses define the messages."""
 
     def __init__(self, fd: int | None = None) -> None:
-        """`fd` is the master's end of a pair that exists already (handed over by an upgrade)."""
+        """Create a pair, or use `fd`, the master's end of an existing pair (inherited in an upgrade)."""
         if fd is None:
             self.socket, self.peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         else:
@@ -51,35 +51,35 @@ class Channel(Generic[Sent, Heard]):
 
     @property
     def fd(self) -> int:
-        """The master's descriptor."""
+        """Return the master's descriptor."""
         return self.socket.fileno()
 
     def close_peer(self) -> None:
-        """After the other end has been given away."""
+        """Close the other end, once the other process has it."""
         self.peer.close()
 
     def close(self) -> None:
-        """Close what is still open; the other side reads end of file."""
+        """Close both ends; the other side reads end of file."""
         self.socket.close()
         self.peer.close()
 
     def pack(self, message: Sent) -> bytes:
-        """Make a datagram."""
+        """Pack a message into a datagram."""
         raise NotImplementedError
 
     def unpack(self, data: bytes) -> Heard:
-        """Read a datagram, which may be anything."""
+        """Unpack a datagram, which may contain anything."""
         raise NotImplementedError
 
     def text_of(self, message: Heard) -> str:
-        """The text in a message that may be logged, which costs the more the longer it is."""
+        """Return the text of a message that may be logged; the longer it is, the more logging costs."""
         return ""
 
     def send(self, message: Sent, fds: list[int] | None = None) -> bool:
         """Send without waiting.
 
         Returns:
-            False if the other side is gone or does not read: it is not worth waiting for. Or the message is too long.
+            False if the other side is gone or does not read, so that waiting is useless, or if the message is too long.
         """
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
@@ -89,7 +89,7 @@ class Channel(Generic[Sent, Heard]):
         return True
 
     def receive(self, share: Share) -> tuple[list[Received[Heard]], bool]:
-        """What has come, at most MESSAGES_PER_TURN, at the cost of the pool's share.
+        """Receive at most MESSAGES_PER_TURN messages, charged to the pool's budget.
 
         Returns:
             The messages, and whether the other side is still there.
@@ -120,7 +120,7 @@ class Channel(Generic[Sent, Heard]):
 
 
 def limit_lines(text: str) -> str:
-    """A text that nobody vouches for, with the middle of too many lines left out."""
+    """Shorten untrusted text of too many lines in the middle."""
     lines = text.split("\n")
     if len(lines) <= LINES_MAX:
         return text
@@ -129,27 +129,25 @@ def limit_lines(text: str) -> str:
 
 
 class PoolChannel(Channel[Command, Event | MessageError]):
-    """To a template or a worker.
+    """A channel to a template or a worker.
 
     Attributes:
-        has_refused: the log has been told of a message that was none.
+        has_refused: an invalid message has been logged.
     """
 
     has_refused = False
 
     def pack(self, message: Command) -> bytes:
-        """See Channel."""
         return pack(message)
 
     def unpack(self, data: bytes) -> Event | MessageError:
-        """What is wrong is a value, as a pool may send anything."""
+        """Unpack a message; return an error as a value, since a pool may send anything."""
         try:
             return unpack_event(data)
         except MessageError as error:
             return error
 
     def text_of(self, message: Event | MessageError) -> str:
-        """See Channel."""
         match message:
             case LogText() | Notice():
                 return limit_lines(message.text)
@@ -160,14 +158,12 @@ class PoolChannel(Channel[Command, Event | MessageError]):
 
 
 class HelperChannel(Channel[dict[str, Any], dict[str, Any]]):
-    """To a process of pyfpm's own, which says what it likes in JSON."""
+    """A channel to one of pyfpm's helpers; messages are JSON objects."""
 
     def pack(self, message: dict[str, Any]) -> bytes:
-        """See Channel."""
         return pack_message(message)
 
     def unpack(self, data: bytes) -> dict[str, Any]:
-        """See Channel."""
         return unpack_message(data)
 
 
@@ -184,7 +180,7 @@ def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
 
 
 def _close_unwanted(content: bytes) -> None:
-    """A pool process has no descriptors to give; what it sends must not pile up here."""
+    """Close descriptors sent by a pool process, which has none to send; they must not pile up in the master."""
     fds = array.array("i")
     fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
     for fd in fds:

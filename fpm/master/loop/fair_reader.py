@@ -1,4 +1,4 @@
-"""Watches a descriptor that a pool's process writes to, as long as the pool has time left in its share."""
+"""Watches a descriptor that a pool's process writes to, as long as the pool's budget lasts."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from fpm.master.loop.loop import Loop, Timer
 from fpm.master.loop.read_budget import Share
 
 WAKEUP = 0.00003
-"""Seconds that a turn of the loop costs, beyond what the callback does."""
+"""Seconds that a turn of the loop costs besides the callback."""
 
 
 class FairReader:
-    """One descriptor in the loop. The callback reads a bounded piece; the time it takes is spent from the share."""
+    """One watched descriptor. The callback reads a limited amount, and its time is charged to the budget."""
 
     def __init__(self, loop: Loop, share: Share, fd: int, callback: Callable[[], object], *, timed: bool) -> None:
-        """
+        """Start watching.
+
         Args:
-            timed: spend the whole callback's time; if false the callback spends what it finds right.
+            timed: charge the callback's whole time; if false the callback charges its own.
         """
         self._loop = loop
         self._share = share
@@ -30,7 +31,7 @@ class FairReader:
         self._resume()
 
     def close(self) -> None:
-        """Watch no more; before the descriptor is closed."""
+        """Stop watching; call this before the descriptor is closed."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

@@ -1,6 +1,7 @@
-"""The master's event loop: epoll(7) and timers. It sleeps until something happens; without timers it sleeps for ever.
+"""The master's event loop: epoll(7) and timers. It sleeps until something happens, without a timer indefinitely.
 
-A callback that raises is a defect of pyfpm; it is reported and the loop goes on, for the master must not die of it.
+An exception in a callback is a defect of pyfpm; it is reported and the loop continues, because the master must not exit
+because of it.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ EVENTS_PER_TURN = 256
 
 @dataclass(order=True, slots=True)
 class Timer:
-    """A callback at a time (monotonic seconds); `cancel` makes it do nothing."""
+    """A callback at a time (monotonic seconds)."""
 
     when: float
     number: int
     callback: Callable[[], None] | None = field(compare=False)
 
     def cancel(self) -> None:
-        """Forget it."""
+        """Cancel the call."""
         self.callback = None
 
 
@@ -34,7 +35,7 @@ class Loop:
     """One epoll instance and a heap of timers."""
 
     def __init__(self, report: Callable[[BaseException], None]) -> None:
-        """`report` gets every exception that a callback lets escape."""
+        """Create the loop; `report` is called with every exception that a callback raises."""
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._timers: list[Timer] = []
@@ -54,12 +55,11 @@ class Loop:
         self._callbacks[fd] = callback
 
     def forget(self, fd: int) -> None:
-        """Stop watching; before the descriptor is closed. Nothing happens if it is not watched."""
+        """Stop watching fd, if it is watched; call this before the descriptor is closed."""
         if self._callbacks.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
     def is_watched(self, fd: int) -> bool:
-        """Is fd watched?"""
         return fd in self._callbacks
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
@@ -69,7 +69,7 @@ class Loop:
         return timer
 
     def run_once(self) -> None:
-        """Sleep until something is ready, then call what is due."""
+        """Sleep until something is ready, then make all due calls."""
         events = self._epoll.poll(self._timeout(), EVENTS_PER_TURN)
         self.wakeups += 1
         self.now = time.monotonic()
@@ -84,7 +84,6 @@ class Loop:
                 self._call(due)
 
     def close(self) -> None:
-        """Close the epoll instance."""
         self._epoll.close()
 
     def _timeout(self) -> float | None:

@@ -1,4 +1,4 @@
-"""What a worker or a template writes to stdout and stderr, line by line into the log."""
+"""Reads what a worker or a template writes to stdout and stderr, line by line for the log."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fpm.master.loop.loop import Loop
 from fpm.master.loop.read_budget import Share
 
 CHUNK = 8192
-"""Bytes of one turn: even if each is a line of its own, other pools wait less than 0.1 s."""
+"""Bytes read in one turn: even if each is a line of its own, other pools wait less than 0.1 s."""
 PIPE_SIZE = 262144
-"""Bytes that a worker can write while the master looks elsewhere (F_SETPIPE_SZ, fcntl(2))."""
+"""Bytes that a worker can write while the master is busy (F_SETPIPE_SZ, fcntl(2))."""
 DRAIN_TIME = 0.02
-"""Seconds to read on at once when a process has ended; what is left after them comes by and by."""
+"""Seconds to read at once when a process has exited; the rest is read bit by bit."""
 DRAIN_MAX = 256
-"""Chunks read at most then: the largest pipe that a process can make (pipe(7)), and more."""
+"""Maximum number of chunks read then: more than the largest pipe of an unprivileged process (pipe(7))."""
 
 
 class OutputReader:
@@ -28,12 +28,13 @@ class OutputReader:
     def __init__(
         self, loop: Loop, share: Share, write_line: Callable[[str, bool], object], room: int, fd: int | None = None
     ) -> None:
-        """
+        """Create a pipe, or use an existing one, and start reading.
+
         Args:
-            fd: the reading end of a pipe that exists already (handed over by an upgrade).
-            share: the pool's, from which reading and writing are paid.
-            write_line: gets each line, and whether the pipe was closed in the middle of it.
-            room: bytes of the longest line; longer ones come in pieces (fpm.log.lines.worker_line_room).
+            fd: the reading end of an existing pipe (inherited in an upgrade).
+            share: the pool's budget, charged for reading and writing.
+            write_line: called with each line, and whether the pipe was closed within it.
+            room: bytes of the longest line; longer ones are split (fpm.log.lines.worker_line_room).
         """
         self._write_line = write_line
         self._assembler = LineAssembler(room)
@@ -45,13 +46,13 @@ class OutputReader:
         self._reader = FairReader(loop, share, self.fd, self._on_readable, timed=True)
 
     def close_writer(self) -> None:
-        """After the writing end has been given away."""
+        """Close the writing end, once the other process has it."""
         if self.write_fd >= 0:
             os.close(self.write_fd)
             self.write_fd = -1
 
     def finish(self) -> None:
-        """The process has ended: read what is left, and close; the last line may be an open one."""
+        """Read the rest after the process has exited, including an incomplete last line, and close."""
         self.close_writer()
         self._turns_left = DRAIN_MAX
         end = time.monotonic() + DRAIN_TIME
@@ -59,7 +60,7 @@ class OutputReader:
             self._on_readable()
 
     def close(self) -> None:
-        """Close at once, whatever is left."""
+        """Close at once, without reading the rest."""
         self.close_writer()
         if self.fd < 0:
             return

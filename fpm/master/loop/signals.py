@@ -1,4 +1,4 @@
-"""Signals as events: the handlers do nothing, the wakeup descriptor tells the loop, the loop decides.
+"""Signals as events: the handlers do nothing, the wakeup descriptor wakes the loop, and the loop decides.
 
 See signal(7) and signal.set_wakeup_fd.
 """
@@ -21,7 +21,7 @@ HANDLED = (
 
 
 class SignalReader:
-    """A pipe that holds the numbers of the signals that have come."""
+    """A pipe with the numbers of the signals received."""
 
     def __init__(self) -> None:
         self.fd, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -35,7 +35,7 @@ class SignalReader:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
     def read(self) -> set[Signals]:
-        """The signals since the last call; several of a kind are one."""
+        """Return the signals since the last call; several of one kind count once."""
         try:
             data = os.read(self.fd, 4096)
         except BlockingIOError:
@@ -43,7 +43,7 @@ class SignalReader:
         return {Signals(number) for number in data if number in HANDLED}
 
     def close(self) -> None:
-        """Give the descriptors back, and ignore what still comes: the end and its exit status have been decided."""
+        """Close the pipe and ignore later signals: the exit and its status have been decided."""
         for number in HANDLED:
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
@@ -52,4 +52,4 @@ class SignalReader:
 
 
 def _do_nothing(number: int, frame: object) -> None:
-    """Its meaning is decided in the loop."""
+    """Do nothing: the loop handles the signal."""

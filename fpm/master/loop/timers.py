@@ -1,4 +1,4 @@
-"""Timers with names: at most one of each, a later one replaces an earlier one."""
+"""Timers with names; setting one again replaces it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fpm.master.loop.loop import Loop, Timer
 
 
 class NamedTimers:
-    """The timers of one object; all of them can be cancelled together."""
+    """The timers of one object, which can be cancelled together."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -18,7 +18,7 @@ class NamedTimers:
         return name in self._timers
 
     def set(self, name: str, seconds: float, callback: Callable[[], None]) -> None:
-        """Call back in `seconds`, once."""
+        """Call back once in `seconds`."""
         self.cancel(name)
 
         def run() -> None:
@@ -28,12 +28,11 @@ class NamedTimers:
         self._timers[name] = self._loop.call_later(max(seconds, 0.0), run)
 
     def cancel(self, name: str) -> None:
-        """Forget it; nothing happens if it is not set."""
+        """Cancel a timer, if it is set."""
         timer = self._timers.pop(name, None)
         if timer is not None:
             timer.cancel()
 
     def cancel_all(self) -> None:
-        """Forget all."""
         for name in list(self._timers):
             self.cancel(name)

@@ -1,10 +1,10 @@
-"""How many of something may happen: so many at once, and so many a second in the long run (a token bucket). Pure."""
+"""Limits how often something happens: a burst, and a rate in the long run. Pure."""
 
 from __future__ import annotations
 
 
 class Allowance:
-    """Counts. `now` is monotonic seconds."""
+    """A token bucket. `now` is monotonic seconds."""
 
     def __init__(self, per_second: float, at_once: float) -> None:
         self.per_second = per_second
@@ -15,7 +15,7 @@ class Allowance:
         self._at = 0.0
 
     def take(self, now: float) -> bool:
-        """May one more happen now?"""
+        """Take a token; return False if there is none."""
         self._left = min(self._left + max(now - self._at, 0.0) * self.per_second, self.at_once)
         self._at = now
         if self._left < 1.0:

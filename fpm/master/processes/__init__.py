@@ -1,1 +1,1 @@
-"""Making processes and learning how they ended."""
+"""Starts processes and learns how they ended."""

@@ -1,8 +1,8 @@
 """The pool side of fpm as one piece of memory: sources (and code, for the same Python) in a sealed memfd.
 
-Processes of a pool import `fpm` from it, so that nothing of the master's site-packages is on their path, a chroot needs
-no copy of fpm, the installation need not be readable by the pool's user, and a `pip install --upgrade` of pyfpm in
-the middle cannot mix two versions.
+Processes of a pool import `fpm` from it. So nothing of the master's site-packages is on their path, a chroot needs no
+copy of fpm, the pool's user needs no access to the installation, and a `pip install --upgrade` of pyfpm while they run
+cannot mix two versions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ POOL_PACKAGES = (
     "fpm.worker",
     "fpm.wsgi",
 )
-"""Packages that run inside a pool, whole."""
+"""Packages that run in pools as a whole."""
 POOL_MODULES = (
     "fpm",
     "fpm.errors",
@@ -56,11 +56,11 @@ POOL_MODULES = (
     "fpm.system.proc_stat",
     "fpm.system.proctitle",
 )
-"""Single modules beside them."""
+"""Single modules in addition."""
 
 
 def pool_module_names() -> list[str]:
-    """The full names of all modules that a pool gets."""
+    """Return the full names of all modules for pools."""
     names = list(POOL_MODULES)
     for package in POOL_PACKAGES:
         spec = importlib.util.find_spec(package)
@@ -71,7 +71,7 @@ def pool_module_names() -> list[str]:
 
 
 def pack_bundle() -> bytes:
-    """Read the modules from the installation.
+    """Pack the modules of the installation.
 
     Returns:
         JSON: "boot" is the source that installs the importer; "magic" the bytecode's magic number; "modules" maps a
@@ -94,7 +94,7 @@ def pack_bundle() -> bytes:
 
 
 def sealed_memfd(name: str, data: bytes) -> int:
-    """A read-only anonymous file: memfd_create(2) with every seal, so that no process of a pool can change it.
+    """Create a read-only anonymous file: memfd_create(2) with every seal, so that no process of a pool can change it.
 
     Returns:
         The descriptor, close-on-exec.

@@ -1,4 +1,4 @@
-"""Where the kernel puts core dumps (core(5)). Pure."""
+"""Finds where the kernel writes core dumps (core(5)). Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _SPECIFIER = re.compile(r"%(.)")
 
 
 def locate(pattern: str, *, uses_pid: bool, pid: int, signal: int, directory: str, root: str) -> str:
-    """Where the core dump of a process is to be found. What a pattern has beyond pid and signal is shown as `*`.
+    """Return the path of a process's core dump. Specifiers other than pid and signal are shown as `*`.
 
     Args:
-        pattern: what CORE_PATTERN holds, "" if that is not known.
-        uses_pid: whether CORE_USES_PID says so.
-        directory: the process's working directory, inside of `root`.
+        pattern: the content of CORE_PATTERN, "" if unknown.
+        uses_pid: the value of CORE_USES_PID.
+        directory: the process's working directory, relative to `root`.
         root: its root directory, "/" without a jail.
     """
     if pattern.startswith("|"):

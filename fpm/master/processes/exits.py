@@ -1,4 +1,4 @@
-"""Wait statuses in words, as PHP-FPM logs them (fpm_children_bury). Pure."""
+"""Describes wait statuses as PHP-FPM logs them (fpm_children_bury). Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EMERGENCY_SIGNALS = frozenset({Signals.SIGSEGV, Signals.SIGBUS})
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended. Exactly one of `code` and `signal` is set; neither if nobody could tell."""
+    """How a process ended: `code` or `signal` is set, or neither if it is unknown."""
 
     code: int | None = None
     signal: int | None = None
@@ -22,12 +22,12 @@ class Exit:
 
     @property
     def is_emergency(self) -> bool:
-        """A death that counts for emergency_restart_threshold."""
+        """Tell whether the exit counts for emergency_restart_threshold."""
         return self.signal in EMERGENCY_SIGNALS
 
     @property
     def status(self) -> int | None:
-        """The wait status (wait(2)) that it comes from; None if nobody could tell."""
+        """Return the wait status (wait(2)); None if it is unknown."""
         if self.signal is not None:
             return self.signal | (CORE_FLAG if self.core else 0)
         return None if self.code is None else self.code << 8
@@ -43,7 +43,7 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What wait4(2) tells of a process: seconds of CPU time, and bytes of its largest resident size (0: not known)."""
+    """Resource usage from wait4(2): seconds of CPU time, and bytes of the largest resident size (0: unknown)."""
 
     user: float = 0.0
     system: float = 0.0
@@ -51,7 +51,7 @@ class Usage:
 
 
 def signal_name(number: int) -> str:
-    """SIGKILL for 9; SIGRTMIN+n and unknown numbers as `signal N`."""
+    """Return SIGKILL for 9; SIGRTMIN+n and unknown numbers are `signal N`."""
     try:
         return Signals(number).name
     except ValueError:
@@ -59,7 +59,7 @@ def signal_name(number: int) -> str:
 
 
 def parse_status(status: int | None) -> Exit:
-    """The meaning of a status from wait4(2), see wait(2)'s macros; None is an unknown one."""
+    """Parse a status of wait4(2) by wait(2)'s macros; None is an unknown one."""
     if status is None:
         return Exit()
     signal = status & SIGNAL_MASK

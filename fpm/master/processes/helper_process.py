@@ -1,5 +1,6 @@
-"""Processes of pyfpm's own beside the pools: those that live on (the status process, the tracer), and those that answer
-one question and end. What they say is believed as little as a pool's word.
+"""pyfpm's own processes beside the pools. What they send is trusted as little as what pools send.
+
+Some are long-lived (the status process, the tracer), others answer one question and exit.
 """
 
 from __future__ import annotations
@@ -23,39 +24,41 @@ from fpm.master.processes.exits import parse_status
 from fpm.system.spawn import spawn_helper
 
 FD_CHANNEL = 3
-"""Where the packages that are executed expect it (their FD_CHANNEL)."""
+"""The number that executed packages use (their FD_CHANNEL)."""
 LINE_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What the object that needs the process does about it."""
+    """Callbacks of the object that needs the process."""
 
     is_wanted: Callable[[], bool]
-    """Should there be such a process now?"""
+    """Says whether there should be such a process now."""
     started: Callable[[], None]
-    """It runs; it reads its channel when it is ready."""
+    """It has been started; it reads its channel when it is ready."""
     received: Callable[[dict[str, Any]], None]
-    """One message from it, as it came."""
+    """Gets each message."""
     heard: Callable[[], None]
-    """All that had come has been received, for now."""
+    """Called after all pending messages have been received."""
     ended: Callable[[], None]
-    """It is gone, and with it all that it was told."""
+    """It has exited, and has lost everything it was told."""
 
 
 class HelperProcess:
-    """Keeps at most one process running, which has a SOCK_SEQPACKET channel to the master as descriptor 3: end of file
-    there means that the master is gone. If it does not live it is started again, after a growing pause.
+    """A process that is started again, after a growing pause, whenever it exits.
+
+    It has a SOCK_SEQPACKET channel to the master as descriptor 3: end of file there means that the master is gone.
     """
 
     def __init__(
         self, core: Core, name: str, module: str, owner: Owner, arguments: Callable[[], Sequence[str]] = tuple
     ) -> None:
-        """
+        """Prepare the process without starting it.
+
         Args:
             name: for the log, "the status process".
-            module: what it runs.
-            arguments: for the command line, asked for at each start.
+            module: the module that it runs.
+            arguments: returns its command line arguments, called at each start.
         """
         self._core = core
         self._name = name
@@ -76,16 +79,16 @@ class HelperProcess:
 
     @property
     def is_open(self) -> bool:
-        """Is there a process that can be told something?"""
+        """Tell whether there is a process to send to."""
         return self._channel is not None
 
     @property
     def pause(self) -> float:
-        """Seconds until it is started again after a failure; 0.0 if nothing holds it up."""
+        """Return the seconds until it is started again after a failure; 0.0 if nothing delays it."""
         return max(self._backoff.until - self._core.loop.now, 0.0) if "start" in self._timers else 0.0
 
     def start(self) -> None:
-        """Execute it, unless it runs, is not wanted, or has failed just now: then when the pause is over."""
+        """Execute it, unless it runs or is not wanted; after a failure only when the pause is over."""
         if self._closed or self.pid or "start" in self._timers or not self._owner.is_wanted():
             return
         channel = HelperChannel()
@@ -109,24 +112,24 @@ class HelperProcess:
         self._owner.started()
 
     def send(self, message: dict[str, Any], fds: list[int] | None = None) -> bool:
-        """Tell it something; False if there is no process, or it does not read."""
+        """Send a message; return False if there is no process, or it does not read."""
         return self._channel is not None and self._channel.send(message, fds)
 
     def stop(self) -> None:
-        """It is not wanted any more, and former failures are forgotten."""
+        """End it because it is not wanted any more, and forget former failures."""
         self._timers.cancel("start")
         self._backoff = Backoff()
         self._stopping = self.pid != 0
         self.kill()
 
     def kill(self) -> None:
-        """End it; it is started anew when it is wanted."""
+        """Kill it; it is started again if it is wanted."""
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, Signals.SIGKILL)
 
     def close(self) -> None:
-        """End it for good, at the end of the master."""
+        """Kill it for good when the master exits."""
         self._closed = True
         self._timers.cancel_all()
         pid = self.pid
@@ -182,7 +185,7 @@ class HelperProcess:
 
 
 class OneAnswer:
-    """A process that answers one question by its exit status and its output, and ends."""
+    """A process that answers one question by its exit status and its output."""
 
     def __init__(
         self,
@@ -192,12 +195,13 @@ class OneAnswer:
         timeout: float,
         done: Callable[[str | None], None],
     ) -> None:
-        """
+        """Execute the process.
+
         Args:
             name: for `done`, "the check".
             execute: executes it with this descriptor for its output; returns the pid.
             timeout: seconds after which it is killed.
-            done: gets None if its exit status is 0, else its output or what else there is to say.
+            done: gets None if its exit status is 0, else its output or another reason.
 
         Raises:
             OSError: it cannot be executed.
@@ -216,7 +220,7 @@ class OneAnswer:
         self._timer = core.loop.call_later(timeout, self._kill)
 
     def forget(self) -> None:
-        """End it without a word: nobody wants to know any more."""
+        """Kill it without calling `done`."""
         self._done = None
         self._kill()
 

@@ -1,4 +1,4 @@
-"""Small files of the kernel's (proc(5), cgroups(7)): read at once, without waiting, or not there."""
+"""Reads the kernel's small files (proc(5), cgroups(7)), which never block but may be missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ FILE_MAX = 65536
 
 
 def read_kernel_file(path: str) -> bytes | None:
-    """The contents, up to FILE_MAX bytes; None if the file is not there or not for us (a container may hide it)."""
+    """Read up to FILE_MAX bytes; return None if the file is missing or hidden, as in a container."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:

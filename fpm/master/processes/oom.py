@@ -1,7 +1,7 @@
-"""Learns whether the kernel has killed a process for lack of memory: cgroup counters and the kernel log.
+"""Finds out whether the kernel has killed a process for lack of memory, from cgroup counters and the kernel log.
 
-Rules of the file. Nothing waits, and nothing is looked at before a process has been killed, but for one small file when
-a process begins: afterwards nobody could tell in which cgroup it was.
+Nothing here waits, and nothing is read before a process has been killed, except for one small file when a process
+starts: afterwards its cgroup would be unknown.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from fpm.master.processes.oom_reports import (
 )
 
 EXPLAINS = 30.0
-"""Seconds for which a kill that has been told of may explain a death: a large process takes its time to end."""
+"""Seconds for which a logged kill may explain an exit: a large process takes time to exit."""
 RECORDS_MAX = 4096
-"""Records of the kernel log that are read at one look; about 5 ms."""
+"""Records of the kernel log that are read at once; about 5 ms."""
 RECORD_SIZE = 8192
 """Bytes of the longest record (dev-kmsg)."""
 CGROUPS_MAX = 256
 KILLS_MAX = 256
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC
-"""Its inode (PROC_PID_INIT_INO, include/linux/proc_ns.h): the kernel log names processes by the pids of this one."""
+"""Its inode (PROC_PID_INIT_INO, include/linux/proc_ns.h): the kernel log has pids of this namespace."""
 
 
 @dataclass(slots=True)
 class Counter:
-    """The kills of one cgroup."""
+    """The number of kills in one cgroup."""
 
     version: int
     top: str
     """The mount point."""
     known: int | None
-    """The kernel's count at the last look; None if it cannot be had."""
+    """The kernel's count at the last reading; None if it is not available."""
     unexplained: int = 0
     at: float = 0.0
-    """Monotonic seconds of the last rise."""
+    """Monotonic seconds of the last increase."""
 
 
 class OomWatch:
-    """One for the master. The paths are parameters for the tests."""
+    """The kills known to the master. The paths are parameters for the tests."""
 
     def __init__(self, *, proc: str = "/proc", kmsg: str = "/dev/kmsg") -> None:
         self._proc = proc
@@ -65,10 +65,10 @@ class OomWatch:
         self._log = KernelLog(kmsg, proc)
 
     def learn(self, pid: int) -> str:
-        """Look in which memory cgroup a process is, while it lives.
+        """Find the memory cgroup of a process while it lives.
 
         Returns:
-            Its directory, for `examine`; "" if it cannot be had.
+            Its directory, for `examine`; "" if it is unknown.
         """
         text = read_kernel_file(f"{self._proc}/{pid}/cgroup")
         if text is None:
@@ -83,7 +83,7 @@ class OomWatch:
         return directory
 
     def examine(self, pid: int, directory: str) -> Verdict:
-        """Was this process, which has ended by SIGKILL that nobody of ours has sent, killed for lack of memory?"""
+        """Decide whether a process that ended by SIGKILL, sent by none of ours, was killed for lack of memory."""
         self._look(directory)
         counter = self._counters.get(directory)
         kills, incomplete = self._log.read()
@@ -98,7 +98,7 @@ class OomWatch:
         return verdict
 
     def close(self) -> None:
-        """Give the kernel log back."""
+        """Close the kernel log."""
         self._log.close()
 
     def _find(self, said: str) -> str:
@@ -131,14 +131,14 @@ class OomWatch:
 
     @staticmethod
     def _limit(directory: str, counter: Counter) -> int | None:
-        """The smallest limit that binds the cgroup."""
+        """Return the smallest limit that applies to the cgroup."""
         texts = [read_kernel_file(file) for file in limit_files(directory, counter.top, counter.version)]
         limits = [parse_limit(text.decode("ascii", "replace")) for text in texts if text is not None]
         return min((limit for limit in limits if limit is not None), default=None)
 
 
 class KernelLog:
-    """What the kernel has written since the beginning, or since the last look: /dev/kmsg, read when asked for only."""
+    """/dev/kmsg from the start of the master on, read only on demand."""
 
     def __init__(self, path: str, proc: str) -> None:
         self._fd = -1
@@ -157,7 +157,7 @@ class KernelLog:
             self.close()
 
     def read(self) -> tuple[list[Kill], str]:
-        """The kills that it has told of lately, and why there may have been more ("": all have been seen)."""
+        """Return recent kills, and why there may have been more ("": none was missed)."""
         incomplete = self._read() if self._fd >= 0 else self._why
         now = time.monotonic()
         while self._kills and now - self._kills[0][0] > EXPLAINS:
@@ -185,11 +185,10 @@ class KernelLog:
         return "the kernel log has too many new lines"
 
     def forget(self, pid: int) -> None:
-        """This kill is explained; the pid may be used again."""
+        """Drop a kill that has been explained, because its pid may be used again."""
         self._kills = deque((one for one in self._kills if one[1].pid != pid), KILLS_MAX)
 
     def close(self) -> None:
-        """Close it."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

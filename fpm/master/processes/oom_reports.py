@@ -1,8 +1,7 @@
-"""What the kernel says of processes that it has killed for lack of memory: its texts as values, and what follows.
+"""Parses what the kernel reports of processes killed for lack of memory, and decides what it means. Pure.
 
-Pure. The texts are those of cgroup v2 (memory.events, memory.max; admin-guide/cgroup-v2.rst in the kernel's
-documentation), of cgroup v1 (memory.oom_control, memory.limit_in_bytes; cgroup-v1/memory.rst) and of /dev/kmsg
-(ABI/testing/dev-kmsg).
+The texts are those of cgroup v2 (memory.events, memory.max; admin-guide/cgroup-v2.rst in the kernel's documentation),
+of cgroup v1 (memory.oom_control, memory.limit_in_bytes; cgroup-v1/memory.rst) and of /dev/kmsg (ABI/testing/dev-kmsg).
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from fpm.status.figures import format_size
 
 Answer = Literal["yes", "no", "unknown"]
 KERNEL_FACILITY = 0
-"""Of a record of /dev/kmsg; user space cannot write one with it (syslog(2))."""
+"""Facility of a record of /dev/kmsg that user space cannot write (syslog(2))."""
 LIMIT_NONE = 1 << 62
-"""Bytes from which a limit of cgroup v1 is none."""
+"""A cgroup v1 limit of at least so many bytes means no limit."""
 _KILL = re.compile(r"(?:(Memory cgroup )?[Oo]ut of memory[^:]*: )?Kill(?:ed)? process (\d{1,7}) \(")
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """The memory cgroup of a process, as /proc/PID/cgroup names it."""
+    """A process's memory cgroup, as named in /proc/PID/cgroup."""
 
     version: Literal[1, 2]
     path: str
@@ -34,21 +33,21 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """Where cgroups can be seen."""
+    """A mount point of cgroups."""
 
     version: Literal[1, 2]
     root: str
-    """The cgroup that is there."""
+    """The cgroup at the mount point."""
     point: str
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """One process that the kernel has killed, by its log."""
+    """One kill from the kernel log."""
 
     pid: int
     in_cgroup: bool
-    """A cgroup's limit was reached, rather than the machine's."""
+    """A cgroup's limit was reached, not the machine's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +58,11 @@ class Verdict:
     note: str = ""
     """With yes, which memory; with unknown, why."""
     source: str = ""
-    """Who says so: "kernel log", "cgroup"."""
+    """Where it comes from: "kernel log", "cgroup"."""
 
 
 def parse_membership(text: str) -> Membership | None:
-    """The memory cgroup in a /proc/PID/cgroup (cgroups(7)): v1 where that has the memory controller, else v2."""
+    """Parse /proc/PID/cgroup (cgroups(7)): v1 where that has the memory controller, else v2."""
     found = None
     for line in text.splitlines():
         _, _, rest = line.partition(":")
@@ -78,7 +77,7 @@ def parse_membership(text: str) -> Membership | None:
 
 
 def parse_mounts(text: str) -> tuple[Mount, ...]:
-    """The cgroup mounts of a /proc/PID/mountinfo (proc(5)) that may hold memory cgroups."""
+    """Parse /proc/PID/mountinfo (proc_pid_mountinfo(5)) for mounts that may contain memory cgroups."""
     found = []
     for line in text.splitlines():
         front, _, back = line.partition(" - ")
@@ -94,7 +93,7 @@ def parse_mounts(text: str) -> tuple[Mount, ...]:
 
 
 def directory_of(membership: Membership, mounts: Iterable[Mount]) -> str | None:
-    """The directory of a cgroup; None if no mount shows it."""
+    """Return the directory of a cgroup; None if no mount shows it."""
     for mount in mounts:
         if mount.version != membership.version:
             continue
@@ -107,12 +106,12 @@ def directory_of(membership: Membership, mounts: Iterable[Mount]) -> str | None:
 
 
 def events_file(directory: str, version: int) -> str:
-    """The file that counts the kills of a cgroup."""
+    """Return the file that counts the kills of a cgroup."""
     return f"{directory}/{'memory.events' if version == 2 else 'memory.oom_control'}"
 
 
 def limit_files(directory: str, top: str, version: int) -> list[str]:
-    """The files with the limits of a cgroup and of those above it, up to the mount `top`."""
+    """Return the files with the limits of a cgroup and of its ancestors, up to the mount `top`."""
     name = "memory.max" if version == 2 else "memory.limit_in_bytes"
     found = [f"{directory}/{name}"]
     while directory != top and directory.startswith(f"{top}/"):
@@ -122,7 +121,7 @@ def limit_files(directory: str, top: str, version: int) -> list[str]:
 
 
 def parse_kills(text: str) -> int | None:
-    """`oom_kill` of memory.events or memory.oom_control; None where the kernel does not count (before 4.13)."""
+    """Parse `oom_kill` of memory.events or memory.oom_control; None where the kernel does not count (before 4.13)."""
     for line in text.splitlines():
         name, _, number = line.partition(" ")
         if name == "oom_kill" and number.isascii() and number.isdigit():
@@ -131,7 +130,7 @@ def parse_kills(text: str) -> int | None:
 
 
 def parse_limit(text: str) -> int | None:
-    """Bytes of memory.max or memory.limit_in_bytes; None for no limit."""
+    """Parse memory.max or memory.limit_in_bytes; None for no limit."""
     number = text.strip()
     if not number.isascii() or not number.isdigit():
         return None
@@ -139,7 +138,7 @@ def parse_limit(text: str) -> int | None:
 
 
 def parse_record(record: bytes) -> Kill | None:
-    """The kill that one record of /dev/kmsg tells of: `3,874,12511354260,-;Memory cgroup out of memory: Killed ...`."""
+    """Parse a kill from a record of /dev/kmsg: `3,874,12511354260,-;Memory cgroup out of memory: Killed ...`."""
     head, _, text = record.partition(b";")
     priority = head.partition(b",")[0]
     if not priority.isdigit() or int(priority) >> 3 != KERNEL_FACILITY:
@@ -150,17 +149,17 @@ def parse_record(record: bytes) -> Kill | None:
 
 
 def judge(pid: int, rise: int | None, kills: Collection[Kill], *, log: str, limit: int | None, counter: str) -> Verdict:
-    """Whether the kernel has killed a process, from what its cgroup's counter and the kernel log say.
+    """Decide whether the kernel has killed a process, from its cgroup's counter and the kernel log.
 
     The counter is raised before the process is killed (__oom_kill_process, mm/oom_kill.c), the line is written later.
 
     Args:
-        pid: the process, which has ended by SIGKILL.
-        rise: kills in its cgroup that no other death has explained; None: not known.
-        kills: what the kernel log has told since.
-        log: why the kernel log tells nothing, or not everything; "" if it does.
-        limit: bytes that the cgroup may have, None without a limit.
-        counter: why `rise` is not known.
+        pid: the process, which ended by SIGKILL.
+        rise: kills in its cgroup that no other exit has explained; None: unknown.
+        kills: kills in the kernel log since.
+        log: why the kernel log has nothing, or not everything; "" if it has.
+        limit: the cgroup's limit in bytes, None without one.
+        counter: why `rise` is unknown.
     """
     mine = next((kill for kill in kills if kill.pid == pid), None)
     limited = f"cgroup limit {format_size(limit)}" if limit is not None else "a cgroup's limit"

@@ -1,4 +1,4 @@
-"""Facts of the master's own process: descriptors, orphans, and waiting for children without blocking."""
+"""The master's own process: descriptors, orphans, and waiting for children without blocking."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fpm.system.prctl import PR_SET_CHILD_SUBREAPER, load_prctl
 
 ROUNDS = 100
 PAUSE = 10
-"""Milliseconds between two looks at processes that have been killed."""
+"""Milliseconds between two checks of killed processes."""
 
 
 def keep_descriptors() -> None:
-    """Have no process that is executed inherit what this one was started with, except the standard streams."""
+    """Keep executed processes from inheriting what this one was started with, except the standard streams."""
     for fd in map(int, os.listdir("/proc/self/fd")):
         if fd > 2:
             with contextlib.suppress(OSError):  # the one that has listed the others is closed
@@ -29,7 +29,7 @@ def keep_descriptors() -> None:
 
 
 def raise_file_limit(wanted: int) -> tuple[int, int]:
-    """Let the master have as many descriptors as it may; templates get the original limit back.
+    """Raise the master's limit of descriptors; templates get the original limit back.
 
     Args:
         wanted: rlimit_files of the configuration; 0: as many as allowed.
@@ -47,19 +47,19 @@ def raise_file_limit(wanted: int) -> tuple[int, int]:
 
 
 def become_subreaper() -> None:
-    """Make the master the parent of workers whose template dies (PR_SET_CHILD_SUBREAPER, prctl(2))."""
+    """Make the master the parent of workers whose template exits (PR_SET_CHILD_SUBREAPER, prctl(2))."""
     load_prctl()(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def reap_next(before: Callable[[int], None], after: Callable[[int, int, Usage], None]) -> int:
-    """Reap one child that has ended.
+    """Reap one child that has exited.
 
     Args:
-        before: called while it is still a zombie, with its pid.
-        after: called when it is gone, with its pid, status and usage.
+        before: called with its pid while it is still a zombie.
+        after: called with its pid, status and usage when it is gone.
 
     Returns:
-        Its pid; 0 if none has ended.
+        Its pid; 0 if no child has exited.
     """
     try:
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -74,16 +74,17 @@ def reap_next(before: Callable[[int], None], after: Callable[[int, int, Usage], 
 
 
 def descendants() -> list[psutil.Process]:
-    """All processes below this one."""
+    """Return all processes below this one."""
     return psutil.Process().children(recursive=True)
 
 
 def end_orphans(others: Collection[psutil.Process], emit: Emit) -> None:
-    """Kill and reap what the applications have left behind, whatever session it is in; all of it is below the master,
-    which is a subreaper.
+    """Kill and reap the processes that applications have left behind, in any session.
+
+    All of them are below the master, because it is a subreaper.
 
     Args:
-        others: processes that are none of the pools'.
+        others: processes that do not belong to pools.
     """
     pause = select.poll()
     told: set[psutil.Process] = set()
