@@ -20,13 +20,13 @@ from fpm.status.figures import format_age, format_count, format_rate, format_siz
 from fpm.status.overview import Pool, Worker
 from fpm.status.snapshot import Snapshot
 
-CpuTimes = Mapping[tuple[int, int], float]
+CpuTimes = Mapping[tuple[int, float], float]
 """Seconds by pid and start time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """One look: what the master says and what the kernel says, `at` (monotonic seconds)."""
+class Sample:
+    """What the master says and what the kernel says, `at` (monotonic seconds)."""
 
     at: float
     snapshot: Snapshot
@@ -53,8 +53,8 @@ class PoolRow:
     """The worker whose current request has been running for the longest time."""
 
 
-def compare(before: Look | None, now: Look) -> tuple[list[PoolRow], list[WorkerRow]]:
-    """The rows of a look, with rates since the one before."""
+def compare(before: Sample | None, now: Sample) -> tuple[list[PoolRow], list[WorkerRow]]:
+    """The rows of a sample, with rates since the one before."""
     seconds = now.at - before.at if before else 0.0
     cpu = _cpu_shares(before.cpu if before else {}, now.cpu, seconds)
     former = {pool.name: pool.numbers.requests for pool in before.snapshot.pools} if before else {}

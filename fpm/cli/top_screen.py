@@ -1,6 +1,6 @@
-"""The live screen of `pyfpm top`: takes looks, draws them, hears keys.
+"""The live screen of `pyfpm top`: takes samples, draws them, hears keys.
 
-There is a single thread: one poll(2) waits for a key, a signal, or the time of the next look.
+There is a single thread: one poll(2) waits for a key, a signal, or the time of the next sample.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 from rich.console import Console
 
 from fpm.cli import tables
 from fpm.cli.columns import Cell
-from fpm.cli.cpu_times import read_cpu_times
 from fpm.cli.status_rows import head_line, show_text
 from fpm.cli.top_figures import (
     BY_KEY,
     SORT_KEYS,
-    Look,
+    CpuTimes,
+    Sample,
     SortKey,
     compare,
     pool_columns,
@@ -39,7 +40,7 @@ from fpm.client.snapshot import fetch_snapshot
 from fpm.errors import ControlError
 
 FIRST_WAIT = 0.5
-"""Seconds between the first two looks: rates are wanted soon."""
+"""Seconds between the first two samples: rates are wanted soon."""
 KEYS = {
     b"\x1b[A": "up",
     b"\x1b[B": "down",
@@ -63,7 +64,7 @@ class View:
     """Rows scrolled away."""
 
     def press(self, key: str, page: int) -> bool:
-        """Do what a key says; True: end."""
+        """Do what a key says; True: quit."""
         if key in BY_KEY:
             self.sort, self.offset = BY_KEY[key], 0
         elif key == "w":
@@ -79,18 +80,18 @@ class View:
 
 
 class Watched:
-    """The daemon, look after look."""
+    """The daemon, sample after sample."""
 
     def __init__(self, path: str, pool: str | None) -> None:
         self.path = path
         self.pool = pool
-        self.before: Look | None = None
-        self.now: Look | None = None
+        self.before: Sample | None = None
+        self.now: Sample | None = None
         self.trouble = ""
-        """Why the last look failed, or ""."""
+        """Why the last sample failed, or ""."""
 
-    def look(self) -> None:
-        """Take a look.
+    def sample(self) -> None:
+        """Take a sample.
 
         Raises:
             ControlError: nobody answers.
@@ -98,30 +99,41 @@ class Watched:
         snapshot = fetch_snapshot(self.path, self.pool, workers=True)
         at = time.monotonic()
         cpu = read_cpu_times(worker.pid for pool in snapshot.pools for worker in pool.workers)
-        self.before, self.now = self.now, Look(at, snapshot, cpu)
+        self.before, self.now = self.now, Sample(at, snapshot, cpu)
         self.trouble = ""
 
-    def try_to_look(self) -> None:
-        """Take a look; a daemon that does not answer is remembered as trouble, it may come back."""
+    def try_to_sample(self) -> None:
+        """Take a sample; a daemon that does not answer is remembered as trouble, it may come back."""
         try:
-            self.look()
+            self.sample()
         except ControlError as error:
             self.trouble = str(error)
+
+
+def read_cpu_times(pids: Iterable[int]) -> CpuTimes:
+    """Ask the kernel for the CPU time of processes; those that are gone are left out."""
+    found = {}
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            spent = process.cpu_times()
+            found[pid, process.create_time()] = spent.user + spent.system
+    return found
 
 
 def print_pictures(watched: Watched, view: View, interval: float, count: int) -> None:
     """Print `count` pictures; the first one after a short wait, so that it has rates."""
     console = tables.make_console()
-    watched.look()
+    watched.sample()
     for number in range(count):
         select.select([], [], [], min(interval, FIRST_WAIT) if number == 0 else interval)
-        watched.look()
+        watched.sample()
         tables.show(console, [*([""] if number else []), *_picture(watched, view, console.width, None)])
 
 
 def run_live(watched: Watched, view: View, interval: float) -> None:
-    """Draw until the user has seen enough."""
-    watched.look()
+    """Draw until the user quits."""
+    watched.sample()
     console = Console(highlight=False, markup=False, emoji=False)
     with _terminal() as wake:
         due = time.monotonic() + min(interval, FIRST_WAIT)
@@ -135,7 +147,7 @@ def run_live(watched: Watched, view: View, interval: float) -> None:
                 if not typed or any(view.press(key, console.height - 5) for key in split_keys(typed)):
                     return
             if time.monotonic() >= due:
-                watched.try_to_look()
+                watched.try_to_sample()
                 due = time.monotonic() + interval
 
 

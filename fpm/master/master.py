@@ -59,14 +59,15 @@ from fpm.master.processes.process import (
     raise_file_limit,
     reap_next,
 )
-from fpm.master.reload.reloader import LastReload, Reloader, Request
+from fpm.master.reload.reloader import Reloader, Request
 from fpm.master.services import Budget, Services
 from fpm.master.sink import EventSink, log_reader
-from fpm.master.status.memory import MemoryLooks
+from fpm.master.status.memory import MemorySampler
 from fpm.master.status.process import StatusProcess
-from fpm.master.status.snapshot_source import look_at_memory, take_snapshot
+from fpm.master.status.snapshot_source import refresh_memory, take_snapshot
 from fpm.master.upgrade.handover import restore_pool
 from fpm.master.upgrade.upgrade import Upgrade
+from fpm.status.overview import LastReload
 from fpm.system import systemd
 from fpm.system.listen_queue import ListenQueueReader
 from fpm.system.listening import Listener
@@ -117,7 +118,7 @@ class Master:
         self.arguments = arguments
         self.sink = EventSink(time.time, log_reader(log))
         self.original_rlimit_files = (0, 0)
-        self.memory = MemoryLooks()
+        self.memory = MemorySampler()
         self.status_listeners = StatusListeners()
         self.started = time.time() if handed is None else handed.get("started", 0.0)
         """Epoch seconds; an upgrade is no start."""
@@ -194,7 +195,7 @@ class Master:
             self.services,
             self.status_listeners,
             lambda name, workers: take_snapshot(self, name, workers=workers),
-            lambda: look_at_memory(self),
+            lambda: refresh_memory(self),
         )
         self._at_end.append(self.status_process.close)
         self.notifier = Notifier(

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class SiteSpec:
-    """One address, as the master describes it.
+    """Describes what is answered at one address.
 
     Attributes:
         pool: "" for the daemon's own address.
@@ -25,5 +25,5 @@ class SiteSpec:
     allow: Sequence[str]
 
     def as_message(self) -> dict[str, Any]:
-        """For the channel."""
+        """Return the message for the channel."""
         return asdict(self)

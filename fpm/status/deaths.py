@@ -1,4 +1,4 @@
-"""Death certificates in words, for those who look. Pure.
+"""Words the deaths of processes for status pages and `pyfpm status`. Pure.
 
 Texts are as in fpm.status.overview.Death; whoever shows them escapes.
 """
@@ -16,19 +16,19 @@ NOTES = ("oom", "retire", "core", "pending", "memory", "cpu", "next")
 
 
 def death_notes(death: Death) -> Iterator[str]:
-    """What else is known, a clause each, the most important first."""
+    """Say what else is known, a clause each, the most important first."""
     clauses = death_clauses(death)
     yield from filter(None, map(clauses.get, NOTES))
 
 
 def lived(death: Death) -> str:
-    """How long, and of a worker how many requests: "after 3 min and 1 request"."""
+    """Say how long it lived, and how many requests a worker served: "after 3 min and 1 request"."""
     served = f" and {death.requests} request{'' if death.requests == 1 else 's'}" if death.who == "worker" else ""
     return f"after {format_age(death.age)}{served}"
 
 
 def death_line(death: Death) -> str:
-    """All of it in one line, but for when it was; not escaped."""
+    """Say all of it in one line, except when it was; not escaped."""
     who = "" if death.who == "worker" else f"{death.who} "
     head = f"{who}pid {death.pid} {death.cause} {lived(death)}"
     request = f"{death.request} {request_words(death)}" if death.request else ""

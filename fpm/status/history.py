@@ -1,4 +1,4 @@
-"""A small history of each pool, drawn from the snapshots that somebody has asked for."""
+"""A small history of each pool, drawn from the snapshots that have been asked for."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ POINTS = 180
 SPACING = 0.9
 """Seconds between two points at least: somebody who asks all the time makes no finer history."""
 RATE_OVER = 10.0
-"""Seconds over which the present rate is reckoned, if there are points for so long."""
+"""Seconds over which the present rate is computed, if there are points for so long."""
 GAP = 300.0
 """Seconds without a point after which the former ones tell nothing about now."""
 
 
 class History:
-    """All pools' points, the oldest first; and how many requests each had taken at each."""
+    """Keeps points of each pool, the oldest first, with the number of requests that it had taken."""
 
     def __init__(self) -> None:
         self._points: dict[str, deque[tuple[int, Moment]]] = {}
 
     def add(self, snapshot: Snapshot) -> None:
-        """Take a snapshot of all pools in; pools that are gone are forgotten."""
+        """Add a snapshot of all pools; pools that are gone are forgotten."""
         for pool in snapshot.pools:
             self._add(pool, snapshot.daemon.now)
         for name in self._points.keys() - {pool.name for pool in snapshot.pools}:
             del self._points[name]
 
     def complete(self, pool: Pool, now: float) -> Pool:
-        """The pool with its history, rate and queue wait, as far as they are known."""
+        """Return the pool with its history, rate and queue wait, as far as they are known."""
         points = [one for one in self._points.get(pool.name, ()) if now - one[1].at < GAP]
         rate = self._rate(pool, now, points)
         wait = None
@@ -61,7 +61,7 @@ class History:
 
     @staticmethod
     def _rate(pool: Pool, now: float, points: list[tuple[int, Moment]]) -> float | None:
-        """Requests a second since the oldest point within RATE_OVER, or since the last point before it."""
+        """Compute requests a second since the oldest point within RATE_OVER, or since the last point before it."""
         if not points:
             return None
         recent = [one for one in points if now - one[1].at <= RATE_OVER]

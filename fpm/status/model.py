@@ -62,7 +62,7 @@ class PoolStatus:
 def build_status(
     *, pool: str, pm: str, board: Board, queue: ListenQueue, now: float, memory_pss: int | None = None
 ) -> PoolStatus:
-    """The status of a pool at `now` (epoch seconds), with the memory of all workers if the caller knows it."""
+    """Compute the status of a pool at `now` (epoch seconds); the caller may know the memory of all workers."""
     used = board.used
     numbers = copy(board.header)
     absorb(numbers, used, now)
@@ -109,5 +109,5 @@ def _process(slot: Slot, now: float) -> ProcessStatus:
 
 
 def background_age(slot: Slot, now: float) -> float:
-    """Seconds since the response was complete, at `now` (epoch seconds); 0.0 if there is no work after it."""
+    """Return the seconds since the response was complete at `now` (epoch seconds); 0.0 without background work."""
     return max(now - slot.released, 0.0) if slot.stage is Stage.FINISHED and slot.released else 0.0

@@ -16,7 +16,7 @@ from fpm.status.model import PoolStatus
 
 
 @dataclass(frozen=True, slots=True)
-class Reload:
+class LastReload:
     """The last reload of the daemon."""
 
     at: float
@@ -27,7 +27,7 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """The certificate of a process that ended unasked, or was ended by the master because it did not leave."""
+    """The certificate of a process that died unexpectedly, or was killed by the master because it did not exit."""
 
     at: float
     pid: int
@@ -37,7 +37,7 @@ class Death:
     """Seconds that it lived."""
     requests: int
     request: str
-    """Method and URI of its last request, or ""; `request_state` says whether it was still in hand."""
+    """Method and URI of its last request, or ""; `request_state` says whether it was still running."""
     who: str = "worker"
     """Or "template", "503 responder"."""
     code: int | None = None
@@ -53,7 +53,7 @@ class Death:
     request_state: str = ""
     """"in hand", "after the response" (work in the background), "finished" (it was idle), or "" without a request."""
     request_age: float = 0.0
-    """Seconds: how long it had been in hand, or in the background; how long ago it had finished."""
+    """Seconds: how long it had been running, or in the background; how long ago it had finished."""
     task: str = ""
     """The function that ran after the response."""
     pending_tasks: str = ""
@@ -75,7 +75,7 @@ class Death:
 
 
 def read_death(values: Mapping[str, Any]) -> Death:
-    """A certificate out of JSON, which has lists for tuples, from this version of pyfpm or another.
+    """Read a certificate from JSON, which has lists for tuples, of this version of pyfpm or another.
 
     Raises:
         TypeError: one of the first six values is missing.
@@ -113,10 +113,10 @@ class Worker:
     generation: int
     """0: not known."""
     leaving: str
-    """Why the master has told it to leave, or ""."""
+    """Why the master has asked it to exit, or ""."""
     requests: int
     request_age: float
-    """Seconds: how long the request in hand has been running; of an idle worker, how long its last one took."""
+    """Seconds: how long the current request has been running; of an idle worker, how long its last one took."""
     request_method: str
     request_uri: str
     """With the query; "-" if there was none. Of an idle worker, its last."""
@@ -136,7 +136,7 @@ class Worker:
 
     @property
     def background(self) -> str:
-        """What it does after its response, in words; "" for nothing."""
+        """Say what it does after its response; "" for nothing."""
         if not self.task:
             return ""
         waiting = f", {self.later} more waiting" if self.later else ""
@@ -166,7 +166,7 @@ class Pool:
     """running, starting, idle (no process, nothing wrong), failed, stopping."""
     app: str
     ready: bool
-    """Would /readyz/NAME say yes?"""
+    """Whether /readyz/NAME says yes."""
     status: PoolStatus
     directory: str
     """The target of `chdir` when the generation began; "" without one."""
@@ -204,7 +204,7 @@ class Daemon:
     """When the snapshot was taken."""
     draining: bool
     """It is stopping."""
-    last_reload: Reload | None
+    last_reload: LastReload | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 from fpm.log.escape import escape
 from fpm.log.times import format_access_time
 from fpm.status.deaths import death_line
-from fpm.status.overview import Pool, Reload
+from fpm.status.overview import LastReload, Pool
 from fpm.status.pages import Pair, render_status
 
 
@@ -37,7 +37,7 @@ def _deaths(pool: Pool) -> list[str]:
     return ["", *lines] if lines else []
 
 
-def describe_reload(last: Reload) -> str:
+def describe_reload(last: LastReload) -> str:
     """`succeeded, TIME` or `failed, TIME: reason`."""
     when = format_access_time(last.at)
     return f"succeeded, {when}" if last.ok else f"failed, {when}: {last.reason}"

@@ -17,12 +17,12 @@ from fpm.scoreboard.reading import read_board
 from fpm.scoreboard.snapshot import Board, ListenQueue, Slot
 from fpm.scoreboard.stages import OWN_STATE_TEXT, Stage
 from fpm.status.model import PoolStatus, ProcessStatus, background_age, build_status
-from fpm.status.overview import Daemon, Death, Pool, Reload, SlowRequest, Worker, read_death
+from fpm.status.overview import Daemon, Death, LastReload, Pool, SlowRequest, Worker, read_death
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
-    """What the master knows of a worker beside its slot."""
+    """What the master knows of a worker besides its slot."""
 
     pid: int
     generation: int
@@ -58,14 +58,14 @@ class PoolFacts:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The daemon and its pools at one moment; without history."""
+    """The daemon and its pools at one moment, without history."""
 
     daemon: Daemon
     pools: tuple[Pool, ...]
 
 
 def pack_snapshot(daemon: Daemon, pools: Sequence[tuple[PoolFacts, bytes]]) -> bytes:
-    """The bytes of a snapshot: each pool with the copy of its scoreboard (fpm.scoreboard.reading.join_board)."""
+    """Pack a snapshot: each pool with the copy of its scoreboard (fpm.scoreboard.reading.join_board)."""
     described = [_describe(facts) | {"size": len(board)} for facts, board in pools]
     head = json.dumps({"daemon": asdict(daemon), "pools": described})
     return b"".join([head.encode(), b"\n", *(board for _, board in pools)])
@@ -98,7 +98,7 @@ def _describe(facts: PoolFacts) -> dict[str, Any]:
 
 
 def read_snapshot(data: bytes) -> Snapshot:
-    """The values of a snapshot.
+    """Read the values of a snapshot.
 
     Raises:
         ValueError, KeyError, TypeError: these bytes are none.
@@ -106,7 +106,7 @@ def read_snapshot(data: bytes) -> Snapshot:
     end = data.index(b"\n")
     head = json.loads(data[:end])
     reload = head["daemon"].pop("last_reload")
-    daemon = Daemon(**head["daemon"], last_reload=None if reload is None else Reload(**reload))
+    daemon = Daemon(**head["daemon"], last_reload=None if reload is None else LastReload(**reload))
     offset, pools = end + 1, []
     for described in head["pools"]:
         size = described.pop("size")
@@ -125,7 +125,7 @@ def _read_facts(described: Mapping[str, Any]) -> PoolFacts:
 
 
 def assemble_pool(facts: PoolFacts, data: memoryview, now: float) -> Pool:
-    """What is shown of one pool, of which `data` is the scoreboard; its history is somebody else's business."""
+    """Put together what is shown of one pool, of which `data` is the scoreboard; without its history."""
     board = read_board(data, facts.slots, facts.room)
     queue = ListenQueue(*facts.queue)
     status = build_status(pool=facts.name, pm=facts.pm, board=board, queue=queue, now=now, memory_pss=facts.pss)

@@ -1,4 +1,4 @@
-"""One connection, HTTP or FastCGI: the first byte tells, for a FastCGI record begins with its version, 1."""
+"""Speaks HTTP or FastCGI with a client: the first byte decides, for a FastCGI record begins with its version, 1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fpm.fastcgi.connection import Connection
 from fpm.fastcgi.constants import VERSION, RecordType
 from fpm.fastcgi.events import NEED_DATA, Reply, RequestBegun
 from fpm.fastcgi.records import pack_finish, pack_stream
-from fpm.status_server.site import Answer, Request, Site, decode_target
+from fpm.status_server.site import Request, Site, decode_target
 from fpm.wsgi.environ import complete_environ
 
 TIMEOUT = 10.0
@@ -23,7 +23,7 @@ LINGER = 1.0
 RECEIVE = 65536
 
 
-class Visit:
+class ClientConnection:
     """A connected client.
 
     Attributes:
@@ -37,7 +37,7 @@ class Visit:
         self.since = time.monotonic()
 
     def run(self) -> None:
-        """In a thread of its own, to the end of the connection."""
+        """Serve the client to the end of its connection, in a thread of its own."""
         with self.client:
             try:
                 self.client.settimeout(TIMEOUT)
@@ -50,7 +50,7 @@ class Visit:
                 return  # the client has gone, or speaks neither
 
     def end(self) -> None:
-        """From another thread: the client has had its time."""
+        """Close the connection from another thread."""
         try:
             self.client.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -63,23 +63,20 @@ class _Http(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = TIMEOUT
     server: Any
-    """The Visit."""
+    """The ClientConnection (the standard library calls it so)."""
 
     def version_string(self) -> str:
-        """The Server header."""
+        """Return the Server header."""
         return "pyfpm"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: probes come every second."""
+        """Log nothing: probes come every second."""
 
     def do_GET(self) -> None:
-        """See http.server."""
-        visit: Visit = self.server
+        """Answer a request; see http.server."""
+        connection: ClientConnection = self.server
         path, query = decode_target(self.path)
-        if visit.site.may_ask(visit.address):
-            answer = visit.site.answer(Request(path, query))
-        else:
-            answer = Answer(b"Access denied.\n", (("Content-type", "text/plain"),), HTTPStatus.FORBIDDEN)
+        answer = connection.site.answer_to(connection.address, Request(path, query))
         self.send_response(answer.status)
         for name, value in answer.headers:
             self.send_header(name, value)
@@ -90,21 +87,21 @@ class _Http(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body)
-        visit.since = time.monotonic()
+        connection.since = time.monotonic()
 
     do_HEAD = do_GET
 
 
 class _FastCgi:
-    """The client may be a web server that passes requests on, or a monitor that speaks FastCGI itself."""
+    """Serves a web server that passes requests on, or a monitor that speaks FastCGI itself."""
 
-    def __init__(self, visit: Visit) -> None:
-        self._visit = visit
-        self._client = visit.client
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._client = connection.client
         self._machine = Connection(max_conns=1, max_reqs=1)
 
     def run(self) -> None:
-        """Until the client goes, or wants its connection closed.
+        """Answer requests until the client goes, or wants its connection closed.
 
         Raises:
             OSError: the client is gone.
@@ -118,7 +115,7 @@ class _FastCgi:
                     # Not after the end of its body: some monitors never send that.
                     self._send(event.request_id, self._answer(event.params))
                     self._machine.end_request()
-                    self._visit.since = time.monotonic()
+                    self._connection.since = time.monotonic()
                     keep = event.keep
                 elif isinstance(event, Reply):
                     self._client.sendall(event.data)
@@ -130,11 +127,8 @@ class _FastCgi:
     def _answer(self, params: dict[str, str]) -> bytes:
         environ: dict[str, Any] = dict(params)
         path = complete_environ(environ, None)
-        site = self._visit.site
-        if site.may_ask(environ.get("REMOTE_ADDR", "")):
-            answer = site.answer(Request(path, environ["QUERY_STRING"]))
-        else:
-            answer = Answer(b"Access denied.\n", (("Content-type", "text/plain"),), HTTPStatus.FORBIDDEN)
+        request = Request(path, environ["QUERY_STRING"])
+        answer = self._connection.site.answer_to(environ.get("REMOTE_ADDR", ""), request)
         lines = [f"{name}: {value}\r\n" for name, value in answer.headers]
         if answer.status is not HTTPStatus.OK:
             lines.insert(0, f"Status: {answer.status.value} {answer.status.phrase}\r\n")

@@ -42,10 +42,10 @@ class Answer:
 
 
 class MasterSilent(Exception):
-    """The master does not answer: it is stopped, or gone."""
+    """Raised when the master does not answer: it is stopped, or gone."""
 
 
-Look = Callable[[str | None, bool], Overview]
+SnapshotReader = Callable[[str | None, bool], Overview]
 """Shows the pool of this name (no pools if there is none), or all; with its workers or without.
 
 Raises:
@@ -56,27 +56,33 @@ Raises:
 class Site:
     """Answers requests by a specification."""
 
-    def __init__(self, spec: SiteSpec, look: Look, watch: Callable[[], None]) -> None:
+    def __init__(self, spec: SiteSpec, read: SnapshotReader, watch: Callable[[], None]) -> None:
         """
         Args:
             watch: called when a page with a history is shown, so that it goes on for a while.
         """
         self.spec = spec
-        self._look = look
+        self._read = read
         self._watch = watch
         self._peers = [ip_network(text) for text in spec.peers]
         self._allow = [ip_network(text) for text in spec.allow]
 
     def may_connect(self, address: str) -> bool:
-        """May a client with this address connect? "" is a Unix socket's, whose mode has decided it."""
+        """Return whether a client may connect; "" is a Unix socket's address, whose mode has decided it."""
         return not address or not self._peers or _is_in(address, self._peers)
 
     def may_ask(self, address: str) -> bool:
-        """May somebody with this address see the pages? "": there is no web server between."""
+        """Return whether a client may see the pages; "": there is no web server between."""
         return not address or _is_in(address, self._allow)
 
+    def answer_to(self, address: str, request: Request) -> Answer:
+        """Answer somebody with this address, as far as they may see the pages; never raises."""
+        if self.may_ask(address):
+            return self.answer(request)
+        return Answer(b"Access denied.\n", (("Content-type", "text/plain"),), HTTPStatus.FORBIDDEN)
+
     def answer(self, request: Request) -> Answer:
-        """Never raises."""
+        """Answer a request of somebody who may see the pages; never raises."""
         try:
             found = self._of_pool(request) if self.spec.pool else self._of_daemon(request)
         except MasterSilent:
@@ -101,7 +107,7 @@ class Site:
         return Answer(page.body, (*STATUS_HEADERS, ("Content-type", page.content_type)))
 
     def _pool(self, name: str, *, workers: bool) -> Pool | None:
-        pools = self._look(name, workers).pools
+        pools = self._read(name, workers).pools
         return pools[0] if pools else None
 
     # ---------------------------------------------------------------- [global] status_listen
@@ -117,10 +123,10 @@ class Site:
 
     def _front(self, request: Request) -> Answer:
         self._watch()
-        return Answer(render_overview(self._look(None, False)), HEADERS)
+        return Answer(render_overview(self._read(None, False)), HEADERS)
 
     def _pool_page(self, name: str, request: Request) -> Answer | None:
-        overview = self._look(name, True)
+        overview = self._read(name, True)
         if not overview.pools:
             return None
         self._watch()
@@ -134,13 +140,13 @@ class Site:
         form = next((name for name in FORMATS if name in keys), "text")
         if form == "openmetrics":  # PHP-FPM's page has no room for more than one pool
             return self._metrics(request)
-        pages = [render_status(pool.status, request.query) for pool in self._look(None, False).pools]
+        pages = [render_status(pool.status, request.query) for pool in self._read(None, False).pools]
         start, between, end, content_type = _JOINED[form]
         body = start + between.join(page.body.removeprefix(_XML_HEAD) for page in pages) + end
         return Answer(body, (*STATUS_HEADERS, ("Content-type", content_type)))
 
     def _metrics(self, request: Request) -> Answer:
-        overview = self._look(None, False)
+        overview = self._read(None, False)
         headers = (*STATUS_HEADERS, ("Content-type", METRICS_TYPE))
         return Answer(render_metrics(overview.daemon, overview.pools), headers)
 
@@ -148,15 +154,15 @@ class Site:
         return _plain("pong")
 
     def _live(self, request: Request) -> Answer:
-        self._look("", False)  # a name that no pool has: only the master's own word
+        self._read("", False)  # a name that no pool has: only the master's own word
         return _plain("ok\n")
 
     def _ready(self, request: Request) -> Answer:
-        overview = self._look(None, False)
+        overview = self._read(None, False)
         return _readiness(overview, [pool for pool in overview.pools if not pool.ready])
 
     def _pool_ready(self, name: str, request: Request) -> Answer | None:
-        overview = self._look(name, False)
+        overview = self._read(name, False)
         return _readiness(overview, [pool for pool in overview.pools if not pool.ready]) if overview.pools else None
 
 

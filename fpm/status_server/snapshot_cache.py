@@ -1,4 +1,4 @@
-"""Asking the master for snapshots, and remembering a little."""
+"""Asks the master for snapshots, and keeps them for a moment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SAMPLE_EVERY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedSnapshot:
     """A snapshot that may be shown again for a moment."""
 
     until: float
@@ -35,24 +35,24 @@ class Kept:
     snapshot: Snapshot
 
 
-class Looks:
-    """Shared by all threads."""
+class SnapshotCache:
+    """Shows snapshots to all threads, and samples them while somebody watches."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._lock = threading.Lock()
         self._number = 0
         self._waiting: dict[int, Future[tuple[bytes, float]]] = {}
-        self._kept: dict[tuple[str | None, bool], Kept] = {}
+        self._kept: dict[tuple[str | None, bool], CachedSnapshot] = {}
         self._locks: dict[tuple[str | None, bool], threading.Lock] = {}
         self._names: frozenset[str] = frozenset()
-        """Of all pools, when they were last seen."""
+        """The names of all pools when they were last seen."""
         self._history = History()
         self._watched_until = 0.0
         self._sampler: threading.Thread | None = None
 
-    def look(self, name: str | None, workers: bool) -> Overview:
-        """See fpm.status_server.site.Look."""
+    def read(self, name: str | None, workers: bool) -> Overview:
+        """Read a pool or all of them; see fpm.status_server.site.SnapshotReader."""
         if name and not self._is_known(name):
             return Overview(self._snapshot(None, False).daemon, ())
         snapshot = self._snapshot(name, workers)
@@ -61,11 +61,11 @@ class Looks:
         return Overview(snapshot.daemon, pools)
 
     def _is_known(self, name: str) -> bool:
-        """Names that somebody makes up are not worth a question each."""
+        """Return whether there is such a pool, without a question to the master for each invented name."""
         return name in self._names or name in {pool.name for pool in self._snapshot(None, False).pools}
 
     def watch(self) -> None:
-        """Somebody looks at a page with a history: go on with it for a while."""
+        """Go on with the history for a while, as somebody looks at it."""
         with self._lock:
             self._watched_until = time.monotonic() + WATCHED
             if self._sampler is None:
@@ -73,7 +73,7 @@ class Looks:
                 self._sampler.start()
 
     def receive(self, message: dict[str, Any], fd: int | None) -> None:
-        """The master's answer; the descriptor is read and closed."""
+        """Take the master's answer; the descriptor is read and closed."""
         try:
             with self._lock:
                 future = self._waiting.pop(message.get("answer", 0), None)
@@ -105,7 +105,7 @@ class Looks:
                 if len(self._kept) > 2 * len(snapshot.pools) + 1000:  # names of pools that are gone
                     self._kept.clear()
                     self._locks.clear()
-                self._kept[key] = Kept(now + REST * cost, snapshot)
+                self._kept[key] = CachedSnapshot(now + REST * cost, snapshot)
                 if name is None:
                     self._names = frozenset(pool.name for pool in snapshot.pools)
                     self._history.add(snapshot)
@@ -127,7 +127,7 @@ class Looks:
                 self._waiting.pop(number, None)
 
     def _sample(self) -> None:
-        """In a thread of its own, while somebody looks."""
+        """Take samples while somebody watches, in a thread of its own."""
         never = threading.Event()
         while True:
             never.wait(SAMPLE_EVERY)

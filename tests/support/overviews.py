@@ -8,7 +8,7 @@ from typing import Any
 
 from fpm.scoreboard.numbers import PoolNumbers
 from fpm.status.model import PoolStatus
-from fpm.status.overview import Daemon, Death, Moment, Overview, Pool, PoolPage, Reload, SlowRequest, Worker
+from fpm.status.overview import Daemon, Death, LastReload, Moment, Overview, Pool, PoolPage, SlowRequest, Worker
 
 NOW = 1_795_000_000.0
 NASTY = "/\"><script>alert(1)</script>&'\x1b[31m\u202e\udc80\n" + "ä" * 20
@@ -20,7 +20,7 @@ DAEMON = Daemon(
     started=NOW - 273_000,
     now=NOW,
     draining=False,
-    last_reload=Reload(NOW - 4000, True, ""),
+    last_reload=LastReload(NOW - 4000, True, ""),
 )
 NUMBERS = PoolNumbers(
     start_time=int(NOW) - 273_000,

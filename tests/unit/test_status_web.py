@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from fpm.status.overview import Moment, Pool, Reload
+from fpm.status.overview import LastReload, Moment, Pool
 from fpm.status_server.chart import POINTS_MAX, make_chart
 from fpm.status_server.html import HEADERS, WORKERS_MAX, render_overview, render_pool
 from tests.support import overviews
@@ -80,7 +80,7 @@ PAGES = {
         replace(
             overviews.overview(nasty_pool()),
             daemon=replace(
-                overviews.DAEMON, host=NASTY, file=NASTY, version=NASTY, last_reload=Reload(1.0, False, NASTY)
+                overviews.DAEMON, host=NASTY, file=NASTY, version=NASTY, last_reload=LastReload(1.0, False, NASTY)
             ),
         )
     ),
@@ -170,7 +170,7 @@ def test_why_a_pool_has_failed() -> None:
 
 
 def test_a_failed_reload_is_told_on_every_page() -> None:
-    daemon = replace(overviews.DAEMON, last_reload=Reload(overviews.NOW - 30, False, "pool shop: timed out"))
+    daemon = replace(overviews.DAEMON, last_reload=LastReload(overviews.NOW - 30, False, "pool shop: timed out"))
     for page in (
         render_overview(replace(overviews.overview(), daemon=daemon)),
         render_pool(replace(overviews.page(overviews.pool()), daemon=daemon)),

@@ -14,10 +14,10 @@ from fpm.master.control import Connection
 from fpm.master.lifecycle import State
 from fpm.master.reload.reloader import Request
 from fpm.master.status.reporting import status_answer, unknown_pool
-from fpm.master.status.snapshot_source import LookedAt, look_at_memory, take_snapshot
+from fpm.master.status.snapshot_source import SnapshotSource, refresh_memory, take_snapshot
 
 
-class CommandHost(LookedAt, TraceHost, Protocol):
+class CommandHost(SnapshotSource, TraceHost, Protocol):
     """The master, as far as commands go."""
 
     def emit(self, event: Event) -> Event:
@@ -65,7 +65,7 @@ def _answer_snapshot(host: CommandHost, connection: Connection, request: dict[st
     if isinstance(name, str) and name not in host.pools:
         connection.answer(unknown_pool(name, host.pools))
         return
-    look_at_memory(host)
+    refresh_memory(host)
     data = take_snapshot(host, name if isinstance(name, str) else None, workers=bool(request.get("workers")))
     connection.answer({"ok": True, "snapshot": base64.b64encode(data).decode()})
 

@@ -20,7 +20,7 @@ DEFAULT_PING_PATH = "/ping"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What there should be at one address."""
+    """Says what should be at one address."""
 
     spec: SiteSpec
     access: SocketAccess
@@ -29,7 +29,7 @@ class Wanted:
 
 
 def wanted_sites(config: Config) -> dict[ListenAddress, Wanted]:
-    """All addresses of a configuration."""
+    """Return what a configuration wants at each address."""
     found = {}
     settings = config.global_
     if settings.status_listen is not None:
@@ -57,7 +57,7 @@ def _pool_site(pool: PoolConfig) -> SiteSpec:
 
 
 class StatusListeners:
-    """The listening sockets; a reload first opens what it needs, then takes it or gives it back."""
+    """Owns the listening sockets; a reload first opens what it needs, then takes it or gives it back."""
 
     def __init__(self) -> None:
         self.on_change: Callable[[], None] | None = None
@@ -86,7 +86,7 @@ class StatusListeners:
                 raise StartError(f"{one.directive}: {error}") from error
 
     def take_over(self) -> None:
-        """The configuration counts; sockets that nobody wants any more are closed."""
+        """Make the configuration of `open` count, and close sockets that it does not name."""
         opened, specs = self._next
         self._next = {}, {}
         if not opened and specs == self.specs:
@@ -99,14 +99,14 @@ class StatusListeners:
             self.on_change()
 
     def give_back(self) -> None:
-        """The configuration does not count: what was opened for it goes."""
+        """Close what was opened for a configuration that does not count."""
         opened, _ = self._next
         self._next = {}, {}
         for listener in opened.values():
             listener.close()
 
     def dump(self, kept: InheritedFds) -> list[dict[str, Any]]:
-        """For an upgrade: the sockets, by their addresses."""
+        """Describe the sockets by their addresses, for an upgrade."""
         return [
             {"address": str(address), **dump_listener(listener, kept)} for address, listener in self.listeners.items()
         ]
@@ -126,7 +126,7 @@ class StatusListeners:
         self.take_over()
 
     def close(self) -> None:
-        """At the end."""
+        """Close all sockets."""
         self.give_back()
         for listener in self.listeners.values():
             listener.close()

@@ -16,6 +16,7 @@ from fpm.master.pool.releases import still_exists
 from fpm.master.pool.specs import children_for
 from fpm.master.reload.plan import Plan, compare_settings, make_plan
 from fpm.master.reload.reload import Host, Outcome, Reload
+from fpm.status.overview import LastReload
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -45,16 +46,6 @@ class Request:
     named: tuple[str, ...] = ()
     timeout: float = 0.0
     rollback: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LastReload:
-    """For the status."""
-
-    at: float
-    """Epoch seconds."""
-    ok: bool
-    reason: str
 
 
 class Reloader:

@@ -1,4 +1,4 @@
-"""How much memory workers really use (PSS): looked at only while somebody looks, and never for much of the time.
+"""Measures how much memory workers really use (PSS), only while somebody asks, and never for much of the time.
 
 The kernel walks the page tables of a process for it (proc(5), smaps_rollup), which takes a millisecond or so for each
 hundred megabytes; so each question about the status allows a little of that, the longest unseen workers first.
@@ -19,17 +19,17 @@ SHARE = 0.01
 BUDGET_MAX = 0.02
 """Seconds at one question."""
 FRESH = 5.0
-"""Seconds for which a number is not looked at again."""
+"""Seconds for which a number is not measured again."""
 
 
-class MemoryLooks:
-    """Fills in `WorkerNotes.pss`."""
+class MemorySampler:
+    """Keeps `WorkerNotes.pss` up to date."""
 
     def __init__(self) -> None:
         self._last = 0.0
 
-    def look(self, pools: Iterable[PoolSupervisor], now: float) -> None:
-        """Look at some workers; `now` is monotonic seconds."""
+    def sample(self, pools: Iterable[PoolSupervisor], now: float) -> None:
+        """Measure some workers; `now` is monotonic seconds."""
         budget, self._last = min(SHARE * (now - self._last), BUDGET_MAX), now
         if budget <= 0:
             return
@@ -52,7 +52,7 @@ def _seen_at(child: Child) -> float:
 
 
 def _read_pss(pid: int) -> int | None:
-    """Bytes; None if the process is gone, or the master is not its owner."""
+    """Return its memory in bytes; None if the process is gone, or the master is not its owner."""
     try:
         pss: int = psutil.Process(pid).memory_full_info().pss
     except (psutil.Error, OSError):

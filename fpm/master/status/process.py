@@ -30,7 +30,7 @@ TakeSnapshot = Callable[[str | None, bool], bytes]
 
 
 class StatusProcess:
-    """Keeps it running while there are addresses."""
+    """Keeps the status process running while there are addresses."""
 
     def __init__(
         self, services: Services, listeners: StatusListeners, snapshot: TakeSnapshot, prepare: Callable[[], None]
@@ -47,7 +47,7 @@ class StatusProcess:
         owner = Owner(lambda: bool(self._listeners.specs), self._tell, self._on_message, self._send_some, self._forget)
         self._process = HelperProcess(services, "the status process", "fpm.status_server", owner, _identity)
         self._told: dict[ListenAddress, tuple[int, SiteSpec]] = {}
-        """What the process knows: the socket (our descriptor's number) and what is there."""
+        """What the process has been given: the socket (our descriptor's number) and what is there."""
         self._unsent: deque[ListenAddress] = deque()
         self._on_the_way = 0
 
@@ -72,7 +72,7 @@ class StatusProcess:
     # ---------------------------------------------------------------- what it is told
 
     def _tell(self) -> None:
-        """The difference between what it knows and what it should know."""
+        """Send the difference between what it has and what it should have."""
         listeners = self._listeners
         for address in self._told.keys() - listeners.specs.keys():
             del self._told[address]
@@ -123,7 +123,7 @@ class StatusProcess:
 
 
 def _identity() -> list[str]:
-    """The user that it becomes, as arguments; nothing where the master is not root."""
+    """Return the user that it becomes, as arguments; nothing where the master is not root."""
     if os.geteuid() != 0:
         return []
     try:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from fpm.master.pool.supervisor import PoolSupervisor
-from fpm.master.reload.reloader import LastReload
+from fpm.status.overview import LastReload
 
 POOLS_NAMED = 20
 """Names in an error about an unknown pool."""
@@ -21,7 +22,7 @@ def status_answer(
     if name is not None and (not isinstance(name, str) or name not in pools):
         return unknown_pool(name, pools)
     described = [pool_facts(pool) for pool in (pools.values() if name is None else [pools[name]])]
-    reload = None if last is None else {"at": last.at, "ok": last.ok, "reason": last.reason}
+    reload = None if last is None else asdict(last)
     return {"ok": True, "pid": os.getpid(), "file": file, "last_reload": reload, "pools": described}
 
 

@@ -1,4 +1,4 @@
-"""Snapshots of the daemon for those who look: the status process, `pyfpm status`, `pyfpm top`.
+"""Takes snapshots of the daemon for the status process, `pyfpm status` and `pyfpm top`.
 
 The master copies and describes, it does not evaluate: that is fpm.status.snapshot's business, in whoever asked.
 """
@@ -16,28 +16,28 @@ from fpm.master.lifecycle import State
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.reload.reloader import Reloader
 from fpm.master.services import Services
-from fpm.master.status.memory import MemoryLooks
+from fpm.master.status.memory import MemorySampler
 from fpm.scoreboard.header import pack_header
 from fpm.scoreboard.reading import copy_slots, join_board
-from fpm.status.overview import Daemon, Reload
+from fpm.status.overview import Daemon
 from fpm.status.snapshot import PoolFacts, WorkerFacts, pack_snapshot
 
 
-class LookedAt(Protocol):
-    """The master, as far as it is shown."""
+class SnapshotSource(Protocol):
+    """What a snapshot is taken of: the master."""
 
     config: Config
     services: Services
     state: State
     pools: dict[str, PoolSupervisor]
     reloader: Reloader
-    memory: MemoryLooks
+    memory: MemorySampler
     started: float
     """Epoch seconds."""
 
 
-def take_snapshot(host: LookedAt, name: str | None = None, *, workers: bool = False) -> bytes:
-    """The snapshot of one pool, or of all; no pools if there is none of this name.
+def take_snapshot(host: SnapshotSource, name: str | None = None, *, workers: bool = False) -> bytes:
+    """Take the snapshot of one pool, or of all; no pools if there is none of this name.
 
     Args:
         workers: each worker, and what is remembered of deaths and slow requests.
@@ -48,13 +48,13 @@ def take_snapshot(host: LookedAt, name: str | None = None, *, workers: bool = Fa
     return pack_snapshot(describe_daemon(host), [describe_pool(pool, workers=workers) for pool in chosen.values()])
 
 
-def look_at_memory(host: LookedAt) -> None:
-    """Bring some of the workers' memory up to date, for the next snapshot; it has a bound of its own."""
-    host.memory.look(host.pools.values(), host.services.loop.now)
+def refresh_memory(host: SnapshotSource) -> None:
+    """Bring the memory of some workers up to date for the next snapshot, within a bound of its own."""
+    host.memory.sample(host.pools.values(), host.services.loop.now)
 
 
-def describe_daemon(host: LookedAt) -> Daemon:
-    """The master itself."""
+def describe_daemon(host: SnapshotSource) -> Daemon:
+    """Describe the master itself."""
     last = host.reloader.last
     return Daemon(
         version=__version__,
@@ -64,12 +64,12 @@ def describe_daemon(host: LookedAt) -> Daemon:
         started=host.started,
         now=host.services.clock(),
         draining=host.state is not State.NORMAL,
-        last_reload=None if last is None else Reload(last.at, last.ok, last.reason),
+        last_reload=last,
     )
 
 
 def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, bytes]:
-    """One pool, whether it has processes or not, with a copy of what its scoreboards hold."""
+    """Describe one pool, whether it has processes or not, with a copy of what its scoreboards hold."""
     config, failure = pool.config, pool.templates.failure
     queue = pool.services.queues.read(pool.listener.socket.fileno()) if not pool.stopping else None
     if queue is not None and queue.length > pool.record.values.max_listen_queue:
