@@ -44,8 +44,8 @@ class Call:
         self._context.run(self._function, *self._arguments, **self._keywords)
 
 
-class Host(Protocol):
-    """The worker's side of the functions below."""
+class CurrentRequest(Protocol):
+    """The worker's side of the functions below: the request that is being served."""
 
     def finish_early(self, iterable: Iterable[bytes] | None, task: str) -> bool:
         """End the request for the web server; `task` names what continues. Return False if it has ended already."""
@@ -53,13 +53,16 @@ class Host(Protocol):
     def call_after(self, call: Call) -> None:
         """Call a function when the response has been sent."""
 
+    def disown(self) -> None:
+        """This process is a copy, forked by the application: the response is not its business any more."""
+
 
 class _Current:
     """The current request of this process: a worker serves one at a time, so this is true for all its threads."""
 
-    request: object | None = None
-    """The response of the current request."""
-    host: Host | None = None
+    request: CurrentRequest | None = None
+    in_worker = False
+    """This is a worker, or was forked from one."""
     is_copy = False
     """This process was forked from a worker by its application."""
     in_pool = False
@@ -89,12 +92,12 @@ def finish_request(iterable: Iterable[bytes] | None = None) -> bool:
         NoRequestError: outside of a request, or not in a pyfpm worker.
         RuntimeError: before start_response().
     """
-    host = current.host
-    if host is None or current.request is None:
+    request = current.request
+    if request is None:
         raise NoRequestError(_explain("finish_request", "there is no response that it could finish"))
     caller = sys._getframe(1)
     name = f"{caller.f_globals.get('__name__', '?')}.{caller.f_code.co_qualname}"
-    return host.finish_early(iterable, name)
+    return request.finish_early(iterable, name)
 
 
 def after_response(
@@ -110,8 +113,8 @@ def after_response(
         NoRequestError: outside of a request, or not in a pyfpm worker.
         TypeError: `function` cannot be called.
     """
-    host = current.host
-    if host is None or current.request is None:
+    request = current.request
+    if request is None:
         raise NoRequestError(
             _explain("after_response", "there is no response to wait for: call the function itself, or start a thread")
         )
@@ -120,14 +123,14 @@ def after_response(
     if getattr(getattr(function, "__code__", None), "co_flags", 0) & _LAZY:
         name = name_function(function)
         raise TypeError(f"{name}() does nothing until it is awaited or iterated over; see asyncio.run()")
-    host.call_after(Call(function, args, kwargs))
+    request.call_after(Call(function, args, kwargs))
 
 
 def _explain(name: str, advice: str) -> str:
     where = "outside of a request served by pyfpm"
     if current.is_copy:
         where = "in a process that the application has forked from a worker of pyfpm"
-    elif current.host is None:
+    elif not current.in_worker:
         where = "outside of a worker of pyfpm"
     return f"{name}() was called {where}: {advice}"
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from time import monotonic
 
 from fpm.scoreboard.layout import (
@@ -49,6 +50,7 @@ _FREE = int(Stage.FREE)
 _CREATING = int(Stage.CREATING)
 _READING_HEADERS = int(Stage.READING_HEADERS)
 _IDLE = int(Stage.ACCEPTING)
+_EXECUTING = int(Stage.EXECUTING)
 _ENDING = int(Stage.END)
 
 
@@ -114,6 +116,19 @@ class SlotWriter:
     def set_stage(self, stage: int) -> None:
         """The stage byte; it stands outside of the slot, next to those of the other workers."""
         self.stages[self.index] = stage
+
+    @contextmanager
+    def waiting(self, stage: Stage) -> Iterator[None]:
+        """Show that the worker waits for the web server in the middle of a request (see fpm.worker.socket_io)."""
+        stages, index = self.stages, self.index
+        if stages[index] != _EXECUTING:
+            yield
+            return
+        stages[index] = stage
+        try:
+            yield
+        finally:
+            stages[index] = _EXECUTING
 
     def others_idle(self) -> bool:
         """Whether another worker is idle; this one does not count, idle or not."""

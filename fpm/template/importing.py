@@ -9,7 +9,9 @@ from __future__ import annotations
 import faulthandler
 import importlib
 import os
+import signal
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -28,6 +30,23 @@ Then = Callable[[WSGIApplication], NoReturn]
 STACK_AT = 0.9
 """The part of startup_timeout after which an import that still goes on shows its stack."""
 SOONEST = 0.01
+
+
+def prepare_interpreter(spec: TemplateSpec) -> None:
+    """sys.path and sys.argv as the application expects them: the working directory, the pool's pythonpath, the rest.
+
+    A script finds its own directory first instead of the working directory, see fpm.template.script.
+    """
+    sys.argv = [spec.python]
+    first = [] if is_script(spec.app) else [os.getcwd()]
+    for directory in reversed([*first, *spec.pythonpath]):
+        if directory not in sys.path:
+            sys.path.insert(0, directory)
+    if not faulthandler.is_enabled():
+        # A crash (SIGSEGV, SIGABRT, SIGBUS, SIGFPE) shows where Python was, here and in the workers, which inherit it.
+        faulthandler.enable(file=2)
+    # SIGINT from a terminal is the master's business; what is left of it ends the process as in PHP-FPM.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def import_within(spec: TemplateSpec, channel: socket.socket, begun: float, then: Then) -> NoReturn:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import array
 import atexit
-import faulthandler
 import gc
 import os
 import select
@@ -54,12 +53,12 @@ from fpm.system.descriptors import take_descriptors
 from fpm.system.proctitle import set_title
 from fpm.template.calibrator import Calibrator
 from fpm.template.fork_safety import survey
-from fpm.template.importing import WSGIApplication, import_within
-from fpm.template.script import is_script
+from fpm.template.importing import WSGIApplication, import_within, prepare_interpreter
 from fpm.worker.fork_guard import finish_threads, flush_standard_streams, leave_copy
 from fpm.worker.self_dump import listen
 from fpm.worker.worker import run_worker
 
+Permit = Callable[[], str]
 FDS_PER_FORK = 5
 """Worker channel, stdout, stderr, the memfd for its stack and, if there is one, the access log."""
 
@@ -88,39 +87,19 @@ def main() -> NoReturn:
         # Objects that exist now are never freed: the collector need not touch, and so copy, their pages in the workers.
         gc.collect()
         gc.freeze()
-        channel.send(
-            pack(
-                TemplateReady(
-                    preload=application is not None,
-                    python=sys.version.split()[0],
-                    chdir=os.getcwd(),
-                    seconds=round(time.monotonic() - started, 3),
-                    stack=listens,
-                )
-            )
+        ready = TemplateReady(
+            preload=application is not None,
+            python=sys.version.split()[0],
+            chdir=os.getcwd(),
+            seconds=round(time.monotonic() - started, 3),
+            stack=listens,
         )
+        channel.send(pack(ready))
         Template(spec, channel, application, permit).run()
 
     if spec.preload != "no" and may_preload:
         import_within(spec, channel, spec.spawned, serve)
     serve(None)
-
-
-def prepare_interpreter(spec: TemplateSpec) -> None:
-    """sys.path and sys.argv as the application expects them: the working directory, the pool's pythonpath, the rest.
-
-    A script finds its own directory first instead of the working directory, see fpm.template.script.
-    """
-    sys.argv = [spec.python]
-    first = [] if is_script(spec.app) else [os.getcwd()]
-    for directory in reversed([*first, *spec.pythonpath]):
-        if directory not in sys.path:
-            sys.path.insert(0, directory)
-    if not faulthandler.is_enabled():
-        # A crash (SIGSEGV, SIGABRT, SIGBUS, SIGFPE) shows where Python was, here and in the workers, which inherit it.
-        faulthandler.enable(file=2)
-    # SIGINT from a terminal is the master's business; what is left of it ends the process as in PHP-FPM.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _leave_preload_if_unsafe(spec: TemplateSpec, channel: socket.socket) -> None:
@@ -137,16 +116,15 @@ def _leave_preload_if_unsafe(spec: TemplateSpec, channel: socket.socket) -> None
 
 
 class Template:
-    """The loop after the import: fork requests from the master, exits of workers to it."""
+    """The loop after the import: fork requests from the master, exits of workers to it.
+
+    Args:
+        permit: what each worker calls so that it may be traced, see fpm.launcher.identity.
+    """
 
     def __init__(
-        self,
-        spec: TemplateSpec,
-        channel: socket.socket,
-        application: WSGIApplication | None,
-        permit: Callable[[], str],
+        self, spec: TemplateSpec, channel: socket.socket, application: WSGIApplication | None, permit: Permit
     ) -> None:
-        """`permit`: what each worker calls so that it may be traced, see fpm.launcher.identity."""
         self.spec = spec
         self.settings = spec.worker
         self.channel = channel

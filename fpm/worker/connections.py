@@ -1,98 +1,140 @@
-"""The connections a worker holds while it does not serve them, and the parking of such connections.
+"""The connections of a worker: accepted, watched while nothing is served on them, parked for other workers, closed.
 
-A connection is held when nothing has come from it yet, when half of a request's head has come, when the web server
-keeps it between two requests, and when its answer is complete and only the peer's close is awaited. Each has its
-deadline. Before a worker serves a request it parks the others: it sends their descriptors to whichever worker is idle.
+Each that is held has its deadline. Before a worker serves a request it parks the others: it sends their descriptors to
+whichever worker is idle.
 """
 
 from __future__ import annotations
 
+import _socket
+import errno
 import os
 import select
 import socket
-import struct
-from enum import IntEnum
+from time import monotonic
 
 from fpm.fastcgi.connection import Connection
-from fpm.protocol.spec import FD_PARK_PUT, FD_PARK_TAKE
+from fpm.protocol.spec import FD_LISTEN, FD_PARK_PUT, FD_PARK_TAKE
 from fpm.system.descriptors import take_descriptor
-from fpm.worker.socket_io import is_readable, read_available
+from fpm.worker.connection import LIMITS, PARKED_SIZE, Phase, WebConnection, restore_parked
+from fpm.worker.master_channel import MasterChannel
+from fpm.worker.settings import ActiveSettings, is_within
 
-
-class Held(IntEnum):
-    """Why a connection is held."""
-
-    SILENT = 1
-    HEAD = 2
-    KEPT = 3
-    LINGERING = 4
-
-
-LIMITS = {Held.SILENT: 5.0, Held.HEAD: 10.0, Held.KEPT: 120.0, Held.LINGERING: 2.0}
-"""Seconds. PHP-FPM waits 5 for the first byte; nginx closes a kept connection itself after 60."""
 LEAVING_LIMIT = 1.0
 """Seconds that a worker which leaves waits for a request on a connection that nobody else can take."""
 KEPT_AT_ONCE = 2
 SURPLUS_LIMIT = 5.0
 """A worker that holds more kept connections than KEPT_AT_ONCE closes the longest idle ones after this many seconds."""
-_PARK_HEAD = struct.Struct("<Bd64s")
-"""kind, deadline (monotonic, which all processes share), peer address; then what has come of the request's head."""
-_PARKED_BYTES = 60000
-"""Most bytes of a half-sent head that travel with a parked connection; a longer one stays where it is."""
-_LINGER_READS = 16
-"""Reads of 64 KiB from a lingering connection in one turn."""
-
-
-class HeldConnection:
-    """One of them. `machine` and `raw` (what it has been fed) are there once some of a head has come."""
-
-    __slots__ = ("deadline", "fd", "kind", "machine", "peer", "raw")
-
-    def __init__(self, fd: int, peer: str, kind: Held, deadline: float) -> None:
-        self.fd = fd
-        self.peer = peer
-        self.kind = kind
-        self.deadline = deadline
-        self.machine: Connection | None = None
-        self.raw: bytes | None = b""
-        """None: it cannot be parked."""
+_SOURCES = (FD_LISTEN, FD_PARK_TAKE)
+_KEPT_LIMIT = LIMITS[Phase.KEPT]
 
 
 class Connections:
-    """What this worker holds.
+    """The connections that this worker holds, and the sockets from which it gets them.
 
     Args:
         epoll: watches them.
+
+    Attributes:
+        held: those that are watched, by descriptor.
+        accepting: this worker takes new ones; if not, none is kept either.
     """
 
-    def __init__(self, epoll: select.epoll) -> None:
+    def __init__(self, epoll: select.epoll, settings: ActiveSettings, master: MasterChannel) -> None:
         self._epoll = epoll
+        self._settings = settings
+        self._master = master
+        self._unix = settings.given.listen_is_unix
+        self._listener = _socket.socket(fileno=FD_LISTEN)
         self._put = socket.socket(fileno=FD_PARK_PUT)
         self._take = socket.socket(fileno=FD_PARK_TAKE)
-        self.held: dict[int, HeldConnection] = {}
+        self.held: dict[int, WebConnection] = {}
+        self.accepting = False
 
-    def hold(self, connection: HeldConnection) -> None:
-        """Watches a connection, or goes on watching it."""
-        if connection.fd not in self.held:
-            self.held[connection.fd] = connection
-            self._epoll.register(connection.fd, select.EPOLLIN)
+    # ---------------------------------------------------------------- where they come from
 
-    def forget(self, fd: int) -> None:
-        """Stops watching it, if it was watched; the descriptor stays open."""
-        if self.held.pop(fd, None) is not None:
+    def begin_accepting(self) -> None:
+        """Watch for new connections. Each wakes one worker (EPOLLEXCLUSIVE, epoll_ctl(2))."""
+        self.accepting = True
+        for fd in _SOURCES:
+            self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+
+    def stop_accepting(self) -> None:
+        """Be woken for no new connection, and keep none."""
+        self.accepting = False
+        for fd in _SOURCES:
             self._epoll.unregister(fd)
 
-    def close(self, fd: int) -> None:
-        """Stops watching it and closes it."""
-        self.forget(fd)
-        os.close(fd)
+    def recheck(self) -> None:
+        """Look anew whether there are connections: whoever was woken for one may have been killed before it took it."""
+        if self.accepting:
+            # epoll_ctl(2) looks whether a descriptor is ready when it is added; EPOLLEXCLUSIVE cannot be modified.
+            self.stop_accepting()
+            self.begin_accepting()
+
+    def accept(self) -> WebConnection | None:
+        """Take a new connection; None if another worker was faster, or its client may not connect.
+
+        Raises:
+            OSError: there is no descriptor left (EMFILE, ENFILE).
+        """
+        try:
+            fd, address = self._listener._accept()  # type: ignore[attr-defined]
+        except OSError as error:  # EAGAIN: another worker was faster; ECONNABORTED: the client is gone already
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
+            return None
+        os.set_blocking(fd, False)
+        if self._unix:
+            return WebConnection(fd)
+        connection = WebConnection(fd, address[0])
+        allowed = self._settings.allowed_clients
+        if not allowed or is_within(connection.peer, allowed):
+            return connection
+        peer = connection.peer.removeprefix("::ffff:")
+        self._master.log("error", f"Connection disallowed: IP address '{peer}' has been dropped.")
+        connection.close()
+        return None
+
+    def take_parked(self) -> WebConnection | None:
+        """Take a connection that another worker has parked; it is not watched yet."""
+        try:
+            data, ancillary, _, _ = self._take.recvmsg(
+                PARKED_SIZE, socket.CMSG_SPACE(4), socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+            )
+        except OSError:  # another worker was faster
+            return None
+        fd = take_descriptor(ancillary)
+        return None if fd is None else restore_parked(data, fd)
+
+    # ---------------------------------------------------------------- while they are held
+
+    def hold(self, connection: WebConnection) -> None:
+        """Watch a connection, or go on watching it."""
+        if connection.fd not in self.held:
+            self.held[connection.fd] = connection
+            connection.on_close = self.forget
+            self._epoll.register(connection.fd, select.EPOLLIN)
+
+    def hold_new(self, connection: WebConnection, limit: float | None = None) -> None:
+        """Wait for the first bytes, for as long as they may take or `limit` seconds."""
+        connection.enter(Phase.SILENT, monotonic())
+        if limit is not None:
+            connection.deadline = monotonic() + limit
+        self.hold(connection)
+
+    def forget(self, connection: WebConnection) -> None:
+        """Stop watching it."""
+        if self.held.pop(connection.fd, None) is not None:
+            connection.on_close = None
+            self._epoll.unregister(connection.fd)
 
     def next_deadline(self) -> float | None:
-        """Monotonic time of the first deadline; None while nothing is held."""
+        """Find the monotonic time of the first deadline; None while nothing is held."""
         return min([connection.deadline for connection in self.held.values()], default=None)
 
     def close_expired(self, now: float) -> None:
-        """Closes those over their time, unless what they should send has come: this worker was late then."""
+        """Close those over their time, unless what they should send has come: this worker was late then."""
         expired = [held for held in self.held.values() if held.deadline <= now]
         if expired:
             poll = select.poll()
@@ -100,78 +142,76 @@ class Connections:
                 poll.register(connection.fd, select.POLLIN)
             late = {fd for fd, _ in poll.poll(0)}
             for connection in expired:
-                if connection.fd not in late or connection.kind is Held.LINGERING:
-                    self.close(connection.fd)
-
-    def linger(self, fd: int, peer: str, now: float) -> None:
-        """Half-closes a connection and waits, without waiting, for the peer to close it.
-
-        Closing at once would, with unread bytes about, reset the connection and take the answer from the peer.
-        """
-        self.forget(fd)
-        half_close(fd)
-        if self.drain(fd):
-            os.close(fd)
-        else:
-            self.hold(HeldConnection(fd, peer, Held.LINGERING, now + LIMITS[Held.LINGERING]))
-
-    def drain(self, fd: int) -> bool:
-        """Throws away what has come; True at the end of the stream."""
-        for _ in range(_LINGER_READS):
-            data = read_available(fd)
-            if not data:
-                return data is not None
-        return False
-
-    def park_others(self, served: int) -> None:
-        """Before a request is served: finds another worker for all connections but the one it came on."""
-        for connection in [held for held in self.held.values() if held.fd != served]:
-            if connection.kind is not Held.LINGERING and not self.park(connection) and connection.kind is Held.KEPT:
-                self.close(connection.fd)
+                if connection.fd not in late or connection.phase is Phase.LINGERING:
+                    connection.close()
 
     def shorten_surplus(self, now: float) -> None:
-        """Lets the longest idle kept connections beyond KEPT_AT_ONCE go soon.
+        """Let the longest idle kept connections beyond KEPT_AT_ONCE go soon.
 
         Never the one just answered: the web server may be writing its next request to it already. It takes the newest
         first, so that one idle for seconds is one it does not need.
         """
-        kept = [connection for connection in self.held.values() if connection.kind is Held.KEPT]
+        kept = [connection for connection in self.held.values() if connection.phase is Phase.KEPT]
         if len(kept) > KEPT_AT_ONCE:
             kept.sort(key=lambda connection: connection.deadline)
             for connection in kept[:-KEPT_AT_ONCE]:
                 connection.deadline = min(connection.deadline, now + SURPLUS_LIMIT)
 
-    def park(self, connection: HeldConnection) -> bool:
-        """Gives a connection to whichever worker is idle; False if it cannot be moved or there is no room."""
-        if connection.raw is None or len(connection.raw) > _PARKED_BYTES:
-            return False
-        head = _PARK_HEAD.pack(connection.kind, connection.deadline, connection.peer.encode())
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, connection.fd.to_bytes(4, "little"))]
-        try:
-            self._put.sendmsg([head, connection.raw], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-        except OSError:  # EAGAIN: the queue is full; ETOOMANYREFS: too many descriptors on their way
-            return False
-        self.close(connection.fd)
-        return True
+    # ---------------------------------------------------------------- around a request
 
-    def take_parked(self) -> HeldConnection | None:
-        """A connection that another worker has parked; not watched yet."""
-        try:
-            data, ancillary, _, _ = self._take.recvmsg(
-                _PARK_HEAD.size + _PARKED_BYTES, socket.CMSG_SPACE(4), socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-            )
-        except OSError:  # another worker was faster
-            return None
-        fd = take_descriptor(ancillary)
-        if fd is None:
-            return None
-        kind, deadline, peer = _PARK_HEAD.unpack_from(data)
-        connection = HeldConnection(fd, peer.rstrip(b"\0").decode(), Held(kind), deadline)
-        connection.raw = data[_PARK_HEAD.size :]
-        return connection
+    def park_others(self, served: WebConnection) -> None:
+        """Find another worker for all connections but the one on which a request is to be served."""
+        for connection in [held for held in self.held.values() if held is not served]:
+            if connection.phase is Phase.LINGERING or connection.send_to(self._put):
+                continue
+            if connection.phase is Phase.KEPT:
+                connection.close()
+
+    def release(self, connection: WebConnection, machine: Connection | None, *, keep: bool) -> None:
+        """The answer is complete and the application goes on: the web server must not wait for this worker.
+
+        Args:
+            keep: the web server may send another request; else it only gets to know that the answer has ended.
+        """
+        if not keep:
+            connection.half_close()
+            return
+        self._keep(connection, machine)
+        if not connection.send_to(self._put):
+            connection.close()
+
+    def settle(self, connection: WebConnection, machine: Connection | None, keep: bool) -> bool:
+        """Decide what becomes of a connection after a request: kept, closed, or closed when its peer has read all.
+
+        Returns:
+            True if it is kept, for another request here.
+        """
+        if connection.fd < 0:
+            return False  # it was released before the work after the response
+        if keep and self.accepting:
+            self._keep(connection, machine)
+            return True
+        if machine is None and self._unix:
+            connection.close()  # all that the peer sent has been read, so this resets nothing
+        else:
+            self.linger(connection)
+        return False
+
+    def linger(self, connection: WebConnection) -> None:
+        """Half-close a connection and watch for the peer to close it.
+
+        Closing at once would, with unread bytes about, reset the connection and take the answer from the peer.
+        """
+        self.forget(connection)
+        connection.half_close()
+        if connection.drain():
+            connection.close()
+        else:
+            connection.enter(Phase.LINGERING, monotonic())
+            self.hold(connection)
 
     def hand_over(self, idle: bool, serving: bool, now: float) -> None:
-        """This worker takes nothing new: others get its connections.
+        """Give the connections to others, as this worker takes nothing new.
 
         One on which a request may be on its way stays if nobody is idle, and is served here.
 
@@ -181,21 +221,20 @@ class Connections:
             now: monotonic seconds.
         """
         for connection in list(self.held.values()):
-            is_kept = connection.kind is Held.KEPT
-            if connection.kind is Held.LINGERING or ((idle or (serving and is_kept)) and self.park(connection)):
+            is_kept = connection.phase is Phase.KEPT
+            is_wanted = idle or (serving and is_kept)
+            if connection.phase is Phase.LINGERING or (is_wanted and connection.send_to(self._put)):
                 continue
-            if is_kept and not is_readable(connection.fd):
-                self.close(connection.fd)
+            if is_kept and not connection.is_readable():
+                connection.close()
             else:
                 connection.deadline = min(connection.deadline, now + LEAVING_LIMIT)
 
-
-def half_close(fd: int) -> None:
-    """shutdown(2) of our side: the peer reads the rest of the answer and then the end."""
-    view = socket.socket(fileno=fd)
-    try:
-        view.shutdown(socket.SHUT_WR)
-    except OSError:  # ENOTCONN: the peer is gone already
-        return
-    finally:
-        view.detach()
+    def _keep(self, connection: WebConnection, machine: Connection | None) -> None:
+        connection.phase = Phase.KEPT
+        connection.deadline = monotonic() + _KEPT_LIMIT
+        if machine is not None:
+            connection.machine = None if machine.clean else machine
+            connection.raw = b"" if connection.machine is None else connection.machine.unread
+        if connection.on_close is None:
+            self.hold(connection)

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from fpm.library import current
 from fpm.scoreboard.writer import SlotWriter
-from fpm.wsgi.response import Response, renew_lock
+from fpm.wsgi.response import renew_lock
 
 
 class ForkGuard:
@@ -41,8 +41,8 @@ class ForkGuard:
         self._is_copy = True
         renew_lock()
         request, current.request, current.is_copy = current.request, None, True
-        if isinstance(request, Response):
-            request.redirect(_NullSink())
+        if request is not None:
+            request.disown()
         descriptors = list(self._descriptors())
         self._slot.__class__ = _Returned
         empty = os.memfd_create("pyfpm-copy", os.MFD_CLOEXEC)  # /dev/null may not be there in a jail
@@ -51,7 +51,7 @@ class ForkGuard:
         os.close(empty)
 
 
-class _NullSink:
+class NullSink:
     """Where the output of a copy goes: nowhere. To finish the response is to come back from the application."""
 
     finished = False

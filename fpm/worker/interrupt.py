@@ -16,7 +16,7 @@ from fpm.library import Call, RequestTimeout, current
 from fpm.protocol.spec import INTERRUPT_SIGNAL
 from fpm.scoreboard.writer import SlotWriter
 from fpm.worker import socket_io
-from fpm.worker.background import Background
+from fpm.worker.request import Request
 from fpm.wsgi.response import Response, run_application
 
 _OUTERMOST: tuple[CodeType, ...] = (run_application.__code__, Call.run.__code__)
@@ -28,28 +28,28 @@ _PACKAGES = ("site-packages", "dist-packages")
 
 
 class Interrupt:
-    """Of one worker."""
+    """Raises it in the request that the master has named."""
 
-    def __init__(self, slot: SlotWriter, background: Background) -> None:
+    def __init__(self, slot: SlotWriter) -> None:
         self._slot = slot
-        self._background = background
 
     def install(self) -> None:
         """Take the signal from now on; the handler costs nothing as long as it does not come."""
         signal.signal(INTERRUPT_SIGNAL, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        turn = self._background.turn
-        if current.is_copy or turn is None or not self._slot.is_interrupt_wanted() or not _is_within(frame):
+        request = current.request
+        if current.is_copy or not isinstance(request, Request):
+            return
+        if not self._slot.is_interrupt_wanted() or not _is_within(frame):
             return
         ours = _our_innermost(frame)
         if ours is None:
             self._slot.take_interrupt()
             raise RequestTimeout("the request has taken longer than it may")
         if ours is socket_io.wait.__code__:
-            exchange = turn[0]
             # What the peer has not taken stays half a record: nothing may follow it.
-            exchange.broken = exchange.broken or _is_sending(frame)
+            request.io.broken = request.io.broken or _is_sending(frame)
             self._slot.take_interrupt()
             raise RequestTimeout("the request has taken longer than it may, and the web server was waited for")
         # Soon the application's code goes on, or the request has ended; the master sends the signal again.

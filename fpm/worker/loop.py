@@ -6,26 +6,24 @@ socket, the connections held. Nothing here waits for a peer; only a request that
 
 from __future__ import annotations
 
-import _socket
-import errno
 import os
 import random
 import select
 import signal
-from ipaddress import ip_address, ip_network
+from dataclasses import dataclass
+from enum import IntEnum
 from time import monotonic
 
 from fpm.errors import EXIT_OK, EXIT_SOFTWARE
 from fpm.protocol.messages import ApplySettings, Check, LimitReached, Quit, RecheckSockets, Reopen, Serve, Serving
 from fpm.protocol.spec import FD_LISTEN, FD_PARK_PUT, FD_PARK_TAKE, FD_WAKE, WorkerSettings
 from fpm.scoreboard.stages import Stage
-from fpm.scoreboard.writer import SlotWriter
 from fpm.system.listen_queue import ListenQueueReader
-from fpm.worker.connections import LEAVING_LIMIT, LIMITS, Connections, Held, HeldConnection
-from fpm.worker.conversations import Conversations
-from fpm.worker.master_channel import Reports
+from fpm.worker.connection import Phase, WebConnection
+from fpm.worker.connection_handler import ConnectionHandler
+from fpm.worker.connections import LEAVING_LIMIT
 from fpm.worker.service import Service
-from fpm.worker.socket_io import is_readable, read_available
+from fpm.worker.socket_io import read_available
 
 SHARED = (FD_WAKE, FD_PARK_TAKE, FD_PARK_PUT, FD_LISTEN)
 """Descriptors of the whole pool."""
@@ -35,258 +33,201 @@ HANDOVERS_MAX = 8
 """How often a worker that leaves looks again whether the others are still there."""
 
 
-class WorkerLoop:
-    """The loop of one worker."""
+class Leaving(IntEnum):
+    """How far a worker is on its way out."""
 
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        service: Service,
-        slot: SlotWriter,
-        reports: Reports,
-    ) -> None:
-        self._settings = settings
+    NOT = 0
+    TOLD = 1
+    """It leaves when what is to be done first is done."""
+    HANDED_OVER = 2
+    """Everything that others could take has been handed over; the rest is answered here."""
+
+
+@dataclass(slots=True)
+class Departure:
+    """How this worker leaves."""
+
+    stage: Leaving = Leaving.NOT
+    is_final: bool = False
+    """The pool ends: nobody will take what this worker leaves behind."""
+    queued: int = 0
+    """Connections that wait in the listen queue when the pool ends, and are still answered."""
+    code: int = EXIT_OK
+
+    def begin(self) -> None:
+        """Leave; again does nothing."""
+        self.stage = max(self.stage, Leaving.TOLD)
+
+
+class WorkerLoop:
+    """The loop of one worker. `epoll`: what it waits for; the service's connections are in it."""
+
+    def __init__(self, service: Service, epoll: select.epoll) -> None:
         self._service = service
-        self._slot = slot
-        self._reports = reports
-        self._unix = settings.listen_is_unix
-        self._allowed = [ip_network(text, strict=False) for text in settings.listen_allowed_clients]
-        self._limit = _draw_limit(settings)
+        self._slot = service.slot
+        self._master = service.master
+        self._connections = service.connections
+        self._held = service.connections.held
+        self._handler = ConnectionHandler(service)
+        self._limit = _draw_limit(service.settings.given)
+        """Requests after which this worker is replaced; 0: no limit."""
         self._memory = 0
         """Bytes, once they have exceeded pm.max_memory."""
         service.accounting.on_memory = self._exceed_memory
-        self._quitting = False
-        self._left = False
-        """Everything that others could take has been handed over."""
-        self._final = False
-        """The pool ends: nobody will take what this worker leaves behind."""
-        self._queued = 0
-        """Connections that wait in the listen queue when the pool ends, and are still answered."""
-        self._code = EXIT_OK
-        self._listener = _socket.socket(fileno=FD_LISTEN)
-        self._epoll = select.epoll()
-        self._connections = Connections(self._epoll)
-        self._held = self._connections.held
-        self._conversations = Conversations(settings, service, slot, reports, self._connections)
+        self._departure = Departure()
+        self._epoll = epoll
         self._signalled, self._wake_up = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._epoll.register(self._signalled, select.EPOLLIN)
-        self._epoll.register(reports.fd, select.EPOLLIN)
-        self._conversations.accepting = False
+        epoll.register(self._signalled, select.EPOLLIN)
+        epoll.register(self._master.fd, select.EPOLLIN)
 
     def begin_accepting(self) -> None:
         """Take connections from now on."""
-        if not self._conversations.accepting:
-            self._conversations.accepting = True
-            self._epoll.register(FD_LISTEN, select.EPOLLIN | select.EPOLLEXCLUSIVE)
-            self._epoll.register(FD_PARK_TAKE, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        if not self._connections.accepting:
+            self._connections.begin_accepting()
             self._slot.set_stage(Stage.ACCEPTING)
 
     def descriptors(self) -> list[int]:
         """Those that this worker must share with nobody: its own, its pool's sockets, its connections."""
-        own = [self._reports.fd, self._epoll.fileno(), self._signalled, self._wake_up]
-        turn = self._service.background.turn
-        served = {turn[0].fd} - {-1} if turn is not None else set()
-        return [*own, *SHARED, *{*self._held, *served}]
+        own = (self._master.fd, self._epoll.fileno(), self._signalled, self._wake_up)
+        return [*own, *SHARED, *self._handler.descriptors()]
 
     def run(self) -> int:
-        """The loop; returns the exit code."""
+        """Serve until this worker is to leave; returns the exit code."""
         # The byte is written by the C handler: a signal that comes right before the loop falls asleep wakes it, too.
         signal.set_wakeup_fd(self._wake_up, warn_on_full_buffer=False)
         signal.signal(signal.SIGQUIT, self._quit_on_signal)
         self._serve()
-        while self._final and self._take_what_is_left():
+        while self._departure.is_final and self._drain_listen_queue():
             self._serve()
-        return self._code
+        return self._departure.code
 
     def _serve(self) -> None:
         """Until this worker is to leave and holds no connection any more."""
-        poll = self._epoll.poll
-        while not self._quitting or self._held:
+        poll, departure = self._epoll.poll, self._departure
+        while not departure.stage or self._held:
             events = poll(self._timeout() if self._held else None)
             if len(events) > 1:
                 events.sort(key=self._rank)
             for fd, _ in events:
                 if fd == FD_LISTEN:
-                    self._accept(alone=len(events) == 1)
-                elif fd == self._reports.fd:
-                    self._take_message()
-                elif fd == FD_PARK_TAKE:
-                    self._take_parked()
+                    self._take_new(alone=len(events) == 1)
                 elif fd in self._held:
-                    self._read_held(self._held[fd])
-                elif fd == self._signalled:
-                    os.read(fd, SIGNALS_AT_ONCE)
-                if self._quitting and not self._left:
+                    self._handler.read(self._held[fd])
+                else:
+                    self._react(fd)
+                if departure.stage is Leaving.TOLD:
                     break
                 if self._limit and self._slot.requests >= self._limit:
                     self._reach_limit()
                     break
-            if self._quitting and not self._left:
-                self._left = True
-                self._stop_accepting(replaced=not self._final)
+            if departure.stage is Leaving.TOLD:
+                departure.stage = Leaving.HANDED_OVER
+                self._stop_accepting(replaced=not departure.is_final)
             if self._held:
                 self._connections.close_expired(monotonic())
-                if self._left and self._final:
-                    self._take_what_is_left()
+                if departure.stage and departure.is_final:
+                    self._drain_listen_queue()
 
-    def _take_what_is_left(self) -> bool:
-        """The pool ends. Nobody is left for what others have parked meanwhile, and nobody comes for the listen queue.
-
-        Returns:
-            False if there is nothing more to answer.
-        """
-        if any(connection.kind is not Held.LINGERING for connection in self._held.values()):
-            return True
-        while not self._slot.others_serving() and (connection := self._connections.take_parked()) is not None:
-            if connection.kind is Held.KEPT and not is_readable(connection.fd):
-                os.close(connection.fd)  # between two requests
-            else:
-                connection.deadline = min(connection.deadline, monotonic() + LEAVING_LIMIT)
-                self._hold_parked(connection)
-        if self._queued:
-            self._queued -= 1  # of a socket that stays open for others, no more than there were
-            accepted = self._accept_one()
-            if accepted is not None:
-                self._connections.hold(HeldConnection(*accepted, Held.SILENT, monotonic() + LEAVING_LIMIT))
-        return bool(self._held)
+    def _react(self, fd: int) -> None:
+        """Do what is to be done about a descriptor that is ready."""
+        if fd == self._master.fd:
+            self._take_message()
+        elif fd == FD_PARK_TAKE:
+            connection = self._connections.take_parked()
+            if connection is not None:
+                self._connections.shorten_surplus(monotonic())
+                self._handler.take(connection)
+        elif fd == self._signalled:
+            os.read(fd, SIGNALS_AT_ONCE)
 
     def _rank(self, event: tuple[int, int]) -> int:
         """Messages from the master come first: a quit must not wait for one more request. Then what only this worker
         knows of (EPOLLEXCLUSIVE): it is taken before one of the held connections is served, which may take long."""
         fd = event[0]
-        if fd == self._reports.fd:
+        if fd == self._master.fd:
             return 0
         return 1 if fd in (FD_LISTEN, FD_PARK_TAKE) else 2
 
-    def _quit_on_signal(self, number: int, frame: object) -> None:
-        """SIGQUIT, which is PHP-FPM's way to end a worker after its request; the loop has to wake up for it."""
-        self._quitting = True
-
     def _timeout(self) -> float | None:
-        """Seconds to the first deadline of a connection, None without one."""
+        """Count the seconds to the first deadline of a connection, None without one."""
         deadline = self._connections.next_deadline()
         return None if deadline is None else max(0.0, deadline - monotonic())
 
+    # ---------------------------------------------------------------- what the master says
+
     def _take_message(self) -> None:
-        received = self._reports.receive()
+        received = self._master.receive()
         if received is None:
-            self._epoll.unregister(self._reports.fd)  # or it would be ready for ever while connections are served
-            self._quitting = self._final = True
+            self._epoll.unregister(self._master.fd)  # or it would be ready for ever while connections are served
+            self._departure.is_final = True
+            self._departure.begin()
             return
         message, fd = received
+        access_log = self._service.accounting.access_log
         match message:
             case Quit():
-                self._quitting = True
-                self._final = message.final
-                self._queued = ListenQueueReader().read(FD_LISTEN).length if self._final else 0
+                self._quit(is_final=message.final)
             case Serve():
                 self.begin_accepting()
-                self._reports.send(Serving())
+                self._master.send(Serving())
             case RecheckSockets():
-                self._look_again()
+                self._connections.recheck()
             case Check() if fd is not None:
                 os.set_blocking(fd, False)
-                self._connections.hold(HeldConnection(fd, "", Held.SILENT, monotonic() + LIMITS[Held.SILENT]))
+                self._connections.hold_new(WebConnection(fd))
                 fd = None
             case ApplySettings():
                 fd = self._apply(message.worker, fd)
-            case Reopen() if fd is not None and self._service.accounting.access_log is not None:
-                self._service.accounting.access_log.replace_descriptor(fd)
+            case Reopen() if fd is not None and access_log is not None:
+                access_log.replace_descriptor(fd)
                 fd = None
         if fd is not None:
             os.close(fd)
 
+    def _quit(self, *, is_final: bool) -> None:
+        self._departure.is_final = is_final
+        self._departure.queued = ListenQueueReader().read(FD_LISTEN).length if is_final else 0
+        self._departure.begin()
+
+    def _quit_on_signal(self, number: int, frame: object) -> None:
+        """SIGQUIT, which is PHP-FPM's way to end a worker after its request; the loop has to wake up for it."""
+        self._departure.begin()
+
     def _apply(self, settings: WorkerSettings, log_fd: int | None) -> int | None:
         """Serve by new settings from now on; returns the descriptor if it is not wanted."""
-        if (settings.pm_max_requests, settings.pm_max_requests_jitter) != (
-            self._settings.pm_max_requests,
-            self._settings.pm_max_requests_jitter,
-        ):
+        former = self._service.settings.given
+        self._service.settings.apply(settings)
+        now = (settings.pm_max_requests, settings.pm_max_requests_jitter)
+        if now != (former.pm_max_requests, former.pm_max_requests_jitter):
             self._limit = _draw_limit(settings)
-        self._settings = settings
-        self._allowed = [ip_network(text, strict=False) for text in settings.listen_allowed_clients]
-        return self._service.apply(settings, log_fd)
+        return self._service.accounting.settings_changed(log_fd)
 
-    def _look_again(self) -> None:
-        """Another worker may have been killed after it was woken for a connection and before it took it."""
-        if self._conversations.accepting:
-            for fd in (FD_LISTEN, FD_PARK_TAKE):
-                # epoll_ctl(2) looks whether a descriptor is ready when it is added; EPOLLEXCLUSIVE cannot be modified.
-                self._epoll.unregister(fd)
-                self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+    # ---------------------------------------------------------------- new connections
 
-    def _accept(self, *, alone: bool) -> None:
+    def _take_new(self, *, alone: bool) -> None:
         """A new connection: served at once if nothing else is to be done, so that no turn of the loop is needed."""
-        accepted = self._accept_one() if self._conversations.accepting else None
-        if accepted is None:
+        connection = self._accept() if self._connections.accepting else None
+        if connection is None:
             return
-        fd, peer = accepted
-        data = read_available(fd) if alone else None
-        if data is None:
-            connection = HeldConnection(fd, peer, Held.SILENT, monotonic() + LIMITS[Held.SILENT])
-            self._connections.hold(connection)
-        elif data:
-            self._conversations.receive(fd, peer, data, None)
-        else:
-            os.close(fd)
-
-    def _accept_one(self) -> tuple[int, str] | None:
-        """The descriptor and the address of a new connection."""
-        try:
-            fd, address = self._listener._accept()  # type: ignore[attr-defined]
-        except OSError as error:  # EAGAIN: another worker was faster; ECONNABORTED: the client is gone already
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                self._leave_without_descriptors(error)
-            return None
-        peer = ""
-        if not self._unix:
-            peer = address[0]
-            if self._allowed and not self._is_allowed(peer):
-                os.close(fd)
-                return None
-        os.set_blocking(fd, False)
-        return fd, peer
-
-    def _leave_without_descriptors(self, error: OSError) -> None:
-        """The application leaks descriptors. Trying again would be a busy loop; a new worker has all of them."""
-        self._reports.log("error", f"accept() failed: {error.strerror} ({error.errno}); this worker leaves")
-        self._quitting = True
-        self._code = EXIT_SOFTWARE
-
-    def _is_allowed(self, peer: str) -> bool:
-        address = ip_address(peer)
-        if address.version == 6 and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        if any(address in network for network in self._allowed):
-            return True
-        self._reports.log("error", f"Connection disallowed: IP address '{address}' has been dropped.")
-        return False
-
-    def _take_parked(self) -> None:
-        connection = self._connections.take_parked()
-        if connection is not None:
-            self._connections.shorten_surplus(monotonic())
-            self._hold_parked(connection)
-
-    def _hold_parked(self, connection: HeldConnection) -> None:
-        if connection.raw:
-            connection.machine = self._conversations.make_machine()
-            raw, connection.raw = connection.raw, b""
-            self._connections.hold(connection)
-            self._conversations.feed(connection, raw)
-        else:
-            self._connections.hold(connection)
-
-    def _read_held(self, connection: HeldConnection) -> None:
-        if connection.kind is Held.LINGERING:
-            if self._connections.drain(connection.fd):
-                self._connections.close(connection.fd)
-            return
-        data = read_available(connection.fd)
+        data = read_available(connection.fd) if alone else None
         if data:
-            self._conversations.receive(connection.fd, connection.peer, data, connection)
-        elif data is not None:
-            self._connections.close(connection.fd)
+            self._handler.receive(connection, data)
+        elif data is None:
+            self._connections.hold_new(connection)
+        else:
+            connection.close()
+
+    def _accept(self) -> WebConnection | None:
+        try:
+            return self._connections.accept()
+        except OSError as error:
+            # The application leaks descriptors. Trying again would be a busy loop; a new worker has all of them.
+            self._master.log("error", f"accept() failed: {error.strerror} ({error.errno}); this worker leaves")
+            self._departure.begin()
+            self._departure.code = EXIT_SOFTWARE
+            return None
+
+    # ---------------------------------------------------------------- the way out
 
     def _exceed_memory(self, memory: int) -> None:
         """More than pm.max_memory: leave after this request, as if it were the last of pm.max_requests."""
@@ -296,9 +237,9 @@ class WorkerLoop:
         """pm.max_requests or pm.max_memory is reached: the master hears it, makes a replacement, and then says quit."""
         self._limit = 0
         self._stop_accepting(replaced=True)
-        self._reports.send(LimitReached(self._slot.requests, self._memory))
+        self._master.send(LimitReached(self._slot.requests, self._memory))
 
-    def _stop_accepting(self, *, replaced: bool = False) -> None:
+    def _stop_accepting(self, *, replaced: bool) -> None:
         """Take nothing new; what has been taken goes to other workers, or is answered here if nobody is idle.
 
         Args:
@@ -307,31 +248,50 @@ class WorkerLoop:
         The listening socket and the parking socket wake one worker for each connection (EPOLLEXCLUSIVE, epoll_ctl(2)).
         If it was this one, just now, then nobody else knows of that connection: so it is taken, if it is there.
         """
-        if not self._conversations.accepting:
+        connections, slot = self._connections, self._slot
+        if not connections.accepting:
             return
-        self._epoll.unregister(FD_LISTEN)
-        self._epoll.unregister(FD_PARK_TAKE)
-        accepted = self._accept_one()
-        if accepted is not None:
-            self._connections.hold(HeldConnection(*accepted, Held.SILENT, monotonic() + LIMITS[Held.SILENT]))
-        self._conversations.accepting = False
-        slot = self._slot
+        connections.stop_accepting()
+        last = self._accept()
+        if last is not None:
+            connections.hold_new(last)
         slot.set_stage(Stage.END)
         if replaced:
-            self._connections.hand_over(idle=True, serving=True, now=monotonic())
+            connections.hand_over(idle=True, serving=True, now=monotonic())
             return
         for _ in range(HANDOVERS_MAX):
-            while (connection := self._connections.take_parked()) is not None:
-                self._hold_parked(connection)
+            while (connection := connections.take_parked()) is not None:
+                self._handler.take(connection)
             others = slot.others_idle(), slot.others_serving()
-            self._connections.hand_over(*others, monotonic())
+            connections.hand_over(*others, monotonic())
             # Whoever was there may have left meanwhile, after a last look for parked connections.
             if others == (slot.others_idle(), slot.others_serving()):
                 return
 
+    def _drain_listen_queue(self) -> bool:
+        """Take what is left as the pool ends: what others have parked meanwhile, and who waits in the listen queue.
+
+        Returns:
+            False if there is nothing more to answer.
+        """
+        if any(connection.phase is not Phase.LINGERING for connection in self._held.values()):
+            return True
+        while not self._slot.others_serving() and (connection := self._connections.take_parked()) is not None:
+            if connection.phase is Phase.KEPT and not connection.is_readable():
+                connection.close()  # between two requests
+            else:
+                connection.deadline = min(connection.deadline, monotonic() + LEAVING_LIMIT)
+                self._handler.take(connection)
+        if self._departure.queued:
+            self._departure.queued -= 1  # of a socket that stays open for others, no more than there were
+            accepted = self._accept()
+            if accepted is not None:
+                self._connections.hold_new(accepted, LEAVING_LIMIT)
+        return bool(self._held)
+
 
 def _draw_limit(settings: WorkerSettings) -> int:
-    """How many requests this worker serves; 0: no limit. The jitter keeps workers from leaving all at once."""
+    """Decide how many requests this worker serves; 0: no limit. The jitter keeps workers from leaving all at once."""
     if not settings.pm_max_requests:
         return 0
     return settings.pm_max_requests + random.randint(0, max(0, settings.pm_max_requests_jitter))

@@ -10,7 +10,7 @@ from fpm.protocol.wire import MESSAGE_MAX, MessageError
 from fpm.system.descriptors import take_descriptor
 
 
-class Reports:
+class MasterChannel:
     """Messages to and from the master; sending never blocks."""
 
     def __init__(self, channel: socket.socket) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from time import monotonic
-from typing import Protocol
 
 from fpm.errors import ProtocolError
 from fpm.fastcgi.connection import Connection, State
 from fpm.fastcgi.constants import MAX_CONTENT, RecordType
 from fpm.fastcgi.events import NEED_DATA, Aborted, BodyData, BodyEnd, Reply
 from fpm.fastcgi.records import pack_answer, pack_break, pack_end, pack_finish, pack_stdout, pack_stream
-from fpm.worker.socket_io import PeerGone, Waiter, read_available, read_or_wait, send_all, send_buffers
+from fpm.worker.connection import WebConnection
+from fpm.worker.service import Service
+from fpm.worker.socket_io import PeerGone, read_available, read_or_wait, send_all, send_buffers
 
 STALL = 60.0
 """Seconds after which a body that does not come, or an answer that is not taken, ends the request."""
@@ -23,26 +24,15 @@ class BodyDropped(OSError):
     """Work after the response wants to read the request's body, which is gone."""
 
 
-class Host(Waiter, Protocol):
-    """The worker's loop, to which connections belong."""
-
-    def release(self, exchange: Exchange) -> None:
-        """Lets go of a connection whose answer is complete while the application goes on."""
-
-    def make_machine(self) -> Connection:
-        """A state machine for a connection."""
-
-
-class Exchange:
-    """The connection's side of a request; the Sink of its Response.
+class RequestIO:
+    """The connection's side of a request: the source of its body, and the Sink of its Response.
 
     Args:
         machine: the connection's state machine, or None for a request that came in the simple shape.
         started: monotonic time of the request's start.
-        host: the worker's loop.
     """
 
-    # Values that nearly every exchange keeps to its end stand in the class, which makes a new one cheaper.
+    # Values that nearly every request keeps to its end stand in the class, which makes a new one cheaper.
     finished = False
     """The answer is complete."""
     aborted = False
@@ -56,20 +46,20 @@ class Exchange:
 
     def __init__(
         self,
-        fd: int,
+        connection: WebConnection,
         request_id: int,
         keep: bool,
         machine: Connection | None,
         started: float,
-        host: Host,
+        service: Service,
     ) -> None:
-        self.fd = fd
+        self.connection = connection
         self.request_id = request_id
         self.keep = keep
         """Whether the connection can carry another request after this one."""
         self.machine = machine
         self.started = started
-        self._host = host
+        self._service = service
 
     def pull(self) -> bytes:
         """The next piece of the body, b"" at its end.
@@ -86,7 +76,7 @@ class Exchange:
         while machine.state is State.BODY:
             event = self._next_event(machine)
             if event is NEED_DATA:
-                data = read_or_wait(self.fd, STALL, self._host)
+                data = read_or_wait(self.connection.fd, STALL, self._service.slot)
                 if not data:
                     self.broken = True
                     raise PeerGone("the web server went away in the middle of the body")
@@ -115,7 +105,7 @@ class Exchange:
 
     def _send(self, data: bytes) -> None:
         try:
-            send_all(self.fd, data, STALL, self._host)
+            send_all(self.connection.fd, data, STALL, self._service.slot)
         except PeerGone:
             self.broken = True
             raise
@@ -148,7 +138,7 @@ class Exchange:
         self.finished = True
         if len(data) <= MAX_CONTENT:
             try:
-                send_all(self.fd, pack_answer(self.request_id, data), STALL, self._host)
+                send_all(self.connection.fd, pack_answer(self.request_id, data), STALL, self._service.slot)
             except PeerGone:
                 self.broken = True
                 raise
@@ -160,7 +150,8 @@ class Exchange:
     def release(self) -> None:
         """The answer is complete, the worker goes on: the web server must not wait for the connection."""
         self.released = True
-        self._host.release(self)
+        keep = self.keep and not self.broken
+        self._service.connections.release(self.connection, self.machine, keep=keep)
 
     def abandon(self) -> None:
         """The application has given up on a request that nobody wants: END_REQUEST if the peer still listens."""
@@ -189,7 +180,7 @@ class Exchange:
     def _send_large(self, data: bytes, end: bytes) -> None:
         try:
             buffers = [*pack_stream(RecordType.STDOUT, self.request_id, data), end]
-            send_buffers(self.fd, buffers, STALL, self._host)
+            send_buffers(self.connection.fd, buffers, STALL, self._service.slot)
         except PeerGone:
             self.broken = True
             raise
@@ -204,13 +195,13 @@ class Exchange:
         """Takes what has come since the request: the rest of its body, a second request to refuse, an abort."""
         machine = self.machine
         if machine is None:
-            machine = self.machine = self._host.make_machine()
+            machine = self.machine = self._service.settings.make_machine()
             machine.adopt(self.request_id, self.keep)
         for attempt in range(2):
             while (event := self._next_event(machine)) is not NEED_DATA:
                 self._unread = self._unread or isinstance(event, BodyData)
                 self._obey(event)
-            data = read_available(self.fd) if attempt == 0 else None
+            data = read_available(self.connection.fd) if attempt == 0 else None
             if not data:
                 return
             machine.receive_data(data)

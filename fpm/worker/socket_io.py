@@ -13,14 +13,26 @@ from fpm.scoreboard.stages import Stage
 READ_SIZE = 65536
 _BUFFERS_AT_ONCE = 64
 """Buffers for one writev(2): 32 records, 2 MiB."""
+_CHAIN_MAX = 20
+"""Exceptions of one chain that are looked at."""
 
 
 class PeerGone(ConnectionError):
     """The web server closed the connection, aborted the request, or made no progress for too long."""
 
 
+def comes_from_peer(error: BaseException) -> bool:
+    """Whether it was raised because the web server is gone, directly or by a framework that turned it into its own."""
+    cause: BaseException | None = error
+    for _ in range(_CHAIN_MAX):
+        if cause is None or isinstance(cause, PeerGone):
+            break
+        cause = cause.__cause__ or cause.__context__
+    return isinstance(cause, PeerGone)
+
+
 class Waiter(Protocol):
-    """Who is to know that somebody else is waited for."""
+    """Shows that a worker waits for its peer, see fpm.scoreboard.writer."""
 
     def waiting(self, stage: Stage) -> AbstractContextManager[None]:
         """Wait within it."""

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import time
 
+from fpm.library import current
 from fpm.protocol.messages import WorkerReady
 from fpm.protocol.spec import FD_SCOREBOARD, WorkerSettings
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.writer import SlotWriter
-from fpm.worker.accounting import AccessLog
+from fpm.worker.accounting import Accounting
+from fpm.worker.connections import Connections
 from fpm.worker.fork_guard import ForkGuard
 from fpm.worker.interrupt import Interrupt
 from fpm.worker.loop import WorkerLoop
-from fpm.worker.master_channel import Reports
+from fpm.worker.master_channel import MasterChannel
 from fpm.worker.self_dump import listen
 from fpm.worker.service import Service
-from fpm.worker.status_pages import OwnPages
+from fpm.worker.settings import ActiveSettings
+from fpm.worker.status_pages import StatusPages
 from fpm.worker.stdio import replace_standard_streams
 from fpm.wsgi.response import WSGIApp
 
@@ -43,16 +47,20 @@ def run_worker(
         The exit code.
     """
     replace_standard_streams()
+    current.in_worker = True
+    active = ActiveSettings(settings)
     board = Scoreboard.attach(FD_SCOREBOARD, settings.slots)
     writer = SlotWriter(board, slot, pid=os.getpid(), started=time.time(), script=settings.app)
-    reports = Reports(channel)
-    log = AccessLog(settings, access_log) if access_log is not None and settings.has_access_log else None
-    service = Service(settings, application, writer, reports, log, OwnPages(settings, board))
-    loop = WorkerLoop(settings, service, writer, reports)
+    master = MasterChannel(channel)
+    epoll = select.epoll()
+    connections = Connections(epoll, active, master)
+    accounting = Accounting(active, writer, master, access_log)
+    service = Service(application, active, writer, master, connections, accounting, StatusPages(active, board))
+    loop = WorkerLoop(service, epoll)
     ForkGuard(writer, loop.descriptors)
-    Interrupt(writer, service.background).install()
+    Interrupt(writer).install()
     if not hold:
         loop.begin_accepting()
-    reports.send(WorkerReady(listen()))
-    service.accounting.limit_memory(settings.pm_max_memory)
+    master.send(WorkerReady(listen()))
+    accounting.limit_memory()
     return loop.run()

@@ -81,8 +81,6 @@ class Response:
     started = False
     """The head has gone out; an error can no longer become a 500 page."""
     status = ""
-    sent_size = 0
-    """Bytes of the body so far."""
     surplus = 0
     """Bytes that the application made beyond its own Content-Length; they are dropped."""
     dropped = 0
@@ -91,7 +89,7 @@ class Response:
     """The last piece has been given, or is being given. Setting it after a look at it cannot be divided by another
     thread: the interpreter changes threads at calls and jumps only."""
     unusual = False
-    """Something is to be told or done at the end of the request, see fpm.worker.service."""
+    """Something is to be told or done at the end of the request, see fpm.worker.request."""
     given: Iterable[bytes] | None = None
     """What finish_early() got, and has closed."""
 
@@ -175,7 +173,6 @@ class Response:
                 self.unusual = True
                 data = data[: self._left]
             self._left -= len(data)
-        self.sent_size += len(data)
         return head + data if head else data
 
     def send_result(self, result: Iterable[bytes]) -> None:
@@ -209,7 +206,6 @@ class Response:
             head = self._head = f"{head}Content-Length: {size}\r\n"
         self.started = True
         self._left = 0
-        self.sent_size = size
         self._sink.finish(f"{head}\r\n".encode("latin-1") + body)
 
     def _send_unusual(self, body: bytes) -> None:

@@ -10,11 +10,12 @@ import signal
 import socket
 import struct
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fpm.protocol.messages import LimitReached, Quit, RecheckSockets, Reopen
+from fpm.protocol.messages import ApplySettings, LimitReached, Quit, RecheckSockets, Reopen
 from fpm.scoreboard.memory import set_wake_below
 from fpm.scoreboard.reading import read_board
 from fpm.scoreboard.stages import Stage
@@ -42,6 +43,17 @@ def count(pool: WorkerPool, what: str) -> int:
     board = read_board(pool.board.view, pool.settings.slots)
     idle = [slot.stage is Stage.ACCEPTING for slot in board.used if slot.stage is not Stage.CREATING]
     return idle.count(what == "idle")
+
+
+def test_new_settings_count_for_all_that_a_running_worker_does():
+    with make_pool(pm_max_children=1, **PAGES) as pool:
+        changed = replace(pool.settings, pm_max_children=7, ping_path="/alive", script_name="/mounted")
+        pool.worker.command(ApplySettings(changed))
+        wait_until(lambda: raw.get(pool.address, "/alive").body == b"pong")
+        assert raw.get(pool.address, "/ping").body != b"pong"
+        with raw.Wire(pool.address) as wire:
+            wire.send(raw.record(raw.GET_VALUES, raw.pairs({"FCGI_MAX_CONNS": ""}), request=0))
+            assert dict(raw.unpairs(wire.read_record()[2])) == {"FCGI_MAX_CONNS": "7"}
 
 
 def test_status_and_ping():

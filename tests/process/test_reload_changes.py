@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import raw_fastcgi as raw
 from tests.support.fpm import Daemon, Start
 from tests.support.pools import facts, numbers, wait_numbers
 from tests.support.processes import descriptors
@@ -130,6 +131,25 @@ def test_what_workers_know_changes_live(daemon: Start) -> None:
     change(fpm, settings)
     wait_until(lambda: all(fpm.get("www", "/pong").body.startswith(b"{") for _ in range(8)))
     assert fpm.workers("www") == workers
+
+
+def test_a_running_worker_tells_the_new_number_of_connections(daemon: Start) -> None:
+    settings: Settings = {"app": "echo:application", "pm": "ondemand", "pm.process_idle_timeout": "1h"}
+    fpm = daemon({"www": {**settings, "pm.max_children": 1}})
+    assert fpm.get("www").status == 200
+    (worker,) = fpm.workers("www")
+    change(fpm, {**settings, "pm.max_children": 7})
+    asked = raw.pairs({"FCGI_MAX_CONNS": "", "FCGI_MAX_REQS": ""})
+
+    def told() -> dict[str, str]:
+        with raw.Wire(fpm.address("www")) as wire:
+            wire.send(raw.record(raw.GET_VALUES, asked, request=0))
+            record = wire.read_record()
+            assert record is not None
+            return dict(raw.unpairs(record[2]))
+
+    wait_until(lambda: told() == {"FCGI_MAX_CONNS": "7", "FCGI_MAX_REQS": "7"})
+    assert fpm.workers("www") == [worker]
 
 
 def test_access_log_changes_with_the_code(daemon: Start) -> None:

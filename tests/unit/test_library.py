@@ -29,17 +29,16 @@ class Host:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host()
-    monkeypatch.setattr(current, "host", made)
-    monkeypatch.setattr(current, "request", object())
+    monkeypatch.setattr(current, "request", made)
     return made
 
 
 @pytest.mark.parametrize(
     ("where", "values"),
     [
-        ("outside of a worker of pyfpm", {"host": None, "request": None}),
-        ("outside of a request served by pyfpm", {"host": Host(), "request": None}),
-        ("in a process that the application has forked", {"host": Host(), "request": None, "is_copy": True}),
+        ("outside of a worker of pyfpm", {"in_worker": False, "request": None}),
+        ("outside of a request served by pyfpm", {"in_worker": True, "request": None}),
+        ("in a process that the application has forked", {"in_worker": True, "request": None, "is_copy": True}),
     ],
 )
 def test_where_there_is_no_request(monkeypatch: pytest.MonkeyPatch, where: str, values: dict[str, object]) -> None:

@@ -1,0 +1,129 @@
+"""One connection from a web server, and the one owner of its descriptor: nothing else closes it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Callable
+from enum import IntEnum
+
+from fpm.fastcgi.connection import Connection
+from fpm.worker.socket_io import is_readable, read_available, send_all
+
+
+class Phase(IntEnum):
+    """What a connection waits for while no request on it is being served."""
+
+    SILENT = 1
+    """Nothing has come from it yet."""
+    HEAD = 2
+    """Half of a request's head has come."""
+    KEPT = 3
+    """The web server keeps it between two requests."""
+    LINGERING = 4
+    """Its answer is complete; only the peer's close is awaited."""
+
+
+LIMITS = {Phase.SILENT: 5.0, Phase.HEAD: 10.0, Phase.KEPT: 120.0, Phase.LINGERING: 2.0}
+"""Seconds. PHP-FPM waits 5 for the first byte; nginx closes a kept connection itself after 60."""
+PARKED_MAX = 60000
+"""Most bytes of a half-sent head that travel with a parked connection; a longer one stays where it is."""
+_PARK_HEAD = struct.Struct("<Bd64s")
+"""phase, deadline (monotonic, which all processes share), peer address; then what has come of the request's head."""
+PARKED_SIZE = _PARK_HEAD.size + PARKED_MAX
+_LINGER_READS = 16
+"""Reads of 64 KiB from a lingering connection in one turn."""
+_REPLY_PATIENCE = 1.0
+"""Seconds for a protocol answer of a few bytes to be taken."""
+
+
+class WebConnection:
+    """A connection and its descriptor.
+
+    Args:
+        fd: non-blocking; it belongs to this object from now on.
+        peer: the client's address, "" on a Unix socket.
+    """
+
+    # Values that most connections keep to their end stand in the class, which makes a new one cheaper.
+    phase = Phase.SILENT
+    deadline = 0.0
+    """Monotonic seconds."""
+    machine: Connection | None = None
+    """Its protocol's state, once some of a head has come that is not the whole of a simple request."""
+    raw: bytes | None = b""
+    """What the machine has been fed of the present head; None: another worker could not go on from it."""
+    on_close: Callable[[WebConnection], None] | None = None
+    """Called before it is closed, while it is watched."""
+
+    def __init__(self, fd: int, peer: str = "") -> None:
+        self.fd = fd
+        """-1 once it is closed."""
+        self.peer = peer
+
+    def enter(self, phase: Phase, now: float) -> None:
+        """Wait for something else from now on."""
+        self.phase = phase
+        self.deadline = now + LIMITS[phase]
+
+    def close(self) -> None:
+        """Give the descriptor back. Again does nothing."""
+        if self.fd >= 0:
+            if self.on_close is not None:
+                self.on_close(self)
+            os.close(self.fd)
+            self.fd = -1
+
+    def half_close(self) -> None:
+        """shutdown(2) of our side: the peer reads the rest of the answer and then the end."""
+        view = socket.socket(fileno=self.fd)
+        try:
+            view.shutdown(socket.SHUT_WR)
+        except OSError:  # ENOTCONN: the peer is gone already
+            return
+        finally:
+            view.detach()
+
+    def reply(self, data: bytes) -> None:
+        """Send an answer of the protocol.
+
+        Raises:
+            PeerGone: the peer is gone, or takes nothing.
+        """
+        self.raw = None
+        send_all(self.fd, data, _REPLY_PATIENCE)
+
+    def is_readable(self) -> bool:
+        """Look whether something has come, or the end of the stream."""
+        return is_readable(self.fd)
+
+    def drain(self) -> bool:
+        """Throw away what has come; True at the end of the stream."""
+        for _ in range(_LINGER_READS):
+            data = read_available(self.fd)
+            if not data:
+                return data is not None
+        return False
+
+    def send_to(self, parking: socket.socket) -> bool:
+        """Give the connection to whichever worker takes it there; False if it cannot be moved or there is no room."""
+        if self.raw is None or len(self.raw) > PARKED_MAX:
+            return False
+        head = _PARK_HEAD.pack(self.phase, self.deadline, self.peer.encode())
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, self.fd.to_bytes(4, "little"))]
+        try:
+            parking.sendmsg([head, self.raw], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:  # EAGAIN: the queue is full; ETOOMANYREFS: too many descriptors on their way
+            return False
+        self.close()
+        return True
+
+
+def restore_parked(data: bytes, fd: int) -> WebConnection:
+    """Make the connection that another worker has parked, of its message and its descriptor."""
+    phase, deadline, peer = _PARK_HEAD.unpack_from(data)
+    connection = WebConnection(fd, peer.rstrip(b"\0").decode())
+    connection.phase, connection.deadline = Phase(phase), deadline
+    connection.raw = data[_PARK_HEAD.size :]
+    return connection

@@ -1,0 +1,130 @@
+"""What the bytes of a connection mean: requests, which are served, and answers of the protocol."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from fpm.errors import ProtocolError
+from fpm.fastcgi.connection import Connection, State
+from fpm.fastcgi.events import NEED_DATA, Reply, RequestBegun
+from fpm.fastcgi.params import ParamsDecoder
+from fpm.fastcgi.simple import PARAMS_START, match_simple_request
+from fpm.scoreboard.stages import Stage
+from fpm.worker.connection import Phase, WebConnection
+from fpm.worker.request import Request
+from fpm.worker.request_io import RequestIO
+from fpm.worker.service import Service
+from fpm.worker.socket_io import PeerGone, read_available
+
+_IDLE = int(Stage.ACCEPTING)
+_ENDING = int(Stage.END)
+
+
+class ConnectionHandler:
+    """Reads connections and has their requests served, one at a time."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._slot = service.slot
+        self._settings = service.settings
+        self._connections = service.connections
+        self._held = service.connections.held
+        self._decoder = ParamsDecoder()
+        self._served: WebConnection | None = None
+        """The connection whose request is being served."""
+
+    def descriptors(self) -> set[int]:
+        """The descriptors of all open connections."""
+        served = set() if self._served is None else {self._served.fd} - {-1}
+        return {*self._held, *served}
+
+    def take(self, connection: WebConnection) -> None:
+        """Watch a connection that another worker has parked, and go on with what has come of its request's head."""
+        self._connections.hold(connection)
+        if connection.raw:
+            raw, connection.raw = connection.raw, b""
+            connection.machine = self._settings.make_machine()
+            self._feed(connection, connection.machine, raw)
+
+    def read(self, connection: WebConnection) -> None:
+        """Read a connection that is held and has become readable."""
+        if connection.phase is Phase.LINGERING:
+            if connection.drain():
+                connection.close()
+            return
+        data = read_available(connection.fd)
+        if data:
+            self.receive(connection, data)
+        elif data is not None:
+            connection.close()
+
+    def receive(self, connection: WebConnection, data: bytes) -> None:
+        """Take bytes of a connection while no request is being served."""
+        machine = connection.machine
+        if machine is None:
+            simple = match_simple_request(data)
+            if simple is not None:
+                keep, end = simple
+                try:
+                    params = self._decoder.decode(data, PARAMS_START, end)
+                except ProtocolError as error:
+                    self._drop(connection, error)
+                    return
+                self._serve(RequestIO(connection, 1, keep, None, monotonic(), self._service), params)
+                return
+            machine = connection.machine = self._settings.make_machine()
+        self._connections.hold(connection)
+        self._feed(connection, machine, data)
+
+    def _feed(self, connection: WebConnection, machine: Connection, data: bytes) -> None:
+        """Give bytes to the connection's state machine and do what comes of them."""
+        machine.receive_data(data)
+        try:
+            while (event := machine.next_event()) is not NEED_DATA:
+                if isinstance(event, RequestBegun):
+                    io = RequestIO(connection, event.request_id, event.keep, machine, monotonic(), self._service)
+                    if not self._serve(io, event.params):
+                        return
+                elif isinstance(event, Reply):
+                    connection.reply(event.data)
+                    if event.close:
+                        self._connections.linger(connection)
+                        return
+        except PeerGone:
+            connection.close()
+        except ProtocolError as error:
+            self._drop(connection, error)
+        else:
+            _wait_for_more(connection, machine, data)
+
+    def _drop(self, connection: WebConnection, error: ProtocolError) -> None:
+        self._service.master.log("warning", f"FastCGI protocol error: {error}; connection closed")
+        connection.close()
+
+    def _serve(self, io: RequestIO, params: dict[str, str]) -> bool:
+        """Serve a request and decide what becomes of its connection; True if it is kept."""
+        connection = self._served = io.connection
+        if self._held:
+            self._connections.park_others(connection)
+        request = Request(self._service, io, params)
+        if request.answer():
+            request.work()
+        self._served = None
+        kept = self._connections.settle(connection, io.machine, io.keep and not io.broken)
+        slot = self._slot
+        slot.stages[slot.index] = _IDLE if self._connections.accepting else _ENDING
+        request.end()
+        return kept
+
+
+def _wait_for_more(connection: WebConnection, machine: Connection, data: bytes) -> None:
+    if machine.clean:
+        connection.machine, connection.raw = None, b""
+        connection.enter(Phase.KEPT, monotonic())
+        return
+    if machine.state is State.IDLE:
+        connection.raw = machine.unread
+    elif connection.raw is not None:
+        connection.raw += data
+    if connection.phase is not Phase.HEAD:
+        connection.enter(Phase.HEAD, monotonic())
