@@ -324,7 +324,7 @@ class Master:
                 pool.templates.gone(template, parse_status(status), usage)
                 return
         for pool in self._all_pools():
-            child = pool.workers.find_known(pid)
+            child = pool.workers.find(pid)
             if child is not None:
                 pool.workers.exited(child, parse_status(status), usage)
                 return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from fpm.config.model import PoolConfig
 
@@ -51,13 +52,59 @@ class Maintenance:
     look_again: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Workers that are wanted for other reasons than the load.
+
+    Attributes:
+        first: of a beginning generation, still to be made.
+        owed: in place of those that have died unasked, or leave at their limit.
+    """
+
+    first: int = 0
+    owed: int = 0
+
+    def wanted(self, missing: int = 0) -> int:
+        """Say how many to make now; `missing` are those that a static pool lacks."""
+        return max(self.first, self.owed, missing)
+
+    def less(self, made: int) -> Demand:
+        """Take off workers that have been asked for."""
+        return Demand(max(self.first - made, 0), max(self.owed - made, 0))
+
+
+class Notice(Enum):
+    """How the next change of a pool is noticed."""
+
+    NONE = "none"
+    """Something reports, or a timer runs."""
+    CONNECTION = "connection"
+    """A connection waits: nobody is idle."""
+    BUSY = "busy"
+    """Too few workers are idle."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchPlan:
+    """What to watch until the next change.
+
+    Attributes:
+        below: for BUSY, the number of idle workers below which the master wakes up.
+        look_again: look in a second, for nobody can be added and none tells when the load is over.
+    """
+
+    notice: Notice
+    below: int = 0
+    look_again: bool = False
+
+
 def first_workers(config: PoolConfig) -> int:
-    """How many workers a pool starts with."""
+    """Say how many workers a pool starts with."""
     return {"static": config.pm_max_children, "dynamic": config.pm_start_servers, "ondemand": 0}[config.pm]
 
 
 def wake_threshold(config: PoolConfig, *, hurried: bool) -> int:
-    """Below how many idle workers the master wants to be told.
+    """Say below how many idle workers the master wants to be told.
 
     Args:
         hurried: the maintenance timer runs anyway and looks after spare workers, only "nobody idle" is urgent.
@@ -69,8 +116,33 @@ def wake_threshold(config: PoolConfig, *, hurried: bool) -> int:
     return 1
 
 
+def decide_watch(config: PoolConfig, census: Census, *, hurried: bool, resting: bool) -> WatchPlan | None:
+    """Choose how the next change is noticed; None: as before.
+
+    Args:
+        hurried: see `wake_threshold`.
+        resting: a look in a second has been arranged.
+    """
+    if config.pm == "static":
+        # Nobody can be added; only how many wait at most is to be known, once a second while all are busy.
+        if resting:
+            return None
+        return WatchPlan(Notice.BUSY, below=1) if census.idle > 0 else WatchPlan(Notice.NONE, look_again=True)
+    if census.idle > 0:
+        return WatchPlan(Notice.BUSY, below=wake_threshold(config, hurried=hurried))
+    if census.total < config.pm_max_children:
+        # Also while workers are starting: with an import of its own each may take seconds, and more clients come.
+        return WatchPlan(Notice.CONNECTION)
+    return WatchPlan(Notice.NONE, look_again=census.starting == 0)  # one that starts will report ready
+
+
+def missing_workers(config: PoolConfig, census: Census) -> int:
+    """Count the workers that a pool lacks whatever the load is."""
+    return max(config.pm_max_children - census.total, 0) if config.pm == "static" else 0
+
+
 def decide_burst(config: PoolConfig, census: Census, waiting: int) -> int:
-    """How many workers to make at once because connections wait and nobody is idle.
+    """Decide how many workers to make at once because connections wait and nobody is idle.
 
     Args:
         waiting: connections in the listen queue.
@@ -81,7 +153,7 @@ def decide_burst(config: PoolConfig, census: Census, waiting: int) -> int:
 
 
 def decide_maintenance(config: PoolConfig, census: Census, rate: int, idle_for: Sequence[float]) -> Maintenance:
-    """The regular turn of a pool.
+    """Decide about the regular turn of a pool.
 
     Args:
         rate: the spawn rate that the last turn gave.

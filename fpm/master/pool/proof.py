@@ -65,7 +65,7 @@ class Proof:
         if trial is None or self.ended:
             return
         self._progress("starting a worker")
-        self.child = self.workers.request_on_trial(trial.template, trial.shared.board)
+        self.child = self.workers.request_one(trial.template, trial.shared.board, on_trial=True)
         if self.child is None:
             self.fail("cannot ask the template for a worker")
 

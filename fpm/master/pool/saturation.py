@@ -14,6 +14,7 @@ import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fpm.master.listening.listeners import Listener
 from fpm.master.loop.loop import Loop, Timer
 from fpm.scoreboard.memory import set_wake_below
 
@@ -89,7 +90,9 @@ class WakeupFd:
 class SaturationWatch:
     """The descriptors that can tell the master about one pool; when one has done so, none is watched any more."""
 
-    def __init__(self, loop: Loop, notice: Callable[[], None], count_idle: Callable[[], int]) -> None:
+    def __init__(
+        self, loop: Loop, listener: Listener, notice: Callable[[], None], count_idle: Callable[[], int]
+    ) -> None:
         """
         Args:
             notice: called when the pool may be full; nothing is watched then, until one of the methods is called.
@@ -98,16 +101,16 @@ class SaturationWatch:
         self._loop = loop
         self._notice = notice
         self._count_idle = count_idle
-        self._listen_fd = -1
+        self._listener = listener
         self._parked_fd = -1
         self._wakeup: WakeupFd | None = None
         self._timer: Timer | None = None
         self._pause = 0.0
 
-    def set_listener(self, fd: int) -> None:
-        """Take the listening socket's descriptor."""
-        self.off()
-        self._listen_fd = fd
+    @property
+    def listen_fd(self) -> int:
+        """The descriptor of the listening socket; negative after the end of the pool."""
+        return self._listener.socket.fileno()
 
     def set_scoreboard(self, wakeup: WakeupFd, parked_fd: int) -> None:
         """Take the scoreboard whose workers shall speak up, and the socket where connections are parked."""
@@ -149,12 +152,12 @@ class SaturationWatch:
         self._pause = 0.0
 
     def _watch_now(self) -> None:
-        for fd in (self._listen_fd, self._parked_fd):
+        for fd in (self.listen_fd, self._parked_fd):
             if fd >= 0:
                 self._loop.watch(fd, self._on_event)
 
     def _forget_waiting(self) -> None:
-        self._forget(self._listen_fd)
+        self._forget(self.listen_fd)
         self._forget(self._parked_fd)
 
     def _arm_now(self, below: int) -> None:

@@ -295,7 +295,7 @@ class PoolSupervisor:
         self.scaler.start_over()
 
     def _on_shared(self, shared: Shared) -> None:
-        self.scaler.saturation.set_scoreboard(shared.wakeup, shared.park[0].fileno())
+        self.scaler.turns.saturation.set_scoreboard(shared.wakeup, shared.park[0].fileno())
         self.timeouts.watch()
         self.header.write()
 
@@ -311,7 +311,7 @@ class PoolSupervisor:
         self.workers.fork_failed(template, message.slot)
 
     def _on_worker_exit(self, template: TemplateProcess, message: WorkerExited) -> None:
-        child = self.workers.find(message.pid)
+        child = self.workers.find(message.pid, reported=True)
         if child is not None and child.template is template:
             usage = Usage(message.user, message.system, message.maxrss << 10)
             self.workers.exited(child, parse_status(message.status), usage)

@@ -17,7 +17,16 @@ from fpm.events.worker import RequestSlow, RequestTimedOut
 from fpm.master.loop.loop import Timer
 from fpm.master.loop.token_bucket import Allowance
 from fpm.master.pool.child import Child
-from fpm.master.pool.deadlines import BEGINNING, LOOK_INTERVAL, RUNNING, Action, Watch, decide_timeout, limits_of
+from fpm.master.pool.deadlines import (
+    BEGINNING,
+    LOOK_INTERVAL,
+    RUNNING,
+    Action,
+    Limits,
+    Watch,
+    decide_timeout,
+    limits_of,
+)
 from fpm.master.pool.saturation import ANY_REQUEST, Subscription
 from fpm.master.pool.shared_resources import Shared
 from fpm.master.pool.stack_capture import CurrentRequest, StackCapture, read_current_request, why_no_stack
@@ -64,7 +73,6 @@ class RequestTimeouts:
         self._timer: Timer | None = None
         self._armed: list[Shared] = []
         self._last = 0.0
-        self._closed = False
 
     def take_config(self, config: PoolConfig) -> None:
         """Other limits; they count for the requests that run."""
@@ -72,7 +80,10 @@ class RequestTimeouts:
         if limits != self._limits:
             self._limits = limits
             self._allowance.at_once = max(LOGGED_AT_ONCE, config.pm_max_children)
-            self._look_at(self._services.loop.now)
+            if limits.shortest:
+                self._look_at(self._services.loop.now)
+            else:
+                self.close()
 
     def watch(self) -> None:
         """A worker, or a scoreboard, is new: see that its requests are noticed."""
@@ -81,7 +92,7 @@ class RequestTimeouts:
 
     def close(self) -> None:
         """Look no more."""
-        self._closed = True
+        self._limits, self._watches = Limits(), {}
         self._cancel()
         self._disarm()
 
@@ -90,7 +101,7 @@ class RequestTimeouts:
     def _look_at(self, when: float) -> None:
         """Look at this time at the latest, but not too soon after the last look."""
         when = max(when, self._last + LOOK_INTERVAL)
-        if self._closed or (self._timer is not None and self._timer.when <= when):
+        if not self._limits.shortest or (self._timer is not None and self._timer.when <= when):
             return
         self._cancel()
         self._timer = self._services.loop.call_later(max(when - self._services.loop.now, 0.0), self._look)
@@ -130,9 +141,6 @@ class RequestTimeouts:
         self._disarm()
         limits, now = self._limits, self._services.loop.now
         self._last = now
-        if not limits.shortest:
-            self._watches = {}
-            return
         former, self._watches = self._watches, {}
         actions: list[tuple[Child, Watch, Action]] = []
         times: list[float] = []

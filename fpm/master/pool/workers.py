@@ -127,7 +127,7 @@ class Workers:
 
     def forked(self, template: TemplateProcess, slot: int, pid: int) -> None:
         """The template says which process it has forked for a slot."""
-        for child in self._of_slot(template, slot):
+        for child in self._of(template, slot):
             if not child.process.reported_pid:
                 child.process.reported_pid = pid
                 if not child.pid:
@@ -136,25 +136,31 @@ class Workers:
 
     def fork_failed(self, template: TemplateProcess, slot: int) -> None:
         """The template says that it could not fork for a slot."""
-        for child in self._of_slot(template, slot):
+        for child in self._of(template, slot):
             self.happen(child, WorkerEvent.FORK_FAILED, exit_=Exit(code=1))
 
     def template_gone(self, template: TemplateProcess) -> None:
         """What it has not forked yet will never be."""
-        for child in [child for child in self.children if child.template is template]:
+        for child in self._of(template):
             self.happen(child, WorkerEvent.NOT_FORKED)
 
-    def find(self, pid: int) -> Child | None:
-        """Find the worker that its template knows by this pid; believe nothing of it that concerns others."""
-        pids = ((child.pid, child.process.reported_pid) for child in self.children)
-        return next((child for child, known in zip(self.children, pids, strict=True) if pid and pid in known), None)
+    def find(self, pid: int, *, reported: bool = False) -> Child | None:
+        """Find the worker with this pid.
 
-    def find_known(self, pid: int) -> Child | None:
-        """Find the worker that certainly has this pid."""
-        return next((child for child in self.children if pid and pid == child.pid), None)
+        Args:
+            reported: it is the pid that its template knows; believe nothing of it that concerns others.
+        """
+        for child in self.children:
+            if pid and (pid == child.pid or (reported and pid == child.process.reported_pid)):
+                return child
+        return None
 
-    def _of_slot(self, template: TemplateProcess, slot: int) -> list[Child]:
-        return [child for child in self.children if child.template is template and child.slot.number == slot]
+    def _of(self, template: TemplateProcess, slot: int | None = None) -> list[Child]:
+        return [
+            child
+            for child in self.children
+            if child.template is template and (slot is None or child.slot.number == slot)
+        ]
 
     # ---------------------------------------------------------------- made, told, buried
 
@@ -168,13 +174,26 @@ class Workers:
                 "Please review your configuration and consider raising 'process.max'"
             )
         made = 0
-        while made < allowed and self._request_one(template, board, on_trial=False) is not None:
+        while made < allowed and self.request_one(template, board) is not None:
             made += 1
         return made
 
-    def request_on_trial(self, template: TemplateProcess, board: Scoreboard) -> Child | None:
-        """Ask a template for one worker that accepts nothing before SERVE; None if it could not be asked."""
-        return self._request_one(template, board, on_trial=True)
+    def request_one(self, template: TemplateProcess, board: Scoreboard, *, on_trial: bool = False) -> Child | None:
+        """Ask a template for one worker; None if it could not be asked.
+
+        Args:
+            on_trial: it accepts nothing before SERVE.
+        """
+        slot = free_slot(board, self.children)
+        if slot is None:
+            return None
+        child = self._factory.request(template, slot, self.access_log, on_trial=on_trial)
+        if child is None:
+            return None
+        self.asked += 1
+        self._add(child)
+        child.set_timer(self._factory.config.startup_timeout, lambda: self.happen(child, WorkerEvent.START_TIMEOUT))
+        return child
 
     def restore(self, template: TemplateProcess, board: Scoreboard, state: Mapping[str, Any]) -> None:
         """Go on with a worker that an upgrade has handed over."""
@@ -195,18 +214,6 @@ class Workers:
         fds = [] if self.access_log is None else [self.access_log]
         for child in self.children:
             child.channel.send(Reopen(), fds)
-
-    def _request_one(self, template: TemplateProcess, board: Scoreboard, *, on_trial: bool) -> Child | None:
-        slot = free_slot(board, self.children)
-        if slot is None:
-            return None
-        child = self._factory.request(template, slot, self.access_log, on_trial=on_trial)
-        if child is None:
-            return None
-        self.asked += 1
-        self._add(child)
-        child.set_timer(self._factory.config.startup_timeout, lambda: self.happen(child, WorkerEvent.START_TIMEOUT))
-        return child
 
     def _add(self, child: Child) -> None:
         self.children.append(child)
