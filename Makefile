@@ -49,8 +49,9 @@ bench-reload: setup ## a deploy of broken code, and of good code under load, bes
 bench-trace: setup ## how long a worker stands still while its stack is read, beside py-spy (1 min)
 	@$(BIN)/python -m bench trace $(BENCH_ARGS)
 
-man: setup      ## write man/pyfpm.conf.5 and the sample configurations from the table of directives
+man: setup      ## write man/pyfpm.conf.5, the sample configurations and docs/lifecycles.md from their tables
 	@$(BIN)/python -m fpm.config.manual
+	@$(BIN)/python -m tests.support.lifecycles
 
 setup:
 	@.ci/setup venv

@@ -47,7 +47,8 @@ from fpm.master.listening.status_listeners import StatusListeners
 from fpm.master.loop.loop import WRITE, Loop
 from fpm.master.loop.signals import SignalReader
 from fpm.master.notifier import MANAGER_VARIABLES, Notifier
-from fpm.master.pool.supervisor import PoolEvents, PoolSupervisor
+from fpm.master.pool.supervisor import PoolCallbacks, PoolSupervisor
+from fpm.master.pool.worker_state import WorkerEvent
 from fpm.master.processes.bundle import pack_bundle, sealed_memfd
 from fpm.master.processes.exits import Usage, parse_status
 from fpm.master.processes.oom import OomWatch
@@ -65,7 +66,6 @@ from fpm.master.sink import EventSink, log_reader
 from fpm.master.status.memory import MemorySampler
 from fpm.master.status.process import StatusProcess
 from fpm.master.status.snapshot_source import refresh_memory, take_snapshot
-from fpm.master.upgrade.handover import restore_pool
 from fpm.master.upgrade.upgrade import Upgrade
 from fpm.status.overview import LastReload
 from fpm.system import systemd
@@ -240,11 +240,10 @@ class Master:
         for config in self.config.pools:
             pool = self.make_pool(config, restore_listener(config.listen, states[config.name]["listener"]))
             self.pools[config.name] = pool
-            restore_pool(pool, states[config.name])
+            pool.restore(states[config.name])
         self.emit(MasterUpgraded(__version__, pid=os.getpid()))
         for pool in self.pools.values():
-            pool.scaler.resume()
-            pool.templates.look_at_stacks()
+            pool.resume()
         self.status_listeners.restore(handed.get("status", []), self.config)
         self._reap()
         server.answer_handed(handed["waiter"], {"ok": True, "version": __version__})
@@ -256,10 +255,10 @@ class Master:
         return self.control
 
     def _check_ready(self) -> None:
-        if self.ready or not all(pool.settled for pool in self.pools.values()):
+        if self.ready or not all(pool.state.is_settled for pool in self.pools.values()):
             return
         self.ready = True
-        failed = [name for name, pool in self.pools.items() if pool.templates.failure is not None]
+        failed = [name for name, pool in self.pools.items() if pool.failures.failure is not None]
         is_refused = self.strict and bool(failed)
         self.emit(MasterReady(tuple(failed), is_refused))
         self.on_ready(failed)
@@ -314,8 +313,8 @@ class Master:
         """The zombie still holds its pid, so its process group cannot be somebody else's yet."""
         for pool in self._all_pools():
             template = pool.templates.find(pid)
-            if template is not None and pool.stopping:
-                template.kill()
+            if template is not None and pool.is_stopping:
+                template.kill_group()
 
     def _after_reaping(self, pid: int, status: int, usage: Usage) -> None:
         for pool in self._all_pools():
@@ -359,14 +358,14 @@ class Master:
 
     def make_pool(self, config: PoolConfig, listener: Listener) -> PoolSupervisor:
         """See fpm.master.reload.reload.Host."""
-        events = PoolEvents(on_settled=self._check_ready, on_empty=self._on_pool_empty)
+        events = PoolCallbacks(self._check_ready, self._on_pool_empty, self.reloader.pool_changed)
         return PoolSupervisor(self.services, config, listener, events)
 
     def drain_pool(self, pool: PoolSupervisor) -> None:
         """See fpm.master.reload.reload.Host."""
         self.leaving.append(pool)
         pool.begin_stop()
-        pool.quit_all(self.config.global_.process_control_timeout)
+        pool.end_workers(WorkerEvent.RETIRE, self.config.global_.process_control_timeout)
 
     def take_config(self, config: Config) -> None:
         """See fpm.master.reload.reload.Host."""
@@ -396,7 +395,7 @@ class Master:
         timeout = self.config.global_.process_control_timeout
         self._ending = first_ending(state, timeout)
         for pool in self._all_pools():
-            if not pool.stopping:
+            if not pool.is_stopping:
                 pool.begin_stop()
         # Whoever reads this may rely on it: new clients are refused by now.
         self.emit(MasterStopping(state is State.FINISHING))
@@ -408,9 +407,9 @@ class Master:
             return
         for pool in self._all_pools():
             if ending.step is Step.QUIT:
-                pool.quit_all(ending.wait)
+                pool.end_workers(WorkerEvent.RETIRE, ending.wait)
             elif ending.step is Step.TERM:
-                pool.terminate_all(ending.wait)
+                pool.end_workers(WorkerEvent.TERMINATE, ending.wait)
             else:
                 pool.templates.kill_all()
         self._ending = next_ending(ending)

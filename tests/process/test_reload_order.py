@@ -29,10 +29,10 @@ except FileExistsError:
 """
 IMPATIENT = """
 import sys
-import fpm.master.reload.reload
+import fpm.master.reload.swap
 from fpm.cli.main import main
 
-fpm.master.reload.reload.SWAP_PATIENCE = 0.5
+fpm.master.reload.swap.PATIENCE = 0.5
 del sys.argv[0]
 sys.exit(main())
 """
@@ -134,6 +134,19 @@ def begin_waiting(fpm: Daemon, *pools: str) -> subprocess.Popen[str]:
     assert command.stderr is not None
     assert "waiting for the reload under way" in command.stderr.readline()
     return command
+
+
+def test_a_reload_does_not_wait_for_another_pool_that_has_failed(daemon: Start) -> None:
+    """Its 503 responder answers on, for the reload does not concern it."""
+    fpm = daemon({"www": {"app": "missing:application"}, "good": {"pm.max_children": 2}}, started=False)
+    fpm.expect_log(r"\[pool www\] .*No module named .missing")
+    fpm.start()
+    former = set(fpm.wait_workers("good", 2))
+    done = fpm.cli("reload", "good")
+    assert done.returncode == 0, done.stderr
+    assert not former & set(fpm.workers("good"))
+    assert fpm.get("www").status == 503
+    assert "new workers do not come" not in fpm.log()
 
 
 def test_no_wait(daemon: Start) -> None:

@@ -140,6 +140,31 @@ def test_template_killed_while_it_imports(daemon: Start) -> None:
     wait_until(lambda: fpm.get("www").status == 200)
 
 
+def test_a_template_that_ends_at_its_first_fork_has_not_started(daemon: Start) -> None:
+    """It has said that it is ready; the daemon is ready for the other pools all the same."""
+    fpm = daemon({"www": {"app": "unforkable:application", "pm.max_children": 2}, "good": {}}, started=False)
+    write_app(
+        fpm,
+        "unforkable",
+        """
+        import os
+        if not os.path.exists("go"):
+            os.register_at_fork(before=lambda: os._exit(3))
+        from hello import application
+        """,
+    )
+    fpm.expect_log(r"\[pool www\] failed to start: its template exited with code 3 before it had forked a worker")
+    fpm.start()
+    assert fpm.get("good").status == 200
+    assert fpm.get("www").status == 503
+    assert facts(fpm, "www")["state"] == "failed"
+    assert facts(fpm, "www")["error"] == "its template exited with code 3 before it had forked a worker"
+    (fpm.apps / "go").touch()
+    wait_until(lambda: fpm.get("www").status == 200)
+    assert facts(fpm, "www")["state"] == "running"
+    assert len(fpm.wait_workers("www", 2)) == 2
+
+
 def test_killed_responder_comes_back(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "broken_import:application"}}, started=False)
     fpm.expect_log(r"\[pool www\]")

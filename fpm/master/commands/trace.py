@@ -15,7 +15,7 @@ from fpm.master.control import Connection
 from fpm.master.pool.child import Child
 from fpm.master.pool.stack_capture import CurrentRequest, read_current_request
 from fpm.master.pool.supervisor import PoolSupervisor
-from fpm.master.pool.template_process import TemplateProcess, TemplateState
+from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.services import Services
 from fpm.master.status.reporting import unknown_pool
 from fpm.master.tracing.self_dump_parse import GONE
@@ -119,7 +119,7 @@ def _processes(pool: PoolSupervisor) -> Iterator[_Target]:
 
 
 def _is_starting(template: TemplateProcess) -> bool:
-    return template.state is TemplateState.STARTING and template.spec.mode == "template" and template.pid > 0
+    return template.state.is_importing and template.pid > 0
 
 
 def _since(target: _Target) -> float:

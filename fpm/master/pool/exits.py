@@ -61,7 +61,7 @@ class PoolExits:
 
     def examine_template(self, template: TemplateProcess, exit_: Exit, usage: Usage) -> Death:
         """Make the certificate of a template, or of a 503 responder."""
-        now = self._services.loop.now
+        now, killed = self._services.loop.now, template.state.killed_by_master
         words = template.last_words.of_end(now, by_exit=exit_.signal is None)
         facts = Facts(
             who="503 responder" if template.spec.mode == "unavailable" else "template",
@@ -69,10 +69,10 @@ class PoolExits:
             exit=exit_,
             age=now - template.started,
             usage=usage,
-            verdict=self._verdict(template.pid, exit_, template.cgroup, ended=template.killed),
+            verdict=self._verdict(template.pid, exit_, template.cgroup, ended=killed),
             core=_core_of(template.pid, exit_, template),
-            told="startup_timeout" if template.killed else "",
-            ended=template.killed,
+            told="startup_timeout" if killed else "",
+            ended=killed,
             words=words if template.failure is None else (template.failure[0],),
         )
         return certify(facts, self._services.clock())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fpm.master.pool.history import Failing, Record
-from fpm.master.pool.templates import Templates
+from fpm.master.pool.current_config import CurrentConfig
+from fpm.master.pool.history import Record
+from fpm.master.pool.shared_resources import Resources
+from fpm.master.pool.start_failures import StartFailures
 from fpm.master.pool.workers import Workers
 from fpm.master.services import Services
 from fpm.scoreboard.header import absorb
@@ -15,27 +17,36 @@ from fpm.scoreboard.memory import Scoreboard, write_header
 class PoolHeader:
     """Brings the header of the present scoreboard up to date."""
 
-    def __init__(self, services: Services, record: Record, templates: Templates, workers: Workers) -> None:
+    def __init__(
+        self,
+        services: Services,
+        record: Record,
+        current: CurrentConfig,
+        resources: Resources,
+        failures: StartFailures,
+        workers: Workers,
+    ) -> None:
         self._services = services
         self._record = record
-        self._templates = templates
+        self._current = current
+        self._resources = resources
+        self._failures = failures
         self._workers = workers
 
     @property
     def board(self) -> Scoreboard | None:
         """The present scoreboard; None while the pool has never had a process."""
-        return self._templates.shared.board if self._templates.shared else None
+        return self._resources.board
 
     def boards(self) -> list[Scoreboard]:
         """Every scoreboard that a worker may be on, the present one last."""
-        return [one.board for one in self._templates.every_shared()]
+        return [one.board for one in self._resources.all()]
 
     def write(self) -> None:
         """Something has changed that only the master counts."""
-        present = self._templates.present
         values = self._record.values
-        values.generation = present.generation if present else self._templates.generation
-        self._record.failing(self._failing())
+        values.generation = self._current.generation
+        self._record.failing(self._failures.describe(self._services.loop.now, self._services.clock()))
         board = self.board
         if board is None:
             return
@@ -49,10 +60,3 @@ class PoolHeader:
         """A reload of the daemon has ended, at this time (epoch seconds)."""
         self._record.reloaded(at, ok=ok)
         self.write()
-
-    def _failing(self) -> Failing | None:
-        failure, backoff = self._templates.failure, self._templates.backoff
-        if failure is None:
-            return None
-        pause = max(backoff.until - self._services.loop.now, 0.0)
-        return Failing(failure.since, backoff.failures, self._services.clock() + pause)

@@ -7,8 +7,10 @@ daemon's pages.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from signal import Signals
+from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.events.base import Event
@@ -17,7 +19,7 @@ from fpm.events.worker import ProcessDied, SlowRequestEnded, WorkerExited
 from fpm.master.processes.exits import Exit
 from fpm.scoreboard.number import UNKNOWN_STATUS
 from fpm.scoreboard.numbers import PoolNumbers
-from fpm.status.overview import Death, SlowRequest
+from fpm.status.overview import Death, SlowRequest, read_death
 
 KEPT = 20
 """Deaths, and slow requests, of which the particulars are kept."""
@@ -47,6 +49,22 @@ class Record:
         """The newest first, as are the slow requests."""
         self.slow: deque[SlowRequest] = deque(maxlen=KEPT)
         self.take_config(config)
+
+    def dump(self) -> dict[str, Any]:
+        """Describe it for the next master."""
+        return {
+            "values": asdict(self.values),
+            "deaths": [asdict(death) for death in self.deaths],
+            "slow": [asdict(request) for request in self.slow],
+        }
+
+    def restore(self, state: Mapping[str, Any], config: PoolConfig) -> None:
+        """Go on where `dump` was, of a program that may have known fewer values."""
+        for name in {one.name for one in fields(self.values)} & set(state["values"]):
+            setattr(self.values, name, state["values"][name])
+        self.take_config(config)
+        self.deaths.extend(read_death(death) for death in state["deaths"])
+        self.slow.extend(SlowRequest(**request) for request in state["slow"])
 
     def take_config(self, config: PoolConfig) -> None:
         """The limits that are shown."""

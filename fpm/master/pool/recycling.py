@@ -8,6 +8,7 @@ from fpm.config.model import PoolConfig
 from fpm.events.base import PoolEvent
 from fpm.events.worker import MemoryLimitLow, MemoryLimitNotApplied, WorkerOverMemory
 from fpm.master.pool.child import Child
+from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.processes.backoff import YOUNG
 from fpm.master.services import Services
 
@@ -18,12 +19,17 @@ FEW = 10
 class Recycling:
     """Says it for one pool."""
 
-    def __init__(self, services: Services, config: PoolConfig, emit: Callable[[PoolEvent], None]) -> None:
+    def __init__(self, services: Services, current: CurrentConfig, emit: Callable[[PoolEvent], None]) -> None:
         self._services = services
-        self.config = config
+        self._current = current
         self._emit = emit
         self._warned_of = 0
         """The value of pm.max_memory (bytes) that has been said to be too small."""
+
+    @property
+    def config(self) -> PoolConfig:
+        """The configuration in force."""
+        return self._current.config
 
     def over_memory(self, child: Child, memory: int) -> None:
         """A worker has stopped accepting because of the bytes of its peak."""

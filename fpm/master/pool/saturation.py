@@ -14,9 +14,9 @@ import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fpm.master.listening.listeners import Listener
 from fpm.master.loop.loop import Loop, Timer
 from fpm.scoreboard.memory import set_wake_below
+from fpm.system.listening import Listener
 
 FIRST_PAUSE = 0.002
 LONGEST_PAUSE = 0.1

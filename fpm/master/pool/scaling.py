@@ -13,10 +13,11 @@ from fpm.events.base import PoolEvent
 from fpm.events.pool import MaxChildrenReached, PoolBusy
 from fpm.master.loop.timers import NamedTimers
 from fpm.master.pool import process_manager
+from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.process_manager import Census, Demand, Notice
 from fpm.master.pool.saturation import SaturationWatch
 from fpm.master.pool.succession import release_replaced, retire_surplus, supersede_former
-from fpm.master.pool.templates import Templates
+from fpm.master.pool.template_starter import TemplateStarter
 from fpm.master.pool.workers import Workers
 from fpm.master.processes.backoff import Backoff, after_worker_death
 from fpm.master.services import Services
@@ -103,17 +104,19 @@ class Scaler:
     def __init__(
         self,
         services: Services,
-        config: PoolConfig,
+        current: CurrentConfig,
         listener: Listener,
         workers: Workers,
-        templates: Templates,
+        starter: TemplateStarter,
+        asked: Callable[[], None],
         write_header: Callable[[], None],
         emit: Callable[[PoolEvent], None],
     ) -> None:
         self.services = services
-        self.config = config
+        self._current = current
         self.workers = workers
-        self.templates = templates
+        self._starter = starter
+        self._asked = asked
         self.turns = Turns(services, listener, workers, self.evaluate, self.maintain)
         self._write_header = write_header
         self._emit = emit
@@ -123,18 +126,21 @@ class Scaler:
         self._reached_max = False
         self._backoff = Backoff()
 
+    @property
+    def config(self) -> PoolConfig:
+        """The configuration in force."""
+        return self._current.config
+
     # ---------------------------------------------------------------- what happens
 
     def start(self) -> None:
         """Begin with as many workers as the configuration says."""
-        self.templates.has_begun = True
         self._backoff = Backoff()
         self._want_first(process_manager.first_workers(self.config))
 
     def resume(self) -> None:
         """Go on with the workers that an upgrade has handed over."""
-        self.templates.has_begun = True
-        if self.templates.failure is not None:
+        if self._starter.failures.failure is not None:
             self._demand = replace(self._demand, first=process_manager.first_workers(self.config))
         self.evaluate()
 
@@ -151,7 +157,7 @@ class Scaler:
 
     def replace_all(self) -> None:
         """A new generation serves from now on: make its workers; the old ones leave as the new ones become ready."""
-        former = supersede_former(self.workers, self.templates.present)
+        former = supersede_former(self.workers, self._starter.templates.present)
         self._backoff = Backoff()
         self._want_first(max(process_manager.first_workers(self.config), min(former, self.config.pm_max_children)))
 
@@ -200,7 +206,7 @@ class Scaler:
     @property
     def pause(self) -> float:
         """Seconds until a worker may be made again after failures; 0.0: now."""
-        until = max(self._backoff.until, self.templates.backoff.until)
+        until = max(self._backoff.until, self._starter.failures.backoff.until)
         return max(until - self.services.loop.now, 0.0)
 
     # ---------------------------------------------------------------- what is, what should be
@@ -215,7 +221,7 @@ class Scaler:
             self._watch(census)
         elif self._is_held_back():
             self.turns.saturation.off()
-        elif self.templates.ready_template() is None:
+        elif self._starter.ready_template() is None:
             self.turns.saturation.off()  # it will report ready, or fail
         else:
             self._make(census, wanted, waiting)
@@ -267,11 +273,12 @@ class Scaler:
             self.turns.evaluate_in("retry", RETRY)
 
     def _request(self, count: int) -> int:
-        template, shared = self.templates.ready_template(), self.templates.shared
+        template, shared = self._starter.ready_template(), self._starter.resources.current
         if template is None or shared is None:
             return 0
         made = self.workers.request(template, shared.board, count)
         if made:
+            self._asked()
             self.turns.timers.cancel("idle-template")
         return made
 
@@ -293,7 +300,7 @@ class Scaler:
         """Choose how the next change is noticed."""
         timers = self.turns.timers
         if self.config.pm != "static" and census.total == 0:
-            if self.templates.present is not None and "idle-template" not in timers:
+            if self._starter.templates.present is not None and "idle-template" not in timers:
                 timers.set("idle-template", self.config.pm_process_idle_timeout, self._leave_idle_template)
         elif self.config.pm != "static" and "maintain" not in timers:
             idle = [seconds for seconds, _ in self.workers.idle_children()]
@@ -303,7 +310,7 @@ class Scaler:
 
     def _leave_idle_template(self) -> None:
         if self.config.pm == "ondemand" and not self.workers.children:
-            self.templates.dismiss_present()
+            self._starter.retire()
 
     def _is_held_back(self) -> bool:
         """Is a pause after failures running? Then `evaluate` is called again at its end."""
@@ -312,7 +319,7 @@ class Scaler:
             return False
         self.turns.evaluate_in("backoff", pause)
         if pause >= UNAVAILABLE_AFTER and not self.workers.children:
-            self.templates.start_responder()
+            self._starter.responder.start()
         return True
 
     def _say_max_reached(self) -> None:

@@ -1,10 +1,13 @@
-"""What the processes of a pool share; it exists only once the pool has processes."""
+"""What the processes of a pool share, generation by generation; it exists only once the pool has processes."""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
+from fpm.master.listening.inherited import InheritedFds, take_inherited
 from fpm.master.loop.loop import Loop
 from fpm.master.pool.saturation import WakeupFd
 from fpm.scoreboard.memory import Scoreboard
@@ -38,6 +41,25 @@ class Shared:
             park = former.park[0].dup(), former.park[1].dup()
         return cls(loop, Scoreboard.create(slots), os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), park)
 
+    def dump(self, kept: InheritedFds) -> dict[str, Any]:
+        """Describe it for the next master."""
+        return {
+            "board": kept.keep(self.board.fd),
+            "slots": self.board.slots,
+            "wake": kept.keep(self.wake),
+            "park": [kept.keep(end.fileno()) for end in self.park],
+        }
+
+    @classmethod
+    def restore(cls, loop: Loop, state: Mapping[str, Any]) -> Shared:
+        """Make the same from what `dump` has said."""
+        board = Scoreboard(take_inherited(state["board"]), state["slots"], owns_fd=True)
+        fds = [take_inherited(fd) for fd in state["park"]]
+        take, put = (socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=fd) for fd in fds)
+        for end in (take, put):
+            end.setblocking(False)
+        return cls(loop, board, take_inherited(state["wake"]), (take, put))
+
     def close(self) -> None:
         """Give everything back."""
         self.wakeup.close()
@@ -45,3 +67,98 @@ class Shared:
         os.close(self.wake)
         for end in self.park:
             end.close()
+
+
+class Resources:
+    """What the generations of one pool share: most have all in common; one that needs more slots brings its own."""
+
+    def __init__(self, loop: Loop, changed: Callable[[Shared], None]) -> None:
+        """`changed`: called when the present generation has got another scoreboard."""
+        self._loop = loop
+        self._changed = changed
+        self.current: Shared | None = None
+        """The present generation's; None while the pool has never had a process."""
+        self.others: list[Shared] = []
+        """Of former generations, and of one that is being checked."""
+        self._responder: Shared | None = None
+
+    @property
+    def board(self) -> Scoreboard | None:
+        """The present scoreboard."""
+        return self.current.board if self.current is not None else None
+
+    def all(self) -> list[Shared]:
+        """Every one that a worker may use, the present one's last."""
+        return [*self.others, *([self.current] if self.current is not None else [])]
+
+    def for_current(self, slots: int) -> Shared:
+        """Provide the present generation with so many slots.
+
+        Raises:
+            OSError: no descriptors or no memory left.
+        """
+        if self.current is None or self.current.board.slots < slots:
+            self.take(Shared.create(self._loop, slots, self.current))
+        assert self.current is not None
+        return self.current
+
+    def for_trial(self, slots: int) -> Shared:
+        """Provide a generation that is to be checked: with the present one's, if that has so many slots.
+
+        Raises:
+            OSError: no descriptors or no memory left.
+        """
+        if self.current is not None and self.current.board.slots >= slots:
+            return self.current
+        shared = Shared.create(self._loop, slots, self.current)
+        self.others.append(shared)
+        return shared
+
+    def for_responder(self) -> Shared:
+        """Provide the 503 responder, which has a scoreboard of its own.
+
+        Raises:
+            OSError: no descriptors or no memory left.
+        """
+        if self._responder is None:
+            self._responder = Shared.create(self._loop, 1)
+        return self._responder
+
+    def park_for(self, shared: Shared) -> tuple[int, int]:
+        """The parking socket; what the responder parks when it leaves is for the pool's workers."""
+        take, put = (self.current or shared).park
+        return take.fileno(), put.fileno()
+
+    def take(self, shared: Shared) -> None:
+        """Let this be the present generation's."""
+        if shared is self.current:
+            return
+        if shared in self.others:
+            self.others.remove(shared)
+        if self.current is not None:
+            self.others.append(self.current)
+        self.current = shared
+        self._changed(shared)
+
+    def release(self, boards: Collection[Scoreboard]) -> None:
+        """Close what only former generations have used; the scoreboards with workers on them are given."""
+        for shared in [one for one in self.others if all(one.board is not board for board in boards)]:
+            self.others.remove(shared)
+            shared.close()
+
+    def dump(self, kept: InheritedFds) -> list[dict[str, Any]]:
+        """Describe all but the responder's, which does not outlive an upgrade."""
+        return [shared.dump(kept) for shared in self.all()]
+
+    def restore(self, states: list[dict[str, Any]]) -> None:
+        """Go on where `dump` was."""
+        restored = [Shared.restore(self._loop, state) for state in states]
+        if restored:
+            self.others = restored[:-1]
+            self.current = restored[-1]
+            self._changed(self.current)
+
+    def close(self) -> None:
+        """Give everything back."""
+        for shared in [*self.all(), *([self._responder] if self._responder is not None else [])]:
+            shared.close()

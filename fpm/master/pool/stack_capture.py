@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fpm.config.model import PoolConfig
 from fpm.log.escape import decode_wire
 from fpm.master.pool.child import Child
+from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.deadlines import RUNNING, is_over
 from fpm.master.pool.pending_tasks import name_task, name_undone
 from fpm.master.pool.template_process import TemplateProcess
@@ -91,10 +92,15 @@ def _uri_of(slot: Slot) -> str:
 class StackCapture:
     """Takes the stacks of one pool's processes."""
 
-    def __init__(self, services: Services, config: PoolConfig, slow_log: SlowLog) -> None:
+    def __init__(self, services: Services, current: CurrentConfig, slow_log: SlowLog) -> None:
         self._services = services
-        self.config = config
+        self._current = current
         self._slow_log = slow_log
+
+    @property
+    def config(self) -> PoolConfig:
+        """The configuration in force."""
+        return self._current.config
 
     def take(self, child: Child, reason: Reason, done: Done | None = None, *, sample: int = 1) -> None:
         """Take a worker's stack.

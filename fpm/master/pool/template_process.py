@@ -1,21 +1,24 @@
-"""One template as the master sees it: executed, not forked; starting, ready, and one day gone."""
+"""One template as the master sees it: executed, not forked. Only its table changes its state."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from signal import Signals
+from typing import Any, Protocol
 
 from fpm.config.model import PoolConfig
+from fpm.master.listening.inherited import InheritedFds, take_inherited
 from fpm.master.loop.channel import PoolChannel
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Timer
 from fpm.master.loop.output import OutputReader
 from fpm.master.loop.read_budget import Share
 from fpm.master.pool.last_output import LastWords
+from fpm.master.pool.template_state import TEMPLATE_TABLE, TemplateAction, TemplateEvent, TemplateState
 from fpm.master.processes.bundle import sealed_memfd
 from fpm.master.processes.self_dump_fd import OwnStack
 from fpm.master.services import Services
@@ -25,60 +28,43 @@ from fpm.protocol.spec import (
     BOOT_COMMAND,
     FD_BUNDLE,
     FD_CHANNEL,
-    FD_LISTEN,
-    FD_PARK_PUT,
-    FD_PARK_TAKE,
-    FD_SCOREBOARD,
     FD_SPEC,
     FD_STACK,
-    FD_WAKE,
     LAUNCHER,
     TemplateSpec,
     WorkerSettings,
     pack_spec,
+    unpack_spec,
 )
 from fpm.protocol.wire import MessageError
 from fpm.stacks.layout import Layout
 from fpm.system.own_command import own_python
 from fpm.system.spawn import spawn
 
-QUIT_TIME = 10.0
-"""Seconds that a template without workers may take to leave."""
 LAST_TURNS = 64
 """Turns of reading the channel of a template that has ended; each of its workers' exits may be a message."""
+STREAMS = ("stdout", "stderr")
 
 
-class TemplateState(Enum):
-    """Where a template stands."""
+class TemplateKeeper(Protocol):
+    """Who has a template's events answered."""
 
-    STARTING = "starting"
-    READY = "ready"
-    GONE = "gone"
+    def happen(self, template: TemplateProcess, event: TemplateEvent) -> None:
+        """Change its state, and do what the table says."""
 
+    def on_message(self, template: TemplateProcess, message: Event | MessageError) -> None:
+        """Take a message from it."""
 
-@dataclass(frozen=True, slots=True)
-class PoolDescriptors:
-    """What all processes of a pool share; all close-on-exec in the master."""
-
-    scoreboard: int
-    wake: int
-    park_take: int
-    park_put: int
-    listen: int
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateEvents:
-    """Whom a template tells."""
-
-    on_message: Callable[[TemplateProcess, Event | MessageError], None]
-    on_startup_timeout: Callable[[TemplateProcess], None]
-    write_line: Callable[[str, str, bool], None]
-    """Stream name, line, whether the pipe was closed within it."""
+    def write_line(self, template: TemplateProcess, stream: str, line: str, closed: bool) -> None:
+        """Log what it has written; `closed`: the pipe was closed within the line."""
 
 
 class TemplateProcess:
-    """A template (or, with mode "unavailable", a 503 responder) of one generation."""
+    """A template (or, with mode "unavailable", a 503 responder) of one generation.
+
+    It has more attributes than other classes: two pipes, a channel and a process are its business, and what the master
+    has learnt of it is asked for by several others.
+    """
 
     def __init__(
         self,
@@ -86,26 +72,21 @@ class TemplateProcess:
         config: PoolConfig,
         spec: TemplateSpec,
         share: Share,
-        events: TemplateEvents,
+        keeper: TemplateKeeper,
+        state: TemplateState,
         channel: PoolChannel | None = None,
         own_stack: OwnStack | None = None,
     ) -> None:
         self.services = services
         self.config = config
         self.spec = spec
-        self.share = share
-        self.events = events
-        self.generation = spec.generation
-        self.state = TemplateState.STARTING
+        self.state = state
         self.started = services.loop.now
         self.preload = True
         self.directory = ""
         """The application's working directory as the template found it, symlinks resolved."""
         self.failure: tuple[str, str] | None = None
-        """Error and traceback, once it has reported them."""
-        self.quitting = False
-        self.killed = False
-        """The master has killed it."""
+        """Error and traceback, once they are known."""
         self.last_words = LastWords()
         self.cgroup = ""
         """Its memory cgroup, for fpm.master.processes.oom."""
@@ -113,19 +94,29 @@ class TemplateProcess:
         self.own_stack = own_stack or OwnStack.create()
         self.layout = LayoutWish(services.loop, services.emit, spec.pool, self._ask_layout)
         self.pid = 0
-        self._timer: Timer | None = None
         self.outputs: list[OutputReader] = []
+        self._keeper = keeper
+        self._share = share
         self._reader: FairReader | None = None
+        self._timer: Timer | None = None
 
-    def spawn(self, shared: PoolDescriptors) -> None:
+    @property
+    def generation(self) -> int:
+        """The number of its generation."""
+        return self.spec.generation
+
+    def spawn(self, shared: Mapping[int, int]) -> None:
         """Execute the launcher.
+
+        Args:
+            shared: what the processes of the pool share, by the numbers that it gets (FD_SCOREBOARD, ...).
 
         Raises:
             OSError: it cannot be executed, or there are no descriptors or processes left.
         """
         spec_fd = sealed_memfd("pyfpm-spec", pack_spec(self.spec))
         try:
-            for stream in ("stdout", "stderr"):
+            for stream in STREAMS:
                 self.outputs.append(self._output(stream))
             placed = {
                 1: self.outputs[0].write_fd,
@@ -133,47 +124,50 @@ class TemplateProcess:
                 FD_CHANNEL: self.channel.peer.fileno(),
                 FD_SPEC: spec_fd,
                 FD_BUNDLE: self.services.bundle_fd,
-                FD_SCOREBOARD: shared.scoreboard,
-                FD_WAKE: shared.wake,
-                FD_PARK_TAKE: shared.park_take,
-                FD_PARK_PUT: shared.park_put,
-                FD_LISTEN: shared.listen,
                 FD_STACK: self.own_stack.fd,
+                **shared,
             }
-            arguments = [own_python(), "-I", "-S", "-B", "-c", BOOT_COMMAND, LAUNCHER, _room_for_title(self.spec)]
+            arguments = [
+                own_python(),
+                "-I",
+                "-S",
+                "-B",
+                "-c",
+                BOOT_COMMAND,
+                LAUNCHER,
+                f"pyfpm: launcher {self.spec.pool}",
+            ]
             self.pid = spawn(arguments, placed, {})
         finally:
             os.close(spec_fd)
             for output in self.outputs:
                 output.close_writer()
         self.channel.close_peer()
-        self.cgroup = self.services.oom.learn(self.pid)
-        self._reader = FairReader(self.services.loop, self.share, self.channel.fd, self._on_channel, timed=False)
-        if self.spec.mode == "template":
+        self._watch()
+        if self.state.is_importing:
             timeout = self.config.startup_timeout
-            self._timer = self.services.loop.call_later(timeout, lambda: self.events.on_startup_timeout(self))
+            self._timer = self.services.loop.call_later(
+                timeout, lambda: self._keeper.happen(self, TemplateEvent.START_TIMEOUT)
+            )
 
-    def adopt(self, pid: int, outputs: list[int], *, started: float, preload: bool, directory: str) -> None:
-        """Go on with a template that is ready since before an upgrade; its channel has been given to the constructor.
+    # ---------------------------------------------------------------- the state
 
-        Args:
-            outputs: reading ends of its standard output and standard error.
-            started: monotonic seconds.
-        """
-        self.pid, self.started, self.preload, self.directory = pid, started, preload, directory
-        self.state = TemplateState.READY
-        self.cgroup = self.services.oom.learn(pid)
-        streams = zip(("stdout", "stderr"), outputs, strict=False)
-        self.outputs = [self._output(stream, fd) for stream, fd in streams if fd >= 0]
-        self._reader = FairReader(self.services.loop, self.share, self.channel.fd, self._on_channel, timed=False)
+    def take(self, event: TemplateEvent) -> tuple[TemplateAction, ...]:
+        """Change the state as the table says; returns what is to be done."""
+        step = TEMPLATE_TABLE[self.state, event]
+        self.state = step.state
+        if self._timer is not None and not (step.state.is_importing or step.state.has_failed):
+            self._timer.cancel()
+            self._timer = None
+        return step.actions
 
-    def become_ready(self, message: TemplateReady) -> None:
-        """The template has said that it can fork."""
-        self.state = TemplateState.READY
+    def learn(self, message: TemplateReady) -> None:
+        """Note what it says of itself when it is ready."""
         self.preload = message.preload
         self.own_stack.listens = message.stack
         self.directory = message.chdir
-        self._cancel_timer()
+
+    # ---------------------------------------------------------------- what it is told
 
     def want_layout(self, done: Callable[[Layout | str], None]) -> None:
         """The layout by which the stacks of this template's processes are read, for fpm.stacks.reading.walk.collect().
@@ -183,7 +177,7 @@ class TemplateProcess:
         Args:
             done: called exactly once, at once or later, with the layout or with a clause that says why there is none.
         """
-        if self.state is TemplateState.STARTING:
+        if self.state.is_importing:
             done("its template has not imported the application yet")
         elif self.spec.mode != "template":
             done("it is the 503 responder, which runs under pyfpm's own Python")
@@ -201,57 +195,102 @@ class TemplateProcess:
         """Fork workers with these settings from now on."""
         self.channel.send(ApplySettings(replace(settings, slots=self.spec.worker.slots)))
 
-    def quit(self) -> None:
-        """Leave as soon as the last worker has left."""
-        if not self.quitting:
-            self.quitting = True
-            self._cancel_timer()
-            self.channel.send(Quit())
+    def send_quit(self) -> None:
+        """Tell it to leave as soon as its last worker has left."""
+        self.channel.send(Quit())
 
-    def kill(self) -> None:
-        """SIGKILL to the process group: the template and, while it is alive, all that it has made."""
-        self._cancel_timer()
-        self.killed = True
+    def kill_group(self) -> None:
+        """SIGKILL to the template and, while it is alive, all that it has made."""
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, Signals.SIGKILL)
 
     def kill_alone(self) -> None:
         """SIGKILL to the template; its workers serve on."""
-        self.killed = True
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, Signals.SIGKILL)
 
+    def give_up(self, event: TemplateEvent, error: str) -> None:
+        """End it because it has not started, or forked, in time; an error that it has told before stays."""
+        self._keeper.happen(self, event)
+        if self.state.killed_by_master and self.failure is None:
+            self.failure = (error, "")
+
     def close(self) -> None:
         """Take the last messages and lines, then give all descriptors back."""
-        self._cancel_timer()
         for _ in range(LAST_TURNS):
             if self._reader is not None:
                 self._on_channel()
         self._forget_channel()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self.layout.close("its template is gone")
         self.channel.close()
         self.own_stack.close()
         for output in self.outputs:
             output.finish()
-        self.state = TemplateState.GONE
+
+    # ---------------------------------------------------------------- an upgrade of pyfpm
+
+    def dump(self, kept: InheritedFds) -> dict[str, Any]:
+        """Describe it for the next master, be it gone already: its workers name it."""
+        is_gone = self.state is TemplateState.GONE
+        return {
+            "pid": self.pid,
+            "state": self.state.name,
+            "spec": asdict(self.spec),
+            "started": self.started,
+            "preload": self.preload,
+            "directory": self.directory,
+            "channel": -1 if is_gone else kept.keep(self.channel.fd),
+            "outputs": [] if is_gone else [kept.keep(output.fd) for output in self.outputs],
+            "own_stack": [-1 if is_gone else kept.keep(self.own_stack.fd), self.own_stack.listens],
+        }
+
+    @classmethod
+    def restore(
+        cls, services: Services, config: PoolConfig, share: Share, keeper: TemplateKeeper, state: Mapping[str, Any]
+    ) -> TemplateProcess:
+        """Make the same from what `dump` has said."""
+        spec = unpack_spec(json.dumps(state["spec"]).encode())
+        where = TemplateState[state["state"]]
+        own_stack = OwnStack.restore(*state["own_stack"])
+        is_gone = where is TemplateState.GONE
+        channel = PoolChannel(None if is_gone else take_inherited(state["channel"]))
+        template = cls(services, config, spec, share, keeper, where, channel, own_stack)
+        for name in ("pid", "started", "preload", "directory"):
+            setattr(template, name, state[name])
+        if is_gone:
+            template.close()
+            return template
+        streams = zip(STREAMS, state["outputs"], strict=False)
+        template.outputs = [template._output(stream, take_inherited(fd)) for stream, fd in streams if fd >= 0]
+        template._watch()
+        return template
+
+    # ---------------------------------------------------------------- what it says
+
+    def _watch(self) -> None:
+        self.cgroup = self.services.oom.learn(self.pid)
+        self._reader = FairReader(self.services.loop, self._share, self.channel.fd, self._on_channel, timed=False)
 
     def _output(self, stream: str, fd: int | None = None) -> OutputReader:
         def write_line(line: str, closed: bool) -> None:
             self.last_words.add(line, self.services.loop.now)
-            self.events.write_line(stream, line, closed)
+            self._keeper.write_line(self, stream, line, closed)
 
         room = self.services.log.worker_room(self.spec.pool, 0, stream)
-        return OutputReader(self.services.loop, self.share, write_line, room, fd)
+        return OutputReader(self.services.loop, self._share, write_line, room, fd)
 
     def _on_channel(self) -> None:
-        messages, alive = self.channel.receive(self.share)
+        messages, alive = self.channel.receive(self._share)
         for received in messages:
             if isinstance(received.message, LayoutFound | LayoutFailed):
                 self.layout.take(received.message)
             else:
-                self.events.on_message(self, received.message)
+                self._keeper.on_message(self, received.message)
         if not alive:
             self._forget_channel()
 
@@ -259,12 +298,3 @@ class TemplateProcess:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
-def _room_for_title(spec: TemplateSpec) -> str:
-    return f"pyfpm: launcher {spec.pool}"

@@ -1,32 +1,32 @@
-"""The templates of one pool: the present one, one on trial, old ones with workers left, and the 503 responder.
+"""The templates of one pool, 503 responders among them: each event goes to the table, and its actions are carried out.
 
-A pool whose template does not start is *failed*: the reason is kept for log and status, clients get 503, and the
-start is tried again with growing pauses.
+What a template is for is a part of its state. What follows for the pool is done by those who have said that they do it:
+the starter for the present template, the trial of a new generation, the responder.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from fpm.config.model import PoolConfig
-from fpm.master.loop.channel import PoolChannel, limit_lines
-from fpm.master.loop.read_budget import Share
-from fpm.master.loop.timers import NamedTimers
-from fpm.master.pool.releases import pin, still_exists
+from fpm.events.base import PoolEvent
+from fpm.events.pool import ForkFailed as TemplateForkFailed
+from fpm.events.pool import TemplateNotice, TemplateStarted
+from fpm.events.pool import TemplateReady as TemplateIsReady
+from fpm.events.worker import ProcessOutput
+from fpm.master.listening.inherited import InheritedFds
+from fpm.master.loop.channel import limit_lines
+from fpm.master.pool.current_config import CurrentConfig
+from fpm.master.pool.exits import PoolExits
 from fpm.master.pool.shared_resources import Shared
-from fpm.master.pool.specs import slots_for, template_spec, unavailable_settings, unavailable_spec, worker_settings
-from fpm.master.pool.stack_capture import StackCapture
-from fpm.master.pool.template_events import Failure, TemplatesEvents, Trial
-from fpm.master.pool.template_process import PoolDescriptors, TemplateEvents, TemplateProcess, TemplateState
-from fpm.master.pool.template_termination import TemplateDismissal
-from fpm.master.processes.backoff import YOUNG, Backoff, after_template_failure
-from fpm.master.processes.exits import Exit, Usage
-from fpm.master.processes.self_dump_fd import OwnStack
-from fpm.master.services import Services
+from fpm.master.pool.template_factory import TemplateFactory
+from fpm.master.pool.template_process import TemplateProcess
+from fpm.master.pool.template_state import TemplateAction, TemplateEvent, TemplateState
+from fpm.master.pool.template_termination import TemplateTermination
+from fpm.master.pool.workers import Workers
+from fpm.master.processes.exits import Exit, Usage, parse_status
 from fpm.protocol.messages import (
     Event,
     Failed,
@@ -38,431 +38,201 @@ from fpm.protocol.messages import (
     WorkerExited,
     WorkerReady,
 )
-from fpm.protocol.spec import WorkerSettings, unpack_spec
+from fpm.protocol.spec import WorkerSettings
 from fpm.protocol.wire import MessageError
-from fpm.scoreboard.memory import Scoreboard
-from fpm.stacks.rights import needs_named_tracer
-from fpm.system.listening import Listener
+
+AFTER_RETIRING = "it was to leave with the last of its workers, which serve on"
+AFTER_RESPONDING = "it was to leave, for the pool has workers again"
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateEnd:
+    """Why a template has ended, as far as is known."""
+
+    error: str
+    traceback: str
+    is_logged: bool
+    """The traceback is in the log already, as what the template has written before its end."""
+
+
+OnEvent = Callable[[TemplateProcess], None]
+OnEnd = Callable[[TemplateProcess, TemplateEnd], str]
+"""Returns what happens next, for the log and the status."""
 
 
 class Templates:
-    """Keeper of a pool's templates."""
+    """All templates of a pool that have not been reaped."""
 
     def __init__(
         self,
-        services: Services,
-        config: PoolConfig,
-        listener: Listener,
-        share: Share,
-        stacks: StackCapture,
-        events: TemplatesEvents,
+        factory: TemplateFactory,
+        current: CurrentConfig,
+        workers: Workers,
+        exits: PoolExits,
+        termination: TemplateTermination,
+        gone: Callable[[TemplateProcess], None],
+        emit: Callable[[PoolEvent], None],
     ) -> None:
-        self.services = services
-        self.config = config
-        self.pinned = pin(config)
-        """The same with the directories of this generation."""
-        self.former: PoolConfig | None = None
-        """The pinned configuration of the generation before, for a rollback."""
-        self.listener = listener
-        self.share = share
-        self.events = events
-        self.present: TemplateProcess | None = None
-        self.responder: TemplateProcess | None = None
-        """Answers 503 while there is no worker."""
-        self.trial: Trial | None = None
-        self.old: list[TemplateProcess] = []
-        self.failure: Failure | None = None
-        self.shared: Shared | None = None
-        self.generation = 1
-        self.last_generation = 1
-        """Numbers are not used again: that of a trial that failed is in the log."""
-        self.has_begun = False
-        """The pool serves, or has tried to: a new one does not before the reload that brings it is decided."""
-        self.stopping = False
-        self.backoff = Backoff()
-        self._responder_backoff = Backoff()
-        self.old_shared: list[Shared] = []
-        self._responder_shared: Shared | None = None
-        self._timers = NamedTimers(services.loop)
-        self._dismissal = TemplateDismissal(services, stacks, events.log)
+        """`gone`: called when one has ended, after everything else that follows from it."""
+        self.on_event: dict[TemplateAction, OnEvent] = {}
+        """Who carries out TELL_READY and TELL_TRIAL_READY."""
+        self.on_end: dict[TemplateAction, OnEnd] = {TemplateAction.REPORT: _report}
+        """Who carries out FAIL_POOL, FAIL_TRIAL, RENEW and RENEW_RESPONDER."""
+        self._factory = factory
+        self._current = current
+        self._workers = workers
+        self._exits = exits
+        self._termination = termination
+        self._gone = gone
+        self._emit = emit
+        self._processes: list[TemplateProcess] = []
 
-    # ---------------------------------------------------------------- the present template
-
-    def ready_template(self) -> TemplateProcess | None:
-        """The present template if it can fork now; else it is started, if no pause is running, and None returned."""
-        if self.present is None and not self.stopping and self.services.loop.now >= self.backoff.until:
-            if self.failure is not None or not still_exists(self.pinned):
-                self.pinned = pin(self.config)  # nothing of this generation runs, and the release may be mended
-            try:
-                self.present = self._spawn(self.pinned, "template", self._shared_for(self.config))
-            except OSError as error:
-                self.fail("cannot start a template", f"{error.strerror}")
-        ready = self.present is not None and self.present.state is TemplateState.READY
-        return self.present if ready else None
-
-    def dismiss_present(self) -> None:
-        """The pool is idle: no template until the next connection."""
-        if self.present is not None:
-            self._dismiss(self.present)
-            self.present = None
-
-    def fail(self, error: str, traceback: str, *, logged: bool = False) -> None:
-        """No application: say why, tell clients 503, try again later."""
-        now = self.services.loop.now
-        self.backoff = after_template_failure(self.backoff, now)
-        pause = self.backoff.until - now
-        self.failure = Failure(error, traceback, self.services.clock())
-        # What a template has written before its end is in the log already.
-        text = "" if logged else traceback
-        self.events.log("error", f"failed to start: {error}; next try in {pause:.0f} s\n{text}".rstrip())
-        if not self.events.has_workers():
-            self.start_responder()
-        self._timers.set("retry", pause, self._retry)
-        self.events.on_failed()
-
-    def forgive(self) -> None:
-        """A worker serves: no failure, no pause, no responder."""
-        self.failure = None
-        self.backoff = self._responder_backoff = Backoff()
-        self.stop_responder()
-
-    def _retry(self) -> None:
-        if self.present is None:
-            self.ready_template()
-        else:
-            self.events.on_ready()  # with preload = no the template is there, and only workers have failed
-
-    # ---------------------------------------------------------------- a new generation
-
-    def begin_trial(self, config: PoolConfig) -> None:
-        """Start a template with this configuration beside the present one, which serves on.
-
-        Raises:
-            OSError: it cannot be executed.
-        """
-        self.drop_trial()
-        pinned = pin(config)
-        if self.has_begun:
-            self.last_generation += 1
-        shared = self.shared
-        if shared is None or shared.board.slots < slots_for(config):
-            shared = Shared.create(self.services.loop, slots_for(config), self.shared)
-            self.old_shared.append(shared)
-        template = self._spawn(pinned, "template", shared, generation=self.last_generation)
-        self.trial = Trial(template, config, pinned, shared)
-
-    def accept_trial(self) -> None:
-        """The template on trial becomes the present one."""
-        trial, self.trial = self.trial, None
-        if trial is None:
-            return
-        former, self.present = self.present, trial.template
-        self._take(trial.config, trial.pinned, trial.template.generation)
-        if trial.shared is not self.shared:
-            self.old_shared.remove(trial.shared)
-            self._change_shared(trial.shared)
-        self.failure = None
-        self.backoff = Backoff()
-        self._timers.cancel("retry")
-        if former is not None:
-            self._dismiss(former)
-        self.events.on_new_generation(trial.config)
-
-    def renew(self, config: PoolConfig) -> None:
-        """A new generation of a pool without processes: its next template finds the present release."""
-        self.last_generation += 1
-        self._take(config, pin(config), self.last_generation)
-        self.failure = None
-        self.backoff = Backoff()
-
-    def apply(self, settings: WorkerSettings) -> None:
-        """Workers are forked with these settings from now on; the generation stays."""
-        for template in self.all():
-            if template.spec.mode == "template":
-                template.apply(settings)
-
-    def drop_trial(self) -> None:
-        """The generation on trial goes without having served."""
-        trial, self.trial = self.trial, None
-        if trial is not None and trial.template.state is not TemplateState.GONE:
-            self.old.append(trial.template)
-            if trial.template.state is TemplateState.READY:
-                trial.template.quit()
-            else:
-                self._dismissal.give_up(trial.template)
-
-    def take_numbers(self, config: PoolConfig) -> None:
-        """The same generation by other numbers: its directories stay."""
-        pinned = self.pinned
-        self.config = config
-        self.pinned = replace(
-            config, chdir=pinned.chdir, app=pinned.app, python=pinned.python, pythonpath=pinned.pythonpath
-        )
-        self.look_at_stacks()
-
-    def look_at_stacks(self) -> None:
-        """Stacks may be wanted from now on: see whether they can be taken."""
-        if self.present is not None and self.present.state is TemplateState.READY:
-            self.services.stacks.template_ready(self.config, self.present)
-
-    def _take(self, config: PoolConfig, pinned: PoolConfig, generation: int) -> None:
-        self.former = self.pinned if self.has_begun else None
-        self.has_begun = True
-        self.generation = generation
-        self.config, self.pinned = config, pinned
-
-    # ---------------------------------------------------------------- the 503 responder
-
-    def start_responder(self) -> None:
-        """Answer 503 on the listening socket."""
-        if self.responder is not None or self.stopping:
-            return
-        try:
-            if self._responder_shared is None:
-                self._responder_shared = Shared.create(self.services.loop, 1)
-            self.responder = self._spawn(self.config, "unavailable", self._responder_shared)
-        except OSError as error:
-            self.events.log("error", f"cannot start the 503 responder: {error.strerror}")
-
-    def stop_responder(self) -> None:
-        """Workers answer again."""
-        if self.responder is not None:
-            self._dismiss(self.responder)
-            self.responder = None
-
-    # ---------------------------------------------------------------- an upgrade of pyfpm
-
-    def adopt(self, state: dict[str, Any]) -> TemplateProcess:
-        """Go on with a template that was ready before an upgrade; the caller says what it is.
-
-        Args:
-            state: as fpm.master.upgrade.handover describes it.
-        """
-        spec = unpack_spec(json.dumps(state["spec"]).encode())
-        events = TemplateEvents(self._on_message, self._dismissal.startup_timeout, self._write_line)
-        channel = PoolChannel(None if state["gone"] else state["channel"])
-        own_stack = OwnStack.restore(*state["own_stack"])
-        template = TemplateProcess(self.services, self.pinned, spec, self.share, events, channel, own_stack)
-        if state["gone"]:  # its workers serve on
-            template.pid = state["pid"]
-            template.close()
-            return template
-        template.adopt(
-            state["pid"],
-            state["outputs"],
-            started=state["started"],
-            preload=state["preload"],
-            directory=state["directory"],
-        )
-        return template
-
-    # ---------------------------------------------------------------- the end
-
-    def all(self) -> list[TemplateProcess]:
-        """Every template and responder that has not been reaped."""
-        trial = self.trial.template if self.trial else None
-        found = [self.present, self.responder, trial, *self.old]
-        return [template for template in found if template is not None]
+    @property
+    def present(self) -> TemplateProcess | None:
+        """The pool's template, by which it makes its workers."""
+        return next((one for one in self._processes if one.state.is_present), None)
 
     @property
     def has_responder(self) -> bool:
         """Is there a 503 responder, or one that has been told to leave?"""
-        return any(template.spec.mode == "unavailable" for template in self.all())
+        return any(one.state.is_responder for one in self._processes)
 
-    def every_shared(self) -> list[Shared]:
-        """What present and former generations share, the present one's last."""
-        return [*self.old_shared, *([self.shared] if self.shared is not None else [])]
+    @property
+    def are_current(self) -> bool:
+        """Is none of them of another generation than the present one?"""
+        return all(one.state.is_present or one.state.is_responder for one in self._processes)
+
+    def all(self) -> list[TemplateProcess]:
+        """Every template and responder that has not been reaped."""
+        return list(self._processes)
 
     def find(self, pid: int) -> TemplateProcess | None:
         """The one with this pid."""
-        return next((template for template in self.all() if template.pid == pid), None)
+        return next((template for template in self._processes if template.pid == pid), None)
 
-    def begin_stop(self) -> None:
-        """Make nothing any more."""
-        self.stopping = True
-        self._timers.cancel_all()
-        self.stop_responder()
-        self.drop_trial()
+    def start(self, config: PoolConfig, shared: Shared, state: TemplateState, generation: int) -> TemplateProcess:
+        """Execute one; `state` says what it is for.
 
-    def dismiss_all(self, timeout: float) -> None:
-        """Templates leave when their last worker has left, which has `timeout` seconds for it."""
-        self._dismissal.stop(self.all(), timeout)
+        Raises:
+            OSError: it cannot be executed, or there are no descriptors or processes left.
+        """
+        template = self._factory.make(config, shared, state, generation, self)
+        self._processes.append(template)
+        if not state.is_responder:
+            self._emit(TemplateStarted(generation, pool=self._name, pid=template.pid))
+        return template
+
+    def apply(self, settings: WorkerSettings) -> None:
+        """Have workers forked with these settings from now on."""
+        for template in self._processes:
+            if not template.state.is_responder:
+                template.apply(settings)
+
+    def stop(self, timeout: float) -> None:
+        """Have them leave when their last worker has left, which has `timeout` seconds for it."""
+        for template in self.all():
+            self.happen(template, TemplateEvent.STOP)
+        self._termination.watch_stop(self._processes, timeout)
 
     def kill_all(self) -> None:
         """SIGKILL to all process groups of the pool."""
-        self._dismissal.kill_all(self.all())
-
-    def gone(self, template: TemplateProcess, exit_: Exit, usage: Usage) -> None:
-        """One of them has ended and has been reaped."""
-        was_ready = template.state is TemplateState.READY
-        template.close()
-        death = self.events.examine(template, exit_, usage)
-        why = f", out of memory: {death.oom_note}" if death.oom == "yes" else ""
-        error, traceback = template.failure or (f"its template exited {exit_}{why}", "")
-        traceback = traceback or template.last_words.text()
-        next_, logged = "", True
-        if template in self.old:
-            self.old.remove(template)
-            next_, logged = _after_old(template, exit_, was_ready), False
-        elif template is self.responder:
-            self.responder = None
-            next_, logged = self._lost_responder(), False
-        elif self.trial is not None and template is self.trial.template:
-            self.trial = None
-            next_ = "the generation that it was to bring has failed"
-            self.events.on_trial_failed(error, traceback)
-        elif template is self.present:
-            self.present = None
-            logged = not was_ready or template.failure is not None
-            next_ = self._lost_present(template, error, traceback, failed=logged)
-        if next_:
-            self.events.on_death(death, next_, logged)
-        self.events.on_gone(template)
+        for template in self.all():
+            self.happen(template, TemplateEvent.KILL)
 
     def close(self) -> None:
         """Give all descriptors back."""
-        self._timers.cancel_all()
-        self._dismissal.close()
+        self._termination.close()
+        for template in self._processes:
+            template.close()
+
+    # ---------------------------------------------------------------- an upgrade of pyfpm
+
+    def dump(self, kept: InheritedFds, ended: Iterable[TemplateProcess]) -> list[dict[str, Any]]:
+        """Describe them for the next master, and those that have ended and left workers behind."""
+        return [template.dump(kept) for template in [*self._processes, *ended]]
+
+    def restore(self, states: Iterable[dict[str, Any]]) -> dict[int, TemplateProcess]:
+        """Go on where `dump` was; returns all by their pids. One that is not the pool's template leaves."""
+        restored = [self._factory.restore(self._current.resolved, state, self) for state in states]
+        self._processes = [one for one in restored if one.state is not TemplateState.GONE]
         for template in self.all():
-            template.close()
-        for shared in [*self.old_shared, self.shared, self._responder_shared]:
-            if shared is not None:
-                shared.close()
+            self.happen(template, TemplateEvent.UPGRADED)
+        return {template.pid: template for template in restored}
 
-    def _lost_present(self, template: TemplateProcess, error: str, traceback: str, *, failed: bool) -> str:
-        """What happens next; "" if the pool stops."""
-        if self.stopping:
-            return ""
-        now = self.services.loop.now
-        if failed:
-            self.fail(error, traceback, logged=template.failure is None)
-            return f"the pool has failed, next try in {self.backoff.until - now:.0f} s"
-        if now - template.started < YOUNG:
-            self.backoff = after_template_failure(self.backoff, now)
-        pause = max(self.backoff.until - now, 0.0)
-        self._timers.set("retry", pause, self._retry)
-        later = f" in {pause:.0f} s" if pause else ""
-        return (
-            f"its workers serve on and a new template is started{later} "
-            "(the code that it imports may be newer than theirs)"
-        )
+    # ---------------------------------------------------------------- what happens
 
-    def _lost_responder(self) -> str:
-        now = self.services.loop.now
-        self._responder_backoff = after_template_failure(self._responder_backoff, now)
-        pause = self._responder_backoff.until - now
-        self._timers.set("responder", pause, self._restart_responder)
-        return f"started anew in {pause:.0f} s if there is no worker then"
+    def happen(self, template: TemplateProcess, event: TemplateEvent) -> None:
+        """Change a template's state, and do what the table says."""
+        for action in template.take(event):
+            if action is TemplateAction.SEND_QUIT:
+                template.send_quit()
+            elif action is TemplateAction.KILL_GROUP:
+                template.kill_group()
+            elif action is TemplateAction.KILL_ALONE:
+                template.kill_alone()
+            elif action is TemplateAction.SAY_KILLED:
+                self._termination.say_killed(template, event)
+            elif action is TemplateAction.EXPLAIN_START:
+                self._termination.explain_start(template)
+            else:
+                self.on_event[action](template)
 
-    def _restart_responder(self) -> None:
-        if self.failure is not None and not self.events.has_workers():
-            self.start_responder()
+    def gone(self, template: TemplateProcess, exit_: Exit, usage: Usage) -> None:
+        """Do what follows from the end of a template, which has been reaped."""
+        template.close()
+        self._processes.remove(template)
+        death = self._exits.examine_template(template, exit_, usage)
+        why = f", out of memory: {death.oom_note}" if death.oom == "yes" else ""
+        before = " before it had forked a worker" if template.state is TemplateState.READY else ""
+        error, traceback = template.failure or (f"its template exited {exit_}{before}{why}", "")
+        end = TemplateEnd(error, traceback or template.last_words.text(), is_logged=template.failure is None)
+        for action in template.take(TemplateEvent.LEFT if exit_.code == 0 else TemplateEvent.DIED):
+            next_ = self.on_end[action](template, end)
+            is_told = action in (TemplateAction.FAIL_POOL, TemplateAction.FAIL_TRIAL)
+            self._exits.tell(death, next_, self._current.config, status=exit_.status, is_logged=is_told)
+        self._gone(template)
 
-    def _dismiss(self, template: TemplateProcess) -> None:
-        self.old.append(template)
-        template.quit()
-
-    # ---------------------------------------------------------------- processes and what they say
-
-    def _spawn(
-        self, config: PoolConfig, mode: str, shared: Shared, *, generation: int | None = None
-    ) -> TemplateProcess:
-        limit = self.services.settings.log_limit
-        if mode == "template":
-            settings = worker_settings(config, log_limit=limit, slots=shared.board.slots)
-        else:
-            settings = unavailable_settings(config, log_limit=limit)
-        spec = template_spec(
-            config,
-            generation=generation or self.generation,
-            worker=settings,
-            original_rlimit_files=self.services.original_rlimit_files,
-            priority=self.services.settings.process_priority,
-            inherited=self.services.environ,
-            now=self.services.loop.now,
-            # Looked at anew each time: who changes kernel.yama.ptrace_scope then needs no more than a reload.
-            ptracer=os.getpid() if needs_named_tracer() else 0,
-        )
-        if mode == "unavailable":
-            spec = unavailable_spec(spec)
-        events = TemplateEvents(self._on_message, self._dismissal.startup_timeout, self._write_line)
-        template = TemplateProcess(self.services, config, spec, self.share, events)
-        listen = self.listener.socket.fileno()
-        # What the responder parks when it leaves is for the pool's workers, though it has a scoreboard of its own.
-        take, put = (end.fileno() for end in (self.shared or shared).park)
-        try:
-            template.spawn(PoolDescriptors(shared.board.fd, shared.wake, take, put, listen))
-        except OSError:
-            template.close()
-            raise
-        return template
-
-    def _shared_for(self, config: PoolConfig) -> Shared:
-        """The pool's shared memory and sockets, made anew if the present scoreboard is too small."""
-        slots = slots_for(config)
-        if self.shared is None or self.shared.board.slots < slots:
-            return self._change_shared(Shared.create(self.services.loop, slots, self.shared))
-        return self.shared
-
-    def _change_shared(self, shared: Shared) -> Shared:
-        if self.shared is not None:
-            self.old_shared.append(self.shared)
-        self.shared = shared
-        self.events.on_shared(shared)
-        return shared
-
-    def release_shared(self, boards: Collection[Scoreboard]) -> None:
-        """Close what only former generations have used, when their templates are gone.
-
-        Args:
-            boards: those on which there are workers.
-        """
-        if self.old or self.trial is not None:
-            return
-        for shared in [shared for shared in self.old_shared if all(shared.board is not board for board in boards)]:
-            self.old_shared.remove(shared)
-            shared.close()
-
-    def _on_message(self, template: TemplateProcess, message: Event | MessageError) -> None:
+    def on_message(self, template: TemplateProcess, message: Event | MessageError) -> None:
+        """Take a message from one of them; it is believed as far as its own pool is concerned."""
         match message:
-            case TemplateReady() if template.state is TemplateState.STARTING:
-                template.become_ready(message)
-                self._on_ready(template)
-            case Failed() if template.failure is None:
+            case TemplateReady() if template.state.is_importing:
+                template.learn(message)
+                self._emit(TemplateIsReady(template.generation, pool=self._name, pid=template.pid))
+                self.happen(template, TemplateEvent.READY)
+            case Failed() if template.state.is_importing:
                 template.failure = (limit_lines(message.error), limit_lines(message.traceback))
-            case Notice():
-                self.events.log("notice", limit_lines(message.text))
-            case LogText():  # of the 503 responder
-                self.events.log("notice", limit_lines(message.text))
-            case WorkerReady() if template.state is TemplateState.STARTING:
-                template.become_ready(TemplateReady(preload=False, python="", chdir="", seconds=0, stack=message.stack))
-                self._on_ready(template)
+                self.happen(template, TemplateEvent.FAILED)
+            case WorkerReady() if template.state.is_responder:
+                template.own_stack.listens = message.stack
+            case Notice() | LogText():  # the text is the 503 responder's
+                self._emit(TemplateNotice(limit_lines(message.text), pool=self._name, pid=template.pid))
             case Forked():
-                self.events.on_forked(template, message)
+                self.happen(template, TemplateEvent.FORKED)
+                self._workers.forked(template, message.slot, message.pid)
             case ForkFailed():
-                self.events.on_fork_failed(template, message)
+                self._emit(TemplateForkFailed(message.error, pool=self._name, pid=template.pid))
+                self._workers.fork_failed(template, message.slot)
             case WorkerExited():
-                self.events.on_worker_exit(template, message)
+                self._worker_exited(template, message)
             case MessageError() if not template.channel.has_refused:
                 template.channel.has_refused = True
-                self.events.log("warning", f"the template has sent a message that is refused: {message}")
+                text = f"the template has sent a message that is refused: {message}"
+                self._factory.services.log.warning(f"[pool {self._name}] {text}")
 
-    def _on_ready(self, template: TemplateProcess) -> None:
-        self.services.stacks.template_ready(self.config, template)
-        if self.trial is not None and template is self.trial.template:
-            self.events.on_trial_ready()
-        elif template is self.present:
-            if template.preload:
-                self.failure = None
-                self.backoff = replace(self.backoff, until=0.0)  # forgiven when a worker serves
-            self.events.on_ready()
+    def _worker_exited(self, template: TemplateProcess, message: WorkerExited) -> None:
+        child = self._workers.find(message.pid, reported=True)
+        if child is not None and child.template is template:
+            usage = Usage(message.user, message.system, message.maxrss << 10)
+            self._workers.exited(child, parse_status(message.status), usage)
 
-    def _write_line(self, stream: str, line: str, closed: bool) -> None:
-        self.events.log("warning", f'template said into {stream}: "{line}"')
+    def write_line(self, template: TemplateProcess, stream: str, line: str, closed: bool) -> None:
+        """Log what one of them has written."""
+        self._emit(ProcessOutput("template", stream, line, is_closed=closed, pool=self._name, pid=template.pid))
+
+    @property
+    def _name(self) -> str:
+        return self._current.config.name
 
 
-def _after_old(template: TemplateProcess, exit_: Exit, was_ready: bool) -> str:
-    """What happens after the end of a template of a former generation; "" if it has ended as it was told."""
-    if not was_ready or exit_.code == 0 or template.killed:
-        return ""
-    return "it was to leave with the last of its workers, which serve on"
+def _report(template: TemplateProcess, end: TemplateEnd) -> str:
+    return AFTER_RESPONDING if template.spec.mode == "unavailable" else AFTER_RETIRING

@@ -18,6 +18,7 @@ from fpm.master.lifecycle import KILL_AFTER
 from fpm.master.pool.child import Child
 from fpm.master.pool.history import STOP
 from fpm.master.pool.stack_capture import StackCapture, explain, read_current_request, why_no_stack
+from fpm.master.pool.template_state import TemplateEvent
 from fpm.master.pool.worker_state import WorkerAction, WorkerEvent, WorkerState
 from fpm.master.processes.exits import Exit
 from fpm.master.services import Services
@@ -209,15 +210,14 @@ class WorkerTermination:
         template, seconds = child.template, self._stacks.config.startup_timeout
 
         def came(trace: Trace) -> None:
-            if child.state is WorkerState.GONE or template.failure is not None:
+            if child.state is WorkerState.GONE or not template.state.has_started:
                 return
             if not child.state.is_unforked:
                 if not child.state.has_started:
                     self._limit_start(child, change)
                 return
             error = f"its template has not forked a worker within {seconds:g} s (startup_timeout){explain(trace)}"
-            template.failure = error, ""
-            template.kill_alone()
+            template.give_up(TemplateEvent.NOT_FORKING, error)
 
         self._stacks.take_of_template(template, "startup", came)
 

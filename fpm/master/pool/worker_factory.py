@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from fpm.config.model import PoolConfig
 from fpm.events.base import PoolEvent
 from fpm.events.pool import WorkerNotCreated
 from fpm.events.worker import ProcessOutput
@@ -14,6 +13,7 @@ from fpm.master.listening.inherited import take_inherited
 from fpm.master.loop.output import OutputReader
 from fpm.master.loop.read_budget import Share
 from fpm.master.pool.child import Child
+from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.worker_slot import WorkerSlot
 from fpm.master.pool.worker_state import WorkerState
@@ -28,9 +28,11 @@ STREAMS = ("stdout", "stderr")
 class WorkerFactory:
     """Makes the workers of one pool."""
 
-    def __init__(self, services: Services, config: PoolConfig, share: Share, emit: Callable[[PoolEvent], None]) -> None:
+    def __init__(
+        self, services: Services, current: CurrentConfig, share: Share, emit: Callable[[PoolEvent], None]
+    ) -> None:
         self._services = services
-        self.config = config
+        self._current = current
         self._share = share
         self._emit = emit
 
@@ -72,7 +74,7 @@ class WorkerFactory:
         fds = [child.channel.peer.fileno()]
         devnull = -1
         try:
-            if self.config.catch_workers_output:
+            if self._current.config.catch_workers_output:
                 child.outputs = [self._read_output(child, stream) for stream in STREAMS]
                 fds += [output.write_fd for output in child.outputs]
             else:
@@ -89,21 +91,21 @@ class WorkerFactory:
 
     def _read_output(self, child: Child, stream: str, fd: int | None = None) -> OutputReader:
         log = self._services.log
-        decorated = self.config.decorate_workers_output
-        room = log.worker_room(self.config.name, PID_ROOM, stream) if decorated else log.limit
+        decorated = self._current.config.decorate_workers_output
+        room = log.worker_room(self._current.config.name, PID_ROOM, stream) if decorated else log.limit
         return OutputReader(self._services.loop, self._share, self._line_writer(child, stream), room, fd)
 
     def _line_writer(self, child: Child, stream: str) -> Callable[[str, bool], None]:
         def write_line(line: str, closed: bool) -> None:
             child.notes.last_words.add(line, self._services.loop.now)
-            decorated = self.config.decorate_workers_output
-            name, pid = self.config.name, child.process.name
+            decorated = self._current.config.decorate_workers_output
+            name, pid = self._current.config.name, child.process.name
             self._emit(ProcessOutput("worker", stream, line, decorated, closed, pool=name, pid=pid))
 
         return write_line
 
     def _complain(self, text: str) -> None:
-        self._emit(WorkerNotCreated(text, pool=self.config.name))
+        self._emit(WorkerNotCreated(text, pool=self._current.config.name))
 
 
 def free_slot(board: Scoreboard, children: Collection[Child]) -> WorkerSlot | None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from fpm.config.model import PoolConfig
 from fpm.events.base import PoolEvent
-from fpm.events.pool import EmergencyRestart, EmergencyRestartFailed
+from fpm.events.pool import EmergencyRestart
 from fpm.events.worker import WorkerKept, WorkerStarted
 from fpm.master.pool.child import Child
 from fpm.master.pool.death_report import Outlook, next_step
 from fpm.master.pool.exits import PoolExits
+from fpm.master.pool.generations import Generations
 from fpm.master.pool.header import PoolHeader
-from fpm.master.pool.proof import Proof, Verdict
+from fpm.master.pool.pool_state import PoolState, PoolTrigger
 from fpm.master.pool.scaling import Scaler
-from fpm.master.pool.template_process import TemplateState
-from fpm.master.pool.templates import Templates
+from fpm.master.pool.template_starter import TemplateStarter
 from fpm.master.pool.termination import Actions, Change
 from fpm.master.pool.timeouts import RequestTimeouts
 from fpm.master.pool.worker_state import WorkerAction, WorkerEvent, WorkerState
@@ -33,31 +32,27 @@ class Pool(Protocol):
     """A pool, as far as the events of its workers concern it."""
 
     services: Services
-    config: PoolConfig
+    state: PoolState
     workers: Workers
-    templates: Templates
+    starter: TemplateStarter
     scaler: Scaler
     header: PoolHeader
     timeouts: RequestTimeouts
     exits: PoolExits
-    proof: Proof | None
-    settled: bool
-    stopping: bool
+    generations: Generations
 
-    def settle(self) -> None:
-        """It serves for the first time, or has failed for the first time."""
+    @property
+    def config(self) -> PoolConfig:
+        """The configuration in force."""
+
+    def happen(self, trigger: PoolTrigger) -> None:
+        """Change the pool's state."""
 
     def check_empty(self) -> None:
         """A process has gone."""
 
-    def prove(self, config: PoolConfig, done: Callable[[Verdict], None], progress: Callable[[str], None]) -> None:
-        """Start a new generation beside the present one."""
-
-    def commit(self) -> None:
-        """The generation that has been proved takes over."""
-
-    def abandon(self) -> None:
-        """The generation on trial goes."""
+    def changed(self) -> None:
+        """A worker serves."""
 
     def emit(self, event: PoolEvent) -> None:
         """Something has happened in this pool."""
@@ -99,44 +94,48 @@ class WorkerReactions:
     def _on_ready(self, child: Child, change: Change) -> None:
         pool = self._pool
         pool.timeouts.watch()
-        pool.emit(WorkerStarted(pool.settled, pool=pool.config.name, pid=child.pid))
-        failed = pool.templates.failure is not None
-        pool.templates.forgive()
-        if failed:
-            pool.header.write()
-        pool.scaler.worker_ready()
-        if pool.workers.census().starting == 0:
-            pool.settle()
+        pool.emit(WorkerStarted(pool.state.is_settled, pool=pool.config.name, pid=child.pid))
+        self._note_serving()
 
     def _on_serving(self, child: Child, change: Change) -> None:
         self._pool.timeouts.watch()
-        self._pool.templates.forgive()
-        if not self._pool.stopping:
-            self._pool.scaler.worker_ready()
+        self._note_serving()
+
+    def _note_serving(self) -> None:
+        pool = self._pool
+        failed = pool.starter.failures.failure is not None
+        pool.starter.clear_failure()
+        if failed:
+            pool.header.write()
+        if not pool.state.is_stopping:
+            pool.scaler.worker_ready()
+        all_ready = pool.workers.census().starting == 0
+        pool.happen(PoolTrigger.ALL_READY if all_ready else PoolTrigger.WORKER_READY)
+        pool.changed()
 
     def _on_trial_ready(self, child: Child, change: Change) -> None:
-        if self._pool.proof is not None:
-            self._pool.proof.worker_ready(child)
+        if self._pool.generations.trial is not None:
+            self._pool.generations.trial.worker_ready(child)
 
     def _fail_start(self, child: Child, change: Change) -> None:
         self._fail(child, change.error, change.traceback)
 
     def _fail_trial(self, child: Child, change: Change) -> None:
-        proof = self._pool.proof
-        if proof is None:
+        trial = self._pool.generations.trial
+        if trial is None:
             return
         if change.event in (WorkerEvent.FAILED, WorkerEvent.GIVE_UP):
-            proof.worker_failed(child, change.error, change.traceback)
+            trial.worker_failed(child, change.error, change.traceback)
         elif change.event is WorkerEvent.SILENT:
-            proof.worker_failed(child, "its first worker has closed its channel", child.notes.last_words.text())
+            trial.worker_failed(child, "its first worker has closed its channel", child.notes.last_words.text())
         else:
-            proof.worker_gone(child, change.exit)
+            trial.worker_gone(child, change.exit)
 
     def _fail(self, child: Child, error: str, traceback: str) -> None:
         """A worker cannot start: one failure for all that were made before it is noticed."""
         if child.notes.started >= self._failed_at:
             self._failed_at = self._pool.services.loop.now
-            self._pool.templates.fail(error, traceback)
+            self._pool.starter.fail(error, traceback)
 
     # ---------------------------------------------------------------- its place, and its end
 
@@ -147,13 +146,13 @@ class WorkerReactions:
         self._pool.scaler.replace_one()
 
     def _refill(self, child: Child, change: Change) -> None:
-        if not self._pool.stopping:
+        if not self._pool.state.is_stopping:
             self._pool.scaler.refill()
 
     def _respawn(self, child: Child, change: Change) -> None:
         """Make another; several in a row that end before they serve, and nobody who does: the pool has failed."""
         pool, end = self._pool, child.notes.end
-        if pool.stopping or end is None:
+        if pool.state.is_stopping or end is None:
             return
         pool.scaler.worker_died(pool.services.loop.now - child.notes.started, end.slot.requests)
         has_served = not end.state.is_starting or end.slot.requests > 0
@@ -162,7 +161,7 @@ class WorkerReactions:
         count = pool.scaler.deaths_in_a_row
         if count >= HOPELESS:
             # What is wrong may have been mended meanwhile: the next try is one with a new template.
-            pool.templates.dismiss_present()
+            pool.starter.retire()
             last = f"the last one, child {child.process.name}, exited {end.exit}"
             self._fail(child, f"its workers end before they serve, {count} in a row; {last}", "")
 
@@ -172,7 +171,7 @@ class WorkerReactions:
             return
         death = pool.exits.examine_worker(child, end)
         pool.header.write()
-        if not pool.stopping and not end.state.is_on_trial:
+        if not pool.state.is_stopping and not end.state.is_on_trial:
             pool.scaler.evaluate()
         if death is not None:
             next_ = next_step(self._outlook(child, made=pool.workers.asked > end.asked))
@@ -184,19 +183,19 @@ class WorkerReactions:
 
     def _outlook(self, child: Child, *, made: bool) -> Outlook:
         pool, end = self._pool, child.notes.end
-        present = pool.templates.present
+        present, failures = pool.starter.templates.present, pool.starter.failures
         former = end.state if end is not None else child.state
-        has_failed = pool.templates.failure is not None and not pool.workers.has_serving
+        has_failed = failures.failure is not None and not pool.workers.has_serving
         return Outlook(
             made=made,
-            stopping=pool.stopping,
+            stopping=pool.state.is_stopping,
             on_trial=former.is_on_trial,
             told="reload" if former is WorkerState.SUPERSEDED else child.retire_reason,
-            failed_for=pool.templates.backoff.until - pool.services.loop.now if has_failed else None,
+            failed_for=failures.pause(pool.services.loop.now) if has_failed else None,
             pause=pool.scaler.pause,
             failures=pool.scaler.deaths_in_a_row,
             ondemand=pool.config.pm == "ondemand",
-            has_template=present is not None and present.state is TemplateState.READY,
+            has_template=present is not None and present.state.can_fork,
             is_missing=pool.scaler.is_short,
             has_room=pool.services.budget.room(1) > 0,
         )
@@ -208,21 +207,8 @@ class WorkerReactions:
         settings = pool.services.settings
         threshold, interval = settings.emergency_restart_threshold, settings.emergency_restart_interval
         self._emergency = self._emergency.add(now, threshold)
-        if self._emergency.is_reached(now, threshold, interval) and not pool.stopping:
+        if self._emergency.is_reached(now, threshold, interval) and not pool.state.is_stopping:
             self._emergency = EmergencyWindow()
             name = pool.config.name
             pool.emit(EmergencyRestart(threshold, interval, str(exit_), pool=name, pid=pid))
-            self._renew_at_once()
-
-    def _renew_at_once(self) -> None:
-        """A new generation of the same configuration, which needs nobody else's success."""
-        pool = self._pool
-
-        def decide(verdict: Verdict) -> None:
-            if verdict.error:
-                pool.emit(EmergencyRestartFailed(verdict.error, pool=pool.config.name))
-                pool.abandon()
-            else:
-                pool.commit()
-
-        pool.prove(pool.config, decide, lambda step: None)
+            pool.generations.restart()

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fpm.config.model import PoolConfig
 from fpm.events.base import PoolEvent
 from fpm.master.loop.read_budget import Share
+from fpm.master.pool.access_log import AccessLog
 from fpm.master.pool.child import Child, WorkerEnd
+from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.history import Record
 from fpm.master.pool.process_manager import Census
 from fpm.master.pool.recycling import Recycling
@@ -37,21 +38,23 @@ class Workers:
     def __init__(
         self,
         services: Services,
-        config: PoolConfig,
+        current: CurrentConfig,
+        access_log: AccessLog,
         record: Record,
         share: Share,
         stacks: StackCapture,
         emit: Callable[[PoolEvent], None],
     ) -> None:
         self.services = services
+        self._current = current
         self.record = record
         self.children: list[Child] = []
-        self.access_log: int | None = None
+        self._access_log = access_log
         self.asked = 0
         """Workers that templates have been asked for since the beginning."""
         self.termination = WorkerTermination(services, stacks, self, emit)
-        self._factory = WorkerFactory(services, config, share, emit)
-        self._recycling = Recycling(services, config, emit)
+        self._factory = WorkerFactory(services, current, share, emit)
+        self._recycling = Recycling(services, current, emit)
         self._messages = WorkerMessages(services, share, self._recycling, self, emit)
         self.actions: Actions = self.termination.actions() | {
             WorkerAction.NOTE_READY: self._note_ready,
@@ -59,10 +62,6 @@ class Workers:
             WorkerAction.BURY: self._bury,
         }
         """What is done for each action; the pool adds its part."""
-
-    def take_config(self, config: PoolConfig) -> None:
-        """Take another configuration."""
-        self._factory.config = self._recycling.config = config
 
     # ---------------------------------------------------------------- how many there are
 
@@ -187,12 +186,12 @@ class Workers:
         slot = free_slot(board, self.children)
         if slot is None:
             return None
-        child = self._factory.request(template, slot, self.access_log, on_trial=on_trial)
+        child = self._factory.request(template, slot, self._access_log.fd, on_trial=on_trial)
         if child is None:
             return None
         self.asked += 1
         self._add(child)
-        child.set_timer(self._factory.config.startup_timeout, lambda: self.happen(child, WorkerEvent.START_TIMEOUT))
+        child.set_timer(self._current.config.startup_timeout, lambda: self.happen(child, WorkerEvent.START_TIMEOUT))
         return child
 
     def restore(self, template: TemplateProcess, board: Scoreboard, state: Mapping[str, Any]) -> None:
@@ -203,7 +202,7 @@ class Workers:
 
     def apply(self, settings: WorkerSettings, *, log_changed: bool, template: TemplateProcess | None = None) -> None:
         """Let the running workers, of all templates or of one, serve by new settings."""
-        fds = [self.access_log] if log_changed and self.access_log is not None else []
+        fds = [self._access_log.fd] if log_changed and self._access_log.fd is not None else []
         for child in self.children:
             if template is None or child.template is template:
                 # The scoreboard that it has mapped stays the one it was forked with.
@@ -211,7 +210,7 @@ class Workers:
 
     def reopen_logs(self) -> None:
         """Give every worker the present access log."""
-        fds = [] if self.access_log is None else [self.access_log]
+        fds = [] if self._access_log.fd is None else [self._access_log.fd]
         for child in self.children:
             child.channel.send(Reopen(), fds)
 

@@ -12,7 +12,7 @@ from fpm.log.error import ErrorLog
 from fpm.master.listening.addresses import NewListeners
 from fpm.master.listening.status_listeners import StatusListeners
 from fpm.master.notifier import Notifier
-from fpm.master.pool.releases import still_exists
+from fpm.master.pool.current_config import still_exists
 from fpm.master.pool.specs import children_for
 from fpm.master.reload.plan import Plan, compare_settings, make_plan
 from fpm.master.reload.reload import Host, Outcome, Reload
@@ -86,6 +86,11 @@ class Reloader:
         """Is a reload under way?"""
         return self._current is not None
 
+    def pool_changed(self, name: str) -> None:
+        """A worker of this pool serves, or a process of it has gone: the reload may have come further."""
+        if self._current is not None:
+            self._current.pool_changed(name)
+
     def cancel(self, reason: str) -> None:
         """The master stops."""
         if self._waiting is not None:
@@ -130,7 +135,7 @@ class Reloader:
 
     def _rolled_back(self, name: str) -> Config:
         pool = self._host.pools.get(name)
-        former = pool.templates.former if pool is not None else None
+        former = pool.current.former if pool is not None else None
         if pool is None:
             raise StartError(f"there is no pool {name!r}")
         if former is None:
@@ -144,7 +149,7 @@ class Reloader:
     def _plan(self, config: Config, named: Collection[str]) -> Plan:
         running = {name: pool.config for name, pool in self._host.pools.items()}
         room = {
-            name: children_for(pool.board.slots) if pool.board is not None else 2**31
+            name: children_for(pool.resources.board.slots) if pool.resources.board is not None else 2**31
             for name, pool in self._host.pools.items()
         }
         return make_plan(running, config, named, room, compare_settings(self._host.config.global_, config.global_))

@@ -36,14 +36,14 @@ def pool_facts(pool: PoolSupervisor) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "name": pool.config.name,
         "listen": str(pool.config.listen),
-        "state": pool.state,
-        "generation": pool.templates.generation,
-        "directory": pool.templates.pinned.chdir,
+        "state": pool.state.word,
+        "generation": pool.current.generation,
+        "directory": pool.current.resolved.chdir,
         "ping_path": pool.config.ping_path,
         "status_path": pool.config.pm_status_path,
     }
-    if pool.templates.failure is not None:
-        facts["error"] = pool.templates.failure.error
-        facts["traceback"] = pool.templates.failure.traceback
-        facts["failed_since"] = pool.templates.failure.since
+    if pool.failures.failure is not None:
+        facts["error"] = pool.failures.failure.error
+        facts["traceback"] = pool.failures.failure.traceback
+        facts["failed_since"] = pool.failures.failure.since
     return facts

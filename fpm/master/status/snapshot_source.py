@@ -70,8 +70,8 @@ def describe_daemon(host: SnapshotSource) -> Daemon:
 
 def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, bytes]:
     """Describe one pool, whether it has processes or not, with a copy of what its scoreboards hold."""
-    config, failure = pool.config, pool.templates.failure
-    queue = pool.services.queues.read(pool.listener.socket.fileno()) if not pool.stopping else None
+    config, failure = pool.config, pool.failures.failure
+    queue = pool.services.queues.read(pool.listener.socket.fileno()) if not pool.is_stopping else None
     if queue is not None and queue.length > pool.record.values.max_listen_queue:
         pool.record.values.max_listen_queue = queue.length
         pool.header.write()
@@ -81,9 +81,9 @@ def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, by
         pm=config.pm,
         listen=str(config.listen),
         app=config.app,
-        directory=pool.templates.pinned.chdir or "",
-        state=pool.state,
-        ready=failure is None and pool.settled and not pool.stopping,
+        directory=pool.current.resolved.chdir or "",
+        state=pool.state.word,
+        ready=failure is None and pool.state.is_settled and not pool.is_stopping,
         queue=(queue.length, queue.maximum) if queue else (0, 0),
         slots=len(copied),
         room=sum(board.slots for board in pool.header.boards()),

@@ -78,7 +78,7 @@ class Diagnosis:
         self._timer = None
         while self._waiting and self._under_way < AT_ONCE:
             config, template = self._waiting.popleft()
-            if template.state.value == "ready":
+            if template.state.has_started:
                 self._ask(config, template)
 
     def _ask(self, config: PoolConfig, template: TemplateProcess) -> None:
@@ -91,7 +91,7 @@ class Diagnosis:
             self._under_way -= 1
             if self._waiting and self._timer is None:
                 self._timer = self._core.loop.call_later(0.0, self._begin)
-            if template.state.value != "ready":
+            if not template.state.has_started:
                 self._known.pop(kind, None)  # the next template shows it
             elif is_new and isinstance(layout, str):
                 self._known[kind] = layout  # and the log has it
@@ -103,7 +103,7 @@ class Diagnosis:
     def _try(self, pool: str, template: TemplateProcess, kind: Kind, tries: int) -> None:
         def done(trace: Trace) -> None:
             wrong = complaint(trace)
-            if trace.error == GONE or template.state.value == "gone":
+            if trace.error == GONE or template.state.is_gone:
                 self._known.pop(kind, None)
             elif wrong and tries > 1:
                 self._core.loop.call_later(PAUSE, lambda: self._try(pool, template, kind, tries - 1))

@@ -31,13 +31,13 @@ class Subject:
     @property
     def is_ready(self) -> bool:
         """Has it said that it has started?"""
-        return self.child.state.has_started if self.child is not None else self.template.state.value == "ready"
+        return self.child.state.has_started if self.child is not None else self.template.state.has_started
 
     def is_gone(self) -> bool:
         """Has the process ended?"""
         if self.child is not None:
             return self.child.process.is_gone()
-        return self.template.state.value == "gone" or not self.template.pid
+        return self.template.state.is_gone or not self.template.pid
 
     def started(self) -> int:
         """Start time in clock ticks since boot (/proc/PID/stat, proc(5)), which tells a pid used again; 0: gone."""

@@ -26,7 +26,7 @@ from fpm.master.processes.helper_process import OneAnswer
 from fpm.master.reload.reload import Host
 from fpm.master.reload.reloader import Reloader
 from fpm.master.services import Services
-from fpm.master.upgrade.handover import VARIABLE, describe_pool, pack
+from fpm.master.upgrade.handover import VARIABLE, pack
 from fpm.system.spawn import spawn
 
 REHEARSAL_TIME = 30.0
@@ -145,5 +145,5 @@ class Upgrade:
             "started": self._host.started,
             "last_reload": asdict(last) if last is not None else None,
             "waiter": kept.keep(waiter) if waiter >= 0 else -1,
-            "pools": [describe_pool(pool, kept) for pool in self._host.pools.values()],
+            "pools": [pool.dump(kept) for pool in self._host.pools.values()],
         }
