@@ -211,9 +211,6 @@ def test_a_module_is_pure_or_has_effects(module: str) -> None:
         assert ways, f'{module} has no effects: its docstring must say "Pure."'
 
 
-MENDED = pytest.mark.xfail(reason="circles in fpm/master and fpm/flup_server are being taken apart")
-
-
 def top_of(module: str) -> str:
     """The folder (or module) of fpm/ that a module is in."""
     return module.split(".")[1] if "." in module else "fpm"
@@ -229,7 +226,7 @@ def test_processes_share_libraries_and_the_protocol_alone(module: str) -> None:
         assert there not in PROCESSES | PROGRAMS, f"{module} imports {ours}, which runs in another process"
 
 
-@pytest.mark.parametrize("folder", ["fpm", pytest.param("fpm.master", marks=MENDED), "fpm.stacks"])
+@pytest.mark.parametrize("folder", ["fpm", "fpm.master", "fpm.stacks"])
 def test_no_two_folders_need_each_other(folder: str) -> None:
     depth = folder.count(".") + 2
 
@@ -278,7 +275,6 @@ def test_only_the_command_line_prints(module: str) -> None:
     assert not printed, f"{module} prints in lines {printed}"
 
 
-@MENDED
 def test_no_import_comes_round_to_itself() -> None:
     assert_one_way(needs())
 

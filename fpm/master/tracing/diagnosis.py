@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from fpm.config.model import PoolConfig
 from fpm.events.master import StacksAvailable
@@ -16,12 +15,9 @@ from fpm.events.pool import StacksUnavailable
 from fpm.master.core import Core
 from fpm.master.loop.loop import Timer
 from fpm.master.tracing.self_dump_parse import GONE
-from fpm.master.tracing.trace_target import Subject, Wish
+from fpm.master.tracing.trace_target import Subject, TracedTemplate, Wish
 from fpm.stacks.layout import Layout
 from fpm.stacks.trace import Trace
-
-if TYPE_CHECKING:
-    from fpm.master.pool.template_process import TemplateProcess
 
 CALM = 0.5
 """Seconds after a template is ready: first come its workers."""
@@ -57,7 +53,7 @@ class Diagnosis:
         self._known: dict[Kind, str] = {}
         """What is wrong; "" if nothing is, or nothing is known yet."""
         self._told = False
-        self._waiting: deque[tuple[PoolConfig, TemplateProcess]] = deque()
+        self._waiting: deque[tuple[PoolConfig, TracedTemplate]] = deque()
         self._under_way = 0
         self._timer: Timer | None = None
 
@@ -66,7 +62,7 @@ class Diagnosis:
         """What is wrong with any of them, as clauses; "" if nothing is."""
         return "; ".join(dict.fromkeys(filter(None, self._known.values())))
 
-    def look(self, config: PoolConfig, template: TemplateProcess) -> None:
+    def look(self, config: PoolConfig, template: TracedTemplate) -> None:
         """A template of this pool is ready. Soon its interpreter's layout is asked for, so that it is known when the
         first stack is wanted, and it is seen whether a stack can be taken, if that is not known already."""
         if wants_stacks(config) and template.spec.mode == "template":
@@ -81,7 +77,7 @@ class Diagnosis:
             if template.state.has_started:
                 self._ask(config, template)
 
-    def _ask(self, config: PoolConfig, template: TemplateProcess) -> None:
+    def _ask(self, config: PoolConfig, template: TracedTemplate) -> None:
         kind = (*Subject(config.name, template.pid, template, None).ids, config.python)
         is_new = kind not in self._known
         self._known.setdefault(kind, "")
@@ -100,7 +96,7 @@ class Diagnosis:
 
         template.want_layout(answered)
 
-    def _try(self, pool: str, template: TemplateProcess, kind: Kind, tries: int) -> None:
+    def _try(self, pool: str, template: TracedTemplate, kind: Kind, tries: int) -> None:
         def done(trace: Trace) -> None:
             wrong = complaint(trace)
             if trace.error == GONE or template.state.is_gone:

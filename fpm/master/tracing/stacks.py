@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from fpm.config.model import PoolConfig
 from fpm.master.core import Core
@@ -18,14 +17,11 @@ from fpm.master.tracing.diagnosis import Diagnosis
 from fpm.master.tracing.queue import FairQueue
 from fpm.master.tracing.self_dump_parse import GONE
 from fpm.master.tracing.signal_dump import Fallback
-from fpm.master.tracing.trace_target import Subject, Wish
+from fpm.master.tracing.trace_target import Subject, TracedTemplate, Wish
 from fpm.master.tracing.tracer_process import TracerProcess
 from fpm.protocol.tracing import DEPTH_MAX, Task
 from fpm.stacks.layout import Layout
 from fpm.stacks.trace import ThreadStack, Trace
-
-if TYPE_CHECKING:
-    from fpm.master.pool.template_process import TemplateProcess
 
 LIMIT = 3.4
 """Seconds from the question to the answer, at the latest."""
@@ -92,7 +88,7 @@ class Stacks:
         job.timer = loop.call_later(0.0, lambda: self._begin(job))
         job.last = loop.call_later(LIMIT, lambda: self._fail(job, "nobody has answered in time"))
 
-    def template_ready(self, config: PoolConfig, template: TemplateProcess) -> None:
+    def template_ready(self, config: PoolConfig, template: TracedTemplate) -> None:
         """See whether stacks can be taken, and say so in the log, if this pool wants any unasked."""
         self._diagnosis.look(config, template)
 

@@ -3,15 +3,80 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from fpm.master.processes.self_dump_fd import OwnStack
+from fpm.protocol.spec import TemplateSpec
+from fpm.stacks.layout import Layout
 from fpm.system.proc_stat import STARTED, read_stat
 
-if TYPE_CHECKING:
-    from fpm.master.pool.child import Child
-    from fpm.master.pool.template_process import TemplateProcess
+
+class TracedState(Protocol):
+    """Where a process stands, as far as its stack is concerned."""
+
+    @property
+    def has_started(self) -> bool:
+        """Does it catch the signals that ask for its stack, if it ever does?"""
+
+
+class TracedTemplateState(TracedState, Protocol):
+    """Where a template stands."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Has it ended?"""
+
+
+class TracedTemplate(Protocol):
+    """A template whose stack, or whose workers' stacks, may be wanted."""
+
+    @property
+    def pid(self) -> int:
+        """0 before it was executed."""
+
+    @property
+    def spec(self) -> TemplateSpec:
+        """What it was started with."""
+
+    @property
+    def own_stack(self) -> OwnStack:
+        """Where it writes its own account."""
+
+    @property
+    def state(self) -> TracedTemplateState:
+        """Where it stands."""
+
+    def want_layout(self, done: Callable[[Layout | str], None]) -> None:
+        """Ask how its interpreter lays out memory."""
+
+
+class TracedHandle(Protocol):
+    """A worker's process."""
+
+    @property
+    def pidfd(self) -> int:
+        """It holds the process, so that signals reach no other."""
+
+    def is_gone(self) -> bool:
+        """Has it ended?"""
+
+
+class TracedWorker(Protocol):
+    """A worker whose stack may be wanted."""
+
+    @property
+    def own_stack(self) -> OwnStack:
+        """Where it writes its own account."""
+
+    @property
+    def process(self) -> TracedHandle:
+        """Its process."""
+
+    @property
+    def state(self) -> TracedState:
+        """Where it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +85,8 @@ class Subject:
 
     pool: str
     pid: int
-    template: TemplateProcess
-    child: Child | None
+    template: TracedTemplate
+    child: TracedWorker | None
 
     @property
     def own_stack(self) -> OwnStack:
