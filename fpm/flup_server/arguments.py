@@ -1,4 +1,4 @@
-"""The arguments of flup's servers, checked, and what they mean here.
+"""Checks the arguments of flup's servers and translates them into directives' values.
 
 Names, order and defaults are those of flup.server.fcgi.WSGIServer and flup.server.fcgi_fork.WSGIServer.
 """
@@ -15,7 +15,7 @@ Address = str | tuple[str, int]
 THREADED = ("multithreaded", "multiprocess", "bindAddress", "umask", "multiplexed", "debug", "roles", "forceCGI")
 """Positional arguments of flup.server.fcgi after `application` and `environ`."""
 PREFORKED = ("bindAddress", "umask", "multiplexed", "debug", "roles", "forceCGI")
-"""The same of flup.server.fcgi_fork."""
+"""Those of flup.server.fcgi_fork."""
 NUMBERS = {"minSpare": 1, "maxSpare": 5, "maxChildren": 50, "maxRequests": 0, "maxThreads": 50}
 UNUSED = {
     "multithreaded": "workers are processes with one thread each",
@@ -26,14 +26,14 @@ UNUSED = {
     "jobClass": "",
     "jobArgs": "",
 }
-"""Accepted without effect, and why."""
+"""Accepted without effect, and the reason for the notice."""
 RESPONDER = 1
 CHILDREN_MOST = 1000
-"""flup's maxThreads can be anything; processes are dearer."""
+"""Maximum number of workers. flup's maxThreads can be anything; processes cost more."""
 
 
 class Keywords(TypedDict, total=False):
-    """What may be given by name."""
+    """The keyword arguments."""
 
     multithreaded: bool
     multiprocess: bool
@@ -56,7 +56,7 @@ class Keywords(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What is left of them."""
+    """The checked arguments."""
 
     address: Address | None
     """None: the listening socket is descriptor 0."""
@@ -71,14 +71,14 @@ class Arguments:
 
 
 def read_arguments(positional: Sequence[Any], keywords: Mapping[str, Any]) -> Arguments:
-    """Check them.
+    """Check the arguments and compute the numbers of workers.
 
     Args:
         positional: those after `application` and `environ`, in the order of one of flup's two modules: flup.server.fcgi
             has a bool where flup.server.fcgi_fork has the address.
 
     Raises:
-        TypeError: an argument is unknown, is there twice, or has a value of another type.
+        TypeError: an argument is unknown, is given twice, or has a value of another type.
         ValueError: a value is out of range.
     """
     given = _by_name(positional, keywords)
@@ -91,7 +91,7 @@ def read_arguments(positional: Sequence[Any], keywords: Mapping[str, Any]) -> Ar
     min_spare = max(1, numbers["minSpare"])
     max_spare = max(min_spare, numbers["maxSpare"])
     most = min(max(max_spare, most), CHILDREN_MOST)
-    if is_alone:  # an application that must not be called twice at once
+    if is_alone:  # the application must not be called twice at once
         min_spare = max_spare = most = 1
     return Arguments(
         address=_address(given.get("bindAddress")),

@@ -1,4 +1,4 @@
-"""The listening socket: descriptor 0 as a web server gives it, or one that is opened here."""
+"""Gets the listening socket: descriptor 0 as a web server passes it, or a new one."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def inherited_listener() -> Listener | None:
 
 
 def open_listener(address: Address, umask: int | None) -> Listener:
-    """Listen, as flup does: the file of a Unix socket that exists is replaced, its server is taken for gone.
+    """Listen like flup: the file of a Unix socket that exists is replaced, even if another server uses it.
 
     Args:
         umask: for the socket's file; None: that of the process.
 
     Raises:
-        OSError: the address cannot be had.
+        OSError: the address cannot be bound.
     """
     if isinstance(address, tuple):
         return _bind(TcpAddress(*address), 0)

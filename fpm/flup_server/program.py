@@ -1,4 +1,4 @@
-"""What has been started, as a value of the directive `app`, so that a pool can start it again. Pure."""
+"""Describes the running program as a value of the directive `app`, so that a pool can start it again. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fpm.errors import StartError
 
 
 def describe_program(main: ModuleType, arguments: Sequence[str], directory: str) -> str:
-    """`script:` and a command.
+    """Compose `script:` and the command.
 
     Args:
         main: the module `__main__`.
@@ -39,7 +39,7 @@ def describe_program(main: ModuleType, arguments: Sequence[str], directory: str)
 
 
 def first_arguments(arguments: Sequence[str], original: Sequence[str]) -> list[str]:
-    """sys.argv as it was before the program took its options out of it.
+    """Restore sys.argv as it was before the program removed its options.
 
     Args:
         arguments: sys.argv.
@@ -50,7 +50,7 @@ def first_arguments(arguments: Sequence[str], original: Sequence[str]) -> list[s
 
 
 def name_pool(app: str) -> str:
-    """A short name for the pool, which the process list and the log show."""
+    """Derive a short name for the pool, which the process list and the log show."""
     words = shlex.split(app.removeprefix("script:"))
     name = words[1].rpartition(".")[2] if words[0] == "-m" else basename(words[0]).partition(".")[0]
     name = re.sub(r"[^A-Za-z0-9_-]", "", name)[:40]

@@ -1,4 +1,4 @@
-"""What run() does in the process that somebody has started: a manager with one pool, until a signal comes."""
+"""Runs a manager with one pool, in the process that calls run(), until a signal arrives."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from fpm.wsgi.environ import complete_environ
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FINISH_TIME = 10
-"""Seconds that requests in hand have at the end, as with flup."""
+"""Seconds that current requests have at the end, as with flup."""
 STARTUP_TIME = 300
-"""Seconds for the import. The script has been through it once, so it will come to an end."""
+"""Seconds for the import. The script has run once already, so it is not stuck."""
 
 
-def host(application: Application, arguments: Arguments, directory: str) -> bool:
+def serve(application: Application, arguments: Arguments, directory: str) -> bool:
     """Serve, or answer one request as a CGI program and exit.
 
     Args:
         directory: where the program was started.
 
     Returns:
-        True if SIGHUP has ended it.
+        Whether SIGHUP has ended it.
 
     Raises:
         FpmError, OSError: see WSGIServer.run().
@@ -66,7 +66,7 @@ def _describe(directory: str) -> str:
 
 
 def _fill_standard_descriptors() -> None:
-    """A web server may have closed some of them; what is opened next must not get their numbers."""
+    """Open /dev/null at closed standard descriptors, so that later files do not get their numbers."""
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
@@ -102,16 +102,16 @@ def _serve(listener: Listener, app: str, arguments: Arguments, directory: str) -
 
 
 def _run(manager: Manager, listener: Listener) -> bool:
-    """From the start to the end of the manager; see host()."""
+    """Start the manager and wait for its exit; return whether SIGHUP has ended it."""
     with _signals(manager, listener) as received:
         try:
             manager.start(timeout=STARTUP_TIME + 30)
         except StartError:
             if not received:
                 raise
-        # Only the workers hold it from now on, so that it is closed when they stop.
+        # Only the workers keep it open from now on, so it is closed when they stop.
         listener.socket.close()
-        if received:  # perhaps before there was a master to be told
+        if received:  # perhaps before the master existed
             manager.begin_stop()
         status = manager.wait()
         if not received:
@@ -121,10 +121,10 @@ def _run(manager: Manager, listener: Listener) -> bool:
 
 @contextlib.contextmanager
 def _signals(manager: Manager, listener: Listener) -> Iterator[list[int]]:
-    """Each of ENDING stops the manager: the first lets requests in hand finish, another cuts them off.
+    """Stop the manager at each of ENDING: the first lets requests finish, another aborts them.
 
     Yields:
-        Those that have come.
+        The signals received so far.
     """
     received: list[int] = []
 
@@ -142,7 +142,7 @@ def _signals(manager: Manager, listener: Listener) -> Iterator[list[int]]:
 
 
 def _directives(listening: socket.socket, arguments: Arguments, directory: str) -> Mapping[str, Any]:
-    """Of the pool: as the script was started, so is it started again."""
+    """Return the pool's directives, with which the script is started as it was started here."""
     directives: dict[str, Any] = {
         "python": own_python(),
         "chdir": directory,
@@ -162,19 +162,19 @@ def _directives(listening: socket.socket, arguments: Arguments, directory: str) 
         directives |= {"user": "root", "group": "root"}
     allowed = os.environ.get("FCGI_WEB_SERVER_ADDRS", "")
     if listening.family != socket.AF_UNIX and allowed.strip():
-        # Section 3.2 of FastCGI 1.0.
+        # FastCGI 1.0 section 3.2.
         directives["listen_allowed_clients"] = ", ".join(address.strip() for address in allowed.split(","))
     return directives
 
 
 def _show(event: Event) -> None:
-    """An entry of the log, on standard error, which a web server writes to its own."""
+    """Write an entry of the log to standard error, which a web server copies to its own log."""
     where = f"[pool {event.pool}] " if event.pool else ""
     _say(f"{event.level}: {where}{event.text}" if event.level else event.text)
 
 
 def _say(line: str) -> None:
     data = line.encode("utf-8", "surrogateescape") + b"\n"
-    with contextlib.suppress(OSError):  # nobody reads it any more, and there is nobody else to tell
+    with contextlib.suppress(OSError):  # nobody reads it any more, and there is no other log
         while data:
             data = data[os.write(2, data) :]

@@ -1,4 +1,4 @@
-"""The class itself. It is made in the started process, in the template and, with `preload = no`, in each worker."""
+"""The class WSGIServer, created in the started process, in the template and, with `preload = no`, in each worker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _directory() -> str:
 
 
 STARTED_IN = _directory()
-"""Where the script was started, unless it has left before it imported this."""
+"""Where the script was started, unless it changed directory before it imported this module."""
 _OURS = frozenset(
     [
         "wsgi.version",
@@ -37,16 +37,16 @@ _SECURE = ("on", "1")
 
 
 class WSGIServer:
-    """Serves a WSGI application by FastCGI, as flup's classes of this name do, in worker processes.
+    """A server for a WSGI application by FastCGI, as flup's classes of this name, with worker processes.
 
     Args:
         application: the WSGI application.
         environ: entries for the environ of every request; they replace the web server's.
         positional, keywords: as for flup.server.fcgi.WSGIServer or flup.server.fcgi_fork.WSGIServer. `bindAddress`: the
             path of a Unix socket or (host, port); without it the listening socket is descriptor 0, where a web server
-            puts it. `umask`: for the socket's file. `minSpare` and `maxSpare`: how many workers may be idle.
-            `maxChildren`: how many there may be; `maxThreads` is another name for it. `maxRequests`: after so many
-            a worker is replaced; 0: never. `forceCGI`: answer one request as a CGI program.
+            puts it. `umask`: for the socket's file. `minSpare` and `maxSpare`: numbers of idle workers.
+            `maxChildren`: maximum number of workers; `maxThreads` is another name for it. `maxRequests`: requests after
+            which a worker is replaced; 0: never. `forceCGI`: answer one request as a CGI program.
 
     Raises:
         TypeError: an argument is unknown, or has a value of another type.
@@ -69,7 +69,7 @@ class WSGIServer:
         self.arguments = read_arguments(positional, keywords)
 
     def run(self) -> bool:
-        """Serve until SIGTERM, SIGINT or SIGHUP; requests in hand finish.
+        """Serve until SIGTERM, SIGINT or SIGHUP; current requests finish.
 
         In a pool's own processes, which run the script again, this does not return.
 
@@ -78,7 +78,7 @@ class WSGIServer:
 
         Raises:
             FpmError: the script cannot be started again, or does not hand its application over.
-            OSError: the address cannot be listened on.
+            OSError: the address cannot be bound.
             RuntimeError: called while a pool imports a module, or by a worker.
         """
         application = self._complete if self.environ else self.application
@@ -89,12 +89,12 @@ class WSGIServer:
                 "WSGIServer.run() was called in a process of a pool that serves already. If the pool is to run this "
                 "program, its file says app = script:/path/of/it; if it is to import it, run() must not be called then"
             )
-        # All that a manager needs is not there in a pool, and not wanted before this.
-        hosting = importlib.import_module("fpm.flup_server.serve")
-        return bool(hosting.host(application, self.arguments, STARTED_IN))
+        # A pool lacks the manager's modules, and nothing needs them before this.
+        serve_module = importlib.import_module("fpm.flup_server.serve")
+        return bool(serve_module.serve(application, self.arguments, STARTED_IN))
 
     def _complete(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """The application with `environ` added to that of the request."""
+        """Call the application with `environ` added to that of the request."""
         for name, value in self.environ.items():
             if name not in _OURS:
                 environ[name] = value

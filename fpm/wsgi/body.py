@@ -1,4 +1,4 @@
-"""`wsgi.input`: the body as it comes, with at most one chunk in memory unless the application asks for more."""
+"""`wsgi.input`: reads the body as it arrives, keeping at most one chunk unless the application asks for more."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 
 class BodyStream:
-    """A readable stream over a function that gives the next chunk, b"" at the end.
+    """A readable stream over a function that returns the next chunk, b"" at the end.
 
     Args:
-        pull: called only when bytes are wanted that have not come yet; may raise OSError when the peer is gone.
+        pull: called only when bytes are needed that have not arrived yet; may raise OSError when the peer is gone.
         length: CONTENT_LENGTH in bytes; nothing behind it is read. None: up to what `pull` calls the end.
     """
 
@@ -22,7 +22,7 @@ class BodyStream:
         self._position = 0
 
     def _fill(self) -> bool:
-        """Gets a chunk if none is left; False at the end."""
+        """Get a chunk if none is left; return False at the end."""
         if self._position < len(self._chunk):
             return True
         if self._left == 0:
@@ -38,7 +38,7 @@ class BodyStream:
         return bool(chunk)
 
     def read(self, size: int | None = -1) -> bytes:
-        """Up to `size` bytes, fewer only at the end; all that is left without a size."""
+        """Read up to `size` bytes, fewer only at the end; without a size read the rest."""
         wanted = -1 if size is None else size
         parts: list[bytes] = []
         while wanted and self._fill():
@@ -51,7 +51,7 @@ class BodyStream:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def readline(self, size: int | None = -1) -> bytes:
-        """A line with its newline, at most `size` bytes of it."""
+        """Read a line with its newline, at most `size` bytes of it."""
         wanted = -1 if size is None else size
         parts: list[bytes] = []
         while wanted and self._fill():
@@ -69,7 +69,7 @@ class BodyStream:
         return b"".join(parts)
 
     def readlines(self, hint: int | None = -1) -> list[bytes]:
-        """Lines to the end, or until they have `hint` bytes together."""
+        """Read lines to the end, or until they have `hint` bytes together."""
         lines: list[bytes] = []
         total = 0
         for line in self:
@@ -89,4 +89,4 @@ class BodyStream:
         raise StopIteration
 
     def close(self) -> None:
-        """Does nothing: the stream belongs to the server (PEP 3333)."""
+        """Do nothing: the stream belongs to the server (PEP 3333)."""

@@ -1,6 +1,6 @@
-"""FastCGI variables -> WSGI environ (PEP 3333), complete also when the web server sends little.
+"""Turns FastCGI variables into a WSGI environ (PEP 3333), complete even if the web server sends little.
 
-The rules are there because some web server needs each of them; the tests send what those servers send.
+Some web server needs each of the rules; the tests send what those servers send.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from urllib.parse import unquote_to_bytes
 Environ = dict[str, Any]
 
 _SECURE = frozenset({"on", "1", "yes", "true", "https"})
+_UNWANTED = frozenset(("HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE"))
+"""Dropped: HTTP_PROXY sets the proxy of the application's own requests (CVE-2016-5385); the web server has decoded the
+transfer encoding already, and frameworks that trust the header read nothing; the last two have names without HTTP_."""
 
 
 def complete_environ(environ: Environ, mount: str | None) -> str:
-    """Turns the variables of a request into what PEP 3333 asks of environ, in place.
+    """Turn the variables of a request into what PEP 3333 asks of environ, in place.
 
     Args:
         mount: the `script_name` directive; None for "auto".
@@ -22,17 +25,9 @@ def complete_environ(environ: Environ, mount: str | None) -> str:
     Returns:
         The whole decoded path (SCRIPT_NAME + PATH_INFO) as the web server gave it.
     """
-    # Each test is written out, as this runs for each request and nearly always finds nothing.
-    # HTTP_PROXY: a client could set the proxy of our own outgoing requests (CVE-2016-5385).
-    # HTTP_TRANSFER_ENCODING: nginx has taken the chunks apart, and frameworks that believe it read nothing.
-    if "HTTP_PROXY" in environ:
-        del environ["HTTP_PROXY"]
-    if "HTTP_TRANSFER_ENCODING" in environ:
-        del environ["HTTP_TRANSFER_ENCODING"]
-    if "HTTP_CONTENT_LENGTH" in environ:
-        del environ["HTTP_CONTENT_LENGTH"]
-    if "HTTP_CONTENT_TYPE" in environ:
-        del environ["HTTP_CONTENT_TYPE"]
+    if not environ.keys().isdisjoint(_UNWANTED):
+        for name in _UNWANTED:
+            environ.pop(name, None)
     script_name: str = environ.get("SCRIPT_NAME", "")
     if mount is None and script_name[:1] == "/" and "PATH_INFO" not in environ:
         # nginx's stock fastcgi_params: the decoded path is in SCRIPT_NAME, and the application is at the root.
@@ -62,7 +57,7 @@ def complete_environ(environ: Environ, mount: str | None) -> str:
 
 
 def content_length(environ: Environ) -> int | None:
-    """CONTENT_LENGTH in bytes; None where the web server does not know it: absent, "" (nginx) or "-1" (Caddy)."""
+    """Parse CONTENT_LENGTH in bytes; None where it is unknown: absent, "" (nginx) or "-1" (Caddy)."""
     text = environ.get("CONTENT_LENGTH")
     if not text:
         return None
@@ -70,7 +65,7 @@ def content_length(environ: Environ) -> int | None:
 
 
 def _mount(environ: Environ, script_name: str, mount: str | None) -> str:
-    """Sets SCRIPT_NAME and PATH_INFO where the short way does not fit; returns the whole path."""
+    """Set SCRIPT_NAME and PATH_INFO where the short way does not fit; return the whole path."""
     path_info = environ.get("PATH_INFO")
     path = _whole_path(environ, script_name, path_info)
     if mount is None and path_info is not None and path == script_name + path_info:
@@ -82,7 +77,7 @@ def _mount(environ: Environ, script_name: str, mount: str | None) -> str:
     prefix = (mount or "").rstrip("/")
     inside = path == prefix or path.startswith(prefix + "/")
     environ["SCRIPT_NAME"] = prefix
-    # A path that is not below the prefix has had it taken off by the web server.
+    # If the path does not start with the prefix, the web server has removed it.
     environ["PATH_INFO"] = path[len(prefix) :] if inside else path
     return path
 
@@ -98,7 +93,7 @@ def _whole_path(environ: Environ, script_name: str, path_info: str | None) -> st
 
 
 def _request_path(environ: Environ) -> str:
-    """The decoded path of REQUEST_URI, as Latin-1 text like all of environ."""
+    """Return the decoded path of REQUEST_URI, as Latin-1 text like all of environ."""
     target: str = environ.get("REQUEST_URI", "").partition("?")[0]
     if "://" in target[:10]:
         target = "/" + target.partition("://")[2].partition("/")[2]
@@ -106,14 +101,14 @@ def _request_path(environ: Environ) -> str:
 
 
 def _strip_proxy(filename: str) -> str:
-    """Apache's mod_proxy_fcgi: `proxy:fcgi://host:port/srv/app.py`, or with `unix:PATH|` in front of fcgi."""
+    """Strip Apache's mod_proxy_fcgi prefix: `proxy:fcgi://host:port/srv/app.py`, or `unix:PATH|` before fcgi."""
     rest = filename.rpartition("://")[2] if "://" in filename else filename.removeprefix("proxy:")
     slash = rest.find("/")
     return rest[slash:] if slash >= 0 else ""
 
 
 def _server_name(environ: Environ) -> str:
-    """A name for a web server that sends none, or an empty one as nginx does without `server_name`."""
+    """Return a name where the web server sends none, or an empty one as nginx does without `server_name`."""
     host: str = environ.get("HTTP_HOST", "")
     host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
     return host or environ.get("SERVER_ADDR") or "localhost"

@@ -32,11 +32,11 @@ _statuses: set[str] = {"200 OK"}
 
 
 def format_head(status: str, headers: list[tuple[str, str]]) -> tuple[str, int | None]:
-    """The head of a response without its empty line, and the value of Content-Length in bytes if there is one.
+    """Format the head of a response without its empty line; return it and Content-Length in bytes, if set.
 
     Raises:
         TypeError: something is not a str, or the headers are not a list of pairs.
-        ValueError: a character or a name that may not be there.
+        ValueError: a character or a name is not allowed.
     """
     if status not in _statuses:
         _check_status(status)
