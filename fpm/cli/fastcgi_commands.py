@@ -16,7 +16,7 @@ from typing import BinaryIO, NoReturn
 import click
 
 from fpm.client.exchange import Response, send_request
-from fpm.client.records import Limits
+from fpm.client.records import TimeLimits
 from fpm.client.request import header_param, parse_target, request_params
 from fpm.config.model import ListenAddress
 from fpm.errors import EXIT_FAILED, ClientError, FpmError
@@ -60,7 +60,7 @@ def ping(ctx: click.Context, target: str, path: str, expect: str, timeout: float
     """Exit 0 if the pool answers `pong`, otherwise 1 (for container probes)."""
     address = address_of(ctx, target)
     try:
-        limits = Limits(connect=timeout, idle=timeout, total=timeout)
+        limits = TimeLimits(connect=timeout, idle=timeout, total=timeout)
         with send_request(address, request_params("GET", path), limits=limits) as response:
             body = response.read(PONG_LIMIT).decode("latin-1")
     except ClientError as error:
@@ -117,7 +117,7 @@ def request(
         values["CONTENT_TYPE"] = FORM
     values.update(extra)
     try:
-        limits = Limits(idle=timeout)
+        limits = TimeLimits(idle=timeout)
         with send_request(address, values, _pieces(body), limits=limits) as response:
             _print_response(response, include=include)
     except ClientError as error:

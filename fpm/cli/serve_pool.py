@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fpm.client.exchange import send_request
-from fpm.client.records import Limits
+from fpm.client.records import TimeLimits
 from fpm.client.request import request_params
 from fpm.config.model import UnixAddress
 from fpm.errors import EXIT_FAILED, ClientError, FpmError
@@ -150,7 +150,7 @@ def _wait_ready(notify: socket.socket, process: subprocess.Popen[bytes]) -> None
 
 def _check_application(address: UnixAddress, app: str) -> None:
     """A pool without a working application answers everything with 503, its ping too."""
-    limits = Limits(connect=STARTUP_TIMEOUT, idle=STARTUP_TIMEOUT)
+    limits = TimeLimits(connect=STARTUP_TIMEOUT, idle=STARTUP_TIMEOUT)
     try:
         with send_request(address, request_params("GET", PING), limits=limits) as response:
             status = response.head.status

@@ -11,7 +11,7 @@ import socket
 import sys
 
 from fpm.client.exchange import request_on
-from fpm.client.records import Limits
+from fpm.client.records import TimeLimits
 from fpm.client.request import request_params
 from fpm.errors import ClientError
 
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     limit = float(seconds)
     connection = socket.socket(fileno=os.dup(0))
     try:
-        with request_on(connection, request_params(method, path), limits=Limits(limit, limit, limit)) as response:
+        with request_on(connection, request_params(method, path), limits=TimeLimits(limit, limit, limit)) as response:
             response.read(BODY_MAX)
             status = response.head.status
     except ClientError as error:

@@ -8,7 +8,7 @@ from types import TracebackType
 
 from flup.server import fcgi_base as flup
 
-from fpm.client.records import REQUEST_ID, Limits, Wire, encode_request, parse_end, read_record
+from fpm.client.records import REQUEST_ID, TimeLimits, Wire, encode_request, parse_end, read_record
 from fpm.client.request import connectable
 from fpm.client.response import Head, parse_head, split_head
 from fpm.config.model import ListenAddress, UnixAddress
@@ -118,7 +118,7 @@ class Response:
 
 
 def send_request(
-    address: ListenAddress, params: Mapping[str, str], body: Iterable[bytes] = (), *, limits: Limits | None = None
+    address: ListenAddress, params: Mapping[str, str], body: Iterable[bytes] = (), *, limits: TimeLimits | None = None
 ) -> Response:
     """Connect, send a request, and read up to the end of the headers. The body is sent while the response arrives.
 
@@ -127,19 +127,19 @@ def send_request(
     Raises:
         ConnectFailed, PeerTimeout, PeerClosed, PeerGarbage, PeerRefused: no response.
     """
-    limits = limits or Limits()
+    limits = limits or TimeLimits()
     return request_on(connect(address, timeout=limits.connect), params, body, limits=limits)
 
 
 def request_on(
-    sock: socket.socket, params: Mapping[str, str], body: Iterable[bytes] = (), *, limits: Limits | None = None
+    sock: socket.socket, params: Mapping[str, str], body: Iterable[bytes] = (), *, limits: TimeLimits | None = None
 ) -> Response:
     """Send a request on a connected socket, which the response then owns; see send_request().
 
     Raises:
         PeerTimeout, PeerClosed, PeerGarbage, PeerRefused: no response.
     """
-    limits = limits or Limits()
+    limits = limits or TimeLimits()
     try:
         return Response(Wire(sock, encode_request(params, body), limits), sock)
     except BaseException:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
 from fpm.client.exchange import Response, send_request
-from fpm.client.records import Limits
+from fpm.client.records import TimeLimits
 from fpm.config.model import ListenAddress
 from fpm.errors import ClientError, PeerTimeout
 
@@ -58,11 +58,11 @@ class Gateway:
         self,
         address: ListenAddress,
         *,
-        limits: Limits | None = None,
+        limits: TimeLimits | None = None,
         report: Report | None = None,
     ) -> None:
         self._address = address
-        self._limits = limits or Limits()
+        self._limits = limits or TimeLimits()
         self._report = report or (lambda request, outcome: None)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -29,7 +29,7 @@ READ_SIZE = 65536
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class TimeLimits:
     """Time limits in seconds: to connect, for the next byte in either direction, and for all (None: no limit)."""
 
     connect: float = 5.0
@@ -40,7 +40,7 @@ class Limits:
 class Wire:
     """A connected socket that `flup.Record.read` reads from; while it waits it sends the records of `outgoing`."""
 
-    def __init__(self, sock: socket.socket, outgoing: Iterator[bytes], limits: Limits) -> None:
+    def __init__(self, sock: socket.socket, outgoing: Iterator[bytes], limits: TimeLimits) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._outgoing: Iterator[bytes] | None = outgoing

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from fpm.client.exchange import Response, send_request
-from fpm.client.records import Limits
+from fpm.client.records import TimeLimits
 from fpm.client.request import request_params
 from fpm.config.model import TcpAddress, UnixAddress
 from fpm.errors import ClientError, ConnectFailed, PeerClosed, PeerGarbage, PeerRefused, PeerTimeout
@@ -19,7 +19,7 @@ HEAD = out(b"Content-Type: text/plain\r\n\r\n")
 PARAMS = request_params("GET", "/")
 
 
-def ask(path: str, *, limits: Limits | None = None) -> Response:
+def ask(path: str, *, limits: TimeLimits | None = None) -> Response:
     return send_request(UnixAddress(path), PARAMS, limits=limits)
 
 
@@ -106,7 +106,7 @@ def test_endless_headers_end_early() -> None:
 
 def test_a_silent_peer_is_left_after_the_idle_time() -> None:
     with peer(silent) as path, pytest.raises(PeerTimeout, match=r"sent nothing for 0\.05 s"):
-        ask(path, limits=Limits(idle=0.05))
+        ask(path, limits=TimeLimits(idle=0.05))
 
 
 def test_a_dribbling_peer_is_left_after_the_whole_time() -> None:
@@ -121,7 +121,7 @@ def test_a_dribbling_peer_is_left_after_the_whole_time() -> None:
                 continue
 
     with peer(script) as path, pytest.raises(PeerTimeout):
-        ask(path, limits=Limits(idle=5, total=0.2))
+        ask(path, limits=TimeLimits(idle=5, total=0.2))
 
 
 def test_a_peer_that_takes_nothing_is_left_too() -> None:
@@ -132,7 +132,7 @@ def test_a_peer_that_takes_nothing_is_left_too() -> None:
     stop, release = socket.socketpair()
     with peer(script) as path, stop, release:
         with pytest.raises(PeerTimeout, match="neither sent nor received anything"):
-            send_request(UnixAddress(path), PARAMS, (b"x" * 65536 for _ in range(500)), limits=Limits(idle=0.05))
+            send_request(UnixAddress(path), PARAMS, (b"x" * 65536 for _ in range(500)), limits=TimeLimits(idle=0.05))
         release.send(b"x")
 
 
@@ -153,7 +153,7 @@ def test_a_full_listen_queue_is_waited_for_and_then_reported(tmp_path: object) -
         listener.listen(0)
         first.connect(path)
         with pytest.raises(ConnectFailed, match=r"no answer for 0\.05 s"):
-            ask(path, limits=Limits(connect=0.05))
+            ask(path, limits=TimeLimits(connect=0.05))
 
 
 @pytest.mark.parametrize("error", [OSError("disk"), KeyboardInterrupt()])

@@ -9,7 +9,7 @@ from wsgiref.validate import validator
 import pytest
 
 from fpm.client.gateway import Gateway
-from fpm.client.records import Limits
+from fpm.client.records import TimeLimits
 from fpm.config.model import UnixAddress
 from fpm.errors import PeerClosed
 from tests.support import raw_fastcgi
@@ -19,7 +19,7 @@ from tests.support.peer import end, out, peer, says, silent
 class Call:
     """One WSGI call, as an HTTP server makes it."""
 
-    def __init__(self, path: str, *, limits: Limits | None = None, **environ: object) -> None:
+    def __init__(self, path: str, *, limits: TimeLimits | None = None, **environ: object) -> None:
         self.reports: list[tuple[str, str]] = []
         self.errors = io.StringIO()
         self.status = ""
@@ -108,7 +108,7 @@ def test_garbage_is_502() -> None:
 
 def test_silence_is_504() -> None:
     with peer(silent) as path:
-        call = Call(path, limits=Limits(idle=0.05))
+        call = Call(path, limits=TimeLimits(idle=0.05))
         call.body()
     assert call.status == "504 Gateway Timeout"
 
