@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from fpm.log.escape import decode_wire
@@ -56,6 +56,9 @@ class PoolFacts:
     slow: Sequence[SlowRequest] = ()
 
 
+_PLAIN = [one.name for one in fields(PoolFacts) if one.name not in ("workers", "deaths", "slow")]
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The daemon and its pools at one moment, without history."""
@@ -72,22 +75,8 @@ def pack_snapshot(daemon: Daemon, pools: Sequence[tuple[PoolFacts, bytes]]) -> b
 
 
 def _describe(facts: PoolFacts) -> dict[str, Any]:
-    # Written out: asdict() copies deeply, which a thousand pools would feel.
-    described: dict[str, Any] = {
-        "name": facts.name,
-        "pm": facts.pm,
-        "listen": facts.listen,
-        "app": facts.app,
-        "directory": facts.directory,
-        "state": facts.state,
-        "ready": facts.ready,
-        "queue": facts.queue,
-        "slots": facts.slots,
-        "room": facts.room,
-        "pss": facts.pss,
-    }
-    if facts.error:
-        described |= {"error": facts.error, "traceback": facts.traceback}
+    # asdict() copies deeply, which a thousand pools would feel.
+    described = {name: getattr(facts, name) for name in _PLAIN}
     if facts.workers:
         described["workers"] = [[one.pid, one.generation, one.leaving, one.pss] for one in facts.workers]
     if facts.deaths:

@@ -21,8 +21,11 @@ from fpm.scoreboard.numbers import ROWS, PoolNumbers, show_number
 from fpm.scoreboard.reading import read_header
 from fpm.scoreboard.snapshot import Board, ListenQueue, Slot
 from fpm.scoreboard.stages import Stage
+from fpm.status.facts import pool_facts
+from fpm.status.metrics import render_metrics
 from fpm.status.model import PoolStatus, build_status
 from fpm.status.pages import BACKGROUND_KEYS, OWN_KEYS, POOL_KEYS, PROCESS_KEYS, render_status
+from tests.support import overviews
 from tests.support.configuration import Files, section
 from tests.support.overviews import NUMBERS
 
@@ -60,6 +63,17 @@ def test_every_number_of_ours_has_a_key_of_its_own() -> None:
     keys = [row.key for row in ROWS.values() if row.key]
     assert len(set(keys)) == len(keys)
     assert {name for name, row in ROWS.items() if not row.key} == {"slow_limit", "tracks_finished"}
+
+
+def test_a_number_is_shown_wherever_its_row_says() -> None:
+    shown = overviews.pool(**dict.fromkeys(ROWS, 7))
+    metrics = render_metrics(overviews.DAEMON, [shown]).decode()
+    lines = dict(pool_facts(shown, 100.0, dates=False))
+    for row in ROWS.values():
+        if row.metric:
+            assert re.search(rf"^pyfpm_{row.metric.name}(_total)?{{pool=\"shop\".*{row.metric.label}}} ", metrics, re.M)
+        if row.line:
+            assert row.line.words.partition("{}")[2] in lines[row.line.title]
 
 
 @pytest.mark.parametrize("key", OWN_KEYS + BACKGROUND_KEYS)
