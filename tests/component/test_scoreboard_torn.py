@@ -30,7 +30,7 @@ def test_a_writer_that_is_stopped_in_the_middle_has_not_served_less() -> None:
     before, open_ = 0, 0
     try:
         for _ in range(STOPS):
-            wait_until(lambda before=before: read_slot(board.view, 1, 0).requests > before + 20, timeout=20.0)
+            wait_until(lambda before=before: read_slot(board.view, 1, 0).requests > before + 20)
             os.kill(pid, signal.SIGSTOP)
             os.waitpid(pid, os.WUNTRACED)
             slot = read_slot(board.view, 1, 0)

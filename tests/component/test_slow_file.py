@@ -163,7 +163,7 @@ def test_a_fifo(place: Place) -> None:
             return len(place.said()) > 1
         return False
 
-    wait_until(drain, timeout=30)
+    wait_until(drain)
     assert place.said()[-1].endswith("can be written again")
     assert len(got) % len(ENTRY) == 0
     assert len(list(read_entries([bytes(got)]))) == len(got) // len(ENTRY) > BUFFER_MAX // len(ENTRY)

@@ -195,7 +195,7 @@ def test_py_spy_sees_the_same(python: str) -> None:
                     theirs[subject.pid][0].pop()
                 return ours == theirs
 
-            wait_until(both_agree, timeout=20, message=f"py-spy sees another stack: {scenario}")
+            wait_until(both_agree, message=f"py-spy sees another stack: {scenario}")
             subject.next()
     finally:
         subject.close()

@@ -186,7 +186,7 @@ def test_killed_half_way_leaves_nobody_stopped() -> None:
             looker.run(lambda: bool(answers))  # noqa: B023
             assert answers[0].error in ("", "the look at it failed (SIGKILL)")
             failed += answers[0].error != ""
-            wait_until(lambda: target.state in "RSD", timeout=20)
+            wait_until(lambda: target.state in "RSD")
         assert failed > 10
         for _ in range(2):
             answers = looker.ask(target)
@@ -194,7 +194,7 @@ def test_killed_half_way_leaves_nobody_stopped() -> None:
             os.kill(looker.tracer.pid, signal.SIGKILL)
             looker.run(lambda: bool(answers))  # noqa: B023
             assert answers[0].error in ("", "the tracer ended while it looked; it is started again")
-            wait_until(lambda: target.state in "RSD", timeout=20)
+            wait_until(lambda: target.state in "RSD")
             looker.run(lambda: not looker.trace(target).error, 20)
         assert looker.log().count("the tracer exited on signal 9 (SIGKILL)") <= 2
         target.tell()
@@ -375,7 +375,7 @@ def test_a_worker_in_uninterruptible_sleep(looker: Looker) -> None:
         os.mkfifo(fifo)
         target.tell(fifo)
         target.hear()
-        wait_until(lambda: target.state == "D", timeout=20)
+        wait_until(lambda: target.state == "D")
         for _ in range(3):
             trace = looker.trace(target)
             (main,) = trace.threads
@@ -386,7 +386,7 @@ def test_a_worker_in_uninterruptible_sleep(looker: Looker) -> None:
         for delay in (0.0, 0.005, 0.02, 0.025, 0.03, 0.035):  # it wakes up at any moment of a look
             if delay:
                 target.tell()
-            wait_until(lambda: target.state == "D", timeout=20)
+            wait_until(lambda: target.state == "D")
             answers = looker.ask(target)
             select.select([], [], [], delay)
             with open(fifo, "wb"):

@@ -53,7 +53,7 @@ class Site:
         replies = Counter((reply.status, reply.body) for reply in (one.result(60) for one in asked))
         assert replies == {(200, b"soon"): REQUESTS}
         expected = {f"{name}{number}" for number in range(REQUESTS)}
-        wait_until(lambda: expected <= set(self.done()), timeout=30)
+        wait_until(lambda: expected <= set(self.done()))
         assert [mark for mark, count in Counter(self.done()).items() if count != 1] == []
 
     def at_work(self) -> int:

@@ -20,6 +20,7 @@ from tests.support.fpm import Daemon, Start
 from tests.support.interpreter import interpreters
 from tests.support.looking import fetch, read_metrics
 from tests.support.pools import free_port, numbers
+from tests.support.reloads import reload
 from tests.support.waiting import wait_until
 
 POOL = {"app": "dying:application", "pm.max_children": 2}
@@ -40,7 +41,7 @@ def busy(fpm: Daemon, path: str) -> int:
 
 def certificate(fpm: Daemon, pid: int) -> tuple[str, dict[str, Any]]:
     """The one line about the end of a worker, and its record."""
-    wait_until(lambda: pid in [one["pid"] for one in ring(fpm)], timeout=20, message=f"no certificate of {pid}")
+    wait_until(lambda: pid in [one["pid"] for one in ring(fpm)], message=f"no certificate of {pid}")
     fpm.expect_log(rf"child {pid} ")
     lines = [line for line in fpm.log().splitlines() if re.search(rf"child {pid} exited ", line)]
     assert len(lines) == 1, lines
@@ -54,7 +55,7 @@ def serving(fpm: Daemon) -> int:
         reply = fpm.get("www")
         return int(reply.body) if reply.body else 0
 
-    return wait_until(ask, timeout=20)
+    return wait_until(ask)
 
 
 def ask_to_die(fpm: Daemon, path: str, query: str = "") -> int:
@@ -62,7 +63,7 @@ def ask_to_die(fpm: Daemon, path: str, query: str = "") -> int:
     known = {one["pid"] for one in ring(fpm)}
     serving(fpm)
     fpm.get("www", path, query=query)
-    return wait_until(lambda: next((one["pid"] for one in ring(fpm) if one["pid"] not in known), 0), timeout=20)
+    return wait_until(lambda: next((one["pid"] for one in ring(fpm) if one["pid"] not in known), 0))
 
 
 @contextmanager
@@ -70,7 +71,7 @@ def sleeping(fpm: Daemon, seconds: str) -> Iterator[int]:
     """A client whose request sleeps in the worker of this pid; nobody reads the answer."""
     thread = threading.Thread(target=lambda: fpm.get("www", "/sleep", query=seconds, timeout=60), daemon=True)
     thread.start()
-    yield wait_until(lambda: busy(fpm, "/sleep"), timeout=20)
+    yield wait_until(lambda: busy(fpm, "/sleep"))
     thread.join()
 
 
@@ -153,7 +154,7 @@ def test_templates_and_responders_have_theirs(daemon: Start) -> None:
     (template,) = [process.pid for process in fpm.processes("template www")]
     fpm.expect_log(f"template {template} exited")
     os.kill(template, signal.SIGKILL)
-    death = wait_until(lambda: next(iter(ring(fpm)), None), timeout=20)
+    death = wait_until(lambda: next(iter(ring(fpm)), None))
     assert (death["who"], death["pid"], death["signal"]) == ("template", template, "SIGKILL")
     assert death["next action"].startswith("its workers serve on and a new template is started")
     line = fpm.wait_log(f"template {template} exited on signal 9 .SIGKILL. after .*").group()
@@ -195,12 +196,12 @@ def test_memory_limit_and_the_stop_deadline(daemon: Start) -> None:
         r"it is replaced after \d+ requests"
     )
     assert int(gone[1]) in first
-    wait_until(lambda: fpm.figures("www")["recycled memory"] >= 1, timeout=20)
+    wait_until(lambda: fpm.figures("www")["recycled memory"] >= 1)
     fpm.wait_log(rf"NOTICE: \[pool www\] child {gone[1]} exited with code 0 after")
     assert ring(fpm) == []
     # Less than the application itself needs: no worker leaves, and it is said once.
     fpm.configure({"www": {**settings, "pm.max_memory": "4M"}}, global_={"process_control_timeout": "1s"})
-    assert fpm.cli("reload").returncode == 0
+    reload(fpm)
     fpm.wait_log(r"WARNING: \[pool www\] child \d+ uses \S+ MiB of memory from its start on, more than pm.max_memory")
     recycled = fpm.figures("www")["recycled memory"]
     pids = {int(fpm.get("www").body) for _ in range(40)}
@@ -214,7 +215,7 @@ def _ended_at_the_deadline(fpm: Daemon) -> None:
     fpm.expect_log("has not left in time")
     with sleeping(fpm, "30") as pid:
         fpm.configure({"www": {**POOL, "env[X]": "another"}}, global_={"process_control_timeout": "1s"})
-        assert fpm.cli("reload").returncode == 0
+        reload(fpm)
         line, death = certificate(fpm, pid)
     assert "on signal 15 (SIGTERM)" in line
     assert "; ended by the master (reload); " in line
@@ -249,7 +250,7 @@ def memory_cgroup(megabytes: int) -> Iterator[Path]:
                 (group / swap).write_text("0" if version == 2 else limit)
         yield group
     finally:
-        wait_until(lambda: not (group / "cgroup.procs").read_text(), timeout=20)
+        wait_until(lambda: not (group / "cgroup.procs").read_text())
         group.rmdir()
 
 

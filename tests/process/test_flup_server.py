@@ -81,7 +81,7 @@ class Script:
             except OSError:
                 return False
 
-        wait_until(answers, timeout=30.0, message=f"no answer at {address}: {self.log()}")
+        wait_until(answers, message=f"no answer at {address}: {self.log()}")
 
     def end(self, number: int) -> int | None:
         """Signal it; returns the exit status, after nothing of it is left."""
@@ -122,7 +122,7 @@ def test_the_same_script_with_one_import_changed(
     script({"bindAddress": theirs, **sizes}, line=FLUP)
     script({"bindAddress": ours, **sizes}).wait_listening(ours)
     web = nginx(LOCATION.format(name="flup", socket=theirs) + LOCATION.format(name="board", socket=ours))
-    wait_until(lambda: web.get("/flup/").status == 200, timeout=20.0)
+    wait_until(lambda: web.get("/flup/").status == 200)
     requests: list[tuple[str, str, bytes | None]] = [
         ("GET", "/a/b%20c?x=1&y=%20", None),
         ("HEAD", "/", None),
@@ -167,7 +167,7 @@ def test_signals_and_the_socket_of_a_script(directory: Path, script: Callable[..
         except (OSError, AssertionError):  # between the two there is no socket
             return False
 
-    wait_until(restarted, timeout=30.0, message=board.log())
+    wait_until(restarted, message=board.log())
     assert "run() returned True" in board.log()
     # SIGTERM: the request in hand is answered, then nothing is left.
     with ThreadPoolExecutor(1) as pool:
@@ -197,7 +197,7 @@ def test_a_port_killed_and_who_may_connect(script: Callable[..., Script]) -> Non
     assert board.end(signal.SIGKILL) == -signal.SIGKILL
     # The port is free again, and others may not connect.
     closed = script(keywords, environ={"FCGI_WEB_SERVER_ADDRS": "10.9.8.7"})
-    wait_until(lambda: "said" in closed.log() or descendants(closed.process.pid)[2:], timeout=30.0)
+    wait_until(lambda: "said" in closed.log() or descendants(closed.process.pid)[2:])
     with raw_fastcgi.Wire(address) as wire:
         assert wire.read_record() is None, "refused"
     assert closed.end(signal.SIGINT) == 0

@@ -69,7 +69,7 @@ def test_the_worker_lives_on(daemon: Start, nginx: StartNginx) -> None:
 
 def get(fpm: Daemon, way: str) -> raw.Reply:
     if way != "upload":
-        return fpm.get("www", f"/{way}", query=LONG, timeout=20)
+        return fpm.get("www", f"/{way}", query=LONG)
     with raw.Wire(fpm.address("www"), timeout=20) as wire:
         params = raw.web_params("/upload", method="POST", body=b"x" * 1000)
         wire.send(raw.request_bytes(params, b"x" * 1000)[:-600])
@@ -89,7 +89,7 @@ def test_the_grace_ends(daemon: Start) -> None:
         assert bool(interrupted) == (way != "deaf")
         assert re.search(rf"GET /{way}\?60\"\) execution timed out \(\d+\.\d+ sec\), terminating", log)
     assert float(re.search(r"deaf.* timed out \((\S+) sec\), terminating", log)[1]) < 3.0, "there was nobody to tell"
-    wait_until(lambda: not set(before) & set(fpm.workers("www")) and len(fpm.workers("www")) == 3, timeout=20)
+    wait_until(lambda: not set(before) & set(fpm.workers("www")) and len(fpm.workers("www")) == 3)
     # Work after the response is interrupted as well; the worker and the rest of the work go on.
     workers = fpm.workers("www")
     assert fpm.get("www", "/after", query=LONG).body == b"answered"

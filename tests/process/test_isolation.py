@@ -107,7 +107,7 @@ def use_it_all(fpm: Daemon, wrapper: list[str], environ: dict[str, str]) -> None
     """Have every kind of process made: status process, tracer, check, rehearsal, probe, launchers."""
     fpm.expect_log("executing too slow")
     assert fpm.get("www", query="3").status == 200
-    wait_until(lambda: (fpm.directory / "slow.log").read_text().count("application()"), timeout=15)
+    wait_until(lambda: (fpm.directory / "slow.log").read_text().count("application()"))
     assert fpm.processes("pyfpm: tracer")
     for command in COMMANDS:
         done = fpm.cli(*command, wrapper=wrapper, environ=environ, timeout=60)

@@ -99,12 +99,12 @@ def test_master_that_does_not_read_holds_nobody_up(daemon: Start) -> None:
     fpm = started(daemon, {"www": {}})
     fpm.signal(signal.SIGSTOP)
     try:
-        assert fpm.get("www", "/megabytes", timeout=20.0).body == b"printed"
-        assert fpm.get("www", "/lines", timeout=20.0).body == b"printed"
+        assert fpm.get("www", "/megabytes").body == b"printed"
+        assert fpm.get("www", "/lines").body == b"printed"
     finally:
         fpm.signal(signal.SIGCONT)
     note = re.compile(r'said into stdout: "\d+ lines were lost here because the log did not keep up"')
-    wait_until(lambda: fpm.get("www", "/lines").status == 200 and note.search(fpm.log()), timeout=20.0)
+    wait_until(lambda: fpm.get("www", "/lines").status == 200 and note.search(fpm.log()))
     assert fpm.get("www").status == 200
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.support.fpm import Start
 from tests.support.processes import no_zombies, quiet
+from tests.support.reloads import reload
 from tests.support.waiting import wait_until
 
 
@@ -33,7 +34,7 @@ def test_a_hundred_workers_come_and_go(daemon: Start) -> None:
     seen = set(fpm.workers("www"))
     with fpm.no_descriptor_leak():
         while len(seen) < 100:
-            assert fpm.cli("reload").returncode == 0
+            reload(fpm)
             fpm.wait_workers("www", 25)
             seen |= set(fpm.workers("www"))
     no_zombies(fpm.pid)

@@ -179,7 +179,7 @@ def test_two_may_wait_for_the_end(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "slow:application"}})
     with holding(fpm, HOLD) as (request,):
         commands = [fpm.begin("stop") for _ in range(2)]
-        wait_until(lambda: fpm.log().count("stop requested on the control socket") == 2, timeout=20)
+        wait_until(lambda: fpm.log().count("stop requested on the control socket") == 2)
     assert [command.communicate(timeout=20) for command in commands] == [("", "")] * 2
     assert [command.returncode for command in commands] == [0, 0]
     assert request.result().status == 200

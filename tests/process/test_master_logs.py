@@ -63,7 +63,7 @@ def test_a_fifo_that_nobody_reads_holds_up_nobody(daemon: Start) -> None:
     os.mkfifo(fpm.directory / "fifo")
     fpm.start()
     with Load(fpm.address("www"), clients=4) as load:
-        wait_until(lambda: len(load.replies) > 1500, timeout=20)
+        wait_until(lambda: len(load.replies) > 1500)
     load.no_loss()
     assert fpm.cli("status").returncode == 0
 
@@ -78,7 +78,7 @@ def test_reopening_while_lines_wait_for_a_reader(daemon: Start, replacement: str
     os.mkfifo(fifo)
     fpm.start()
     with Load(fpm.address("www"), clients=4) as load:
-        wait_until(lambda: len(load.replies) > 1000, timeout=20)
+        wait_until(lambda: len(load.replies) > 1000)
     fifo.rename(fpm.directory / "old")
     if replacement == "fifo":
         os.mkfifo(fifo)

@@ -264,7 +264,7 @@ def test_a_storm_of_signals(daemon: Start) -> None:
     def ask() -> bytes:
         """A request may be in the hands of a worker that is killed."""
         try:
-            return fpm.get("www", timeout=20).stdout
+            return fpm.get("www").stdout
         except OSError:
             return b""
 

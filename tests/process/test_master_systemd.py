@@ -245,7 +245,7 @@ def test_the_descriptors_of_another_process_are_not_touched(daemon: Start, given
     fpm = daemon({"www": {}})
     other = daemon({"www": {}}, environ={"LISTEN_PID": "1", "LISTEN_FDS": "3"})
     # Both may still be finishing what comes after the start.
-    wait_until(lambda: len(descriptors(other.pid)) == len(descriptors(fpm.pid)), timeout=20)
+    wait_until(lambda: len(descriptors(other.pid)) == len(descriptors(fpm.pid)))
     assert other.get("www").status == 200
 
 

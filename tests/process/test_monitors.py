@@ -226,7 +226,7 @@ def test_prometheus(fpm: Daemon, port: int) -> None:
         "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
     }
     with prometheus(fpm.directory / "prometheus", [page]) as query:
-        wait_until(lambda: query("up == 1"), timeout=20.0, message="Prometheus cannot scrape the page")
+        wait_until(lambda: query("up == 1"), message="Prometheus cannot scrape the page")
         (found,) = wait_until(lambda: query(f"phpfpm_accepted_connections > {SERVED}"))
         assert found["metric"]["job"] == "www"
         assert query("phpfpm_total_processes")[0]["value"][1] == "2"
@@ -288,7 +288,7 @@ def test_prometheus_our_metrics(fpm_dashboard: set[str], looking_port: int, tmp_
     """One scrape for all pools; every name that the dashboard and the alerts use is there."""
     job = {"job_name": "pyfpm", "static_configs": [{"targets": [f"127.0.0.1:{looking_port}"]}]}
     with prometheus(tmp_path / "prometheus", [job]) as query:
-        wait_until(lambda: query('pyfpm_requests_total{pool="www"}'), timeout=20.0, message="no scrape succeeds")
+        wait_until(lambda: query('pyfpm_requests_total{pool="www"}'), message="no scrape succeeds")
         assert {found["metric"]["pool"] for found in query("pyfpm_ready == 0")} == {"bad"}
         stored = {found["metric"]["__name__"] for found in query('{__name__=~"pyfpm_.+"}')}
         # Known only once there was a reload, a death, or a queue.

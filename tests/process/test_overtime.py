@@ -12,6 +12,7 @@ from tests.support.fpm import Daemon, Start
 from tests.support.held import holding_at_once
 from tests.support.nginx import StartNginx
 from tests.support.processes import quiet, switches
+from tests.support.reloads import reload
 from tests.support.waiting import hold_for, wait_until
 
 LONG = "60"
@@ -84,7 +85,7 @@ def test_over_the_limits(daemon: Start, nginx: StartNginx) -> None:
         assert all(f" {way}() " in entry for entry in mine), mine
     assert any("request = POST /upload" in one and "stage = reading the request's body" in one for one in found)
     # All are replaced, and what is within the limits is left alone: short requests, and kept connections between them.
-    wait_until(lambda: len(fpm.workers("www")) == 7 and not before & set(fpm.workers("www")), timeout=20)
+    wait_until(lambda: len(fpm.workers("www")) == 7 and not before & set(fpm.workers("www")))
     with raw.Wire(fpm.address("www")) as kept:
         kept.send(raw.request_bytes(raw.web_params("/"), flags=raw.KEEP_CONN))
         pid = kept.read_reply().body
@@ -93,11 +94,11 @@ def test_over_the_limits(daemon: Start, nginx: StartNginx) -> None:
         assert kept.read_reply().body == pid
     # A limit that is set while a request runs counts for it at once.
     fpm.configure({"www": pool | {"request_slowlog_timeout": 0, "request_terminate_timeout": 0}})
-    assert fpm.cli("reload").returncode == 0
+    reload(fpm)
     with running(fpm, "/child") as wires:
         fpm.wait_active("www", 1)
         fpm.configure({"www": pool | {"request_slowlog_timeout": 0, "request_terminate_timeout": "100ms"}})
-        assert fpm.cli("reload").returncode == 0
+        reload(fpm)
         assert not wires[0].read_reply().ended
         fpm.wait_log(r"GET /child\?60.* execution timed out")
 
@@ -123,7 +124,7 @@ def test_the_work_after_the_response_has_limits_of_its_own(daemon: Start) -> Non
     assert any("reason = background" in entry and "stage = after the response" in entry for entry in entries(fpm))
     tracked = {"request_terminate_timeout_track_finished": True, "background_timeout": 0}
     fpm.configure({"www": pool | tracked})
-    assert fpm.cli("reload").returncode == 0
+    reload(fpm)
     assert fpm.get("www", "/after", query=LONG).body == b"answered"
     fpm.wait_log(r"executing too slow \(\d+\.\d+ sec\), logging \(after the response")
     fpm.wait_log(r"ended by the master \(request_terminate_timeout\)")

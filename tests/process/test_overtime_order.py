@@ -17,6 +17,6 @@ def test_a_slow_request_beside_a_long_one_is_noticed_in_time(daemon: Start) -> N
         fpm.wait_log(slow % "long")
         with ThreadPoolExecutor(1) as client:
             client.submit(fpm.get, "www", "/short", query="hold", timeout=60)
-            fpm.wait_log(slow % "short", timeout=30)  # and not when the other one has its next limit
+            fpm.wait_log(slow % "short")  # and not when the other one has its next limit
             release(fpm)
     assert len(re.findall("executing too slow", fpm.log())) == 2

@@ -32,7 +32,7 @@ MAX_REACHED = "server reached pm.max_children setting"
 
 def burst(fpm: Daemon, pool: str, count: int, seconds: float) -> float:
     """`count` requests of `seconds` at once; all must be answered. The time until the last one was."""
-    replies, took = together(count, lambda _: fpm.get(pool, query=str(seconds), timeout=25.0))
+    replies, took = together(count, lambda _: fpm.get(pool, query=str(seconds)))
     assert [getattr(reply, "status", reply) for reply in replies] == [200] * count
     return took
 
@@ -168,7 +168,7 @@ def test_process_max_is_shared_by_all_pools(daemon: Start) -> None:
         began = time.monotonic()
         one.stopped.set()
         # The other pool has to wait until there is room, and the master does not spin meanwhile.
-        assert fpm.get("two", query="0", timeout=20.0).status == 200
+        assert fpm.get("two", query="0").status == 200
         after = psutil.Process(fpm.pid).cpu_times()
         spent = after.user + after.system - before.user - before.system
         assert spent < 0.1 + 0.1 * (time.monotonic() - began)

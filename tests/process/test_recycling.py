@@ -96,7 +96,7 @@ def test_no_request_fails_while_workers_are_recycled(daemon: Start, manager: str
     fpm.expect_log("server reached pm.max_children setting")
     fpm.start()
     with clients(fpm, "www", count=3) as found:
-        wait_until(lambda: len(found.good) >= 600 or found.bad, timeout=20.0)
+        wait_until(lambda: len(found.good) >= 600 or found.bad)
     assert found.bad == []
     counts = Counter(found.good)
     assert len(counts) >= 40

@@ -9,7 +9,15 @@ import pytest
 from tests.support.fpm import Daemon, Start
 from tests.support.pools import facts, write_app
 from tests.support.processes import descendants
-from tests.support.reloads import expect_told, last_reload, refused, reload, version_of, write_version
+from tests.support.reloads import (
+    expect_told,
+    last_reload,
+    refused,
+    reload,
+    reload_by_command,
+    version_of,
+    write_version,
+)
 from tests.support.waiting import wait_until
 
 
@@ -163,9 +171,9 @@ def test_the_check_may_want_another_status(daemon: Start) -> None:
     fpm.start()
     health = "start_response('204 No Content', []); return []"
     write_app(fpm, "checked", CHECKED.format(version="2", health=health))
-    done = reload(fpm)
-    assert "pool www: checking HEAD /healthz" in done.stderr
-    assert "pool www: checked" in done.stderr
+    said = reload_by_command(fpm)
+    assert "pool www: checking HEAD /healthz" in said
+    assert "pool www: checked" in said
     assert fpm.get("www").body == b"2"
 
 

@@ -52,7 +52,7 @@ def test_five_at_once(daemon: Start) -> None:
         (fpm.apps / "hold").touch()
         write_version(fpm, 2, HELD_IMPORT)
         commands = [fpm.begin("reload") for _ in range(5)]
-        wait_until(lambda: sum(command.poll() is not None for command in commands) == 3, timeout=30)
+        wait_until(lambda: sum(command.poll() is not None for command in commands) == 3)
         release(fpm)
         said = [command.communicate(timeout=60)[1] for command in commands]
     codes = sorted(command.returncode for command in commands)
@@ -74,7 +74,7 @@ def test_a_reload_that_waits_takes_what_has_come_meanwhile(daemon: Start) -> Non
     (fpm.apps / "hold").touch()
     write_version(fpm, 2, HELD_IMPORT)
     first = fpm.begin("reload")
-    wait_until(lambda: len(fpm.processes("template www")) == 2, timeout=20, message="the first is not under way")
+    wait_until(lambda: len(fpm.processes("template www")) == 2, message="the first is not under way")
     second = begin_waiting(fpm)
     write_version(fpm, 3)
     release(fpm)
@@ -92,7 +92,7 @@ def test_a_reload_that_supersedes_another_covers_the_pools_that_it_named(daemon:
     (fpm.apps / "hold").touch()
     write_version(fpm, 2, HELD_IMPORT)
     first = fpm.begin("reload", "a")
-    wait_until(lambda: len(fpm.processes("template a")) == 2, timeout=20)
+    wait_until(lambda: len(fpm.processes("template a")) == 2)
     second, third = (begin_waiting(fpm, name) for name in "bc")
     release(fpm)
     assert [command.wait(30) for command in (first, second, third)] == [0, 1, 0]

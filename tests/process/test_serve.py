@@ -55,7 +55,7 @@ class Serve:
             assert self.process.poll() is None, self.output()
             return BANNER.search(self.output())
 
-        found = wait_until(banner, timeout=30, message="no banner")
+        found = wait_until(banner, message="no banner")
         self.family = descendants(self.process.pid)
         return int(found[2])
 

@@ -14,6 +14,7 @@ from fpm.stacks.text.entry import Entry
 from fpm.stacks.text.read import read_entries
 from tests.support.fpm import APPS, Daemon, Start
 from tests.support.processes import descriptors
+from tests.support.reloads import reload
 from tests.support.waiting import wait_until
 
 SLOW = {"app": "slow:application", "slowlog": "slow.log", "request_slowlog_timeout": "200ms", "pm.max_children": 2}
@@ -39,10 +40,10 @@ def test_the_file_is_made_at_the_start_and_follows_rotation_and_reload(daemon: S
     workers = fpm.workers("www")
     assert slow_logs(fpm) == [str(log)]
     fpm.configure({"www": {**SLOW, "slowlog": "other.log"}, "shop": SLOW, "quiet": {"slowlog": "slow.log"}})
-    assert fpm.cli("reload").returncode == 0
+    reload(fpm)
     assert slow_logs(fpm) == [str(other), str(log)]
     fpm.configure({"www": {**SLOW, "slowlog": None, "request_slowlog_timeout": None}, "shop": SLOW, "quiet": {}})
-    assert fpm.cli("reload").returncode == 0
+    reload(fpm)
     assert slow_logs(fpm) == [str(log)]
     assert fpm.cli("upgrade", timeout=60).returncode == 0
     assert slow_logs(fpm) == [str(log)]
@@ -94,7 +95,7 @@ def test_entries_of_real_requests_and_files_in_trouble(daemon: Start) -> None:
     log = fpm.directory / "slow.log"
 
     assert slowly(fpm, "www", "shop", "full", "full", "fifo") == [200] * 5
-    shop, www = sorted(wait_until(lambda: len(read := entries_of(log)) > 1 and read, timeout=20), key=POOL)
+    shop, www = sorted(wait_until(lambda: len(read := entries_of(log)) > 1 and read), key=POOL)
     for entry, pool in ((www, "www"), (shop, "shop")):
         assert (entry.pool, entry.pid in fpm.workers(pool), entry.reason) == (pool, True, "slow")
         assert (entry.method, entry.uri, entry.stage, entry.script) == (
@@ -115,14 +116,14 @@ def test_entries_of_real_requests_and_files_in_trouble(daemon: Start) -> None:
     log.unlink()
     fpm.expect_log(r"\[pool bare\] child \d+")
     slowly(fpm, "www", "bare", "full")
-    fpm.wait_log(r"NOTICE: \[pool www\] slowlog\(.*slow.log\) had been removed; it has been made anew", timeout=20)
-    wait_until(lambda: len(entries_of(log)) == 1, timeout=20)
+    fpm.wait_log(r"NOTICE: \[pool www\] slowlog\(.*slow.log\) had been removed; it has been made anew")
+    wait_until(lambda: len(entries_of(log)) == 1)
 
-    fpm.wait_log(r"ERROR: \[pool full\] unable to write to slowlog\(/dev/full\): No space left on device", timeout=20)
+    fpm.wait_log(r"ERROR: \[pool full\] unable to write to slowlog\(/dev/full\): No space left on device")
     assert len(re.findall("unable to write to slowlog", fpm.log())) == 1
     reader = os.open(fpm.directory / "fifo", os.O_RDONLY | os.O_NONBLOCK)
     assert next(read_entries([os.read(reader, 65536)])).pool == "fifo"
     os.close(reader)
 
-    fpm.wait_log(r"NOTICE: \[pool bare\] request = GET /user/7\?1.5$", timeout=20)
-    fpm.wait_log(rf"NOTICE: \[pool bare\] \[0x[0-9a-f]{{16}}\] application\(\) .*/slow.py:{LINE}$", timeout=20)
+    fpm.wait_log(r"NOTICE: \[pool bare\] request = GET /user/7\?1.5$")
+    fpm.wait_log(rf"NOTICE: \[pool bare\] \[0x[0-9a-f]{{16}}\] application\(\) .*/slow.py:{LINE}$")

@@ -82,7 +82,7 @@ def test_workers_are_forked_while_a_calibration_hangs(daemon: Start) -> None:
     asking = threading.Thread(target=traced, args=[fpm, "www"], kwargs={"idle": True})
     asking.start()
     served = 0
-    wait_until(lambda: fpm.processes("calibration"), timeout=20)
+    wait_until(lambda: fpm.processes("calibration"))
     while "stacks cannot be read" not in fpm.log():
         assert fpm.get("www", "/measure").status == 200
         served += 1

@@ -17,6 +17,7 @@ from tests.support.fpm import Daemon, Start
 from tests.support.looking import fetch, read_metrics, read_pool
 from tests.support.pools import clients, free_port, wait_state, write_app
 from tests.support.processes import quiet
+from tests.support.reloads import reload
 from tests.support.waiting import wait_until
 
 STATUS = "pyfpm: status"
@@ -209,7 +210,7 @@ def test_addresses_come_and_go_with_reloads(daemon: Start, where: int) -> None:
     assert fpm.processes(STATUS) == []
     private = str(fpm.directory / "st.sock")
     fpm.configure({"www": {"pm.status_listen": private}}, global_={"status_listen": f"127.0.0.1:{where}"})
-    assert fpm.cli("reload").returncode == 0
+    reload(fpm)
     assert fetch(where, "/readyz").status == 200
     assert raw.get(private, "/status").status == 200
     values = read_pool("json", fetch(where, "/status/www?json").body)
@@ -229,13 +230,13 @@ def test_addresses_come_and_go_with_reloads(daemon: Start, where: int) -> None:
         {"www": {"pm.status_listen": private, "pm.status_path": "/new"}},
         global_={"status_listen": f"127.0.0.1:{where}"},
     )
-    assert fpm.cli("reload").returncode == 0
+    reload(fpm)
     assert wait_until(lambda: raw.get(private, "/new").status == 200)
     assert raw.get(private, "/status").status == 404
     assert status_process(fpm).pid == process.pid
     fpm.configure({"www": {}})
     with fpm.no_descriptor_leak():
-        assert fpm.cli("reload").returncode == 0
+        reload(fpm)
         assert not Path(private).exists()
         wait_until(lambda: fpm.processes(STATUS) == [])
 

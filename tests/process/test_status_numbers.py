@@ -16,6 +16,7 @@ from tests.support import raw_fastcgi as raw
 from tests.support.fpm import Daemon, Start
 from tests.support.looking import Numbers, fetch, read_metrics, read_openmetrics, read_pool
 from tests.support.pools import clients, free_port, wait_numbers, write_app
+from tests.support.reloads import reload
 from tests.support.waiting import wait_until
 
 FORMATS = ("", "json", "xml", "html")
@@ -262,7 +263,7 @@ def test_counters_survive_reloads_recycling_and_upgrades(daemon: Start) -> None:
     wait_numbers(fpm, "www", total_processes=2, idle_processes=2)
     before = figures()
     assert (before["accepted conn"], before["errors"], before["slow requests"]) == (23, 1, 1)
-    assert fpm.cli("reload").returncode == 0
+    reload(fpm)
     wait_numbers(fpm, "www", total_processes=2, idle_processes=2)
     assert figures() == before
     assert fpm.cli("upgrade").returncode == 0
@@ -271,7 +272,7 @@ def test_counters_survive_reloads_recycling_and_upgrades(daemon: Start) -> None:
         {"www": {**pool, "app": "load:application", "pm.max_children": 200, "pm": "ondemand"}},
         global_={"status_listen": f"127.0.0.1:{port}"},
     )  # a larger scoreboard
-    assert fpm.cli("reload").returncode == 0
+    reload(fpm)
     assert figures() == before
     assert b"with code 3" in fetch(port, "/pool/www").body
 
@@ -316,5 +317,5 @@ def test_a_scribbled_scoreboard_harms_nobody_else(daemon: Start) -> None:
     assert fpm.workers("other") == victims
     assert fpm.get("other").status == 200
     assert "internal error" not in fpm.log()
-    assert fpm.cli("reload", "www").returncode == 0
+    reload(fpm, "www")
     os.kill(fpm.pid, 0)

@@ -22,7 +22,7 @@ def test_busy_workers_are_shown(daemon: Start) -> None:
         {"www": {"app": "held:application", "pm.max_children": 4}, "calm": {"pm": "ondemand"}, "one": {}},
     )
     with holding(fpm, "/nap?first\x1b[2J", "/lock"):
-        wait_until(lambda: [functions(one)[0] for one in traced(fpm, "www")] == ["nap", "wait_for_lock"], timeout=20)
+        wait_until(lambda: [functions(one)[0] for one in traced(fpm, "www")] == ["nap", "wait_for_lock"])
         shown = fpm.cli("trace", "www")
         assert shown.returncode == 0, shown.stderr
         assert "\x1b" not in shown.stdout
@@ -125,5 +125,5 @@ def test_a_tracer_that_hangs(daemon: Start) -> None:
         "not by ptrace: the tracer has not answered in time",
         "not by ptrace: the tracer had too many others to look at",
     }
-    wait_until(lambda: not tracer.is_running(), timeout=20)
-    wait_until(lambda: traced(fpm, "www", idle=True)[0]["how"] == "ptrace", timeout=30)
+    wait_until(lambda: not tracer.is_running())
+    wait_until(lambda: traced(fpm, "www", idle=True)[0]["how"] == "ptrace")

@@ -81,7 +81,7 @@ def test_the_fallback_takes_nothing_from_the_application(daemon: Start) -> None:
         assert [functions(one)[0] for one in after] == ["nap"] * 11
         assert {one["how"] for one in after} == {"faulthandler"}
     asking = [fpm.begin("trace", "--json", "--idle", "www") for _ in range(3)]
-    reply = fpm.get("www", "/measure", timeout=30)
+    reply = fpm.get("www", "/measure")
     assert float(reply.body) >= 1.0
     for one in asking:
         words = one.communicate(timeout=20)[0]
@@ -108,7 +108,7 @@ def test_a_process_that_is_traced_already(daemon: Start) -> None:
 def test_root_without_the_capability(daemon: Start) -> None:
     """As in most containers: the tracer becomes the pool's user."""
     fpm = begin(daemon, NO_CAPABILITY)
-    fpm.wait_log(GOOD, timeout=30)
+    fpm.wait_log(GOOD)
     tested = fpm.cli("test", wrapper=NO_CAPABILITY)
     assert (tested.returncode, tested.stderr.count(GOOD)) == (0, 1)
     assert look(fpm, "/nap", place="nap")["how"] == "ptrace"
@@ -123,7 +123,7 @@ def test_a_daemon_of_a_user(daemon: Start) -> None:
     fpm = owned(daemon({"www": WANTS}, started=False))
     os.chmod(fpm.directory / "notify", 0o666)
     fpm.start(wrapper=run_as(POOL_USER))
-    fpm.wait_log(GOOD, timeout=30)
+    fpm.wait_log(GOOD)
     assert look(fpm, "/nap", place="nap")["how"] == "ptrace"
     tested = fpm.cli("test", wrapper=run_as(POOL_USER))
     assert (tested.returncode, tested.stderr.count(GOOD)) == (0, 1)

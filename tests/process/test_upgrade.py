@@ -148,7 +148,7 @@ def test_a_failed_pool_is_tried_again(daemon):
     wait_until(lambda: raw.get(fpm.address("bad")).status == 503)
     assert "has failed" in fpm.cli("status").stderr
     (fpm.apps / "broken_import.py").write_text("from hello import application\n")
-    wait_until(lambda: raw.get(fpm.address("bad")).status == 200, timeout=20)
+    wait_until(lambda: raw.get(fpm.address("bad")).status == 200)
 
 
 def test_an_edited_configuration_is_refused(daemon):

@@ -104,7 +104,7 @@ class Browser:
         if PICTURES:
             (Path(PICTURES) / f"{name}.png").write_bytes(picture)
 
-    def wait_event(self, method: str, timeout: float = 20.0) -> dict[str, Any]:
+    def wait_event(self, method: str, timeout: float = 60.0) -> dict[str, Any]:
         """The next event of this kind."""
         deadline = time.monotonic() + timeout
         while not (found := [event for event in self._events if event["method"] == method]):

@@ -43,7 +43,7 @@ APPS = Path(__file__).parent.parent / "apps"
 IS_ROOT = os.geteuid() == 0
 POOL_USER = "nobody"
 TROUBLE = re.compile(r"^\[[^]]+\] (WARNING|ERROR|ALERT): ")
-STOP_TIMEOUT = 20.0
+STOP_TIMEOUT = 60.0
 LOG_SHOWN = 20_000
 
 Settings = Mapping[str, object]
@@ -149,7 +149,7 @@ class Daemon:
         *arguments: str,
         wrapper: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
-        timeout: float = 20.0,
+        timeout: float = 60.0,
     ) -> subprocess.CompletedProcess[str]:
         """Run another `pyfpm -c FILE ARGUMENTS` to its end, with both outputs caught."""
         command = [*wrapper, pyfpm_command(), "-c", str(self.config_file), *arguments]
@@ -176,12 +176,12 @@ class Daemon:
         self.pid = pid
         self._process = Child(pid)
 
-    def wait_ready(self, *, timeout: float = 20.0) -> None:
+    def wait_ready(self, *, timeout: float = 60.0) -> None:
         """Block until the master says READY=1; AssertionError with its log if it ends first or says nothing."""
         self.wait_notify("READY=1", timeout=timeout)
         self._holdings = HoldingsWatch(self._count_holdings)
 
-    def wait_notify(self, line: str, *, timeout: float = 20.0) -> None:
+    def wait_notify(self, line: str, *, timeout: float = 60.0) -> None:
         """Block until `line` has come in a datagram of its own sending, and forget it."""
         assert self._process is not None, "not started"
         deadline = time.monotonic() + timeout
@@ -201,7 +201,7 @@ class Daemon:
         """Where the pool listens: a path, or (host, port)."""
         return self._listen[pool]
 
-    def get(self, pool: str, path: str = "/", *, query: str = "", timeout: float = 20.0) -> raw_fastcgi.Reply:
+    def get(self, pool: str, path: str = "/", *, query: str = "", timeout: float = 60.0) -> raw_fastcgi.Reply:
         """GET on a connection of its own, as nginx would ask."""
         return raw_fastcgi.get(self.address(pool), path, query=query, timeout=timeout)
 
@@ -227,7 +227,7 @@ class Daemon:
         more = self.directory / "error.log"
         return text + (more.read_text(errors="replace") if more.exists() else "")
 
-    def wait_log(self, pattern: str, *, timeout: float = 20.0) -> re.Match[str]:
+    def wait_log(self, pattern: str, *, timeout: float = 60.0) -> re.Match[str]:
         """Wait for a line that matches; it is an expected one from then on."""
         self.expect_log(pattern)
         found = re.compile(pattern, re.MULTILINE)
@@ -254,7 +254,7 @@ class Daemon:
         """Pids of a pool's workers, by process title."""
         return sorted(p.pid for p in descendants(self.pid) if _title(p) == f"pyfpm: pool {pool}")
 
-    def wait_workers(self, pool: str, count: int, *, timeout: float = 20.0) -> list[int]:
+    def wait_workers(self, pool: str, count: int, *, timeout: float = 60.0) -> list[int]:
         """Wait until the pool has exactly `count` workers."""
         wait_until(
             lambda: len(self.workers(pool)) == count,

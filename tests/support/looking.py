@@ -35,7 +35,7 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.host)
 
 
-def fetch(where: int | str, path: str, *, method: str = "GET", timeout: float = 10.0) -> Page:
+def fetch(where: int | str, path: str, *, method: str = "GET", timeout: float = 60.0) -> Page:
     """Ask a port of 127.0.0.1, or a Unix socket."""
     if isinstance(where, int):
         connection = http.client.HTTPConnection("127.0.0.1", where, timeout=timeout)

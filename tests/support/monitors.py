@@ -75,7 +75,7 @@ def prometheus(directory: Path, jobs: Sequence[Mapping[str, Any]]) -> Iterator[Q
         assert process.alive(), log.read_text()
         address = f"http://127.0.0.1:{port}/api/v1/query?" + urlencode({"query": expression})
         try:
-            with urlopen(address, timeout=20.0) as answer:
+            with urlopen(address, timeout=60.0) as answer:
                 found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         except HTTPError as error:
             if error.code != HTTPStatus.SERVICE_UNAVAILABLE:

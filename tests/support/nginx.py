@@ -54,7 +54,7 @@ class HttpReply:
 class UnixHttp(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: str, *, timeout: float = 20.0) -> None:
+    def __init__(self, path: str, *, timeout: float = 60.0) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
 
@@ -95,7 +95,7 @@ class Nginx:
         files: list[Path] = [self.directory / "stderr.log", self.directory / "error.log"]
         return "".join(file.read_text() for file in files if file.exists())
 
-    def connection(self, *, timeout: float = 20.0) -> UnixHttp:
+    def connection(self, *, timeout: float = 60.0) -> UnixHttp:
         """A new HTTP connection; the caller closes it."""
         return UnixHttp(self.socket_path, timeout=timeout)
 
@@ -106,7 +106,7 @@ class Nginx:
         *,
         body: object = None,
         headers: Mapping[str, str] | None = None,
-        timeout: float = 20.0,
+        timeout: float = 60.0,
     ) -> HttpReply:
         """One request on a connection of its own; an iterable body goes chunked."""
         connection = self.connection(timeout=timeout)
@@ -119,7 +119,7 @@ class Nginx:
         finally:
             connection.close()
 
-    def get(self, path: str = "/", *, headers: Mapping[str, str] | None = None, timeout: float = 20.0) -> HttpReply:
+    def get(self, path: str = "/", *, headers: Mapping[str, str] | None = None, timeout: float = 60.0) -> HttpReply:
         """GET."""
         return self.request("GET", path, headers=headers, timeout=timeout)
 

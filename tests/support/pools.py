@@ -54,7 +54,7 @@ def numbers(fpm: Daemon, pool: str) -> dict[str, Any]:
     return fpm.figures(pool)
 
 
-def wait_numbers(fpm: Daemon, pool: str, *, timeout: float = 20.0, **wanted: int) -> dict[str, Any]:
+def wait_numbers(fpm: Daemon, pool: str, *, timeout: float = 60.0, **wanted: int) -> dict[str, Any]:
     """Wait until the status page has these numbers (`idle_processes=2`), and return all of it."""
     names = {name.replace("_", " "): value for name, value in wanted.items()}
     return wait_until(
@@ -64,7 +64,7 @@ def wait_numbers(fpm: Daemon, pool: str, *, timeout: float = 20.0, **wanted: int
     )
 
 
-def wait_state(fpm: Daemon, pool: str, state: str, *, timeout: float = 20.0) -> dict[str, Any]:
+def wait_state(fpm: Daemon, pool: str, state: str, *, timeout: float = 60.0) -> dict[str, Any]:
     """Wait until the pool is in this state; its facts."""
     return wait_until(
         lambda: (found := facts(fpm, pool))["state"] == state and found,

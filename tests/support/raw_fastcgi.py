@@ -140,7 +140,7 @@ def _family(address: Address) -> socket.AddressFamily:
 class Wire:
     """One connection to a FastCGI server."""
 
-    def __init__(self, address: Address, *, timeout: float = 20.0) -> None:
+    def __init__(self, address: Address, *, timeout: float = 60.0) -> None:
         self.socket = socket.socket(_family(address), socket.SOCK_STREAM)
         self.socket.settimeout(timeout)
         self._buffer = b""
@@ -208,13 +208,13 @@ class Wire:
         return self._exactly(1) is None
 
 
-def exchange(address: Address, params: Pairs, body: bytes = b"", *, flags: int = 0, timeout: float = 20.0) -> Reply:
+def exchange(address: Address, params: Pairs, body: bytes = b"", *, flags: int = 0, timeout: float = 60.0) -> Reply:
     """One request on a connection of its own."""
     with Wire(address, timeout=timeout) as wire:
         wire.send(request_bytes(params, body, flags=flags))
         return wire.read_reply()
 
 
-def get(address: Address, path: str = "/", *, query: str = "", timeout: float = 20.0) -> Reply:
+def get(address: Address, path: str = "/", *, query: str = "", timeout: float = 60.0) -> Reply:
     """GET with the parameters nginx would send."""
     return exchange(address, web_params(path, query=query), timeout=timeout)

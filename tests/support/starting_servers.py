@@ -104,7 +104,7 @@ class StartingServer:
         )
         variables = {"PATH": "/usr/bin:/bin", "TMPDIR": str(self.directory / "run")}
         self.process = Child(spawn_logged([program, *foreground], variables, self.directory / "stderr.log"))
-        wait_until(self._listening, message=f"{server} does not listen", timeout=20.0)
+        wait_until(self._listening, message=f"{server} does not listen", timeout=60.0)
 
     def _text(self, server: str) -> str:
         values = {"directory": self.directory, "port": self.port, "modules": APACHE_MODULES, "user": ""}

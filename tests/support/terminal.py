@@ -66,7 +66,7 @@ class Terminal:
         last = pictures[-1].split(ALTERNATE_OFF)[0].decode()
         return [ESCAPES.sub("", line) for line in last.split("\r\n")]
 
-    def wait_screen(self, words: str, *, timeout: float = 10.0) -> list[str]:
+    def wait_screen(self, words: str, *, timeout: float = 60.0) -> list[str]:
         """Wait until `words` are on the screen."""
         wait_until(
             lambda: words in "\n".join(self.screen()),
@@ -75,7 +75,7 @@ class Terminal:
         )
         return self.screen()
 
-    def wait(self, timeout: float = 10.0) -> int | None:
+    def wait(self, timeout: float = 60.0) -> int | None:
         """The exit code."""
         wait_until(lambda: self.read() is None or not self.process.alive(), timeout=timeout, message="it does not end")
         self.read()

@@ -14,7 +14,7 @@ INTERVAL = 0.01
 def wait_until(
     condition: Callable[[], T],
     *,
-    timeout: float = 20.0,
+    timeout: float = 60.0,
     message: str = "the condition never held",
     every: float = INTERVAL,
 ) -> T:

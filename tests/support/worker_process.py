@@ -83,7 +83,7 @@ class WorkerProcess:
             self.messages.append(unpack_event(data))
         return self.messages
 
-    def wait_message(self, kind: type[Kind], *, timeout: float = 10.0) -> Kind:
+    def wait_message(self, kind: type[Kind], *, timeout: float = 60.0) -> Kind:
         """The first message of this kind, waiting for it."""
 
         def found() -> Kind | None:
