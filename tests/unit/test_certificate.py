@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fpm.log.escape import escape
 from fpm.master.pool.death_report import (
     Facts,
-    Outlook,
+    RestartPlan,
     certify,
     describe_request,
     next_step,
@@ -202,29 +202,29 @@ def test_an_older_record_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outlook", "text"),
+    ("plan", "text"),
     [
-        (Outlook(made=True), "respawned"),
-        (Outlook(made=True, stopping=True), "not replaced, the pool stops"),
-        (Outlook(made=False, on_trial=True), "the generation that it was to prove has failed"),
-        (Outlook(made=False, told="idle", is_missing=False), "not replaced, there are enough"),
-        (Outlook(made=False, told="max_memory", is_missing=False), "another one is in its place already"),
-        (Outlook(made=False, told="max_memory", has_template=False), "respawned when the template is ready"),
-        (Outlook(made=False, failed_for=3.6), "the pool has failed, next try in 4 s"),
-        (Outlook(made=False, pause=0.4, failures=4), "respawned in 0.4 s (backoff, 4 have died young in a row)"),
-        (Outlook(made=False, ondemand=True, is_missing=False), "the next request makes a new one (ondemand)"),
+        (RestartPlan(made=True), "respawned"),
+        (RestartPlan(made=True, stopping=True), "not replaced, the pool stops"),
+        (RestartPlan(made=False, on_trial=True), "the generation that it was to prove has failed"),
+        (RestartPlan(made=False, told="idle", is_missing=False), "not replaced, there are enough"),
+        (RestartPlan(made=False, told="max_memory", is_missing=False), "another one is in its place already"),
+        (RestartPlan(made=False, told="max_memory", has_template=False), "respawned when the template is ready"),
+        (RestartPlan(made=False, failed_for=3.6), "the pool has failed, next try in 4 s"),
+        (RestartPlan(made=False, pause=0.4, failures=4), "respawned in 0.4 s (backoff, 4 have died young in a row)"),
+        (RestartPlan(made=False, ondemand=True, is_missing=False), "the next request makes a new one (ondemand)"),
         (
-            Outlook(made=False, ondemand=True, is_missing=False, pause=0.1),
+            RestartPlan(made=False, ondemand=True, is_missing=False, pause=0.1),
             "the next request makes a new one in 0.1 s at the earliest (ondemand, backoff)",
         ),
-        (Outlook(made=False, is_missing=False), "not replaced, there are enough"),
-        (Outlook(made=False, has_template=False), "respawned when the template is ready"),
-        (Outlook(made=False, has_room=False), "not respawned before process.max allows it"),
-        (Outlook(made=False), "respawned soon"),
+        (RestartPlan(made=False, is_missing=False), "not replaced, there are enough"),
+        (RestartPlan(made=False, has_template=False), "respawned when the template is ready"),
+        (RestartPlan(made=False, has_room=False), "not respawned before process.max allows it"),
+        (RestartPlan(made=False), "respawned soon"),
     ],
 )
-def test_what_happens_next(outlook: Outlook, text: str) -> None:
-    assert next_step(outlook) == text
+def test_what_happens_next(plan: RestartPlan, text: str) -> None:
+    assert next_step(plan) == text
 
 
 # ----------------------------------------------------------------------------------------------------- the last words

@@ -122,7 +122,7 @@ def is_ours(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class RestartPlan:
     """How a pool stands after one of its workers has ended and all has been done about it that could be done now."""
 
     made: bool
@@ -154,25 +154,25 @@ _AFTER_LEAVING = {
 }
 
 
-def next_step(outlook: Outlook) -> str:
+def next_step(plan: RestartPlan) -> str:
     """What happens next, as a clause."""
-    if outlook.stopping:
+    if plan.stopping:
         return "not replaced, the pool stops"
-    if outlook.on_trial:
+    if plan.on_trial:
         return "the generation that it was to prove has failed"
-    if outlook.failed_for is not None:
-        return f"the pool has failed, next try in {max(outlook.failed_for, 0.0):.0f} s"
-    if outlook.told and not outlook.is_missing:
-        return _AFTER_LEAVING.get(outlook.told, "another one is in its place already")
-    if outlook.made:
+    if plan.failed_for is not None:
+        return f"the pool has failed, next try in {max(plan.failed_for, 0.0):.0f} s"
+    if plan.told and not plan.is_missing:
+        return _AFTER_LEAVING.get(plan.told, "another one is in its place already")
+    if plan.made:
         return "respawned"
-    if outlook.ondemand and not outlook.is_missing:
-        later = f"in {outlook.pause:.1f} s at the earliest (ondemand, backoff)" if outlook.pause else "(ondemand)"
+    if plan.ondemand and not plan.is_missing:
+        later = f"in {plan.pause:.1f} s at the earliest (ondemand, backoff)" if plan.pause else "(ondemand)"
         return f"the next request makes a new one {later}"
-    if outlook.pause > 0.0:
-        return f"respawned in {outlook.pause:.1f} s (backoff, {outlook.failures} have died young in a row)"
-    if not outlook.is_missing:
+    if plan.pause > 0.0:
+        return f"respawned in {plan.pause:.1f} s (backoff, {plan.failures} have died young in a row)"
+    if not plan.is_missing:
         return "not replaced, there are enough"
-    if not outlook.has_template:
+    if not plan.has_template:
         return "respawned when the template is ready"
-    return "respawned soon" if outlook.has_room else "not respawned before process.max allows it"
+    return "respawned soon" if plan.has_room else "not respawned before process.max allows it"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.history import Record
-from fpm.master.pool.shared_resources import Resources
+from fpm.master.pool.shared_resources import PoolResources
 from fpm.master.pool.start_failures import StartFailures
 from fpm.master.pool.workers import Workers
 from fpm.master.services import Services
@@ -22,7 +22,7 @@ class PoolHeader:
         services: Services,
         record: Record,
         current: CurrentConfig,
-        resources: Resources,
+        resources: PoolResources,
         failures: StartFailures,
         workers: Workers,
     ) -> None:

@@ -8,7 +8,7 @@ from fpm.events.base import PoolEvent
 from fpm.events.pool import ResponderFailed
 from fpm.master.loop.timers import NamedTimers
 from fpm.master.pool.current_config import CurrentConfig
-from fpm.master.pool.shared_resources import Resources
+from fpm.master.pool.shared_resources import PoolResources
 from fpm.master.pool.start_failures import StartFailures
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_state import TemplateAction, TemplateEvent, TemplateState
@@ -24,7 +24,7 @@ class Responder:
         services: Services,
         current: CurrentConfig,
         templates: Templates,
-        resources: Resources,
+        resources: PoolResources,
         failures: StartFailures,
         is_wanted: Callable[[], bool],
         emit: Callable[[PoolEvent], None],

@@ -13,7 +13,7 @@ from fpm.master.pool.saturation import WakeupFd
 from fpm.scoreboard.memory import Scoreboard
 
 
-class Shared:
+class SharedResources:
     """The scoreboard, the eventfd with which workers wake the master, the parking socket; all close-on-exec."""
 
     def __init__(self, loop: Loop, board: Scoreboard, wake: int, park: tuple[socket.socket, socket.socket]) -> None:
@@ -23,7 +23,7 @@ class Shared:
         self.park = park
 
     @classmethod
-    def create(cls, loop: Loop, slots: int, former: Shared | None = None) -> Shared:
+    def create(cls, loop: Loop, slots: int, former: SharedResources | None = None) -> SharedResources:
         """Make them.
 
         Args:
@@ -51,7 +51,7 @@ class Shared:
         }
 
     @classmethod
-    def restore(cls, loop: Loop, state: Mapping[str, Any]) -> Shared:
+    def restore(cls, loop: Loop, state: Mapping[str, Any]) -> SharedResources:
         """Make the same from what `dump` has said."""
         board = Scoreboard(take_inherited(state["board"]), state["slots"], owns_fd=True)
         fds = [take_inherited(fd) for fd in state["park"]]
@@ -69,40 +69,40 @@ class Shared:
             end.close()
 
 
-class Resources:
+class PoolResources:
     """What the generations of one pool share: most have all in common; one that needs more slots brings its own."""
 
-    def __init__(self, loop: Loop, changed: Callable[[Shared], None]) -> None:
+    def __init__(self, loop: Loop, changed: Callable[[SharedResources], None]) -> None:
         """`changed`: called when the present generation has got another scoreboard."""
         self._loop = loop
         self._changed = changed
-        self.current: Shared | None = None
+        self.current: SharedResources | None = None
         """The present generation's; None while the pool has never had a process."""
-        self.others: list[Shared] = []
+        self.others: list[SharedResources] = []
         """Of former generations, and of one that is being checked."""
-        self._responder: Shared | None = None
+        self._responder: SharedResources | None = None
 
     @property
     def board(self) -> Scoreboard | None:
         """The present scoreboard."""
         return self.current.board if self.current is not None else None
 
-    def all(self) -> list[Shared]:
+    def all(self) -> list[SharedResources]:
         """Every one that a worker may use, the present one's last."""
         return [*self.others, *([self.current] if self.current is not None else [])]
 
-    def for_current(self, slots: int) -> Shared:
+    def for_current(self, slots: int) -> SharedResources:
         """Provide the present generation with so many slots.
 
         Raises:
             OSError: no descriptors or no memory left.
         """
         if self.current is None or self.current.board.slots < slots:
-            self.take(Shared.create(self._loop, slots, self.current))
+            self.take(SharedResources.create(self._loop, slots, self.current))
         assert self.current is not None
         return self.current
 
-    def for_trial(self, slots: int) -> Shared:
+    def for_trial(self, slots: int) -> SharedResources:
         """Provide a generation that is to be checked: with the present one's, if that has so many slots.
 
         Raises:
@@ -110,26 +110,26 @@ class Resources:
         """
         if self.current is not None and self.current.board.slots >= slots:
             return self.current
-        shared = Shared.create(self._loop, slots, self.current)
+        shared = SharedResources.create(self._loop, slots, self.current)
         self.others.append(shared)
         return shared
 
-    def for_responder(self) -> Shared:
+    def for_responder(self) -> SharedResources:
         """Provide the 503 responder, which has a scoreboard of its own.
 
         Raises:
             OSError: no descriptors or no memory left.
         """
         if self._responder is None:
-            self._responder = Shared.create(self._loop, 1)
+            self._responder = SharedResources.create(self._loop, 1)
         return self._responder
 
-    def park_for(self, shared: Shared) -> tuple[int, int]:
+    def park_for(self, shared: SharedResources) -> tuple[int, int]:
         """The parking socket; what the responder parks when it leaves is for the pool's workers."""
         take, put = (self.current or shared).park
         return take.fileno(), put.fileno()
 
-    def take(self, shared: Shared) -> None:
+    def take(self, shared: SharedResources) -> None:
         """Let this be the present generation's."""
         if shared is self.current:
             return
@@ -152,7 +152,7 @@ class Resources:
 
     def restore(self, states: list[dict[str, Any]]) -> None:
         """Go on where `dump` was."""
-        restored = [Shared.restore(self._loop, state) for state in states]
+        restored = [SharedResources.restore(self._loop, state) for state in states]
         if restored:
             self.others = restored[:-1]
             self.current = restored[-1]

@@ -25,7 +25,7 @@ from fpm.master.pool.history import STOP, Record
 from fpm.master.pool.pool_state import POOL_TABLE, PoolAction, PoolState, PoolTrigger
 from fpm.master.pool.responder import Responder
 from fpm.master.pool.scaling import Scaler
-from fpm.master.pool.shared_resources import Resources, Shared
+from fpm.master.pool.shared_resources import PoolResources, SharedResources
 from fpm.master.pool.stack_capture import StackCapture
 from fpm.master.pool.start_failures import StartFailures
 from fpm.master.pool.template_factory import TemplateFactory
@@ -73,7 +73,7 @@ class PoolSupervisor:
         share, stacks = Share(), StackCapture(services, current, self.slow_log)
         self.exits = PoolExits(services, config.name, self.emit)
         self.workers = Workers(services, current, self.access_log, self.record, share, stacks, self.emit)
-        self.resources = Resources(services.loop, self._on_shared)
+        self.resources = PoolResources(services.loop, self._on_shared)
         self.templates = Templates(
             TemplateFactory(services, listener, share, self.resources),
             current,
@@ -239,7 +239,7 @@ class PoolSupervisor:
     def _wants_responder(self) -> bool:
         return not self.is_stopping and not self.workers.has_serving
 
-    def _on_shared(self, shared: Shared) -> None:
+    def _on_shared(self, shared: SharedResources) -> None:
         self.scaler.turns.saturation.set_scoreboard(shared.wakeup, shared.park[0].fileno())
         self.timeouts.watch()
         self.header.write()

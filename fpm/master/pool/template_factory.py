@@ -8,7 +8,7 @@ from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.master.loop.read_budget import Share
-from fpm.master.pool.shared_resources import Resources, Shared
+from fpm.master.pool.shared_resources import PoolResources, SharedResources
 from fpm.master.pool.specs import template_spec, unavailable_settings, unavailable_spec, worker_settings
 from fpm.master.pool.template_process import TemplateKeeper, TemplateProcess
 from fpm.master.pool.template_state import TemplateState
@@ -21,14 +21,14 @@ from fpm.system.listening import Listener
 class TemplateFactory:
     """Executes templates with what the processes of the pool share."""
 
-    def __init__(self, services: Services, listener: Listener, share: Share, resources: Resources) -> None:
+    def __init__(self, services: Services, listener: Listener, share: Share, resources: PoolResources) -> None:
         self.services = services
         self._listener = listener
         self._share = share
         self._resources = resources
 
     def make(
-        self, config: PoolConfig, shared: Shared, state: TemplateState, generation: int, keeper: TemplateKeeper
+        self, config: PoolConfig, shared: SharedResources, state: TemplateState, generation: int, keeper: TemplateKeeper
     ) -> TemplateProcess:
         """Execute one.
 
@@ -61,7 +61,7 @@ class TemplateFactory:
         """Go on with one that the former pyfpm has made."""
         return TemplateProcess.restore(self.services, config, self._share, keeper, state)
 
-    def _spec(self, config: PoolConfig, shared: Shared, state: TemplateState, generation: int) -> TemplateSpec:
+    def _spec(self, config: PoolConfig, shared: SharedResources, state: TemplateState, generation: int) -> TemplateSpec:
         limit, slots = self.services.settings.log_limit, shared.board.slots
         if state.is_responder:
             settings = unavailable_settings(config, log_limit=limit)

@@ -14,7 +14,7 @@ from fpm.master.loop.timers import NamedTimers
 from fpm.master.pool.current_config import CurrentConfig, still_exists
 from fpm.master.pool.pool_state import PoolTrigger
 from fpm.master.pool.responder import Responder
-from fpm.master.pool.shared_resources import Resources
+from fpm.master.pool.shared_resources import PoolResources
 from fpm.master.pool.specs import slots_for
 from fpm.master.pool.start_failures import Failure, StartFailures
 from fpm.master.pool.template_process import TemplateProcess
@@ -49,7 +49,7 @@ class TemplateStarter:
         services: Services,
         current: CurrentConfig,
         templates: Templates,
-        resources: Resources,
+        resources: PoolResources,
         failures: StartFailures,
         responder: Responder,
         owner: StarterOwner,

@@ -20,7 +20,7 @@ from fpm.master.listening.inherited import InheritedFds
 from fpm.master.loop.channel import limit_lines
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.exits import PoolExits
-from fpm.master.pool.shared_resources import Shared
+from fpm.master.pool.shared_resources import SharedResources
 from fpm.master.pool.template_factory import TemplateFactory
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_state import TemplateAction, TemplateEvent, TemplateState
@@ -110,7 +110,9 @@ class Templates:
         """The one with this pid."""
         return next((template for template in self._processes if template.pid == pid), None)
 
-    def start(self, config: PoolConfig, shared: Shared, state: TemplateState, generation: int) -> TemplateProcess:
+    def start(
+        self, config: PoolConfig, shared: SharedResources, state: TemplateState, generation: int
+    ) -> TemplateProcess:
         """Execute one; `state` says what it is for.
 
         Raises:

@@ -28,7 +28,7 @@ from fpm.master.pool.deadlines import (
     limits_of,
 )
 from fpm.master.pool.saturation import ANY_REQUEST, Subscription
-from fpm.master.pool.shared_resources import Shared
+from fpm.master.pool.shared_resources import SharedResources
 from fpm.master.pool.stack_capture import CurrentRequest, StackCapture, read_current_request, why_no_stack
 from fpm.master.pool.worker_state import WorkerState
 from fpm.master.pool.workers import Workers
@@ -53,7 +53,7 @@ class RequestTimeouts:
         config: PoolConfig,
         workers: Workers,
         stacks: StackCapture,
-        boards: Callable[[], list[Shared]],
+        boards: Callable[[], list[SharedResources]],
         emit: Callable[[PoolEvent], None],
     ) -> None:
         """
@@ -71,7 +71,7 @@ class RequestTimeouts:
         """Their stack is being taken, and something comes after it."""
         self._allowance = Allowance(LOGGED_PER_SECOND, max(LOGGED_AT_ONCE, config.pm_max_children))
         self._timer: Timer | None = None
-        self._armed: list[Shared] = []
+        self._armed: list[SharedResources] = []
         self._last = 0.0
 
     def take_config(self, config: PoolConfig) -> None:

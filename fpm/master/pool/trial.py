@@ -13,7 +13,7 @@ from fpm.config.model import PoolConfig
 from fpm.master.pool.child import Child
 from fpm.master.pool.current_config import CurrentConfig, resolve_release
 from fpm.master.pool.health_check import start_check
-from fpm.master.pool.shared_resources import Resources, Shared
+from fpm.master.pool.shared_resources import PoolResources, SharedResources
 from fpm.master.pool.specs import slots_for
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_state import TemplateEvent, TemplateState
@@ -49,7 +49,7 @@ class Trial:
         self,
         workers: Workers,
         templates: Templates,
-        resources: Resources,
+        resources: PoolResources,
         config: PoolConfig,
         done: Callable[[Verdict], None],
         progress: Callable[[str], None],
@@ -62,7 +62,7 @@ class Trial:
         self.config = config
         self.step = Step.IMPORTING
         self.template: TemplateProcess | None = None
-        self.shared: Shared | None = None
+        self.shared: SharedResources | None = None
         """Not the present generation's if that scoreboard is too small."""
         self._workers = workers
         self._templates = templates
@@ -130,7 +130,7 @@ class Trial:
             self.abandon()
             self._done(Verdict(error, traceback))
 
-    def accept(self) -> tuple[TemplateProcess, Shared] | None:
+    def accept(self) -> tuple[TemplateProcess, SharedResources] | None:
         """Let its worker serve, and hand over its template; None if it has not passed."""
         if self.step is not Step.PASSED or self.template is None or self.shared is None:
             return None

@@ -9,7 +9,7 @@ from fpm.events.base import PoolEvent
 from fpm.events.pool import EmergencyRestart
 from fpm.events.worker import WorkerKept, WorkerStarted
 from fpm.master.pool.child import Child
-from fpm.master.pool.death_report import Outlook, next_step
+from fpm.master.pool.death_report import RestartPlan, next_step
 from fpm.master.pool.exits import PoolExits
 from fpm.master.pool.generations import Generations
 from fpm.master.pool.header import PoolHeader
@@ -174,19 +174,19 @@ class WorkerReactions:
         if not pool.state.is_stopping and not end.state.is_on_trial:
             pool.scaler.evaluate()
         if death is not None:
-            next_ = next_step(self._outlook(child, made=pool.workers.asked > end.asked))
+            next_ = next_step(self._restart_plan(child, made=pool.workers.asked > end.asked))
             pool.exits.tell(death, next_, pool.config, status=end.exit.status)
             pool.header.write()
         if end.exit.is_emergency:
             self._count_emergency(child.process.name, end.exit)
         pool.check_empty()
 
-    def _outlook(self, child: Child, *, made: bool) -> Outlook:
+    def _restart_plan(self, child: Child, *, made: bool) -> RestartPlan:
         pool, end = self._pool, child.notes.end
         present, failures = pool.starter.templates.present, pool.starter.failures
         former = end.state if end is not None else child.state
         has_failed = failures.failure is not None and not pool.workers.has_serving
-        return Outlook(
+        return RestartPlan(
             made=made,
             stopping=pool.state.is_stopping,
             on_trial=former.is_on_trial,

@@ -29,7 +29,7 @@ from fpm.master.services import Services
 from fpm.master.upgrade.handover import VARIABLE, pack
 from fpm.system.spawn import spawn
 
-REHEARSAL_TIME = 30.0
+PREFLIGHT_TIME = 30.0
 """Seconds that the installed program may take to say that it could go on."""
 STATE_FD = 3
 
@@ -73,7 +73,7 @@ class Upgrade:
         self._finish = finish
 
     def start(self, load: Callable[[], Config]) -> None:
-        """Look whether it may be done, then rehearse."""
+        """Look whether it may be done, then ask the installed program."""
         obstacle = self._obstacle(load)
         if obstacle:
             self._finish(obstacle)
@@ -87,8 +87,8 @@ class Upgrade:
                 self._host.services,
                 "it",
                 lambda out: spawn(command, {STATE_FD: state_fd, 1: out, 2: out}, environ),
-                REHEARSAL_TIME,
-                self._rehearsed,
+                PREFLIGHT_TIME,
+                self._checked,
             )
         except OSError as error:
             self._finish(f"the installed program cannot be executed: {error.strerror}")
@@ -110,7 +110,7 @@ class Upgrade:
             return "the configuration has changed since it was last read; run `pyfpm reload` first"
         return ""
 
-    def _rehearsed(self, wrong: str | None) -> None:
+    def _checked(self, wrong: str | None) -> None:
         if wrong is not None:
             self._finish(f"the installed program cannot take over, the present one goes on: {wrong}")
             return
