@@ -57,6 +57,8 @@ _ENDING = int(Stage.END)
 class SlotWriter:
     """Writes one worker's slot.
 
+    It has many attributes: each request writes through views and from numbers that are looked up once.
+
     Args:
         index: the slot, given by the master with the fork.
         pid, started: process id, epoch seconds.

@@ -77,7 +77,7 @@ class BackgroundWork:
             self._held.let_go()
 
     def enter(self) -> bool:
-        """Be one of the workers that are busy after their response, if there may be one more."""
+        """Enter the stage FINISHED, if pm.background_max has room for one more; return False if it has not."""
         slot = self._slot
         # A lock of the process (fcntl(2)): it ends with it, and is held while nothing is waited for.
         fcntl.lockf(FD_SCOREBOARD, fcntl.LOCK_EX)

@@ -60,7 +60,7 @@ class Connections:
             self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
     def stop_accepting(self) -> None:
-        """Be woken for no new connection, and keep none."""
+        """Stop watching for new connections, and keep none from now on."""
         self.accepting = False
         for fd in _SOURCES:
             self._epoll.unregister(fd)

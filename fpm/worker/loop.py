@@ -87,7 +87,7 @@ class WorkerLoop:
             self._slot.set_stage(Stage.ACCEPTING)
 
     def descriptors(self) -> list[int]:
-        """Those that this worker must share with nobody: its own, its pool's sockets, its connections."""
+        """List what this worker must share with nobody: its own descriptors, its pool's sockets, its connections."""
         own = (self._master.fd, self._epoll.fileno(), self._signalled, self._wake_up)
         return [*own, *SHARED, *self._handler.descriptors()]
 
@@ -102,7 +102,7 @@ class WorkerLoop:
         return self._departure.code
 
     def _serve(self) -> None:
-        """Until this worker is to leave and holds no connection any more."""
+        """Serve until this worker is to leave and holds no connection any more."""
         poll, departure = self._epoll.poll, self._departure
         while not departure.stage or self._held:
             events = poll(self._timeout() if self._held else None)
