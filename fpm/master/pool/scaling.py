@@ -11,13 +11,12 @@ from dataclasses import replace
 from fpm.config.model import PoolConfig
 from fpm.events.base import PoolEvent
 from fpm.events.pool import MaxChildrenReached, PoolBusy
-from fpm.master.loop.timers import NamedTimers
 from fpm.master.pool import process_manager
 from fpm.master.pool.current_config import CurrentConfig
-from fpm.master.pool.process_manager import Census, Demand, Notice
-from fpm.master.pool.saturation import SaturationWatch
+from fpm.master.pool.process_manager import Census, Demand
 from fpm.master.pool.succession import release_replaced, retire_surplus, supersede_former
 from fpm.master.pool.template_starter import TemplateStarter
+from fpm.master.pool.turns import SHORTEST, Turns
 from fpm.master.pool.workers import Workers
 from fpm.master.processes.backoff import Backoff, after_worker_death
 from fpm.master.services import Services
@@ -26,80 +25,15 @@ from fpm.system.listening import Listener
 UNAVAILABLE_AFTER = 1.5
 """Seconds without any worker that clients may wait, else they are told 503; more than restarts.SERVING_DELAY_MAX, so
 that a request that kills its worker costs nobody else his answer."""
-SATURATED_LOOK = 1.0
-"""Seconds between looks at a pool that is as large as it may be."""
 RETRY = 0.05
 """Seconds until workers that could not be asked for are asked for again."""
-SHORTEST = 0.01
-
-
-class Turns:
-    """When the scaler of one pool looks again: at a time, or when the pool may be full."""
-
-    def __init__(
-        self,
-        services: Services,
-        listener: Listener,
-        workers: Workers,
-        evaluate: Callable[[], None],
-        maintain: Callable[[], None],
-    ) -> None:
-        """
-        Args:
-            evaluate: called when a worker may be missing.
-            maintain: called for the regular turn.
-        """
-        self.saturation = SaturationWatch(services.loop, listener, self._on_saturation, lambda: workers.census().idle)
-        self.timers = NamedTimers(services.loop)
-        self._evaluate = evaluate
-        self._maintain = maintain
-        self._rests_when_full = False
-
-    def watch(self, config: PoolConfig, census: Census) -> None:
-        """Watch for the next change of a pool that has all the workers it wants."""
-        self._rests_when_full = config.pm == "static"
-        hurried, resting = "maintain" in self.timers, "saturated" in self.timers
-        plan = process_manager.decide_watch(config, census, hurried=hurried, resting=resting)
-        if plan is None:
-            return
-        if plan.notice is Notice.BUSY:
-            self.saturation.arm(plan.below)
-        elif plan.notice is Notice.CONNECTION:
-            self.saturation.watch_listener()
-        else:
-            self.saturation.off()
-        if plan.look_again:
-            self._look_again()
-
-    def maintain_in(self, seconds: float | None) -> None:
-        """Arrange the next regular turn; None: not before something happens."""
-        if seconds is None:
-            self.timers.cancel("maintain")
-        else:
-            self.timers.set("maintain", max(seconds, SHORTEST), self._maintain)
-
-    def evaluate_in(self, name: str, seconds: float) -> None:
-        """Arrange a look at the pool; replaces one of the same name."""
-        self.timers.set(name, seconds, self._evaluate)
-
-    def stop(self) -> None:
-        """Watch nothing any more."""
-        self.saturation.off()
-        self.timers.cancel_all()
-
-    def _on_saturation(self) -> None:
-        # Until workers are made of it; a listening socket that is shut down, for one, is readable for ever.
-        self.saturation.was_for_nothing()
-        if self._rests_when_full:
-            self._look_again()
-        self._evaluate()
-
-    def _look_again(self) -> None:
-        self.evaluate_in("saturated", SATURATED_LOOK)
 
 
 class Scaler:
-    """Decides about the number of workers of one pool."""
+    """Decides about the number of workers of one pool.
+
+    It has many methods, for each is one thing that may happen to a pool, or one step of the same decision.
+    """
 
     def __init__(
         self,
@@ -184,7 +118,7 @@ class Scaler:
 
     def worker_ready(self) -> None:
         """A new worker serves: those that have waited for it may leave."""
-        all_ready = self._demand.first == 0 and self.workers.census().starting == 0
+        all_ready = self._demand.wanted() == 0 and self.workers.census().starting == 0
         release_replaced(self.workers, all_ready=all_ready)
         self.evaluate()
 

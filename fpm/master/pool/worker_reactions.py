@@ -125,7 +125,7 @@ class WorkerReactions:
         if trial is None:
             return
         if change.event in (WorkerEvent.FAILED, WorkerEvent.GIVE_UP):
-            trial.worker_failed(child, change.error, change.traceback)
+            trial.worker_failed(child, change.error or change.reason, change.traceback)
         elif change.event is WorkerEvent.SILENT:
             trial.worker_failed(child, "its first worker has closed its channel", child.notes.last_words.text())
         else:

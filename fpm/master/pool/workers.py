@@ -6,7 +6,7 @@ Rules of the file. The table decides, its actions are carried out here, by the t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -57,8 +57,8 @@ class Workers:
         self._recycling = Recycling(services, current, emit)
         self._messages = WorkerMessages(services, share, self._recycling, self, emit)
         self.actions: Actions = self.termination.actions() | {
-            WorkerAction.NOTE_READY: self._note_ready,
-            WorkerAction.SEND_SERVE: self._send_serve,
+            WorkerAction.NOTE_READY: _note_ready,
+            WorkerAction.SEND_SERVE: _send_serve,
             WorkerAction.BURY: self._bury,
         }
         """What is done for each action; the pool adds its part."""
@@ -76,7 +76,7 @@ class Workers:
         """List seconds idle and worker, the longest idle first."""
         now = self.services.loop.now
         found = [
-            (now - self._idle_since(child), child)
+            (now - _idle_since(child), child)
             for child in self.children
             if child.state.is_counted and not child.state.is_starting and child.stage is Stage.ACCEPTING
         ]
@@ -86,14 +86,6 @@ class Workers:
     def has_serving(self) -> bool:
         """Does a worker serve?"""
         return any(child.state.is_serving for child in self.children)
-
-    def _idle_since(self, child: Child) -> float:
-        """Monotonic seconds; the scoreboard's clock is the epoch's, so only its distance from now is used."""
-        slot = child.slot.read()
-        if not slot.request_start:
-            return child.notes.idle_since
-        age = self.services.clock() - slot.request_start - slot.duration / 1e6
-        return max(child.notes.idle_since, self.services.loop.now - max(age, 0.0))
 
     # ---------------------------------------------------------------- what happens to them
 
@@ -126,7 +118,7 @@ class Workers:
 
     def forked(self, template: TemplateProcess, slot: int, pid: int) -> None:
         """The template says which process it has forked for a slot."""
-        for child in self._of(template, slot):
+        for child in _of(self.children, template, slot):
             if not child.process.reported_pid:
                 child.process.reported_pid = pid
                 if not child.pid:
@@ -135,12 +127,12 @@ class Workers:
 
     def fork_failed(self, template: TemplateProcess, slot: int) -> None:
         """The template says that it could not fork for a slot."""
-        for child in self._of(template, slot):
+        for child in _of(self.children, template, slot):
             self.happen(child, WorkerEvent.FORK_FAILED, exit_=Exit(code=1))
 
     def template_gone(self, template: TemplateProcess) -> None:
         """What it has not forked yet will never be."""
-        for child in self._of(template):
+        for child in _of(self.children, template):
             self.happen(child, WorkerEvent.NOT_FORKED)
 
     def find(self, pid: int, *, reported: bool = False) -> Child | None:
@@ -153,13 +145,6 @@ class Workers:
             if pid and (pid == child.pid or (reported and pid == child.process.reported_pid)):
                 return child
         return None
-
-    def _of(self, template: TemplateProcess, slot: int | None = None) -> list[Child]:
-        return [
-            child
-            for child in self.children
-            if child.template is template and (slot is None or child.slot.number == slot)
-        ]
 
     # ---------------------------------------------------------------- made, told, buried
 
@@ -219,15 +204,6 @@ class Workers:
         self.services.budget.used += 1
         self._messages.watch(child)
 
-    def _note_ready(self, child: Child, change: Change) -> None:
-        child.notes.cgroup = self.services.oom.learn(child.pid)
-        child.notes.idle_since = self.services.loop.now
-        child.clear_timer()
-
-    def _send_serve(self, child: Child, change: Change) -> None:
-        child.notes.idle_since = self.services.loop.now
-        child.channel.send(Serve())
-
     def _bury(self, child: Child, change: Change) -> None:
         """Keep what it has counted, free its slot, and give everything back."""
         self.children.remove(child)
@@ -241,3 +217,27 @@ class Workers:
             for other in self.children:
                 if other.state.is_serving and not other.state.is_leaving:
                     other.channel.send(RecheckSockets())
+
+
+def _of(children: Iterable[Child], template: TemplateProcess, slot: int | None = None) -> list[Child]:
+    return [child for child in children if child.template is template and slot in (None, child.slot.number)]
+
+
+def _idle_since(child: Child) -> float:
+    """Monotonic seconds; the scoreboard's clock is the epoch's, so only its distance from now is used."""
+    slot, services = child.slot.read(), child.services
+    if not slot.request_start:
+        return child.notes.idle_since
+    age = services.clock() - slot.request_start - slot.duration / 1e6
+    return max(child.notes.idle_since, services.loop.now - max(age, 0.0))
+
+
+def _note_ready(child: Child, change: Change) -> None:
+    child.notes.cgroup = child.services.oom.learn(child.pid)
+    child.notes.idle_since = child.services.loop.now
+    child.clear_timer()
+
+
+def _send_serve(child: Child, change: Change) -> None:
+    child.notes.idle_since = child.services.loop.now
+    child.channel.send(Serve())
