@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fpm.config.model import PoolConfig
@@ -91,15 +92,9 @@ class PoolSupervisor:
             services, current, self.templates, self.resources, failures, responder, self, self.emit
         )
         self.header = PoolHeader(services, self.record, current, self.resources, failures, self.workers)
+        asked = partial(self.happen, PoolTrigger.WORKERS_ASKED)
         self.scaler = Scaler(
-            services,
-            current,
-            listener,
-            self.workers,
-            self.starter,
-            lambda: self.happen(PoolTrigger.WORKERS_ASKED),
-            self.header.write,
-            self.emit,
+            services, current, listener, self.workers, self.starter, asked, self.header.write, self.emit
         )
         self.timeouts = RequestTimeouts(services, config, self.workers, stacks, self.resources.all, self.emit)
         self.generations = Generations(

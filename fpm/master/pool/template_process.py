@@ -105,7 +105,7 @@ class TemplateProcess:
         """The number of its generation."""
         return self.spec.generation
 
-    def spawn(self, shared: Mapping[int, int]) -> None:
+    def spawn(self, shared: dict[int, int]) -> None:
         """Execute the launcher.
 
         Args:
@@ -118,26 +118,9 @@ class TemplateProcess:
         try:
             for stream in STREAMS:
                 self.outputs.append(self._output(stream))
-            placed = {
-                1: self.outputs[0].write_fd,
-                2: self.outputs[1].write_fd,
-                FD_CHANNEL: self.channel.peer.fileno(),
-                FD_SPEC: spec_fd,
-                FD_BUNDLE: self.services.bundle_fd,
-                FD_STACK: self.own_stack.fd,
-                **shared,
-            }
-            arguments = [
-                own_python(),
-                "-I",
-                "-S",
-                "-B",
-                "-c",
-                BOOT_COMMAND,
-                LAUNCHER,
-                f"pyfpm: launcher {self.spec.pool}",
-            ]
-            self.pid = spawn(arguments, placed, {})
+            title = f"pyfpm: launcher {self.spec.pool}"  # with room for the longer ones that follow
+            arguments = [own_python(), "-I", "-S", "-B", "-c", BOOT_COMMAND, LAUNCHER, title]
+            self.pid = spawn(arguments, self._placed(spec_fd) | shared, {})
         finally:
             os.close(spec_fd)
             for output in self.outputs:
@@ -149,6 +132,17 @@ class TemplateProcess:
             self._timer = self.services.loop.call_later(
                 timeout, lambda: self._keeper.happen(self, TemplateEvent.START_TIMEOUT)
             )
+
+    def _placed(self, spec_fd: int) -> dict[int, int]:
+        """List its own descriptors by the numbers that it gets."""
+        return {
+            1: self.outputs[0].write_fd,
+            2: self.outputs[1].write_fd,
+            FD_CHANNEL: self.channel.peer.fileno(),
+            FD_SPEC: spec_fd,
+            FD_BUNDLE: self.services.bundle_fd,
+            FD_STACK: self.own_stack.fd,
+        }
 
     # ---------------------------------------------------------------- the state
 
