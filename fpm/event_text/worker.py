@@ -8,7 +8,7 @@ from fpm.event_text.rows import DEBUG, NONE, NOTICE, WARNING, Row, as_clause, in
 from fpm.events import worker
 from fpm.events.base import Event
 from fpm.log.escape import escape
-from fpm.status.death_text import AFTER_RESPONSE, IN_HAND, certificate_line
+from fpm.status.death_text import AFTER_RESPONSE, RUNNING, certificate_line
 from fpm.status.figures import format_size, format_span
 
 
@@ -33,7 +33,7 @@ def _died_level(event: worker.ProcessDied) -> str:
     if event.is_logged:
         return NONE
     death = event.death
-    is_quiet = death.code == 0 and not death.killed_by_master and death.request_state not in (IN_HAND, AFTER_RESPONSE)
+    is_quiet = death.code == 0 and not death.killed_by_master and death.request_state not in (RUNNING, AFTER_RESPONSE)
     return NOTICE if is_quiet else WARNING
 
 

@@ -41,7 +41,7 @@ SLOT_SIZE = (SLOT.size + 63) // 64 * 64
 
 
 def field_offset(name: str) -> int:
-    """Where a field begins in its slot."""
+    """Return where a field begins in its slot."""
     before = list(SLOT_CODES)[: list(SLOT_CODES).index(name)]
     return struct.calcsize("<I" + "".join(SLOT_CODES[one] for one in before))
 
@@ -56,7 +56,7 @@ INTERRUPT_OFFSET = field_offset("interrupt")
 
 
 def stages_offset() -> int:
-    """Where the stage bytes begin."""
+    """Return where the stage bytes begin."""
     return HEADER_SIZE
 
 

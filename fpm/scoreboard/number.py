@@ -51,7 +51,7 @@ class Php:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """Where the number is on /metrics."""
+    """Says what the number is called on /metrics."""
 
     name: str
     """Without the prefix."""

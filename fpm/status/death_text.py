@@ -12,7 +12,7 @@ from fpm.log.escape import cut, escape, escape_field
 from fpm.status.figures import format_size, format_span
 from fpm.status.overview import Death
 
-IN_HAND = "in hand"
+RUNNING = "running"
 AFTER_RESPONSE = "after the response"
 FINISHED = "finished"
 TEXT_MAX = 200
@@ -67,7 +67,7 @@ def request_words(death: Death) -> str:
     if not death.request:
         return ""
     span = format_span(death.request_age)
-    if death.request_state == IN_HAND:
+    if death.request_state == RUNNING:
         return f"for {span}"
     if death.request_state == AFTER_RESPONSE:
         task = f" in {cut(escape(death.task), TEXT_MAX)}" if death.task else ""
@@ -76,7 +76,7 @@ def request_words(death: Death) -> str:
 
 
 def is_worker(death: Death) -> bool:
-    """Is it that of a worker?"""
+    """Return whether a worker died, not a template or a 503 responder."""
     return death.who == "worker"
 
 
@@ -104,7 +104,7 @@ def _request(death: Death, script: str) -> str:
     request = f'"{cut(escape_field(death.request), LINE_REQUEST_MAX)}"'
     of = f" (script {cut(escape(script), TEXT_MAX)})" if script else ""
     words = request_words(death)
-    if death.request_state == IN_HAND:
+    if death.request_state == RUNNING:
         return f"request {request} {words}{of}"
     if death.request_state == AFTER_RESPONSE:
         return f"{words} after request {request}{of}"

@@ -22,7 +22,7 @@ _FAMILIES = {
 
 
 def render_metrics(daemon: Daemon, pools: Sequence[Pool]) -> bytes:
-    """The page."""
+    """Write the page of all pools."""
     labels = [f'pool="{_label(pool.name)}"' for pool in pools]
     lines = [
         *_head("pyfpm_build", "info", "The version that runs."),

@@ -51,7 +51,7 @@ class ProcessStatus:
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
-    """One pool."""
+    """What a status page shows of one pool."""
 
     pool: str
     process_manager: str

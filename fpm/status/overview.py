@@ -51,7 +51,7 @@ class Death:
     oom_note: str = ""
     """Which memory, or why it is not known; and who says so."""
     request_state: str = ""
-    """"in hand", "after the response" (work in the background), "finished" (it was idle), or "" without a request."""
+    """"running", "after the response" (work in the background), "finished" (it was idle), or "" without a request."""
     request_age: float = 0.0
     """Seconds: how long it had been running, or in the background; how long ago it had finished."""
     task: str = ""
@@ -102,7 +102,7 @@ class SlowRequest:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One worker."""
+    """What is shown of one worker."""
 
     pid: int
     state: str
@@ -157,7 +157,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """One pool."""
+    """What is shown of one pool."""
 
     name: str
     listen: str
@@ -186,13 +186,13 @@ class Pool:
 
     @property
     def numbers(self) -> PoolNumbers:
-        """Those of its status."""
+        """Return the numbers of its status."""
         return self.status.numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """The master."""
+    """What is shown of the master."""
 
     version: str
     host: str

@@ -27,7 +27,7 @@ class Chart:
 
     @property
     def grid(self) -> list[int]:
-        """Where the horizontal lines are."""
+        """Return where the horizontal lines are."""
         return [self.height * part // 4 for part in (1, 2, 3)]
 
 

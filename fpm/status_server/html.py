@@ -70,7 +70,7 @@ _FINE, _TROUBLE = Markup(_ICON.format("2a6fdb")), Markup(_ICON.format("d4381f"))
 
 
 def render_overview(overview: Overview) -> bytes:
-    """The page at `/`: all pools."""
+    """Render the page at `/`: all pools."""
     pools = overview.pools
     failed = [pool for pool in pools if pool.numbers.failed]
     refresh = OVERVIEW_REFRESH + len(pools) // MANY
@@ -78,7 +78,7 @@ def render_overview(overview: Overview) -> bytes:
 
 
 def render_pool(page: PoolPage) -> bytes:
-    """The page at `/pool/NAME`: one pool and its workers."""
+    """Render the page at `/pool/NAME`: one pool and its workers."""
     daemon, pool = page.daemon, page.pool
     ordered = sorted(pool.workers, key=lambda worker: (worker.idle, -worker.request_age, worker.pid))
     return _render(

@@ -104,7 +104,7 @@ def _exit_code(fpm: Daemon) -> None:
     request = r'request "GET /exit\?3" for [\d.]+ m?s \(script dying:application\); '
     assert re.search(head + request + rf'\d requests? served; peak memory .*last words "the last words"; {TAIL}', line)
     assert (death["code"], death["signal"], death["who"], death["retire reason"]) == (3, "", "worker", "")
-    assert (death["request"], death["request state"]) == ("GET /exit?3", "in hand")
+    assert (death["request"], death["request state"]) == ("GET /exit?3", "running")
     assert death["requests"] >= 1
     assert 2**20 < death["memory peak"] < 2**32
     assert line.endswith(death["next action"])
@@ -146,7 +146,7 @@ def _killed_from_outside(fpm: Daemon) -> None:
         os.kill(pid, signal.SIGKILL)
     line, death = certificate(fpm, pid)
     assert re.search(r'; request "GET /sleep\?30" for [\d.]+ m?s \(script dying:application\); ', line)
-    assert death["request state"] == "in hand"
+    assert death["request state"] == "running"
 
 
 def test_templates_and_responders_have_theirs(daemon: Start) -> None:

@@ -21,7 +21,7 @@ P: Any = {"pool": "www"}
 C: Any = {"pool": "www", "pid": 7}
 CLEAN = Death(5.0, 7, "with code 0", 2.5, 3, "GET /", code=0, request_state="finished", next_action="respawned")
 CRASH = replace(CLEAN, cause="on signal 11 (SIGSEGV)", code=None, signal="SIGSEGV")
-LOST = replace(CLEAN, request_state="in hand", request_age=0.5)
+LOST = replace(CLEAN, request_state="running", request_age=0.5)
 DIED = "child 7 exited {} after 2.500000 seconds from start; {}; 3 requests served; respawned"
 IDLE = 'idle, last request "GET /" ended 0 ms before'
 

@@ -15,7 +15,7 @@ from fpm.master.processes.oom_reports import Verdict
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 from fpm.stacks.trace import Trace
-from fpm.status.death_text import AFTER_RESPONSE, FINISHED, IN_HAND, TEXT_MAX
+from fpm.status.death_text import AFTER_RESPONSE, FINISHED, RUNNING, TEXT_MAX
 from fpm.status.overview import Death
 
 REQUEST_MAX = 1024
@@ -67,7 +67,7 @@ def certify(facts: Facts, now: float) -> Death:
         request_state=state,
         request_age=age,
         task=decode_wire(slot.task)[:TEXT_MAX] if slot is not None and state == AFTER_RESPONSE else "",
-        pending_tasks=name_undone(slot) if slot is not None and state in (IN_HAND, AFTER_RESPONSE) else "",
+        pending_tasks=name_undone(slot) if slot is not None and state in (RUNNING, AFTER_RESPONSE) else "",
         # The worker's own word counts where nobody else could tell.
         memory_peak=facts.usage.memory or min(slot.memory_peak if slot is not None else 0, MEMORY_MAX),
         cpu_user=facts.usage.user,
@@ -92,7 +92,7 @@ def describe_request(slot: Slot, now: float) -> tuple[str, str, float]:
     if slot.released > 0.0:
         return request, AFTER_RESPONSE, max(now - slot.released, 0.0)
     if slot.stage > Stage.ACCEPTING and slot.duration == 0:
-        return request, IN_HAND, max(now - slot.request_start, 0.0)
+        return request, RUNNING, max(now - slot.request_start, 0.0)
     return request, FINISHED, max(now - slot.request_start - slot.duration / 1e6, 0.0)
 
 
