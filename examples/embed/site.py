@@ -34,7 +34,7 @@ def make_pool(directory, workers):
 
 
 def report(event):
-    if event.is_trouble:
+    if event.is_problem:
         print(f"{event.level}: {event.text}", file=sys.stderr)
 
 

@@ -7,10 +7,11 @@ import subprocess
 from collections.abc import Iterator
 
 from fpm.config.model import Config, PoolConfig
-from fpm.event_text.describe import describe, pool_prefix
+from fpm.event_text.describe import describe
 from fpm.events.base import Event
 from fpm.events.master import StacksAvailable
 from fpm.events.pool import StacksUnavailable
+from fpm.log.lines import pool_prefix
 from fpm.master.tracing.diagnosis import wants_stacks
 from fpm.system.own_command import own_python
 from fpm.system.spawn import run_once

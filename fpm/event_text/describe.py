@@ -21,8 +21,3 @@ def describe(event: Event, now: float) -> Event:
         level=level if isinstance(level, str) else level(event),
         text=text.format(e=event) if isinstance(text, str) else text(event),
     )
-
-
-def pool_prefix(name: str) -> str:
-    """How every line of the error log about a pool begins; nothing for "", the whole manager."""
-    return f"[pool {name}] " if name else ""

@@ -17,6 +17,11 @@ def output_text(pid: int, who: str, stream: str, line: str) -> str:
     return f'{f"child {pid}" if who == "worker" else who} said into {stream}: "{line}"'
 
 
+def _refused(event: worker.MessageRefused) -> str:
+    who = f"child {event.pid}" if event.who == "worker" else "the template"
+    return f"{who} has sent a message that is refused: {event.error}"
+
+
 def _exited(event: worker.WorkerExited) -> str:
     span = f"after {event.age:.6f} seconds from start"
     if _is_surplus(event):
@@ -124,6 +129,7 @@ ROWS: Mapping[type[Event], Row] = {
         "child {e.pid} does not end on SIGKILL: it is in uninterruptible sleep (state D, see proc(5))",
     ),
     worker.StrangerRejected: (WARNING, "process {e.pid} speaks for a worker but is not one; told to leave"),
+    worker.MessageRefused: (WARNING, _refused),
     worker.WorkerLogged: (lambda e: e.severity.upper(), _logged),
     worker.ProcessOutput: (lambda e: WARNING if e.is_decorated else NONE, _output),
     worker.RequestSlow: (WARNING, _slow),

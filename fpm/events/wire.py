@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
-from functools import cache
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import asdict
+from typing import cast
 
 from fpm.events import master, pool, worker
 from fpm.events.base import Event, PoolEvent, ProcessEvent, kind_of
-from fpm.status.overview import Death, read_death
+from fpm.protocol.wire import MessageError, read_dataclass
 
 VERSION = 1
-
-
-class EventError(ValueError):
-    """A line is no event of this version."""
 
 
 def _classes() -> dict[str, type[Event]]:
@@ -43,38 +37,15 @@ def unpack_event(line: bytes | str) -> Event:
     """The event of a line.
 
     Raises:
-        EventError: it is none, or one of another version.
+        MessageError: it is none, or one of another version.
     """
     try:
         message = json.loads(line)
-        if message["v"] != VERSION:
-            raise EventError(f"version {message['v']!r} of the form is not known")
-        event = CLASSES[message["event"]]
-        return event(**{name: _convert(hint, message[name]) for name, hint in _hints(message["event"]).items()})
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise EventError(f"not an event: {error}") from error
-
-
-@cache
-def _hints(kind: str) -> dict[str, Any]:
-    """Names and types of the fields."""
-    hints = get_type_hints(CLASSES[kind])
-    return {field.name: hints[field.name] for field in fields(CLASSES[kind])}
-
-
-def _convert(hint: Any, value: Any) -> Any:
-    if hint is Death and isinstance(value, dict):
-        return read_death(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if get_origin(hint) is tuple and isinstance(value, list):
-        return tuple(_convert(get_args(hint)[0], one) for one in value)
-    if get_origin(hint) is Literal:
-        is_right = value in get_args(hint)
-    elif get_origin(hint) is UnionType:
-        is_right = type(value) in get_args(hint)
-    else:
-        is_right = type(value) is hint
-    if not is_right:
-        raise TypeError(f"{value!r} is no {hint}")
-    return value
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"no JSON: {error}") from error
+    if not isinstance(message, dict) or message.get("v") != VERSION:
+        raise MessageError("no event of this version")
+    event = CLASSES.get(str(message.get("event")))
+    if event is None:
+        raise MessageError(f"no event is called {message.get('event')!r}")
+    return cast(Event, read_dataclass(event, message))

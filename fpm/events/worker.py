@@ -118,6 +118,14 @@ class StrangerRejected(ProcessEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class MessageRefused(ProcessEvent):
+    """A worker or a template has sent a message that is not what it should be; it is told once."""
+
+    who: Literal["worker", "template"]
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerLogged(ProcessEvent):
     """A worker says something for the error log, such as the traceback of a request."""
 

@@ -13,10 +13,13 @@ from typing import Any
 from wsgiref.handlers import CGIHandler
 
 from fpm.errors import FpmError, StartError
+from fpm.events.master import MasterOutput
+from fpm.events.worker import ProcessOutput
 from fpm.flup_server.arguments import Arguments
 from fpm.flup_server.listening_socket import inherited_listener, open_listener
 from fpm.flup_server.program import describe_program, first_arguments, name_pool
 from fpm.flup_server.server import Application
+from fpm.log.lines import pool_prefix
 from fpm.manager import Event, Manager, Pool, Settings
 from fpm.system.listening import Listener
 from fpm.system.own_command import own_python
@@ -168,9 +171,12 @@ def _directives(listening: socket.socket, arguments: Arguments, directory: str) 
 
 
 def _show(event: Event) -> None:
-    """Write an entry of the log to standard error, which a web server copies to its own log."""
-    where = f"[pool {event.pool}] " if event.pool else ""
-    _say(f"{event.level}: {where}{event.text}" if event.level else event.text)
+    """What an error log would have, on standard error, which a web server writes to its own."""
+    if event.level == "DEBUG" or not (event.level or isinstance(event, MasterOutput | ProcessOutput)):
+        return
+    head = f"{event.level}: {pool_prefix(event.pool)}" if event.level else ""
+    for line in event.text.split("\n"):
+        _say(f"{head}{line}")
 
 
 def _say(line: str) -> None:

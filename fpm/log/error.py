@@ -7,7 +7,7 @@ import syslog
 import time
 
 from fpm.log.escape import cut, escape_line
-from fpm.log.lines import Level, format_lines, parse_level, worker_line_room
+from fpm.log.lines import Level, format_lines, parse_level, room_beside
 from fpm.log.syslog_target import SyslogTarget, syslog_head
 from fpm.log.target import FileTarget, Target, open_target
 
@@ -73,12 +73,12 @@ class ErrorLog:
         """Log something that needs action now."""
         self.log(Level.ALERT, text)
 
-    def log(self, level: Level | str, text: str) -> None:
-        """Log at a level that is a value, such as one from a worker's message."""
+    def log(self, level: Level | str, text: str, prefix: str = "") -> None:
+        """Write an entry; `prefix` begins each of its lines."""
         if isinstance(level, str):
             level = parse_level(level)
         if level >= self.level:
-            self._target.write(self._format(level, text))
+            self._target.write(self._format(level, text, prefix))
 
     def raw(self, text: str) -> None:
         """Write worker output as one escaped line without decoration (decorate_workers_output = no)."""
@@ -107,9 +107,9 @@ class ErrorLog:
             self._has_stderr = True
             os.dup2(self._target.fileno(), 2)
 
-    def worker_room(self, pool: str, pid: int, stream: str) -> int:
-        """Return how many bytes of a worker's line fit into one entry: the `room` of its LineAssembler."""
-        return worker_line_room(pool, pid, stream, self.limit, debug_pid=self._debug_pid())
+    def room_beside(self, text: str) -> int:
+        """How many more bytes fit into one entry that has this text."""
+        return room_beside(text, self.limit, debug_pid=self._debug_pid())
 
     def pending_fd(self) -> int | None:
         """Return the descriptor to wait for with POLLOUT before `flush`; None when no line is pending."""
@@ -123,12 +123,14 @@ class ErrorLog:
         """Write pending lines as far as possible and close what was opened."""
         self._target.close()
 
-    def _format(self, level: Level, text: str) -> bytes:
+    def _format(self, level: Level, text: str, prefix: str = "") -> bytes:
         if self._uses_syslog:
             head = self._syslog_head(level)
-            lines = [cut(f"[{level.name}] {escape_line(line)}", self.limit) for line in text.rstrip("\n").split("\n")]
+            lines = [
+                cut(f"[{level.name}] {prefix}{escape_line(line)}", self.limit) for line in text.rstrip("\n").split("\n")
+            ]
             return b"".join(head + _encode(line) + b"\n" for line in lines)
-        lines = format_lines(level, text, time.time(), limit=self.limit, debug_pid=self._debug_pid())
+        lines = format_lines(level, text, time.time(), limit=self.limit, prefix=prefix, debug_pid=self._debug_pid())
         return _encode("\n".join(lines)) + b"\n"
 
     def _debug_pid(self) -> int | None:

@@ -6,14 +6,10 @@ Pure.
 from __future__ import annotations
 
 import codecs
-import re
 from enum import IntEnum
 
 from fpm.log.escape import cut, escape_line, show_stray_bytes
 from fpm.log.times import format_log_time
-
-PIPE_CLOSED = ", pipe is closed"
-_POOL_PREFIX = re.compile(r"\[pool [^\]\n]*\] ")
 
 
 class Level(IntEnum):
@@ -24,6 +20,11 @@ class Level(IntEnum):
     WARNING = 3
     ERROR = 4
     ALERT = 5
+
+
+def pool_prefix(name: str) -> str:
+    """How every line about a pool begins; nothing for "", the whole manager."""
+    return f"[pool {name}] " if name else ""
 
 
 def parse_level(name: str) -> Level:
@@ -45,35 +46,25 @@ def format_line(level: Level, text: str, now: float, *, limit: int, debug_pid: i
     return cut(format_head(level, now, debug_pid) + escape_line(text), limit)
 
 
-def format_lines(level: Level, text: str, now: float, *, limit: int, debug_pid: int | None = None) -> list[str]:
-    """Format text of several lines, such as a traceback, as one entry for each line.
+def format_lines(
+    level: Level, text: str, now: float, *, limit: int, prefix: str = "", debug_pid: int | None = None
+) -> list[str]:
+    """A text of several lines, such as a traceback, as one entry for each line.
 
-    Every entry has the time, the level and the pool's name, so that no line of the text can pass for another entry.
-    Long lines are wrapped, because a traceback must be complete; text of one line is cut, as PHP-FPM does.
+    Every entry has the time, the level and the prefix (the pool's name), so that no line of the text can be taken for
+    another's entry. Long lines are wrapped, for a traceback must be whole; a text of one line is cut, as PHP-FPM does.
     """
     first, *rest = text.rstrip("\n").split("\n")
     if not rest:
-        return [format_line(level, first, now, limit=limit, debug_pid=debug_pid)]
-    head = format_head(level, now, debug_pid)
-    prefix = _POOL_PREFIX.match(first)
-    pool = prefix[0] if prefix else ""
-    room = max(limit - _size(head + pool), 1)
-    lines = [first[len(pool) :], *rest]
-    return [f"{head}{pool}{piece}" for line in lines for piece in wrap(line.rstrip("\r"), room)]
+        return [format_line(level, prefix + first, now, limit=limit, debug_pid=debug_pid)]
+    head = format_head(level, now, debug_pid) + prefix
+    room = max(limit - _size(head), 1)
+    return [f"{head}{piece}" for line in [first, *rest] for piece in wrap(line.rstrip("\r"), room)]
 
 
-def format_worker_line(pool: str, pid: int, stream: str, text: str, *, closed: bool = False) -> str:
-    """Format the entry for a line that a worker has written; its level is WARNING.
-
-    `stream` is stdout or stderr; `closed` says that the worker exited within the line.
-    """
-    return f'[pool {pool}] child {pid} said into {stream}: "{text}"{PIPE_CLOSED if closed else ""}'
-
-
-def worker_line_room(pool: str, pid: int, stream: str, limit: int, *, debug_pid: int | None = None) -> int:
-    """Return how many bytes of a worker's line fit into an entry of `limit` bytes (LineAssembler's `room`)."""
-    head = format_head(Level.WARNING, 0.0, debug_pid)
-    return max(limit - _size(head + format_worker_line(pool, pid, stream, "")), 1)
+def room_beside(text: str, limit: int, *, debug_pid: int | None = None) -> int:
+    """How many more bytes fit into an entry of `limit` bytes of level WARNING that has this text."""
+    return max(limit - _size(format_head(Level.WARNING, 0.0, debug_pid) + text), 1)
 
 
 class LineAssembler:

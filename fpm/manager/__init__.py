@@ -13,15 +13,14 @@ pool. It ends when the program ends, however that happens.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fpm.errors import ConfigError, ControlError, StartError
+from fpm.events.base import Event
 from fpm.library import current
-from fpm.manager.events import Event, Kind
-from fpm.manager.in_pool_stub import Absent
-from fpm.manager.reload_result import Reloaded
 
 if TYPE_CHECKING:
+    from fpm.manager.child import ReloadResult
     from fpm.manager.configuration import Pool, Settings
     from fpm.manager.manager import Manager
 
@@ -29,10 +28,9 @@ __all__ = [
     "ConfigError",
     "ControlError",
     "Event",
-    "Kind",
     "Manager",
     "Pool",
-    "Reloaded",
+    "ReloadResult",
     "Settings",
     "StartError",
 ]
@@ -40,6 +38,7 @@ __all__ = [
 _LATE = {
     "Manager": "fpm.manager.manager",
     "Pool": "fpm.manager.configuration",
+    "ReloadResult": "fpm.manager.child",
     "Settings": "fpm.manager.configuration",
 }
 """What is not there in a pool, which may import this package all the same."""
@@ -48,4 +47,29 @@ _LATE = {
 def __getattr__(name: str) -> Any:
     if name not in _LATE:
         raise AttributeError(f"module 'fpm.manager' has no attribute {name!r}")
-    return Absent if current.in_pool else getattr(import_module(_LATE[name]), name)
+    return InPoolStub if current.in_pool else getattr(import_module(_LATE[name]), name)
+
+
+class InPoolStub:
+    """It can be made, so that a module may do so, and cannot be used."""
+
+    def __init__(self, *positional: Any, **keywords: Any) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)  # what copy, pickle and inspect look for
+        _refuse()
+
+    def __enter__(self) -> NoReturn:
+        _refuse()
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def _refuse() -> NoReturn:
+    raise RuntimeError(
+        "a manager cannot be used in a process of a pool. If this file holds the application, too, put what starts "
+        'the manager below `if __name__ == "__main__":`'
+    )

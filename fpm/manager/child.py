@@ -1,4 +1,4 @@
-"""The master's process as the program sees it: executed, ready, ended; its log is read by a thread."""
+"""The master's process as the program sees it: executed, ready, ended; a thread reads what happens in it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,50 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from signal import Signals
 from typing import Any
 
 from fpm.errors import StartError
-from fpm.manager.events import Event, parse_event
+from fpm.event_text.describe import describe
+from fpm.events.base import Event
+from fpm.events.master import MasterOutput
+from fpm.events.wire import unpack_event
+from fpm.protocol.wire import MessageError
 from fpm.system.own_command import own_command
 from fpm.system.spawn import spawn
 
 FIRST_SOCKET = 3
-LINE_MAX = 65536
-"""Bytes of a line that are kept."""
+CHUNK = 65536
+LINE_MAX = 4 * 1024 * 1024
+"""Bytes of a line that are kept: an event may hold a long traceback."""
 KEPT = 1000
 """Events that are remembered, for the reason of a start that fails."""
 UNKNOWN = -1
 """The exit status of a process that somebody else has waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadResult:
+    """How a reload has ended: true in a condition if the new generations serve; otherwise nothing has changed."""
+
+    ok: bool
+    steps: tuple[str, ...]
+    """What has been done, in order."""
+    complaints: tuple[str, ...]
+    """Why it was refused."""
+    traceback: str
+    """Of an application that could not be imported."""
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+def read_result(answer: Mapping[str, Any], steps: list[str]) -> ReloadResult:
+    """From the master's last answer."""
+    complaints = tuple(str(complaint) for complaint in answer.get("complaints", ()))
+    return ReloadResult(bool(answer.get("ok")), tuple(steps), complaints, str(answer.get("traceback") or ""))
 
 
 class MasterProcess:
@@ -35,7 +63,7 @@ class MasterProcess:
     Args:
         directory: the manager's own.
         sockets: listening sockets by pool.
-        on_event: called by the reading thread for each entry of the log.
+        on_event: called by the reading thread for each event.
         on_end: called by it when the process has ended.
 
     Raises:
@@ -56,24 +84,30 @@ class MasterProcess:
         self._lock = threading.Lock()
         self._status: int | None = None
         self._leash, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        log_end, log_begin = os.pipe2(os.O_CLOEXEC)
+        events, their_events = os.pipe2(os.O_CLOEXEC)
+        output, their_output = os.pipe2(os.O_CLOEXEC)
         try:
-            self.pid = self._spawn(directory, sockets, theirs.fileno(), log_begin)
+            self.pid = self._spawn(directory, sockets, theirs.fileno(), their_events, their_output)
             self._pidfd = os.pidfd_open(self.pid)
         except OSError:
             self._leash.close()
-            os.close(log_end)
+            os.close(events)
+            os.close(output)
             raise
         finally:
             theirs.close()
-            os.close(log_begin)
-        self._reader = threading.Thread(target=self._read, args=(log_end,), name=f"pyfpm-{self.pid}", daemon=True)
+            os.close(their_events)
+            os.close(their_output)
+        takers = {events: self._take_event, output: self._take_output}
+        self._reader = threading.Thread(target=self._read, args=(takers,), name=f"pyfpm-{self.pid}", daemon=True)
         self._reader.start()
 
-    def _spawn(self, directory: str, sockets: Sequence[tuple[str, socket.socket]], leash: int, log: int) -> int:
+    def _spawn(
+        self, directory: str, sockets: Sequence[tuple[str, socket.socket]], leash: int, events: int, output: int
+    ) -> int:
         leash_at = FIRST_SOCKET + len(sockets)
         placed = {FIRST_SOCKET + index: one.fileno() for index, (_, one) in enumerate(sockets)}
-        placed |= {1: log, 2: log, leash_at: leash}
+        placed |= {1: output, 2: output, leash_at: leash, leash_at + 1: events}
         arguments = [directory, str(os.getpid()), str(leash_at), *(name for name, _ in sockets)]
         # The environment stays as it is, for with `clear_env = no` applications see it.
         return spawn(own_command("fpm.manager.program", *arguments), placed, os.environ)
@@ -96,7 +130,7 @@ class MasterProcess:
 
     def _hear(self) -> dict[str, Any]:
         try:
-            found = json.loads(self._leash.recv(LINE_MAX) or b"{}")
+            found = json.loads(self._leash.recv(CHUNK) or b"{}")
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -107,29 +141,35 @@ class MasterProcess:
             if self._pidfd >= 0:
                 signal.pidfd_send_signal(self._pidfd, number)
 
-    def let_go(self) -> None:
+    def detach(self) -> None:
         """In a process that the program has forked: the master is not its child, and not its to hold or to signal."""
         self._leash.close()
         with contextlib.suppress(OSError):  # the thread had closed it, at its end
             os.close(self._pidfd)
 
     def wait(self, timeout: float | None) -> int | None:
-        """Its exit status once it has ended and its log has been read; None if it lives on after `timeout` seconds."""
+        """Its exit status once it has ended and its events have been read; None after `timeout` seconds."""
         return self._status if self._ended.wait(timeout) else None
 
     # ---------------------------------------------------------------- the thread
 
-    def _read(self, fd: int) -> None:
-        """Take the log to its end, then the exit status."""
-        rest = b""
-        with open(fd, "rb", buffering=0) as log:
-            while data := log.read(LINE_MAX):
-                *lines, rest = (rest + data).split(b"\n")
-                for line in lines:
-                    self._take(line)
-                rest = rest[:LINE_MAX]
-        if rest:
-            self._take(rest)
+    def _read(self, takers: dict[int, Callable[[bytes], None]]) -> None:
+        """Take the events and the output to their ends, then the exit status."""
+        left = dict.fromkeys(takers, b"")
+        poll = select.poll()
+        for fd in takers:
+            poll.register(fd, select.POLLIN)
+        while left:
+            for fd, _ in poll.poll():
+                data = os.read(fd, CHUNK)
+                *lines, rest = (left[fd] + data).split(b"\n")
+                for line in lines if data else [*lines, rest]:
+                    takers[fd](line)
+                left[fd] = rest[:LINE_MAX]
+                if not data:
+                    poll.unregister(fd)
+                    os.close(fd)
+                    del left[fd]
         self._status = self._reap()
         self._leash.close()
         with self._lock:
@@ -138,8 +178,19 @@ class MasterProcess:
         self._ended.set()
         self._on_end()
 
-    def _take(self, line: bytes) -> None:
-        event = parse_event(line.decode("utf-8", "replace"), time.time())
+    def _take_event(self, line: bytes) -> None:
+        """One line of fpm.events.wire; what is left of one at the end of a master that was killed is none."""
+        try:
+            self._tell(unpack_event(line))
+        except MessageError:
+            self._take_output(line)
+
+    def _take_output(self, line: bytes) -> None:
+        """The master's own standard error: an error of Python at its start, or in a crash."""
+        if line:
+            self._tell(describe(MasterOutput(line.decode("utf-8", "replace")), time.time()))
+
+    def _tell(self, event: Event) -> None:
         self.recent.append(event)
         self._on_event(event)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from fpm.config.from_code import Given
+from fpm.config.from_code import Given, load_given
 from fpm.errors import ConfigError
 
 CONTROL = "control"
@@ -71,17 +73,38 @@ def _address_of(name: str, listening: socket.socket) -> str:
     raise ConfigError([f"<code>: [{name}] listen: a socket without a path or a port cannot be listened on."])
 
 
-def describe(
-    pools: Sequence[Pool], settings: Settings, *, control: str, name: str, prefix: str, allow_root: bool
-) -> Given:
-    """The whole configuration; `control` is the path of the master's control socket."""
-    return Given(
-        global_={**settings.directives, "control": control, "error_log": None},
-        pools=[(pool.name, pool.directives) for pool in pools],
-        name=name,
-        prefix=prefix,
-        allow_root=allow_root,
-    )
+class ConfigurationWriter:
+    """Checks what a program says about its pools, and writes it where the master reads it.
+
+    Args:
+        name: what the process list shows for the configuration.
+        prefix: relative paths are relative to it.
+        allow_root: allow pools that run as root.
+    """
+
+    def __init__(self, name: str, prefix: str, allow_root: bool) -> None:
+        self._name = name
+        self._prefix = prefix
+        self._allow_root = allow_root
+
+    def check(self, pools: Sequence[Pool], settings: Settings) -> None:
+        """Raise ConfigError with everything that is wrong."""
+        load_given(self._describe(tempfile.gettempdir(), pools, settings), os.environ)
+
+    def write(self, directory: str, pools: Sequence[Pool], settings: Settings) -> None:
+        """Write it into the manager's directory, whole or not at all."""
+        new = Path(directory) / f"{FILE}.new"
+        new.write_bytes(pack_given(self._describe(directory, pools, settings)))
+        new.replace(Path(directory) / FILE)
+
+    def _describe(self, directory: str, pools: Sequence[Pool], settings: Settings) -> Given:
+        return Given(
+            global_={**settings.directives, "control": os.path.join(directory, CONTROL), "error_log": None},
+            pools=[(pool.name, pool.directives) for pool in pools],
+            name=self._name,
+            prefix=self._prefix,
+            allow_root=self._allow_root,
+        )
 
 
 def pack_given(given: Given) -> bytes:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
-import queue
 import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from signal import Signals
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 from fpm.client.control import follow, read_step
 from fpm.client.snapshot import fetch_snapshot
-from fpm.config.from_code import Given, load_given
 from fpm.errors import ConfigError, ControlError, StartError
-from fpm.manager.after_fork import let_go_in_forks
-from fpm.manager.child import MasterProcess
-from fpm.manager.configuration import CONTROL, FILE, Pool, Settings, describe, pack_given
-from fpm.manager.events import Event
-from fpm.manager.reload_result import Reloaded, read_outcome
+from fpm.events.base import Event
+from fpm.events.master import MasterOutput
+from fpm.manager.child import MasterProcess, ReloadResult, read_result
+from fpm.manager.configuration import CONTROL, ConfigurationWriter, Pool, Settings
+from fpm.manager.events import EventFeed
 from fpm.status.snapshot import Snapshot
 from fpm.system.unix_sockets import make_socket_directory
 
@@ -40,7 +36,7 @@ class Manager:
     Args:
         pools: at least one.
         settings: of [global].
-        on_event: called for each entry of the log, by a thread of the manager's; it must return soon.
+        on_event: called for each event, by a thread of the manager's; it must return soon.
         allow_root: allow pools that run as root.
         name: what the process list shows for the configuration.
 
@@ -59,18 +55,17 @@ class Manager:
     ) -> None:
         self._pools = list(pools)
         self._settings = settings or Settings()
-        self._on_event = on_event
-        self._allow_root = allow_root
-        self._name = name or os.path.basename(sys.argv[0]) or "a program"
-        self._prefix = os.getcwd()
+        self._writer = ConfigurationWriter(
+            name or os.path.basename(sys.argv[0]) or "a program", os.getcwd(), allow_root
+        )
         self._lock = threading.Lock()
-        self._listeners: list[queue.SimpleQueue[Event | None]] = []
+        self._feed = EventFeed(on_event)
         self._process: MasterProcess | None = None
         self._directory = ""
         self.failed: tuple[str, ...] = ()
         """Names of the pools whose application did not start; they answer 503 and are tried again."""
-        self._check(self._pools, self._settings)
-        let_go_in_forks(self)
+        self._writer.check(self._pools, self._settings)
+        _managers.add(self)
 
     # ---------------------------------------------------------------- beginning and end
 
@@ -91,9 +86,9 @@ class Manager:
                 raise RuntimeError("this manager is already running")
             self._directory = make_socket_directory("pyfpm-manager-")
             try:
-                self._write(self._pools, self._settings)
+                self._writer.write(self._directory, self._pools, self._settings)
                 sockets = [(pool.name, pool.socket) for pool in self._pools if pool.socket is not None]
-                self._process = process = MasterProcess(self._directory, sockets, self._dispatch, self._end_events)
+                self._process = process = MasterProcess(self._directory, sockets, self._feed.put, self._feed.close)
             except BaseException as error:
                 self._forget_directory()
                 if isinstance(error, OSError):
@@ -187,38 +182,13 @@ class Manager:
         return fetch_snapshot(self._running_control(), pool, workers=workers)
 
     def events(self) -> Iterator[Event]:
-        """Every entry of the log from now on, to the master's end."""
-        waiting: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        """Everything that happens from now on, to the master's end; see fpm.events for the classes."""
         with self._lock:
-            if not self.is_running:
-                return iter(())
-            self._listeners.append(waiting)
-        return self._iterate(waiting)
+            return self._feed.listen() if self.is_running else iter(())
 
     def recent(self) -> list[Event]:
-        """The last entries of the log, at most a thousand, the oldest first."""
+        """The last events, at most a thousand, the oldest first."""
         return list(self._process.recent) if self._process is not None else []
-
-    def _iterate(self, waiting: queue.SimpleQueue[Event | None]) -> Iterator[Event]:
-        try:
-            while (event := waiting.get()) is not None:
-                yield event
-        finally:
-            with self._lock, contextlib.suppress(ValueError):
-                self._listeners.remove(waiting)
-
-    def _dispatch(self, event: Event) -> None:
-        with self._lock:
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener.put(event)
-        if self._on_event is not None:
-            self._on_event(event)
-
-    def _end_events(self) -> None:
-        with self._lock:
-            for listener in self._listeners:
-                listener.put(None)
 
     # ---------------------------------------------------------------- reload
 
@@ -229,7 +199,7 @@ class Manager:
         pools: Sequence[Pool] | None = None,
         settings: Settings | None = None,
         timeout: float = 0.0,
-    ) -> Reloaded:
+    ) -> ReloadResult:
         """Prove new generations and swap them in; without names those whose configuration has changed, else all.
 
         Args:
@@ -250,20 +220,20 @@ class Manager:
         late = [pool.name for pool in new_pools if pool.socket is not None and pool.name not in present]
         if late:
             raise ConfigError([f"<code>: [{name}] listen: a socket can be given at the start only." for name in late])
-        self._check(new_pools, new_settings)
+        self._writer.check(new_pools, new_settings)
         steps: list[str] = []
 
         def note(message: dict[str, Any]) -> None:
             steps.append(read_step(message))
 
         control = self._running_control()
-        self._write(new_pools, new_settings)
+        self._writer.write(self._directory, new_pools, new_settings)
         request = {"command": "reload", "pools": list(names), "timeout": timeout}
-        outcome = read_outcome(follow(control, request, note), steps)
+        outcome = read_result(follow(control, request, note), steps)
         if outcome.ok:
             self._pools, self._settings = new_pools, new_settings
         else:
-            self._write(self._pools, self._settings)
+            self._writer.write(self._directory, self._pools, self._settings)
         return outcome
 
     # ---------------------------------------------------------------- details
@@ -273,25 +243,6 @@ class Manager:
         if not control:
             raise ControlError("this manager is not running")
         return control
-
-    def _given(self, pools: Sequence[Pool], settings: Settings) -> Given:
-        return describe(
-            pools,
-            settings,
-            control=os.path.join(self._directory or tempfile.gettempdir(), CONTROL),
-            name=self._name,
-            prefix=self._prefix,
-            allow_root=self._allow_root,
-        )
-
-    def _check(self, pools: Sequence[Pool], settings: Settings) -> None:
-        load_given(self._given(pools, settings), os.environ)
-
-    def _write(self, pools: Sequence[Pool], settings: Settings) -> None:
-        """Where the master finds it, whole or not at all."""
-        new = Path(self._directory) / f"{FILE}.new"
-        new.write_bytes(pack_given(self._given(pools, settings)))
-        new.replace(Path(self._directory) / FILE)
 
     def _end(self, process: MasterProcess) -> int:
         """At once, whatever it takes."""
@@ -307,14 +258,14 @@ class Manager:
         atexit.unregister(self._at_exit)
         self._forget_directory()
 
-    def let_go(self) -> None:
+    def _detach(self) -> None:
         """In a process that the program has forked: there this manager is one that does not run."""
         self._lock = threading.Lock()
-        self._listeners.clear()
+        self._feed = EventFeed(None)
         process, self._process = self._process, None
         if process is not None:
             atexit.unregister(self._at_exit)
-            process.let_go()
+            process.detach()
 
     def _at_exit(self) -> None:
         self.stop(graceful=False, timeout=2 * KILL_TIME)
@@ -325,5 +276,18 @@ class Manager:
 
 
 def _reasons(process: MasterProcess) -> list[str]:
-    """What the log says of a start that has failed."""
-    return [event.text for event in process.recent if event.level in ("ERROR", "ALERT")][-20:]
+    """What is known of a start that has failed."""
+    found = [one for one in process.recent if one.level in ("ERROR", "ALERT") or isinstance(one, MasterOutput)]
+    return [line for event in found for line in event.text.splitlines()][-20:]
+
+
+_managers: WeakSet[Manager] = WeakSet()
+
+
+def _after_fork() -> None:
+    """What a program forks neither holds its managers nor ends them."""
+    for manager in list(_managers):
+        manager._detach()
+
+
+os.register_at_fork(after_in_child=_after_fork)

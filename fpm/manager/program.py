@@ -2,7 +2,8 @@
 fpm.manager.child.
 
 It stands in the program's working directory. Listening sockets are at 3, 4 and so on, one for each NAME of a pool; on
-the leash it says when it is ready, and reads end of file when the program has let go of it. A process that the program
+the leash it says when it is ready, and reads end of file when the program has let go of it. Events (fpm.events.wire) go
+to the descriptor after the leash. A process that the program
 has forked may hold the leash, too, so the end of PROGRAM (its pid) is looked for beside it.
 """
 
@@ -23,6 +24,7 @@ from fpm.errors import EXIT_FAILED, FpmError
 from fpm.log.error import ErrorLog
 from fpm.manager.configuration import FILE, unpack_given
 from fpm.master.master import Master
+from fpm.master.sink import EventWriter
 from fpm.system.systemd import LISTEN_FDS_START
 
 
@@ -30,7 +32,8 @@ def main(arguments: list[str]) -> int:
     """Run the master to its end; returns the exit status."""
     directory, program, leash, *names = arguments
     leash_fd = int(leash)
-    os.set_inheritable(leash_fd, False)
+    for fd in (leash_fd, leash_fd + 1):
+        os.set_inheritable(fd, False)
     environ = _environ(names)
     try:
         parent = os.pidfd_open(os.getppid())
@@ -63,7 +66,8 @@ def _run(directory: Path, leash_fd: int, ends: int, environ: Mapping[str, str]) 
     try:
         config = load()
         log = ErrorLog(None, level=config.global_.log_level, limit=config.global_.log_limit)
-        return Master(config, log, environ=environ, load=load, on_ready=tell, leash=ends).run()
+        events = EventWriter(leash_fd + 1)
+        return Master(config, log, environ=environ, load=load, on_ready=tell, leash=ends, events=events).run()
     except FpmError as error:
         message = json.dumps({"ready": False, "error": str(error)}).encode()
         leash.send(message, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)

@@ -62,7 +62,7 @@ from fpm.master.processes.process import (
 )
 from fpm.master.reload.reloader import Reloader, Request
 from fpm.master.services import Budget, Services
-from fpm.master.sink import EventSink, log_reader
+from fpm.master.sink import EventSink, EventWriter, log_reader
 from fpm.master.status.memory import MemorySampler
 from fpm.master.status.process import StatusProcess
 from fpm.master.status.snapshot_source import refresh_memory, take_snapshot
@@ -98,6 +98,7 @@ class Master:
         arguments: Sequence[str] = (),
         handed: dict[str, Any] | None = None,
         leash: int | None = None,
+        events: EventWriter | None = None,
     ) -> None:
         """
         Args:
@@ -108,6 +109,7 @@ class Master:
             arguments: the arguments with which an upgrade executes the installed program.
             handed: what the former program of an upgrade has handed over, see fpm.master.upgrade.handover.
             leash: a descriptor that reads end of file when whoever has started this master is gone; so goes the master.
+            events: writes what happens for the program that embeds the master, in the place of the error log.
         """
         self.config = config
         self.log = log
@@ -116,7 +118,8 @@ class Master:
         self.on_ready = on_ready
         self.strict = strict
         self.arguments = arguments
-        self.sink = EventSink(time.time, log_reader(log))
+        self.sink = EventSink(time.time, log_reader(log) if events is None else events.take)
+        self._written = log if events is None else events
         self.original_rlimit_files = (0, 0)
         self.memory = MemorySampler()
         self.status_listeners = StatusListeners()
@@ -268,12 +271,12 @@ class Master:
             self.stop(State.TERMINATING)
 
     def _watch_log(self) -> None:
-        """Lines wait for a slow reader of the log: go on when there is room."""
-        fd = self.log.pending_fd()
+        """Lines, or events, wait for a slow reader: go on when there is room."""
+        fd = self._written.pending_fd()
         if fd != self._log_fd:
             self._forget_log()
         if fd is not None and not self.loop.is_watched(fd):
-            self.loop.watch(fd, self.log.flush, WRITE)
+            self.loop.watch(fd, self._written.flush, WRITE)
         self._log_fd = fd
 
     def _forget_log(self) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from fpm.events.base import Event
-from fpm.events.master import MasterReady, MasterStopping, UpgradeFailed, UpgradeStarted
+from fpm.events.master import MasterReady, MasterStopping, ReloadEnded, ReloadStarted, UpgradeFailed, UpgradeStarted
 from fpm.master.loop.loop import Loop
 from fpm.master.pool.process_manager import Census
 from fpm.system import systemd
@@ -16,6 +16,7 @@ LISTEN_VARIABLES = frozenset({"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
 MANAGER_VARIABLES = LISTEN_VARIABLES | {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
 """Said to the master alone; an application that inherits them would speak in its name."""
 READY = "Ready to handle connections"
+FAILED = "Reload failed, the former configuration serves on"
 
 
 class Notifier:
@@ -46,19 +47,12 @@ class Notifier:
         elif isinstance(event, MasterStopping):
             self._silent = True  # no more regular messages
             self._send(f"STOPPING=1\nSTATUS={'Finishing' if event.graceful else 'Terminating'}")
-        elif isinstance(event, UpgradeStarted):
-            self.reloading()
-        elif isinstance(event, UpgradeFailed):
-            self.reloaded(failed=True)
-
-    def reloading(self) -> None:
-        """A reload has begun (Type=notify-reload wants the time, too)."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-
-    def reloaded(self, *, failed: bool) -> None:
-        """The reload is over."""
-        status = "Reload failed, the former configuration serves on" if failed else READY
-        self._send(f"READY=1\nSTATUS={status}")
+        elif isinstance(event, ReloadStarted | UpgradeStarted):
+            # Type=notify-reload wants the time, too (systemd.service(5)).
+            self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        elif isinstance(event, ReloadEnded | UpgradeFailed):
+            is_ok = isinstance(event, ReloadEnded) and event.ok
+            self._send(f"READY=1\nSTATUS={READY if is_ok else FAILED}")
 
     def _send(self, state: str) -> None:
         systemd.notify(state, self._environ)

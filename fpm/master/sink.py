@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
-from fpm.event_text.describe import describe, pool_prefix
+from fpm.event_text.describe import describe
 from fpm.events.base import Event
+from fpm.events.master import EventsDropped
+from fpm.events.wire import pack_event
 from fpm.events.worker import ProcessOutput
 from fpm.log.error import ErrorLog
+from fpm.log.lines import pool_prefix
+from fpm.log.target import Target
 
 
 class EventSink:
@@ -38,8 +43,30 @@ def log_reader(log: ErrorLog) -> Callable[[Event], None]:
 
     def write(event: Event) -> None:
         if event.level:
-            log.log(event.level, f"{pool_prefix(event.pool)}{event.text}")
+            log.log(event.level, event.text, pool_prefix(event.pool))
         elif isinstance(event, ProcessOutput):
             log.raw(event.line)
 
     return write
+
+
+class EventWriter:
+    """Writes events for a program, as lines of JSON. It never blocks; if the program does not read, it hears how many
+    events were dropped.
+    """
+
+    def __init__(self, fd: int, clock: Callable[[], float] = time.time) -> None:
+        self._target = Target(fd, owns_fd=True)
+        self._target.say_dropped = lambda count: pack_event(describe(EventsDropped(count), clock()))
+
+    def take(self, event: Event) -> None:
+        """Write one event: a reader of the sink."""
+        self._target.write(pack_event(event))
+
+    def pending_fd(self) -> int | None:
+        """See ErrorLog.pending_fd."""
+        return self._target.pending_fd()
+
+    def flush(self) -> None:
+        """Write what waits, as far as it goes without waiting."""
+        self._target.flush()

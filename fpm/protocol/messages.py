@@ -125,6 +125,8 @@ class LogText:
 
     level: Level
     text: str
+    request: str = ""
+    """Method and URI; "" if it is about none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,9 +60,9 @@ def _read(hint: Any, value: Any, name: str) -> Any:
         return None if value is None else _read(get_args(hint)[0], value, name)
     if origin is Literal:
         return _known(value, get_args(hint), name)
-    if origin is list:
-        (item,) = get_args(hint)
-        return [_read(item, one, name) for one in _typed(value, list, name)]
+    if origin in (list, tuple):  # of any length, and JSON has lists alone
+        items = [_read(get_args(hint)[0], one, name) for one in _typed(value, list, name)]
+        return items if origin is list else tuple(items)
     if origin is dict:
         return _typed(value, dict, name)
     if is_dataclass(hint):

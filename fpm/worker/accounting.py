@@ -181,8 +181,7 @@ class AccessLog:
 class RequestLog:
     """Lines that say which request they are about."""
 
-    def __init__(self, pool: str, master: MasterChannel) -> None:
-        self._head = f"[pool {pool}] child {os.getpid()}"
+    def __init__(self, master: MasterChannel) -> None:
         self._master = master
 
     def write(self, level: Level, environ: Environ, text: str) -> None:
@@ -192,7 +191,7 @@ class RequestLog:
         if query := environ.get("QUERY_STRING"):
             uri += f"?{query}"
         request = escape(decode_wire(f"{environ.get('REQUEST_METHOD', '')} {uri}"))
-        self._master.log(level, f"{self._head}, {request}: {text}")
+        self._master.log(level, text, request)
 
 
 def format_traceback(error: BaseException, ours: tuple[CodeType, ...]) -> str:

@@ -25,10 +25,14 @@ class MasterChannel:
             return False
         return True
 
-    def log(self, level: Level, text: str) -> None:
-        """A line (or a traceback) for the error log; to standard error if the master does not take it."""
-        if not self.send(LogText(level, text)):
-            sys.stderr.write(f"{level.upper()}: {text}\n")
+    def log(self, level: Level, text: str, request: str = "") -> None:
+        """A line (or a traceback) for the error log; to standard error if the master does not take it.
+
+        Args:
+            request: method and URI, if it is about one.
+        """
+        if not self.send(LogText(level, text, request)):
+            sys.stderr.write(f"{level.upper()}: {request}{': ' if request else ''}{text}\n")
 
     def receive(self) -> tuple[Command | None, int | None] | None:
         """A message, if there is one, and the descriptor that came with it; None when the master is gone."""

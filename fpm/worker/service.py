@@ -42,7 +42,7 @@ class Service:
         self.accounting = accounting
         self.pages = pages
         self.pid = os.getpid()
-        self.log = RequestLog(settings.given.pool, master)
+        self.log = RequestLog(master)
         self.constants: Environ = {
             "wsgi.version": (1, 0),
             "wsgi.errors": sys.stderr,

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from fpm.errors import StartError
+from fpm.event_text.worker import output_text
 from fpm.log.error import ErrorLog
-from fpm.log.lines import LineAssembler, format_worker_line
+from fpm.log.lines import LineAssembler, pool_prefix
 from fpm.log.syslog_target import SyslogTarget
 from fpm.log.target import BUFFER_MAX, FileTarget
 from tests.support.waiting import wait_until
@@ -150,9 +151,9 @@ def test_standard_error_with_syslog_is_nowhere(stderr: None) -> None:
 def test_worker_lines_fill_the_limit(level: str, tmp_path: Path) -> None:
     path = tmp_path / "error.log"
     log = ErrorLog(str(path), level=level, limit=600)
-    assembler = LineAssembler(log.worker_room("www", 4711, "stdout"))
+    assembler = LineAssembler(log.room_beside(pool_prefix("www") + output_text(4711, "worker", "stdout", "")))
     for line in assembler.feed(b"z" * 5000 + b"\n"):
-        log.warning(format_worker_line("www", 4711, "stdout", line))
+        log.log("warning", output_text(4711, "worker", "stdout", line), pool_prefix("www"))
     log.close()
     lines = path.read_text().splitlines()
     assert {len(line) for line in lines[:-1]} == {600}

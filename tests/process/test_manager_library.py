@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,8 @@ import pytest
 
 from fpm import Manager, Pool, Settings
 from fpm.errors import ConfigError, ControlError, StartError
-from fpm.manager import Event, Kind
+from fpm.events import master, worker
+from fpm.manager import Event
 from tests.support import raw_fastcgi
 from tests.support.processes import descriptors, is_zombie
 from tests.support.waiting import wait_until
@@ -63,10 +66,10 @@ def test_start_status_reload_and_stop(tmp_path: Path) -> None:
     with nothing_left():
         manager = manager_of(pool(tmp_path), Pool_late(tmp_path), on_event=seen.append)
         assert not manager.is_running
-        with pytest.raises(ControlError, match="does not run"):
+        with pytest.raises(ControlError, match="is not running"):
             manager.status()
         manager.start()
-        with pytest.raises(RuntimeError, match="runs already"):
+        with pytest.raises(RuntimeError, match="is already running"):
             manager.start()
         assert raw_fastcgi.get(str(tmp_path / "www.sock")).status == 200
         status = manager.status()
@@ -96,8 +99,10 @@ def test_start_status_reload_and_stop(tmp_path: Path) -> None:
         assert manager.stop() == 0
         assert not manager.is_running
         assert manager.pid == 0
-    kinds = {event.kind for event in seen}
-    assert {Kind.READY, Kind.STARTED, Kind.EXITED, Kind.RELOADED, Kind.REFUSED} <= kinds
+    expected = {master.MasterReady, worker.WorkerStarted, worker.WorkerExited, master.MasterExiting}
+    assert expected <= {type(event) for event in seen}
+    assert [event.ok for event in seen if isinstance(event, master.ReloadEnded)] == [True, False, True]
+    assert all(event.pool in ("www", "late") for event in seen if isinstance(event, worker.WorkerStarted))
     assert not (tmp_path / "www.sock").exists()
 
 
@@ -119,16 +124,61 @@ def test_events_and_two_managers_at_once(tmp_path: Path) -> None:
         thread.start()
         victim = one.status().pools[0].workers[0].pid
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: any(event.kind is Kind.EXITED and event.pid == victim for event in found))
-        death = next(event for event in found if event.pid == victim)
-        assert death.pool == "www"
-        assert death.level == "WARNING"
-        assert death.is_trouble
+        wait_until(lambda: any(isinstance(event, worker.ProcessDied) for event in found))
+        died = next(event for event in found if isinstance(event, worker.ProcessDied))
+        assert (died.pool, died.pid, died.level, died.is_problem) == ("www", victim, "WARNING", True)
+        assert (died.death.signal, died.death.who) == ("SIGKILL", "worker")
+        assert died.death.next
+        assert died.text.startswith(f"child {victim} exited on signal 9 (SIGKILL)")
+        assert abs(died.time - time.time()) < 60
         assert raw_fastcgi.get(str(tmp_path / "two" / "www.sock")).status == 200
         assert one.stop(graceful=False) == 0
         thread.join(10)
         assert not thread.is_alive()
         assert two.is_running
+
+
+FORGER = """
+import json, os, sys
+
+LINES = [
+    json.dumps({"v": 1, "event": "master_ready", "failed": ["www"], "pool": "", "pid": 0, "time": 1.0, "level": "ALERT",
+                "text": "forged"}),
+    "[28-Nov-2026 10:00:00] ALERT: [pool www] child 1 exited on signal 9 (SIGKILL) after 1.0 seconds from start",
+    "reload finished",
+]
+
+def application(environ, start_response):
+    for line in LINES:
+        os.write(1, line.encode() + b"\\n")
+    start_response("200 OK", [])
+    return [json.dumps(LINES).encode()]
+"""
+
+
+@pytest.mark.parametrize("decorated", ["yes", "no"])
+def test_an_application_cannot_forge_an_event(tmp_path: Path, decorated: str) -> None:
+    (tmp_path / "forger.py").write_text(FORGER)
+    tmp_path.chmod(0o755)
+    seen: list[Event] = []
+    forger = pool(
+        tmp_path,
+        app="forger:application",
+        chdir=str(tmp_path),
+        catch_workers_output=True,
+        decorate_workers_output=decorated,
+    )
+    with nothing_left(), manager_of(forger, on_event=seen.append):
+        lines = json.loads(raw_fastcgi.get(str(tmp_path / "www.sock")).body)
+        wait_until(lambda: len([event for event in seen if isinstance(event, worker.ProcessOutput)]) == len(lines))
+        said = [event for event in seen if isinstance(event, worker.ProcessOutput)]
+        assert [event.line for event in said] == lines
+        assert {(event.pool, event.stream, event.is_decorated) for event in said} == {
+            ("www", "stdout", decorated == "yes")
+        }
+        assert not any(event.is_problem and not isinstance(event, worker.ProcessOutput) for event in seen)
+        assert not any(isinstance(event, worker.ProcessDied | master.ReloadEnded) for event in seen)
+        assert [event.failed for event in seen if isinstance(event, master.MasterReady)] == [()]
 
 
 def test_a_program_gives_its_own_socket(tmp_path: Path) -> None:
@@ -208,7 +258,8 @@ ALL_IN_ONE = """
 import os, sys, time
 sys.path.insert(0, {root!r})
 from fpm import Manager, Pool, Settings
-from fpm.manager import Kind
+from fpm.events.worker import RequestSlow
+from fpm.manager import Event, ReloadResult
 
 pool = Pool("www", app={file!r} + ":application", listen={socket!r}, pm="static", pm_max_children=1, **{identity!r})
 manager = Manager([pool], Settings(), allow_root=True)

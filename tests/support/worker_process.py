@@ -95,7 +95,8 @@ class WorkerProcess:
 
     def logged(self) -> str:
         """The texts of its log messages."""
-        return "\n".join(message.text for message in self.receive_all() if isinstance(message, LogText))
+        found = [message for message in self.receive_all() if isinstance(message, LogText)]
+        return "\n".join(f"{one.request}: {one.text}" if one.request else one.text for one in found)
 
     def command(self, command: Command, *fds: int) -> None:
         """A message from the master."""

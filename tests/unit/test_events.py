@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.event_text.describe import TABLE, describe, pool_prefix
+from fpm.event_text.describe import TABLE, describe
 from fpm.events import master, pool, worker
 from fpm.events.base import Event, PoolEvent, ProcessEvent
-from fpm.events.wire import CLASSES, EventError, pack_event, unpack_event
+from fpm.events.wire import CLASSES, pack_event, unpack_event
+from fpm.log.lines import pool_prefix
+from fpm.protocol.wire import MessageError
 from fpm.status.overview import Death
 
 P: Any = {"pool": "www"}
@@ -253,6 +257,8 @@ LINES: list[tuple[Event, str, str]] = [
         "WARNING",
         "process 7 speaks for a worker but is not one; told to leave",
     ),
+    (worker.MessageRefused("worker", "why", **C), "WARNING", "child 7 has sent a message that is refused: why"),
+    (worker.MessageRefused("template", "why", **C), "WARNING", "the template has sent a message that is refused: why"),
     (worker.WorkerLogged("error", "a\nb", **C), "ERROR", "child 7: a\nb"),
     (worker.WorkerLogged("notice", "a", "GET /", **C), "NOTICE", "child 7, GET /: a"),
     (worker.ProcessOutput("worker", "stdout", "{x}", **C), "WARNING", 'child 7 said into stdout: "{x}"'),
@@ -346,13 +352,13 @@ CHANGES: list[Mapping[str, object]] = [
 def test_other_json_is_refused(change: Mapping[str, object]) -> None:
     message = json.loads(pack_event(describe(master.MasterReady(("www",)), 1.0)))
     assert unpack_event(json.dumps(message))
-    with pytest.raises(EventError):
+    with pytest.raises(MessageError):
         unpack_event(json.dumps(message | change))
 
 
 @given(st.text() | st.binary())
 def test_any_other_line_is_refused(line: str | bytes) -> None:
-    with pytest.raises(EventError):
+    with pytest.raises(MessageError):
         unpack_event(line)
 
 
@@ -363,3 +369,27 @@ def test_what_an_application_writes_stays_in_its_field(line: str) -> None:
         packed = pack_event(describe(event, 1.0))
         assert packed.count(b"\n") == 1
         assert unpack_event(packed) == event
+
+
+SOURCES = sorted((Path(__file__).parents[2] / "fpm").rglob("*.py"))
+
+
+def test_the_name_of_a_pool_is_put_before_a_line_in_one_place() -> None:
+    found = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr) and any(
+                "[pool " in str(getattr(part, "value", "")) for part in node.values
+            ):
+                found.add(path.name)
+    assert found == {"lines.py"}
+
+
+def test_the_master_logs_by_events_alone() -> None:
+    sentences = {"debug", "notice", "warning", "error", "alert", "log", "raw"}
+    for path in SOURCES:
+        if "master" not in path.parts or path.name == "sink.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in sentences:
+                assert not ast.unparse(node.func.value).endswith("log"), f"{path}:{node.lineno}"

@@ -15,10 +15,10 @@ from fpm.log.lines import (
     format_head,
     format_line,
     format_lines,
-    format_worker_line,
     parse_level,
+    pool_prefix,
+    room_beside,
     split_to_fit,
-    worker_line_room,
 )
 
 NOW = 1758463391.123456
@@ -50,34 +50,32 @@ def test_a_message_cannot_forge_an_entry() -> None:
 
 
 def test_a_traceback_is_whole_and_every_line_is_an_entry() -> None:
-    text = "[pool www] cannot import:\nTraceback (most recent call last):\n  File x\nValueError: " + "y" * 300 + "\n"
-    lines = format_lines(Level.ERROR, text, NOW, limit=200)
+    text = "cannot import:\nTraceback (most recent call last):\n  File x\nValueError: " + "y" * 300 + "\n"
+    lines = format_lines(Level.ERROR, text, NOW, limit=200, prefix=pool_prefix("www"))
     head = format_head(Level.ERROR, NOW) + "[pool www] "
     assert all(line.startswith(head) and len(line) <= 200 for line in lines)
-    assert "".join(line.removeprefix(head) for line in lines) == text.removeprefix("[pool www] ").replace("\n", "")
+    assert "".join(line.removeprefix(head) for line in lines) == text.replace("\n", "")
 
 
 def test_one_line_is_one_entry() -> None:
     assert format_lines(Level.ERROR, "x\n", NOW, limit=99) == [format_line(Level.ERROR, "x", NOW, limit=99)]
 
 
-def test_worker_line_fills_the_limit() -> None:
-    room = worker_line_room("www", 123, "stderr", 1024)
-    assembler = LineAssembler(room)
-    first, second = assembler.feed(b"a" * (room + 7) + b"\n")
-    text = format_worker_line("www", 123, "stderr", first)
-    assert text.startswith('[pool www] child 123 said into stderr: "aaa')
+def test_what_is_beside_a_line_is_counted() -> None:
+    room = room_beside('[pool www] child 123 said into stderr: ""', 1024)
+    first, second = LineAssembler(room).feed(b"a" * (room + 7) + b"\n")
+    text = f'[pool www] child 123 said into stderr: "{first}"'
     assert len(format_line(Level.WARNING, text, NOW, limit=1024)) == 1024
     assert format_line(Level.WARNING, text, NOW, limit=1024).endswith('aaa"')
     assert second == "a" * 7
+    assert room_beside("x" * 2000, 1024) == 1
 
 
-def test_an_open_line_is_marked() -> None:
+def test_an_open_line_comes_at_the_end() -> None:
     assembler = LineAssembler(100)
     assert assembler.feed(b"first\nlast") == ["first"]
     (rest,) = assembler.close()
     assert rest == "last"
-    assert format_worker_line("w", 1, "stdout", rest, closed=True).endswith('stdout: "last", pipe is closed')
     assert assembler.close() == []
 
 

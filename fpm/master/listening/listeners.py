@@ -7,6 +7,7 @@ import socket
 
 from fpm.config.model import ListenAddress, PoolConfig, UnixAddress
 from fpm.errors import StartError
+from fpm.log.lines import pool_prefix
 from fpm.system.listening import BACKLOG_MAX, Listener, SocketAccess, open_address
 
 
@@ -20,7 +21,7 @@ def open_listener(pool: PoolConfig) -> Listener:
     try:
         return open_address(pool.listen, pool.listen_backlog, access)
     except StartError as error:
-        raise StartError(f"[pool {pool.name}] {error}") from error
+        raise StartError(f"{pool_prefix(pool.name)}{error}") from error
 
 
 def adjust_listener(listener: Listener, pool: PoolConfig) -> None:
@@ -48,13 +49,14 @@ def adopt_listener(pool: PoolConfig, fd: int) -> Listener:
     Raises:
         StartError: the descriptor is no listening stream socket.
     """
+    what = f"descriptor {fd} passed by LISTEN_FDS"
     try:
         inherited = socket.socket(fileno=fd)
         listening = inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
-        raise StartError(f"[pool {pool.name}] descriptor {fd} passed by LISTEN_FDS is not a socket") from error
+        raise StartError(f"{pool_prefix(pool.name)}{what} is not a socket") from error
     if not listening or inherited.type != socket.SOCK_STREAM:
-        raise StartError(f"[pool {pool.name}] descriptor {fd} passed by LISTEN_FDS is not a listening stream socket")
+        raise StartError(f"{pool_prefix(pool.name)}{what} is not a listening stream socket")
     inherited.setblocking(False)
     inherited.set_inheritable(False)
     return Listener(pool.listen, inherited)

@@ -8,6 +8,7 @@ from typing import Any
 
 from fpm.config.model import Config, ListenAddress, PoolConfig
 from fpm.errors import StartError
+from fpm.log.lines import pool_prefix
 from fpm.master.listening.inherited import InheritedFds, dump_listener, restore_listener
 from fpm.protocol.status import SiteSpec
 from fpm.system.listening import Listener, SocketAccess, open_address
@@ -41,7 +42,7 @@ def wanted_sites(config: Config) -> dict[ListenAddress, Wanted]:
     for pool in config.pools:
         if pool.pm_status_listen is not None:
             access = SocketAccess(pool.listen_mode, pool.listen_owner, pool.listen_group)
-            found[pool.pm_status_listen] = Wanted(_pool_site(pool), access, f"[pool {pool.name}] pm.status_listen")
+            found[pool.pm_status_listen] = Wanted(_pool_site(pool), access, f"{pool_prefix(pool.name)}pm.status_listen")
     return found
 
 

@@ -34,7 +34,7 @@ class OutputReader:
             fd: the reading end of an existing pipe (inherited in an upgrade).
             share: the pool's budget, charged for reading and writing.
             write_line: called with each line, and whether the pipe was closed within it.
-            room: bytes of the longest line; longer ones are split (fpm.log.lines.worker_line_room).
+            room: bytes of the longest line; longer ones are split (ErrorLog.room_beside).
         """
         self._write_line = write_line
         self._assembler = LineAssembler(room)

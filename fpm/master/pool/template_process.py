@@ -11,6 +11,8 @@ from signal import Signals
 from typing import Any, Protocol
 
 from fpm.config.model import PoolConfig
+from fpm.event_text.worker import output_text
+from fpm.log.lines import pool_prefix
 from fpm.master.listening.inherited import InheritedFds, take_inherited
 from fpm.master.loop.channel import PoolChannel
 from fpm.master.loop.fair_reader import FairReader
@@ -275,7 +277,8 @@ class TemplateProcess:
             self.last_words.add(line, self.services.loop.now)
             self._keeper.write_line(self, stream, line, closed)
 
-        room = self.services.log.worker_room(self.spec.pool, 0, stream)
+        beside = f"{pool_prefix(self.spec.pool)}{output_text(0, 'template', stream, '')}"
+        room = self.services.log.room_beside(beside)
         return OutputReader(self.services.loop, self._share, write_line, room, fd)
 
     def _on_channel(self) -> None:

@@ -15,7 +15,7 @@ from fpm.events.base import PoolEvent
 from fpm.events.pool import ForkFailed as TemplateForkFailed
 from fpm.events.pool import TemplateNotice, TemplateStarted
 from fpm.events.pool import TemplateReady as TemplateIsReady
-from fpm.events.worker import ProcessOutput
+from fpm.events.worker import MessageRefused, ProcessOutput
 from fpm.master.listening.inherited import InheritedFds
 from fpm.master.loop.channel import limit_lines
 from fpm.master.pool.current_config import CurrentConfig
@@ -218,8 +218,7 @@ class Templates:
                 self._worker_exited(template, message)
             case MessageError() if not template.channel.has_refused:
                 template.channel.has_refused = True
-                text = f"the template has sent a message that is refused: {message}"
-                self._factory.services.log.warning(f"[pool {self._name}] {text}")
+                self._emit(MessageRefused("template", str(message), pool=self._name, pid=template.pid))
 
     def _worker_exited(self, template: TemplateProcess, message: WorkerExited) -> None:
         child = self._workers.find(message.pid, reported=True)

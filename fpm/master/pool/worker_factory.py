@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from fpm.event_text.worker import output_text
 from fpm.events.base import PoolEvent
 from fpm.events.pool import WorkerNotCreated
 from fpm.events.worker import ProcessOutput
+from fpm.log.lines import pool_prefix
 from fpm.master.listening.inherited import take_inherited
 from fpm.master.loop.output import OutputReader
 from fpm.master.loop.read_budget import Share
@@ -92,7 +94,8 @@ class WorkerFactory:
     def _read_output(self, child: Child, stream: str, fd: int | None = None) -> OutputReader:
         log = self._services.log
         decorated = self._current.config.decorate_workers_output
-        room = log.worker_room(self._current.config.name, PID_ROOM, stream) if decorated else log.limit
+        beside = f"{pool_prefix(self._current.config.name)}{output_text(PID_ROOM, 'worker', stream, '')}"
+        room = log.room_beside(beside) if decorated else log.limit
         return OutputReader(self._services.loop, self._share, self._line_writer(child, stream), room, fd)
 
     def _line_writer(self, child: Child, stream: str) -> Callable[[str, bool], None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fpm.events.base import PoolEvent
-from fpm.events.worker import SlowRequestEnded, StrangerRejected
+from fpm.events.worker import MessageRefused, SlowRequestEnded, StrangerRejected, WorkerLogged
 from fpm.master.loop.channel import Received, limit_lines
 from fpm.master.loop.read_budget import Share
 from fpm.master.pool.child import Child
@@ -87,14 +87,14 @@ class WorkerMessages:
             case LargeAtStart():
                 self._recycling.over_memory_at_start(child, message.memory)
             case LogText():
-                self._log(child, message)
+                text = limit_lines(message.text)
+                self._emit(WorkerLogged(message.level, text, message.request, pool=self._pool, pid=child.pid))
             case SlowRequest():
                 seconds = message.microseconds / 1e6
                 self._emit(SlowRequestEnded(message.request, seconds, pool=self._pool, pid=child.pid))
             case MessageError() if not child.channel.has_refused:
                 child.channel.has_refused = True
-                name = f"[pool {self._pool}] child {child.pid}"
-                self._services.log.warning(f"{name} has sent a message that is refused: {message}")
+                self._emit(MessageRefused("worker", str(message), pool=self._pool, pid=child.pid))
 
     def _on_failed(self, child: Child, message: Failed) -> None:
         traceback = limit_lines(message.traceback)
@@ -105,13 +105,6 @@ class WorkerMessages:
         self._keeper.happen(child, WorkerEvent.LIMIT, reason=MAX_MEMORY if memory else MAX_REQUESTS)
         if memory and child.state is not former:
             self._recycling.over_memory(child, memory)
-
-    def _log(self, child: Child, message: LogText) -> None:
-        # A text of several lines, such as a traceback, gets the pool's name in each of them from the log. A worker
-        # names itself in its texts; one that does not, or lies, is named here.
-        text = limit_lines(message.text)
-        name = f"[pool {self._pool}] child {child.pid}"
-        self._services.log.log(message.level, text if text.startswith(name) else f"{name}: {text}")
 
     @property
     def _pool(self) -> str:

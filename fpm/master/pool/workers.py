@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from fpm.events.base import PoolEvent
+from fpm.events.master import ProcessMaxReached
 from fpm.master.loop.read_budget import Share
 from fpm.master.pool.access_log import AccessLog
 from fpm.master.pool.child import Child, WorkerEnd
@@ -153,10 +154,7 @@ class Workers:
         allowed = self.services.budget.room(count)
         if allowed < count and not self.services.budget.warned:
             self.services.budget.warned = True
-            self.services.log.warning(
-                "The maximum number of processes has been reached. "
-                "Please review your configuration and consider raising 'process.max'"
-            )
+            self.services.emit(ProcessMaxReached())
         made = 0
         while made < allowed and self.request_one(template, board) is not None:
             made += 1

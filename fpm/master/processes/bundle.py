@@ -17,6 +17,7 @@ from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_W
 from importlib.machinery import SourceFileLoader
 
 POOL_PACKAGES = (
+    "fpm.events",
     "fpm.fastcgi",
     "fpm.launcher",
     "fpm.protocol",
@@ -40,14 +41,13 @@ POOL_MODULES = (
     "fpm.log.escape",
     "fpm.log.times",
     "fpm.manager",
-    "fpm.manager.in_pool_stub",
-    "fpm.manager.events",
-    "fpm.manager.reload_result",
     "fpm.stacks",
     "fpm.stacks.layout",
     "fpm.stacks.trace",
     "fpm.status",
+    "fpm.status.figures",
     "fpm.status.model",
+    "fpm.status.overview",
     "fpm.status.pages",
     "fpm.system",
     "fpm.system.descriptors",

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from fpm.config.model import Config
 from fpm.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, ConfigError, StartError
-from fpm.log.error import ErrorLog
+from fpm.events.base import Event
+from fpm.events.master import ReloadEnded, ReloadPlanned, ReloadProgressed, ReloadStarted
 from fpm.master.listening.addresses import NewListeners
 from fpm.master.listening.status_listeners import StatusListeners
-from fpm.master.notifier import Notifier
 from fpm.master.pool.current_config import still_exists
 from fpm.master.pool.specs import children_for
 from fpm.master.reload.plan import Plan, compare_settings, make_plan
@@ -24,10 +24,11 @@ Tell = Callable[[dict[str, Any]], None]
 class ReloadHost(Host, Protocol):
     """What the reloader needs of the master beside what each reload needs."""
 
-    log: ErrorLog
-    notifier: Notifier
     config: Config
     status_listeners: StatusListeners
+
+    def emit(self, event: Event) -> Event:
+        """Tell everybody who reads what happens."""
 
     def load(self) -> Config:
         """Read the configuration anew."""
@@ -101,8 +102,7 @@ class Reloader:
 
     def _begin(self, request: Request) -> None:
         host = self._host
-        host.log.notice("Reloading in progress ..." if request.rollback is None else f"Rolling back {request.rollback}")
-        host.notifier.reloading()
+        host.emit(ReloadStarted(request.rollback or ""))
         opened = NewListeners(host.status_listeners)
         try:
             config, named = self._wanted(request)
@@ -111,15 +111,14 @@ class Reloader:
             self._finished(request, Outcome(EXIT_CONFIG, tuple(str(error).splitlines())))
             return
         plan = self._plan(config, named)
-        for line in plan.lines():
-            host.log.debug(f"reload: {line}")
+        host.emit(ReloadPlanned(tuple(plan.lines())))
         self._current = Reload(
             host,
             config,
             plan,
             named,
             opened,
-            request.tell,
+            lambda message: self._report(request, message),
             lambda outcome: self._finished(request, outcome),
         )
         self._current.start(request.timeout)
@@ -159,22 +158,19 @@ class Reloader:
         there_are = ", ".join(sorted(known))
         return [f"there is no pool {name!r}; there are: {there_are}" for name in named if name not in known]
 
+    def _report(self, request: Request, message: dict[str, Any]) -> None:
+        step = message["step"] if "step" in message else f"{message['swapped']} of {message['of']} workers replaced"
+        self._host.emit(ReloadProgressed(step, pool=message.get("pool", "")))
+        request.tell(message)
+
     def _finished(self, request: Request, outcome: Outcome) -> None:
-        log = self._host.log
         ok = outcome.status == EXIT_OK
         self._current = None
         reason = "; ".join(outcome.reasons)
         self.last = LastReload(self._clock(), ok, reason)
         for pool in self._host.pools.values():
             pool.header.reloaded(self.last.at, ok=ok)
-        if ok:
-            log.notice("reload finished")
-        for line in outcome.reasons:
-            if outcome.given_up:
-                log.notice(f"reload given up, nothing has changed: {line}")
-                continue
-            log.error(f"reload failed, nothing has changed: {line}\n{outcome.traceback}".rstrip())
-        self._host.notifier.reloaded(failed=not ok)
+        self._host.emit(ReloadEnded(ok, outcome.reasons, outcome.traceback, outcome.given_up))
         request.tell(_answer(outcome))
         waiting, self._waiting = self._waiting, None
         if waiting is not None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from fpm.log.escape import escape, show_stray_bytes
+from fpm.log.lines import pool_prefix
 from fpm.log.times import format_log_time, local_time
 from fpm.stacks.text.entry import Entry
 from fpm.stacks.trace import Frame, ThreadStack
@@ -118,7 +119,7 @@ def format_entry(entry: Entry, form: Form, depth: int) -> str:
     """
     if form == "json":
         return _one_line(as_object(entry, depth)) + "\n"
-    head = f"[{format_log_time(entry.time)}]  [pool {_escape_pool(entry.pool)}] pid {entry.pid}"
+    head = f"[{format_log_time(entry.time)}]  {pool_prefix(_escape_pool(entry.pool))}pid {entry.pid}"
     return "\n".join(["", head, *_own_lines(entry), *_stack_lines(entry, depth)]) + "\n"
 
 
