@@ -10,10 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fpm.client.params import request_params
-
 from fpm import Manager, Pool, Settings
 from fpm.client.exchange import send_request
+from fpm.client.request import request_params
 from fpm.config.model import UnixAddress
 
 HERE = Path(__file__).resolve().parent

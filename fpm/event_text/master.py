@@ -21,7 +21,7 @@ def _strict(event: master.StrictStartFailed) -> str:
 def _reload_ended(event: master.ReloadEnded) -> str:
     if event.ok:
         return "reload finished"
-    how = "given up" if event.given_up else "failed"
+    how = "cancelled" if event.given_up else "failed"
     lines = [f"reload {how}, nothing has changed: {reason}" for reason in event.reasons]
     return "\n".join([*lines, *filter(None, [event.traceback.rstrip()])])
 
@@ -35,14 +35,14 @@ ROWS: Mapping[type[Event], Row] = {
     master.MasterExiting: (NOTICE, "exiting, bye-bye!"),
     master.StopRequested: (NOTICE, "stop requested on the control socket"),
     master.StopIgnored: (DEBUG, "not switching to '{e.wanted}' state, because already in '{e.state}' state"),
-    master.ProgramGone: (NOTICE, "the program that has started this master is gone"),
+    master.ProgramGone: (NOTICE, "the program that started this master has exited"),
     master.InternalError: (ALERT, "internal error, please report it; the master goes on:\n{e.traceback}"),
     master.MasterOutput: (NONE, "{e.line}"),
     master.EventsDropped: (WARNING, "{e.count} events were dropped: the program could not take them in time"),
     master.ConfigNotice: (NOTICE, "{e.notice}"),
-    master.RestartNeeded: (NOTICE, "[global] {e.directive} has changed, which counts from the next start on"),
-    master.SocketUnused: (WARNING, "socket {e.name} passed by LISTEN_FDS belongs to no pool; it is closed"),
-    master.PidFileFailed: (ERROR, "{e.error}; the former file stays in use"),
+    master.RestartNeeded: (NOTICE, "[global] {e.directive} has changed; it takes effect at the next start"),
+    master.SocketUnused: (WARNING, "socket {e.name} passed by LISTEN_FDS belongs to no pool; closing it"),
+    master.PidFileFailed: (ERROR, "{e.error}; keeping the previous file"),
     master.ErrorLogReopened: (NOTICE, "error log file re-opened"),
     master.ErrorLogFailed: (ERROR, "unable to re-open error log file: {e.error}"),
     master.ReloadStarted: (
@@ -63,12 +63,12 @@ ROWS: Mapping[type[Event], Row] = {
     master.OrphanExited: (DEBUG, "process {e.pid}, left behind by an application, exited {e.cause}"),
     master.OrphanKilled: (
         NOTICE,
-        lambda e: f"process {e.pid} ({escape(e.name)}), left behind by an application, is killed",
+        lambda e: f"killing process {e.pid} ({escape(e.name)}), left behind by an application",
     ),
     master.HelperOutput: (WARNING, "{e.helper} said: {e.line}"),
     master.HelperStartFailed: (ERROR, "cannot start {e.helper}: {e.error}"),
-    master.HelperExited: (WARNING, "{e.helper} exited {e.cause}; it is started anew in {e.pause:.0f} s"),
-    master.TracerStuck: (WARNING, "the tracer does not answer; it is ended"),
-    master.TracerAnswerInvalid: (WARNING, "the tracer sent something odd: {e.error}"),
+    master.HelperExited: (WARNING, "{e.helper} exited {e.cause}; restarting it in {e.pause:.0f} s"),
+    master.TracerStuck: (WARNING, "the tracer does not respond; killing it"),
+    master.TracerAnswerInvalid: (WARNING, "the tracer sent an invalid answer: {e.error}"),
     master.StacksAvailable: (NOTICE, "stacks of slow requests are read by ptrace"),
 }

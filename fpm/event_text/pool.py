@@ -16,10 +16,10 @@ def _pool_failed(event: pool.PoolFailed) -> str:
 
 def _template_killed(event: pool.TemplateKilled) -> str:
     how = {
-        "reload": f"is killed after {event.age:.1f} s of importing: its generation is given up",
-        "stop": "is killed while it imports the application (stop)",
-        "upgrade": "is killed while it imports the application (upgrade)",
-        "late": "has not left in time (stop), sending SIGKILL to it and to all that it has made",
+        "reload": f"is killed after {event.age:.1f} s of importing: its generation was abandoned",
+        "stop": "is killed during the import (stop)",
+        "upgrade": "is killed during the import (upgrade)",
+        "late": "has not exited in time (stop), sending SIGKILL to its process group",
     }[event.reason]
     return f"template {event.pid} {how}{as_clause(event.no_stack)}"
 
@@ -34,11 +34,11 @@ def _emergency(event: pool.EmergencyRestart) -> str:
 
 def _slow_log_failed(event: pool.SlowLogFailed) -> str:
     if event.problem == "reopen":
-        return f"unable to re-open slowlog({event.reason}); the former file stays in use"
+        return f"unable to re-open slowlog({event.reason}); keeping the previous file"
     if event.problem == "recreate":
-        return f"slowlog({event.path}) has been removed, and cannot be made anew: {event.reason}"
+        return f"slowlog({event.path}) was removed and cannot be recreated: {event.reason}"
     if event.problem == "write":
-        return f"unable to write to slowlog({event.path}): {event.reason}. What cannot be kept is dropped"
+        return f"unable to write to slowlog({event.path}): {event.reason}. Entries that cannot be kept are dropped"
     return f"{event.reason}; " + (
         f"slowlog({event.path}) stays in use" if event.path else "entries go to the error log"
     )
@@ -54,10 +54,13 @@ ROWS: Mapping[type[Event], Row] = {
     pool.PoolFailed: (ERROR, _pool_failed),
     pool.PoolRecovered: (NONE, "the application has started again"),
     pool.PoolStartFailed: (ERROR, "{e.error}"),
-    pool.PoolChangeFailed: (ERROR, "{e.error}; the former one stays in use"),
-    pool.SwapStalled: (WARNING, "new workers do not come; those of the former generation serve on until they do"),
+    pool.PoolChangeFailed: (ERROR, "{e.error}; keeping the previous one"),
+    pool.SwapStalled: (
+        WARNING,
+        "new workers do not become ready; the previous generation keeps serving until they do",
+    ),
     pool.EmergencyRestart: (WARNING, _emergency),
-    pool.EmergencyRestartFailed: (ERROR, "the new template failed, the former one stays: {e.error}"),
+    pool.EmergencyRestartFailed: (ERROR, "the new template failed, keeping the previous one: {e.error}"),
     pool.TemplateStarted: (NONE, "template {e.pid} started (generation {e.generation})"),
     pool.TemplateReady: (NONE, "template {e.pid} is ready (generation {e.generation})"),
     pool.TemplateNotice: (NOTICE, "{e.notice}"),
@@ -73,19 +76,19 @@ ROWS: Mapping[type[Event], Row] = {
     ),
     pool.WorkerNotCreated: (ERROR, "{e.error}"),
     pool.AccessLogReopened: (NOTICE, "access log file re-opened"),
-    pool.AccessLogFailed: (ERROR, "{e.error}; the former file stays in use"),
+    pool.AccessLogFailed: (ERROR, "{e.error}; keeping the previous file"),
     pool.SlowLogReopened: (NOTICE, "slowlog file re-opened"),
     pool.SlowLogFailed: (ERROR, _slow_log_failed),
-    pool.SlowLogRecreated: (NOTICE, "slowlog({e.path}) had been removed; it has been made anew"),
-    pool.SlowLogRecovered: (NOTICE, "slowlog({e.path}) can be written again"),
+    pool.SlowLogRecreated: (NOTICE, "slowlog({e.path}) was removed and has been recreated"),
+    pool.SlowLogRecovered: (NOTICE, "slowlog({e.path}) is writable again"),
     pool.StackLogged: (NOTICE, "{e.entry}"),
     pool.SlowRequestsSkipped: (
         WARNING,
-        "more than {e.at_once:g} slow requests at once; for now only some of them are logged",
+        "more than {e.at_once:g} slow requests at once; logging only some of them",
     ),
     pool.StacksUnavailable: (WARNING, "{e.reason}"),
     pool.StacksFromInside: (
         WARNING,
-        "stacks cannot be read from outside: {e.reason}; processes write them themselves instead",
+        "stacks cannot be read from outside: {e.reason}; processes write their own stacks instead",
     ),
 }

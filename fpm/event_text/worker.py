@@ -63,19 +63,17 @@ def _limit_low(event: worker.MemoryLimitLow) -> str:
 
 def _limit_not_applied(event: worker.MemoryLimitNotApplied) -> str:
     return (
-        f"child {event.pid} uses {format_size(event.memory)} of memory from its start on, "
+        f"child {event.pid} uses {format_size(event.memory)} of memory right after its start, "
         f"more than pm.max_memory ({format_size(event.limit)}), which is not applied to such workers: "
-        "each would leave after one request. Set it well above the size of the application"
+        "each would exit after one request. Set it well above the size of the application"
     )
 
 
 def _signalled(event: worker.WorkerSignalled) -> str:
     request = f', request "{escape(event.request)}"' if event.request else ""
     why = event.reason or "it has closed its channel"
-    what = (
-        f"has not left in time ({why}), sending {event.signal}{in_parentheses(event.doing)}{as_clause(event.no_stack)}"
-    )
-    return f"child {event.pid}{request} {what}"
+    details = in_parentheses(event.doing) + as_clause(event.no_stack)
+    return f"child {event.pid}{request} has not exited in time ({why}), sending {event.signal}{details}"
 
 
 def _logged(event: worker.WorkerLogged) -> str:
@@ -117,18 +115,18 @@ ROWS: Mapping[type[Event], Row] = {
     worker.ProcessDied: (_died_level, _died),
     worker.WorkerKept: (
         WARNING,
-        "child {e.pid} serves on past pm.{e.limit}, there is nothing to replace it",
+        "child {e.pid} keeps serving past pm.{e.limit}: nothing can replace it",
     ),
     worker.WorkerOverMemory: (NOTICE, _over_memory),
     worker.MemoryLimitLow: (WARNING, _limit_low),
     worker.MemoryLimitNotApplied: (WARNING, _limit_not_applied),
     worker.WorkerSignalled: (WARNING, _signalled),
-    worker.SigtermIgnored: (WARNING, "child {e.pid} has not ended on SIGTERM ({e.limit}), sending SIGKILL"),
+    worker.SigtermIgnored: (WARNING, "child {e.pid} has not exited on SIGTERM ({e.limit}), sending SIGKILL"),
     worker.SigkillPending: (
         WARNING,
-        "child {e.pid} does not end on SIGKILL: it is in uninterruptible sleep (state D, see proc(5))",
+        "child {e.pid} does not exit on SIGKILL: it is in uninterruptible sleep (state D, see proc(5))",
     ),
-    worker.StrangerRejected: (WARNING, "process {e.pid} speaks for a worker but is not one; told to leave"),
+    worker.StrangerRejected: (WARNING, "process {e.pid} sent a message as a worker but is not one; disconnecting it"),
     worker.MessageRefused: (WARNING, _refused),
     worker.WorkerLogged: (lambda e: e.severity.upper(), _logged),
     worker.ProcessOutput: (lambda e: WARNING if e.is_decorated else NONE, _output),

@@ -97,7 +97,7 @@ def _serve(listener: Listener, app: str, arguments: Arguments, directory: str) -
         pool = Pool(
             name_pool(app), app=app, listen=listener.socket, **_directives(listener.socket, arguments, directory)
         )
-        settings = Settings(log_level="warning", process_control_timeout=FINISH_TIME)
+        settings = Settings(process_control_timeout=FINISH_TIME)
         manager = Manager(
             [pool], settings, on_event=_show, allow_root=os.geteuid() == 0, name=app.removeprefix("script:")
         )
@@ -171,12 +171,12 @@ def _directives(listening: socket.socket, arguments: Arguments, directory: str) 
 
 
 def _show(event: Event) -> None:
-    """What an error log would have, on standard error, which a web server writes to its own."""
-    if event.level == "DEBUG" or not (event.level or isinstance(event, MasterOutput | ProcessOutput)):
-        return
-    head = f"{event.level}: {pool_prefix(event.pool)}" if event.level else ""
-    for line in event.text.split("\n"):
-        _say(f"{head}{line}")
+    """Problems, and what is written, on standard error, which a web server writes to its own."""
+    if event.is_problem:
+        for line in event.text.split("\n"):
+            _say(f"{event.level}: {pool_prefix(event.pool)}{line}")
+    elif isinstance(event, MasterOutput | ProcessOutput):
+        _say(event.text)
 
 
 def _say(line: str) -> None:

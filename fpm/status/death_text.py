@@ -42,7 +42,7 @@ def death_clauses(death: Death, *, script: str = "", stack_in: str = "the slow l
         "oom": _oom(death),
         "retire": _retire(death),
         "request": _request(death, script),
-        "pending": f"not run after it: {death.pending_tasks}" if death.pending_tasks else "",
+        "pending": f"not run: {death.pending_tasks}" if death.pending_tasks else "",
         "served": f"{death.requests} request{'' if death.requests == 1 else 's'} served" if is_worker(death) else "",
         "memory": f"peak memory {format_size(death.memory_peak)}" if death.memory_peak else "",
         "cpu": cpu,
@@ -87,15 +87,15 @@ def _oom(death: Death) -> str:
     if death.signal != "SIGKILL" or death.killed_by_master:
         return ""
     if death.oom == "no":
-        return "not for lack of memory: somebody has sent it"
-    return f"whether for lack of memory is not known ({note})" if note else "whether for lack of memory is not known"
+        return "not out of memory: sent by another process"
+    return f"out of memory or not is unknown ({note})" if note else "out of memory or not is unknown"
 
 
 def _retire(death: Death) -> str:
     reason = cut(escape(death.retire_reason), TEXT_MAX)
     if death.killed_by_master:
-        return f"ended by the master ({reason})" if reason else "ended by the master"
-    return f"it was to leave ({reason})" if reason else ""
+        return f"terminated by the master ({reason})" if reason else "terminated by the master"
+    return f"it had been told to exit ({reason})" if reason else ""
 
 
 def _request(death: Death, script: str) -> str:
@@ -124,7 +124,7 @@ def _output(lines: tuple[str, ...]) -> str:
     if not lines:
         return ""
     if not lines[0].startswith(FATAL):
-        return f'last words "{cut(escape_field(lines[-1]), LINE_STACK_MAX)}"'
+        return f'last output "{cut(escape_field(lines[-1]), LINE_STACK_MAX)}"'
     calls = [f"{match[3]} ({match[1]}:{match[2]})" for match in map(_FRAME.fullmatch, lines) if match]
     where = ", called by ".join(cut(escape(call), LINE_STACK_MAX) for call in calls[:2])
     return f'"{cut(escape_field(lines[0]), LINE_STACK_MAX)}"' + (f" in {where}" if where else "")

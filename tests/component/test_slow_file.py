@@ -80,7 +80,7 @@ def test_a_full_disk(place: Place, tmp_path: Path) -> None:
             ballast.unlink()
             assert file.write(ENTRY, "www")
             assert count(place.path) >= before + 20
-            assert place.said()[-1] == f"NOTICE: [pool www] slowlog({place.path}) can be written again"
+            assert place.said()[-1] == f"NOTICE: [pool www] slowlog({place.path}) is writable again"
             place.path.write_bytes(b"")
             assert file.reopen("www")
         place.files.give_back(file)
@@ -95,7 +95,7 @@ def test_what_does_not_fit_into_memory_is_dropped(place: Place) -> None:
     (line,) = place.said()
     assert line == (
         "ERROR: [pool www] unable to write to slowlog(/dev/full): No space left on device (28); "
-        "free some space on the file system. What cannot be kept is dropped"
+        "free some space on the file system. Entries that cannot be kept are dropped"
     )
     place.files.give_back(file)
 
@@ -110,12 +110,12 @@ def test_a_removed_file(place: Place, tmp_path: Path) -> None:
     place.path.unlink()
     assert file.write(ENTRY, "www")
     assert count(place.path) == 1
-    assert place.said() == [f"NOTICE: [pool www] slowlog({place.path}) had been removed; it has been made anew"]
+    assert place.said() == [f"NOTICE: [pool www] slowlog({place.path}) was removed and has been recreated"]
     shutil.rmtree(logs)
     for _ in range(3):
         assert not file.write(ENTRY, "www")
     assert len(place.said()) == 2
-    assert place.said()[-1].startswith(f"ERROR: [pool www] slowlog({place.path}) has been removed, and cannot be made")
+    assert place.said()[-1].startswith(f"ERROR: [pool www] slowlog({place.path}) was removed and cannot be recreated")
     assert not file.reopen("www")
     assert "unable to re-open slowlog" in place.said()[-1]
     logs.mkdir()
@@ -131,7 +131,7 @@ def test_a_directory_in_the_way(place: Place, tmp_path: Path) -> None:
     place.path.mkdir()
     assert not file.reopen("www")
     assert place.said() == [
-        f"ERROR: [pool www] unable to re-open slowlog({place.path}: Is a directory (21)); the former file stays in use"
+        f"ERROR: [pool www] unable to re-open slowlog({place.path}: Is a directory (21)); keeping the previous file"
     ]
     assert file.write(ENTRY, "www")
     assert count(rotated) == 1
@@ -164,7 +164,7 @@ def test_a_fifo(place: Place) -> None:
         return False
 
     wait_until(drain)
-    assert place.said()[-1].endswith("can be written again")
+    assert place.said()[-1].endswith("is writable again")
     assert len(got) % len(ENTRY) == 0
     assert len(list(read_entries([bytes(got)]))) == len(got) // len(ENTRY) > BUFFER_MAX // len(ENTRY)
     os.close(reader)

@@ -210,7 +210,7 @@ def test_a_tracer_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
         trace = looker.trace(target)
         assert trace.error == "the tracer did not answer within 1.5 s"
         looker.run(lambda: not looker.trace(target).error, 20)
-        assert "the tracer does not answer; it is ended" in looker.log()
+        assert "the tracer does not respond; killing it" in looker.log()
 
 
 def test_a_worker_that_dies_meanwhile(looker: Looker) -> None:

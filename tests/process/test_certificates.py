@@ -24,7 +24,7 @@ from tests.support.reloads import reload
 from tests.support.waiting import wait_until
 
 POOL = {"app": "dying:application", "pm.max_children": 2}
-TAIL = r"respawned( in [\d.]+ s \(backoff, \d+ have died young in a row\)| when the template is ready)?$"
+TAIL = r"respawned( in [\d.]+ s \(backoff, \d+ died early in a row\)| when the template is ready)?$"
 
 
 def ring(fpm: Daemon) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ def _exit_code(fpm: Daemon) -> None:
     line, death = certificate(fpm, ask_to_die(fpm, "/exit", "3"))
     head = r"WARNING: \[pool www\] child \d+ exited with code 3 after \d+\.\d{6} seconds from start; "
     request = r'request "GET /exit\?3" for [\d.]+ m?s \(script dying:application\); '
-    assert re.search(head + request + rf'\d requests? served; peak memory .*last words "the last words"; {TAIL}', line)
+    assert re.search(head + request + rf'\d requests? served; peak memory .*last output "the last words"; {TAIL}', line)
     assert (death["code"], death["signal"], death["who"], death["retire reason"]) == (3, "", "worker", "")
     assert (death["request"], death["request state"]) == ("GET /exit?3", "running")
     assert death["requests"] >= 1
@@ -140,7 +140,7 @@ def _killed_from_outside(fpm: Daemon) -> None:
     assert re.search(r'exited on signal 9 \(SIGKILL\) .*; idle, last request "GET /" ended [\d.]+ m?s before ', line)
     assert (death["request"], death["request state"]) == ("GET /", "finished")
     assert death["oom"] in ("no", "unknown")
-    assert ("somebody has sent it" in line) == (death["oom"] == "no")
+    assert ("sent by another process" in line) == (death["oom"] == "no")
     serving(fpm)
     with sleeping(fpm, "30") as pid:
         os.kill(pid, signal.SIGKILL)
@@ -202,25 +202,27 @@ def test_memory_limit_and_the_stop_deadline(daemon: Start) -> None:
     # Less than the application itself needs: no worker leaves, and it is said once.
     fpm.configure({"www": {**settings, "pm.max_memory": "4M"}}, global_={"process_control_timeout": "1s"})
     reload(fpm)
-    fpm.wait_log(r"WARNING: \[pool www\] child \d+ uses \S+ MiB of memory from its start on, more than pm.max_memory")
+    fpm.wait_log(
+        r"WARNING: \[pool www\] child \d+ uses \S+ MiB of memory right after its start, more than pm.max_memory"
+    )
     recycled = fpm.figures("www")["recycled memory"]
     pids = {int(fpm.get("www").body) for _ in range(40)}
     assert len(pids) <= 2
     assert fpm.figures("www")["recycled memory"] == recycled
-    assert fpm.log().count("from its start on") == 1
+    assert fpm.log().count("right after its start") == 1
     _ended_at_the_deadline(fpm)
 
 
 def _ended_at_the_deadline(fpm: Daemon) -> None:
-    fpm.expect_log("has not left in time")
+    fpm.expect_log("has not exited in time")
     with sleeping(fpm, "30") as pid:
         fpm.configure({"www": {**POOL, "env[X]": "another"}}, global_={"process_control_timeout": "1s"})
         reload(fpm)
         line, death = certificate(fpm, pid)
     assert "on signal 15 (SIGTERM)" in line
-    assert "; ended by the master (reload); " in line
+    assert "; terminated by the master (reload); " in line
     assert (death["killed by master"], death["retire reason"], death["request"]) == (True, "reload", "GET /sleep?30")
-    assert death["next action"] == "the new generation is in its place"
+    assert death["next action"] == "replaced by the new generation"
     assert "; no stack: " in line or "the stack is in the error log; " in line, "no kill is silent"
     assert death["stack"]
     assert fpm.figures("www")["deaths by timeout"] == 1
@@ -272,7 +274,7 @@ def test_out_of_memory_is_told_apart(daemon: Start) -> None:
         os.kill(pid, signal.SIGKILL)
         line, death = certificate(fpm, pid)
         assert death["oom"] == "no"
-        assert "somebody has sent it" in line
+        assert "sent by another process" in line
         figures = fpm.figures("www")
         assert (figures["deaths by oom"], figures["deaths by kill"]) == (1, 1)
         metrics = read_metrics(fetch(where, "/metrics").body)

@@ -83,8 +83,7 @@ def test_start_status_reload_and_stop(tmp_path: Path) -> None:
         outcome = manager.reload(["www"])
         assert outcome
         assert outcome.steps
-        fresh = [worker.pid for worker in manager.status("www").pools[0].workers]
-        assert not set(workers) & set(fresh)
+        wait_until(lambda: not set(workers) & {worker.pid for worker in manager.status("www").pools[0].workers})
         refused = manager.reload(pools=[pool(tmp_path, app="broken_import:application"), Pool_late(tmp_path)])
         assert not refused
         assert any("www" in complaint for complaint in refused.complaints)
@@ -128,7 +127,7 @@ def test_events_and_two_managers_at_once(tmp_path: Path) -> None:
         died = next(event for event in found if isinstance(event, worker.ProcessDied))
         assert (died.pool, died.pid, died.level, died.is_problem) == ("www", victim, "WARNING", True)
         assert (died.death.signal, died.death.who) == ("SIGKILL", "worker")
-        assert died.death.next
+        assert died.death.next_action
         assert died.text.startswith(f"child {victim} exited on signal 9 (SIGKILL)")
         assert abs(died.time - time.time()) < 60
         assert raw_fastcgi.get(str(tmp_path / "two" / "www.sock")).status == 200

@@ -212,7 +212,7 @@ def test_global_settings_change_or_say_that_they_do_not(daemon: Start) -> None:
     assert fpm.cli("reload").returncode == 0
     assert moved.read_text() == f"{fpm.pid}\n"
     assert not fpm.pid_file.exists()
-    assert "NOTICE: [global] error_log has changed, which counts from the next start on" in fpm.log()
+    assert "NOTICE: [global] error_log has changed; it takes effect at the next start" in fpm.log()
     assert fpm.cli("reload", "www").returncode == 0
     fpm.wait_log(r": pid \d+: reload finished")  # the form of log_level = debug
     assert fpm.cli("stop").returncode == 0

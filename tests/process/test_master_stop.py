@@ -151,7 +151,7 @@ def test_a_request_that_does_not_end_is_terminated_in_time(daemon: Start) -> Non
     fpm = daemon({"www": {"app": "slow:application"}}, global_=QUICK)
     (request,) = busy(fpm, "www", query="30")
     fpm.expect_log(
-        r"child \d+, request \"GET /\?30\" has not left in time \(stop\), sending SIGTERM", "exited on signal 15"
+        r"child \d+, request \"GET /\?30\" has not exited in time \(stop\), sending SIGTERM", "exited on signal 15"
     )
     fpm.signal(signal.SIGQUIT)
     assert fpm.wait() == 0
@@ -166,7 +166,7 @@ def test_an_application_that_ignores_signals_is_killed(daemon: Start) -> None:
     fpm.start()
     busy(fpm, "www", count=2)
     workers = fpm.workers("www")
-    fpm.expect_log("has not left in time", "exited on signal", "in an unknown way")
+    fpm.expect_log("has not exited in time", "exited on signal", "in an unknown way")
     assert fpm.cli("stop").returncode == 0
     assert fpm.wait() == 0
     for pid in workers:
@@ -187,7 +187,7 @@ def test_a_template_that_hangs_in_its_import_does_not_hold_up_the_stop(daemon: S
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGTERM])
 def test_stopped_templates_and_workers_are_killed(daemon: Start, number: int) -> None:
     fpm = daemon({"www": {"pm.max_children": 2}, "shop": {}}, global_=QUICK)
-    fpm.expect_log("has not left in time", "exited on signal", "in an unknown way")
+    fpm.expect_log("has not exited in time", "exited on signal", "in an unknown way")
     workers, (template,) = fpm.workers("www"), fpm.processes("template www")
     for pid in (workers[0], template.pid):
         os.kill(pid, signal.SIGSTOP)

@@ -218,7 +218,7 @@ def test_what_waited_in_the_queue_is_served(daemon: Start, given: ExitStack) -> 
 def test_sockets_that_no_pool_wants_are_closed_with_a_warning(daemon: Start, given: ExitStack) -> None:
     fpm = daemon({"www": {}}, started=False)
     extra = listening(given, str(fpm.directory / "extra.sock"))
-    fpm.expect_log("socket nobody.socket passed by LISTEN_FDS belongs to no pool; it is closed")
+    fpm.expect_log("socket nobody.socket passed by LISTEN_FDS belongs to no pool; closing it")
     start_with(fpm, [("nobody.socket", extra.fileno())])
     assert "belongs to no pool" in fpm.log()
     assert fpm.get("www").status == 200

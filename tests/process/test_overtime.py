@@ -47,7 +47,7 @@ def test_over_the_limits(daemon: Start, nginx: StartNginx) -> None:
         "request_terminate_timeout": "2s",
     }
     fpm = daemon({"www": pool})
-    fpm.expect_log("executing too slow", "execution timed out", "exited on signal", "has not ended on SIGTERM")
+    fpm.expect_log("executing too slow", "execution timed out", "exited on signal", "has not exited on SIGTERM")
     before = set(fpm.wait_workers("www", 7))
     ways = ["/sleep", "/in_c", "/ignore", "/stop", "/lock"]
     with running(fpm, *ways) as wires:
@@ -75,7 +75,7 @@ def test_over_the_limits(daemon: Start, nginx: StartNginx) -> None:
         pid = re.search(rf"child (\d+), .*{way}.* terminating", log)
         assert pid is not None
         assert re.search(
-            rf"child {pid[1]} has not ended on SIGTERM \(request_terminate_timeout\), sending SIGKILL", log
+            rf"child {pid[1]} has not exited on SIGTERM \(request_terminate_timeout\), sending SIGKILL", log
         )
     assert "terminating (reading the request's body)" in log
     found = entries(fpm)
@@ -117,7 +117,7 @@ def test_the_work_after_the_response_has_limits_of_its_own(daemon: Start) -> Non
     assert fpm.get("www", "/after", query=LONG).body == b"answered"
     found = fpm.wait_log(r"GET /after\?60\"\) execution timed out \((\d+\.\d+) sec\), terminating \(after the response")
     assert float(found[1]) >= 1.2
-    fpm.wait_log(r"ended by the master \(background_timeout\)")
+    fpm.wait_log(r"terminated by the master \(background_timeout\)")
     fpm.wait_workers("www", 2)
     assert "executing too slow" not in fpm.log(), "its response was in time"
     assert fpm.figures("www")["slow requests"] == 0
@@ -127,7 +127,7 @@ def test_the_work_after_the_response_has_limits_of_its_own(daemon: Start) -> Non
     reload(fpm)
     assert fpm.get("www", "/after", query=LONG).body == b"answered"
     fpm.wait_log(r"executing too slow \(\d+\.\d+ sec\), logging \(after the response")
-    fpm.wait_log(r"ended by the master \(request_terminate_timeout\)")
+    fpm.wait_log(r"terminated by the master \(request_terminate_timeout\)")
     assert fpm.figures("www")["slow requests"] == 1
     assert fpm.get("www", "/after", query="0.3").body == b"answered"
     wait_until(lambda: fpm.figures("www")["slow requests"] == 2 and not fpm.figures("www")["active processes"])
@@ -183,7 +183,7 @@ def test_no_kill_without_a_line(daemon: Start) -> None:
     """A stop that comes to SIGKILL: each worker's request is in the log, and the stack of those that would not go."""
     pool = {"app": "timeouts:application", "pm.max_children": 2, "slowlog": "slow.log"}
     fpm = daemon({"www": pool}, global_={"process_control_timeout": "1s"})
-    fpm.expect_log("has not left in time", "exited on signal")
+    fpm.expect_log("has not exited in time", "exited on signal")
     with running(fpm, "/sleep", "/ignore"):
         fpm.wait_active("www", 2)
         assert fpm.cli("stop", "--now").returncode == 0
@@ -191,5 +191,5 @@ def test_no_kill_without_a_line(daemon: Start) -> None:
     log = fpm.log()
     for way in ("/sleep", "/ignore"):
         assert re.search(rf'child \d+, request "GET {way}\?60" is cut off after \d\.\d+ sec \(stop\)', log), log
-    assert re.search(r'child \d+, request "GET /ignore\?60" has not left in time \(stop\), sending SIGKILL', log)
+    assert re.search(r'child \d+, request "GET /ignore\?60" has not exited in time \(stop\), sending SIGKILL', log)
     assert any("reason = stop" in entry and " ignore() " in entry for entry in entries(fpm))

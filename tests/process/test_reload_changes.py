@@ -265,7 +265,7 @@ def test_global_values_change_live(daemon: Start) -> None:
     with load(lambda found: found.bad.append(fpm.get("www", query="60"))):
         wait_numbers(fpm, "www", active_processes=1)
         reload(fpm)
-        fpm.wait_log(f"child {worker}, .*has not left in time .reload., sending SIGTERM")
+        fpm.wait_log(f"child {worker}, .*has not exited in time .reload., sending SIGTERM")
     assert "DEBUG: " in fpm.log()
     fpm.configure({"www": settings}, global_={**values, "process.max": 7, "control": fpm.control})
     reload(fpm)

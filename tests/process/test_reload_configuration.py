@@ -149,7 +149,7 @@ def test_a_check_that_fails(daemon: Start, kind: str) -> None:
     workers = fpm.workers("www")
     family = {process.pid for process in descendants(fpm.pid)}
     write_app(fpm, "checked", CHECKED.format(version="2", health=health))
-    fpm.expect_log("exited with code 4", "has not left in time", "exited on signal 15", r"ERROR: \[pool www\] ")
+    fpm.expect_log("exited with code 4", "has not exited in time", "exited on signal 15", r"ERROR: \[pool www\] ")
     with fpm.no_descriptor_leak():
         said = refused(fpm)
         assert words in said, said

@@ -116,7 +116,7 @@ def test_a_reload_does_not_wait_for_ever_for_workers_that_do_not_come(daemon: St
     write_version(fpm, 2, HELD_BUT_FOR_ONE)
     command = fpm.begin("reload")
     fpm.wait_log(
-        r"WARNING: \[pool www\] new workers do not come; those of the former generation serve on until they do"
+        r"WARNING: \[pool www\] new workers do not become ready; the previous generation keeps serving until they do"
     )
     fpm.wait_log("reload finished")
     command.communicate(timeout=10)
@@ -146,7 +146,7 @@ def test_a_reload_does_not_wait_for_another_pool_that_has_failed(daemon: Start) 
     assert done.returncode == 0, done.stderr
     assert not former & set(fpm.workers("good"))
     assert fpm.get("www").status == 503
-    assert "new workers do not come" not in fpm.log()
+    assert "new workers do not become ready" not in fpm.log()
 
 
 def test_no_wait(daemon: Start) -> None:

@@ -205,7 +205,7 @@ def test_an_old_worker_stays_while_its_replacement_cannot_import(daemon: Start) 
     write_version(fpm, 2, "1/0")
     fpm.expect_log("failed to start: ZeroDivisionError", r"ERROR: \[pool www\]", "exited with code 70")
     with load(single(fpm, "www")) as found:
-        fpm.wait_log(f"child {worker} serves on past pm.max_requests, there is nothing to replace it")
+        fpm.wait_log(f"child {worker} keeps serving past pm.max_requests: nothing can replace it")
         begun = len(found.good)
         wait_until(lambda: len(found.good) > begun + 20)
         assert found.versions() == {"1"}

@@ -131,7 +131,7 @@ def test_workers_that_do_not_leave_are_pressed(daemon: Start, kind: str) -> None
     write_app(fpm, "stubborn", STUBBORN)
     fpm.start()
     (worker,) = fpm.workers("www")
-    fpm.expect_log("has not left in time", "exited on signal 15")
+    fpm.expect_log("has not exited in time", "exited on signal 15")
     with load(lambda found: found.bad.append(fpm.get("www", "/report", query="60"))):
         wait_until(lambda: "/report?60" in fpm.cli("status", "--full").stdout)
         if kind == "quit":
@@ -140,7 +140,7 @@ def test_workers_that_do_not_leave_are_pressed(daemon: Start, kind: str) -> None
         else:
             reload(fpm)
             reason = "reload"
-        fpm.wait_log(rf'child {worker}, request "GET /report\?60" has not left in time \({reason}\), sending SIGTERM')
+        fpm.wait_log(rf'child {worker}, request "GET /report\?60" has not exited in time \({reason}\), sending SIGTERM')
     if kind == "quit":
         assert fpm.wait() == 0
     else:

@@ -51,7 +51,7 @@ def test_the_file_is_made_at_the_start_and_follows_rotation_and_reload(daemon: S
     log.unlink()
     log.mkdir()
     fpm.signal(signal.SIGUSR1)
-    fpm.wait_log(r"ERROR: \[pool shop\] unable to re-open slowlog\(.*: Is a directory .*the former file stays in use")
+    fpm.wait_log(r"ERROR: \[pool shop\] unable to re-open slowlog\(.*: Is a directory .*keeping the previous file")
     log.rmdir()
     assert fpm.get("shop", query="0").status == 200
 
@@ -116,7 +116,7 @@ def test_entries_of_real_requests_and_files_in_trouble(daemon: Start) -> None:
     log.unlink()
     fpm.expect_log(r"\[pool bare\] child \d+")
     slowly(fpm, "www", "bare", "full")
-    fpm.wait_log(r"NOTICE: \[pool www\] slowlog\(.*slow.log\) had been removed; it has been made anew")
+    fpm.wait_log(r"NOTICE: \[pool www\] slowlog\(.*slow.log\) was removed and has been recreated")
     wait_until(lambda: len(entries_of(log)) == 1)
 
     fpm.wait_log(r"ERROR: \[pool full\] unable to write to slowlog\(/dev/full\): No space left on device")

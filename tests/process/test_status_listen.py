@@ -187,7 +187,7 @@ def test_starts_anew_when_it_dies(daemon: Start, where: int) -> None:
     assert fetch(where, "/livez").status == 200
     first = status_process(fpm)
     first.kill()
-    fpm.wait_log(r"the status process exited on signal 9 \(SIGKILL\); it is started anew")
+    fpm.wait_log(r"the status process exited on signal 9 \(SIGKILL\); restarting it")
     assert fetch(where, "/livez").status == 200  # who came meanwhile has waited
     assert status_process(fpm).pid != first.pid
 

@@ -118,7 +118,7 @@ def test_a_tracer_that_hangs(daemon: Start) -> None:
     assert {entry["how"] for entry in traced(fpm, "www", idle=True)} == {"ptrace"}
     (tracer,) = fpm.processes("pyfpm: tracer")
     tracer.suspend()
-    fpm.expect_log("WARNING: the tracer does not answer; it is ended", "WARNING: the tracer exited")
+    fpm.expect_log("WARNING: the tracer does not respond; killing it", "WARNING: the tracer exited")
     entries = traced(fpm, "www", idle=True)
     assert [(entry["how"], entry["error"]) for entry in entries] == [("faulthandler", "")] * 3
     assert {entry["note"] for entry in entries} <= {

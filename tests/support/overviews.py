@@ -80,7 +80,7 @@ DEATH = Death(
         '  File "/srv/shop/lib/images.py", line 88 in scale',
         '  File "/srv/shop/views.py", line 17 in thumbnail',
     ),
-    next_action="respawned in 0.4 s (backoff, 3 have died young in a row)",
+    next_action="respawned in 0.4 s (backoff, 3 died early in a row)",
 )
 OUT_OF_MEMORY = replace(
     DEATH,

@@ -129,11 +129,11 @@ def test_beginning_is_php_fpms() -> None:
 @pytest.mark.parametrize(
     ("values", "part"),
     [
-        ({"verdict": Verdict("no", source="kernel log")}, "; not for lack of memory: somebody has sent it; "),
-        ({"verdict": Verdict("unknown", "why")}, "; whether for lack of memory is not known (why); "),
-        ({"told": "stop", "ended": True}, "; ended by the master (stop); "),
+        ({"verdict": Verdict("no", source="kernel log")}, "; not out of memory: sent by another process; "),
+        ({"verdict": Verdict("unknown", "why")}, "; out of memory or not is unknown (why); "),
+        ({"told": "stop", "ended": True}, "; terminated by the master (stop); "),
         ({"told": "stop", "ended": True}, "; no stack: it has not come in time; "),
-        ({"told": "idle"}, "; it was to leave (idle); "),
+        ({"told": "idle"}, "; it had been told to exit (idle); "),
         ({"slot": slot(Stage.ACCEPTING, duration=1_000_000)}, '; idle, last request "GET /x?y" ended 2.2 s before; '),
         ({"slot": slot(Stage.END, duration=1_000_000)}, '; idle, last request "GET /x?y" ended 2.2 s before; '),
         (
@@ -147,7 +147,7 @@ def test_beginning_is_php_fpms() -> None:
             {"words": ("Fatal Python error: Aborted", '  File "/a.py", line 3 in f', '  File "/b.py", line 4 in g')},
             '; "Fatal Python error: Aborted" in f (/a.py:3), called by g (/b.py:4); ',
         ),
-        ({"words": ("one", 'the "last"')}, r'; last words "the \x22last\x22"; '),
+        ({"words": ("one", 'the "last"')}, r'; last output "the \x22last\x22"; '),
     ],
 )
 def test_parts_of_the_line(values: dict[str, object], part: str) -> None:
@@ -206,16 +206,16 @@ def test_an_older_record_is_read() -> None:
     [
         (RestartPlan(made=True), "respawned"),
         (RestartPlan(made=True, stopping=True), "not replaced, the pool stops"),
-        (RestartPlan(made=False, on_trial=True), "the generation that it was to prove has failed"),
+        (RestartPlan(made=False, on_trial=True), "its generation has failed the check"),
         (RestartPlan(made=False, told="idle", is_missing=False), "not replaced, there are enough"),
-        (RestartPlan(made=False, told="max_memory", is_missing=False), "another one is in its place already"),
+        (RestartPlan(made=False, told="max_memory", is_missing=False), "already replaced"),
         (RestartPlan(made=False, told="max_memory", has_template=False), "respawned when the template is ready"),
         (RestartPlan(made=False, failed_for=3.6), "the pool has failed, next try in 4 s"),
-        (RestartPlan(made=False, pause=0.4, failures=4), "respawned in 0.4 s (backoff, 4 have died young in a row)"),
-        (RestartPlan(made=False, ondemand=True, is_missing=False), "the next request makes a new one (ondemand)"),
+        (RestartPlan(made=False, pause=0.4, failures=4), "respawned in 0.4 s (backoff, 4 died early in a row)"),
+        (RestartPlan(made=False, ondemand=True, is_missing=False), "the next request starts a new one (ondemand)"),
         (
             RestartPlan(made=False, ondemand=True, is_missing=False, pause=0.1),
-            "the next request makes a new one in 0.1 s at the earliest (ondemand, backoff)",
+            "the next request starts a new one in 0.1 s at the earliest (ondemand, backoff)",
         ),
         (RestartPlan(made=False, is_missing=False), "not replaced, there are enough"),
         (RestartPlan(made=False, has_template=False), "respawned when the template is ready"),

@@ -131,7 +131,7 @@ class RestartPlan:
     on_trial: bool = False
     """It was to prove a new generation."""
     told: str = ""
-    """Why it was to leave: then what should come in its place has been seen to."""
+    """Why it had been told to exit: then what should come in its place has been seen to."""
     failed_for: float | None = None
     """Seconds until the next start of a pool that has failed; None: it has not."""
     pause: float = 0.0
@@ -148,8 +148,8 @@ class RestartPlan:
 
 
 _AFTER_LEAVING = {
-    "reload": "the new generation is in its place",
-    "reload abandoned": "not replaced, the generation that it was of has failed",
+    "reload": "replaced by the new generation",
+    "reload abandoned": "not replaced, its generation has failed",
     "idle": "not replaced, there are enough",
 }
 
@@ -159,18 +159,18 @@ def next_step(plan: RestartPlan) -> str:
     if plan.stopping:
         return "not replaced, the pool stops"
     if plan.on_trial:
-        return "the generation that it was to prove has failed"
+        return "its generation has failed the check"
     if plan.failed_for is not None:
         return f"the pool has failed, next try in {max(plan.failed_for, 0.0):.0f} s"
     if plan.told and not plan.is_missing:
-        return _AFTER_LEAVING.get(plan.told, "another one is in its place already")
+        return _AFTER_LEAVING.get(plan.told, "already replaced")
     if plan.made:
         return "respawned"
     if plan.ondemand and not plan.is_missing:
         later = f"in {plan.pause:.1f} s at the earliest (ondemand, backoff)" if plan.pause else "(ondemand)"
-        return f"the next request makes a new one {later}"
+        return f"the next request starts a new one {later}"
     if plan.pause > 0.0:
-        return f"respawned in {plan.pause:.1f} s (backoff, {plan.failures} have died young in a row)"
+        return f"respawned in {plan.pause:.1f} s (backoff, {plan.failures} died early in a row)"
     if not plan.is_missing:
         return "not replaced, there are enough"
     if not plan.has_template:

@@ -168,4 +168,4 @@ class Generations:
     def _on_template_ended(self, template: TemplateProcess, end: TemplateEnd) -> str:
         if self.trial is not None:
             self.trial.template_ended(end)
-        return "the generation that it was to bring has failed"
+        return "its generation has failed to start"

@@ -168,5 +168,5 @@ def explain(trace: Trace | None) -> str:
 def why_no_stack(trace: Trace | None) -> str:
     """Say why there is no stack of a process, as a clause; "" if there is one."""
     if trace is None:
-        return "its stack has not come in time"
+        return "its stack was not read in time"
     return f"no stack: {trace.error}" if not trace.threads else ""

@@ -115,7 +115,7 @@ class TemplateEvent(Enum):
     STOP = "stop"
     """The pool stops."""
     KILL = "kill"
-    """It has not left in time."""
+    """It has not exited in time."""
     UPGRADED = "upgraded"
     """Another pyfpm has taken over from the one that made it."""
     LEFT = "left"

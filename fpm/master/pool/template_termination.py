@@ -29,7 +29,7 @@ _REASONS: dict[TemplateEvent, Reason] = {
     TemplateEvent.STOP: "stop",
     TemplateEvent.UPGRADED: "upgrade",
 }
-"""Why a template is killed that imports the application, and so listens to nobody; else it has not left in time."""
+"""Why a template is killed that imports the application, and so listens to nobody; else it has not exited in time."""
 
 
 class TemplateTermination:
@@ -53,7 +53,7 @@ class TemplateTermination:
             template.give_up(TemplateEvent.GIVE_UP, error + stack)
 
         if template.last_words.has_dump:
-            give_up("; its stack is among its last words")
+            give_up("; its stack is in its last output")
         else:
             self._stacks.take_of_template(template, "startup", lambda trace: give_up(explain(trace)))
 

@@ -41,8 +41,8 @@ from fpm.protocol.messages import (
 from fpm.protocol.spec import WorkerSettings
 from fpm.protocol.wire import MessageError
 
-AFTER_RETIRING = "it was to leave with the last of its workers, which serve on"
-AFTER_RESPONDING = "it was to leave, for the pool has workers again"
+AFTER_RETIRING = "it had been told to exit with the last of its workers, which serve on"
+AFTER_RESPONDING = "it had been told to exit, for the pool has workers again"
 
 
 @dataclass(frozen=True, slots=True)

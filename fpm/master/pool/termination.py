@@ -201,7 +201,7 @@ class WorkerTermination:
             self._keeper.happen(child, WorkerEvent.GIVE_UP, reason=reason, error=error, traceback=text)
 
         if words.has_dump:
-            give_up("; its stack is among its last words")
+            give_up("; its stack is in its last output")
         else:
             self._when_taken(child, "startup", STACK_TIME, lambda: give_up(explain(child.notes.last_stack)))
 
