@@ -15,6 +15,7 @@ from fpm.errors import EXIT_FAILED, EXIT_OK, FpmError, StartError
 from fpm.log.error import ErrorLog
 from fpm.log.escape import escape_line
 from fpm.master.master import Master
+from fpm.master.setup import Setup
 from fpm.master.upgrade.handover import VARIABLE, unpack
 from fpm.system.daemonize import StartReport, daemonize
 
@@ -38,11 +39,13 @@ def run_foreground(options: Options, *, strict: bool = False) -> int:
     return Master(
         config,
         log,
-        environ=dict(os.environ),
-        load=options.load,
-        on_ready=_nothing,
-        strict=strict,
-        arguments=[*options.arguments(), "resume"],
+        Setup(
+            environ=dict(os.environ),
+            load=options.load,
+            on_ready=_nothing,
+            strict=strict,
+            arguments=[*options.arguments(), "resume"],
+        ),
     ).run()
 
 
@@ -83,11 +86,13 @@ def _run_reported(options: Options, config: Config, log: ErrorLog, report: Start
     master = Master(
         config,
         log,
-        environ=dict(os.environ),
-        load=options.load,
-        on_ready=on_ready,
-        strict=strict,
-        arguments=[*options.arguments(), "resume", "--background"],
+        Setup(
+            environ=dict(os.environ),
+            load=options.load,
+            on_ready=on_ready,
+            strict=strict,
+            arguments=[*options.arguments(), "resume", "--background"],
+        ),
     )
     try:
         status = master.run()
@@ -129,11 +134,13 @@ def resume(options: Options, *, background: bool, check_only: bool) -> int:
     return Master(
         config,
         log,
-        environ=dict(os.environ),
-        load=options.load,
-        on_ready=_nothing,
-        arguments=[*options.arguments(), "resume", *(["--background"] if background else [])],
-        handed=handed,
+        Setup(
+            environ=dict(os.environ),
+            load=options.load,
+            on_ready=_nothing,
+            arguments=[*options.arguments(), "resume", *(["--background"] if background else [])],
+            handed=handed,
+        ),
     ).run()
 
 

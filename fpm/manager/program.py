@@ -24,6 +24,7 @@ from fpm.errors import EXIT_FAILED, FpmError
 from fpm.log.error import ErrorLog
 from fpm.manager.configuration import FILE, unpack_given
 from fpm.master.master import Master
+from fpm.master.setup import Setup
 from fpm.master.sink import EventWriter
 from fpm.system.systemd import LISTEN_FDS_START
 
@@ -66,8 +67,8 @@ def _run(directory: Path, leash_fd: int, ends: int, environ: Mapping[str, str]) 
     try:
         config = load()
         log = ErrorLog(None, level=config.global_.log_level, limit=config.global_.log_limit)
-        events = EventWriter(leash_fd + 1)
-        return Master(config, log, environ=environ, load=load, on_ready=tell, leash=ends, events=events).run()
+        setup = Setup(environ=environ, load=load, on_ready=tell, leash=ends, events=EventWriter(leash_fd + 1))
+        return Master(config, log, setup).run()
     except FpmError as error:
         message = json.dumps({"ready": False, "error": str(error)}).encode()
         leash.send(message, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)

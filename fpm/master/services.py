@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fpm.config.model import GlobalConfig
+from fpm.events.master import RestartNeeded
+from fpm.log.lines import parse_level
 from fpm.master.core import Core
 from fpm.master.loop.token_bucket import Allowance
 from fpm.master.processes.oom import OomWatch
 from fpm.master.slowlog.slow_file import SlowFiles
 from fpm.master.tracing.stacks import Stacks
 from fpm.system.listen_queue import ListenQueueReader
+
+NEEDS_RESTART = ("control", "error_log", "syslog_ident", "syslog_facility", "rlimit_files", "systemd_interval")
+"""Directives of [global] that a reload does not apply."""
 
 
 @dataclass(slots=True)
@@ -45,3 +50,12 @@ class Services(Core):
 
     def __post_init__(self) -> None:
         self.stacks = Stacks(self)
+
+    def take_settings(self, settings: GlobalConfig) -> None:
+        """Work by a changed [global] section from now on, as far as a reload can."""
+        for name in NEEDS_RESTART:
+            if getattr(self.settings, name) != getattr(settings, name):
+                self.emit(RestartNeeded(name.replace("syslog_", "syslog.")))
+        self.log.level = parse_level(settings.log_level)
+        self.settings = settings
+        self.budget.limit = settings.process_max

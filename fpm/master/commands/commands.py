@@ -49,7 +49,7 @@ def run_command(host: CommandHost, connection: Connection, request: dict[str, An
     elif command == "reopen-logs":
         host.reopen_logs()
         connection.answer({"ok": True})
-    elif command in ("reload", "rollback", "upgrade") and host.state is not State.NORMAL:
+    elif command in ("reload", "rollback", "upgrade") and host.shutdown.state is not State.NORMAL:
         connection.answer({"ok": False, "error": "the master is stopping"})
     elif command == "upgrade":
         host.upgrade(connection)

@@ -16,6 +16,7 @@ from fpm.master.pool.child import Child
 from fpm.master.pool.stack_capture import CurrentRequest, read_current_request
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.pool.template_process import TemplateProcess
+from fpm.master.pools import Pools
 from fpm.master.services import Services
 from fpm.master.status.reporting import unknown_pool
 from fpm.master.tracing.self_dump_parse import GONE
@@ -40,9 +41,7 @@ class TraceHost(Protocol):
     """What `pyfpm trace` needs of the master."""
 
     services: Services
-    pools: dict[str, PoolSupervisor]
-    incoming: dict[str, PoolSupervisor]
-    leaving: list[PoolSupervisor]
+    pools: Pools
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def _understand(host: TraceHost, request: Mapping[str, Any]) -> _Question | dict
     if not isinstance(name, str) or not (name.isascii() and name.isdigit()):
         return unknown_pool(name, host.pools)
     pid = int(name[:20])
-    every = [*host.pools.values(), *host.incoming.values(), *host.leaving]
+    every = host.pools.all()
     found = [target for pool in every for target in _processes(pool) if target.pid == pid]
     if pid <= 0 or not found:
         return {"ok": False, "error": f"process {name} is not a worker or template of this daemon"}

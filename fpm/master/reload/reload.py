@@ -19,6 +19,7 @@ from fpm.master.listening.listeners import adjust_listener
 from fpm.master.loop.loop import Timer
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.pool.trial import Verdict
+from fpm.master.pools import Pools
 from fpm.master.reload.plan import Action, Plan, PoolPlan
 from fpm.master.reload.swap import Swap, SwappingPool
 from fpm.master.services import Services
@@ -48,15 +49,10 @@ class Host(Protocol):
     """What a reload needs of the master."""
 
     services: Services
-    pools: dict[str, PoolSupervisor]
-    incoming: dict[str, PoolSupervisor]
-    """Supervisors that the reload under way has made; their processes are to be reaped like those of `pools`."""
+    pools: Pools
 
     def make_pool(self, config: PoolConfig, listener: Listener) -> PoolSupervisor:
         """A supervisor that is not among the master's pools yet."""
-
-    def drain_pool(self, pool: PoolSupervisor) -> None:
-        """The pool accepts nothing any more; it goes when its requests are finished."""
 
     def take_config(self, config: Config) -> None:
         """The new configuration counts."""
@@ -98,10 +94,13 @@ class Reload:
         """None: nothing has changed yet."""
         self._timer: Timer | None = None
 
+    def _drain(self, pool: PoolSupervisor) -> None:
+        self._host.pools.drain(pool, self._host.services.settings.process_control_timeout)
+
     @property
     def _incoming(self) -> dict[str, PoolSupervisor]:
         """New supervisors: of new pools and of those that move to another address."""
-        return self._host.incoming
+        return self._host.pools.incoming
 
     # ---------------------------------------------------------------- check
 
@@ -176,7 +175,7 @@ class Reload:
                 self._host.pools[plan.name].generations.abandon()
         self._opened.give_back()
         for pool in self._incoming.values():
-            self._host.drain_pool(pool)
+            self._drain(pool)
         self._incoming.clear()
         self._end(outcome)
 
@@ -203,7 +202,7 @@ class Reload:
         if plan.action is Action.REMOVE or self._is_new(plan):
             if running is not None:
                 del self._host.pools[plan.name]
-                self._host.drain_pool(running)
+                self._drain(running)
             if plan.name in self._incoming:
                 self._begin(self._incoming[plan.name])
             return

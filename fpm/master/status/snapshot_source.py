@@ -14,8 +14,10 @@ from fpm import __version__
 from fpm.config.model import Config
 from fpm.master.lifecycle import State
 from fpm.master.pool.supervisor import PoolSupervisor
+from fpm.master.pools import Pools
 from fpm.master.reload.reloader import Reloader
 from fpm.master.services import Services
+from fpm.master.shutdown import Shutdown
 from fpm.master.status.memory import MemorySampler
 from fpm.scoreboard.header import pack_header
 from fpm.scoreboard.reading import copy_slots, join_board
@@ -28,8 +30,8 @@ class SnapshotSource(Protocol):
 
     config: Config
     services: Services
-    state: State
-    pools: dict[str, PoolSupervisor]
+    shutdown: Shutdown
+    pools: Pools
     reloader: Reloader
     memory: MemorySampler
     started: float
@@ -63,7 +65,7 @@ def describe_daemon(host: SnapshotSource) -> Daemon:
         file=host.config.global_.file,
         started=host.started,
         now=host.services.clock(),
-        draining=host.state is not State.NORMAL,
+        draining=host.shutdown.state is not State.NORMAL,
         last_reload=last,
     )
 

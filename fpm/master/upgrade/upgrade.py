@@ -21,7 +21,6 @@ from fpm.master.listening.inherited import InheritedFds, dump_listener
 from fpm.master.listening.status_listeners import StatusListeners
 from fpm.master.loop.signals import HANDLED
 from fpm.master.notifier import LISTEN_VARIABLES
-from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.processes.helper_process import OneAnswer
 from fpm.master.reload.reload import Host
 from fpm.master.reload.reloader import Reloader
@@ -40,7 +39,6 @@ class UpgradeHost(Host, Protocol):
     services: Services
     reloader: Reloader
     control: control.ControlServer | None
-    leaving: list[PoolSupervisor]
     config: Config
     original_rlimit_files: tuple[int, int]
     started: float
@@ -99,8 +97,8 @@ class Upgrade:
     def _obstacle(self, load: Callable[[], Config]) -> str:
         if self._host.reloader.busy:
             return "a reload is under way"
-        if self._host.leaving:
-            names = ", ".join(pool.config.name for pool in self._host.leaving)
+        if self._host.pools.draining:
+            names = ", ".join(pool.config.name for pool in self._host.pools.draining)
             return f"pools that have been removed still finish their requests: {names}; try again later"
         try:
             fresh = load()

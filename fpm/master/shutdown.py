@@ -1,0 +1,64 @@
+"""The stop of a master: workers are asked, then signalled, then killed (fpm.master.lifecycle says when)."""
+
+from __future__ import annotations
+
+from fpm.events.base import Emit
+from fpm.events.master import MasterStopping, StopIgnored
+from fpm.master.lifecycle import Ending, State, Step, first_ending, may_change, next_ending
+from fpm.master.loop.loop import Loop, Timer
+from fpm.master.pool.worker_state import WorkerEvent
+from fpm.master.pools import Pools
+
+MARGIN = 2.0
+"""Seconds after the last step for workers when the process groups are killed."""
+WORKER_EVENTS = {Step.QUIT: WorkerEvent.RETIRE, Step.TERM: WorkerEvent.TERMINATE}
+
+
+class Shutdown:
+    """What the master is doing, and how far a stop has come."""
+
+    def __init__(self, loop: Loop, pools: Pools, emit: Emit) -> None:
+        self.state = State.NORMAL
+        self._loop = loop
+        self._pools = pools
+        self._emit = emit
+        self._timer: Timer | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Has every process exited after a stop began?"""
+        return self.state is not State.NORMAL and self._pools.are_empty
+
+    def may_begin(self, state: State) -> bool:
+        """Can this stop begin now? Otherwise it is logged as ignored."""
+        if may_change(self.state, state):
+            return True
+        self._emit(StopIgnored(state.value, self.state.value))
+        return False
+
+    def begin(self, state: State, timeout: float) -> None:
+        """Stop every pool.
+
+        Args:
+            state: FINISHING lets requests finish, TERMINATING does not.
+            timeout: process_control_timeout in seconds.
+        """
+        self.state = state
+        for pool in self._pools.all():
+            if not pool.is_stopping:
+                pool.begin_stop()
+        # Whoever reads this may rely on it: new clients are refused by now.
+        self._emit(MasterStopping(state is State.FINISHING))
+        self._escalate(first_ending(state, timeout))
+
+    def _escalate(self, ending: Ending) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for pool in self._pools.all():
+            if ending.step in WORKER_EVENTS:
+                pool.end_workers(WORKER_EVENTS[ending.step], ending.wait)
+            else:
+                pool.templates.kill_all()
+        self._pools.close_drained()
+        # Workers have timers of their own for their last steps; what is left after them is killed by groups.
+        self._timer = self._loop.call_later(ending.wait + MARGIN, lambda: self._escalate(next_ending(ending)))
