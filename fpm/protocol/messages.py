@@ -8,17 +8,15 @@ what is written here.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
 from fpm.protocol.spec import WorkerSettings
-from fpm.protocol.wire import MessageError, Range, pack_message, read_dataclass, unpack_message
+from fpm.protocol.wire import Range, as_object, pack_message, read_object, unpack_message
 
 VERSION = 1
 SLOW_REQUEST_MAX = 1024
 """Characters of a slow request's method and URI that are told."""
-_NAME_MAX = 50
-"""Characters of an unknown kind that an error shows."""
 
 Level = Literal["debug", "notice", "warning", "error", "alert"]
 SlotIndex = Annotated[int, Range(0, 65534)]
@@ -233,34 +231,23 @@ _COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in Command.__arg
 
 
 def pack(message: Event | Command) -> bytes:
-    """The datagram of a message, see pack_message()."""
-    return pack_message({"v": VERSION, "kind": type(message).__name__, **asdict(message)})
+    """Make the datagram of a message, see pack_message()."""
+    return pack_message(as_object(message, VERSION))
 
 
 def unpack_event(data: bytes) -> Event:
-    """What a process of a pool says.
+    """Read what a process of a pool says.
 
     Raises:
         MessageError: it is nothing that a pool may say.
     """
-    return cast(Event, _unpack(data, _EVENTS))
+    return cast(Event, read_object(unpack_message(data), _EVENTS, VERSION))
 
 
 def unpack_command(data: bytes) -> Command:
-    """What the master says.
+    """Read what the master says.
 
     Raises:
         MessageError: it is nothing that the master says.
     """
-    return cast(Command, _unpack(data, _COMMANDS))
-
-
-def _unpack(data: bytes, kinds: dict[str, type[Any]]) -> Any:
-    values = unpack_message(data)
-    version = values.get("v")
-    if type(version) is not int or version != VERSION:
-        raise MessageError(f"it is no message of version {VERSION}")
-    kind = values.get("kind")
-    if not isinstance(kind, str) or kind not in kinds:
-        raise MessageError(f"unknown kind {repr(kind)[:_NAME_MAX]}")
-    return read_dataclass(kinds[kind], values)
+    return cast(Command, read_object(unpack_message(data), _COMMANDS, VERSION))

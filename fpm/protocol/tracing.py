@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, cast
 
-from fpm.errors import FpmError
+from fpm.protocol.wire import MessageError, Range, as_object, read_object
+from fpm.stacks.layout import Layout
 from fpm.stacks.trace import Frame, ThreadStack, Trace
 
+VERSION = 1
 TRACE_MAX = 1 << 20
 """Bytes of one stack on its way; a frame has about 30."""
 NAME_MAX = 4096
@@ -21,33 +23,33 @@ NAME_MAX = 4096
 TEXT_MAX = 4096
 """Characters of an error or a note."""
 DEPTH_MAX = 10_000
+"""Frames of a thread that are read at most, also with `pyfpm trace --depth`."""
 THREADS_MAX = 4096
 ADDRESS_MAX = 1 << 64
 LINE_MAX = 1 << 31
 TRACE_SECONDS = 2.5
+"""Seconds that the tracer may take for one process; the master waits a little longer."""
 CUT = "..."
 
-
-class MessageError(FpmError):
-    """What came is not what was agreed."""
+LocalValues = Literal["", "types", "values"]
+"""What is wanted of local variables: nothing, their types, or simple values too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One look at one process."""
+class TraceTask:
+    """Read the stack of one process. A memfd comes with the message."""
 
     pid: int
     started: int = 0
     """Its start in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)): the pid may be another's by now.
     0: not known."""
-    layout: dict[str, int | str | None] | None = None
-    """Of its interpreter's structures (fpm.stacks.layout); None: only what its threads do is wanted."""
+    layout: Layout | None = None
+    """Of its interpreter's structures; None: only what its threads do is wanted."""
     depth: int = 20
     """The most frames of a thread."""
     native: bool = False
     """Whether C functions are wanted among the frames."""
-    values: str = ""
-    """What is wanted of local variables: "", "types" or "values"."""
+    values: LocalValues = ""
     seconds: float = TRACE_SECONDS
     """The most that it may take."""
     number: int = 0
@@ -55,54 +57,52 @@ class Task:
     until: float = 0.0
     """Monotonic seconds, also the master's: when nobody waits for the answer any more."""
 
-    def as_message(self) -> dict[str, Any]:
-        """For the channel."""
-        return {"command": "trace", **asdict(self)}
 
-
-def parse_task(message: dict[str, Any]) -> Task:
-    """The task in a message of the master, which is trusted: only versions could differ.
-
-    Raises:
-        MessageError: it lacks something.
-    """
-    known = {field.name for field in fields(Task)}
-    try:
-        return Task(**{name: value for name, value in message.items() if name in known})
-    except TypeError as error:
-        raise MessageError(f"not a task: {error}") from error
+@dataclass(frozen=True, slots=True)
+class TracerReady:
+    """The tracer has started and takes tasks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """To one task: how many bytes of the memfd count, or why there are none."""
+class TraceAnswer:
+    """The answer to a TraceTask."""
 
-    number: int
-    size: int = 0
-    error: str = ""
-
-    def as_message(self) -> dict[str, Any]:
-        """For the channel."""
-        return {"answer": self.number, "size": self.size, "error": self.error}
+    number: Annotated[int, Range(0, 1 << 62)]
+    size: Annotated[int, Range(0, TRACE_MAX)] = 0
+    """How many bytes of the memfd count."""
+    error: Annotated[str, Range(0, TEXT_MAX)] = ""
+    """Why there are none."""
 
 
-def parse_answer(message: dict[str, Any]) -> Answer:
-    """The answer in a message of the tracer.
+def as_message(message: TraceTask | TracerReady | TraceAnswer) -> dict[str, Any]:
+    """Make the JSON object that goes over the channel."""
+    return as_object(message, VERSION)
+
+
+def read_task(values: dict[str, Any]) -> TraceTask:
+    """Read a message of the master.
 
     Raises:
-        MessageError: it is none, or says what cannot be.
+        MessageError: it is no task.
     """
-    number, size, error = message.get("answer"), message.get("size"), message.get("error")
-    if not isinstance(error, str):
-        raise MessageError("an answer without an error, if only an empty one")
-    return Answer(_int(number, 1 << 62), _int(size, TRACE_MAX + 1), error[:TEXT_MAX])
+    return cast(TraceTask, read_object(values, {"TraceTask": TraceTask}, VERSION))
+
+
+def read_answer(values: dict[str, Any]) -> TracerReady | TraceAnswer:
+    """Read a message of the tracer.
+
+    Raises:
+        MessageError: it is nothing that the tracer may say.
+    """
+    kinds = {"TracerReady": TracerReady, "TraceAnswer": TraceAnswer}
+    return cast(TracerReady | TraceAnswer, read_object(values, kinds, VERSION))
 
 
 # -------------------------------------------------------------------------------------------------------- the trace
 
 
 def pack_trace(trace: Trace, room: int = TRACE_MAX) -> bytes:
-    """A trace as JSON of at most `room` bytes (at least 64 KiB).
+    """Write a trace as JSON of at most `room` bytes (at least 64 KiB).
 
     Each name stands there once. Threads that do not fit are left out, and the note says how many; the first thread is
     shortened at its oldest end instead.
@@ -129,7 +129,7 @@ def pack_trace(trace: Trace, room: int = TRACE_MAX) -> bytes:
 
 
 def unpack_trace(data: bytes) -> Trace:
-    """A trace out of JSON that nobody vouches for.
+    """Read a trace out of JSON that nobody vouches for.
 
     Raises:
         MessageError: it is not what `pack_trace` makes.
@@ -148,25 +148,28 @@ def unpack_trace(data: bytes) -> Trace:
             note=_text(message["note"], TEXT_MAX),
             stopped=_seconds(message["stopped"]),
         )
+    except MessageError:
+        raise
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise MessageError(f"not a stack: {type(error).__name__}: {error}") from error
 
 
 def cut(text: str, room: int = NAME_MAX) -> str:
-    """A text of at most `room` characters and "...", which UTF-8 can write (a traced process may have half pairs)."""
+    """Cut a text to `room` characters and "...", and escape what UTF-8 cannot write (a traced process may have half
+    pairs of surrogates)."""
     short = text if len(text) <= room else text[:room] + CUT
     return short if short.isascii() else short.encode("utf-8", "backslashreplace").decode()[: room + len(CUT)]
 
 
 class _Packing:
-    """The names so far, and the bytes that are left."""
+    """Packs threads, and knows the names so far and the bytes that are left."""
 
     def __init__(self, room: int) -> None:
         self.names: dict[str, int] = {}
         self._room = room
 
     def thread(self, thread: ThreadStack, *, shorten: bool) -> list[Any] | None:
-        """None if it does not fit."""
+        """Pack a thread; None if it does not fit."""
         doing, note = cut(thread.doing), cut(thread.note)
         room = self._room - 64 - len(json.dumps(doing)) - len(json.dumps(note))
         before = len(self.names)
@@ -199,7 +202,7 @@ class _Packing:
         return packed, size
 
     def _name(self, text: str) -> tuple[int, int]:
-        """Its number, and the bytes that it adds."""
+        """Return the number of a name, and the bytes that it adds."""
         name = cut(text)
         known = self.names.get(name)
         if known is not None:
@@ -226,7 +229,7 @@ def _unpack_thread(packed: Any, names: list[str]) -> ThreadStack:
 
 
 def _unpack_frame(packed: Any, names: list[str]) -> Frame:
-    """There may be thousands, and the master waits for them: the usual form is taken in one go."""
+    """Read a frame. There may be thousands, and the master waits for them: the usual form is read in one go."""
     function, file, line, address, *rest = packed
     count = len(names)
     for value, limit in ((function, count), (file, count), (line, LINE_MAX), (address, ADDRESS_MAX)):
@@ -244,7 +247,7 @@ def _pairs(values: Any) -> Iterable[tuple[str, str]]:
 
 
 def _int(value: Any, limit: int) -> int:
-    """In 0 .. limit - 1."""
+    """Check that a value is an integer from 0 to limit - 1."""
     if type(value) is not int or not 0 <= value < limit:
         raise MessageError("a number is out of range")
     return value

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import types
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 MESSAGE_MAX = 65536
 """Bytes of one message on a channel. Longer texts are cut by the sender."""
+_NAME_MAX = 50
+"""Characters of an unknown kind that an error shows."""
 
 
 class MessageError(ValueError):
@@ -22,6 +25,26 @@ class Range:
 
     least: float
     most: float
+
+
+def as_object(message: Any, version: int) -> dict[str, Any]:
+    """Make a JSON object of a message: "v" (the version), "kind" (the name of its dataclass) and its fields."""
+    return {"v": version, "kind": type(message).__name__, **asdict(message)}
+
+
+def read_object(values: dict[str, Any], kinds: Mapping[str, type[Any]], version: int) -> Any:
+    """Make a message of a JSON object, as one of these kinds.
+
+    Raises:
+        MessageError: it is of another version or kind, or of wrong fields.
+    """
+    found = values.get("v")
+    if type(found) is not int or found != version:
+        raise MessageError(f"it is no message of version {version}")
+    kind = values.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise MessageError(f"unknown kind {repr(kind)[:_NAME_MAX]}")
+    return read_dataclass(kinds[kind], values)
 
 
 def read_dataclass(kind: type[Any], values: dict[str, Any]) -> Any:

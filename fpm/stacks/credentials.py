@@ -15,6 +15,7 @@ CAP_SYS_PTRACE = 19
 SECCOMP_FILTER = 2
 """What /proc/PID/status says of a process with a filter (SECCOMP_MODE_FILTER)."""
 YAMA_ANCESTORS, YAMA_CAPABILITY, YAMA_NEVER = 1, 2, 3
+GONE = "the process has exited"
 GRANT = "run the container with --cap-add SYS_PTRACE, or the systemd unit with CAP_SYS_PTRACE"
 
 
@@ -114,7 +115,7 @@ class Surroundings:
 def refusals(me: Status, other: Status, around: Surroundings) -> list[str]:
     """Why the kernel lets `me` not trace `other`, each as a clause that says what to do; empty: nothing is known."""
     if other.has_ended:
-        return ["the process has exited"]
+        return [GONE]
     if other.tracer:
         name = f" ({around.tracer_name})" if around.tracer_name else ""
         return [f"it is already traced by pid {other.tracer}{name}, which has to let go of it first"]

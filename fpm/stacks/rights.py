@@ -11,6 +11,7 @@ import os
 
 from fpm.stacks.credentials import (
     CAP_SYS_PTRACE,
+    GONE,
     SECCOMP_FILTER,
     YAMA_ANCESTORS,
     Status,
@@ -22,7 +23,6 @@ from fpm.stacks.credentials import (
 
 YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 STATUS_MAX = 16384
-GONE = "the process has exited"
 DEAF = frozenset({errno.ETIMEDOUT})
 """What a tracer says when a process did not stop in time."""
 

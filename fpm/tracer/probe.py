@@ -15,7 +15,7 @@ import sys
 import time
 from contextlib import suppress
 
-from fpm.protocol.tracing import Task
+from fpm.protocol.tracing import TraceTask
 from fpm.stacks.rights import needs_named_tracer
 from fpm.system.prctl import PR_SET_PTRACER
 from fpm.tracer.snapshot import look_at
@@ -64,7 +64,7 @@ def _look(pid: int) -> str:
     if child == 0:
         signal.alarm(int(PATIENCE))
         try:
-            os.write(write, look_at(Task(pid, depth=1)).error.encode() + b"\n")
+            os.write(write, look_at(TraceTask(pid, depth=1)).error.encode() + b"\n")
         finally:
             os._exit(0)
     os.close(write)

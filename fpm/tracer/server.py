@@ -16,8 +16,8 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from fpm.protocol.tracing import TRACE_SECONDS, Answer, MessageError, Task, parse_task
-from fpm.protocol.wire import MESSAGE_MAX, pack_message, unpack_message
+from fpm.protocol.tracing import TRACE_SECONDS, TraceAnswer, TracerReady, TraceTask, as_message, read_task
+from fpm.protocol.wire import MESSAGE_MAX, MessageError, pack_message, unpack_message
 from fpm.system.descriptors import take_descriptor
 from fpm.tracer.process import ProcessState, read_state
 from fpm.tracer.snapshot import STOPPED_MAX, run
@@ -33,13 +33,13 @@ MARGIN = 0.1
 
 @dataclass(slots=True)
 class _Waiting:
-    task: Task
+    task: TraceTask
     memory: int
 
 
 @dataclass(slots=True)
 class _Looking:
-    task: Task
+    task: TraceTask
     memory: int
     pid: int
     """Of the child."""
@@ -64,7 +64,7 @@ class Server:
         """Until the master is gone; children that still look die with us."""
         for _ in range(REHEARSALS):
             rehearse()
-        self._channel.send(pack_message({"event": "ready"}))
+        self._channel.send(pack_message(as_message(TracerReady())))
         while True:
             for fd, _ in self._poll.poll(self._timeout()):
                 if fd in self._looking:
@@ -90,11 +90,11 @@ class Server:
         if not data:
             return False
         message, memory = unpack_message(data), take_descriptor(ancillary)
-        if message.get("command") == "trace" and memory is not None:
+        if memory is not None:
             try:
-                self._waiting.append(_Waiting(parse_task(message), memory))
+                self._waiting.append(_Waiting(read_task(message), memory))
             except MessageError as error:
-                self._answer(Answer(int(message.get("number", 0)), 0, str(error)), memory)
+                self._answer(TraceAnswer(int(message.get("number", 0)), 0, str(error)), memory)
         return True
 
     def _begin(self, now: float) -> None:
@@ -116,7 +116,7 @@ class Server:
         try:
             pid = os.fork()
         except OSError as error:
-            self._answer(Answer(task.number, 0, f"the tracer cannot fork: {error.strerror}"), memory)
+            self._answer(TraceAnswer(task.number, 0, f"the tracer cannot fork: {error.strerror}"), memory)
             return False
         if pid == 0:
             run(task, memory)
@@ -132,12 +132,12 @@ class Server:
                 looking.overdue = True
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(looking.pid, signal.SIGKILL)
-                self._answer(Answer(looking.task.number, 0, "it took too long to look at it"), -1)
+                self._answer(TraceAnswer(looking.task.number, 0, "it took too long to look at it"), -1)
         late = [waiting for waiting in self._waiting if now >= waiting.task.until - MARGIN]
         for waiting in late:
             self._waiting.remove(waiting)
             busy = f"the tracer is busy with {len(self._looking)} other processes that are slow to look at"
-            self._answer(Answer(waiting.task.number, 0, busy), waiting.memory)
+            self._answer(TraceAnswer(waiting.task.number, 0, busy), waiting.memory)
 
     def _on_end(self, fd: int) -> None:
         """A child has ended."""
@@ -147,19 +147,19 @@ class Server:
         _, status = os.waitpid(looking.pid, 0)
         if status == 0:
             size = os.lseek(looking.memory, 0, os.SEEK_CUR)
-            self._answer(Answer(looking.task.number, size), looking.memory)
+            self._answer(TraceAnswer(looking.task.number, size), looking.memory)
             return
         _wake(looking.task.pid, looking.before)
         if looking.overdue:  # and answered
             os.close(looking.memory)
             return
-        self._answer(Answer(looking.task.number, 0, _reason(status)), looking.memory)
+        self._answer(TraceAnswer(looking.task.number, 0, _reason(status)), looking.memory)
 
-    def _answer(self, answer: Answer, memory: int) -> None:
+    def _answer(self, answer: TraceAnswer, memory: int) -> None:
         if memory >= 0:
             os.close(memory)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the master is gone: the next turn says so
-            self._channel.send(pack_message(answer.as_message()), socket.MSG_NOSIGNAL)
+            self._channel.send(pack_message(as_message(answer)), socket.MSG_NOSIGNAL)
 
 
 def _reason(status: int) -> str:

@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from fpm.protocol.tracing import DEPTH_MAX, THREADS_MAX, Task, pack_trace
-from fpm.stacks.layout import Layout, LayoutError, parse_layout
+from fpm.protocol.tracing import DEPTH_MAX, THREADS_MAX, TraceTask, pack_trace
+from fpm.stacks.credentials import GONE
 from fpm.stacks.reading.lines import resolve
 from fpm.stacks.reading.walk import Limits, RawThread, collect
-from fpm.stacks.rights import GONE, explain, helper_ids
+from fpm.stacks.rights import explain, helper_ids
 from fpm.stacks.trace import ThreadStack, Trace
 from fpm.tracer.binding import SYSCALL_NAMES, PtraceError, die_with_parent, interrupt, read_registers
 from fpm.tracer.native import NativeFrames
@@ -58,7 +58,7 @@ class Seen:
     stopped: float = 0.0
 
 
-def run(task: Task, memory: int) -> NoReturn:
+def run(task: TraceTask, memory: int) -> NoReturn:
     """In the child: look, write the trace into the memfd, and end with 0 if it stands there."""
     code = 1
     try:
@@ -94,16 +94,12 @@ def _rehearse() -> None:
     signal.sigtimedwait({signal.SIGCHLD}, 0)
 
 
-def look_at(task: Task) -> Trace:
+def look_at(task: TraceTask) -> Trace:
     """The stack of a process, or why there is none."""
     pid = task.pid
     state = read_state(pid)
     if state is None or state.is_dead or task.started not in (0, state.started):
         return Trace(pid, "", error=GONE)
-    try:
-        layout = parse_layout(task.layout) if task.layout is not None else None
-    except LayoutError as error:
-        return Trace(pid, "", error=f"the layout of its interpreter makes no sense: {error}")
     ids = helper_ids(pid)
     if ids is not None:
         with contextlib.suppress(OSError):  # then attaching is refused, and why is told
@@ -111,7 +107,7 @@ def look_at(task: Task) -> Trace:
     memory = ProcessMemory(pid)
     seizure = Seizure(pid)
     try:
-        seen = _look(task, layout, seizure, memory, state.started)
+        seen = _look(task, seizure, memory, state.started)
     except GoneError:
         return Trace(pid, "", error=GONE)
     except RefusedError as error:
@@ -125,7 +121,7 @@ def look_at(task: Task) -> Trace:
     return _tell(task, seen)
 
 
-def _look(task: Task, layout: Layout | None, seizure: Seizure, memory: ProcessMemory, started: int) -> Seen:
+def _look(task: TraceTask, seizure: Seizure, memory: ProcessMemory, started: int) -> Seen:
     """Stop it, read, let it go on.
 
     Raises:
@@ -148,8 +144,8 @@ def _look(task: Task, layout: Layout | None, seizure: Seizure, memory: ProcessMe
             memory.begin()
             _look_at_threads(task.pid, seizure, memory, seen)
             _give_up_rights()
-            if layout is not None:
-                seen.threads = collect(layout, memory.read, limits, task.values)
+            if task.layout is not None:
+                seen.threads = collect(task.layout, memory.read, limits, task.values)
         finally:
             seizure.release()
             seen.stopped = time.monotonic() - begin
@@ -185,7 +181,7 @@ def _look_at_threads(pid: int, seizure: Seizure, memory: ProcessMemory, seen: Se
             seen.idents[registers["fs_base"]] = tid
 
 
-def _tell(task: Task, seen: Seen) -> Trace:
+def _tell(task: TraceTask, seen: Seen) -> Trace:
     """Everything by name."""
     doing, idents = seen.doing or {}, seen.idents or {}
     notes = [thread.note for thread in seen.threads if not thread.ident and thread.note]

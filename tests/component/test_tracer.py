@@ -258,7 +258,7 @@ def test_the_tracer_ends_with_the_master_also_where_warnings_are_errors() -> Non
     ) as tracer:
         theirs.close()
         assert select.select([ours], [], [], 20)[0]
-        assert b"ready" in ours.recv(1000)
+        assert b"TracerReady" in ours.recv(1000)
         ours.close()
         assert tracer.wait(20) == 0
         assert tracer.stderr is not None

@@ -29,7 +29,8 @@ from fpm.master.processes.oom import OomWatch
 from fpm.master.services import Budget, Services
 from fpm.master.sink import EventSink, log_reader
 from fpm.master.tracing.tracer_process import TracerProcess
-from fpm.protocol.tracing import Task
+from fpm.protocol.tracing import TraceTask
+from fpm.stacks.layout import parse_layout
 from fpm.stacks.trace import Trace
 from fpm.system.listen_queue import ListenQueueReader
 from fpm.tracer.process import read_state
@@ -158,9 +159,9 @@ class Looker:
         """A list that gets the trace in it later."""
         answers: list[Trace] = []
         if isinstance(target, Target):
-            options = {"layout": target.layout, **options}
+            options = {"layout": parse_layout(target.layout), **options}
         pid = target if isinstance(target, int) else target.pid
-        self.tracer.trace(Task(pid, **options), answers.append)
+        self.tracer.trace(TraceTask(pid, **options), answers.append)
         assert not answers, "it was answered within the call"
         return answers
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.master.tracing.self_dump_parse import GONE, Activity, obstacle, read_account, stands_in_c
-from fpm.stacks.credentials import Status
+from fpm.master.tracing.self_dump_parse import Activity, obstacle, read_self_dump, stands_in_c
+from fpm.stacks.credentials import GONE, Status
 from fpm.stacks.text.faulthandler import is_repeated, parse_dump
 from fpm.stacks.trace import Frame
 
@@ -116,14 +116,14 @@ def test_any_bytes_are_read(parts: list[bytes]) -> None:
     data = b"".join(parts)
     for thread in parse_dump(data):
         assert len(thread.frames) <= 101
-    trace = read_account(7, data, None, depth=20, final=True)
+    trace = read_self_dump(7, data, None, depth=20, final=True)
     assert trace is None or len(trace.threads[0].frames) <= 20
 
 
 def test_the_beginning_of_the_second_ends_the_first() -> None:
     assert not is_repeated(STACK)
-    assert read_account(7, STACK, None, depth=0, final=False) is None
-    trace = read_account(7, STACK + STACK[:40], Status(state="S", threads=3), depth=1, final=False)
+    assert read_self_dump(7, STACK, None, depth=0, final=False) is None
+    trace = read_self_dump(7, STACK + STACK[:40], Status(state="S", threads=3), depth=1, final=False)
     assert trace is not None
     assert (trace.how, trace.note, trace.threads[0].tid) == ("faulthandler", "2 other threads are not shown", 7)
     assert trace.threads[0].frames == FRAMES[:1]
@@ -131,11 +131,11 @@ def test_the_beginning_of_the_second_ends_the_first() -> None:
 
 
 def test_late_ones_are_taken_as_they_are() -> None:
-    trace = read_account(7, STACK, LISTENING, depth=0, final=True)
+    trace = read_self_dump(7, STACK, LISTENING, depth=0, final=True)
     assert trace is not None
     assert trace.threads[0].note == "the process had not finished writing it"
-    assert read_account(7, b"", LISTENING, depth=0, final=True) is None
-    assert read_account(7, b"Stack (most recent call first):\n", LISTENING, depth=0, final=True) is None
+    assert read_self_dump(7, b"", LISTENING, depth=0, final=True) is None
+    assert read_self_dump(7, b"Stack (most recent call first):\n", LISTENING, depth=0, final=True) is None
 
 
 @pytest.mark.parametrize(
@@ -167,14 +167,14 @@ def test_all_threads_when_the_process_comes_to_the_signal() -> None:
         b'  File "fpm/worker/self_dump.py", line 1 in write_stacks\n  File "/srv/a.py", line 12 in index\n'
         b"numbers\na11 70\nb22 71\nend\n"
     )
-    trace = read_account(7, text, Status(state="R", threads=2), depth=20, final=False)
+    trace = read_self_dump(7, text, Status(state="R", threads=2), depth=20, final=False)
     assert trace is not None
     assert [(one.tid, one.main, one.frames[0].function, one.doing) for one in trace.threads] == [
         (7, True, "index", "running"),
         (71, False, "other", ""),
     ]
     assert (trace.note, [one.note for one in trace.threads]) == ("", ["", ""])
-    assert read_account(7, text[:-4], None, depth=20, final=False) is None
+    assert read_self_dump(7, text[:-4], None, depth=20, final=False) is None
 
 
 def asleep(ticks: int = 3) -> Activity:

@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 from fpm.protocol.tracing import (
     NAME_MAX,
     TRACE_MAX,
-    Answer,
-    MessageError,
-    Task,
+    TraceAnswer,
+    TracerReady,
+    TraceTask,
+    as_message,
     pack_trace,
-    parse_answer,
-    parse_task,
+    read_answer,
+    read_task,
     unpack_trace,
 )
+from fpm.protocol.wire import MessageError
+from fpm.stacks.layout import NAMES, Layout
 from fpm.stacks.trace import Frame, ThreadStack, Trace
 
 names = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
@@ -56,12 +59,23 @@ def test_a_trace_comes_back_as_it_was(trace: Trace) -> None:
     assert unpack_trace(pack_trace(trace)) == trace
 
 
-def test_a_task_comes_back_as_it_was() -> None:
-    task = Task(123, 456, {"interp": 1}, 50, True, "types", 1.5, 7, 99.5)
-    assert parse_task({**task.as_message(), "later": 1}) == task
-    assert parse_answer(Answer(7, 100).as_message()) == Answer(7, 100)
+def over_the_wire(message: TraceTask | TracerReady | TraceAnswer) -> dict[str, Any]:
+    """A message as the other side gets it, with a field of a later release."""
+    return {**json.loads(json.dumps(as_message(message))), "later": 1}
+
+
+def test_a_message_comes_back_as_it_was() -> None:
+    layout = Layout(**{name: number for number, name in enumerate(NAMES)})
+    for task in (TraceTask(123, 456, layout, 50, True, "types", 1.5, 7, 99.5), TraceTask(123)):
+        assert read_task(over_the_wire(task)) == task
+    for answer in (TraceAnswer(7, 100), TraceAnswer(7, error="why"), TracerReady()):
+        assert read_answer(over_the_wire(answer)) == answer
+
+
+@pytest.mark.parametrize("change", [{"v": 2}, {"kind": "TraceAnswer"}, {"pid": "1"}, {"values": "all"}, {"layout": {}}])
+def test_tasks_are_checked(change: dict[str, Any]) -> None:
     with pytest.raises(MessageError):
-        parse_task({"command": "trace"})
+        read_task({**over_the_wire(TraceTask(123)), **change})
 
 
 def test_long_and_odd_texts_are_cut() -> None:
@@ -162,8 +176,18 @@ def test_what_is_no_message_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [{}, {"answer": "1"}, {"answer": 1, "size": TRACE_MAX + 1, "error": ""}, {"answer": 1, "size": 0}]
+    "change",
+    [
+        {"v": None},
+        {"kind": "TraceTask"},
+        {"kind": 1},
+        {"number": "1"},
+        {"number": -1},
+        {"size": TRACE_MAX + 1},
+        {"error": None},
+        {"error": "x" * 5000},
+    ],
 )
-def test_answers_are_checked(message: dict[str, Any]) -> None:
+def test_answers_are_checked(change: dict[str, Any]) -> None:
     with pytest.raises(MessageError):
-        parse_answer(message)
+        read_answer({**over_the_wire(TraceAnswer(1)), **change})

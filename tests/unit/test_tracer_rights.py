@@ -13,13 +13,14 @@ from fpm.stacks.credentials import (
     CAP_SETGID,
     CAP_SETUID,
     CAP_SYS_PTRACE,
+    GONE,
     Status,
     Surroundings,
     ids_to_take,
     parse_status,
     refusals,
 )
-from fpm.stacks.rights import GONE, explain, needs_named_tracer, read_status, read_yama
+from fpm.stacks.rights import explain, needs_named_tracer, read_status, read_yama
 
 TEXT = """\
 Name:\tpyfpm: tracer

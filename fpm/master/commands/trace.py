@@ -1,7 +1,7 @@
 """`pyfpm trace` as the master answers it: a message for each stack as they come, in the order of the processes.
 
-Rules of the file. Only processes of this daemon's pools are traced, whoever asks. Few stacks are under way at a time,
-and none is taken while the client does not read, so that an answer of any length needs little memory.
+Only processes of this daemon's pools are traced, whoever asks. Few stacks are taken at a time, and none while the
+client does not read, so that an answer of any length needs little memory.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from fpm.master.pool.child import Child
 from fpm.master.pool.stack_capture import CurrentRequest, read_current_request
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.pool.template_process import TemplateProcess
+from fpm.master.pool.trace_targets import TemplateTarget, WorkerTarget
 from fpm.master.pools import Pools
 from fpm.master.services import Services
 from fpm.master.status.reporting import unknown_pool
-from fpm.master.tracing.self_dump_parse import GONE
-from fpm.master.tracing.trace_target import Subject, Wish
+from fpm.master.tracing.trace_target import TraceOptions, TraceTarget
+from fpm.protocol.tracing import DEPTH_MAX, LocalValues
 from fpm.scoreboard.stages import DOING, Stage
+from fpm.stacks.credentials import GONE
 from fpm.stacks.text.entry import Entry
 from fpm.stacks.text.format import Form, format_entry
 from fpm.stacks.trace import Trace
@@ -33,8 +35,7 @@ WINDOW = 32
 UNREAD_MAX = 4 * 1024 * 1024
 """Bytes that may wait for the client before the next stack is taken."""
 LOOK_AGAIN = 0.1
-"""Seconds until a client that does not read is looked at again."""
-DEPTH_MAX = 10_000
+"""Seconds until it is tried again whether a client reads."""
 
 
 class TraceHost(Protocol):
@@ -45,7 +46,9 @@ class TraceHost(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class _Process:
+    """A worker, or (without a child) a template."""
+
     pool: PoolSupervisor
     template: TemplateProcess
     child: Child | None
@@ -54,10 +57,22 @@ class _Target:
     def pid(self) -> int:
         return self.template.pid if self.child is None else self.child.pid
 
+    @property
+    def target(self) -> TraceTarget:
+        """It, as tracing sees it."""
+        return TemplateTarget(self.template, self.pid) if self.child is None else WorkerTarget(self.child, self.pid)
+
+    @property
+    def since(self) -> float:
+        """When the worker's request began."""
+        return self.child.slot.read().request_start if self.child is not None else 0.0
+
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    targets: list[_Target]
+class _Selection:
+    """The processes to trace, and what is said of the others."""
+
+    processes: list[_Process]
     idle: dict[str, list[int]]
     """By pool: workers that wait for a request, whose stacks say nothing."""
     quiet: list[str]
@@ -67,14 +82,14 @@ class _Question:
 
 def run_trace(host: TraceHost, connection: Connection, request: Mapping[str, Any]) -> None:
     """Answer one `trace`: `target` (pool or pid; none: all pools), `idle`, `format`, `depth`, `native`, `values`."""
-    question = _understand(host, request)
-    if isinstance(question, dict):
-        connection.answer(question)
+    selection = _select(host, request)
+    if isinstance(selection, dict):
+        connection.answer(selection)
         return
-    _Answering(host.services, connection, question, request).start()
+    _Answering(host.services, connection, selection, request).start()
 
 
-def _understand(host: TraceHost, request: Mapping[str, Any]) -> _Question | dict[str, Any]:
+def _select(host: TraceHost, request: Mapping[str, Any]) -> _Selection | dict[str, Any]:
     name, idle = request.get("target"), bool(request.get("idle"))
     if name is None:
         return _of_pools(host.pools.values(), idle=idle)
@@ -84,62 +99,58 @@ def _understand(host: TraceHost, request: Mapping[str, Any]) -> _Question | dict
         return unknown_pool(name, host.pools)
     pid = int(name[:20])
     every = host.pools.all()
-    found = [target for pool in every for target in _processes(pool) if target.pid == pid]
+    found = [process for pool in every for process in _processes(pool) if process.pid == pid]
     if pid <= 0 or not found:
         return {"ok": False, "error": f"process {name} is not a worker or template of this daemon"}
-    return _Question(found[:1], {}, [], by_pid=True)
+    return _Selection(found[:1], {}, [], by_pid=True)
 
 
-def _of_pools(pools: Iterable[PoolSupervisor], *, idle: bool) -> _Question:
-    """Those that do something, the longest at it first; of a pool's idle workers only the number, if there are many."""
-    targets: list[_Target] = []
+def _of_pools(pools: Iterable[PoolSupervisor], *, idle: bool) -> _Selection:
+    """Select workers that do something, the longest at it first; of idle ones only the pids, if there are several."""
+    processes: list[_Process] = []
     waiting: dict[str, list[int]] = {}
     quiet = []
     for pool in pools:
-        workers = [target for target in _processes(pool) if target.child is not None and target.pid]
+        workers = [process for process in _processes(pool) if process.child is not None and process.pid]
         resting = [one for one in workers if one.child is not None and one.child.stage is Stage.ACCEPTING]
-        busy = sorted((one for one in workers if one not in resting), key=_since)
+        busy = sorted((one for one in workers if one not in resting), key=lambda one: one.since)
         starting = [one for one in _processes(pool) if one.child is None and _is_starting(one.template)]
-        targets += [*busy, *starting]
+        processes += [*busy, *starting]
         if idle or len(resting) == len(workers) == 1:
-            targets += resting
+            processes += resting
         elif resting:
             waiting[pool.config.name] = [one.pid for one in resting]
         if not workers and not starting:
             quiet.append(pool.config.name)
-    return _Question(targets, waiting, quiet, by_pid=False)
+    return _Selection(processes, waiting, quiet, by_pid=False)
 
 
-def _processes(pool: PoolSupervisor) -> Iterator[_Target]:
+def _processes(pool: PoolSupervisor) -> Iterator[_Process]:
     for child in pool.workers.children:
-        yield _Target(pool, child.template, child)
+        yield _Process(pool, child.template, child)
     for template in pool.templates.all():
-        yield _Target(pool, template, None)
+        yield _Process(pool, template, None)
 
 
 def _is_starting(template: TemplateProcess) -> bool:
     return template.state.is_importing and template.pid > 0
 
 
-def _since(target: _Target) -> float:
-    return target.child.slot.read().request_start if target.child is not None else 0.0
-
-
 class _Answering:
-    """One client's stacks."""
+    """Takes the stacks that one client wants, and sends them."""
 
     def __init__(
-        self, services: Services, connection: Connection, question: _Question, request: Mapping[str, Any]
+        self, services: Services, connection: Connection, selection: _Selection, request: Mapping[str, Any]
     ) -> None:
         self._services = services
         self._connection = connection
-        self._question = question
-        self._left = deque(question.targets)
+        self._selection = selection
+        self._left = deque(selection.processes)
         self._form: Form = "json" if request.get("format") == "json" else "text"
         depth, values = request.get("depth"), request.get("values")
         self._depth = depth if isinstance(depth, int) and 0 < depth <= DEPTH_MAX else 0
         self._native = bool(request.get("native"))
-        self._values = values if values in ("types", "values") else ""
+        self._values: LocalValues = "types" if values == "types" else "values" if values == "values" else ""
         self._under_way = 0
         self._taken = 0
         self._sent = 0
@@ -149,8 +160,8 @@ class _Answering:
         self._waits = False
 
     def start(self) -> None:
-        """Say what needs no stack, then take the first ones."""
-        for pool in self._question.quiet:
+        """Tell what needs no stack, then take the first stacks."""
+        for pool in self._selection.quiet:
             self._connection.answer({"quiet": pool}, last=False)
         self._go_on()
 
@@ -162,7 +173,7 @@ class _Answering:
                 return
             self._take(self._left.popleft())
         if not self._left and not self._under_way:
-            for pool, pids in self._question.idle.items():
+            for pool, pids in self._selection.idle.items():
                 self._connection.answer({"idle": pool, "pids": pids}, last=False)
             self._connection.answer({"ok": True, "failed": self._failed})
 
@@ -175,15 +186,15 @@ class _Answering:
             self._waits = True
             self._services.loop.call_later(LOOK_AGAIN, self._go_on)
 
-    def _take(self, target: _Target) -> None:
+    def _take(self, process: _Process) -> None:
         number, self._taken = self._taken, self._taken + 1
         self._under_way += 1
-        config, child, now = target.pool.config, target.child, self._services.loop.now
+        config, child, now = process.pool.config, process.child, self._services.loop.now
         depth = self._depth or config.request_slowlog_trace_depth
         work = (
             read_current_request(child, now)
             if child is not None
-            else CurrentRequest(0, Stage.FREE, seconds=now - target.template.started)
+            else CurrentRequest(0, Stage.FREE, seconds=now - process.template.started)
         )
         asked = self._services.clock()
 
@@ -191,7 +202,7 @@ class _Answering:
             entry = Entry(
                 time=asked,
                 pool=config.name,
-                pid=target.pid,
+                pid=process.pid,
                 reason="trace",
                 script=work.script or config.app,
                 method=work.method,
@@ -203,13 +214,12 @@ class _Answering:
             )
             self._answer(number, format_entry(entry, self._form, depth), trace)
 
-        subject = Subject(config.name, target.pid, target.template, child)
-        self._services.stacks.take(subject, Wish(depth, self._native, self._values), done)
+        self._services.stacks.take(process.target, TraceOptions(depth, self._native, self._values), done)
 
     def _answer(self, number: int, text: str, trace: Trace) -> None:
-        """In the order of the processes, whichever came first."""
+        """Send a stack when those of all processes before it have been sent."""
         self._under_way -= 1
-        if trace.error and (self._question.by_pid or trace.error != GONE):
+        if trace.error and (self._selection.by_pid or trace.error != GONE):
             self._failed += 1
         self._early[number] = text
         while self._sent in self._early:

@@ -18,6 +18,7 @@ from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_starter import TemplateStarter
 from fpm.master.pool.template_state import TemplateAction, TemplateEvent
 from fpm.master.pool.templates import TemplateEnd, Templates
+from fpm.master.pool.trace_targets import TemplateTarget
 from fpm.master.pool.trial import Trial, Verdict
 from fpm.master.pool.worker_state import WorkerState
 from fpm.master.pool.workers import Workers
@@ -161,7 +162,7 @@ class Generations:
             return False
 
     def _on_template_ready(self, template: TemplateProcess) -> None:
-        self._services.stacks.template_ready(self._current.config, template)
+        self._services.stacks.template_ready(self._current.config, TemplateTarget(template, template.pid))
         if self.trial is not None:
             self.trial.template_ready()
 

@@ -5,7 +5,6 @@ Nothing is ended before its stack has come or the reason why there is none; who 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from fpm.config.model import PoolConfig
@@ -15,15 +14,15 @@ from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.deadlines import RUNNING, is_over
 from fpm.master.pool.pending_tasks import name_task, name_undone
 from fpm.master.pool.template_process import TemplateProcess
+from fpm.master.pool.trace_targets import TemplateTarget, WorkerTarget
 from fpm.master.services import Services
 from fpm.master.slowlog.slow_log import SlowLog
-from fpm.master.tracing.trace_target import Subject, Wish
+from fpm.master.tracing.trace_target import TraceDone, TraceOptions
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import DOING, Stage
 from fpm.stacks.text.entry import Entry, Reason
 from fpm.stacks.trace import Trace
 
-Done = Callable[[Trace], None]
 _OF_REQUESTS = ("slow", "interrupt", "terminate", "background")
 """Reasons that hold only while there is a request."""
 
@@ -102,7 +101,7 @@ class StackCapture:
         """The configuration in force."""
         return self._current.config
 
-    def take(self, child: Child, reason: Reason, done: Done | None = None, *, sample: int = 1) -> None:
+    def take(self, child: Child, reason: Reason, done: TraceDone | None = None, *, sample: int = 1) -> None:
         """Take a worker's stack.
 
         It is written unless the request, if there was one, has ended meanwhile; then there is nothing to explain.
@@ -123,10 +122,10 @@ class StackCapture:
             if done is not None:
                 done(trace)
 
-        wish = Wish(config.request_slowlog_trace_depth, config.slowlog_native)
-        self._services.stacks.take(Subject(config.name, pid, child.template, child), wish, finish)
+        options = TraceOptions(config.request_slowlog_trace_depth, config.slowlog_native)
+        self._services.stacks.take(WorkerTarget(child, pid), options, finish)
 
-    def take_of_template(self, template: TemplateProcess, reason: Reason, done: Done) -> None:
+    def take_of_template(self, template: TemplateProcess, reason: Reason, done: TraceDone) -> None:
         """The stack of a template that does not start, does not fork, or does not leave in time."""
         config = self.config
         started = template.started
@@ -138,8 +137,8 @@ class StackCapture:
                 self._write(work, template.pid, reason, 1, trace)
             done(trace)
 
-        wish = Wish(config.request_slowlog_trace_depth, config.slowlog_native)
-        self._services.stacks.take(Subject(config.name, template.pid, template, None), wish, finish)
+        options = TraceOptions(config.request_slowlog_trace_depth, config.slowlog_native)
+        self._services.stacks.take(TemplateTarget(template, template.pid), options, finish)
 
     def _write(self, work: CurrentRequest, pid: int, reason: Reason, sample: int, trace: Trace) -> None:
         self._slow_log.write(

@@ -24,7 +24,7 @@ from fpm.master.pool.template_state import TEMPLATE_TABLE, TemplateAction, Templ
 from fpm.master.processes.bundle import sealed_memfd
 from fpm.master.processes.self_dump_fd import OwnStack
 from fpm.master.services import Services
-from fpm.master.tracing.layout_request import LayoutWish
+from fpm.master.tracing.layout_request import LayoutRequest
 from fpm.protocol.messages import ApplySettings, Calibrate, Event, Fork, LayoutFailed, LayoutFound, Quit, TemplateReady
 from fpm.protocol.spec import (
     BOOT_COMMAND,
@@ -94,7 +94,7 @@ class TemplateProcess:
         """Its memory cgroup, for fpm.master.processes.oom."""
         self.channel = channel or PoolChannel()
         self.own_stack = own_stack or OwnStack.create()
-        self.layout = LayoutWish(services.loop, services.emit, spec.pool, self._ask_layout)
+        self.layout = LayoutRequest(services.loop, services.emit, spec.pool, self._ask_layout)
         self.pid = 0
         self.outputs: list[OutputReader] = []
         self._keeper = keeper

@@ -20,6 +20,7 @@ from fpm.master.pool.start_failures import Failure, StartFailures
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_state import TemplateAction, TemplateEvent, TemplateState
 from fpm.master.pool.templates import TemplateEnd, Templates
+from fpm.master.pool.trace_targets import TemplateTarget
 from fpm.master.processes.backoff import YOUNG
 from fpm.master.services import Services
 
@@ -112,7 +113,7 @@ class TemplateStarter:
         """Stacks may be wanted from now on: see whether they can be taken."""
         present = self.templates.present
         if present is not None and present.state.can_fork:
-            self._services.stacks.template_ready(self._current.config, present)
+            self._services.stacks.template_ready(self._current.config, TemplateTarget(present, present.pid))
 
     def close(self) -> None:
         """Start nothing any more."""
@@ -140,7 +141,7 @@ class TemplateStarter:
     # ---------------------------------------------------------------- what happens to the present template
 
     def _on_ready(self, template: TemplateProcess) -> None:
-        self._services.stacks.template_ready(self._current.config, template)
+        self._services.stacks.template_ready(self._current.config, TemplateTarget(template, template.pid))
         if template.preload:
             self.failures.end_pause()
             if self._current.config.pm == "ondemand":

@@ -1,4 +1,4 @@
-"""The layout of a pool's interpreter: asked of its template once, when the first stack is wanted, and not believed."""
+"""The layout of a pool's interpreter: its template is asked once, when the first stack is wanted, and not believed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fpm.events.base import Emit
 from fpm.events.pool import StacksFromInside
 from fpm.log.escape import escape
 from fpm.master.loop.loop import Loop, Timer
+from fpm.master.tracing.trace_target import LayoutDone
 from fpm.protocol.messages import LayoutFailed, LayoutFound
 from fpm.stacks.layout import Layout, LayoutError, parse_layout
 
@@ -16,11 +17,9 @@ PATIENCE = 16.0
 REASON_MAX = 500
 """Characters of a template's reason that are kept."""
 
-Done = Callable[[Layout | str], None]
 
-
-class LayoutWish:
-    """What is known of one template's layout, and who waits for it."""
+class LayoutRequest:
+    """Asks one template for its layout, keeps the answer, and tells it to those who wait."""
 
     def __init__(
         self,
@@ -30,18 +29,22 @@ class LayoutWish:
         ask: Callable[[], bool],
         patience: float = PATIENCE,
     ) -> None:
-        """`ask` sends the template its question; False if that cannot be done. `patience` in seconds."""
+        """
+        Args:
+            ask: sends the template its question; False if that cannot be done.
+            patience: seconds to wait for the answer.
+        """
         self._patience = patience
         self._loop = loop
         self._emit = emit
         self._pool = pool
         self._ask = ask
         self._known: Layout | str | None = None
-        self._waiting: list[Done] = []
+        self._waiting: list[LayoutDone] = []
         self._timer: Timer | None = None
 
-    def want(self, done: Done) -> None:
-        """Call `done` once, at once or later, with the layout or with a clause that says why there is none."""
+    def want(self, done: LayoutDone) -> None:
+        """Call `done` exactly once, at once or later."""
         if self._known is not None:
             done(self._known)
             return
@@ -52,7 +55,7 @@ class LayoutWish:
                 self._settle("its template takes no messages")
 
     def take(self, message: LayoutFound | LayoutFailed) -> None:
-        """An answer of the template, asked for or not."""
+        """Take an answer of the template, which may not have been asked."""
         if isinstance(self._known, Layout):
             return
         if isinstance(message, LayoutFailed):
@@ -67,7 +70,7 @@ class LayoutWish:
             self._settle(layout)
 
     def close(self, reason: str) -> None:
-        """The template is gone: no answer will come."""
+        """Tell those who wait that the template is gone."""
         if self._known is None:
             self._settle(reason)
 

@@ -1,4 +1,4 @@
-"""What a process tells of itself where it cannot be traced: may it be asked, how urgently, and what its answer says.
+"""Stacks that processes write themselves: may a process be asked, how urgently, and what does its answer say?
 
 Pure.
 """
@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fpm.protocol.self_dump import BEGIN, END, NUMBERS
-from fpm.stacks.credentials import Status
+from fpm.stacks.credentials import GONE, Status
 from fpm.stacks.text.faulthandler import DumpedThread, is_repeated, parse_dump
 from fpm.stacks.trace import ThreadStack, Trace
 
 DOING = {"R": "running", "S": "sleeping", "D": "in uninterruptible sleep"}
-GONE = "the process has exited"
 SLEEPS = "it is in uninterruptible sleep (state D)"
 BUSY_TICKS = 5
 """Clock ticks (10 ms each) of its own that a thread of Python never takes to come to a signal."""
@@ -28,7 +27,7 @@ NUMBER = re.compile(rb"^([0-9a-f]{1,16}) (\d{1,10})$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What the first thread of a process does at one moment, by /proc/PID/task/PID/stat."""
+    """What the first thread of a process does at one moment (/proc/PID/task/PID/stat)."""
 
     state: str
     ticks: int
@@ -36,7 +35,7 @@ class Activity:
 
 
 def obstacle(status: Status | None, *, numbers: Sequence[int], ready: bool, listens: bool) -> str:
-    """Why a process must not be sent the signals; "" if it may.
+    """Say why a process must not be sent the signals; "" if it may.
 
     Args:
         status: what /proc says of it; None if /proc does not show it.
@@ -65,7 +64,7 @@ def obstacle(status: Status | None, *, numbers: Sequence[int], ready: bool, list
 
 
 def stands_in_c(looks: Sequence[Activity | None], threads: int) -> bool:
-    """Does a process that has not answered the polite signal stand in C, so that the forced one does it no harm?
+    """Decide whether a process that has not answered the polite signal stands in C, so that the forced one is harmless.
 
     Args:
         looks: one for each time that there was no answer; the first was when it was asked.
@@ -80,8 +79,8 @@ def stands_in_c(looks: Sequence[Activity | None], threads: int) -> bool:
     return last.count(last[-1]) == wanted and last[-1].state in ("S", "D")
 
 
-def read_account(pid: int, data: bytes, status: Status | None, *, depth: int, final: bool) -> Trace | None:
-    """The stacks out of what the process has written; None if they are not complete.
+def read_self_dump(pid: int, data: bytes, status: Status | None, *, depth: int, final: bool) -> Trace | None:
+    """Read the stacks out of what the process has written; None if they are not complete.
 
     Args:
         data: what it has written since it was asked.

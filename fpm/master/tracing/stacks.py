@@ -1,12 +1,11 @@
-"""Stacks of processes, for whoever wants one: by ptrace if that works, else by the process's own account.
+"""Takes stacks of processes: by ptrace if that works, else the process writes its stack itself.
 
-Rules of the file. `done` is called exactly once, never within `take`, and no later than LIMIT, whatever the pool, the
-template or the tracer do or leave undone. A pool whose processes are all slow to trace holds up no other.
+`done` is called exactly once, never within `take`, and no later than LIMIT, whatever the pool, the template or the
+tracer do or leave undone. A pool whose processes are all slow to trace holds up no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -15,20 +14,21 @@ from fpm.master.core import Core
 from fpm.master.loop.loop import Timer
 from fpm.master.tracing.diagnosis import Diagnosis
 from fpm.master.tracing.queue import FairQueue
-from fpm.master.tracing.self_dump_parse import GONE
-from fpm.master.tracing.signal_dump import Fallback
-from fpm.master.tracing.trace_target import Subject, TracedTemplate, Wish
+from fpm.master.tracing.signal_dump import SignalDump
+from fpm.master.tracing.trace_target import TraceDone, TraceOptions, TraceTarget
 from fpm.master.tracing.tracer_process import TracerProcess
-from fpm.protocol.tracing import DEPTH_MAX, Task
+from fpm.protocol.tracing import DEPTH_MAX, TraceTask
+from fpm.stacks.credentials import GONE
 from fpm.stacks.layout import Layout
 from fpm.stacks.trace import ThreadStack, Trace
+from fpm.system.proc_stat import STARTED, read_stat
 
 LIMIT = 3.4
 """Seconds from the question to the answer, at the latest."""
 LAYOUT_TIME = 1.5
 """Seconds from the question in which a template may say how its interpreter lays out memory."""
 PTRACE_TIME = 2.2
-"""Seconds from the question in which the tracer may answer; what is left is for the process's own account."""
+"""Seconds from the question in which the tracer may answer; what is left is for the process itself."""
 SOON = 0.1
 AT_ONCE = 8
 AT_ONCE_OF_POOL = 2
@@ -36,28 +36,26 @@ AT_ONCE_OF_POOL = 2
 WAITING_MAX = 4096
 """Questions of one pool that may wait."""
 
-Done = Callable[[Trace], None]
-
 
 class _Stage(Enum):
     BEGINNING = 0
     LAYOUT = 1
     QUEUE = 2
     PTRACE = 3
-    ACCOUNT = 4
+    SIGNAL = 4
     DONE = 5
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    subject: Subject
-    wish: Wish
-    done: Done
+    target: TraceTarget
+    options: TraceOptions
+    done: TraceDone
     asked: float
     """Monotonic seconds."""
     layout: Layout | None = None
     why: str = ""
-    """There is no layout."""
+    """Why there is no layout."""
     seen: tuple[ThreadStack, ...] = ()
     """What the tracer has seen of the threads, where it could not read their frames."""
     stage: _Stage = _Stage.BEGINNING
@@ -68,38 +66,38 @@ class _Job:
 
 
 class Stacks:
-    """Takes them."""
+    """Takes stacks, several at a time, with one tracer for all pools."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._tracer = TracerProcess(core)
-        self._fallback = Fallback(core)
+        self._signal_dump = SignalDump(core)
         self._diagnosis = Diagnosis(core, self.take)
         self._jobs: set[_Job] = set()
         self._queue: FairQueue[_Job] = FairQueue(WAITING_MAX)
         self._tracing: dict[int, str] = {}
-        """Pid and pool of what the tracer has in hand; a process has room for one tracer only."""
+        """Pid and pool of the processes that are being traced; a process has room for one tracer only."""
 
-    def take(self, subject: Subject, wish: Wish, done: Done) -> None:
-        """Take the stack of a process; `done` gets it, or a Trace whose `error` says why there is none."""
+    def take(self, target: TraceTarget, options: TraceOptions, done: TraceDone) -> None:
+        """Take the stack of a process."""
         loop = self._core.loop
-        job = _Job(subject, wish, done, loop.now)
+        job = _Job(target, options, done, loop.now)
         self._jobs.add(job)
         job.timer = loop.call_later(0.0, lambda: self._begin(job))
         job.last = loop.call_later(LIMIT, lambda: self._fail(job, "nobody has answered in time"))
 
-    def template_ready(self, config: PoolConfig, template: TracedTemplate) -> None:
-        """See whether stacks can be taken, and say so in the log, if this pool wants any unasked."""
-        self._diagnosis.look(config, template)
+    def template_ready(self, config: PoolConfig, template: TraceTarget) -> None:
+        """Find out whether stacks can be taken, if limits of this pool lead to any, and tell it to the log."""
+        self._diagnosis.examine(config, template)
 
     @property
     def diagnosis(self) -> str:
-        """What is wrong with taking stacks by ptrace; "" if nothing is known to be."""
+        """What is wrong with taking stacks by ptrace, as far as it is known; "" if nothing is."""
         return self._diagnosis.text
 
     def close(self) -> None:
-        """The master ends: all who wait hear so."""
-        self._fallback.close()
+        """Tell all who wait that the master stops."""
+        self._signal_dump.close()
         for job in list(self._jobs):
             self._fail(job, "the master stops")
         self._tracer.close()
@@ -107,11 +105,11 @@ class Stacks:
     # ---------------------------------------------------------------- the stages
 
     def _begin(self, job: _Job) -> None:
-        if job.subject.is_gone():
+        if job.target.is_gone():
             self._fail(job, GONE)
             return
         self._enter(job, _Stage.LAYOUT, LAYOUT_TIME, "the template has not measured its interpreter yet; try again")
-        job.subject.template.want_layout(lambda answer: self._on_layout(job, answer))
+        job.target.request_layout(lambda answer: self._on_layout(job, answer))
 
     def _on_layout(self, job: _Job, answer: Layout | str) -> None:
         if job.stage is not _Stage.LAYOUT:
@@ -121,15 +119,15 @@ class Stacks:
         else:
             job.layout = answer
         self._enter(job, _Stage.QUEUE, PTRACE_TIME, "the tracer had too many others to look at")
-        if self._queue.add(job.subject.pool, job):
+        if self._queue.add(job.target.pool, job):
             self._next()
         else:
             self._ask_process(job, "too many stacks of this pool are wanted at once")
 
     def _next(self) -> None:
-        """Give the tracer as much as it can have."""
+        """Give the tracer as many tasks as it may have at a time."""
         while len(self._tracing) < AT_ONCE:
-            job = self._queue.take(self._has_room, lambda job: job.subject.pid not in self._tracing)
+            job = self._queue.take(self._has_room, lambda job: job.target.pid not in self._tracing)
             if job is None:
                 return
             self._trace(job)
@@ -138,17 +136,17 @@ class Stacks:
         return sum(1 for one in self._tracing.values() if one == pool) < AT_ONCE_OF_POOL
 
     def _trace(self, job: _Job) -> None:
-        subject, wish = job.subject, job.wish
-        pid = subject.pid
-        self._tracing[pid] = subject.pool
+        target, options = job.target, job.options
+        pid = target.pid
+        self._tracing[pid] = target.pool
         self._enter(job, _Stage.PTRACE, PTRACE_TIME, "the tracer has not answered in time")
-        task = Task(
+        task = TraceTask(
             pid,
-            started=subject.started(),
-            layout={**job.layout.as_message()} if job.layout is not None else None,
-            depth=wish.depth or DEPTH_MAX,
-            native=wish.native,
-            values=wish.values,
+            started=_read_start(pid),
+            layout=job.layout,
+            depth=options.depth or DEPTH_MAX,
+            native=options.native,
+            values=options.values,
             seconds=max(job.asked + PTRACE_TIME - self._core.loop.now, SOON),
         )
 
@@ -169,11 +167,11 @@ class Stacks:
             self._ask_process(job, trace.error or job.why or "the tracer has seen no thread")
 
     def _ask_process(self, job: _Job, why: str) -> None:
-        """Its own account, because of `why`."""
-        self._enter(job, _Stage.ACCOUNT)
+        """Have the process write its stack itself, because of `why`."""
+        self._enter(job, _Stage.SIGNAL)
 
         def answered(answer: Trace | str) -> None:
-            if job.stage is not _Stage.ACCOUNT:
+            if job.stage is not _Stage.SIGNAL:
                 return
             if isinstance(answer, Trace):
                 note = f"not by ptrace: {why}" + (f"; {answer.note}" if answer.note else "")
@@ -184,12 +182,12 @@ class Stacks:
                 doing = next((f" (it is {one.doing})" for one in job.seen if one.main and one.doing), "")
                 self._fail(job, f"{why}; and it does not tell itself: {answer}{doing}")
 
-        self._fallback.ask(job.subject, job.wish.depth, answered)
+        self._signal_dump.ask(job.target, job.options.depth, answered)
 
     def _enter(self, job: _Job, stage: _Stage, until: float = 0.0, otherwise: str = "") -> None:
-        """The next stage; if it goes on for longer than `until` seconds after the question, the process is asked."""
+        """Begin the next stage; if it lasts until `until` seconds after the question, the process itself is asked."""
         job.stage = stage
-        self._queue.discard(job.subject.pool, job)
+        self._queue.discard(job.target.pool, job)
         if job.timer is not None:
             job.timer.cancel()
             job.timer = None
@@ -198,7 +196,7 @@ class Stacks:
             job.timer = self._core.loop.call_later(left, lambda: self._ask_process(job, otherwise))
 
     def _fail(self, job: _Job, why: str) -> None:
-        self._finish(job, Trace(job.subject.pid, "", error=why))
+        self._finish(job, Trace(job.target.pid, "", error=why))
 
     def _finish(self, job: _Job, trace: Trace) -> None:
         if job.stage is _Stage.DONE:
@@ -211,6 +209,17 @@ class Stacks:
 
 
 def _join(told: tuple[ThreadStack, ...], seen: tuple[ThreadStack, ...]) -> tuple[ThreadStack, ...]:
-    """The frames of the one, what the threads do of the other."""
+    """Join the frames that a process has written with what the tracer has seen its threads do."""
     doing = {thread.tid: thread.doing for thread in seen if thread.doing}
     return tuple(replace(thread, doing=doing.get(thread.tid, thread.doing)) for thread in told)
+
+
+def _read_start(pid: int) -> int:
+    """Read a process's start time in clock ticks since boot (/proc/PID/stat, proc(5)); 0: it is gone.
+
+    Together with the pid it names one process, while a pid alone may be used again.
+    """
+    try:
+        return int(read_stat(f"/proc/{pid}/stat")[STARTED])
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -19,13 +19,21 @@ from fpm.events.master import TracerAnswerInvalid, TracerStuck
 from fpm.master.core import Core
 from fpm.master.loop.loop import Timer
 from fpm.master.processes.helper_process import HelperProcess, Owner
-from fpm.protocol.tracing import TRACE_MAX, Answer, MessageError, Task, parse_answer, unpack_trace
+from fpm.protocol.tracing import (
+    TRACE_MAX,
+    TRACE_SECONDS,
+    TraceAnswer,
+    TracerReady,
+    TraceTask,
+    as_message,
+    read_answer,
+    unpack_trace,
+)
+from fpm.protocol.wire import MessageError
 from fpm.stacks.trace import Trace
 
 ANSWER_TIME = 3.0
 """Seconds after which whoever wants a stack is told that there is none."""
-TRACER_TIME = 2.5
-"""Seconds after which the tracer itself gives up; it must do so before we do."""
 START_TIME = 10.0
 """Seconds in which it must have started."""
 IDLE_TIME = 60.0
@@ -38,7 +46,7 @@ Done = Callable[[Trace], None]
 
 @dataclass(slots=True)
 class _Pending:
-    task: Task
+    task: TraceTask
     done: Done
     timer: Timer
     memory: int = -1
@@ -66,7 +74,7 @@ class TracerProcess:
         """0 while there is none."""
         return self._process.pid
 
-    def trace(self, task: Task, done: Done) -> None:
+    def trace(self, task: TraceTask, done: Done) -> None:
         """Have one process looked at.
 
         Args:
@@ -78,7 +86,7 @@ class TracerProcess:
         number = next(self._numbers)
         hopeless = self._closed or self._process.pause > ANSWER_TIME
         timer = loop.call_later(0.0 if hopeless else ANSWER_TIME, lambda: self._on_late(number))
-        until = time.monotonic() + TRACER_TIME
+        until = time.monotonic() + TRACE_SECONDS
         self._pending[number] = _Pending(replace(task, number=number, until=until), done, timer)
         if self._closed:
             return
@@ -144,19 +152,19 @@ class TracerProcess:
             except OSError as error:
                 self._finish_later(number, f"no memory for a stack: {error.strerror}")
                 continue
-            if self._process.send(pending.task.as_message(), [pending.memory]):
+            if self._process.send(as_message(pending.task), [pending.memory]):
                 self._on_the_way += 1
             else:
                 self._finish_later(number, "the tracer could not be told")
 
     def _on_message(self, message: dict[str, Any]) -> None:
-        if message.get("event") == "ready":
-            self._is_ready = True
-            return
         try:
-            answer = parse_answer(message)
+            answer = read_answer(message)
         except MessageError as error:
             self._core.emit(TracerAnswerInvalid(str(error)))
+            return
+        if isinstance(answer, TracerReady):
+            self._is_ready = True
             return
         self._on_the_way = max(self._on_the_way - 1, 0)
         pending = self._pending.get(answer.number)
@@ -195,7 +203,7 @@ def _make_memory() -> int:
     return fd
 
 
-def _read(pending: _Pending, answer: Answer) -> Trace | str:
+def _read(pending: _Pending, answer: TraceAnswer) -> Trace | str:
     if answer.error:
         return answer.error
     try:

@@ -12,7 +12,7 @@ import pytest
 from fpm.log.error import ErrorLog
 from fpm.master.loop.loop import Loop
 from fpm.master.sink import EventSink, log_reader
-from fpm.master.tracing.layout_request import LayoutWish
+from fpm.master.tracing.layout_request import LayoutRequest
 from fpm.protocol.messages import LayoutFailed, LayoutFound
 from tests.unit.stack.process_image import LAYOUT
 
@@ -29,7 +29,7 @@ class Template:
         self.takes_messages = takes_messages
         self.error_log = ErrorLog(str(log))
         sink = EventSink(time.time, log_reader(self.error_log))
-        self.wish = LayoutWish(loop, sink.emit, "www", self.ask, patience=0.05)
+        self.wish = LayoutRequest(loop, sink.emit, "www", self.ask, patience=0.05)
 
     def ask(self) -> bool:
         self.asked += 1
