@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fpm.client.snapshot import fetch_snapshot
+from fpm.client.control import fetch_snapshot
 from fpm.errors import EXIT_FAILED
 from fpm.status.overview import Pool
 from fpm.status.reports import describe_reload, report_pool

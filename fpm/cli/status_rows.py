@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from fpm.cli.columns import Cell, Column
 from fpm.log.escape import escape
 from fpm.log.times import format_access_time
-from fpm.status.death_text import request_words
-from fpm.status.deaths import death_notes, lived
+from fpm.status.death_text import death_notes, lived, request_words
 from fpm.status.facts import count_deaths, pool_facts
 from fpm.status.figures import format_age, format_count, format_size, format_span
 from fpm.status.overview import Daemon, Death, Pool, Worker

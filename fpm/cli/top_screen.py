@@ -36,7 +36,7 @@ from fpm.cli.top_figures import (
     totals_line,
     worker_columns,
 )
-from fpm.client.snapshot import fetch_snapshot
+from fpm.client.control import fetch_snapshot
 from fpm.errors import ControlError
 
 FIRST_WAIT = 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fpm.errors import ControlError
+from fpm.status.snapshot import Snapshot, read_snapshot
 from fpm.system.unix_sockets import connect_unix
 
 ANSWER_TIME = 60.0
@@ -139,3 +141,23 @@ def _answers(connection: socket.socket, path: str, request: dict[str, Any]) -> I
         raise ControlError(f"the master does not answer on {path} within {ANSWER_TIME:g} s; is it stopped?") from error
     except OSError as error:
         raise ControlError(f"the master does not answer on {path}: {error}") from error
+
+
+def fetch_snapshot(path: str, pool: str | None = None, *, workers: bool) -> Snapshot:
+    """Fetch the pools' current numbers.
+
+    Args:
+        path: the control socket.
+        pool: only this one.
+        workers: include each worker.
+
+    Raises:
+        ControlError: nobody answers, there is no such pool, or the master is of another version.
+    """
+    answer = ask(path, {"command": "snapshot", "pool": pool, "workers": workers})
+    try:
+        return read_snapshot(base64.b64decode(answer["snapshot"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ControlError(
+            f"the master's answer cannot be read; it may be a different version (pyfpm upgrade): {error!r}"
+        ) from error

@@ -13,8 +13,7 @@ from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
-from fpm.client.control import follow, read_step
-from fpm.client.snapshot import fetch_snapshot
+from fpm.client.control import fetch_snapshot, follow, read_step
 from fpm.errors import ConfigError, ControlError, StartError
 from fpm.events.base import Event
 from fpm.events.master import MasterOutput

@@ -23,9 +23,9 @@ from fpm.config.model import Config
 from fpm.errors import EXIT_FAILED, FpmError
 from fpm.log.error import ErrorLog
 from fpm.manager.configuration import FILE, unpack_given
+from fpm.master.core import EventWriter
 from fpm.master.master import Master
 from fpm.master.setup import Setup
-from fpm.master.sink import EventWriter
 from fpm.system.systemd import LISTEN_FDS_START
 
 

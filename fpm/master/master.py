@@ -33,6 +33,7 @@ from fpm.events.master import (
 from fpm.log.error import ErrorLog
 from fpm.master import control
 from fpm.master.commands.commands import refusal, run_command
+from fpm.master.core import EventSink, log_reader
 from fpm.master.lifecycle import State
 from fpm.master.listening.addresses import PassedSockets
 from fpm.master.listening.inherited import restore_listener
@@ -51,7 +52,6 @@ from fpm.master.reload.reloader import Reloader, Request
 from fpm.master.services import Services
 from fpm.master.setup import Setup, make_services, prepare_process
 from fpm.master.shutdown import Shutdown
-from fpm.master.sink import EventSink, log_reader
 from fpm.master.status.memory import MemorySampler
 from fpm.master.status.process import StatusProcess
 from fpm.master.status.snapshot_source import refresh_memory, take_snapshot

@@ -9,7 +9,7 @@ from fpm.config.model import GlobalConfig
 from fpm.events.master import RestartNeeded
 from fpm.log.lines import parse_level
 from fpm.master.core import Core
-from fpm.master.loop.token_bucket import Allowance
+from fpm.master.loop.read_budget import Allowance
 from fpm.master.processes.oom import OomWatch
 from fpm.master.slowlog.slow_file import SlowFiles
 from fpm.master.tracing.stacks import Stacks

@@ -9,13 +9,13 @@ from typing import Any
 
 from fpm.config.model import Config, GlobalConfig
 from fpm.log.error import ErrorLog
+from fpm.master.core import EventSink, EventWriter
 from fpm.master.loop.loop import Loop
 from fpm.master.notifier import MANAGER_VARIABLES
 from fpm.master.processes.bundle import pack_bundle, sealed_memfd
 from fpm.master.processes.oom import OomWatch
 from fpm.master.processes.process import become_subreaper, keep_descriptors, raise_file_limit
 from fpm.master.services import Budget, Services
-from fpm.master.sink import EventSink, EventWriter
 from fpm.system.listen_queue import ListenQueueReader
 
 

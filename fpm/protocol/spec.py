@@ -129,3 +129,11 @@ def unpack_spec(data: bytes) -> TemplateSpec:
     worker = values.pop("worker")
     known = {field.name for field in fields(WorkerSettings)}
     return TemplateSpec(worker=WorkerSettings(**{key: worker[key] for key in known & set(worker)}), **values)
+
+
+FORCED = 59
+"""Real-time signals kill by default, so only a process that catches them may be sent them. These two are far from both
+ends, where C libraries, debuggers and emulators take theirs."""
+POLITE = 58
+BEGIN, NUMBERS, END = b"begin\n", b"numbers\n", b"end\n"
+"""Around the stacks of all threads and, after them, `ident tid` of each thread."""

@@ -10,7 +10,6 @@ import fcntl
 import mmap
 import os
 
-from fpm.scoreboard.header import SLOTS_MAX, absorb, pack_header
 from fpm.scoreboard.layout import (
     HEADER_END,
     HEADER_SEQUENCE_OFFSET,
@@ -26,7 +25,7 @@ from fpm.scoreboard.layout import (
     stages_offset,
 )
 from fpm.scoreboard.numbers import PoolNumbers
-from fpm.scoreboard.reading import read_slot
+from fpm.scoreboard.reading import SLOTS_MAX, absorb, pack_header, read_slot
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 

@@ -8,7 +8,7 @@ a writer; a part that is still being written after READ_TRIES tries keeps its nu
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fpm.scoreboard.layout import (
@@ -17,6 +17,8 @@ from fpm.scoreboard.layout import (
     HEADER,
     HEADER_CODES,
     HEADER_SEQUENCE_OFFSET,
+    HEADER_SIZE,
+    MAGIC,
     REQUEST,
     REQUEST_OFFSET,
     SLOT,
@@ -26,8 +28,8 @@ from fpm.scoreboard.layout import (
     slots_offset,
     stages_offset,
 )
-from fpm.scoreboard.number import COUNT, TIME, clamp
-from fpm.scoreboard.numbers import PoolNumbers
+from fpm.scoreboard.number import COUNT, COUNT_MAX, TIME, clamp
+from fpm.scoreboard.numbers import ROWS, PoolNumbers
 from fpm.scoreboard.snapshot import PID_MAX, SLOT_CODES, Board, Clocks, Slot
 from fpm.scoreboard.stages import Stage
 
@@ -147,3 +149,22 @@ def _copy_stable(
 
 def _number_at(data: memoryview | bytes, offset: int) -> int:
     return int.from_bytes(data[offset : offset + 4], "little")
+
+
+SLOTS_MAX = 65535
+"""The slot count is 16 bits wide in the header."""
+_MERGED = [(name, row.merge) for name, row in ROWS.items() if row.merge is not None]
+
+
+def absorb(numbers: PoolNumbers, slots: Sequence[Slot], now: float) -> None:
+    """Add what these workers have counted to the numbers of their pool; `now` is epoch seconds."""
+    for name, merge in _MERGED:
+        values = [getattr(numbers, name), *(getattr(slot, name) for slot in slots)]
+        setattr(numbers, name, min(merge(values), COUNT_MAX))
+    numbers.slow_requests = min(numbers.slow_requests + sum(slot.is_slow(numbers, now) for slot in slots), COUNT_MAX)
+
+
+def pack_header(numbers: PoolNumbers) -> bytes:
+    """The header of HEADER_SIZE bytes; wake_below, slot count and sequence are 0."""
+    values = [clamp(code, getattr(numbers, name)) for name, code in HEADER_CODES.items()]
+    return (START.pack(MAGIC, 0, 0, SLOT_SIZE, 0) + HEADER.pack(*values)).ljust(HEADER_SIZE, b"\0")

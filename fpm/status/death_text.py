@@ -7,9 +7,10 @@ whatever reads its logs reads ours; what it does not say comes after that.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from fpm.log.escape import cut, escape, escape_field
-from fpm.status.figures import format_size, format_span
+from fpm.status.figures import format_age, format_size, format_span
 from fpm.status.overview import Death
 
 RUNNING = "running"
@@ -128,3 +129,28 @@ def _output(lines: tuple[str, ...]) -> str:
     calls = [f"{match[3]} ({match[1]}:{match[2]})" for match in map(_FRAME.fullmatch, lines) if match]
     where = ", called by ".join(cut(escape(call), LINE_STACK_MAX) for call in calls[:2])
     return f'"{cut(escape_field(lines[0]), LINE_STACK_MAX)}"' + (f" in {where}" if where else "")
+
+
+NOTES = ("oom", "retire", "core", "pending", "memory", "cpu", "next")
+"""What is shown beside the request and the stack, the most important first."""
+
+
+def death_notes(death: Death) -> Iterator[str]:
+    """Say what else is known, a clause each, the most important first."""
+    clauses = death_clauses(death)
+    yield from filter(None, map(clauses.get, NOTES))
+
+
+def lived(death: Death) -> str:
+    """Say how long it lived, and how many requests a worker served: "after 3 min and 1 request"."""
+    served = f" and {death.requests} request{'' if death.requests == 1 else 's'}" if death.who == "worker" else ""
+    return f"after {format_age(death.age)}{served}"
+
+
+def death_line(death: Death) -> str:
+    """Say all of it in one line, except when it was; not escaped."""
+    who = "" if death.who == "worker" else f"{death.who} "
+    head = f"{who}pid {death.pid} {death.cause} {lived(death)}"
+    request = f"{death.request} {request_words(death)}" if death.request else ""
+    where = (*death.stack, *death.output)[:1]
+    return "; ".join(filter(None, (head, request, *where, *death_notes(death))))

@@ -12,8 +12,8 @@ from copy import copy
 from dataclasses import dataclass
 
 from fpm.log.escape import decode_wire
-from fpm.scoreboard.header import absorb
 from fpm.scoreboard.numbers import PoolNumbers
+from fpm.scoreboard.reading import absorb
 from fpm.scoreboard.snapshot import Board, ListenQueue, Slot
 from fpm.scoreboard.stages import STATE_TEXT, Stage
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fpm.log.escape import escape
 from fpm.log.times import format_access_time
-from fpm.status.deaths import death_line
+from fpm.status.death_text import death_line
 from fpm.status.overview import LastReload, Pool
 from fpm.status.pages import Pair, render_status
 

@@ -18,8 +18,7 @@ from markupsafe import Markup
 
 from fpm.log.escape import escape
 from fpm.log.times import format_access_time
-from fpm.status.death_text import request_words
-from fpm.status.deaths import death_notes
+from fpm.status.death_text import death_notes, request_words
 from fpm.status.facts import pool_facts
 from fpm.status.figures import format_age, format_count, format_rate, format_size, format_span
 from fpm.status.overview import Daemon, Overview, Pool, PoolPage

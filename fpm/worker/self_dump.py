@@ -18,8 +18,7 @@ import signal
 import threading
 from types import FrameType
 
-from fpm.protocol.self_dump import BEGIN, END, FORCED, NUMBERS, POLITE
-from fpm.protocol.spec import FD_STACK
+from fpm.protocol.spec import BEGIN, END, FD_STACK, FORCED, NUMBERS, POLITE
 
 THREADS_MAX = 512
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fpm.log.error import ErrorLog
+from fpm.master.core import EventSink, log_reader
 from fpm.master.loop.loop import Loop
-from fpm.master.sink import EventSink, log_reader
 from fpm.master.tracing.layout_request import LayoutRequest
 from fpm.protocol.messages import LayoutFailed, LayoutFound
 from tests.unit.stack.process_image import LAYOUT

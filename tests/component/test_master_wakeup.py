@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from fpm.master.loop.loop import Loop
-from fpm.master.loop.token_bucket import Allowance
+from fpm.master.loop.read_budget import Allowance
 from fpm.master.pool.saturation import ANY_REQUEST, Subscription, WakeupFd
 from fpm.scoreboard.layout import WAKE_BELOW, WAKE_BELOW_OFFSET
 from fpm.scoreboard.memory import Scoreboard

@@ -13,8 +13,8 @@ import pytest
 
 from fpm.log.error import ErrorLog
 from fpm.log.target import BUFFER_MAX
+from fpm.master.core import EventSink, log_reader
 from fpm.master.loop.loop import Loop
-from fpm.master.sink import EventSink, log_reader
 from fpm.master.slowlog.slow_file import SlowFile, SlowFiles
 from fpm.stacks.text.format import format_entry
 from fpm.stacks.text.read import read_entries

@@ -53,7 +53,7 @@ def test_a_kernel_without_yama_needs_no_name() -> None:
 
 OWN_USE = """
 import faulthandler, os, signal, sys
-from fpm.protocol.self_dump import FORCED, POLITE
+from fpm.protocol.spec import FORCED, POLITE
 from fpm.worker.self_dump import listen
 from fpm.protocol.spec import FD_STACK
 from fpm.stacks.text.faulthandler import parse_dump

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fpm.master.pool.last_output import LastWords
+from fpm.master.pool.death_report import LastWords
 from fpm.master.processes.oom_reports import directory_of, parse_membership, parse_mounts
 from tests.support.fpm import Daemon, Start
 from tests.support.interpreter import interpreters

@@ -17,6 +17,7 @@ from typing import Any
 from fpm.config.model import PoolConfig
 from fpm.events.base import Event
 from fpm.log.error import ErrorLog
+from fpm.master.core import EventSink
 from fpm.master.loop.loop import Loop
 from fpm.master.loop.read_budget import Share
 from fpm.master.pool.child import Child
@@ -33,7 +34,6 @@ from fpm.master.pool.workers import Workers
 from fpm.master.processes.backoff import Backoff, after_template_failure
 from fpm.master.processes.oom import OomWatch
 from fpm.master.services import Budget, Services
-from fpm.master.sink import EventSink
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.stages import Stage
 from fpm.stacks.trace import Trace

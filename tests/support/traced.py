@@ -24,10 +24,10 @@ from typing import Any, cast
 
 from fpm.config.model import GlobalConfig
 from fpm.log.error import ErrorLog
+from fpm.master.core import EventSink, log_reader
 from fpm.master.loop.loop import Loop
 from fpm.master.processes.oom import OomWatch
 from fpm.master.services import Budget, Services
-from fpm.master.sink import EventSink, log_reader
 from fpm.master.tracing.tracer_process import TracerProcess
 from fpm.protocol.tracing import TraceTask
 from fpm.stacks.layout import parse_layout

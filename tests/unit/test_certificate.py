@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from fpm.log.escape import escape
 from fpm.master.pool.death_report import (
     Facts,
+    LastWords,
     RestartPlan,
     certify,
     describe_request,
     next_step,
 )
-from fpm.master.pool.last_output import LastWords
-from fpm.master.processes.core_dumps import locate
-from fpm.master.processes.exits import Exit, Usage
+from fpm.master.processes.exits import Exit, Usage, locate
 from fpm.master.processes.oom_reports import Verdict
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage

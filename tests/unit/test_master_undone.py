@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fpm.master.pool.pending_tasks import name_task, name_undone
+from fpm.master.pool.death_report import name_task, name_undone
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.reading import read_slot
 from fpm.scoreboard.snapshot import Slot

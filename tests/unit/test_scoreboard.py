@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fpm.scoreboard.header import SLOTS_MAX, absorb
 from fpm.scoreboard.layout import (
     HEADER_SIZE,
     SLOT,
@@ -26,7 +25,7 @@ from fpm.scoreboard.layout import (
 from fpm.scoreboard.memory import Scoreboard, clear_slot, mark_creating, retire_slot, set_wake_below, write_header
 from fpm.scoreboard.number import COUNT, COUNT_MAX, FLAG, TIME, TIME_MAX, UINT, codes_of
 from fpm.scoreboard.numbers import PoolNumbers
-from fpm.scoreboard.reading import copy_slots, join_board, read_board, read_header, read_slot
+from fpm.scoreboard.reading import SLOTS_MAX, absorb, copy_slots, join_board, read_board, read_header, read_slot
 from fpm.scoreboard.snapshot import PID_MAX, Board
 from fpm.scoreboard.stages import Stage
 

@@ -15,10 +15,9 @@ from fpm.master.pool.death_report import Facts, certify
 from fpm.master.pool.history import Failing, Record, is_death
 from fpm.master.processes.exits import Exit
 from fpm.master.processes.oom_reports import Verdict
-from fpm.scoreboard.header import pack_header
 from fpm.scoreboard.number import UNKNOWN_STATUS, describe_death
 from fpm.scoreboard.numbers import ROWS, PoolNumbers, show_number
-from fpm.scoreboard.reading import read_header
+from fpm.scoreboard.reading import pack_header, read_header
 from fpm.scoreboard.snapshot import Board, ListenQueue, Slot
 from fpm.scoreboard.stages import Stage
 from fpm.status.facts import pool_facts

@@ -12,10 +12,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from fpm.protocol.status import SiteSpec
-from fpm.scoreboard.header import pack_header
 from fpm.scoreboard.layout import SLOT, SLOT_SIZE
 from fpm.scoreboard.numbers import PoolNumbers
-from fpm.scoreboard.reading import join_board
+from fpm.scoreboard.reading import join_board, pack_header
 from fpm.scoreboard.stages import Stage
 from fpm.status.history import History
 from fpm.status.metrics import METRICS_TYPE

@@ -12,7 +12,7 @@ from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Timer
 from fpm.master.loop.output import OutputReader
 from fpm.master.loop.read_budget import Share
-from fpm.master.pool.last_output import LastWords
+from fpm.master.pool.death_report import LastWords
 from fpm.master.pool.process_handle import ProcessHandle
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.worker_slot import WorkerSlot

@@ -5,17 +5,17 @@ Pure. All that a pool has said of itself is bounded here.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fpm.log.escape import decode_wire
-from fpm.master.pool.pending_tasks import name_undone
+from fpm.log.escape import cut, decode_wire, escape
 from fpm.master.processes.exits import MEMORY_MAX, Exit, Usage, signal_name
 from fpm.master.processes.oom_reports import Verdict
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 from fpm.stacks.trace import Trace
-from fpm.status.death_text import AFTER_RESPONSE, FINISHED, RUNNING, TEXT_MAX
+from fpm.status.death_text import AFTER_RESPONSE, FATAL, FINISHED, RUNNING, TEXT_MAX
 from fpm.status.overview import Death
 
 REQUEST_MAX = 1024
@@ -176,3 +176,81 @@ def next_step(plan: RestartPlan) -> str:
     if not plan.has_template:
         return "respawned when the template is ready"
     return "respawned soon" if plan.has_room else "not respawned before process.max allows it"
+
+
+NAME_MAX = 120
+"""Characters of a name that are shown."""
+
+
+def name_task(slot: Slot) -> str:
+    """The function that runs after the response, "" without one; fit for a log line."""
+    return cut(escape(decode_wire(slot.task)), NAME_MAX)
+
+
+def name_undone(slot: Slot) -> str:
+    """The functions that wait behind it, as in "shop.mail, shop.count and 2 more"; "" if there are none."""
+    if not slot.waiting:
+        return ""
+    names = [cut(escape(decode_wire(name)), NAME_MAX) for name in slot.later]
+    more = slot.waiting - len(names)
+    if not names:
+        return f"{more} function{'' if more == 1 else 's'}"
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+
+
+KEPT = 60
+"""Lines that are kept to explain why a worker does not become ready."""
+SHORTLY = 1.0
+"""Seconds before the end in which a line may tell of it."""
+LINES = 3
+_CURRENT = "Current thread "
+_FRAME = "  "
+_DUMP = "Timeout ("
+"""How faulthandler.dump_traceback_later() begins."""
+
+
+class LastWords:
+    """The last lines of a worker's output, and Python's own account of a crash if it has given one."""
+
+    def __init__(self) -> None:
+        self.lines: deque[str] = deque(maxlen=KEPT)
+        self._at = 0.0
+        """Monotonic seconds of the last line."""
+        self._crash: list[str] = []
+        self._in_thread = False
+        """Within the stack of the thread that has crashed; faulthandler may write those of others before and after."""
+
+    def add(self, line: str, now: float) -> None:
+        """One line, escaped; `now` is monotonic seconds."""
+        self._at = now
+        self.lines.append(line)
+        if line.startswith(FATAL):
+            self._crash, self._in_thread = [line], False
+        elif self._crash and line.startswith(_CURRENT):
+            self._in_thread = True
+        elif self._in_thread:
+            self._in_thread = line.startswith(_FRAME) and not is_ours(line) and len(self._crash) < STACK_MAX
+            if self._in_thread:
+                self._crash.append(line)
+
+    @property
+    def has_dump(self) -> bool:
+        """Has it shown its stack, as the process of an import does shortly before its startup_timeout is over?"""
+        return any(line.startswith(_DUMP) for line in self.lines)
+
+    def text(self) -> str:
+        """All lines that are kept."""
+        return "\n".join(self.lines)
+
+    def of_end(self, now: float, *, by_exit: bool) -> tuple[str, ...]:
+        """The lines that tell of the end.
+
+        Args:
+            now: monotonic seconds of the end.
+            by_exit: it has ended with an exit code of its own: then it may have said why.
+        """
+        if now - self._at > SHORTLY:
+            return ()
+        if self._crash and not by_exit:
+            return tuple(self._crash)
+        return tuple(self.lines)[-LINES:] if by_exit else ()

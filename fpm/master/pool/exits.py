@@ -13,9 +13,8 @@ from fpm.master.pool.child import Child, WorkerEnd
 from fpm.master.pool.death_report import Facts, certify
 from fpm.master.pool.history import is_death
 from fpm.master.pool.template_process import TemplateProcess
-from fpm.master.processes.core_dumps import CORE_PATTERN, CORE_USES_PID, locate
-from fpm.master.processes.exits import Exit, Usage
-from fpm.master.processes.kernel_files import read_kernel_file
+from fpm.master.processes.exits import CORE_PATTERN, CORE_USES_PID, Exit, Usage, locate
+from fpm.master.processes.oom import read_kernel_file
 from fpm.master.processes.oom_reports import Verdict
 from fpm.master.services import Services
 from fpm.status.overview import Death

@@ -10,8 +10,8 @@ from fpm.master.pool.shared_resources import PoolResources
 from fpm.master.pool.start_failures import StartFailures
 from fpm.master.pool.workers import Workers
 from fpm.master.services import Services
-from fpm.scoreboard.header import absorb
 from fpm.scoreboard.memory import Scoreboard, write_header
+from fpm.scoreboard.reading import absorb
 
 
 class PoolHeader:

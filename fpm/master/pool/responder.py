@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fpm.events.base import PoolEvent
 from fpm.events.pool import ResponderFailed
-from fpm.master.loop.timers import NamedTimers
+from fpm.master.loop.loop import NamedTimers
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.shared_resources import PoolResources
 from fpm.master.pool.start_failures import StartFailures

@@ -14,9 +14,8 @@ from fpm.events.pool import MaxChildrenReached, PoolBusy
 from fpm.master.pool import process_manager
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.process_manager import Census, Demand
-from fpm.master.pool.succession import release_replaced, retire_surplus, supersede_former
 from fpm.master.pool.template_starter import TemplateStarter
-from fpm.master.pool.turns import SHORTEST, Turns
+from fpm.master.pool.turns import SHORTEST, Turns, release_replaced, retire_surplus, supersede_former
 from fpm.master.pool.workers import Workers
 from fpm.master.processes.backoff import Backoff, after_worker_death
 from fpm.master.services import Services

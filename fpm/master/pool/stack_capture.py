@@ -12,7 +12,7 @@ from fpm.log.escape import decode_wire
 from fpm.master.pool.child import Child
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.deadlines import RUNNING, is_over
-from fpm.master.pool.pending_tasks import name_task, name_undone
+from fpm.master.pool.death_report import name_task, name_undone
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.trace_targets import TemplateTarget, WorkerTarget
 from fpm.master.services import Services

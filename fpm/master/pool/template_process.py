@@ -19,7 +19,7 @@ from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Timer
 from fpm.master.loop.output import OutputReader
 from fpm.master.loop.read_budget import Share
-from fpm.master.pool.last_output import LastWords
+from fpm.master.pool.death_report import LastWords
 from fpm.master.pool.template_state import TEMPLATE_TABLE, TemplateAction, TemplateEvent, TemplateState
 from fpm.master.processes.bundle import sealed_memfd
 from fpm.master.processes.self_dump_fd import OwnStack

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from fpm.events.base import PoolEvent
 from fpm.events.pool import PoolFailed, PoolRecovered
-from fpm.master.loop.timers import NamedTimers
+from fpm.master.loop.loop import NamedTimers
 from fpm.master.pool.current_config import CurrentConfig, still_exists
 from fpm.master.pool.pool_state import PoolTrigger
 from fpm.master.pool.responder import Responder

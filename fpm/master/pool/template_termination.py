@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from fpm.events.base import PoolEvent
 from fpm.events.pool import TemplateKilled
-from fpm.master.loop.timers import NamedTimers
+from fpm.master.loop.loop import NamedTimers
 from fpm.master.pool.stack_capture import StackCapture, explain
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_state import TemplateEvent, TemplateState

@@ -15,7 +15,7 @@ from fpm.events.base import PoolEvent
 from fpm.events.pool import SlowRequestsSkipped
 from fpm.events.worker import RequestSlow, RequestTimedOut
 from fpm.master.loop.loop import Timer
-from fpm.master.loop.token_bucket import Allowance
+from fpm.master.loop.read_budget import Allowance
 from fpm.master.pool.child import Child
 from fpm.master.pool.deadlines import (
     BEGINNING,

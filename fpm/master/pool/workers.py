@@ -18,12 +18,11 @@ from fpm.master.pool.child import Child, WorkerEnd
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.history import Record
 from fpm.master.pool.process_manager import Census
-from fpm.master.pool.recycling import Recycling
 from fpm.master.pool.stack_capture import StackCapture
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.termination import UNKNOWN, Actions, Change, WorkerTermination
 from fpm.master.pool.worker_factory import WorkerFactory, free_slot
-from fpm.master.pool.worker_messages import WorkerMessages
+from fpm.master.pool.worker_messages import Recycling, WorkerMessages
 from fpm.master.pool.worker_state import WorkerAction, WorkerEvent
 from fpm.master.processes.exits import Exit, Usage
 from fpm.master.services import Services

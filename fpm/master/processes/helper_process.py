@@ -16,9 +16,9 @@ from fpm.events.master import HelperExited, HelperOutput, HelperStartFailed
 from fpm.master.core import Core
 from fpm.master.loop.channel import HelperChannel
 from fpm.master.loop.fair_reader import FairReader
+from fpm.master.loop.loop import NamedTimers
 from fpm.master.loop.output import OutputReader
 from fpm.master.loop.read_budget import Share
-from fpm.master.loop.timers import NamedTimers
 from fpm.master.processes.backoff import YOUNG, Backoff, after_template_failure
 from fpm.master.processes.exits import parse_status
 from fpm.system.spawn import spawn_helper

@@ -11,7 +11,6 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from fpm.master.processes.kernel_files import read_kernel_file
 from fpm.master.processes.oom_reports import (
     Kill,
     Mount,
@@ -26,6 +25,23 @@ from fpm.master.processes.oom_reports import (
     parse_mounts,
     parse_record,
 )
+
+FILE_MAX = 65536
+
+
+def read_kernel_file(path: str) -> bytes | None:
+    """Read up to FILE_MAX bytes; return None if the file is missing or hidden, as in a container."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return os.read(fd, FILE_MAX)
+    except OSError:  # ENODEV: the cgroup has been removed meanwhile; ESRCH: the process has ended
+        return None
+    finally:
+        os.close(fd)
+
 
 EXPLAINS = 30.0
 """Seconds for which a logged kill may explain an exit: a large process takes time to exit."""

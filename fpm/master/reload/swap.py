@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from fpm.events.pool import SwapStalled
 from fpm.master.core import Core
-from fpm.master.loop.timers import NamedTimers
+from fpm.master.loop.loop import NamedTimers
 
 PATIENCE = 60.0
 """Seconds without any swap after which a reload ends all the same: the next one may be what mends it."""

@@ -19,8 +19,7 @@ from fpm.master.reload.reloader import Reloader
 from fpm.master.services import Services
 from fpm.master.shutdown import Shutdown
 from fpm.master.status.memory import MemorySampler
-from fpm.scoreboard.header import pack_header
-from fpm.scoreboard.reading import copy_slots, join_board
+from fpm.scoreboard.reading import copy_slots, join_board, pack_header
 from fpm.status.overview import Daemon
 from fpm.status.snapshot import PoolFacts, WorkerFacts, pack_snapshot
 

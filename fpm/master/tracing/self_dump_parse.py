@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fpm.protocol.self_dump import BEGIN, END, NUMBERS
+from fpm.protocol.spec import BEGIN, END, NUMBERS
 from fpm.stacks.credentials import GONE, Status
 from fpm.stacks.text.faulthandler import DumpedThread, is_repeated, parse_dump
 from fpm.stacks.trace import ThreadStack, Trace

@@ -14,7 +14,7 @@ from fpm.master.core import Core
 from fpm.master.loop.loop import Timer
 from fpm.master.tracing.self_dump_parse import SLEEPS, Activity, obstacle, read_self_dump, stands_in_c
 from fpm.master.tracing.trace_target import TraceTarget
-from fpm.protocol.self_dump import FORCED, POLITE
+from fpm.protocol.spec import FORCED, POLITE
 from fpm.stacks.credentials import GONE, Status
 from fpm.stacks.rights import read_status
 from fpm.stacks.trace import Trace
