@@ -54,7 +54,7 @@ class CurrentRequest(Protocol):
         """Call a function when the response has been sent."""
 
     def disown(self) -> None:
-        """This process is a copy, forked by the application: the response is not its business any more."""
+        """Mark this process as a copy that the application has forked: it must not touch the response any more."""
 
 
 class _Current:

@@ -117,7 +117,9 @@ def served_pool(app: str, workers: int) -> Iterator[ServedPool]:
 
 
 def _spawn(file: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """`pyfpm -c FILE run` in a process group of its own: Ctrl-C is for us, and we stop the pool in good order."""
+    """Execute `pyfpm -c FILE run` in its own process group: Ctrl-C is for this process, which stops the pool in
+    order.
+    """
     command = own_command("fpm", "-c", str(file), *(["-R"] if os.geteuid() == 0 else []), "run")
     prctl = load_prctl()
 
@@ -149,7 +151,7 @@ def _wait_ready(notify: socket.socket, process: subprocess.Popen[bytes]) -> None
 
 
 def _check_application(address: UnixAddress, app: str) -> None:
-    """A pool without a working application answers everything with 503, its ping too."""
+    """Check that the application works: without one the pool answers every request with 503, even a ping."""
     limits = TimeLimits(connect=STARTUP_TIMEOUT, idle=STARTUP_TIMEOUT)
     try:
         with send_request(address, request_params("GET", PING), limits=limits) as response:

@@ -112,14 +112,14 @@ class StatusListeners:
             {"address": str(address), **dump_listener(listener, kept)} for address, listener in self.listeners.items()
         ]
 
-    def restore(self, handed: list[Mapping[str, Any]], config: Config) -> None:
+    def restore(self, inherited: list[Mapping[str, Any]], config: Config) -> None:
         """Go on with the sockets of the former program.
 
         Raises:
-            StartError: one that was not handed over cannot be opened.
+            StartError: one that was not inherited cannot be opened.
         """
         addresses = {str(address): address for address in wanted_sites(config)}
-        for state in handed:
+        for state in inherited:
             address = addresses.get(state["address"])
             if address is not None:
                 self.listeners[address] = restore_listener(address, state)

@@ -31,7 +31,7 @@ class SignalReader:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         # An upgrade blocks them across exec(2), so that none meets its default action.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
-        # Whoever has started us may have blocked some, and a mask is inherited.
+        # The parent process may have blocked some, and the mask is inherited.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
     def read(self) -> set[Signals]:

@@ -95,12 +95,12 @@ class OomWatch:
                 self._directories.clear()
             directory = self._directories[text] = self._find(text.decode("utf-8", "surrogateescape"))
         if directory:
-            self._look(directory)
+            self._update_counter(directory)
         return directory
 
     def examine(self, pid: int, directory: str) -> Verdict:
         """Decide whether a process that ended by SIGKILL, sent by none of ours, was killed for lack of memory."""
-        self._look(directory)
+        self._update_counter(directory)
         counter = self._counters.get(directory)
         kills, incomplete = self._log.read()
         rise = None if counter is None or counter.known is None else counter.unexplained
@@ -133,7 +133,7 @@ class OomWatch:
         self._counters[directory] = Counter(membership.version, top, _count(directory, membership.version))
         return directory
 
-    def _look(self, directory: str) -> None:
+    def _update_counter(self, directory: str) -> None:
         counter = self._counters.get(directory)
         if counter is None:
             return
@@ -187,7 +187,7 @@ class KernelLog:
                 record = os.read(self._fd, RECORD_SIZE)
             except BlockingIOError:
                 return lost
-            except BrokenPipeError:  # EPIPE: records have been overwritten; the next read goes on behind them
+            except BrokenPipeError:  # EPIPE: records have been overwritten; the next read continues after them
                 lost = "the kernel log has lost lines"
                 continue
             except OSError as error:

@@ -98,7 +98,7 @@ def directory_of(membership: Membership, mounts: Iterable[Mount]) -> str | None:
         if mount.version != membership.version:
             continue
         root = mount.root.rstrip("/")
-        # In a cgroup namespace, what lies outside of it is named by /.. (cgroup_namespaces(7)).
+        # In a cgroup namespace, paths outside it start with /.. (cgroup_namespaces(7)).
         below = membership.path == mount.root or membership.path.startswith(f"{root}/")
         if below and ".." not in membership.path.split("/"):
             return posixpath.join(mount.point, membership.path[len(root) :].lstrip("/")).rstrip("/")
@@ -143,7 +143,7 @@ def parse_record(record: bytes) -> Kill | None:
     priority = head.partition(b",")[0]
     if not priority.isdigit() or int(priority) >> 3 != KERNEL_FACILITY:
         return None
-    # At the beginning only: the process's name, which is anybody's choice, comes after it.
+    # Only at the start: the process's name, which its user chooses, comes later.
     match = _KILL.match(text.decode("utf-8", "replace"))
     return Kill(int(match[2]), match[1] is not None) if match else None
 

@@ -24,7 +24,7 @@ def keep_descriptors() -> None:
     """Keep executed processes from inheriting what this one was started with, except the standard streams."""
     for fd in map(int, os.listdir("/proc/self/fd")):
         if fd > 2:
-            with contextlib.suppress(OSError):  # the one that has listed the others is closed
+            with contextlib.suppress(OSError):  # the descriptor that listed the others is closed
                 os.set_inheritable(fd, False)
 
 
@@ -87,26 +87,26 @@ def end_orphans(others: Collection[psutil.Process], emit: Emit) -> None:
         others: processes that do not belong to pools.
     """
     pause = select.poll()
-    told: set[psutil.Process] = set()
+    logged: set[psutil.Process] = set()
     for _ in range(ROUNDS):
-        # The kill of one makes its children the master's own, and one may have forked meanwhile: look again.
+        # Killing one makes its children the master's, and it may have forked before: look again.
         left = [process for process in descendants() if process not in others]
         if not left:
             return
         for process in left:
-            _end(process, told, emit)
+            _end(process, logged, emit)
         while reap_next(lambda pid: None, lambda pid, status, usage: None):
             continue
         pause.poll(PAUSE)
 
 
-def _end(process: psutil.Process, told: set[psutil.Process], emit: Emit) -> None:
+def _end(process: psutil.Process, logged: set[psutil.Process], emit: Emit) -> None:
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return
-        if process not in told:
-            told.add(process)
+        if process not in logged:
+            logged.add(process)
             emit(OrphanKilled(process.name(), pid=process.pid))
-        process.kill()  # psutil looks whether it is still the same process
+        process.kill()  # psutil checks that it is still the same process
     except psutil.NoSuchProcess:
         return

@@ -30,7 +30,7 @@ class OwnStack:
             OSError: no descriptors or no memory left.
         """
         fd = os.memfd_create("pyfpm-stack", os.MFD_CLOEXEC)
-        # Whoever empties it need not set the position back, which all who hold it share.
+        # Without O_APPEND, emptying it would have to reset the position, which all holders share.
         fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
         return cls(fd)
 
