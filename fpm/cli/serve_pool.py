@@ -117,9 +117,7 @@ def served_pool(app: str, workers: int) -> Iterator[ServedPool]:
 
 
 def _spawn(file: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Execute `pyfpm -c FILE run` in its own process group: Ctrl-C is for this process, which stops the pool in
-    order.
-    """
+    """Execute `pyfpm -c FILE run` in its own process group: Ctrl-C is for us, and we stop the pool in order."""
     command = own_command("fpm", "-c", str(file), *(["-R"] if os.geteuid() == 0 else []), "run")
     prctl = load_prctl()
 

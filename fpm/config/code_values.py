@@ -18,7 +18,7 @@ _SEVERAL = frozenset({"networks", "words"})
 """Kinds of directives whose value is a list in one line."""
 
 
-def assign_given(section: Section, values: Mapping[str, Any], location: SourceLocation, report: Diagnostics) -> None:
+def assign_values(section: Section, values: Mapping[str, Any], location: SourceLocation, report: Diagnostics) -> None:
     """Set directives of a section; None leaves one unset. Errors go to the report."""
     for attribute, value in values.items():
         directive = _BY_ATTRIBUTE[section.scope].get(attribute) or directives.find(section.scope, attribute)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fpm.config.build import build
-from fpm.config.code_values import assign_given
+from fpm.config.code_values import assign_values
 from fpm.config.local_system import LocalSystem
 from fpm.config.model import Config
 from fpm.config.read import Sections
@@ -21,7 +21,7 @@ CODE = "<code>"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ConfigValues:
     """A whole configuration as values by attribute name: `pm_max_children` is the directive pm.max_children."""
 
     global_: Mapping[str, Any]
@@ -33,7 +33,7 @@ class Given:
     allow_root: bool = False
 
 
-def load_given(given: Given, environ: Mapping[str, str]) -> Config:
+def load_values(values: ConfigValues, environ: Mapping[str, str]) -> Config:
     """Check the values and build a configuration from them.
 
     Raises:
@@ -42,18 +42,18 @@ def load_given(given: Given, environ: Mapping[str, str]) -> Config:
     report = Diagnostics()
     location = SourceLocation(0, 0, CODE)
     sections = Sections(location, environ, report)
-    assign_given(sections.global_, given.global_, location, report)
-    for number, (name, values) in enumerate(given.pools, 1):
+    assign_values(sections.global_, values.global_, location, report)
+    for number, (name, directives) in enumerate(values.pools, 1):
         own = SourceLocation(number, 0, CODE)
         if name.lower() in sections.pools:
             report.error(own, name, "", "there are two pools with this name. Use a different name for each")
             continue
-        assign_given(sections.open(name, own), values, own, report)
+        assign_values(sections.open(name, own), directives, own, report)
     try:
-        system = LocalSystem(environ=environ, is_root=os.geteuid() == 0, allow_root=given.allow_root)
-        config = build(sections, system, file=CODE, prefix=given.prefix, pid_override=None)
+        system = LocalSystem(environ=environ, is_root=os.geteuid() == 0, allow_root=values.allow_root)
+        config = build(sections, system, file=CODE, prefix=values.prefix, pid_override=None)
     finally:
         forget_shared()
     if config is None:
         raise ConfigError(report.errors())
-    return replace(config, global_=replace(config.global_, file=given.name))
+    return replace(config, global_=replace(config.global_, file=values.name))

@@ -6,8 +6,8 @@
         for event in manager.events():
             print(event.pool, event.text)
 
-The master runs as a process of its own, as the daemon's does: what a program has loaded never gets into it or into a
-pool. It ends when the program ends, however that happens.
+The master is a separate process, as in the daemon: nothing that the program has loaded gets into it or into a pool. It
+exits when the program exits, however that happens.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LATE = {
     "ReloadResult": "fpm.manager.child",
     "Settings": "fpm.manager.configuration",
 }
-"""What is not there in a pool, which may import this package all the same."""
+"""Names that a pool does not have, although it may import this package."""
 
 
 def __getattr__(name: str) -> Any:
@@ -51,7 +51,7 @@ def __getattr__(name: str) -> Any:
 
 
 class InPoolStub:
-    """It can be made, so that a module may do so, and cannot be used."""
+    """A stand-in for Manager in a pool: a module may create one, but using it raises an error."""
 
     def __init__(self, *positional: Any, **keywords: Any) -> None:
         pass

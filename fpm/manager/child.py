@@ -1,4 +1,4 @@
-"""The master's process as the program sees it: executed, ready, ended; a thread reads what happens in it."""
+"""The master process as its program sees it: executed, ready, exited; a thread reads its events."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ from fpm.system.spawn import spawn
 FIRST_SOCKET = 3
 CHUNK = 65536
 LINE_MAX = 4 * 1024 * 1024
-"""Bytes of a line that are kept: an event may hold a long traceback."""
+"""Bytes of a line that are kept: an event may contain a long traceback."""
 KEPT = 1000
-"""Events that are remembered, for the reason of a start that fails."""
+"""Number of events that are kept, for the reason of a failed start."""
 UNKNOWN = -1
-"""The exit status of a process that somebody else has waited for."""
+"""The exit status if other code has waited for the process."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadResult:
-    """How a reload has ended: true in a condition if the new generations serve; otherwise nothing has changed."""
+    """The outcome of a reload, true in a condition if the new generations serve; otherwise nothing has changed."""
 
     ok: bool
     steps: tuple[str, ...]
-    """What has been done, in order."""
+    """Steps so far, in order."""
     complaints: tuple[str, ...]
-    """Why it was refused."""
+    """Reasons for the refusal."""
     traceback: str
-    """Of an application that could not be imported."""
+    """Traceback of an application that cannot be imported."""
 
     def __bool__(self) -> bool:
         return self.ok
 
 
 def read_result(answer: Mapping[str, Any], steps: list[str]) -> ReloadResult:
-    """From the master's last answer."""
+    """Read the result from the master's last answer."""
     complaints = tuple(str(complaint) for complaint in answer.get("complaints", ()))
     return ReloadResult(bool(answer.get("ok")), tuple(steps), complaints, str(answer.get("traceback") or ""))
 
@@ -64,7 +64,7 @@ class MasterProcess:
         directory: the manager's own.
         sockets: listening sockets by pool.
         on_event: called by the reading thread for each event.
-        on_end: called by it when the process has ended.
+        on_end: called by the reading thread when the process has exited.
 
     Raises:
         OSError: it cannot be executed.
@@ -83,14 +83,14 @@ class MasterProcess:
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._status: int | None = None
-        self._leash, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         events, their_events = os.pipe2(os.O_CLOEXEC)
         output, their_output = os.pipe2(os.O_CLOEXEC)
         try:
             self.pid = self._spawn(directory, sockets, theirs.fileno(), their_events, their_output)
             self._pidfd = os.pidfd_open(self.pid)
         except OSError:
-            self._leash.close()
+            self._channel.close()
             os.close(events)
             os.close(output)
             raise
@@ -103,24 +103,24 @@ class MasterProcess:
         self._reader.start()
 
     def _spawn(
-        self, directory: str, sockets: Sequence[tuple[str, socket.socket]], leash: int, events: int, output: int
+        self, directory: str, sockets: Sequence[tuple[str, socket.socket]], channel: int, events: int, output: int
     ) -> int:
-        leash_at = FIRST_SOCKET + len(sockets)
+        channel_at = FIRST_SOCKET + len(sockets)
         placed = {FIRST_SOCKET + index: one.fileno() for index, (_, one) in enumerate(sockets)}
-        placed |= {1: output, 2: output, leash_at: leash, leash_at + 1: events}
-        arguments = [directory, str(os.getpid()), str(leash_at), *(name for name, _ in sockets)]
-        # The environment stays as it is, for with `clear_env = no` applications see it.
+        placed |= {1: output, 2: output, channel_at: channel, channel_at + 1: events}
+        arguments = [directory, str(os.getpid()), str(channel_at), *(name for name, _ in sockets)]
+        # The environment is unchanged, because with `clear_env = no` applications see it.
         return spawn(own_command("fpm.manager.program", *arguments), placed, os.environ)
 
     def wait_ready(self, timeout: float) -> list[str]:
-        """Block until every pool serves or has failed; returns the names of those that have failed.
+        """Block until every pool serves or has failed; return the names of the failed pools.
 
         Raises:
-            StartError: it has ended, or is not ready within `timeout` seconds.
+            StartError: it has exited, or is not ready within `timeout` seconds.
         """
-        leash = self._leash.fileno()
-        readable, _, _ = select.select([leash, self._pidfd], [], [], timeout)
-        message = self._hear() if leash in readable else {}
+        channel = self._channel.fileno()
+        readable, _, _ = select.select([channel, self._pidfd], [], [], timeout)
+        message = self._hear() if channel in readable else {}
         if message.get("ready"):
             return [str(name) for name in message.get("failed", [])]
         if not readable:
@@ -130,31 +130,31 @@ class MasterProcess:
 
     def _hear(self) -> dict[str, Any]:
         try:
-            found = json.loads(self._leash.recv(CHUNK) or b"{}")
+            found = json.loads(self._channel.recv(CHUNK) or b"{}")
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
 
     def send_signal(self, number: Signals) -> None:
-        """Signal exactly this process, if it still lives."""
+        """Signal exactly this process, if it still exists."""
         with self._lock, contextlib.suppress(ProcessLookupError):
             if self._pidfd >= 0:
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def detach(self) -> None:
-        """In a process that the program has forked: the master is not its child, and not its to hold or to signal."""
-        self._leash.close()
-        with contextlib.suppress(OSError):  # the thread had closed it, at its end
+        """Close what belongs to the parent, in a process that the program has forked."""
+        self._channel.close()
+        with contextlib.suppress(OSError):  # the reading thread has closed it already
             os.close(self._pidfd)
 
     def wait(self, timeout: float | None) -> int | None:
-        """Its exit status once it has ended and its events have been read; None after `timeout` seconds."""
+        """Return the exit status once it has exited and its events have been read; None after `timeout` seconds."""
         return self._status if self._ended.wait(timeout) else None
 
-    # ---------------------------------------------------------------- the thread
+    # ---------------------------------------------------------------- the reading thread
 
     def _read(self, takers: dict[int, Callable[[bytes], None]]) -> None:
-        """Take the events and the output to their ends, then the exit status."""
+        """Read the events and the output to their ends, then the exit status."""
         left = dict.fromkeys(takers, b"")
         poll = select.poll()
         for fd in takers:
@@ -171,7 +171,7 @@ class MasterProcess:
                     os.close(fd)
                     del left[fd]
         self._status = self._reap()
-        self._leash.close()
+        self._channel.close()
         with self._lock:
             os.close(self._pidfd)
             self._pidfd = -1
@@ -179,14 +179,14 @@ class MasterProcess:
         self._on_end()
 
     def _take_event(self, line: bytes) -> None:
-        """One line of fpm.events.wire; what is left of one at the end of a master that was killed is none."""
+        """Pass on one line of fpm.events.wire; drop a partial one, which a killed master leaves."""
         try:
             self._tell(unpack_event(line))
         except MessageError:
             self._take_output(line)
 
     def _take_output(self, line: bytes) -> None:
-        """The master's own standard error: an error of Python at its start, or in a crash."""
+        """Pass on the master's own standard error: a Python error at its start, or in a crash."""
         if line:
             self._tell(describe(MasterOutput(line.decode("utf-8", "replace")), time.time()))
 

@@ -1,4 +1,4 @@
-"""What a program says about its pools: values by the names of directives, as one text for the master's process."""
+"""A program's configuration of its pools: values by directive names, passed to the master process as JSON."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fpm.config.from_code import Given, load_given
+from fpm.config.from_code import ConfigValues, load_values
 from fpm.errors import ConfigError
 
 CONTROL = "control"
 """The control socket in the manager's directory."""
 FILE = "configuration.json"
-"""Also there; a reload reads it anew."""
+"""In the same directory; a reload reads it again."""
 OWN = {
     "control": "the manager makes a control socket of its own",
     "pid": "the manager knows the pid of its master",
     "error_log": "the log comes to the program, as events",
     "daemonize": "the master is a child of the program",
 }
-"""Directives of [global] that a program cannot set, and why."""
+"""Directives of [global] that a program cannot set, and the reason."""
 
 
 class Pool:
     """One pool.
 
     Args:
-        name: of the pool, as the head of a section.
+        name: the pool's name, as in a section head.
         app: the WSGI application, `module:callable` as in the directive.
         listen: an address as in the directive, or an open listening socket, which stays the program's.
         directives: every other directive of a pool by its name, with `_` for `.`: `pm_max_children=5`,
-            `request_slowlog_timeout=1.5` (seconds), `env={"NAME": "value"}`. A text stands for what a file would say.
+            `request_slowlog_timeout=1.5` (seconds), `env={"NAME": "value"}`. A string is parsed as in a file.
     """
 
     def __init__(self, name: str, *, app: str, listen: str | socket.socket, **directives: Any) -> None:
@@ -74,11 +74,11 @@ def _address_of(name: str, listening: socket.socket) -> str:
 
 
 class ConfigurationWriter:
-    """Checks what a program says about its pools, and writes it where the master reads it.
+    """Checks a program's configuration and writes it where the master reads it.
 
     Args:
-        name: what the process list shows for the configuration.
-        prefix: relative paths are relative to it.
+        name: the configuration's name in the process list.
+        prefix: the directory in which relative paths start.
         allow_root: allow pools that run as root.
     """
 
@@ -88,17 +88,21 @@ class ConfigurationWriter:
         self._allow_root = allow_root
 
     def check(self, pools: Sequence[Pool], settings: Settings) -> None:
-        """Raise ConfigError with everything that is wrong."""
-        load_given(self._describe(tempfile.gettempdir(), pools, settings), os.environ)
+        """Check the configuration without writing it.
+
+        Raises:
+            ConfigError: lists every error.
+        """
+        load_values(self._describe(tempfile.gettempdir(), pools, settings), os.environ)
 
     def write(self, directory: str, pools: Sequence[Pool], settings: Settings) -> None:
-        """Write it into the manager's directory, whole or not at all."""
+        """Write it into the manager's directory atomically."""
         new = Path(directory) / f"{FILE}.new"
-        new.write_bytes(pack_given(self._describe(directory, pools, settings)))
+        new.write_bytes(pack_values(self._describe(directory, pools, settings)))
         new.replace(Path(directory) / FILE)
 
-    def _describe(self, directory: str, pools: Sequence[Pool], settings: Settings) -> Given:
-        return Given(
+    def _describe(self, directory: str, pools: Sequence[Pool], settings: Settings) -> ConfigValues:
+        return ConfigValues(
             global_={**settings.directives, "control": os.path.join(directory, CONTROL), "error_log": None},
             pools=[(pool.name, pool.directives) for pool in pools],
             name=self._name,
@@ -107,31 +111,31 @@ class ConfigurationWriter:
         )
 
 
-def pack_given(given: Given) -> bytes:
-    """As JSON, for the master's process.
+def pack_values(values: ConfigValues) -> bytes:
+    """Pack the values as JSON for the master process.
 
     Raises:
-        ConfigError: a value is nothing that a configuration could hold.
+        ConfigError: JSON cannot represent a value.
     """
     try:
         return json.dumps(
             {
-                "global": _plain(given.global_),
-                "pools": [[name, _plain(values)] for name, values in given.pools],
-                "name": given.name,
-                "prefix": given.prefix,
-                "allow_root": given.allow_root,
+                "global": _plain(values.global_),
+                "pools": [[name, _plain(directives)] for name, directives in values.pools],
+                "name": values.name,
+                "prefix": values.prefix,
+                "allow_root": values.allow_root,
             }
         ).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError([f"<code>: a value cannot be written down: {error}."]) from error
 
 
-def unpack_given(data: bytes) -> Given:
-    """What pack_given() has made."""
+def unpack_values(data: bytes) -> ConfigValues:
+    """Unpack what pack_values() has packed."""
     values = json.loads(data)
     pools = [(name, pool) for name, pool in values["pools"]]
-    return Given(values["global"], pools, values["name"], values["prefix"], values["allow_root"])
+    return ConfigValues(values["global"], pools, values["name"], values["prefix"], values["allow_root"])
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Hands what happens in a manager to everybody who iterates over it."""
+"""Passes a manager's events to every iteration over them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fpm.events.base import Event
 
 
 class EventFeed:
-    """Its methods may be called from any thread.
+    """A distributor of events. Its methods may be called from any thread.
 
     Args:
-        on_event: called for each event, too.
+        on_event: also called for each event.
     """
 
     def __init__(self, on_event: Callable[[Event], None] | None) -> None:
@@ -23,14 +23,14 @@ class EventFeed:
         self._listeners: list[queue.SimpleQueue[Event | None]] = []
 
     def listen(self) -> Iterator[Event]:
-        """Every event from now on, until `close`."""
+        """Yield every event from now on, until `close`."""
         waiting: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         with self._lock:
             self._listeners.append(waiting)
         return self._iterate(waiting)
 
     def put(self, event: Event) -> None:
-        """Hand on one event."""
+        """Pass on one event."""
         with self._lock:
             listeners = list(self._listeners)
         for listener in listeners:

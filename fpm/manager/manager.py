@@ -1,4 +1,4 @@
-"""A manager in a program: start, watch, reload, stop."""
+"""Manager: starts, watches, reloads and stops the pools of a program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from signal import Signals
 from types import TracebackType
-from typing import Any
 from weakref import WeakSet
 
 from fpm.client.control import fetch_snapshot, follow, read_step
@@ -24,7 +23,7 @@ from fpm.status.snapshot import Snapshot
 from fpm.system.unix_sockets import make_socket_directory
 
 KILL_TIME = 5.0
-"""Seconds for a master that has been signalled to go."""
+"""Seconds after a signal in which a master must exit."""
 _EARLY = 30.0
 """Seconds that stop() gives requests at the end of a `with` block and of the program, unless the settings say less."""
 
@@ -34,13 +33,13 @@ class Manager:
 
     Args:
         pools: at least one.
-        settings: of [global].
-        on_event: called for each event, by a thread of the manager's; it must return soon.
+        settings: directives of [global].
+        on_event: called for each event, by a thread of the manager; it must return soon.
         allow_root: allow pools that run as root.
-        name: what the process list shows for the configuration.
+        name: the configuration's name in the process list.
 
     Raises:
-        ConfigError: with everything that is wrong.
+        ConfigError: lists every error.
     """
 
     def __init__(
@@ -73,12 +72,12 @@ class Manager:
 
         Args:
             timeout: seconds.
-            strict: a pool whose application does not start is a failure of all.
+            strict: fail if a pool's application does not start.
 
         Raises:
-            StartError: it cannot start; nothing is left of it then.
-            ConfigError: something has become wrong since the manager was made.
-            RuntimeError: it runs already.
+            StartError: it cannot start, and has been removed completely.
+            ConfigError: an error has appeared since the manager was created.
+            RuntimeError: it is already running.
         """
         with self._lock:
             if self._process is not None and self._process.wait(0) is None:
@@ -106,14 +105,14 @@ class Manager:
             raise
 
     def stop(self, *, graceful: bool = True, timeout: float | None = None) -> int:
-        """Stop the master and wait for its end.
+        """Stop the master and wait until it has exited.
 
         Args:
-            graceful: let requests in hand finish, up to process_control_timeout.
+            graceful: let current requests finish, up to process_control_timeout.
             timeout: seconds after which it is stopped at once; None: as long as its own limits allow.
 
         Returns:
-            Its exit status; of a master that does not run, that of its last end, 0 if there was none.
+            Its exit status; if it is not running that of its last run, 0 if there was none.
         """
         process = self._process
         if process is None:
@@ -126,17 +125,19 @@ class Manager:
         return status
 
     def begin_stop(self, *, graceful: bool = True) -> None:
-        """Tell the master to stop, as stop() does, and do not wait. For signal handlers; also while start() waits,
-        which raises StartError then."""
+        """Signal the master to stop, without waiting; for signal handlers.
+
+        It may be called while start() waits, which then raises StartError.
+        """
         process = self._process
         if process is not None:
             process.send_signal(Signals.SIGQUIT if graceful else Signals.SIGTERM)
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Wait for the master's end, whoever ends it.
+        """Wait until the master has exited for any reason.
 
         Returns:
-            Its exit status, negative for a signal; None if it runs on after `timeout` seconds.
+            Its exit status, negative for a signal; None if it still runs after `timeout` seconds.
         """
         process = self._process
         status = 0 if process is None else process.wait(timeout)
@@ -146,18 +147,18 @@ class Manager:
 
     @property
     def is_running(self) -> bool:
-        """Has it been started, and not ended?"""
+        """Tell whether it has been started and has not exited."""
         return self._process is not None and self._process.wait(0) is None
 
     @property
     def pid(self) -> int:
-        """Of the master; 0 if it does not run."""
+        """Return the master's pid; 0 if it is not running."""
         process = self._process
         return process.pid if process is not None and process.wait(0) is None else 0
 
     @property
     def control(self) -> str:
-        """The path of the control socket, for `pyfpm`'s own protocol; "" if it does not run."""
+        """Return the path of the control socket, for `pyfpm`'s own protocol; "" if it is not running."""
         return os.path.join(self._directory, CONTROL) if self.is_running else ""
 
     def __enter__(self) -> Manager:
@@ -173,20 +174,22 @@ class Manager:
     # ---------------------------------------------------------------- watching
 
     def status(self, pool: str | None = None, *, workers: bool = True) -> Snapshot:
-        """The daemon, its pools (or this one) and their workers at this moment, also while all workers are busy.
+        """Return the current state of the daemon, of its pools (or this one) and of their workers.
+
+        It answers also while all workers are busy.
 
         Raises:
-            ControlError: it does not run, or there is no such pool.
+            ControlError: it is not running, or there is no such pool.
         """
         return fetch_snapshot(self._running_control(), pool, workers=workers)
 
     def events(self) -> Iterator[Event]:
-        """Everything that happens from now on, to the master's end; see fpm.events for the classes."""
+        """Yield everything that happens from now on until the master exits; see fpm.events for the classes."""
         with self._lock:
             return self._feed.listen() if self.is_running else iter(())
 
     def recent(self) -> list[Event]:
-        """The last events, at most a thousand, the oldest first."""
+        """Return the last events, at most a thousand, oldest first."""
         return list(self._process.recent) if self._process is not None else []
 
     # ---------------------------------------------------------------- reload
@@ -199,19 +202,19 @@ class Manager:
         settings: Settings | None = None,
         timeout: float = 0.0,
     ) -> ReloadResult:
-        """Prove new generations and swap them in; without names those whose configuration has changed, else all.
+        """Check new generations and swap them in: of changed pools without names, of all if none has changed.
 
         Args:
-            names: of pools that get a new generation in any case.
-            pools, settings: the new configuration; the present one if they are not given.
-            timeout: seconds for the proof; 0.0: startup_timeout alone.
+            names: pools that get a new generation in any case.
+            pools, settings: the new configuration; by default the current one.
+            timeout: seconds for the check; 0.0: only startup_timeout applies.
 
         Returns:
-            How it ended. If it was refused, the present configuration stays.
+            The result. After a refusal the current configuration stays.
 
         Raises:
             ConfigError: the new configuration is wrong; nothing has changed.
-            ControlError: it does not run.
+            ControlError: it is not running.
         """
         new_pools = self._pools if pools is None else list(pools)
         new_settings = self._settings if settings is None else settings
@@ -220,15 +223,12 @@ class Manager:
         if late:
             raise ConfigError([f"<code>: [{name}] listen: a socket can be given at the start only." for name in late])
         self._writer.check(new_pools, new_settings)
-        steps: list[str] = []
-
-        def note(message: dict[str, Any]) -> None:
-            steps.append(read_step(message))
-
         control = self._running_control()
         self._writer.write(self._directory, new_pools, new_settings)
         request = {"command": "reload", "pools": list(names), "timeout": timeout}
-        outcome = read_result(follow(control, request, note), steps)
+        steps: list[str] = []
+        answer = follow(control, request, lambda message: steps.append(read_step(message)))
+        outcome = read_result(answer, steps)
         if outcome.ok:
             self._pools, self._settings = new_pools, new_settings
         else:
@@ -244,7 +244,7 @@ class Manager:
         return control
 
     def _end(self, process: MasterProcess) -> int:
-        """At once, whatever it takes."""
+        """Stop it at once, by SIGKILL if necessary."""
         process.send_signal(Signals.SIGTERM)
         status = process.wait(2 * KILL_TIME)
         if status is None:
@@ -258,7 +258,7 @@ class Manager:
         self._forget_directory()
 
     def _detach(self) -> None:
-        """In a process that the program has forked: there this manager is one that does not run."""
+        """Forget the master, in a process that the program has forked: there it is not running."""
         self._lock = threading.Lock()
         self._feed = EventFeed(None)
         process, self._process = self._process, None
@@ -270,12 +270,12 @@ class Manager:
         self.stop(graceful=False, timeout=2 * KILL_TIME)
 
     def _forget_directory(self) -> None:
-        """Its own process has removed it, unless it was killed."""
+        """Remove the directory, which a killed master has left."""
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
 def _reasons(process: MasterProcess) -> list[str]:
-    """What is known of a start that has failed."""
+    """Return what the events say about a failed start."""
     found = [one for one in process.recent if one.level in ("ERROR", "ALERT") or isinstance(one, MasterOutput)]
     return [line for event in found for line in event.text.splitlines()][-20:]
 
@@ -284,7 +284,7 @@ _managers: WeakSet[Manager] = WeakSet()
 
 
 def _after_fork() -> None:
-    """What a program forks neither holds its managers nor ends them."""
+    """Detach all managers in a process that the program has forked."""
     for manager in list(_managers):
         manager._detach()
 

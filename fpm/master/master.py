@@ -125,8 +125,8 @@ class Master:
         self.original_rlimit_files = prepare_process(setup, settings)
         signals = self.signals = SignalReader()
         self.loop.watch(signals.fd, lambda: self._on_signals(signals.read()))
-        if setup.leash is not None:
-            self.loop.watch(setup.leash, self._on_leash)
+        if setup.parent_fd is not None:
+            self.loop.watch(setup.parent_fd, self._on_parent_exit)
         self._make_parts(make_services(setup, settings, self.loop, self.log, self.sink, self.original_rlimit_files))
         set_title(f"pyfpm: master process ({settings.file})")
         if setup.handed is None:
@@ -223,10 +223,10 @@ class Master:
         if Signals.SIGUSR2 in numbers or Signals.SIGHUP in numbers:
             self.reload()
 
-    def _on_leash(self) -> None:
+    def _on_parent_exit(self) -> None:
         """The program that this master is a part of is gone, however it ended."""
-        if self._setup.leash is not None:
-            self.loop.forget(self._setup.leash)
+        if self._setup.parent_fd is not None:
+            self.loop.forget(self._setup.parent_fd)
         self.emit(ProgramGone())
         self.stop(State.TERMINATING)
 

@@ -30,7 +30,7 @@ class Setup:
         strict: exit again if a pool fails at the start.
         arguments: those with which an upgrade executes the installed program.
         handed: what the program before an upgrade has handed over, see fpm.master.upgrade.handover.
-        leash: a descriptor that reads end of file when whoever has started this master is gone; then it stops.
+        parent_fd: a descriptor that reads end of file when whoever has started this master is gone; then it stops.
         events: writes what happens for the program that embeds the master, in the place of the error log.
     """
 
@@ -40,7 +40,7 @@ class Setup:
     strict: bool = False
     arguments: Sequence[str] = ()
     handed: dict[str, Any] | None = None
-    leash: int | None = None
+    parent_fd: int | None = None
     events: EventWriter | None = None
 
 

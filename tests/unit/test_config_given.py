@@ -10,17 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fpm.config.directives import POOL_DIRECTIVES
-from fpm.config.from_code import CODE, Given, load_given
+from fpm.config.from_code import CODE, ConfigValues, load_values
 from fpm.config.model import PoolConfig
 from fpm.errors import ConfigError
-from fpm.manager.configuration import Pool, Settings, describe, pack_given, unpack_given
+from fpm.manager.configuration import Pool, Settings, describe, pack_values, unpack_values
 
 BASE = {"app": "a:b", "listen": "127.0.0.1:9000", "pm": "ondemand", "pm_max_children": 2}
 
 
 def load(values: dict[str, Any], settings: dict[str, Any] | None = None) -> PoolConfig:
-    config = Given(settings or {"control": "/tmp/c"}, [("www", {**BASE, **values})], "test", "/tmp", allow_root=True)
-    (pool,) = load_given(config, {}).pools
+    config = ConfigValues(
+        settings or {"control": "/tmp/c"}, [("www", {**BASE, **values})], "test", "/tmp", allow_root=True
+    )
+    (pool,) = load_values(config, {}).pools
     return pool
 
 
@@ -82,7 +84,7 @@ def test_complaints_say_where_and_what(values: dict[str, Any], sentence: str) ->
 def test_all_complaints_at_once() -> None:
     pools = [("a", {"app": "x"}), ("A", BASE), ("b", {**BASE, "pm": "sometimes"})]
     with pytest.raises(ConfigError) as refused:
-        load_given(Given({"logLevel": "x"}, pools, "test", "/tmp"), {})
+        load_values(ConfigValues({"logLevel": "x"}, pools, "test", "/tmp"), {})
     text = str(refused.value)
     for part in ("[global] logLevel", "[a] app", "[A] there are two pools", "[b] pm"):
         assert part in text
@@ -124,12 +126,12 @@ def test_a_value_is_no_more_than_a_value(text: str) -> None:
 def test_on_its_way_to_the_master() -> None:
     pools = [Pool("www", app="a:b", listen="127.0.0.1:1", pm_max_children=2, chdir=Path("/tmp"), env={"A": "é"})]
     made = describe(pools, Settings(log_limit=2048), control="/c", name="n", prefix="/p", allow_root=True)
-    arrived = unpack_given(pack_given(made))
+    arrived = unpack_values(pack_values(made))
     assert arrived.pools[0][1]["chdir"] == "/tmp"
     assert arrived.pools[0][1]["env"] == {"A": "é"}
     assert (arrived.name, arrived.prefix, arrived.allow_root) == ("n", "/p", True)
     with pytest.raises(ConfigError, match="cannot be written down"):
-        pack_given(
+        pack_values(
             describe(
                 [Pool("w", app="a", listen="1", x=object())],
                 Settings(),
