@@ -13,7 +13,7 @@ from fpm.config.directives import POOL_DIRECTIVES
 from fpm.config.from_code import CODE, ConfigValues, load_values
 from fpm.config.model import PoolConfig
 from fpm.errors import ConfigError
-from fpm.manager.configuration import Pool, Settings, describe, pack_values, unpack_values
+from fpm.manager.configuration import Pool, pack_values, unpack_values
 
 BASE = {"app": "a:b", "listen": "127.0.0.1:9000", "pm": "ondemand", "pm_max_children": 2}
 
@@ -123,21 +123,16 @@ def test_a_value_is_no_more_than_a_value(text: str) -> None:
     assert pool.env == (("NAME", text),)
 
 
+def packed(pool: Pool) -> bytes:
+    return pack_values(ConfigValues({"log_limit": 2048}, [(pool.name, pool.directives)], "n", "/p", allow_root=True))
+
+
 def test_on_its_way_to_the_master() -> None:
-    pools = [Pool("www", app="a:b", listen="127.0.0.1:1", pm_max_children=2, chdir=Path("/tmp"), env={"A": "é"})]
-    made = describe(pools, Settings(log_limit=2048), control="/c", name="n", prefix="/p", allow_root=True)
-    arrived = unpack_values(pack_values(made))
+    pool = Pool("www", app="a:b", listen="127.0.0.1:1", pm_max_children=2, chdir=Path("/tmp"), env={"A": "é"})
+    arrived = unpack_values(packed(pool))
+    assert arrived.global_ == {"log_limit": 2048}
     assert arrived.pools[0][1]["chdir"] == "/tmp"
     assert arrived.pools[0][1]["env"] == {"A": "é"}
     assert (arrived.name, arrived.prefix, arrived.allow_root) == ("n", "/p", True)
     with pytest.raises(ConfigError, match="cannot be written down"):
-        pack_values(
-            describe(
-                [Pool("w", app="a", listen="1", x=object())],
-                Settings(),
-                control="",
-                name="",
-                prefix="",
-                allow_root=False,
-            )
-        )
+        packed(Pool("w", app="a", listen="1", x=object()))
