@@ -13,7 +13,7 @@ from fpm.config.directives import POOL_DIRECTIVES
 from fpm.config.from_code import CODE, ConfigValues, load_values
 from fpm.config.model import PoolConfig
 from fpm.errors import ConfigError
-from fpm.manager.configuration import Pool, pack_values, unpack_values
+from fpm.manager.configuration import Pool, Settings, pack_values, unpack_values
 
 BASE = {"app": "a:b", "listen": "127.0.0.1:9000", "pm": "ondemand", "pm_max_children": 2}
 
