@@ -9,7 +9,7 @@ from fpm.config.model import GlobalConfig
 from fpm.events.master import RestartNeeded
 from fpm.log.lines import parse_level
 from fpm.master.core import Core
-from fpm.master.loop.read_budget import Allowance
+from fpm.master.loop.read_budget import TokenBucket
 from fpm.master.processes.oom import OomWatch
 from fpm.master.slowlog.slow_file import SlowFiles
 from fpm.master.tracing.stacks import Stacks
@@ -45,7 +45,7 @@ class Services(Core):
     oom: OomWatch
     stacks: Stacks = field(init=False)
     slow_files: SlowFiles = field(default_factory=SlowFiles)
-    resamples: Allowance = field(default_factory=lambda: Allowance(20.0, 20.0))
+    resamples: TokenBucket = field(default_factory=lambda: TokenBucket(20.0, 20.0))
     """Stacks of requests that go on being slow (request_slowlog_interval), of all pools together."""
 
     def __post_init__(self) -> None:

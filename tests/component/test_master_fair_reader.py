@@ -11,7 +11,7 @@ import pytest
 from fpm.master.loop.channel import PoolChannel
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Loop
-from fpm.master.loop.read_budget import SAVED_MAX, Share
+from fpm.master.loop.read_budget import SAVED_MAX, ReadBudget
 from fpm.protocol.messages import LogText, Serving, pack
 
 DEBT = SAVED_MAX + 10.0
@@ -39,7 +39,7 @@ def full_pipe() -> Iterator[int]:
 
 
 def test_a_pool_in_debt_is_not_read(loop: Loop, full_pipe: int) -> None:
-    share = Share()
+    share = ReadBudget()
     calls: list[float] = []
 
     def read() -> None:
@@ -63,7 +63,7 @@ def test_a_pool_in_debt_is_not_read(loop: Loop, full_pipe: int) -> None:
 
 def test_a_pool_in_credit_is_read_as_long_as_there_is_something(loop: Loop, full_pipe: int) -> None:
     calls: list[bool] = []
-    reader = FairReader(loop, Share(), full_pipe, lambda: calls.append(True), timed=False)
+    reader = FairReader(loop, ReadBudget(), full_pipe, lambda: calls.append(True), timed=False)
     for _ in range(100):
         loop.run_once()
     assert len(calls) == 100
@@ -72,7 +72,7 @@ def test_a_pool_in_credit_is_read_as_long_as_there_is_something(loop: Loop, full
 
 def test_messages_are_paid_for() -> None:
     """Thirty long texts cost more than a pool saves up, however quickly they are read."""
-    channel, share = PoolChannel(), Share()
+    channel, share = PoolChannel(), ReadBudget()
     message = pack(LogText("notice", "line\n" * 1000 + "x" * 50_000))
     for _ in range(30):
         channel.peer.send(message)
@@ -82,7 +82,7 @@ def test_messages_are_paid_for() -> None:
 
 
 def test_a_pool_in_debt_is_heard_one_message_at_a_time() -> None:
-    channel, share = PoolChannel(), Share()
+    channel, share = PoolChannel(), ReadBudget()
     share.spend(DEBT, time.monotonic())
     for _ in range(2):
         channel.peer.send(pack(Serving()))

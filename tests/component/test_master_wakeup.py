@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from fpm.master.loop.loop import Loop
-from fpm.master.loop.read_budget import Allowance
+from fpm.master.loop.read_budget import TokenBucket
 from fpm.master.pool.saturation import ANY_REQUEST, Subscription, WakeupFd
 from fpm.scoreboard.layout import WAKE_BELOW, WAKE_BELOW_OFFSET
 from fpm.scoreboard.memory import Scoreboard
@@ -94,7 +94,7 @@ def test_a_ring_before_a_wish_is_not_for_it(tower: Tower) -> None:
 
 
 def test_an_allowance_is_so_many_at_once_and_so_many_a_second() -> None:
-    allowance = Allowance(8.0, 3.0)
+    allowance = TokenBucket(8.0, 3.0)
     assert [allowance.take(100.0) for _ in range(5)] == [True] * 3 + [False] * 2
     assert allowance.refused == 2
     assert allowance.take(100.125)

@@ -20,7 +20,7 @@ from fpm.master.pool.death_report import (
     next_step,
 )
 from fpm.master.processes.exits import Exit, Usage, locate
-from fpm.master.processes.oom_reports import Verdict
+from fpm.master.processes.oom_reports import OomVerdict
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 from fpm.stacks.trace import Frame, ThreadStack, Trace
@@ -99,7 +99,7 @@ def test_line_says_it_all() -> None:
         facts(
             Exit(signal=9),
             usage=Usage(1.0, 0.5, 310 << 20),
-            verdict=Verdict("yes", "cgroup limit 256 MiB", "kernel log"),
+            verdict=OomVerdict("yes", "cgroup limit 256 MiB", "kernel log"),
             trace=trace,
         ),
         NOW,
@@ -128,8 +128,8 @@ def test_beginning_is_php_fpms() -> None:
 @pytest.mark.parametrize(
     ("values", "part"),
     [
-        ({"verdict": Verdict("no", source="kernel log")}, "; not out of memory: sent by another process; "),
-        ({"verdict": Verdict("unknown", "why")}, "; out of memory or not is unknown (why); "),
+        ({"verdict": OomVerdict("no", source="kernel log")}, "; not out of memory: sent by another process; "),
+        ({"verdict": OomVerdict("unknown", "why")}, "; out of memory or not is unknown (why); "),
         ({"told": "stop", "ended": True}, "; terminated by the master (stop); "),
         ({"told": "stop", "ended": True}, "; no stack: it has not come in time; "),
         ({"told": "idle"}, "; it had been told to exit (idle); "),

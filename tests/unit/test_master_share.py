@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, strategies
 
-from fpm.master.loop.read_budget import PAUSE_MAX, RATE, SAVED_MAX, Share, message_cost
+from fpm.master.loop.read_budget import PAUSE_MAX, RATE, SAVED_MAX, ReadBudget, message_cost
 
 spendings = strategies.lists(
     strategies.tuples(strategies.floats(0.0, 5.0), strategies.floats(0.0, PAUSE_MAX * RATE)), min_size=1, max_size=50
@@ -12,13 +12,13 @@ spendings = strategies.lists(
 
 
 def test_a_burst_is_free() -> None:
-    share = Share()
+    share = ReadBudget()
     share.spend(SAVED_MAX * 0.99, now=100.0)
     assert share.pause(100.0) == 0.0
 
 
 def test_debt_is_paid_at_the_rate() -> None:
-    share = Share()
+    share = ReadBudget()
     share.spend(SAVED_MAX + 0.1, now=100.0)
     pause = share.pause(100.0)
     assert round(pause, 6) == round(0.1 / RATE, 6)
@@ -26,7 +26,7 @@ def test_debt_is_paid_at_the_rate() -> None:
 
 
 def test_a_quiet_pool_saves_up_to_the_maximum_only() -> None:
-    share = Share()
+    share = ReadBudget()
     share.spend(0.1, now=1.0)
     share.spend(SAVED_MAX + 0.2, now=1_000_000.0)
     assert round(share.pause(1_000_000.0), 6) == round(0.2 / RATE, 6)
@@ -35,7 +35,7 @@ def test_a_quiet_pool_saves_up_to_the_maximum_only() -> None:
 @given(spendings)
 def test_whoever_keeps_to_the_pauses_gets_no_more_than_the_share(steps: list[tuple[float, float]]) -> None:
     # The costs are so small that no pause is longer than PAUSE_MAX.
-    share, now, spent = Share(), 0.0, 0.0
+    share, now, spent = ReadBudget(), 0.0, 0.0
     for wait, cost in steps:
         now += wait + share.pause(now + wait)
         share.spend(cost, now)
@@ -46,7 +46,7 @@ def test_whoever_keeps_to_the_pauses_gets_no_more_than_the_share(steps: list[tup
 
 
 def test_a_pool_is_never_deaf_for_long() -> None:
-    share = Share()
+    share = ReadBudget()
     share.spend(1000.0, now=1.0)
     assert share.pause(1.0) == PAUSE_MAX
 

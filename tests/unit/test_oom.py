@@ -13,7 +13,7 @@ from fpm.master.processes.oom_reports import (
     Kill,
     Membership,
     Mount,
-    Verdict,
+    OomVerdict,
     directory_of,
     judge,
     limit_files,
@@ -176,7 +176,7 @@ def test_the_counter_of_a_cgroup(tmp_path: Path, version: int) -> None:
     assert groups == [str(kernel.group)] * 4
     assert watch.examine(5, groups[0]).answer == "no"
     kernel.kills(5)
-    expected = Verdict("yes", "cgroup limit 64.0 MiB", "cgroup")
+    expected = OomVerdict("yes", "cgroup limit 64.0 MiB", "cgroup")
     assert watch.examine(6, groups[1]) == expected
     assert watch.examine(7, groups[2]) == expected  # two had been killed, and two have ended
     assert watch.examine(8, groups[3]).answer == "no"

@@ -14,7 +14,7 @@ from fpm.events.worker import ProcessDied, SlowRequestEnded, WorkerExited
 from fpm.master.pool.death_report import Facts, certify
 from fpm.master.pool.history import Failing, Record, is_death
 from fpm.master.processes.exits import Exit
-from fpm.master.processes.oom_reports import Verdict
+from fpm.master.processes.oom_reports import OomVerdict
 from fpm.scoreboard.number import UNKNOWN_STATUS, describe_death
 from fpm.scoreboard.numbers import ROWS, PoolNumbers, show_number
 from fpm.scoreboard.reading import pack_header, read_header
@@ -212,7 +212,7 @@ def test_causes_of_death(files: Files, exit_: Exit, told: str, ended: bool, coun
 
 def test_out_of_memory_is_a_cause_of_its_own(files: Files) -> None:
     record = Record(files.pool(section("www")), 1.0)
-    facts = Facts(who="worker", pid=77, exit=Exit(signal=9), age=2.0, verdict=Verdict("yes", "cgroup limit 64 MiB"))
+    facts = Facts(who="worker", pid=77, exit=Exit(signal=9), age=2.0, verdict=OomVerdict("yes", "cgroup limit 64 MiB"))
     death = replace(certify(facts, 50.0), next_action="respawned")
     record.take(ProcessDied(death, facts.exit.status, pool="www", pid=77))
     assert (record.values.deaths_by_oom, record.values.deaths_by_kill) == (1, 0)

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from fpm.master.loop.read_budget import Share, message_cost
+from fpm.master.loop.read_budget import ReadBudget, message_cost
 from fpm.protocol.messages import Command, Event, Failed, LogText, Notice, pack, unpack_event
 from fpm.protocol.wire import MESSAGE_MAX, MessageError, pack_message, unpack_message
 
@@ -88,7 +88,7 @@ class Channel(Generic[Sent, Heard]):
             return False
         return True
 
-    def receive(self, share: Share) -> tuple[list[Received[Heard]], bool]:
+    def receive(self, share: ReadBudget) -> tuple[list[Received[Heard]], bool]:
         """Receive at most MESSAGES_PER_TURN messages, charged to the pool's budget.
 
         Returns:

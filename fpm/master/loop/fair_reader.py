@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from fpm.master.loop.loop import Loop, Timer
-from fpm.master.loop.read_budget import Share
+from fpm.master.loop.read_budget import ReadBudget
 
 WAKEUP = 0.00003
 """Seconds that a turn of the loop costs besides the callback."""
@@ -15,7 +15,7 @@ WAKEUP = 0.00003
 class FairReader:
     """One watched descriptor. The callback reads a limited amount, and its time is charged to the budget."""
 
-    def __init__(self, loop: Loop, share: Share, fd: int, callback: Callable[[], object], *, timed: bool) -> None:
+    def __init__(self, loop: Loop, share: ReadBudget, fd: int, callback: Callable[[], object], *, timed: bool) -> None:
         """Start watching.
 
         Args:

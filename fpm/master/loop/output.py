@@ -10,7 +10,7 @@ from collections.abc import Callable
 from fpm.log.lines import LineAssembler
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Loop
-from fpm.master.loop.read_budget import Share
+from fpm.master.loop.read_budget import ReadBudget
 
 CHUNK = 8192
 """Bytes read in one turn: even if each is a line of its own, other pools wait less than 0.1 s."""
@@ -26,7 +26,7 @@ class OutputReader:
     """The reading end of one process's pipe."""
 
     def __init__(
-        self, loop: Loop, share: Share, write_line: Callable[[str, bool], object], room: int, fd: int | None = None
+        self, loop: Loop, share: ReadBudget, write_line: Callable[[str, bool], object], room: int, fd: int | None = None
     ) -> None:
         """Create a pipe, or use an existing one, and start reading.
 

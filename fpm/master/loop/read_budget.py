@@ -23,7 +23,7 @@ def message_cost(text: str = "") -> float:
     return MESSAGE_COST + (text.count("\n") + 1) * LINE_COST + len(text) * CHARACTER_COST
 
 
-class Share:
+class ReadBudget:
     """One pool's account; all times in seconds, `now` monotonic."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Share:
         self._at = now
 
 
-class Allowance:
+class TokenBucket:
     """A token bucket. `now` is monotonic seconds."""
 
     def __init__(self, per_second: float, at_once: float) -> None:

@@ -11,7 +11,7 @@ from fpm.master.loop.channel import PoolChannel
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Timer
 from fpm.master.loop.output import OutputReader
-from fpm.master.loop.read_budget import Share
+from fpm.master.loop.read_budget import ReadBudget
 from fpm.master.pool.death_report import LastWords
 from fpm.master.pool.process_handle import ProcessHandle
 from fpm.master.pool.template_process import TemplateProcess
@@ -19,7 +19,7 @@ from fpm.master.pool.worker_slot import WorkerSlot
 from fpm.master.pool.worker_state import WorkerAction, WorkerEvent, WorkerState
 from fpm.master.pool.worker_table import WORKER_TABLE
 from fpm.master.processes.exits import Exit, Usage
-from fpm.master.processes.self_dump_fd import OwnStack
+from fpm.master.processes.self_dump_fd import SelfDumpFd
 from fpm.master.services import Services
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.snapshot import Slot
@@ -80,7 +80,7 @@ class Child:
         slot: WorkerSlot,
         state: WorkerState,
         channel: PoolChannel | None = None,
-        own_stack: OwnStack | None = None,
+        own_stack: SelfDumpFd | None = None,
     ) -> None:
         self.services = services
         self.template = template
@@ -90,7 +90,7 @@ class Child:
         """Why it leaves; empty while it shall stay."""
         self.process = ProcessHandle(services.loop)
         self.channel = channel or PoolChannel()
-        self.own_stack = own_stack or OwnStack.create()
+        self.own_stack = own_stack or SelfDumpFd.create()
         self.outputs: list[OutputReader] = []
         self.notes = WorkerNotes(services.loop.now, services.loop.now)
         self._reader: FairReader | None = None
@@ -129,7 +129,7 @@ class Child:
 
     # ---------------------------------------------------------------- what the master holds of it
 
-    def watch_channel(self, share: Share, callback: Callable[[], object]) -> None:
+    def watch_channel(self, share: ReadBudget, callback: Callable[[], object]) -> None:
         """Call back when a message has come, as the pool's share allows."""
         self._reader = FairReader(self.services.loop, share, self.channel.fd, callback, timed=False)
 
@@ -193,7 +193,7 @@ class Child:
         channel = PoolChannel(take_inherited(state["channel"]) if state["channel"] >= 0 else None)
         if state["channel"] < 0:
             channel.close_peer()  # closed, because its process could not be reached: it reads end of file again
-        own_stack = OwnStack.restore(*state["own_stack"])
+        own_stack = SelfDumpFd.restore(*state["own_stack"])
         slot = WorkerSlot(board, state["slot"])
         child = cls(services, template, slot, WorkerState[state["state"]], channel, own_stack)
         child.retire_reason = state["retire_reason"]

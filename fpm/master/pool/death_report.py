@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from fpm.log.escape import cut, decode_wire, escape
 from fpm.master.processes.exits import MEMORY_MAX, Exit, Usage, signal_name
-from fpm.master.processes.oom_reports import Verdict
+from fpm.master.processes.oom_reports import OomVerdict
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 from fpm.stacks.trace import Trace
@@ -38,7 +38,7 @@ class Facts:
     usage: Usage = field(default_factory=Usage)
     slot: Slot | None = None
     """As it was at the end; None without one."""
-    verdict: Verdict = field(default_factory=lambda: Verdict("no"))
+    verdict: OomVerdict = field(default_factory=lambda: OomVerdict("no"))
     core: str = ""
     told: str = ""
     ended: bool = False
@@ -79,7 +79,7 @@ def certify(facts: Facts, now: float) -> Death:
     )
 
 
-def _note(verdict: Verdict) -> str:
+def _note(verdict: OomVerdict) -> str:
     return ", ".join(filter(None, (verdict.note, f"by the {verdict.source}" if verdict.source else "")))
 
 

@@ -15,7 +15,7 @@ from fpm.master.pool.history import is_death
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.processes.exits import CORE_PATTERN, CORE_USES_PID, Exit, Usage, locate
 from fpm.master.processes.oom import read_kernel_file
-from fpm.master.processes.oom_reports import Verdict
+from fpm.master.processes.oom_reports import OomVerdict
 from fpm.master.services import Services
 from fpm.status.overview import Death
 
@@ -97,11 +97,11 @@ class PoolExits:
             )
         )
 
-    def _verdict(self, pid: int, exit_: Exit, cgroup: str, *, ended: bool) -> Verdict:
+    def _verdict(self, pid: int, exit_: Exit, cgroup: str, *, ended: bool) -> OomVerdict:
         if exit_.signal is None and exit_.code is None:
-            return Verdict("unknown", "its template ended at the same time")
+            return OomVerdict("unknown", "its template ended at the same time")
         if exit_.signal != Signals.SIGKILL or ended:
-            return Verdict("no")
+            return OomVerdict("no")
         return self._services.oom.examine(pid, cgroup)
 
 

@@ -16,7 +16,7 @@ from fpm.errors import StartError
 from fpm.events.base import PoolEvent
 from fpm.events.pool import AccessLogFailed, AccessLogReopened
 from fpm.master.listening.inherited import InheritedFds, dump_listener
-from fpm.master.loop.read_budget import Share
+from fpm.master.loop.read_budget import ReadBudget
 from fpm.master.pool.access_log import AccessLog
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.exits import PoolExits
@@ -71,7 +71,7 @@ class PoolSupervisor:
         self.record = Record(config, services.clock())
         self.access_log = AccessLog()
         self.slow_log = SlowLog(services, services.slow_files, config.name)
-        share, stacks = Share(), StackCapture(services, current, self.slow_log)
+        share, stacks = ReadBudget(), StackCapture(services, current, self.slow_log)
         self.exits = PoolExits(services, config.name, self.emit)
         self.workers = Workers(services, current, self.access_log, self.record, share, stacks, self.emit)
         self.resources = PoolResources(services.loop, self._on_shared)

@@ -18,11 +18,11 @@ from fpm.master.loop.channel import PoolChannel
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Timer
 from fpm.master.loop.output import OutputReader
-from fpm.master.loop.read_budget import Share
+from fpm.master.loop.read_budget import ReadBudget
 from fpm.master.pool.death_report import LastWords
 from fpm.master.pool.template_state import TEMPLATE_TABLE, TemplateAction, TemplateEvent, TemplateState
 from fpm.master.processes.bundle import sealed_memfd
-from fpm.master.processes.self_dump_fd import OwnStack
+from fpm.master.processes.self_dump_fd import SelfDumpFd
 from fpm.master.services import Services
 from fpm.master.tracing.layout_request import LayoutRequest
 from fpm.protocol.messages import ApplySettings, Calibrate, Event, Fork, LayoutFailed, LayoutFound, Quit, TemplateReady
@@ -73,11 +73,11 @@ class TemplateProcess:
         services: Services,
         config: PoolConfig,
         spec: TemplateSpec,
-        share: Share,
+        share: ReadBudget,
         keeper: TemplateKeeper,
         state: TemplateState,
         channel: PoolChannel | None = None,
-        own_stack: OwnStack | None = None,
+        own_stack: SelfDumpFd | None = None,
     ) -> None:
         self.services = services
         self.config = config
@@ -93,7 +93,7 @@ class TemplateProcess:
         self.cgroup = ""
         """Its memory cgroup, for fpm.master.processes.oom."""
         self.channel = channel or PoolChannel()
-        self.own_stack = own_stack or OwnStack.create()
+        self.own_stack = own_stack or SelfDumpFd.create()
         self.layout = LayoutRequest(services.loop, services.emit, spec.pool, self._ask_layout)
         self.pid = 0
         self.outputs: list[OutputReader] = []
@@ -247,12 +247,12 @@ class TemplateProcess:
 
     @classmethod
     def restore(
-        cls, services: Services, config: PoolConfig, share: Share, keeper: TemplateKeeper, state: Mapping[str, Any]
+        cls, services: Services, config: PoolConfig, share: ReadBudget, keeper: TemplateKeeper, state: Mapping[str, Any]
     ) -> TemplateProcess:
         """Make the same from what `dump` has said."""
         spec = unpack_spec(json.dumps(state["spec"]).encode())
         where = TemplateState[state["state"]]
-        own_stack = OwnStack.restore(*state["own_stack"])
+        own_stack = SelfDumpFd.restore(*state["own_stack"])
         is_gone = where is TemplateState.GONE
         channel = PoolChannel(None if is_gone else take_inherited(state["channel"]))
         template = cls(services, config, spec, share, keeper, where, channel, own_stack)

@@ -15,7 +15,7 @@ from fpm.events.base import PoolEvent
 from fpm.events.pool import SlowRequestsSkipped
 from fpm.events.worker import RequestSlow, RequestTimedOut
 from fpm.master.loop.loop import Timer
-from fpm.master.loop.read_budget import Allowance
+from fpm.master.loop.read_budget import TokenBucket
 from fpm.master.pool.child import Child
 from fpm.master.pool.deadlines import (
     BEGINNING,
@@ -69,7 +69,7 @@ class RequestTimeouts:
         self._watches: dict[Child, Watch] = {}
         self._in_hand: set[Child] = set()
         """Their stack is being taken, and something comes after it."""
-        self._allowance = Allowance(LOGGED_PER_SECOND, max(LOGGED_AT_ONCE, config.pm_max_children))
+        self._allowance = TokenBucket(LOGGED_PER_SECOND, max(LOGGED_AT_ONCE, config.pm_max_children))
         self._timer: Timer | None = None
         self._armed: list[SharedResources] = []
         self._last = 0.0

@@ -6,7 +6,7 @@ import os
 
 from fpm.master.pool.child import Child
 from fpm.master.pool.template_process import TemplateProcess
-from fpm.master.processes.self_dump_fd import OwnStack
+from fpm.master.processes.self_dump_fd import SelfDumpFd
 from fpm.master.tracing.trace_target import LayoutDone
 from fpm.system.thread_signal import signal_first_thread
 
@@ -35,7 +35,7 @@ class TemplateTarget:
         return self.template.spec.mode != "template"
 
     @property
-    def own_stack(self) -> OwnStack:
+    def own_stack(self) -> SelfDumpFd:
         """Where it writes its stack itself."""
         return self.template.own_stack
 
@@ -69,7 +69,7 @@ class WorkerTarget(TemplateTarget):
         self.child = child
 
     @property
-    def own_stack(self) -> OwnStack:
+    def own_stack(self) -> SelfDumpFd:
         """Where it writes its stack itself."""
         return self.child.own_stack
 

@@ -13,7 +13,7 @@ from fpm.events.worker import ProcessOutput
 from fpm.log.lines import pool_prefix
 from fpm.master.listening.inherited import take_inherited
 from fpm.master.loop.output import OutputReader
-from fpm.master.loop.read_budget import Share
+from fpm.master.loop.read_budget import ReadBudget
 from fpm.master.pool.child import Child
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.template_process import TemplateProcess
@@ -31,7 +31,7 @@ class WorkerFactory:
     """Makes the workers of one pool."""
 
     def __init__(
-        self, services: Services, current: CurrentConfig, share: Share, emit: Callable[[PoolEvent], None]
+        self, services: Services, current: CurrentConfig, share: ReadBudget, emit: Callable[[PoolEvent], None]
     ) -> None:
         self._services = services
         self._current = current

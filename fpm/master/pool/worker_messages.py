@@ -16,7 +16,7 @@ from fpm.events.worker import (
     WorkerOverMemory,
 )
 from fpm.master.loop.channel import Received, limit_lines
-from fpm.master.loop.read_budget import Share
+from fpm.master.loop.read_budget import ReadBudget
 from fpm.master.pool.child import Child
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.history import MAX_MEMORY, MAX_REQUESTS
@@ -46,7 +46,7 @@ class WorkerMessages:
     def __init__(
         self,
         services: Services,
-        share: Share,
+        share: ReadBudget,
         recycling: Recycling,
         keeper: Keeper,
         emit: Callable[[PoolEvent], None],

@@ -12,7 +12,7 @@ from typing import Any
 
 from fpm.events.base import PoolEvent
 from fpm.events.master import ProcessMaxReached
-from fpm.master.loop.read_budget import Share
+from fpm.master.loop.read_budget import ReadBudget
 from fpm.master.pool.access_log import AccessLog
 from fpm.master.pool.child import Child, WorkerEnd
 from fpm.master.pool.current_config import CurrentConfig
@@ -41,7 +41,7 @@ class Workers:
         current: CurrentConfig,
         access_log: AccessLog,
         record: Record,
-        share: Share,
+        share: ReadBudget,
         stacks: StackCapture,
         emit: Callable[[PoolEvent], None],
     ) -> None:

@@ -18,7 +18,7 @@ from fpm.master.loop.channel import HelperChannel
 from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import NamedTimers
 from fpm.master.loop.output import OutputReader
-from fpm.master.loop.read_budget import Share
+from fpm.master.loop.read_budget import ReadBudget
 from fpm.master.processes.backoff import YOUNG, Backoff, after_template_failure
 from fpm.master.processes.exits import parse_status
 from fpm.system.spawn import spawn_helper
@@ -67,7 +67,7 @@ class HelperProcess:
         self._arguments = arguments
         self.pid = 0
         """0 while there is none."""
-        self.share = Share()
+        self.share = ReadBudget()
         self._started = 0.0
         self._channel: HelperChannel | None = None
         self._reader: FairReader | None = None
@@ -209,7 +209,7 @@ class OneAnswer:
         self._name = name
         self._done: Callable[[str | None], None] | None = done
         self._lines: list[str] = []
-        self._output = OutputReader(core.loop, Share(), lambda line, closed: self._lines.append(line), 4096)
+        self._output = OutputReader(core.loop, ReadBudget(), lambda line, closed: self._lines.append(line), 4096)
         try:
             self._pid = execute(self._output.write_fd)
         except OSError:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fpm.master.processes.oom_reports import (
     Kill,
     Mount,
-    Verdict,
+    OomVerdict,
     directory_of,
     events_file,
     judge,
@@ -98,7 +98,7 @@ class OomWatch:
             self._update_counter(directory)
         return directory
 
-    def examine(self, pid: int, directory: str) -> Verdict:
+    def examine(self, pid: int, directory: str) -> OomVerdict:
         """Decide whether a process that ended by SIGKILL, sent by none of ours, was killed for lack of memory."""
         self._update_counter(directory)
         counter = self._counters.get(directory)

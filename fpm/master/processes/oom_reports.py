@@ -51,7 +51,7 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class OomVerdict:
     """Was a process killed because memory had run out?"""
 
     answer: Answer
@@ -148,7 +148,9 @@ def parse_record(record: bytes) -> Kill | None:
     return Kill(int(match[2]), match[1] is not None) if match else None
 
 
-def judge(pid: int, rise: int | None, kills: Collection[Kill], *, log: str, limit: int | None, counter: str) -> Verdict:
+def judge(
+    pid: int, rise: int | None, kills: Collection[Kill], *, log: str, limit: int | None, counter: str
+) -> OomVerdict:
     """Decide whether the kernel has killed a process, from its cgroup's counter and the kernel log.
 
     The counter is raised before the process is killed (__oom_kill_process, mm/oom_kill.c), the line is written later.
@@ -164,11 +166,11 @@ def judge(pid: int, rise: int | None, kills: Collection[Kill], *, log: str, limi
     mine = next((kill for kill in kills if kill.pid == pid), None)
     limited = f"cgroup limit {format_size(limit)}" if limit is not None else "a cgroup's limit"
     if mine is not None:
-        return Verdict("yes", limited if mine.in_cgroup else "the machine had no memory left", "kernel log")
+        return OomVerdict("yes", limited if mine.in_cgroup else "the machine had no memory left", "kernel log")
     if rise == 0:
-        return Verdict("no", source="cgroup")
+        return OomVerdict("no", source="cgroup")
     if rise is not None and (log or rise > len(kills)):
-        return Verdict("yes", limited if limit is not None else "", "cgroup")
+        return OomVerdict("yes", limited if limit is not None else "", "cgroup")
     if not log:
-        return Verdict("no", source="kernel log")
-    return Verdict("unknown", f"{counter}; {log}")
+        return OomVerdict("no", source="kernel log")
+    return OomVerdict("unknown", f"{counter}; {log}")

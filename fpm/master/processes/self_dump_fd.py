@@ -16,14 +16,14 @@ READ_MAX = 262144
 
 
 @dataclass(slots=True)
-class OwnStack:
+class SelfDumpFd:
     """The file, and whether its process has said that it writes there on request."""
 
     fd: int
     listens: bool = False
 
     @classmethod
-    def create(cls) -> OwnStack:
+    def create(cls) -> SelfDumpFd:
         """Create an empty file.
 
         Raises:
@@ -35,7 +35,7 @@ class OwnStack:
         return cls(fd)
 
     @classmethod
-    def restore(cls, fd: int, listens: bool) -> OwnStack:
+    def restore(cls, fd: int, listens: bool) -> SelfDumpFd:
         """Take the descriptor over in an upgrade of pyfpm; -1: its process has exited."""
         if fd >= 0:
             os.set_inheritable(fd, False)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from fpm.master.processes.self_dump_fd import OwnStack
+from fpm.master.processes.self_dump_fd import SelfDumpFd
 from fpm.protocol.tracing import LocalValues
 from fpm.stacks.layout import Layout
 from fpm.stacks.trace import Trace
@@ -40,7 +40,7 @@ class TraceTarget(Protocol):
         """Whether it is a 503 responder, which runs no application."""
 
     @property
-    def own_stack(self) -> OwnStack:
+    def own_stack(self) -> SelfDumpFd:
         """Where it writes its stack itself."""
 
     @property
