@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from fpm.log.escape import escape, show_stray_bytes
-from fpm.log.lines import pool_prefix
 from fpm.log.times import format_log_time, local_time
 from fpm.stacks.text.entry import Entry
 from fpm.stacks.trace import Frame, ThreadStack
@@ -25,13 +24,13 @@ _ESCAPED = re.compile(r"(?:\\x[0-9a-f]{2})+")
 
 
 def bound(text: str, limit: int = TEXT_MAX) -> str:
-    """At most `limit` characters; bytes that were no UTF-8 become latin-1 characters, other surrogates U+FFFD."""
+    """Cut a text to `limit` characters; bytes that were no UTF-8 become latin-1 characters, other surrogates U+FFFD."""
     kept = text if len(text) <= limit else text[: limit - 3] + "..."
     return kept if kept.isascii() else _SURROGATE.sub("\ufffd", show_stray_bytes(kept))
 
 
 def escape_text(text: str, limit: int = TEXT_MAX) -> str:
-    """A text for a line of the text form."""
+    """Escape a text for a line of the text form."""
     shown = bound(text, limit)
     if "\\" in shown:
         shown = shown.replace("\\", "\\x5c")
@@ -43,7 +42,7 @@ def escape_text(text: str, limit: int = TEXT_MAX) -> str:
 
 
 def unescape_text(text: str) -> str:
-    """The text that `escape_text` was given."""
+    """Return the text that escape_text() was given."""
     return _ESCAPED.sub(_decode, text) if "\\x" in text else text
 
 
@@ -60,7 +59,7 @@ _ESCAPED_SIZE = 12
 
 
 def truncate(threads: Sequence[ThreadStack], depth: int, most: int) -> list[ThreadStack]:
-    """As many threads as there is room for, each with `depth` frames at most; the note of a shorter one says so.
+    """Keep as many threads as there is room for, each with `depth` frames at most; the note of a shorter one says so.
 
     Args:
         most: threads.
@@ -112,26 +111,26 @@ _ADDRESS = (1 << 64) - 1
 
 
 def format_entry(entry: Entry, form: Form, depth: int) -> str:
-    """What is appended to a slow log, with its last newline.
+    """Write an entry as it is appended to a slow log, with its last newline.
 
     Args:
         depth: the most frames of a thread.
     """
     if form == "json":
         return _one_line(as_object(entry, depth)) + "\n"
-    head = f"[{format_log_time(entry.time)}]  {pool_prefix(_escape_pool(entry.pool))}pid {entry.pid}"
+    head = f"[{format_log_time(entry.time)}]  [pool {_escape_pool(entry.pool)}] pid {entry.pid}"
     return "\n".join(["", head, *_own_lines(entry), *_stack_lines(entry, depth)]) + "\n"
 
 
 def format_for_error_log(entry: Entry, depth: int) -> str:
-    """The same in lines for the error log, which puts the time and the pool before each; of the threads only some."""
+    """Write an entry for the error log, which puts the time and the pool before each line; only some of its threads."""
     return "\n".join(
         [f"child {entry.pid}, its stack:", *_own_lines(entry), *_stack_lines(entry, depth, ERROR_LOG_THREADS)]
     )
 
 
 def as_object(entry: Entry, depth: int) -> dict[str, Any]:
-    """The JSON form; docs/slow-requests.md describes the fields."""
+    """Make the JSON form of an entry, whose fields docs/slow-requests.md describes."""
     trace = entry.trace
     threads = [_thread_object(thread) for thread in truncate(trace.threads, depth, THREADS_MAX)]
     left_out = len(trace.threads) - len(threads)
