@@ -42,16 +42,16 @@ class Status:
 
     @property
     def has_ended(self) -> bool:
-        """Is it a zombie, or gone?"""
+        """Whether it is a zombie, or gone."""
         return self.state in ("Z", "X", "x")
 
     def can(self, capability: int) -> bool:
-        """Is this capability effective?"""
+        """Whether this capability is effective."""
         return bool(self.effective >> capability & 1)
 
 
 def parse_status(text: str) -> Status:
-    """The values out of /proc/PID/status; lines that are not there or not understood count as missing."""
+    """Read the values of /proc/PID/status; lines that are not there or not understood count as missing."""
     lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
     def number(key: str, radix: int = 10) -> int:
@@ -81,12 +81,12 @@ def _numbers(text: str, radix: int = 10) -> Iterator[int]:
 
 
 def same_ids(me: Status, other: Status) -> bool:
-    """Are the real ids of the one all the ids of the other? So the kernel wants it of a tracer without capability."""
+    """Decide whether the real ids of one are all the ids of the other, as a tracer without capability needs it."""
     return set(me.uids[:1]) == set(other.uids[:3]) and set(me.gids[:1]) == set(other.gids[:3])
 
 
 def ids_to_take(me: Status, other: Status) -> tuple[int, int] | None:
-    """The uid and gid that a helper must take before it attaches; None: it stays what it is.
+    """Return the uid and gid that a helper must take before it attaches; None: it stays what it is.
 
     With CAP_SYS_PTRACE it stays. Without it (root in a container) it has to become the traced process's user, which
     executing its interpreter has made dumpable.
@@ -100,7 +100,7 @@ def ids_to_take(me: Status, other: Status) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What else counts."""
+    """What else decides whether one may trace the other."""
 
     yama: int | None = None
     """kernel.yama.ptrace_scope; None: this kernel has no Yama."""
@@ -113,7 +113,7 @@ class Surroundings:
 
 
 def refusals(me: Status, other: Status, around: Surroundings) -> list[str]:
-    """Why the kernel lets `me` not trace `other`, each as a clause that says what to do; empty: nothing is known."""
+    """Say why the kernel does not let `me` trace `other`, each as a clause with what to do; empty: nothing is known."""
     if other.has_ended:
         return [GONE]
     if other.tracer:

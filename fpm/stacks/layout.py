@@ -109,7 +109,7 @@ class Layout:
     """Low bits of pointers in a frame that are not part of the address (3.14)."""
 
     def as_message(self) -> dict[str, int]:
-        """For JSON; parse_layout() reads it."""
+        """Make a JSON object, which parse_layout() reads."""
         return asdict(self)
 
 
@@ -156,7 +156,7 @@ NAMES = tuple(field.name for field in fields(Layout))
 
 
 def parse_layout(data: object) -> Layout:
-    """A layout from what JSON gave.
+    """Check what JSON gave, and make a layout of it.
 
     Raises:
         LayoutError: `data` is not an object with exactly the fields of Layout, each an integer in its range.

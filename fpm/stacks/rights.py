@@ -1,6 +1,6 @@
 """Why a process cannot be traced, told from what /proc says of it and of this process.
 
-Rules of the file. It looks and explains; nothing changes. It runs in the tracer, in the master and in `pyfpm test`, so
+It only looks and explains; nothing changes. It runs in the tracer, in the master and in `pyfpm test`, so
 it imports nothing of python-ptrace.
 """
 
@@ -28,31 +28,31 @@ DEAF = frozenset({errno.ETIMEDOUT})
 
 
 def read_status(pid: int | str) -> Status | None:
-    """What /proc says of a process ("self": of this one); None if it is gone or hidden."""
+    """Read what /proc says of a process ("self": of this one); None if it is gone or hidden."""
     text = _read(f"/proc/{pid}/status")
     return parse_status(text) if text else None
 
 
 def read_yama(path: str = YAMA) -> int | None:
-    """kernel.yama.ptrace_scope; None where the kernel has no Yama (or /proc is not there)."""
+    """Read kernel.yama.ptrace_scope; None where the kernel has no Yama (or /proc is not there)."""
     text = _read(path).strip()
     return int(text) if text.isdigit() else None
 
 
 def needs_named_tracer(path: str = YAMA) -> bool:
-    """Must each worker name the master with PR_SET_PTRACER, so that the tracer may attach?"""
+    """Decide whether workers must name the master with PR_SET_PTRACER, so that the tracer may attach."""
     me = read_status("self")
     return read_yama(path) == YAMA_ANCESTORS and not (me is not None and me.can(CAP_SYS_PTRACE))
 
 
 def helper_ids(pid: int) -> tuple[int, int] | None:
-    """The uid and gid that this process must take before it attaches to `pid`; None: it stays what it is."""
+    """Return the uid and gid that this process must take before it attaches to `pid`; None: it stays what it is."""
     me, other = read_status("self"), read_status(pid)
     return ids_to_take(me, other) if me is not None and other is not None else None
 
 
 def explain(pid: int, error: OSError | int, *, yama: str = YAMA) -> str:
-    """Why this process could not attach to `pid`, as a clause that says what to do where something can be done.
+    """Explain why this process could not attach to `pid`, as a clause that says what to do where something can be done.
 
     Args:
         error: what ptrace(2), or opening /proc/PID/mem, failed with; ETIMEDOUT: the process did not stop in time.
@@ -109,7 +109,7 @@ def _is_dumpable(pid: int, other: Status) -> bool | None:
 
 
 def _read(path: str) -> str:
-    """The beginning of a small file of /proc; "" if it cannot be read, which is an answer there."""
+    """Read the beginning of a small file of /proc; "" if it cannot be read, which is an answer there."""
     try:
         with open(path, "rb") as file:
             return file.read(STATUS_MAX).decode("utf-8", "replace")

@@ -17,7 +17,7 @@ MAPS_MAX = 4 << 20
 
 
 class NativeFrames:
-    """Of one process.
+    """Finds the native frames of one process.
 
     Args:
         read: its memory, also after it goes on.
@@ -32,7 +32,7 @@ class NativeFrames:
         self._unwinder = Unwinder(self._maps, read)
 
     def prepare(self) -> None:
-        """Learn what is mapped; rights are needed for it."""
+        """Read what is mapped, which needs rights."""
         try:
             with open(f"/proc/{self._pid}/maps", "rb") as file:
                 self._maps = parse_maps(file.read(MAPS_MAX).decode("utf-8", "replace"))
@@ -41,7 +41,7 @@ class NativeFrames:
         self._unwinder = Unwinder(self._maps, self._read)
 
     def keep(self, tid: int, registers: Mapping[str, int]) -> None:
-        """A thread that stands still: copy what is needed of it."""
+        """Copy what is needed of a thread that stands still."""
         if self._machine is None or len(self._copies) >= COPIES_MAX:
             return
         found = take_registers(self._machine, registers)
@@ -50,7 +50,7 @@ class NativeFrames:
             self._copies[tid] = copy_stack(found, self._read, mapping.end)
 
     def merge(self, tid: int, frames: tuple[Frame, ...], whole: bool) -> tuple[tuple[Frame, ...], str]:
-        """Python's frames of a thread and the native ones, and why some are missing ("" if none is).
+        """Merge Python's frames of a thread and the native ones, and say why some are missing ("" if none is).
 
         Args:
             whole: these are all of its Python frames.

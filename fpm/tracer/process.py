@@ -21,17 +21,17 @@ class ProcessState:
 
     @property
     def is_stopped(self) -> bool:
-        """By SIGSTOP or the like."""
+        """Whether a signal such as SIGSTOP has stopped it."""
         return self.state == "T"
 
     @property
     def is_dead(self) -> bool:
-        """It has ended and perhaps its parent has not learnt it yet."""
+        """Whether it has ended, though its parent may not have learnt it yet."""
         return self.state in "ZXx"
 
 
 def read_state(pid: int, tid: int | None = None) -> ProcessState | None:
-    """Of a process, or one of its threads; None: there is none."""
+    """Read the state of a process, or of one of its threads; None: there is none."""
     path = f"/proc/{pid}/stat" if tid is None else f"/proc/{pid}/task/{tid}/stat"
     try:
         fields = read_stat(path)
@@ -41,7 +41,7 @@ def read_state(pid: int, tid: int | None = None) -> ProcessState | None:
 
 
 def read_threads(pid: int) -> list[int]:
-    """The ids of a process's threads, its own first; [] if it is gone."""
+    """List the ids of a process's threads, its own first; [] if it is gone."""
     try:
         return sorted(map(int, os.listdir(f"/proc/{pid}/task")), key=lambda tid: (tid != pid, tid))
     except OSError:
@@ -49,7 +49,7 @@ def read_threads(pid: int) -> list[int]:
 
 
 def read_wait_channel(pid: int, tid: int) -> str:
-    """The kernel's function in which a thread waits; "" if it is not told."""
+    """Read the kernel's function in which a thread waits; "" if it is not shown."""
     try:
         with open(f"/proc/{pid}/task/{tid}/wchan", "rb") as file:
             name = file.read(256).decode("ascii", "replace").strip()
@@ -83,11 +83,11 @@ class ProcessMemory:
             self._fd = -1
 
     def begin(self, seconds: float = READ_TIME) -> None:
-        """From now on there is so much time."""
+        """Allow reading for so many seconds from now on."""
         self._until = time.monotonic() + seconds
 
     def read(self, address: int, size: int) -> bytes:
-        """That many bytes; fewer or none where there is no memory, no time left, or too much was read. Never raises."""
+        """Read that many bytes; fewer or none where there is no memory, no time is left, or too much was read."""
         if not 0 < address < ADDRESS_MAX - size or size <= 0 or size > self._left or time.monotonic() > self._until:
             return b""
         self._left -= size
@@ -97,7 +97,7 @@ class ProcessMemory:
             return b""  # nothing is mapped there, or the process has ended
 
     def close(self) -> None:
-        """Give it back."""
+        """Close the memory file."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -44,7 +44,7 @@ class GoneError(SeizeError):
     """There is no such process any more."""
 
 
-class StuckError(SeizeError):
+class StopTimeout(SeizeError):
     """A thread did not stop in time."""
 
 
@@ -68,7 +68,7 @@ class Seizure:
         Raises:
             RefusedError: not allowed.
             GoneError: it has ended.
-            StuckError: a thread that does not sleep did not stop within STOP_TIME.
+            StopTimeout: a thread that does not sleep did not stop within STOP_TIME.
         """
         end = time.monotonic() + STOP_TIME
         try:
@@ -87,7 +87,7 @@ class Seizure:
             raise
 
     def release(self) -> None:
-        """Let all go on, with their signals. Those asleep go on when they wake, if not at the end of this process."""
+        """Let all threads go on, with their signals. Those asleep go on when they wake, or when this process ends."""
         self._detach()
         if self.asleep:
             signal.signal(signal.SIGCHLD, self._on_late_stop)
@@ -105,14 +105,14 @@ class Seizure:
                 # It was killed in the meantime; see reap().
 
     def reap(self) -> None:
-        """What was killed while we traced it is ours to wait for; not before that can its parent do so."""
+        """Wait for threads that were killed while they were traced; only then can their parent."""
         end = time.monotonic() + REAP_TIME
         while self._seized.difference(self.asleep) and time.monotonic() < end:
             if not self._wait_once():
                 select.select([], [], [], REAP_EVERY)
 
     def _on_late_stop(self, number: int, frame: FrameType | None) -> None:
-        """A thread that was asleep has woken up, and stopped because it had been asked to."""
+        """Let a thread go on that was asleep, has woken up, and has stopped as it was asked to."""
         while self._wait_once():
             pass
         self._detach()
@@ -132,7 +132,7 @@ class Seizure:
             raise RefusedError(error.errno or errno.EPERM) from error
 
     def _wait_for(self, tids: set[int], end: float) -> None:
-        """Until each of these has stopped, has ended, or sleeps."""
+        """Wait until each of these has stopped, has ended, or sleeps."""
         patience = time.monotonic() + SLEEP_TIME
         while waiting := tids & self._seized - self.stopped.keys():
             if self._wait_once() or signal.sigtimedwait({signal.SIGCHLD}, LOOK_EVERY):
@@ -145,7 +145,7 @@ class Seizure:
                 self.asleep += asleep
                 return
             if now > end:
-                raise StuckError("a thread did not stop within half a second")
+                raise StopTimeout("a thread did not stop within half a second")
 
     def _wait_once(self) -> bool:
         """Learn that one thread has stopped or ended; False: there is nothing to be learnt now."""

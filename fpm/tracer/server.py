@@ -21,11 +21,11 @@ from fpm.protocol.wire import MESSAGE_MAX, MessageError, pack_message, unpack_me
 from fpm.system.descriptors import take_descriptor
 from fpm.tracer.process import ProcessState, read_state
 from fpm.tracer.snapshot import STOPPED_MAX, run
-from fpm.tracer.warmup import rehearse
+from fpm.tracer.warmup import warm_up
 
 AT_ONCE = 4
 """Looks at the same time; each takes some milliseconds, unless its process sleeps in the kernel."""
-REHEARSALS = 20
+WARM_UPS = 20
 """Python's code becomes faster when it has been executed some times (PEP 659); children inherit that."""
 MARGIN = 0.1
 """Seconds before the end of the time that we are given, for the answer's way."""
@@ -50,7 +50,7 @@ class _Looking:
 
 
 class Server:
-    """One thread, no state beyond what is asked just now."""
+    """Takes tasks, forks a child for each, and answers."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -61,9 +61,9 @@ class Server:
         """By the descriptor of the child's end (pidfd_open(2))."""
 
     def run(self) -> None:
-        """Until the master is gone; children that still look die with us."""
-        for _ in range(REHEARSALS):
-            rehearse()
+        """Serve until the master is gone; children that still work die with this process."""
+        for _ in range(WARM_UPS):
+            warm_up()
         self._channel.send(pack_message(as_message(TracerReady())))
         while True:
             for fd, _ in self._poll.poll(self._timeout()):
@@ -76,13 +76,13 @@ class Server:
             self._begin(now)
 
     def _timeout(self) -> float | None:
-        """Milliseconds until something is late; None: never."""
+        """Compute the milliseconds until something is late; None: never."""
         times = [looking.until for looking in self._looking.values() if not looking.overdue]
         times += [waiting.task.until - MARGIN for waiting in self._waiting]
         return max(0.0, min(times) - time.monotonic()) * 1000 + 1 if times else None
 
     def _obey(self) -> bool:
-        """One message of the master; False: there will be no more."""
+        """Take one message of the master; False: there will be no more."""
         try:
             data, ancillary, _, _ = self._channel.recvmsg(MESSAGE_MAX, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:  # the master ended with something of ours unread
@@ -98,7 +98,7 @@ class Server:
         return True
 
     def _begin(self, now: float) -> None:
-        """Fork for those whose turn it is: one look at a process at a time."""
+        """Fork for tasks whose turn it is; a process is traced once at a time."""
         later: deque[_Waiting] = deque()
         pids = {looking.task.pid for looking in self._looking.values()}
         while self._waiting and len(self._looking) < AT_ONCE:
@@ -140,7 +140,7 @@ class Server:
             self._answer(TraceAnswer(waiting.task.number, 0, busy), waiting.memory)
 
     def _on_end(self, fd: int) -> None:
-        """A child has ended."""
+        """Answer for a child that has ended."""
         looking = self._looking.pop(fd)
         self._poll.unregister(fd)
         os.close(fd)
@@ -163,7 +163,7 @@ class Server:
 
 
 def _reason(status: int) -> str:
-    """Why there is no stack, by the child's end (wait(2))."""
+    """Say why there is no stack, by how the child has ended (wait(2))."""
     if not os.WIFSIGNALED(status):
         return "the look at it failed; the error log says why"
     if os.WTERMSIG(status) == signal.SIGALRM:

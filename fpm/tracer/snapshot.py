@@ -21,15 +21,15 @@ from typing import NoReturn
 from fpm.protocol.tracing import DEPTH_MAX, THREADS_MAX, TraceTask, pack_trace
 from fpm.stacks.credentials import GONE
 from fpm.stacks.reading.lines import resolve
-from fpm.stacks.reading.walk import Limits, RawThread, collect
+from fpm.stacks.reading.walk import RawThread, ReadLimits, collect
 from fpm.stacks.rights import explain, helper_ids
 from fpm.stacks.trace import ThreadStack, Trace
 from fpm.tracer.binding import SYSCALL_NAMES, PtraceError, die_with_parent, interrupt, read_registers
 from fpm.tracer.native import NativeFrames
 from fpm.tracer.process import ProcessMemory, read_state, read_wait_channel
-from fpm.tracer.seize import GoneError, RefusedError, Seizure, StuckError
+from fpm.tracer.seize import GoneError, RefusedError, Seizure, StopTimeout
 from fpm.tracer.syscall_text import Context, describe
-from fpm.tracer.warmup import rehearse
+from fpm.tracer.warmup import warm_up
 
 NOBODY = 65534
 """The kernel's overflow id (proc(5)): what a stranger's memory is read as."""
@@ -59,7 +59,7 @@ class Seen:
 
 
 def run(task: TraceTask, memory: int) -> NoReturn:
-    """In the child: look, write the trace into the memfd, and end with 0 if it stands there."""
+    """Run in the child: take the stack, write the trace into the memfd, and end with 0 if it stands there."""
     code = 1
     try:
         _prepare()
@@ -78,13 +78,13 @@ def _prepare() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    _rehearse()
+    _warm_up()
 
 
-def _rehearse() -> None:
-    """What will be done while a process is stopped, done once for nothing (see fpm.tracer.warmup)."""
+def _warm_up() -> None:
+    """Do once, for nothing, what will be done while a process is stopped (see fpm.tracer.warmup)."""
     me = os.getpid()
-    rehearse()
+    warm_up()
     read_state(me, me)
     for refused in (interrupt, read_registers):
         with contextlib.suppress(PtraceError):
@@ -95,7 +95,7 @@ def _rehearse() -> None:
 
 
 def look_at(task: TraceTask) -> Trace:
-    """The stack of a process, or why there is none."""
+    """Take the stack of a process, or say why there is none."""
     pid = task.pid
     state = read_state(pid)
     if state is None or state.is_dead or task.started not in (0, state.started):
@@ -112,7 +112,7 @@ def look_at(task: TraceTask) -> Trace:
         return Trace(pid, "", error=GONE)
     except RefusedError as error:
         return Trace(pid, "", error=explain(pid, error.errno))
-    except StuckError:
+    except StopTimeout:
         return Trace(pid, "", error=explain(pid, errno.ETIMEDOUT))
     seizure.reap()
     if task.native:
@@ -122,12 +122,12 @@ def look_at(task: TraceTask) -> Trace:
 
 
 def _look(task: TraceTask, seizure: Seizure, memory: ProcessMemory, started: int) -> Seen:
-    """Stop it, read, let it go on.
+    """Stop the process, read its memory, and let it go on.
 
     Raises:
         SeizeError: it could not be stopped.
     """
-    limits = Limits(THREADS_MAX, min(task.depth, DEPTH_MAX) if task.depth > 0 else DEPTH_MAX)
+    limits = ReadLimits(THREADS_MAX, min(task.depth, DEPTH_MAX) if task.depth > 0 else DEPTH_MAX)
     seen = Seen()
     if task.native:
         memory.begin()
@@ -154,7 +154,7 @@ def _look(task: TraceTask, seizure: Seizure, memory: ProcessMemory, started: int
 
 
 def _look_at_threads(pid: int, seizure: Seizure, memory: ProcessMemory, seen: Seen) -> None:
-    """What each thread does. Rights are needed for it."""
+    """Find out what each thread does, which needs rights."""
     seen.doing, seen.idents = {}, {}
     looks = 0
 
@@ -182,7 +182,7 @@ def _look_at_threads(pid: int, seizure: Seizure, memory: ProcessMemory, seen: Se
 
 
 def _tell(task: TraceTask, seen: Seen) -> Trace:
-    """Everything by name."""
+    """Make the trace of what was read."""
     doing, idents = seen.doing or {}, seen.idents or {}
     notes = [thread.note for thread in seen.threads if not thread.ident and thread.note]
     stacks = []
@@ -223,7 +223,7 @@ def _give_up_rights() -> None:
 
 @contextlib.contextmanager
 def _urgent() -> Iterator[None]:
-    """Run before everything else, where that is allowed."""
+    """Run with priority over everything else, where that is allowed."""
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(READER_PRIORITY))
     try:

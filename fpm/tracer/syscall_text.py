@@ -46,7 +46,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """How to find out more."""
+    """What describe() may ask about the process."""
 
     names: Mapping[int, str]
     """Of system calls."""
@@ -57,7 +57,7 @@ class Context:
 
 
 def describe(registers: Mapping[str, int], context: Context) -> str:
-    """The phrase."""
+    """Put into words what a stopped thread was doing."""
     call = _find_call(registers, context)
     if call is None:
         return RUNNING
@@ -87,7 +87,7 @@ def _find_call(registers: Mapping[str, int], context: Context) -> Call | None:
 
 
 def _restarted(pc: int, number: int, context: Context) -> int:
-    """A call with a timeout that was interrupted once goes on under another number; the program still has its own."""
+    """Find the number of a call with a timeout that goes on under another number after an interruption."""
     code = context.read(pc - 7, 7)
     if len(code) == 7 and code[0] == X86_64_SET_NUMBER and code.endswith(X86_64_CALL):
         return int.from_bytes(code[1:5], "little")

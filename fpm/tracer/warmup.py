@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 
 from fpm.stacks.layout import NAMES, Layout
-from fpm.stacks.reading.walk import Limits, RawThread, collect
+from fpm.stacks.reading.walk import RawThread, ReadLimits, collect
 from fpm.tracer.syscall_text import Context, describe
 
 BASE = 0x10000
@@ -27,7 +27,7 @@ REGISTERS = dict.fromkeys(("orig_rax", "rdi", "rsi", "rdx", "r10", "r8", "r9", "
 
 
 def make_layout() -> Layout:
-    """Any layout will do: each field has a place of its own."""
+    """Make a layout in which each field has a place of its own; any would do."""
     values = {name: FIRST_FIELD + FIELD * number for number, name in enumerate(NAMES)}
     values |= {"at_interpreter": BASE, "at_code_type": TYPE_CODE, "at_str_type": TYPE_STR, "at_bytes_type": TYPE_BYTES}
     values |= {"object_type": 0, "thread_cframe": -1, "frame_entry": -1, "frame_shim": 3, "frame_tags": 0}
@@ -37,7 +37,7 @@ def make_layout() -> Layout:
 
 
 def make_memory(layout: Layout) -> bytes:
-    """One thread with a stack of FRAMES calls of CODES functions."""
+    """Make the memory of one thread with a stack of FRAMES calls of CODES functions."""
     memory = bytearray(SIZE)
     thread, text, table, codes = (BASE + STRIDE * number for number in (2, 4, 6, 8))
     frames = codes + CODES * STRIDE
@@ -66,10 +66,10 @@ LAYOUT = make_layout()
 MEMORY = make_memory(LAYOUT)
 
 
-def rehearse() -> tuple[RawThread, ...]:
+def warm_up() -> tuple[RawThread, ...]:
     """Walk through what `make_memory` has made, and put into words what a thread does."""
     describe(REGISTERS, Context({0: "read"}, _read, lambda fd: "/"))
-    return collect(LAYOUT, _read, Limits())
+    return collect(LAYOUT, _read, ReadLimits())
 
 
 def _read(address: int, size: int) -> bytes:

@@ -16,7 +16,7 @@ import pytest
 
 from fpm.stacks.layout import Layout, parse_layout
 from fpm.stacks.reading.lines import resolve
-from fpm.stacks.reading.walk import Limits
+from fpm.stacks.reading.walk import ReadLimits
 from tests.support.interpreter import interpreters
 from tests.support.stack_reader import as_lists, read_threads
 from tests.support.waiting import wait_until
@@ -121,7 +121,7 @@ def read_until_it_stands(subject: Subject, truth: dict[str, Any]) -> None:
 
     def stands() -> bool:
         threads.clear()
-        threads.update(as_lists(read_threads(subject.pid, subject.layout, Limits(frames=10000))))
+        threads.update(as_lists(read_threads(subject.pid, subject.layout, ReadLimits(frames=10000))))
         threads[subject.pid] = without_top(threads[subject.pid])
         return threads == {subject.pid: wanted} | others
 

@@ -17,7 +17,7 @@ from typing import Any
 from fpm.stacks.layout import Layout, parse_layout
 from fpm.stacks.reading.lines import resolve
 from fpm.stacks.reading.memory import Read
-from fpm.stacks.reading.walk import Limits, RawThread, collect
+from fpm.stacks.reading.walk import RawThread, ReadLimits, collect
 
 PATIENCE = 20.0
 
@@ -56,9 +56,9 @@ def state_of(pid: int) -> str:
     return states.pop() if len(states) == 1 else "?"
 
 
-def read_threads(pid: int, layout: Layout, limits: Limits | None = None, values: str = "") -> tuple[RawThread, ...]:
+def read_threads(pid: int, layout: Layout, limits: ReadLimits | None = None, values: str = "") -> tuple[RawThread, ...]:
     with stopped(pid) as read:
-        return collect(layout, read, limits or Limits(), values)
+        return collect(layout, read, limits or ReadLimits(), values)
 
 
 def as_lists(threads: tuple[RawThread, ...]) -> dict[int, list[list[Any]]]:

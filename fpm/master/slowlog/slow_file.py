@@ -50,12 +50,12 @@ class SlowFile:
         return not failure
 
     def close(self) -> None:
-        """Write what can be written, and let the descriptor go."""
+        """Write what can be written, and close the descriptor."""
         self._unwatch()
         self._target.close()
 
     def _has_name(self, pool: str) -> bool:
-        """What is written to a file without a name is lost, so a removed one is made anew at once."""
+        """Make a removed file anew: what is written to a file without a name is lost."""
         if not self._is_removed():
             return True
         self._unwatch()
@@ -101,13 +101,13 @@ class SlowFile:
 
 
 class SlowFiles:
-    """The open ones by path: pools that write to one file share it, so that their entries never mix."""
+    """Keeps the open files by path: pools that write to one file share it, so that their entries never mix."""
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[SlowFile, int]] = {}
 
     def take(self, loop: Loop, emit: Emit, path: str) -> SlowFile:
-        """The file of this path; the taker gives it back.
+        """Return the file of this path; the taker gives it back.
 
         Raises:
             OSError: it cannot be opened.
@@ -117,7 +117,7 @@ class SlowFiles:
         return file
 
     def give_back(self, file: SlowFile) -> None:
-        """The last one closes it."""
+        """Give a file back; the last one to do so closes it."""
         takers = self._open[file.path][1] - 1
         if takers:
             self._open[file.path] = (file, takers)

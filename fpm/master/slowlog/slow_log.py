@@ -21,7 +21,7 @@ _ENDING = ("terminate", "background", "stop", "startup")
 
 
 class SlowLog:
-    """Where the entries of one pool go. Nothing here waits."""
+    """Writes the entries of one pool. Nothing here waits."""
 
     def __init__(self, core: Core, files: SlowFiles, pool: str) -> None:
         self._core = core
@@ -50,7 +50,7 @@ class SlowLog:
             self._files.give_back(former)
 
     def change(self, config: PoolConfig) -> None:
-        """As `use`, while the pool serves: a file that cannot be opened is said, and `reopen` tries it again."""
+        """Call use() while the pool serves: the log says if a file cannot be opened, and reopen() tries again."""
         try:
             self.use(config)
         except StartError as error:

@@ -20,7 +20,7 @@ from fpm.stacks.calibration.threads import (
 from fpm.stacks.layout import Layout
 from fpm.stacks.reading.lines import resolve
 from fpm.stacks.reading.memory import Read
-from fpm.stacks.reading.walk import Limits, RawThread, collect
+from fpm.stacks.reading.walk import RawThread, ReadLimits, collect
 from fpm.stacks.trace import Frame
 
 COOKIE = b"xdebugpy"
@@ -93,7 +93,7 @@ def check_stacks(layout: Layout, read: Read, standing: list[Standing]) -> None:
 
 
 def _check_threads(layout: Layout, read: Read, standing: list[Standing], waiting: int) -> None:
-    found = {thread.ident: thread for thread in collect(layout, read, Limits(), values="values")}
+    found = {thread.ident: thread for thread in collect(layout, read, ReadLimits(), values="values")}
     for one in standing:
         thread = _thread(found, one.parked.ident)
         frames = resolve(thread)

@@ -15,23 +15,23 @@ POINTER_BYTES = struct.Struct("=Q")
 
 
 def words(block: bytes) -> tuple[int, ...]:
-    """All pointers of a block, as numbers."""
+    """Return all pointers of a block, as numbers."""
     count = len(block) // POINTER_SIZE
     return struct.unpack_from(f"={count}Q", block)
 
 
 def places_of_word(block: bytes, value: int) -> set[int]:
-    """Offsets, multiples of eight, at which a block has a pointer."""
+    """Find the offsets, multiples of eight, at which a block has a pointer."""
     return _places(block, POINTER_BYTES.pack(value), POINTER_SIZE)
 
 
 def places_of_tagged(block: bytes, value: int, tags: int) -> set[int]:
-    """The same if the bits `tags` of what is there are ignored."""
+    """Find the offsets at which a block has a pointer, without the bits `tags`."""
     return {index * POINTER_SIZE for index, word in enumerate(words(block)) if word & ~tags == value}
 
 
 def places_of_int(block: bytes, value: int) -> set[int]:
-    """Offsets, multiples of four, at which a block has a C int."""
+    """Find the offsets, multiples of four, at which a block has a C int."""
     return _places(block, struct.pack("=i", value), 4)
 
 
@@ -46,7 +46,7 @@ def _places(block: bytes, wanted: bytes, step: int) -> set[int]:
 
 
 def the_one(name: str, candidates: Iterable[set[int]]) -> int:
-    """The only offset that is in every set.
+    """Return the only offset that is in every set.
 
     Raises:
         CalibrationError: there is none, or more than one.
@@ -77,7 +77,7 @@ DIGIT_SIZE = 4
 
 
 def find_types() -> dict[str, int]:
-    """Addresses of types and of the objects there is one of."""
+    """Return the addresses of types, and of objects that exist once."""
     return {
         "at_code_type": id(CodeType),
         "at_str_type": id(str),
@@ -93,7 +93,7 @@ def find_types() -> dict[str, int]:
 
 
 def find_objects(read: Read) -> dict[str, int]:
-    """Fields of object, type, bytes, tuple, int, float and str.
+    """Find the fields of object, type, bytes, tuple, int, float and str.
 
     Raises:
         CalibrationError: one of them is not found for certain.
@@ -220,7 +220,7 @@ def _three() -> int:
 
 
 def find_code(read: Read, known: dict[str, int]) -> dict[str, int]:
-    """Fields of code objects.
+    """Find the fields of code objects.
 
     Args:
         known: what find_objects() has found.

@@ -45,7 +45,7 @@ LOCALS = (
 
 
 class Parked:
-    """One of them."""
+    """A thread that stands still at a known stack."""
 
     def __init__(self, depth: int) -> None:
         """`depth`: how often a function calls itself on the way."""
@@ -58,7 +58,7 @@ class Parked:
         self.go.acquire()
 
     def start(self) -> None:
-        """Start it and wait until it stands.
+        """Start the thread, and wait until it stands still.
 
         Raises:
             CalibrationError: no thread can be started, or it does not come there.
@@ -69,7 +69,7 @@ class Parked:
 
 
 def start_thread(function: Callable[..., None], *arguments: Any) -> None:
-    """A thread without anything of the threading module, which may be another by now.
+    """Start a thread without anything of the threading module, which may be another by now.
 
     Raises:
         Unsupported: none can be started; the limits of the pool do not let another try do better.

@@ -17,7 +17,7 @@ REGISTERS_MAX = 128
 REMEMBERED_MAX = 64
 
 
-class Kind(Enum):
+class RuleKind(Enum):
     """Where the caller's value of a register is."""
 
     UNDEFINED = "undefined"
@@ -33,7 +33,7 @@ class Kind(Enum):
 class Rule:
     """For one register, or (REGISTER with `offset`, or VAL_EXPRESSION) for the canonical frame address."""
 
-    kind: Kind
+    kind: RuleKind
     number: int = 0
     offset: int = 0
     expression: bytes = b""
@@ -43,7 +43,7 @@ class Rule:
 class Rules:
     """One row of the table."""
 
-    cfa: Rule = field(default_factory=lambda: Rule(Kind.UNDEFINED))
+    cfa: Rule = field(default_factory=lambda: Rule(RuleKind.UNDEFINED))
     registers: dict[int, Rule] = field(default_factory=dict)
 
     def copy(self) -> Rules:
@@ -184,7 +184,7 @@ class _Machine:
         if high == 0x40:  # DW_CFA_advance_loc
             return self._advance(low * self._common.code_factor, pc)
         if high == 0x80:  # DW_CFA_offset
-            self._set(low, Rule(Kind.OFFSET, offset=code.uleb() * self._common.data_factor))
+            self._set(low, Rule(RuleKind.OFFSET, offset=code.uleb() * self._common.data_factor))
         elif high == 0xC0:  # DW_CFA_restore
             self._restore(low)
         elif instruction in (0x02, 0x03, 0x04):  # DW_CFA_advance_loc1, 2, 4
@@ -231,17 +231,17 @@ class _Machine:
         """How the canonical frame address is computed."""
         cfa, factor = self._rules.cfa, self._common.data_factor
         if instruction == 0x0C:  # DW_CFA_def_cfa
-            cfa = Rule(Kind.REGISTER, code.uleb(), code.uleb())
+            cfa = Rule(RuleKind.REGISTER, code.uleb(), code.uleb())
         elif instruction == 0x12:  # DW_CFA_def_cfa_sf
-            cfa = Rule(Kind.REGISTER, code.uleb(), code.sleb() * factor)
+            cfa = Rule(RuleKind.REGISTER, code.uleb(), code.sleb() * factor)
         elif instruction == 0x0D:  # DW_CFA_def_cfa_register
-            cfa = Rule(Kind.REGISTER, code.uleb(), cfa.offset)
+            cfa = Rule(RuleKind.REGISTER, code.uleb(), cfa.offset)
         elif instruction == 0x0E:  # DW_CFA_def_cfa_offset
-            cfa = Rule(Kind.REGISTER, cfa.number, code.uleb())
+            cfa = Rule(RuleKind.REGISTER, cfa.number, code.uleb())
         elif instruction == 0x13:  # DW_CFA_def_cfa_offset_sf
-            cfa = Rule(Kind.REGISTER, cfa.number, code.sleb() * factor)
+            cfa = Rule(RuleKind.REGISTER, cfa.number, code.sleb() * factor)
         else:  # DW_CFA_def_cfa_expression
-            cfa = Rule(Kind.VAL_EXPRESSION, expression=code.block())
+            cfa = Rule(RuleKind.VAL_EXPRESSION, expression=code.block())
         self._rules.cfa = cfa
 
     def _register(self, code: Cursor, instruction: int) -> None:
@@ -254,20 +254,20 @@ class _Machine:
             return
         register = code.uleb()
         if instruction == 0x05:  # DW_CFA_offset_extended
-            self._set(register, Rule(Kind.OFFSET, offset=code.uleb() * factor))
+            self._set(register, Rule(RuleKind.OFFSET, offset=code.uleb() * factor))
         elif instruction == 0x11:  # DW_CFA_offset_extended_sf
-            self._set(register, Rule(Kind.OFFSET, offset=code.sleb() * factor))
+            self._set(register, Rule(RuleKind.OFFSET, offset=code.sleb() * factor))
         elif instruction == 0x06:  # DW_CFA_restore_extended
             self._restore(register)
         elif instruction in (0x07, 0x08):  # DW_CFA_undefined, DW_CFA_same_value
-            self._set(register, Rule(Kind.UNDEFINED if instruction == 0x07 else Kind.SAME))
+            self._set(register, Rule(RuleKind.UNDEFINED if instruction == 0x07 else RuleKind.SAME))
         elif instruction == 0x09:  # DW_CFA_register
-            self._set(register, Rule(Kind.REGISTER, code.uleb()))
+            self._set(register, Rule(RuleKind.REGISTER, code.uleb()))
         elif instruction in (0x10, 0x16):  # DW_CFA_expression, DW_CFA_val_expression
-            kind = Kind.EXPRESSION if instruction == 0x10 else Kind.VAL_EXPRESSION
+            kind = RuleKind.EXPRESSION if instruction == 0x10 else RuleKind.VAL_EXPRESSION
             self._set(register, Rule(kind, expression=code.block()))
         elif instruction == 0x14:  # DW_CFA_val_offset
-            self._set(register, Rule(Kind.VAL_OFFSET, offset=code.uleb() * factor))
+            self._set(register, Rule(RuleKind.VAL_OFFSET, offset=code.uleb() * factor))
         else:
             raise NoSense(f"instruction {instruction:#x}")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fpm.stacks.native.dwarf import MASK, Cursor, NoSense, evaluate
 from fpm.stacks.native.image import Image
 from fpm.stacks.native.process import Maps, Registers
-from fpm.stacks.native.tables import Function, Kind, Rule, Rules, read_function
+from fpm.stacks.native.tables import Function, Rule, RuleKind, Rules, read_function
 from fpm.stacks.reading.memory import Read
 from fpm.stacks.trace import Frame
 
@@ -137,7 +137,7 @@ class _Step:
             else:
                 found[number] = value
         returns = function.common.return_register
-        if rules.registers.get(returns, _SAME).kind is Kind.UNDEFINED:
+        if rules.registers.get(returns, _SAME).kind is RuleKind.UNDEFINED:
             return found, 0
         pc = found.get(returns, 0) & self._machine.pointer_mask
         if self.pointer not in rules.registers:
@@ -145,27 +145,27 @@ class _Step:
         return found, pc
 
     def _cfa(self, rule: Rule, registers: Mapping[int, int]) -> int:
-        if rule.kind is Kind.VAL_EXPRESSION:
+        if rule.kind is RuleKind.VAL_EXPRESSION:
             return evaluate(rule.expression, registers, self.read)
-        if rule.kind is not Kind.REGISTER or rule.number not in registers:
+        if rule.kind is not RuleKind.REGISTER or rule.number not in registers:
             raise NoSense("no canonical frame address")
         return registers[rule.number] + rule.offset & MASK
 
     def _value(self, rule: Rule, cfa: int, registers: Mapping[int, int], number: int) -> int | None:
-        if rule.kind is Kind.OFFSET:
+        if rule.kind is RuleKind.OFFSET:
             return Cursor(self.read(cfa + rule.offset & MASK, 8)).number("Q")
-        if rule.kind is Kind.VAL_OFFSET:
+        if rule.kind is RuleKind.VAL_OFFSET:
             return cfa + rule.offset & MASK
-        if rule.kind is Kind.REGISTER:
+        if rule.kind is RuleKind.REGISTER:
             return registers.get(rule.number)
-        if rule.kind is Kind.EXPRESSION:
+        if rule.kind is RuleKind.EXPRESSION:
             return Cursor(self.read(evaluate(rule.expression, registers, self.read, cfa), 8)).number("Q")
-        if rule.kind is Kind.VAL_EXPRESSION:
+        if rule.kind is RuleKind.VAL_EXPRESSION:
             return evaluate(rule.expression, registers, self.read, cfa)
-        return registers.get(number) if rule.kind is Kind.SAME else None
+        return registers.get(number) if rule.kind is RuleKind.SAME else None
 
 
-_SAME = Rule(Kind.SAME)
+_SAME = Rule(RuleKind.SAME)
 
 
 LOOPS = frozenset({"_PyEval_EvalFrameDefault"})

@@ -17,7 +17,7 @@ BYTES_PER_UNIT = 2
 
 
 def line_of(table: bytes, first_line: int, offset: int) -> int | None:
-    """The line of the instruction at `offset`.
+    """Find the line of the instruction at `offset`.
 
     Args:
         table: co_linetable; any bytes at all.
@@ -53,7 +53,7 @@ def line_of(table: bytes, first_line: int, offset: int) -> int | None:
 
 
 def _varint(table: bytes, index: int) -> tuple[int, int]:
-    """Six bits in each byte, the lowest first; bit 6: more follow. At most 32 bits are taken."""
+    """Read a number: six bits in each byte, the lowest first; bit 6: more follow. At most 32 bits are taken."""
     value = shift = 0
     while index < len(table):
         byte = table[index]
@@ -72,7 +72,7 @@ def _signed(table: bytes, index: int) -> tuple[int, int]:
 
 
 def resolve(thread: RawThread) -> tuple[Frame, ...]:
-    """The frames of a thread, the newest first."""
+    """Make the frames of a thread, the newest first."""
     lines: dict[tuple[int, int], int] = {}
     frames = []
     for raw in thread.frames:

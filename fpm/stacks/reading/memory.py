@@ -19,7 +19,7 @@ class Unreadable(Exception):
 
 
 class Memory:
-    """Pages of memory by number."""
+    """Reads pages of memory, and keeps them by number."""
 
     def __init__(self, read: Read, budget: int) -> None:
         """`read` is called with whole pages and with long pieces, once for each; `budget`: bytes it may read in all."""
@@ -28,7 +28,7 @@ class Memory:
         self._pages: dict[int, bytes] = {}
 
     def view(self, address: int, size: int) -> tuple[bytes, int]:
-        """A buffer, and the place in it from which on it has all `size` bytes of memory at `address`.
+        """Return a buffer, and the place in it from which on it has all `size` bytes of memory at `address`.
 
         Raises:
             Unreadable: there is no such memory.
@@ -42,12 +42,12 @@ class Memory:
         return self._across(address, size), 0
 
     def copy(self, address: int, size: int) -> bytes:
-        """`size` bytes; see view()."""
+        """Return `size` bytes; see view()."""
         buffer, start = self.view(address, size)
         return buffer[start : start + size]
 
     def _across(self, address: int, size: int) -> bytes:
-        """What does not lie in one page. Long pieces are read at once, past the kept pages."""
+        """Read what does not lie in one page. Long pieces are read at once, past the kept pages."""
         if size > PAGE:
             data = self._read(address, size)
         else:
@@ -60,7 +60,7 @@ class Memory:
         return data
 
     def _page(self, address: int) -> bytes:
-        """The page that `address` lies in, as far as there is memory."""
+        """Return the page that `address` lies in, as far as there is memory."""
         number = address >> PAGE_BITS
         page = self._pages.get(number)
         if page is None:
@@ -85,7 +85,7 @@ ONE_BYTE_ORDER = "="
 
 
 class Record:
-    """A compiled choice of fields."""
+    """Takes a fixed choice of fields out of a structure."""
 
     def __init__(self, *wanted: tuple[int, str]) -> None:
         """`wanted`: offset and struct format of each field, two or more, in the order of take()'s result.

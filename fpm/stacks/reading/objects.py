@@ -58,7 +58,7 @@ class Objects:
         self._codes: dict[int, RawCode] = {}
 
     def text(self, address: int, limit: int) -> str:
-        """A str of at most `limit` characters, "..." in place of what is beyond them.
+        """Read a str of at most `limit` characters, "..." in place of what is beyond them.
 
         Raises:
             Unreadable: there is no str.
@@ -80,7 +80,7 @@ class Objects:
         return text
 
     def bytes(self, address: int, limit: int) -> bytes:
-        """A bytes object.
+        """Read a bytes object.
 
         Raises:
             Unreadable: there is none, or it is longer than `limit`.
@@ -94,7 +94,7 @@ class Objects:
         return self._memory.copy(address + self._layout.bytes_data, length)
 
     def code(self, address: int) -> RawCode:
-        """A code object; what cannot be read of its name, file and table is left out.
+        """Read a code object; what cannot be read of its name, file and table is left out.
 
         Raises:
             Unreadable: there is no code object.

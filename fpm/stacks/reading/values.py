@@ -48,7 +48,7 @@ class Values:
         self._types: dict[int, str] = {}
 
     def of_frame(self, frame: int, names: int) -> tuple[tuple[str, str], ...]:
-        """The variables that are set, as name and description.
+        """Describe the variables that are set, each by its name and a text.
 
         Args:
             frame: its address.
@@ -67,7 +67,7 @@ class Values:
         return tuple((name, text) for name, text in found if text)
 
     def _read_names(self, address: int) -> tuple[str, ...]:
-        """co_localsplusnames; as many as are shown."""
+        """Read co_localsplusnames, as many as are shown."""
         kind, count = self._tuple_head.take(*self._memory.view(address, self._tuple_head.size))
         if kind != self._layout.at_tuple_type:
             raise Unreadable(f"no tuple at {address:#x}")
@@ -76,7 +76,7 @@ class Values:
         return tuple(self._objects.text(item, NAME) for item in items)
 
     def _describe(self, name: str, slot: int) -> str:
-        """ "" if the variable is not set."""
+        """Describe a variable; "" if it is not set."""
         layout = self._layout
         address = slot & ~layout.frame_tags
         if not address:
@@ -97,7 +97,7 @@ class Values:
             return "???"
 
     def _value(self, address: int, kind: int) -> str:
-        """A simple value; "" if it is none."""
+        """Show a simple value; "" if it is none."""
         layout = self._layout
         if address in (layout.at_none, layout.at_true, layout.at_false):
             return "None" if address == layout.at_none else str(address == layout.at_true)

@@ -1,7 +1,7 @@
 """From the interpreter to its threads, their frames and code: all that must be read while the process is stopped.
 
 Nothing that is read is believed: a thread that does not belong to the interpreter, an object of another type, a pointer
-to nowhere, a list without an end, each ends the walk with a note. Every way through is bounded by Limits.
+to nowhere, a list without an end, each ends the walk with a note. Every way through is bounded by ReadLimits.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ SPARE = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much is read at most."""
+class ReadLimits:
+    """How much is read of a process at most."""
 
     threads: int = 512
     frames: int = 2000
@@ -61,8 +61,8 @@ class RawThread:
     """Why the frames, or the threads after this one, end early."""
 
 
-def collect(layout: Layout, read: Read, limits: Limits, values: str = "") -> tuple[RawThread, ...]:
-    """Everything that resolve() needs, read while the process does not run.
+def collect(layout: Layout, read: Read, limits: ReadLimits, values: str = "") -> tuple[RawThread, ...]:
+    """Read all that resolve() needs, while the process does not run.
 
     Args:
         read: gives memory of the process; it is asked for whole pages, each once, so it needs no cache.
@@ -76,9 +76,9 @@ def collect(layout: Layout, read: Read, limits: Limits, values: str = "") -> tup
 
 
 class _Walk:
-    """One walk."""
+    """Walks through the threads of one process."""
 
-    def __init__(self, layout: Layout, memory: Memory, limits: Limits, level: str) -> None:
+    def __init__(self, layout: Layout, memory: Memory, limits: ReadLimits, level: str) -> None:
         self.layout = layout
         self.memory = memory
         self.limits = limits
@@ -102,7 +102,7 @@ class _Walk:
         )
 
     def threads(self) -> tuple[RawThread, ...]:
-        """All threads of the interpreter."""
+        """Read all threads of the interpreter."""
         heads, note = self.heads()
         # The oldest is the one that serves requests: what there is of the limits is used for it first.
         found = [self.one_thread(*head) for head in reversed(heads)]
@@ -112,7 +112,7 @@ class _Walk:
         return tuple(found)
 
     def heads(self) -> tuple[list[tuple[int, int, int]], str]:
-        """For each thread ident, native id and where its frames begin; and why the list ends early."""
+        """Read the ident, native id and first frame of each thread; and why the list ends early."""
         heads: list[tuple[int, int, int]] = []
         seen: set[int] = set()
         try:
@@ -135,7 +135,7 @@ class _Walk:
         return heads, ""
 
     def one_thread(self, ident: int, native: int, frame: int) -> RawThread:
-        """Its frames, or those that can be read."""
+        """Read the frames of a thread, or those that can be read."""
         frames: list[RawFrame] = []
         note = ""
         try:
@@ -148,11 +148,11 @@ class _Walk:
         return RawThread(ident, native, tuple(frames), note)
 
     def pointer(self, address: int) -> int:
-        """Eight bytes."""
+        """Read eight bytes as a number."""
         return int.from_bytes(self.memory.copy(address, 8), sys.byteorder)
 
     def take_frames(self, address: int, frames: list[RawFrame]) -> None:
-        """The frames from the newest on, appended to `frames`."""
+        """Read the frames from the newest on, and append them to `frames`."""
         layout = self.layout
         pointer_bits = ~layout.frame_tags
         size, take = self.frame.size, self.frame.take

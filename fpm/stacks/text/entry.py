@@ -38,5 +38,5 @@ class Entry:
 
 
 def as_reason(word: str) -> Reason:
-    """The reason that a log names; "slow" where it names none, as PHP-FPM's do."""
+    """Return the reason that a log names; "slow" where it names none, as PHP-FPM's logs do."""
     return next((reason for reason in get_args(Reason) if reason == word), "slow")

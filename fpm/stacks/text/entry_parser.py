@@ -33,7 +33,7 @@ class _Thread:
 
 @dataclass(slots=True)
 class EntryBuilder:
-    """What has been read of one entry."""
+    """Collects the lines of one entry, and makes the entry."""
 
     time: float
     pool: str
@@ -44,33 +44,33 @@ class EntryBuilder:
     _parts: int = 0
 
     def add_own(self, name: str, value: str) -> None:
-        """A line of the head; one that is not known is of a later version."""
+        """Add a line of the head; an unknown one is of a later version."""
         if name in OWN and not self._threads:
             self._own[name] = value
 
     def add_thread(self, tid: int, doing: str) -> None:
-        """What follows belongs to a thread that is not the main one."""
+        """Begin a thread that is not the main one."""
         if self._has_room():
             self._threads.append(_Thread(tid, False, doing))
 
     def add_frame(self, frame: Frame) -> None:
-        """The next call of the present thread, which is the main one at first."""
+        """Add a call to the current thread, which is the main one at first."""
         if self._has_room():
             self._thread().frames.append(frame)
 
     def add_value(self, name: str, value: str) -> None:
-        """A local value of the frame before it."""
+        """Add a local variable to the last frame."""
         frames = self._threads[-1].frames if self._threads else []
         if frames and len(frames[-1].values) < VALUES_MAX and self._has_room():
             frames[-1] = replace(frames[-1], values=(*frames[-1].values, (name, value)))
 
     def add_note(self, note: str) -> None:
-        """Why the present thread's frames end."""
+        """Add why the current thread's frames end."""
         thread = self._thread()
         thread.note = f"{thread.note}; {note}" if thread.note and len(thread.note) < PARTS_MAX else note
 
     def finish(self) -> Entry:
-        """The entry, as far as it was there."""
+        """Make the entry of what there is."""
         own = self._own
         method, _, uri = own.get("request", "").partition(" ")
         how: How = "faulthandler" if own.get("taken by") == "faulthandler" else "ptrace" if self._threads else ""

@@ -55,7 +55,7 @@ class DumpedThread:
 
 
 def parse_dump(data: bytes) -> tuple[DumpedThread, ...]:
-    """The threads of a dump, in its order, THREADS_MAX at most; what is no part of one is passed over.
+    """Read the threads of a dump, in its order, THREADS_MAX at most; what is no part of a dump is skipped.
 
     Args:
         data: any bytes. The last thread may be cut, see `is_repeated`.
@@ -66,7 +66,7 @@ def parse_dump(data: bytes) -> tuple[DumpedThread, ...]:
 
 
 def is_repeated(data: bytes) -> bool:
-    """Has a second dump of one thread alone begun? Then the first is complete."""
+    """Decide whether a second dump of a single thread has begun: then the first is complete."""
     return data.count(ALONE) > 1
 
 

@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"(?<![A-Za-z0-9%{])\d+(?![A-Za-z0-9])")
 
 
 def uri_pattern(uri: str) -> str:
-    """`/user/{n}/edit?{query}` for `/user/17/edit?tab=2`; `{hex}` and `{uuid}` where those stand.
+    """Replace what differs between visitors: `/user/{n}/edit?{query}` for `/user/17/edit?tab=2`, or `{hex}`, `{uuid}`.
 
     A number is one only where no letter touches it: `/v2/` stays. Hexadecimal needs eight digits, a letter among them.
     """
@@ -48,7 +48,7 @@ NAMES_MAX = 4
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Frames that are left out."""
+    """Frames of libraries that are left out."""
 
     count: int
     names: tuple[str, ...]
@@ -56,7 +56,7 @@ class Gap:
 
 
 def without_ours(frames: Sequence[Frame]) -> Sequence[Frame]:
-    """A stack without the worker's own frames, with which every request begins."""
+    """Remove the worker's own frames, with which every request begins."""
     end = len(frames)
     if end > 1 and frames[-1].file == _COMMAND and is_ours(frames[-2]):
         end -= 1
@@ -66,12 +66,12 @@ def without_ours(frames: Sequence[Frame]) -> Sequence[Frame]:
 
 
 def is_ours(frame: Frame) -> bool:
-    """Whether a frame is of pyfpm's own code in a worker."""
+    """Decide whether a frame is of pyfpm's own code in a worker."""
     return _OURS.search(frame.file) is not None
 
 
 def library_of(frame: Frame) -> str:
-    """The package of a library's frame, "" for one of the application."""
+    """Return the package that a frame belongs to; "" for one of the application."""
     if frame.native:
         return frame.file.rpartition("/")[2].partition(".so")[0] or "C"
     if is_ours(frame):
@@ -81,7 +81,7 @@ def library_of(frame: Frame) -> str:
 
 
 def short_file(frame: Frame) -> str:
-    """The file without the directory that all libraries are in."""
+    """Return the file without the directory that all libraries are in."""
     if frame.native:
         return frame.file.rpartition("/")[2]
     found = _INSTALLED.search(frame.file) or _STANDARD.search(frame.file)
@@ -89,7 +89,7 @@ def short_file(frame: Frame) -> str:
 
 
 def relevant_frames(frames: Sequence[Frame]) -> list[Frame | Gap]:
-    """The newest frame, those of the application, and the call by which it went into a library.
+    """Keep the newest frame, those of the application, and the call by which it went into a library.
 
     Everything, if none is of the application.
     """
@@ -138,7 +138,7 @@ Key = tuple[str, ...]
 
 @dataclass(slots=True)
 class Group:
-    """One stack."""
+    """The entries with one stack."""
 
     frames: tuple[Frame, ...]
     """As in the first entry."""
@@ -176,7 +176,7 @@ class _Request:
 
 
 class Grouping:
-    """Takes entries one by one and holds no more than the groups."""
+    """Counts entries one by one; it keeps the groups alone."""
 
     def __init__(self) -> None:
         self.groups: dict[Key, Group] = {}
@@ -201,7 +201,7 @@ class Grouping:
         request.groups[key] += 1
 
     def finish(self) -> list[Group]:
-        """The groups, when the last entry has been added."""
+        """Return the groups, after the last entry."""
         for request in self._open.values():
             self._close(request)
         self._open.clear()
@@ -218,7 +218,7 @@ class Grouping:
         return key, group
 
     def _request(self, entry: Entry) -> _Request:
-        """The request that this entry is a sample of."""
+        """Find the request that this entry is a sample of."""
         worker = (entry.pool, entry.pid)
         start = entry.time - entry.seconds
         name = f"{entry.method} {entry.uri}"
@@ -242,7 +242,7 @@ class Grouping:
 
 
 def ordered(groups: Iterable[Group], by: str) -> list[Group]:
-    """The greatest first.
+    """Sort groups, the greatest first.
 
     Args:
         by: count, total or longest.
@@ -255,7 +255,7 @@ def ordered(groups: Iterable[Group], by: str) -> list[Group]:
 
 
 def _frames(entry: Entry) -> tuple[Frame, ...]:
-    """The main thread's, without the worker's own and the repetitions of a recursion."""
+    """Return the main thread's frames without the worker's own and the repetitions of a recursion."""
     threads = entry.trace.threads
     main = next((thread for thread in threads if thread.main), threads[0] if threads else None)
     kept: list[Frame] = []

@@ -22,7 +22,7 @@ LINE_MAX = 8 * 1024 * 1024
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines without their newlines; the last may lack one."""
+    """Split bytes into lines without newlines; the last line may lack its newline."""
     rest = b""
     is_too_long = False
     for chunk in chunks:
@@ -55,7 +55,7 @@ _THREAD = re.compile(r"-- thread (\d{1,10})(?:, (.*))?", re.DOTALL)
 
 
 def read_entries(chunks: Iterable[bytes]) -> Iterator[Entry]:
-    """The entries in the order of the file.
+    """Read the entries in the order of the file.
 
     Addresses of frames are left out, and times of the text form are whole seconds of local time.
 
@@ -69,7 +69,7 @@ def read_entries(chunks: Iterable[bytes]) -> Iterator[Entry]:
 
 
 class _Reader:
-    """One file. An entry of the text form has ended when the next begins."""
+    """Reads one file. An entry of the text form has ended when the next begins."""
 
     def __init__(self) -> None:
         self._builder: EntryBuilder | None = None
@@ -77,7 +77,7 @@ class _Reader:
         self._second: tuple[bytes, float | None] = (b"", None)
 
     def take(self, line: bytes) -> Sequence[Entry]:
-        """Take a line; the entries that have ended with it."""
+        """Take a line; returns the entries that have ended with it."""
         builder = self._builder
         if line.startswith(b"[0x"):
             frame = self._frame(line)
@@ -90,7 +90,7 @@ class _Reader:
         return self._take_beginning(line)
 
     def finish(self) -> Sequence[Entry]:
-        """The last entry."""
+        """Return the last entry."""
         builder, self._builder = self._builder, None
         return () if builder is None else (builder.finish(),)
 

@@ -13,7 +13,7 @@ TIME_MAX = 253_402_300_799
 
 
 def read_object(line: bytes) -> Entry | None:
-    """The entry of one line; None if it is none."""
+    """Read the entry of one line; None if it is none."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -90,7 +90,7 @@ def _seconds(value: dict[str, Any], name: str) -> float:
 
 
 def _number(value: dict[str, Any], name: str) -> float:
-    """From 0 to TIME_MAX; -1.0 for anything else."""
+    """Read a number from 0 to TIME_MAX; -1.0 for anything else."""
     found = value.get(name)
     if not isinstance(found, int | float) or isinstance(found, bool):
         return -1.0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies
 
 from fpm.stacks.layout import ADDRESS_LIMIT, NAMES, OPTIONAL, RANGES, LayoutError, parse_layout
-from fpm.stacks.reading.walk import Limits, collect
+from fpm.stacks.reading.walk import ReadLimits, collect
 from tests.unit.stack.process_image import LAYOUT, WITH_CFRAME
 
 ANY_JSON = strategies.recursive(
@@ -95,4 +95,4 @@ def test_what_is_let_through_can_be_walked_by(change: dict[str, Any]) -> None:
     except LayoutError:
         return
     for filling in (b"\0", b"\x41", b"\xff"):
-        assert collect(layout, lambda _, size, filling=filling: filling * size, Limits(frames=20), "values")
+        assert collect(layout, lambda _, size, filling=filling: filling * size, ReadLimits(frames=20), "values")

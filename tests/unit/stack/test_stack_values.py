@@ -9,7 +9,7 @@ from hypothesis import given, strategies
 
 from fpm.stacks.layout import Layout
 from fpm.stacks.reading.lines import resolve
-from fpm.stacks.reading.walk import Limits, collect
+from fpm.stacks.reading.walk import ReadLimits, collect
 from tests.unit.stack.process_image import BASE, LAYOUT, Image
 
 
@@ -17,7 +17,7 @@ def shown(image: Image, level: str, **slots: int) -> dict[str, str]:
     """How a frame's variables are shown."""
     code = image.code("function", names=tuple(slots))
     image.thread(image.frame(code, slots=tuple(slots.values())))
-    (thread,) = collect(image.layout, image.read, Limits(), level)
+    (thread,) = collect(image.layout, image.read, ReadLimits(), level)
     return dict(resolve(thread)[0].values)
 
 
@@ -95,7 +95,7 @@ def test_what_cannot_be_read_is_said() -> None:
     code = image.code("function", names=("one",))
     image.put(code + LAYOUT.code_names, BASE - 8)
     image.thread(image.frame(code, slots=(1,)))
-    (thread,) = collect(LAYOUT, image.read, Limits(), "values")
+    (thread,) = collect(LAYOUT, image.read, ReadLimits(), "values")
     assert resolve(thread)[0].values == ()
 
 
@@ -119,7 +119,7 @@ def test_only_so_many_frames_and_variables() -> None:
     for _ in range(30):
         frame = image.frame(code, frame, slots=(number,) * 100)
     image.thread(frame)
-    (thread,) = collect(LAYOUT, image.read, Limits(), "values")
+    (thread,) = collect(LAYOUT, image.read, ReadLimits(), "values")
     assert [len(one.values) for one in resolve(thread)] == [60] * 20 + [0] * 10
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies
 from fpm.stacks.layout import Layout
 from fpm.stacks.reading.lines import resolve
 from fpm.stacks.reading.memory import PAGE
-from fpm.stacks.reading.walk import Limits, RawThread, collect
+from fpm.stacks.reading.walk import RawThread, ReadLimits, collect
 from fpm.stacks.trace import Frame
 from tests.unit.stack.process_image import BASE, LAYOUT, WITH_CFRAME, Image
 
@@ -20,7 +20,7 @@ def names(thread: RawThread) -> list[str]:
 
 
 def walked(image: Image, **limits: int) -> tuple[RawThread, ...]:
-    return collect(image.layout, image.read, Limits(**limits))
+    return collect(image.layout, image.read, ReadLimits(**limits))
 
 
 @pytest.mark.parametrize("layout", [LAYOUT, WITH_CFRAME])
@@ -237,7 +237,7 @@ WORDS = POINTERS.map(lambda value: value.to_bytes(8, "little")) | strategies.bin
 )
 def test_any_bytes_at_all_stay_within_the_limits(data: bytes, holes: int, layout: Layout, values: str) -> None:
     memory = Random(data, holes)
-    limits = Limits(threads=20, frames=30, memory=1 << 22)
+    limits = ReadLimits(threads=20, frames=30, memory=1 << 22)
     threads = collect(layout, memory.read, limits, values)
     assert 1 <= len(threads) <= 21
     assert memory.asked <= limits.memory
@@ -265,7 +265,7 @@ def test_a_process_with_some_wrong_bytes(changes: list[tuple[int, int]], layout:
     image.thread(frame, following=image.thread(frame))
     for place, value in changes:
         image.memory[place] = value
-    threads = collect(layout, image.read, Limits(threads=5, frames=50, memory=1 << 20), "values")
+    threads = collect(layout, image.read, ReadLimits(threads=5, frames=50, memory=1 << 20), "values")
     assert threads
     for thread in threads:
         resolve(thread)
