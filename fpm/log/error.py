@@ -108,7 +108,7 @@ class ErrorLog:
             os.dup2(self._target.fileno(), 2)
 
     def room_beside(self, text: str) -> int:
-        """How many more bytes fit into one entry that has this text."""
+        """Return how many more bytes fit into one entry that has this text."""
         return room_beside(text, self.limit, debug_pid=self._debug_pid())
 
     def pending_fd(self) -> int | None:

@@ -23,7 +23,7 @@ class Level(IntEnum):
 
 
 def pool_prefix(name: str) -> str:
-    """How every line about a pool begins; nothing for "", the whole manager."""
+    """Return the start of every line about a pool; nothing for "", the whole manager."""
     return f"[pool {name}] " if name else ""
 
 
@@ -49,7 +49,7 @@ def format_line(level: Level, text: str, now: float, *, limit: int, debug_pid: i
 def format_lines(
     level: Level, text: str, now: float, *, limit: int, prefix: str = "", debug_pid: int | None = None
 ) -> list[str]:
-    """A text of several lines, such as a traceback, as one entry for each line.
+    """Format text of several lines, such as a traceback, as one entry for each line.
 
     Every entry has the time, the level and the prefix (the pool's name), so that no line of the text can be taken for
     another's entry. Long lines are wrapped, for a traceback must be whole; a text of one line is cut, as PHP-FPM does.
@@ -63,7 +63,7 @@ def format_lines(
 
 
 def room_beside(text: str, limit: int, *, debug_pid: int | None = None) -> int:
-    """How many more bytes fit into an entry of `limit` bytes of level WARNING that has this text."""
+    """Return how many more bytes fit into an entry of `limit` bytes and level WARNING that has this text."""
     return max(limit - _size(format_head(Level.WARNING, 0.0, debug_pid) + text), 1)
 
 
