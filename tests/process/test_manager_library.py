@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -45,6 +46,14 @@ def lives(pid: int) -> bool:
     return psutil.pid_exists(pid) and not is_zombie(psutil.Process(pid))
 
 
+@pytest.fixture(autouse=True)
+def own_temporary_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Managers of other tests and of other programs make their directories elsewhere."""
+    with tempfile.TemporaryDirectory(prefix="pyfpm-test-", dir="/tmp") as directory:
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        yield
+
+
 @contextlib.contextmanager
 def nothing_left() -> Iterator[None]:
     """No process, descriptor or directory more than before."""
@@ -54,11 +63,11 @@ def nothing_left() -> Iterator[None]:
         return [p for p in psutil.Process().children(recursive=True) if p.pid not in before and not is_zombie(p)]
 
     fds = len(descriptors(os.getpid()))
-    directories = set(Path("/tmp").glob("pyfpm-manager-*"))
+    directories = set(Path(tempfile.gettempdir()).glob("pyfpm-manager-*"))
     yield
     wait_until(lambda: not others(), message="processes are left")
     wait_until(lambda: len(descriptors(os.getpid())) <= fds, message="descriptors are left")
-    assert set(Path("/tmp").glob("pyfpm-manager-*")) <= directories
+    assert set(Path(tempfile.gettempdir()).glob("pyfpm-manager-*")) <= directories
 
 
 def test_start_status_reload_and_stop(tmp_path: Path) -> None:
