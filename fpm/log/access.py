@@ -19,6 +19,8 @@ class AccessRecord:
     """One request, filled in by the worker. A plain class, because it is created for every request.
 
     Texts are latin-1 as in a WSGI environ. Times are epoch seconds, durations microseconds, sizes bytes.
+
+    It has many attributes: each is what a letter of access.format stands for.
     """
 
     __slots__ = (

@@ -137,7 +137,10 @@ def _is_starting(template: TemplateProcess) -> bool:
 
 
 class _Answering:
-    """Takes the stacks that one client wants, and sends them."""
+    """Takes the stacks that one client wants, and sends them.
+
+    It has more attributes than other classes: what was asked, what is on its way, and who waits.
+    """
 
     def __init__(
         self, services: Services, connection: Connection, selection: _Selection, request: Mapping[str, Any]

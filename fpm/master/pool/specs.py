@@ -41,15 +41,20 @@ def pool_environ(config: PoolConfig, inherited: Mapping[str, str]) -> dict[str, 
 
 def worker_settings(config: PoolConfig, *, log_limit: int, slots: int) -> WorkerSettings:
     """Take from a configuration what its workers need."""
-    shared = {field.name for field in fields(WorkerSettings)} & {field.name for field in fields(PoolConfig)}
     return WorkerSettings(
-        **{name: _as_json(getattr(config, name)) for name in shared},
+        **_shared(config, WorkerSettings),
         pool=config.name,
         slots=slots,
         log_limit=log_limit,
         listen_is_unix=isinstance(config.listen, UnixAddress),
         has_access_log=config.access_log is not None,
     )
+
+
+def _shared(config: PoolConfig, target: type[WorkerSettings | TemplateSpec]) -> dict[str, Any]:
+    """Take the attributes that a configuration and a message to a pool's processes have in common."""
+    names = {field.name for field in fields(target)} & {field.name for field in fields(PoolConfig)}
+    return {name: _as_json(getattr(config, name)) for name in names}
 
 
 def _as_json(value: Any) -> Any:
@@ -110,28 +115,19 @@ def template_spec(
     """
     identity = config.identity
     return TemplateSpec(
+        **_shared(config, TemplateSpec) | {"chdir": config.chdir or ("/" if config.chroot else None)},
         pool=config.name,
         generation=generation,
         mode="template",
-        python=config.python,
         python_arguments=[],
-        app=config.app,
-        preload=config.preload,
-        startup_timeout=config.startup_timeout,
         spawned=now,
-        pythonpath=list(config.pythonpath),
-        chroot=config.chroot,
-        chdir=config.chdir or ("/" if config.chroot else None),
         uid=identity.uid if identity else None,
         gid=identity.gid if identity else None,
         groups=list(identity.groups) if identity else [],
         environ=pool_environ(config, inherited),
-        rlimit_files=config.rlimit_files,
-        rlimit_core=config.rlimit_core,
         original_rlimit_files=list(original_rlimit_files),
         priority=config.process_priority if config.process_priority is not None else priority,
         dumpable=config.process_dumpable,
-        no_new_privs=config.no_new_privs,
         worker=worker,
         ptracer=ptracer,
     )

@@ -48,6 +48,7 @@ class HelperProcess:
     """A process that is started again, after a growing pause, whenever it exits.
 
     It has a SOCK_SEQPACKET channel to the master as descriptor 3: end of file there means that the master is gone.
+    It has more attributes than other classes: a channel, two pipes, a process, and when to start it again.
     """
 
     def __init__(
