@@ -6,13 +6,13 @@ import json
 import os
 import re
 import subprocess
-import threading
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
 from tests.support.fpm import IS_ROOT, Start
+from tests.support.held import holding_at_once
 from tests.support.interpreter import pyfpm_command
 from tests.support.waiting import wait_until
 
@@ -188,19 +188,16 @@ def test_documents_are_of_one_pool(daemon: Start, form: str) -> None:
 
 def test_status_is_answered_while_all_workers_are_busy(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "slow:application", "pm.max_children": 2}})
-    threads = [threading.Thread(target=fpm.get, args=("www",), kwargs={"query": "4"}) for _ in range(4)]
-    for thread in threads:
-        thread.start()
 
     def figures() -> dict[str, int]:
         found: dict[str, int] = json.loads(fpm.cli("status", "www", "--format", "json").stdout)
         return found
 
     # One of the two that wait may have been accepted and parked by a worker that had another to serve.
-    busy = wait_until(lambda: (now := figures())["active processes"] == 2 and now["listen queue"] in (1, 2) and now)
-    assert busy["idle processes"] == 0
-    for thread in threads:
-        thread.join()
+    with holding_at_once(fpm, 4) as replies:
+        busy = wait_until(lambda: (now := figures())["active processes"] == 2 and now["listen queue"] in (1, 2) and now)
+        assert busy["idle processes"] == 0
+    assert [reply.result().status for reply in replies] == [200] * 4
 
 
 def test_status_of_an_ondemand_pool_that_has_no_process(daemon: Start) -> None:

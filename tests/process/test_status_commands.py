@@ -7,16 +7,14 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from tests.support.fpm import Daemon, Start
 from tests.support.held import HOLD, holding
 from tests.support.interpreter import pyfpm_command
-from tests.support.pools import wait_numbers, wait_state
+from tests.support.pools import wait_state
 from tests.support.terminal import ALTERNATE_OFF, ALTERNATE_ON, ESCAPES, Terminal
 from tests.support.waiting import wait_until
 
@@ -52,22 +50,6 @@ def terminal(fpm: Daemon) -> Iterator[Callable[..., Terminal]]:
     yield run
     for one in made:
         one.close()
-
-
-@contextmanager
-def asking(fpm: Daemon, pool: str, query: str, count: int, *, path: str = "/") -> Iterator[None]:
-    """While the block runs, `count` requests to the pool are in hand."""
-    threads = [
-        threading.Thread(target=fpm.get, args=(pool, path), kwargs={"query": query}, daemon=True) for _ in range(count)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        wait_numbers(fpm, pool, active_processes=count)
-        yield
-    finally:
-        for thread in threads:
-            thread.join(20.0)
 
 
 def rows(text: str) -> dict[str, list[str]]:
@@ -186,7 +168,7 @@ def test_rates_and_cpu(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "burn:application"}}, started=False)
     (fpm.apps / "burn.py").write_text(BURN)
     fpm.start()
-    with asking(fpm, "www", "", 1):
+    with holding(fpm, "/"):
         text = fpm.cli("top", "--count", "2", "--interval", "1", "--workers", environ=PIPE).stdout
     shares = [float(words[3]) for line in text.splitlines() if (words := line.split())[1:2] == ["www"]]
     assert len(shares) == 2
@@ -194,12 +176,11 @@ def test_rates_and_cpu(daemon: Start) -> None:
 
 
 BURN = """
-import time
+import os
 
 
 def application(environ, start_response):
-    end = time.monotonic() + 3.0
-    while time.monotonic() < end:
+    while os.path.exists("hold"):
         pass
     start_response("200 OK", [])
     return [b"warm"]
