@@ -25,6 +25,7 @@ class Phase(IntEnum):
     """Its answer is complete; only the peer's close is awaited."""
 
 
+_SILENT = Phase.SILENT
 LIMITS = {Phase.SILENT: 5.0, Phase.HEAD: 10.0, Phase.KEPT: 120.0, Phase.LINGERING: 2.0}
 """Seconds. PHP-FPM waits 5 for the first byte; nginx closes a kept connection itself after 60."""
 PARKED_MAX = 60000
@@ -46,21 +47,21 @@ class WebConnection:
         peer: the client's address, "" on a Unix socket.
     """
 
-    # Values that most connections keep to their end stand in the class, which makes a new one cheaper.
-    phase = Phase.SILENT
-    deadline = 0.0
-    """Monotonic seconds."""
-    machine: Connection | None = None
-    """Its protocol's state, once some of a head has come that is not the whole of a simple request."""
-    raw: bytes | None = b""
-    """What the machine has been fed of the present head; None: another worker could not go on from it."""
-    on_close: Callable[[WebConnection], None] | None = None
-    """Called before it is closed, while it is watched."""
+    __slots__ = ("deadline", "fd", "machine", "on_close", "peer", "phase", "raw")
 
     def __init__(self, fd: int, peer: str = "") -> None:
         self.fd = fd
         """-1 once it is closed."""
         self.peer = peer
+        self.phase = _SILENT
+        self.deadline = 0.0
+        """Monotonic seconds."""
+        self.machine: Connection | None = None
+        """Its protocol's state, once some of a head has come that is not the whole of a simple request."""
+        self.raw: bytes | None = b""
+        """What the machine has been fed of the present head; None: another worker could not go on from it."""
+        self.on_close: Callable[[WebConnection], None] | None = None
+        """Called before it is closed, while it is watched."""
 
     def enter(self, phase: Phase, now: float) -> None:
         """Wait for something else from now on."""

@@ -18,6 +18,8 @@ from fpm.worker.socket_io import PeerGone, read_available
 
 _IDLE = int(Stage.ACCEPTING)
 _ENDING = int(Stage.END)
+_LINGERING = Phase.LINGERING
+"""As it is looked at for each request, and a member costs a call to get (Python 3.11)."""
 
 
 class ConnectionHandler:
@@ -29,6 +31,7 @@ class ConnectionHandler:
         self._settings = service.settings
         self._connections = service.connections
         self._held = service.connections.held
+        self._unix = service.settings.given.listen_is_unix
         self._decoder = ParamsDecoder()
         self._served: WebConnection | None = None
         """The connection whose request is being served."""
@@ -48,7 +51,7 @@ class ConnectionHandler:
 
     def read(self, connection: WebConnection) -> None:
         """Read a connection that is held and has become readable."""
-        if connection.phase is Phase.LINGERING:
+        if connection.phase is _LINGERING:
             if connection.drain():
                 connection.close()
             return
@@ -110,7 +113,11 @@ class ConnectionHandler:
         if request.answer():
             request.work()
         self._served = None
-        kept = self._connections.settle(connection, io.machine, io.keep and not io.broken)
+        kept = False
+        if self._unix and not io.keep and io.machine is None:
+            connection.close()  # what settle() would do, for nearly every connection that is not kept
+        else:
+            kept = self._connections.settle(connection, io.machine, io.keep and not io.broken)
         slot = self._slot
         slot.stages[slot.index] = _IDLE if self._connections.accepting else _ENDING
         request.end()

@@ -11,6 +11,7 @@ import errno
 import os
 import select
 import socket
+from collections.abc import Callable
 from time import monotonic
 
 from fpm.fastcgi.connection import Connection
@@ -26,7 +27,8 @@ KEPT_AT_ONCE = 2
 SURPLUS_LIMIT = 5.0
 """A worker that holds more kept connections than KEPT_AT_ONCE closes the longest idle ones after this many seconds."""
 _SOURCES = (FD_LISTEN, FD_PARK_TAKE)
-_KEPT_LIMIT = LIMITS[Phase.KEPT]
+_KEPT = Phase.KEPT
+_KEPT_LIMIT = LIMITS[_KEPT]
 
 
 class Connections:
@@ -38,6 +40,7 @@ class Connections:
     Attributes:
         held: those that are watched, by descriptor.
         accepting: this worker takes new ones; if not, none is kept either.
+        on_exhausted: called if there is no descriptor left for a new connection.
     """
 
     def __init__(self, epoll: select.epoll, settings: ActiveSettings, master: MasterChannel) -> None:
@@ -45,11 +48,12 @@ class Connections:
         self._settings = settings
         self._master = master
         self._unix = settings.given.listen_is_unix
-        self._listener = _socket.socket(fileno=FD_LISTEN)
+        self._accept = _socket.socket(fileno=FD_LISTEN)._accept  # type: ignore[attr-defined]
         self._put = socket.socket(fileno=FD_PARK_PUT)
         self._take = socket.socket(fileno=FD_PARK_TAKE)
         self.held: dict[int, WebConnection] = {}
         self.accepting = False
+        self.on_exhausted: Callable[[OSError], None] | None = None
 
     # ---------------------------------------------------------------- where they come from
 
@@ -73,16 +77,12 @@ class Connections:
             self.begin_accepting()
 
     def accept(self) -> WebConnection | None:
-        """Take a new connection; None if another worker was faster, or its client may not connect.
-
-        Raises:
-            OSError: there is no descriptor left (EMFILE, ENFILE).
-        """
+        """Take a new connection; None if another worker was faster, or its client may not connect."""
         try:
-            fd, address = self._listener._accept()  # type: ignore[attr-defined]
+            fd, address = self._accept()
         except OSError as error:  # EAGAIN: another worker was faster; ECONNABORTED: the client is gone already
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                raise
+            if error.errno in (errno.EMFILE, errno.ENFILE) and self.on_exhausted is not None:
+                self.on_exhausted(error)
             return None
         os.set_blocking(fd, False)
         if self._unix:
@@ -231,7 +231,7 @@ class Connections:
                 connection.deadline = min(connection.deadline, now + LEAVING_LIMIT)
 
     def _keep(self, connection: WebConnection, machine: Connection | None) -> None:
-        connection.phase = Phase.KEPT
+        connection.phase = _KEPT
         connection.deadline = monotonic() + _KEPT_LIMIT
         if machine is not None:
             connection.machine = None if machine.clean else machine

@@ -74,6 +74,7 @@ class WorkerLoop:
         self._memory = 0
         """Bytes, once they have exceeded pm.max_memory."""
         service.accounting.on_memory = self._exceed_memory
+        service.connections.on_exhausted = self._leave_exhausted
         self._departure = Departure()
         self._epoll = epoll
         self._signalled, self._wake_up = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -103,7 +104,7 @@ class WorkerLoop:
 
     def _serve(self) -> None:
         """Serve until this worker is to leave and holds no connection any more."""
-        poll, departure = self._epoll.poll, self._departure
+        poll, departure, told, read = self._epoll.poll, self._departure, Leaving.TOLD, self._handler.read
         while not departure.stage or self._held:
             events = poll(self._timeout() if self._held else None)
             if len(events) > 1:
@@ -112,15 +113,15 @@ class WorkerLoop:
                 if fd == FD_LISTEN:
                     self._take_new(alone=len(events) == 1)
                 elif fd in self._held:
-                    self._handler.read(self._held[fd])
+                    read(self._held[fd])
                 else:
                     self._react(fd)
-                if departure.stage is Leaving.TOLD:
+                if departure.stage is told:
                     break
                 if self._limit and self._slot.requests >= self._limit:
                     self._reach_limit()
                     break
-            if departure.stage is Leaving.TOLD:
+            if departure.stage is told:
                 departure.stage = Leaving.HANDED_OVER
                 self._stop_accepting(replaced=not departure.is_final)
             if self._held:
@@ -206,7 +207,7 @@ class WorkerLoop:
 
     def _take_new(self, *, alone: bool) -> None:
         """A new connection: served at once if nothing else is to be done, so that no turn of the loop is needed."""
-        connection = self._accept() if self._connections.accepting else None
+        connection = self._connections.accept() if self._connections.accepting else None
         if connection is None:
             return
         data = read_available(connection.fd) if alone else None
@@ -217,15 +218,11 @@ class WorkerLoop:
         else:
             connection.close()
 
-    def _accept(self) -> WebConnection | None:
-        try:
-            return self._connections.accept()
-        except OSError as error:
-            # The application leaks descriptors. Trying again would be a busy loop; a new worker has all of them.
-            self._master.log("error", f"accept() failed: {error.strerror} ({error.errno}); this worker leaves")
-            self._departure.begin()
-            self._departure.code = EXIT_SOFTWARE
-            return None
+    def _leave_exhausted(self, error: OSError) -> None:
+        """The application leaks descriptors. Trying again would be a busy loop; a new worker has all of them."""
+        self._master.log("error", f"accept() failed: {error.strerror} ({error.errno}); this worker leaves")
+        self._departure.begin()
+        self._departure.code = EXIT_SOFTWARE
 
     # ---------------------------------------------------------------- the way out
 
@@ -252,7 +249,7 @@ class WorkerLoop:
         if not connections.accepting:
             return
         connections.stop_accepting()
-        last = self._accept()
+        last = connections.accept()
         if last is not None:
             connections.hold_new(last)
         slot.set_stage(Stage.END)
@@ -284,7 +281,7 @@ class WorkerLoop:
                 self._handler.take(connection)
         if self._departure.queued:
             self._departure.queued -= 1  # of a socket that stays open for others, no more than there were
-            accepted = self._accept()
+            accepted = self._connections.accept()
             if accepted is not None:
                 self._connections.hold_new(accepted, LEAVING_LIMIT)
         return bool(self._held)

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterable
 from io import BytesIO
-from tempfile import TemporaryFile
 from time import monotonic, process_time
 
 from fpm.library import Call, RequestTimeout, current
@@ -15,7 +14,7 @@ from fpm.scoreboard.stages import Stage
 from fpm.worker.accounting import LONG, MEASURE_EVERY, format_traceback
 from fpm.worker.background import BackgroundWork
 from fpm.worker.fork_guard import NullSink, leave_copy
-from fpm.worker.request_io import RequestIO
+from fpm.worker.request_io import RequestIO, spool_body
 from fpm.worker.request_steps import BEGIN, COMPLETE, END, FINISH, NEW, RELEASE, RELEASED, WORK
 from fpm.worker.service import Service
 from fpm.worker.socket_io import PeerGone, comes_from_peer
@@ -24,7 +23,6 @@ from fpm.wsgi.environ import Environ, complete_environ, content_length
 from fpm.wsgi.response import ERROR_PAGE, TIMEOUT_PAGE, Response, run_application
 
 _EXECUTING = int(Stage.EXECUTING)
-SPOOL_BLOCK = 65536
 
 
 class Request:
@@ -37,17 +35,29 @@ class Request:
         environ: its variables; they become the application's environ.
     """
 
-    # Values that nearly every request keeps to its end stand in the class, which makes a new one cheaper.
-    state = NEW
-    _background: BackgroundWork | None = None
-    """The work after the response, once there is some."""
-    _told_slow = False
+    __slots__ = (
+        "_background",
+        "_cpu",
+        "_environ",
+        "_epoch",
+        "_path",
+        "_service",
+        "_slot",
+        "_slow",
+        "io",
+        "response",
+        "state",
+    )
 
     def __init__(self, service: Service, io: RequestIO, environ: Environ) -> None:
         self._service = service
         self._slot = service.slot
         self.io = io
         self._environ = environ
+        self.state = NEW
+        self._background: BackgroundWork | None = None
+        """The work after the response, once there is some."""
+        self._slow = False  # it has been reported as slow
 
     # ---------------------------------------------------------------- the steps, in their order
 
@@ -76,10 +86,10 @@ class Request:
         user = environ.get("REMOTE_USER", "")
         slot.begin(self._epoch, method, self._path, environ["QUERY_STRING"], length or 0, user, io.started)
         slot.stages[slot.index] = _EXECUTING
-        self.response = Response(io, method)
+        response = self.response = Response(io, method)
         self._call_application()
         has_work = False
-        if self.response.unusual:
+        if response.unusual:
             self._tell_dropped()
             if self.state is RELEASED:
                 return True
@@ -156,7 +166,7 @@ class Request:
                 io.finish(page)
                 return
             if io.machine is not None and service.settings.given.request_body_spool:
-                _spool_body(environ)
+                spool_body(environ)
             run_application(service.application, environ, response)
             if not io.finished and response.short and not response.finished:
                 io.break_off()
@@ -269,7 +279,7 @@ class Request:
         slow = duration > self._service.settings.slow_limit
         slot.end(duration if is_done else 0, used, slow)
         if slow:
-            self._told_slow = True
+            self._slow = True
             accounting.report_slow(self._environ, self._path, duration)
         if accounting.access_log is not None:
             peer = self.io.connection.peer
@@ -278,23 +288,11 @@ class Request:
     def _account_work(self) -> None:
         """The work after the response is done: of an idle worker, the last request is shown with it."""
         service, duration = self._service, int((monotonic() - self.io.started) * 1e6)
-        is_tracked = service.settings.given.request_terminate_timeout_track_finished and not self._told_slow
+        is_tracked = service.settings.given.request_terminate_timeout_track_finished and not self._slow
         slow = is_tracked and duration > service.settings.slow_limit
         self._slot.end(duration, service.accounting.measure(duration, self._cpu), slow)
         if slow:
             service.accounting.report_slow(self._environ, self._path, duration)
-
-
-def _spool_body(environ: Environ) -> None:
-    """Read a body of unknown length into a temporary file, for frameworks that need CONTENT_LENGTH."""
-    if "CONTENT_LENGTH" in environ:
-        return
-    file = TemporaryFile()  # noqa: SIM115  the application reads it; it is closed with the request
-    while block := environ["wsgi.input"].read(SPOOL_BLOCK):
-        file.write(block)
-    environ["CONTENT_LENGTH"] = str(file.tell())
-    file.seek(0)
-    environ["wsgi.input"] = file
 
 
 _OUR_FRAMES = (Request._call_application.__code__, run_application.__code__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from tempfile import TemporaryFile
 from time import monotonic
 
 from fpm.errors import ProtocolError
@@ -13,9 +14,11 @@ from fpm.fastcgi.records import pack_answer, pack_break, pack_end, pack_finish, 
 from fpm.worker.connection import WebConnection
 from fpm.worker.service import Service
 from fpm.worker.socket_io import PeerGone, read_available, read_or_wait, send_all, send_buffers
+from fpm.wsgi.environ import Environ
 
 STALL = 60.0
 """Seconds after which a body that does not come, or an answer that is not taken, ends the request."""
+SPOOL_BLOCK = 65536
 _LOOK_AFTER = 0.001
 """Seconds a request must have taken before it is worth a system call to see what else has come meanwhile."""
 
@@ -32,17 +35,19 @@ class RequestIO:
         started: monotonic time of the request's start.
     """
 
-    # Values that nearly every request keeps to its end stand in the class, which makes a new one cheaper.
-    finished = False
-    """The answer is complete."""
-    aborted = False
-    """The web server has sent ABORT_REQUEST."""
-    broken = False
-    """The peer is gone: nothing can be sent any more."""
-    released = False
-    """The connection has been let go of, while the worker goes on with the request."""
-    _unread = False
-    """The end of the answer has cut the body off that the application has not read."""
+    __slots__ = (
+        "_service",
+        "_unread",
+        "aborted",
+        "broken",
+        "connection",
+        "finished",
+        "keep",
+        "machine",
+        "released",
+        "request_id",
+        "started",
+    )
 
     def __init__(
         self,
@@ -60,6 +65,16 @@ class RequestIO:
         self.machine = machine
         self.started = started
         self._service = service
+        self.finished = False
+        """The answer is complete."""
+        self.aborted = False
+        """The web server has sent ABORT_REQUEST."""
+        self.broken = False
+        """The peer is gone: nothing can be sent any more."""
+        self.released = False
+        """The connection has been let go of, while the worker goes on with the request."""
+        self._unread = False
+        """The end of the answer has cut the body off that the application has not read."""
 
     def pull(self) -> bytes:
         """The next piece of the body, b"" at its end.
@@ -205,3 +220,15 @@ class RequestIO:
             if not data:
                 return
             machine.receive_data(data)
+
+
+def spool_body(environ: Environ) -> None:
+    """Read a body of unknown length into a temporary file, for frameworks that need CONTENT_LENGTH."""
+    if "CONTENT_LENGTH" in environ:
+        return
+    file = TemporaryFile()  # noqa: SIM115  the application reads it; it is closed with the request
+    while block := environ["wsgi.input"].read(SPOOL_BLOCK):
+        file.write(block)
+    environ["CONTENT_LENGTH"] = str(file.tell())
+    file.seek(0)
+    environ["wsgi.input"] = file

@@ -25,9 +25,14 @@ def complete_environ(environ: Environ, mount: str | None) -> str:
     Returns:
         The whole decoded path (SCRIPT_NAME + PATH_INFO) as the web server gave it.
     """
-    if not environ.keys().isdisjoint(_UNWANTED):
-        for name in _UNWANTED:
-            environ.pop(name, None)
+    # Written out, as this runs for each request and nearly always finds nothing.
+    if (
+        "HTTP_PROXY" in environ
+        or "HTTP_TRANSFER_ENCODING" in environ
+        or "HTTP_CONTENT_LENGTH" in environ
+        or "HTTP_CONTENT_TYPE" in environ
+    ):
+        _drop_unwanted(environ)
     script_name: str = environ.get("SCRIPT_NAME", "")
     if mount is None and script_name[:1] == "/" and "PATH_INFO" not in environ:
         # nginx's stock fastcgi_params: the decoded path is in SCRIPT_NAME, and the application is at the root.
@@ -54,6 +59,11 @@ def complete_environ(environ: Environ, mount: str | None) -> str:
     if not environ.get("SERVER_PORT"):
         environ["SERVER_PORT"] = "443" if secure else "80"
     return path
+
+
+def _drop_unwanted(environ: Environ) -> None:
+    for name in _UNWANTED:
+        environ.pop(name, None)
 
 
 def content_length(environ: Environ) -> int | None:

@@ -75,27 +75,41 @@ def _nothing() -> None:
 class Response:
     """The answer to one request while an application makes it."""
 
-    _head: str | None = None
-    _left: int | None = None
-    """Bytes that are still to come by the application's Content-Length."""
-    started = False
-    """The head has gone out; an error can no longer become a 500 page."""
-    status = ""
-    surplus = 0
-    """Bytes that the application made beyond its own Content-Length; they are dropped."""
-    dropped = 0
-    """Bytes that it made after finish_early()."""
-    closed = False
-    """The last piece has been given, or is being given. Setting it after a look at it cannot be divided by another
-    thread: the interpreter changes threads at calls and jumps only."""
-    unusual = False
-    """Something is to be told or done at the end of the request, see fpm.worker.request."""
-    given: Iterable[bytes] | None = None
-    """What finish_early() got, and has closed."""
+    __slots__ = (
+        "_bodyless",
+        "_head",
+        "_head_only",
+        "_left",
+        "_sink",
+        "closed",
+        "dropped",
+        "given",
+        "started",
+        "status",
+        "surplus",
+        "unusual",
+    )
 
     def __init__(self, sink: Sink, method: str) -> None:
         self._sink = sink
         self._head_only = self._bodyless = method == "HEAD"
+        self._head: str | None = None
+        self._left: int | None = None
+        """Bytes that are still to come by the application's Content-Length."""
+        self.started = False
+        """The head has gone out; an error can no longer become a 500 page."""
+        self.status = ""
+        self.surplus = 0
+        """Bytes that the application made beyond its own Content-Length; they are dropped."""
+        self.dropped = 0
+        """Bytes that it made after finish_early()."""
+        self.closed = False
+        """The last piece has been given, or is being given. Setting it after a look at it cannot be divided by another
+        thread: the interpreter changes threads at calls and jumps only."""
+        self.unusual = False
+        """Something is to be told or done at the end of the request, see fpm.worker.request."""
+        self.given: Iterable[bytes] | None = None
+        """What finish_early() got, and has closed."""
 
     @property
     def finished(self) -> bool:
