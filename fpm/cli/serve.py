@@ -25,6 +25,8 @@ from fpm.errors import EXIT_FAILED, StartError
 from fpm.system.listening import SocketAccess, open_address
 
 BACKLOG = 128
+END_TIME = 1.0
+"""Seconds between SIGCHLD and the last event of a master that has exited."""
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 TEXT = """
@@ -115,8 +117,9 @@ def _serve(listener: socket.socket, pool: ServedPool, workers: int) -> None:
     """Forward HTTP until a signal arrives or the pool's master exits."""
 
     def master_ended(number: int, frame: FrameType | None) -> None:
-        if pool.process.poll() is not None:
-            click.echo(f"pyfpm serve: the pool's master exited with status {pool.process.returncode}", err=True)
+        status = pool.manager.wait(END_TIME)
+        if status is not None:
+            click.echo(f"pyfpm serve: the pool's master exited with status {status}", err=True)
             raise _Stop(EXIT_FAILED)
 
     # The gateway reports what goes wrong in one line; waitress would add its own traceback.
@@ -133,13 +136,14 @@ def _serve(listener: socket.socket, pool: ServedPool, workers: int) -> None:
     )
     before = signal.signal(signal.SIGCHLD, master_ended)
     try:
-        master_ended(signal.SIGCHLD, None)  # it may have exited before the handler was installed
+        if not pool.manager.is_running:  # it has exited before the handler was installed
+            master_ended(signal.SIGCHLD, None)
         # The second is for a signal that the kernel gives to a thread: Python handles it when this one wakes up.
         wasyncore.loop(timeout=1.0, use_poll=True, map=channels)
     finally:
         signal.signal(signal.SIGCHLD, before)
         # The pool is stopped first: then threads that wait for it finish at once.
-        pool.process.terminate()
+        pool.manager.begin_stop(graceful=False)
         server.task_dispatcher.shutdown()
         wasyncore.close_all(channels)
 

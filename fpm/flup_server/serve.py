@@ -13,14 +13,12 @@ from typing import Any
 from wsgiref.handlers import CGIHandler
 
 from fpm.errors import FpmError, StartError
-from fpm.events.master import MasterOutput
-from fpm.events.worker import ProcessOutput
 from fpm.flup_server.arguments import Arguments
 from fpm.flup_server.listening_socket import inherited_listener, open_listener
 from fpm.flup_server.program import describe_program, first_arguments, name_pool
 from fpm.flup_server.server import Application
-from fpm.log.lines import pool_prefix
-from fpm.manager import Event, Manager, Pool, Settings
+from fpm.manager import Manager, Pool, Settings
+from fpm.manager.console import show_event, write_line
 from fpm.system.listening import Listener
 from fpm.system.own_command import own_python
 from fpm.wsgi.environ import complete_environ
@@ -91,7 +89,7 @@ def _answer_once(application: Application) -> None:
 
 def _serve(listener: Listener, app: str, arguments: Arguments, directory: str) -> bool:
     if arguments.notice:
-        _say(f"NOTICE: {arguments.notice}")
+        write_line(f"NOTICE: {arguments.notice}")
     with contextlib.ExitStack() as stack:
         stack.callback(listener.close)
         pool = Pool(
@@ -99,7 +97,7 @@ def _serve(listener: Listener, app: str, arguments: Arguments, directory: str) -
         )
         settings = Settings(process_control_timeout=FINISH_TIME)
         manager = Manager(
-            [pool], settings, on_event=_show, allow_root=os.geteuid() == 0, name=app.removeprefix("script:")
+            [pool], settings, on_event=show_event, allow_root=os.geteuid() == 0, name=app.removeprefix("script:")
         )
         return _run(manager, listener)
 
@@ -168,19 +166,3 @@ def _directives(listening: socket.socket, arguments: Arguments, directory: str) 
         # FastCGI 1.0 section 3.2.
         directives["listen_allowed_clients"] = ", ".join(address.strip() for address in allowed.split(","))
     return directives
-
-
-def _show(event: Event) -> None:
-    """Problems, and what is written, on standard error, which a web server writes to its own."""
-    if event.is_problem:
-        for line in event.text.split("\n"):
-            _say(f"{event.level}: {pool_prefix(event.pool)}{line}")
-    elif isinstance(event, MasterOutput | ProcessOutput):
-        _say(event.text)
-
-
-def _say(line: str) -> None:
-    data = line.encode("utf-8", "surrogateescape") + b"\n"
-    with contextlib.suppress(OSError):  # nobody reads it any more, and there is no other log
-        while data:
-            data = data[os.write(2, data) :]
