@@ -247,5 +247,12 @@ class TracerAnswerInvalid(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StatusMessageInvalid(Event):
+    """The status process has sent what cannot be understood."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class StacksAvailable(Event):
     """A first try shows that the stacks of workers can be read."""

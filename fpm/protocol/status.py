@@ -1,10 +1,13 @@
-"""What the master tells the status process."""
+"""What the master and the status process say to each other. The master believes nothing of it unchecked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+from fpm.protocol.wire import Range, as_object, read_object
+
+VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +24,76 @@ class SiteSpec:
     status_path: str
     ping_path: str
     ping_response: str
-    peers: Sequence[str]
-    allow: Sequence[str]
+    peers: tuple[str, ...]
+    allow: tuple[str, ...]
 
-    def as_message(self) -> dict[str, Any]:
-        """Return the message for the channel."""
-        return asdict(self)
+
+@dataclass(frozen=True, slots=True)
+class AnswerAt:
+    """To the status process, with a listening socket: answer there."""
+
+    address: str
+    site: SiteSpec
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveAddress:
+    """To the status process: close this address's socket."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTaken:
+    """To the status process, with a memfd that holds the snapshot: the answer to a SnapshotWanted."""
+
+    number: int
+    cost: float = 0.0
+    """CPU seconds of the master."""
+    error: str = ""
+    """Why there is no snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressTaken:
+    """To the master: the answer to an AnswerAt."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotWanted:
+    """To the master: show a pool, or all."""
+
+    number: Annotated[int, Range(0, 2**63)]
+    pool: str | None
+    workers: bool
+
+
+Command = AnswerAt | LeaveAddress | SnapshotTaken
+Report = AddressTaken | SnapshotWanted
+_COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (AnswerAt, LeaveAddress, SnapshotTaken)}
+_REPORTS: dict[str, type[Any]] = {kind.__name__: kind for kind in (AddressTaken, SnapshotWanted)}
+
+
+def as_message(message: Command | Report) -> dict[str, Any]:
+    """Make the JSON object of a message."""
+    return as_object(message, VERSION)
+
+
+def read_command(values: dict[str, Any]) -> Command:
+    """Read what the master says.
+
+    Raises:
+        MessageError: it is of another version or kind, or of wrong fields.
+    """
+    return cast(Command, read_object(values, _COMMANDS, VERSION))
+
+
+def read_report(values: dict[str, Any]) -> Report:
+    """Read what the status process says.
+
+    Raises:
+        MessageError: it is of another version or kind, or of wrong fields.
+    """
+    return cast(Report, read_object(values, _REPORTS, VERSION))

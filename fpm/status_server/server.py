@@ -6,9 +6,8 @@ import select
 import socket
 import threading
 import time
-from typing import Any
 
-from fpm.protocol.status import SiteSpec
+from fpm.protocol.status import AddressTaken, AnswerAt, LeaveAddress, SnapshotTaken, as_message, read_command
 from fpm.protocol.wire import MESSAGE_MAX, pack_message, unpack_message
 from fpm.status_server.protocols import ClientConnection
 from fpm.status_server.site import Site
@@ -52,21 +51,21 @@ class Server:
         data, ancillary, _, _ = self._channel.recvmsg(MESSAGE_MAX, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
         if not data:
             return False
-        message, fd = unpack_message(data), take_descriptor(ancillary)
-        if "answer" in message:
-            self._cache.receive(message, fd)
-        elif message.get("command") == "serve" and fd is not None:
-            self._serve(str(message["address"]), message["site"], fd)
-            self._channel.send(pack_message({"took": message["address"]}), socket.MSG_NOSIGNAL)
-        elif message.get("command") == "forget":
-            self._forget(str(message["address"]))
+        command, fd = read_command(unpack_message(data)), take_descriptor(ancillary)
+        if isinstance(command, SnapshotTaken):
+            self._cache.receive(command, fd)
+        elif isinstance(command, LeaveAddress):
+            self._forget(command.address)
+        elif fd is not None:
+            self._serve(command, fd)
+            self._channel.send(pack_message(as_message(AddressTaken(command.address))), socket.MSG_NOSIGNAL)
         return True
 
-    def _serve(self, address: str, spec: dict[str, Any], fd: int) -> None:
-        self._forget(address)
+    def _serve(self, command: AnswerAt, fd: int) -> None:
+        self._forget(command.address)
         listening = socket.socket(fileno=fd)
         listening.setblocking(False)
-        self._sites[fd] = (address, listening, Site(SiteSpec(**spec), self._cache.read, self._cache.watch))
+        self._sites[fd] = (command.address, listening, Site(command.site, self._cache.read, self._cache.watch))
         self._poll.register(fd, select.POLLIN)
 
     def _forget(self, address: str) -> None:

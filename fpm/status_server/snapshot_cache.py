@@ -9,8 +9,8 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
 
+from fpm.protocol.status import SnapshotTaken, SnapshotWanted, as_message
 from fpm.protocol.wire import pack_message
 from fpm.status.history import History
 from fpm.status.overview import Overview
@@ -72,18 +72,18 @@ class SnapshotCache:
                 self._sampler = threading.Thread(target=self._sample, daemon=True)
                 self._sampler.start()
 
-    def receive(self, message: dict[str, Any], fd: int | None) -> None:
+    def receive(self, answer: SnapshotTaken, fd: int | None) -> None:
         """Take the master's answer; the descriptor is read and closed."""
         try:
             with self._lock:
-                future = self._waiting.pop(message.get("answer", 0), None)
+                future = self._waiting.pop(answer.number, None)
             if future is None:
                 return  # it came too late
             if fd is None:
-                future.set_exception(MasterSilent(str(message.get("error"))))
+                future.set_exception(MasterSilent(answer.error))
             else:
                 data = os.pread(fd, os.fstat(fd).st_size, 0)
-                future.set_result((data, float(message.get("cost", 0.0))))
+                future.set_result((data, answer.cost))
         finally:
             if fd is not None:
                 os.close(fd)
@@ -117,7 +117,7 @@ class SnapshotCache:
             self._number = number = self._number + 1
             self._waiting[number] = future
         try:
-            question = pack_message({"ask": number, "pool": name, "workers": workers})
+            question = pack_message(as_message(SnapshotWanted(number, name, workers)))
             self._channel.send(question, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
             return future.result(PATIENCE)
         except (TimeoutError, OSError, json.JSONDecodeError) as error:

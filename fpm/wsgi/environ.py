@@ -17,13 +17,10 @@ transfer encoding already, and frameworks that trust the header read nothing; th
 
 
 def complete_environ(environ: Environ, mount: str | None) -> str:
-    """Turn the variables of a request into what PEP 3333 asks of environ, in place.
+    """Turn the variables of a request into what PEP 3333 asks of environ, in place; return the whole decoded path.
 
     Args:
         mount: the `script_name` directive; None for "auto".
-
-    Returns:
-        The whole decoded path (SCRIPT_NAME + PATH_INFO) as the web server gave it.
     """
     # Written out, as this runs for each request and nearly always finds nothing.
     if (

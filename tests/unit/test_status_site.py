@@ -26,7 +26,7 @@ from tests.support.overviews import DAEMON, NASTY
 NOW = DAEMON.now
 LOCAL = ["127.0.0.0/8", "::1/128"]
 DAEMON_SITE = SiteSpec("", "", "", "", LOCAL, LOCAL)
-POOL_SITE = SiteSpec("www", "/st", "/pi", "pong", [], LOCAL)
+POOL_SITE = SiteSpec("www", "/st", "/pi", "pong", (), LOCAL)
 
 
 def packed_slot(stage: Stage, *, requests: int = 2, uri: bytes = b"/x", age: float = 0.5) -> tuple[int, bytes]:

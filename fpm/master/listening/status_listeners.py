@@ -34,7 +34,7 @@ def wanted_sites(config: Config) -> dict[ListenAddress, Wanted]:
     found = {}
     settings = config.global_
     if settings.status_listen is not None:
-        allow = [str(network) for network in settings.status_allow]
+        allow = tuple(str(network) for network in settings.status_allow)
         access = SocketAccess(settings.status_listen_mode, settings.status_listen_owner, settings.status_listen_group)
         found[settings.status_listen] = Wanted(
             SiteSpec("", "", "", "", peers=allow, allow=allow), access, "[global] status_listen"
@@ -52,8 +52,8 @@ def _pool_site(pool: PoolConfig) -> SiteSpec:
         status_path=pool.pm_status_path or DEFAULT_STATUS_PATH,
         ping_path=pool.ping_path or DEFAULT_PING_PATH,
         ping_response=pool.ping_response,
-        peers=[str(network) for network in pool.listen_allowed_clients],
-        allow=[str(network) for network in pool.pm_status_allow],
+        peers=tuple(str(network) for network in pool.listen_allowed_clients),
+        allow=tuple(str(network) for network in pool.pm_status_allow),
     )
 
 

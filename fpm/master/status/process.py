@@ -13,11 +13,22 @@ from collections.abc import Callable
 from typing import Any
 
 from fpm.config.model import ListenAddress
+from fpm.events.master import StatusMessageInvalid
 from fpm.master.listening.status_listeners import StatusListeners
 from fpm.master.processes.bundle import sealed_memfd
 from fpm.master.processes.helper_process import HelperProcess, Owner
 from fpm.master.services import Services
-from fpm.protocol.status import SiteSpec
+from fpm.protocol.status import (
+    AddressTaken,
+    AnswerAt,
+    LeaveAddress,
+    SiteSpec,
+    SnapshotTaken,
+    SnapshotWanted,
+    as_message,
+    read_report,
+)
+from fpm.protocol.wire import MessageError
 
 USER = "nobody"
 NOBODY = 65534
@@ -76,7 +87,7 @@ class StatusProcess:
         listeners = self._listeners
         for address in self._told.keys() - listeners.specs.keys():
             del self._told[address]
-            self._process.send({"command": "forget", "address": str(address)})
+            self._process.send(as_message(LeaveAddress(str(address))))
         for address, spec in listeners.specs.items():
             known = (listeners.listeners[address].socket.fileno(), spec)
             if self._told.get(address) != known and address not in self._unsent:
@@ -90,34 +101,35 @@ class StatusProcess:
             if spec is None or listener is None:
                 continue
             fd = listener.socket.fileno()
-            message = {"command": "serve", "address": str(address), "site": spec.as_message()}
-            if self._process.send(message, [fd]):
+            if self._process.send(as_message(AnswerAt(str(address), spec)), [fd]):
                 self._told[address] = (fd, spec)
                 self._on_the_way += 1
 
     # ---------------------------------------------------------------- what it asks
 
     def _on_message(self, message: dict[str, Any]) -> None:
-        if "took" in message:
+        try:
+            report = read_report(message)
+        except MessageError as error:
+            self._services.emit(StatusMessageInvalid(str(error)))
+            return
+        if isinstance(report, AddressTaken):
             self._on_the_way = max(self._on_the_way - 1, 0)
-        elif isinstance(message.get("ask"), int):
-            self._answer(message["ask"], message)
+        else:
+            self._answer(report)
 
-    def _answer(self, number: int, message: dict[str, Any]) -> None:
-        name = message.get("pool")
+    def _answer(self, wanted: SnapshotWanted) -> None:
         self._prepare()
         begin = time.thread_time()
         try:
-            fd = sealed_memfd(
-                "pyfpm-status", self._snapshot(name if isinstance(name, str) else None, bool(message.get("workers")))
-            )
+            fd = sealed_memfd("pyfpm-status", self._snapshot(wanted.pool, wanted.workers))
         except OSError as error:  # no descriptors or no memory left
-            self._process.send({"answer": number, "error": str(error)})
+            self._process.send(as_message(SnapshotTaken(wanted.number, error=str(error))))
             return
         try:
             cost = time.thread_time() - begin
             self._process.share.spend(cost, self._services.loop.now)
-            self._process.send({"answer": number, "cost": cost}, [fd])
+            self._process.send(as_message(SnapshotTaken(wanted.number, cost)), [fd])
         finally:
             os.close(fd)
 
