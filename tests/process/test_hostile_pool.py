@@ -238,9 +238,9 @@ def test_template_is_no_better_than_a_worker(daemon: Start) -> None:
         threading.Thread(target=lambda: (hostile.messages(1), hostile.scribble(1), hostile.eventfd(1))).start()
         """,
     )
-    fpm.configure(
-        {"hostile": {"app": "hostile_template:application", "preload": "yes"}, "good": {"pm.max_children": 2}}
-    )
+    # What it forges about its own workers may cost it its start, so that it counts as failed after this time.
+    hostile = {"app": "hostile_template:application", "preload": "yes", "startup_timeout": "10s"}
+    fpm.configure({"hostile": hostile, "good": {"pm.max_children": 2}})
     fpm.expect_log(r"\[pool hostile\]")
     fpm.start()
     (template,) = fpm.processes("template good")

@@ -85,7 +85,7 @@ def test_a_young_death_is_replaced_at_once_and_the_next_one_after_a_pause(pool: 
     assert model.scaler.pause > 0
     assert [event.death.next_action for event in told(model, ProcessDied)] == [
         "respawned",
-        "respawned in 0.1 s (backoff, 2 have died young in a row)",
+        "respawned in 0.1 s (backoff, 2 died early in a row)",
     ]
     model.let_time_pass(1)
     model.scaler.evaluate()

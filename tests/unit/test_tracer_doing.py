@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from fpm.tracer.syscall_text import Context, describe
-from fpm.tracer.warmup import FRAMES, rehearse
+from fpm.tracer.warmup import FRAMES, warm_up
 
 NAMES = {0: "read", 7: "poll", 45: "recvfrom", 202: "futex", 219: "restart_syscall", 230: "clock_nanosleep"}
 LINKS = {3: "socket:[123]", 4: "/tmp/a\nb", 5: "x" * 5000}
@@ -67,6 +67,6 @@ def test_aarch64_is_told_by_the_instruction() -> None:
 
 
 def test_the_rehearsal_goes_all_the_way() -> None:
-    (thread,) = rehearse()
+    (thread,) = warm_up()
     assert (len(thread.frames), thread.note) == (FRAMES, "")
     assert {frame.code.function for frame in thread.frames} == {"application"}
