@@ -71,7 +71,10 @@ def change(fpm: Daemon, settings: Settings, *, global_: Settings | None = None) 
     generation = facts(fpm, "www")["generation"]
     plan = fpm.cli("reload", "--dry-run").stdout
     reload(fpm)
-    assert [process.pid for process in fpm.processes("template www")] == templates
+    # A worker bears its template's title for the first moment after the fork.
+    wait_until(
+        lambda: [process.pid for process in fpm.processes("template www")] == templates, message="a new template"
+    )
     assert facts(fpm, "www")["generation"] == generation
     return plan
 
