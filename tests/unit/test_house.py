@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 TOP = Path(__file__).parent.parent.parent
 FUNCTION_MAX = 40
 FILE_MAX = 300
@@ -31,16 +29,19 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-@pytest.mark.parametrize("path", FILES, ids=short)
-def test_a_file_can_be_read_in_one_go(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= FILE_MAX
+def test_a_file_can_be_read_in_one_go() -> None:
+    sizes = {short(path): len(path.read_text().splitlines()) for path in FILES}
+    assert not {name: size for name, size in sizes.items() if size > FILE_MAX}
 
 
-@pytest.mark.parametrize("path", FILES, ids=short)
-def test_a_function_fits_on_a_screen(path: Path) -> None:
-    functions = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    sizes = {f"{node.name}, line {node.lineno}": (node.end_lineno or 0) - node.lineno + 1 for node in functions}
-    assert not {name: size for name, size in sizes.items() if size > FUNCTION_MAX}
+def test_a_function_fits_on_a_screen() -> None:
+    large = []
+    for path in FILES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                size = (node.end_lineno or 0) - node.lineno + 1
+                large += [f"{short(path)}:{node.lineno} {node.name}: {size} lines"] if size > FUNCTION_MAX else []
+    assert not large
 
 
 def attributes_of(node: ast.ClassDef) -> set[str]:
@@ -59,17 +60,13 @@ def is_record(node: ast.ClassDef) -> bool:
     )
 
 
-@pytest.mark.parametrize("path", FILES, ids=short)
-def test_a_large_class_says_why(path: Path) -> None:
-    for node in ast.walk(tree_of(path)):
-        if not isinstance(node, ast.ClassDef):
-            continue
-        methods = sum(isinstance(one, ast.FunctionDef) for one in node.body)
-        is_large = methods > METHODS_MAX or (len(attributes_of(node)) > ATTRIBUTES_MAX and not is_record(node))
-        reason = re.search(r"\b(more|many)\s+(attributes|methods)\b", ast.get_docstring(node) or "")
-        assert reason or not is_large, (
-            f"{node.name}: {len(attributes_of(node))} attributes, {methods} methods, no reason"
-        )
+def test_a_large_class_says_why() -> None:
+    for path in FILES:
+        for node in [one for one in ast.walk(tree_of(path)) if isinstance(one, ast.ClassDef)]:
+            count, methods = len(attributes_of(node)), sum(isinstance(one, ast.FunctionDef) for one in node.body)
+            is_large = methods > METHODS_MAX or (count > ATTRIBUTES_MAX and not is_record(node))
+            reason = re.search(r"\b(more|many)\s+(attributes|methods)\b", ast.get_docstring(node) or "")
+            assert reason or not is_large, f"{short(path)} {node.name}: {count} attributes, {methods} methods"
 
 
 def test_the_tree_names_every_folder() -> None:
@@ -93,6 +90,7 @@ def references() -> Iterator[tuple[str, str]]:
             yield from ((short(path), name) for name in PATH.findall(text))
 
 
+@cache
 def exists(reference: str) -> bool:
     """A file of the repository; a module; or a name in a module, or in the package `fpm` itself."""
     if "/" in reference or reference.endswith(".md"):
@@ -107,6 +105,6 @@ def exists(reference: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("reference", sorted(set(references())), ids=" -> ".join)
-def test_what_is_referred_to_exists(reference: tuple[str, str]) -> None:
-    assert exists(reference[1]), f"{reference[0]} refers to {reference[1]}, which is not there"
+def test_what_is_referred_to_exists() -> None:
+    missing = [f"{where} refers to {name}" for where, name in sorted(set(references())) if not exists(name)]
+    assert not missing
