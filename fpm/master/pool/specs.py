@@ -8,8 +8,8 @@ from typing import Any
 
 from fpm.config.model import PoolConfig, UnixAddress
 from fpm.protocol.spec import TemplateSpec, WorkerSettings
+from fpm.scoreboard.reading import SLOTS_MAX
 
-SLOTS_MAX = 65535
 SLOTS_MIN = 256
 EXTRA_SLOTS = 8
 
