@@ -51,11 +51,12 @@ def _line(event: Event) -> str:
     return f"{event.level}: {pool_prefix(event.pool)}{event.text}"
 
 
-def _kind(pool: PoolConfig) -> tuple[int, int, str]:
+def _kind(pool: PoolConfig) -> tuple[int, int, str, bool]:
     identity = pool.identity
     # What is in a jail may need the jail to run; any program shows what the ids allow.
     program = own_python() if pool.chroot else pool.python
-    return (identity.uid, identity.gid, program) if identity else (-1, -1, program)
+    ids = (identity.uid, identity.gid) if identity else (-1, -1)
+    return (*ids, program, identity is not None and pool.process_dumpable is False)
 
 
 def _probe(kinds: list[str]) -> list[str | None]:

@@ -122,7 +122,8 @@ class PoolConfig:
     listen_acl_groups: tuple[str, ...]
     listen_allowed_clients: tuple[Network, ...]
     process_priority: int | None
-    process_dumpable: bool
+    process_dumpable: bool | None
+    """None: as the tracer needs it."""
     pm: ProcessManager
     pm_max_children: int
     pm_start_servers: int

@@ -1,4 +1,4 @@
-"""Becoming the pool's user: limits, priority, jail, groups, gid, uid, and no way back.
+"""Becoming the pool's user: limits, priority, jail, keyring, groups, gid, uid, and no way back.
 
 The order is PHP-FPM's (fpm_unix_init_child): everything that needs root first, the uid last. Each step that fails
 raises OSError with the step in `filename`, so that the message names it.
@@ -12,16 +12,20 @@ import resource
 from collections.abc import Callable
 
 from fpm.protocol.spec import TemplateSpec
+from fpm.system.keyring import load_join_keyring
 from fpm.system.prctl import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PTRACER, load_prctl
 
 
 def apply_identity(spec: TemplateSpec) -> None:
-    """Apply rlimits, priority, chroot, chdir, groups, gid, uid, dumpable and no_new_privs, in this order.
+    """Apply rlimits, priority, chroot, keyring, groups, gid, uid, chdir and no_new_privs, in this order.
+
+    The process is not dumpable then, until exec(2) makes it so again: see settle_dumpable().
 
     Raises:
         OSError: a step failed; `filename` says which.
     """
-    prctl = load_prctl()  # before chroot: nothing is loaded from inside the jail
+    # Before chroot: nothing is loaded from inside the jail.
+    prctl, join_keyring = load_prctl(), load_join_keyring()
     _step("rlimit_files", lambda: _limit_files(spec))
     core = spec.rlimit_core
     if core is not None:
@@ -34,13 +38,11 @@ def apply_identity(spec: TemplateSpec) -> None:
     if root is not None:
         _step(f"chroot = {root}", lambda: os.chroot(root))
         os.chdir("/")
-    _change_user(spec)
+    _change_user(spec, join_keyring)
     directory = spec.chdir
     if directory is not None:
         # After the change of user: a directory that only root can enter must fail here, not surprise later.
         _step(f"chdir = {directory}", lambda: os.chdir(directory))
-    if spec.dumpable:
-        _step("process.dumpable", lambda: prctl(PR_SET_DUMPABLE, 1))
     if spec.no_new_privs:
         _step("no_new_privs", lambda: prctl(PR_SET_NO_NEW_PRIVS, 1))
 
@@ -53,10 +55,11 @@ def _limit_files(spec: TemplateSpec) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def _change_user(spec: TemplateSpec) -> None:
+def _change_user(spec: TemplateSpec, join_keyring: Callable[[], None]) -> None:
     uid, gid = spec.uid, spec.gid
     if uid is None or gid is None:
         return
+    _step("a session keyring of its own (kernel.keys.root_maxkeys)", join_keyring)
     _step(f"group = {gid}", lambda: os.setresgid(gid, gid, gid))
     _step(f"supplementary groups of uid {uid}", lambda: os.setgroups(spec.groups))
     _step(f"user = {uid}", lambda: os.setresuid(uid, uid, uid))
@@ -69,6 +72,23 @@ def _step(name: str, action: Callable[[], None]) -> None:
         raise OSError(0, str(error), name) from error
     except OSError as error:
         raise OSError(error.errno, error.strerror, name) from error
+
+
+def settle_dumpable(spec: TemplateSpec) -> str:
+    """Carry out `process.dumpable` in a template: exec(2) has made it dumpable, or not, by the interpreter's file.
+
+    Workers inherit it. Where the user has not changed there is nothing that the processes could give away to him.
+
+    Returns:
+        Why it could not be done, or "".
+    """
+    if spec.uid is None:
+        return ""
+    try:
+        load_prctl()(PR_SET_DUMPABLE, int(spec.dumpable))
+    except (ImportError, OSError) as error:
+        return f"process.dumpable = {'yes' if spec.dumpable else 'no'} cannot be applied: {error}"
+    return ""
 
 
 def permission_for(pid: int) -> Callable[[], str]:
@@ -86,7 +106,7 @@ def permission_for(pid: int) -> Callable[[], str]:
     if not pid:
         return lambda: ""
     try:
-        prctl = load_prctl()  # only where Yama wants it; this is the template, so workers find it loaded
+        prctl = load_prctl()  # this is the template, so workers find it loaded
     except ImportError as error:
         reason = f"this Python cannot name its tracer: {error}"
         return lambda: reason

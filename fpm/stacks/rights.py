@@ -45,6 +45,12 @@ def needs_named_tracer(path: str = YAMA) -> bool:
     return read_yama(path) == YAMA_ANCESTORS and not (me is not None and me.can(CAP_SYS_PTRACE))
 
 
+def must_become_its_user() -> bool:
+    """Decide whether the tracer lacks the capability, so that it reads the stacks of dumpable processes only."""
+    me = read_status("self")
+    return me is not None and not me.can(CAP_SYS_PTRACE)
+
+
 def helper_ids(pid: int) -> tuple[int, int] | None:
     """Return the uid and gid that this process must take before it attaches to `pid`; None: it stays what it is."""
     me, other = read_status("self"), read_status(pid)

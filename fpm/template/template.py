@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from fpm import run_postfork
 from fpm.errors import EXIT_SOFTWARE
-from fpm.launcher.identity import permission_for
+from fpm.launcher.identity import permission_for, settle_dumpable
 from fpm.launcher.launch import execute_template
 from fpm.library import current
 from fpm.protocol.messages import (
@@ -75,8 +75,7 @@ def main() -> NoReturn:
     set_title(f"pyfpm: template {spec.pool}")
     listens = listen()
     permit = permission_for(spec.ptracer)
-    refusal = permit()
-    if refusal:
+    for refusal in filter(None, (settle_dumpable(spec), permit())):
         channel.send(pack(Notice(refusal)))
     prepare_interpreter(spec)
     started = time.monotonic()

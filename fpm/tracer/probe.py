@@ -1,7 +1,8 @@
 """`python -m fpm.tracer.probe KIND...`: can processes be traced here? One JSON text a line: "", why not, or null.
 
-Each argument is a JSON list `[uid, gid, interpreter]`; uid -1: the present one. A process is made that takes these
-ids and executes that interpreter, as a pool's launcher does, and then a real look is taken at it. `pyfpm test` uses it.
+Each argument is a JSON list `[uid, gid, interpreter, hidden]`; uid -1: the present one; hidden: it is not dumpable. A
+process is made that takes these ids and executes that interpreter, as a pool's launcher does, and then a real look is
+taken at it. `pyfpm test` uses it.
 """
 
 from __future__ import annotations
@@ -17,35 +18,36 @@ from contextlib import suppress
 
 from fpm.protocol.tracing import TraceTask
 from fpm.stacks.rights import needs_named_tracer
-from fpm.system.prctl import PR_SET_PTRACER
+from fpm.system.prctl import PR_SET_DUMPABLE, PR_SET_PTRACER
 from fpm.tracer.snapshot import look_at
 
 PATIENCE = 10.0
 """Seconds for a process to begin, and again for the look at it."""
 BECOME = """
 import os, sys
-uid, gid, python, code, tracer = sys.argv[1:]
+uid, gid, python, code, tracer, hidden = sys.argv[1:]
 if int(uid) >= 0:
     os.setgroups([])
     os.setresgid(int(gid), int(gid), int(gid))
     os.setresuid(int(uid), int(uid), int(uid))
 os.chdir("/")
-os.execve(python, [python, "-I", "-S", "-c", code, tracer], {})
+os.execve(python, [python, "-I", "-S", "-c", code, tracer, hidden], {})
 """
 WAIT = f"""
 import sys
-if sys.argv[1] != "0":
+tracer, hidden = map(int, sys.argv[1:])
+for option, argument in [({PR_SET_PTRACER}, tracer)] * (tracer > 0) + [({PR_SET_DUMPABLE}, 0)] * hidden:
     import ctypes
-    ctypes.CDLL(None).prctl({PR_SET_PTRACER}, ctypes.c_ulong(int(sys.argv[1])), 0, 0, 0)
+    ctypes.CDLL(None).prctl(option, ctypes.c_ulong(argument), 0, 0, 0)
 print("ready", flush=True)
 sys.stdin.read()
 """
 
 
-def try_to_trace(uid: int, gid: int, python: str) -> str | None:
+def try_to_trace(uid: int, gid: int, python: str, hidden: bool) -> str | None:
     """Make such a process and trace it; "" or why that does not work, None if it cannot be made."""
     tracer = str(os.getpid() if needs_named_tracer() else 0)
-    command = [sys.executable, "-I", "-S", "-c", BECOME, str(uid), str(gid), python, WAIT, tracer]
+    command = [sys.executable, "-I", "-S", "-c", BECOME, str(uid), str(gid), python, WAIT, tracer, str(int(hidden))]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:
         try:

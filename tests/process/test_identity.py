@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,40 @@ def test_limits_and_priority(daemon: Start) -> None:
     plain = echo(fpm, "plain")["pid"]
     assert limits_of(plain)["Max open files"] == [str(soft), str(hard)]
     assert os.getpriority(os.PRIO_PROCESS, plain) == 0
+
+
+KEYS = """
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [open("/proc/keys", "rb").read()]
+"""
+
+
+@pytest.mark.root
+def test_workers_have_a_keyring_of_their_own_and_are_not_dumpable(daemon: Start) -> None:
+    """Who starts the daemon has keys in his session; and what exec(2) has made dumpable is not so for long."""
+    name = "pyfpm-test-of-the-administrator"
+    wrapper = (sys.executable, "-m", "tests.support.with_key", name)
+    look = [*wrapper, "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "cat", "/proc/keys"]
+    premise = subprocess.run(look, capture_output=True, text=True, check=False)
+    if premise.returncode != 0:
+        pytest.skip(f"keys cannot be made here: {premise.stderr}")
+    assert name in premise.stdout, "a change of user alone keeps them"
+    pools = {
+        "plain": {"app": "keys:application"},
+        "open": {"app": "keys:application", "process.dumpable": True},
+        "late": {"app": "keys:application", "preload": "no", "process.dumpable": False},
+    }
+    fpm = daemon(pools, started=False)
+    write_app(fpm, "keys", KEYS)
+    fpm.start(wrapper=wrapper)
+    for pool in pools:
+        assert name.encode() not in fpm.get(pool).body
+        for title in ("template", "pool"):
+            (process,) = fpm.processes(f"{title} {pool}")
+            # A process that is not dumpable has its /proc files owned by root (PR_SET_DUMPABLE, prctl(2)).
+            owner = Path(f"/proc/{process.pid}/environ").stat().st_uid
+            assert (owner == 0) is (pool != "open"), (pool, title)
 
 
 def test_global_priority_is_the_default(daemon: Start) -> None:

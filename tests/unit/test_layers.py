@@ -82,7 +82,8 @@ THIRD_PARTY = {
 """Where each dependency may be imported, and nowhere else."""
 
 LATE = {
-    ("fpm.system.prctl", "ctypes"),  # in the launcher before chroot, and where Yama wants it in the template
+    ("fpm.system.prctl", "ctypes"),  # in the launcher before chroot, and in the template before the import
+    ("fpm.system.keyring", "ctypes"),  # in the launcher before chroot
     ("fpm.system.proctitle", "ctypes"),  # where /proc is missing, at the first title, which the template sets
     (
         "fpm.template.calibrator",

@@ -125,9 +125,12 @@ MANAGER = DirectiveGroup(
         Directive(
             "process.dumpable",
             "boolean",
-            "no",
-            "Whether the pool's processes may write core files and be traced by their user although their identity was "
-            "changed (PR_SET_DUMPABLE).",
+            None,
+            "Whether the pool's processes may write core files, and be traced and looked into (/proc/PID/mem, environ) "
+            "by other processes of their user, although their identity was changed (PR_SET_DUMPABLE).",
+            default_note="`no`; `yes` where root lacks CAP_SYS_PTRACE (most containers) and pyfpm could not read the "
+            "stacks of slow requests otherwise",
+            differs="PHP-FPM's processes are never dumpable by default, so it cannot read their stacks there.",
         ),
     ),
 )

@@ -78,7 +78,7 @@ def unavailable_spec(spec: TemplateSpec) -> TemplateSpec:
     """The 503 responder's specification: the pool's user, and nothing else that could fail as it did for the template.
 
     It runs no code of the application, so it needs neither the jail nor the limits; being executed as root and never
-    again, it is not dumpable, so that no process of the same user can take hold of it (PR_SET_DUMPABLE, prctl(2)).
+    again, it is not dumpable, so that no process of the same user can take hold of it (fpm.launcher.identity).
     """
     return replace(
         spec,
@@ -88,7 +88,6 @@ def unavailable_spec(spec: TemplateSpec) -> TemplateSpec:
         rlimit_files=0,
         rlimit_core=None,
         priority=None,
-        dumpable=False,
         no_new_privs=True,
     )
 
@@ -103,6 +102,7 @@ def template_spec(
     inherited: Mapping[str, str],
     now: float,
     ptracer: int = 0,
+    dumpable: bool = False,
 ) -> TemplateSpec:
     """The specification of one template.
 
@@ -112,6 +112,7 @@ def template_spec(
         inherited: the master's environment.
         now: monotonic seconds.
         ptracer: who may trace the processes, see fpm.launcher.identity; 0: nobody needs to be named.
+        dumpable: for pools without their own process.dumpable.
     """
     identity = config.identity
     return TemplateSpec(
@@ -127,7 +128,7 @@ def template_spec(
         environ=pool_environ(config, inherited),
         original_rlimit_files=list(original_rlimit_files),
         priority=config.process_priority if config.process_priority is not None else priority,
-        dumpable=config.process_dumpable,
+        dumpable=dumpable if config.process_dumpable is None else config.process_dumpable,
         worker=worker,
         ptracer=ptracer,
     )

@@ -14,7 +14,7 @@ from fpm.master.pool.template_process import TemplateKeeper, TemplateProcess
 from fpm.master.pool.template_state import TemplateState
 from fpm.master.services import Services
 from fpm.protocol.spec import FD_LISTEN, FD_PARK_PUT, FD_PARK_TAKE, FD_SCOREBOARD, FD_WAKE, TemplateSpec
-from fpm.stacks.rights import needs_named_tracer
+from fpm.stacks.rights import must_become_its_user, needs_named_tracer
 from fpm.system.listening import Listener
 
 
@@ -77,5 +77,6 @@ class TemplateFactory:
             now=self.services.loop.now,
             # Looked at anew each time: who changes kernel.yama.ptrace_scope then needs no more than a reload.
             ptracer=os.getpid() if needs_named_tracer() else 0,
+            dumpable=must_become_its_user(),
         )
         return unavailable_spec(spec) if state.is_responder else spec

@@ -51,6 +51,7 @@ POOL_MODULES = (
     "fpm.status.pages",
     "fpm.system",
     "fpm.system.descriptors",
+    "fpm.system.keyring",
     "fpm.system.listen_queue",
     "fpm.system.prctl",
     "fpm.system.proc_stat",
