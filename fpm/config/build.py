@@ -51,6 +51,7 @@ def check_pool(pool: Section, system: System, report: Diagnostics, prefix: str) 
     check.check_logs(pool, report)
     check.check_confinement(pool, report)
     check_application.resolve_application(pool, system, report)
+    check.check_told(pool, report)
 
 
 def parse_all(section: Section, report: Diagnostics) -> None:

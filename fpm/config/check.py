@@ -5,6 +5,7 @@ Pure.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from posixpath import basename, dirname, join
 
@@ -94,6 +95,33 @@ def check_pages(pool: Section, report: Diagnostics) -> None:
             "listen.allowed_clients",
             "is ignored for a Unix socket. listen.mode, listen.owner and listen.group control who may connect",
         )
+
+
+TOLD = (
+    *("access.format", "access.suppress_path", "app", "listen.allowed_clients", "ping.path", "ping.response"),
+    *("pm.status_allow", "pm.status_path", "script_name"),
+)
+"""What running workers are told in one message."""
+TOLD_MAX = 60_000
+"""Bytes of it, as JSON: a message has 64 KiB (fpm.protocol.wire.MESSAGE_MAX)."""
+
+
+def check_told(pool: Section, report: Diagnostics) -> None:
+    """Check that the workers can be told all that they need."""
+    sizes = {name: _size_as_json(pool.values[name]) for name in TOLD if pool.is_valid(name)}
+    total = sum(sizes.values())
+    if total > TOLD_MAX:
+        longest = max(sizes, key=sizes.__getitem__)
+        report.add_error(
+            pool,
+            longest,
+            f"{', '.join(TOLD)} have {total} bytes together, and at most {TOLD_MAX} can be sent to a worker. Shorten "
+            f"{longest}, which has {sizes[longest]}",
+        )
+
+
+def _size_as_json(value: object) -> int:
+    return len(json.dumps([str(item) for item in value] if isinstance(value, tuple | list) else str(value)))
 
 
 def check_logs(pool: Section, report: Diagnostics) -> None:

@@ -5,12 +5,13 @@ Bytes become text by Latin-1, which is what PEP 3333 calls native strings, and w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from fpm.errors import ProtocolError
 
-_HIGH = re.compile(rb"[\x80-\xff]")
+_MARK = b"\x80"
+_MARKED = bytes(byte if byte < 0x80 else 0x80 for byte in range(256))
+"""For bytes.translate: of 128 or more, or not. Looking for one byte is fast, and done once for each that is there."""
 _JOINERS = {"HTTP_COOKIE": "; "}
 """How repeated HTTP_ names are put together; others by a comma (RFC 9110 5.3), cookies not (RFC 6265 5.4)."""
 _SINGLE = frozenset({"HTTP_HOST"})
@@ -76,12 +77,15 @@ def _decode(content: bytes) -> tuple[dict[str, str], int]:
     """
     value_sizes = content[1:]
     text = content[2:].decode("latin-1")
+    find_long = (content if content.isascii() else content.translate(_MARKED)).find
     params: dict[str, str] = {}
     count = 0
     position = 0
     stop = len(content)
     while position < stop:
-        last_short = _find_high(content, position, stop) - 1
+        # Up to the next byte of 128 or more no length is a long one.
+        long = find_long(_MARK, position)
+        last_short = stop if long < 0 else long - 1
         while position < last_short:
             split = position + content[position]
             end = split + value_sizes[position]
@@ -98,18 +102,6 @@ def _decode(content: bytes) -> tuple[dict[str, str], int]:
     if position != stop:
         raise ProtocolError("a name-value pair is longer than the stream that carries it")
     return params, count
-
-
-def _find_high(content: bytes, position: int, stop: int) -> int:
-    """Where the next byte of 128 or more is; up to there no length is a long one. Behind the end without one."""
-    # Long lengths of less than 16 MiB begin with 0x80, and looking for one byte is fast; looking for any is not.
-    high = content.find(b"\x80", position)
-    if high < 0:
-        high = stop + 1
-    if not content[position:high].isascii():
-        found = _HIGH.search(content, position)
-        high = found.start() if found else high
-    return high
 
 
 def _read_sizes(content: bytes, position: int) -> tuple[int, int, int]:

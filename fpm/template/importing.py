@@ -59,8 +59,9 @@ def import_within(spec: TemplateSpec, channel: socket.socket, begun: float, then
         then: what comes next; it ends the process.
     """
     # The watchdog is a thread of C: it works also while the import holds the GIL. It ends before the first fork.
-    left = begun + spec.startup_timeout * STACK_AT - time.monotonic()
-    faulthandler.dump_traceback_later(max(left, SOONEST), file=2)
+    if spec.startup_timeout > 0:
+        left = begun + spec.startup_timeout * STACK_AT - time.monotonic()
+        faulthandler.dump_traceback_later(max(left, SOONEST), file=2)
 
     def go_on(application: WSGIApplication) -> NoReturn:
         faulthandler.cancel_dump_traceback_later()

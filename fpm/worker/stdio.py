@@ -41,27 +41,28 @@ class PipeOutput(io.RawIOBase):
     def write(self, data: Buffer, /) -> int:
         """Writes all of `data` or drops its rest; always says that all was written, as losing lines is no error."""
         whole = bytes(data)
-        for start in range(0, len(whole), PIPE_BUF):
-            part = whole[start : start + PIPE_BUF]
-            if not self._has_room():
-                self._dropped += whole.count(b"\n", start) or 1
-                break
-            if self._dropped:
-                part = self._tell_dropped(part)
-            try:
-                write_fd(self._fd, part)
-            except OSError:  # the master is gone: nobody will ever read it
-                break
+        start = 0
+        try:
+            while start < len(whole):
+                if not self._has_room():
+                    self._dropped += whole.count(b"\n", start) or 1
+                    break
+                if self._dropped:
+                    self._tell_dropped()
+                    continue  # whether there is room for more is another question
+                write_fd(self._fd, whole[start : start + PIPE_BUF])
+                start += PIPE_BUF
+        except OSError:
+            return len(whole)  # the master is gone: nobody will ever read it
         return len(whole)
 
     def _has_room(self) -> bool:
         return bool(self._poll.poll(0 if self._dropped else PATIENCE * 1000))
 
-    def _tell_dropped(self, part: bytes) -> bytes:
+    def _tell_dropped(self) -> None:
         note = b"%d lines were lost here because the log did not keep up\n" % self._dropped
         self._dropped = 0
         write_fd(self._fd, note)
-        return part if self._has_room() else b""
 
 
 def open_output(fd: int) -> TextIO:

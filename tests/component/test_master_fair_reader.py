@@ -13,6 +13,7 @@ from fpm.master.loop.fair_reader import FairReader
 from fpm.master.loop.loop import Loop
 from fpm.master.loop.read_budget import SAVED_MAX, ReadBudget
 from fpm.protocol.messages import LogText, Serving, pack
+from fpm.protocol.wire import MessageError
 
 DEBT = SAVED_MAX + 10.0
 """Seconds: far more than is paid during a pause."""
@@ -79,6 +80,18 @@ def test_messages_are_paid_for() -> None:
         assert len(channel.receive(share)[0]) == 1
     assert share.pause(time.monotonic()) > 0
     channel.close()
+
+
+def test_an_empty_message_is_not_the_end_of_the_channel() -> None:
+    channel, share = PoolChannel(), ReadBudget()
+    channel.peer.send(b"")
+    channel.peer.send(pack(Serving()))
+    messages, alive = channel.receive(share)
+    assert alive
+    assert [type(one.message) for one in messages] == [MessageError, Serving]
+    channel.peer.close()
+    assert channel.receive(share) == ([], False)
+    channel.socket.close()
 
 
 def test_a_pool_in_debt_is_heard_one_message_at_a_time() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from select import PIPE_BUF
 
 import pytest
 
@@ -52,6 +54,22 @@ def test_a_full_pipe_does_not_block_and_says_once_what_was_lost(pipe):
     note, after = take(pipe[0]).splitlines()
     assert note == b"%d lines were lost here because the log did not keep up" % (3000 - len(written))
     assert after == b"after"
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_every_lost_line_is_counted(pipe, left):
+    """Also one that is lost because only the note about those before it found room."""
+    stream = open_output(pipe[1])
+    does_not_block(lambda: [stream.write(f"line {'x' * 90}\n") for _ in range(3000)])
+    written = []
+    for _ in range(left):
+        written.append(os.read(pipe[0], PIPE_BUF))  # one page of the pipe
+    does_not_block(lambda: [stream.write(f"line {'y' * 4090}\n") for _ in range(10)])
+    written.append(take(pipe[0]))
+    stream.write("after\n")
+    text = b"".join([*written, take(pipe[0])])
+    told = sum(int(count) for count in re.findall(rb"(\d+) lines were lost here", text))
+    assert text.count(b"line ") + told == 3010
 
 
 def test_the_reader_is_gone(pipe):

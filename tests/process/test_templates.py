@@ -282,7 +282,9 @@ def test_template_that_hangs_in_fork_is_replaced(daemon: Start) -> None:
 
 
 def test_worker_that_hangs_before_it_serves(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "hanging:application", "startup_timeout": "1s"}, "good": {}}, started=False)
+    patient = {"startup_timeout": "0"}  # no limit, neither for the import of a template nor for that of a worker
+    pools = {"good": patient, "late": patient | {"preload": "no"}}
+    fpm = daemon({"www": {"app": "hanging:application", "startup_timeout": "1s"}, **pools}, started=False)
     write_app(
         fpm,
         "hanging",
@@ -301,7 +303,7 @@ def test_worker_that_hangs_before_it_serves(daemon: Start) -> None:
     fpm.expect_log(r"\[pool www\]")
     fpm.start()
     fpm.wait_log(r"its worker was not ready within 1 s \(startup_timeout\)")
-    assert fpm.get("www").status == 503
+    assert [fpm.get(name).status for name in ("www", *pools)] == [503, 200, 200]
     (fpm.apps / "hang").unlink()
     wait_until(lambda: fpm.get("www").status == 200)
 

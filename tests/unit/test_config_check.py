@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 from fpm.config.model import Identity
+from fpm.master.pool.specs import worker_settings
+from fpm.protocol.messages import ApplySettings, pack
+from fpm.protocol.wire import MESSAGE_MAX
+from fpm.scoreboard.reading import SLOTS_MAX
 from tests.support.configuration import Files, section
 
 DYNAMIC = {"pm": "dynamic", "pm__max_children": "5", "pm__min_spare_servers": "1", "pm__max_spare_servers": "3"}
@@ -268,3 +272,13 @@ def test_special_files_as_logs(files: Files) -> None:
     config = files.load("error_log = /dev/stderr\n" + section("www", access__log="/dev/null"))
     assert (config.global_.error_log, config.pools[0].access_log) == ("/dev/stderr", "/dev/null")
     assert files.load("error_log = syslog\n" + section("www")).global_.error_log == "syslog"
+
+
+def test_what_a_worker_is_told_fits_into_a_message(files: Files) -> None:
+    networks = " ".join(f"10.{number // 256}.{number % 256}.0/24" for number in range(4000))
+    (complaint,) = files.complaints(section("www", pm__status_allow=networks))
+    assert "pm.status_allow: " in complaint
+    assert "at most 60000 can be sent to a worker" in complaint
+    pool = files.pool(section("www", pm__status_allow=networks[:45_000].rpartition(" ")[0]))
+    settings = worker_settings(pool, log_limit=1 << 20, slots=SLOTS_MAX)
+    assert len(pack(ApplySettings(settings))) < MESSAGE_MAX

@@ -79,12 +79,16 @@ class Channel(Generic[Sent, Heard]):
         """Send without waiting.
 
         Returns:
-            False if the other side is gone or does not read, so that waiting is useless, or if the message is too long.
+            False if the other side is gone or does not read, so that waiting is useless.
+
+        Raises:
+            MessageError: the message is too long; the configuration is checked for it (fpm.config.check).
         """
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        data = self.pack(message)
         try:
-            self.socket.sendmsg([self.pack(message)], rights, socket.MSG_NOSIGNAL)
-        except (OSError, MessageError):
+            self.socket.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+        except OSError:
             return False
         return True
 
@@ -116,7 +120,8 @@ class Channel(Generic[Sent, Heard]):
             return None, True
         except OSError:
             return None, False
-        return (Received(self.unpack(data), _sender(ancillary)), True) if data else (None, False)
+        # An empty datagram has its sender's credentials like any other; the end of file has nobody's.
+        return (Received(self.unpack(data), _sender(ancillary)), True) if data or ancillary else (None, False)
 
 
 def limit_lines(text: str) -> str:

@@ -129,8 +129,8 @@ class TemplateProcess:
                 output.close_writer()
         self.channel.close_peer()
         self._watch()
-        if self.state.is_importing:
-            timeout = self.config.startup_timeout
+        timeout = self.config.startup_timeout
+        if self.state.is_importing and timeout > 0:
             self._timer = self.services.loop.call_later(
                 timeout, lambda: self._keeper.happen(self, TemplateEvent.START_TIMEOUT)
             )

@@ -91,7 +91,7 @@ class WorkerTermination:
             WorkerAction.SIGNAL_TERM: lambda child, change: self._signal(child, change, Signals.SIGTERM),
             WorkerAction.SIGNAL_KILL: lambda child, change: self._signal(child, change, Signals.SIGKILL),
             WorkerAction.CLOSE_CHANNEL: self._close_channel,
-            WorkerAction.LIMIT_START: self._limit_start,
+            WorkerAction.LIMIT_START: lambda child, change: self.limit_start(child),
             WorkerAction.LIMIT_LEAVING: self._limit_leaving,
             WorkerAction.HURRY: lambda child, change: child.set_timer(KILL_AFTER, lambda: self._is_late(child)),
             WorkerAction.AWAIT_REPORT: lambda child, change: self._await_report(child),
@@ -187,9 +187,11 @@ class WorkerTermination:
 
     # ---------------------------------------------------------------- one that does not start
 
-    def _limit_start(self, child: Child, change: Change) -> None:
+    def limit_start(self, child: Child) -> None:
+        """Give it startup_timeout to be ready; 0: as long as it takes."""
         seconds = self._stacks.config.startup_timeout
-        child.set_timer(seconds, lambda: self._keeper.happen(child, WorkerEvent.START_TIMEOUT))
+        if seconds > 0:
+            child.set_timer(seconds, lambda: self._keeper.happen(child, WorkerEvent.START_TIMEOUT))
 
     def _explain_start(self, child: Child, change: Change) -> None:
         """It is not ready in time."""
@@ -214,7 +216,7 @@ class WorkerTermination:
                 return
             if not child.state.is_unforked:
                 if not child.state.has_started:
-                    self._limit_start(child, change)
+                    self.limit_start(child)
                 return
             error = f"its template has not forked a worker within {seconds:g} s (startup_timeout){explain(trace)}"
             template.give_up(TemplateEvent.NOT_FORKING, error)

@@ -173,7 +173,7 @@ class Workers:
             return None
         self.asked += 1
         self._add(child)
-        child.set_timer(self._current.config.startup_timeout, lambda: self.happen(child, WorkerEvent.START_TIMEOUT))
+        self.termination.limit_start(child)
         return child
 
     def restore(self, template: TemplateProcess, board: Scoreboard, state: Mapping[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +40,19 @@ def test_repeated_headers_are_joined():
 def test_of_other_repeated_names_the_last_counts():
     pairs = [("SCRIPT_NAME", "/x"), ("HTTP_HOST", "a"), ("SCRIPT_NAME", ""), ("HTTP_HOST", "a:8080")]
     assert decode_params(raw.pairs(pairs)) == {"SCRIPT_NAME": "", "HTTP_HOST": "a:8080"}
+
+
+def test_decoding_takes_time_by_size_whatever_the_bytes():
+    """Sixteen times as much takes sixteen times as long, not 256 times."""
+    for pair in (b"\x00\x02\xff\xff", b"\x02\x00\x81\xff", b"\x00\x01\x81", b"\x00\x01\x80", b"\x00\x02\x81\x80"):
+        small, large = (min(cpu_time(pair * (size // len(pair))) for _ in range(3)) for size in (1 << 16, 1 << 20))
+        assert large < 100 * small, pair
+
+
+def cpu_time(data: bytes) -> float:
+    begin = time.thread_time()
+    decode_params(data)
+    return time.thread_time() - begin
 
 
 @given(st.binary(max_size=200_000), st.integers(0, 65535))
