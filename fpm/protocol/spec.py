@@ -135,5 +135,7 @@ FORCED = 59
 """Real-time signals kill by default, so only a process that catches them may be sent them. These two are far from both
 ends, where C libraries, debuggers and emulators take theirs."""
 POLITE = 58
+STACK_MAX = 262144
+"""Bytes behind FD_STACK beyond which its process empties it before it writes."""
 BEGIN, NUMBERS, END = b"begin\n", b"numbers\n", b"end\n"
 """Around the stacks of all threads and, after them, `ident tid` of each thread."""

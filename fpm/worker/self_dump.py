@@ -18,7 +18,7 @@ import signal
 import threading
 from types import FrameType
 
-from fpm.protocol.spec import BEGIN, END, FD_STACK, FORCED, NUMBERS, POLITE
+from fpm.protocol.spec import BEGIN, END, FD_STACK, FORCED, NUMBERS, POLITE, STACK_MAX
 
 THREADS_MAX = 512
 
@@ -46,6 +46,8 @@ def listen() -> bool:
 def write_stacks(number: int, frame: FrameType | None) -> None:
     """The handler of POLITE: the stacks of all threads, and then `ident tid` of those that Python knows."""
     try:
+        if os.fstat(FD_STACK).st_size > STACK_MAX:
+            os.ftruncate(FD_STACK, 0)  # never shorter, so that the master notices
         os.write(FD_STACK, BEGIN)
         faulthandler.dump_traceback(file=FD_STACK, all_threads=True)
         # Not threading.enumerate(): it takes a lock that the code which is interrupted may hold.

@@ -52,13 +52,14 @@ def test_a_kernel_without_yama_needs_no_name() -> None:
 
 
 OWN_USE = """
-import faulthandler, os, signal, sys
-from fpm.protocol.spec import FORCED, POLITE
+import faulthandler, fcntl, os, signal, sys
+from fpm.protocol.spec import FORCED, POLITE, STACK_MAX
 from fpm.worker.self_dump import listen
 from fpm.protocol.spec import FD_STACK
 from fpm.stacks.text.faulthandler import parse_dump
 
 own, ours = os.memfd_create("own"), os.memfd_create("ours")
+fcntl.fcntl(ours, fcntl.F_SETFL, os.O_APPEND)
 os.dup2(ours, FD_STACK)
 faulthandler.enable(file=own)
 faulthandler.register(signal.SIGUSR1, file=own, all_threads=False)
@@ -69,6 +70,9 @@ def here(number):
     texts = [os.pread(fd, 65536, 0) for fd in (own, ours)]
     return [bool(text) and any(f.function == "here" for t in parse_dump(text) for f in t.frames) for text in texts]
 print(here(signal.SIGUSR1), here(FORCED), here(POLITE))
+os.ftruncate(ours, STACK_MAX + 1), os.lseek(ours, 0, 2)
+os.kill(os.getpid(), POLITE)
+print(os.fstat(ours).st_size < STACK_MAX)  # so much is emptied before
 os.close(FD_STACK)
 print(here(FORCED), here(POLITE))  # a program that closes all descriptors does not hear of it
 signal.signal(FORCED, lambda *_: None)
@@ -82,6 +86,7 @@ def test_an_application_that_uses_faulthandler_itself() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "[True, False] [False, True] [False, True]",
+        "True",
         "[False, False] [False, False]",
         "False",
     ]

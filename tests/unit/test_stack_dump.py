@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fpm.master.processes.self_dump_fd import PASSED_MAX, READ_MAX, SelfDumpFd
 from fpm.master.tracing.self_dump_parse import Activity, obstacle, read_self_dump, stands_in_c
+from fpm.protocol.spec import STACK_MAX
 from fpm.stacks.credentials import GONE, Status
 from fpm.stacks.text.faulthandler import is_repeated, parse_dump
 from fpm.stacks.trace import Frame
@@ -204,3 +206,26 @@ def test_who_stands_in_c(looks: list[Activity | None], expected: bool) -> None:
 def test_who_has_threads_may_wait_for_the_gil() -> None:
     assert not stands_in_c([asleep()] * 6, 2)
     assert stands_in_c([asleep()] * 7, 2)
+
+
+def test_what_a_process_writes_is_read_and_never_changed() -> None:
+    """Whoever changes the file, or asks for its size, waits for a process that writes to it without end."""
+    own = SelfDumpFd.create()
+    # Read by a description that can only read: everything else would fail.
+    seen = SelfDumpFd(os.open(f"/proc/self/fd/{own.fd}", os.O_RDONLY))
+    try:
+        os.write(own.fd, b"an earlier one")
+        assert seen.pass_over()
+        assert seen.read() == b""
+        os.write(own.fd, b"this one")
+        assert seen.read() == seen.read() == b"this one"
+        os.write(own.fd, bytes(STACK_MAX))
+        assert seen.pass_over()
+        os.ftruncate(own.fd, 0)  # as its process does when there is much
+        os.write(own.fd, b"after that")
+        assert seen.read() == b"after that"
+        os.ftruncate(own.fd, (PASSED_MAX + 1) * READ_MAX)
+        assert not seen.pass_over()
+    finally:
+        own.close()
+        seen.close()

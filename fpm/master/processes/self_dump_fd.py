@@ -1,8 +1,8 @@
 """The master's memfd to which one process of a pool writes its own stack (fpm.worker.self_dump).
 
 Each process has one of its own, so a late answer is never taken for another process's. Any process of the pool can
-write anything into it; no seals can be set on it (it was created without MFD_ALLOW_SEALING), so the master can always
-empty it.
+write anything into it, and hold its locks as long as it likes: so the master only reads at positions (pread(2)), which
+takes no lock of the inode, and neither empties it nor asks for its size. The process itself empties it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,12 @@ import fcntl
 import os
 from dataclasses import dataclass
 
-READ_MAX = 262144
+from fpm.protocol.spec import STACK_MAX
+
+READ_MAX = STACK_MAX
 """Bytes to read at most: two dumps of 100 frames with texts of 500 characters each are smaller."""
+PASSED_MAX = 16
+"""Times READ_MAX: with more before the next answer, its process has not emptied it as it should."""
 
 
 @dataclass(slots=True)
@@ -21,6 +25,8 @@ class SelfDumpFd:
 
     fd: int
     listens: bool = False
+    _begin: int = 0
+    """Where what is written next begins."""
 
     @classmethod
     def create(cls) -> SelfDumpFd:
@@ -30,7 +36,7 @@ class SelfDumpFd:
             OSError: no descriptors or no memory left.
         """
         fd = os.memfd_create("pyfpm-stack", os.MFD_CLOEXEC)
-        # Without O_APPEND, emptying it would have to reset the position, which all holders share.
+        # Without O_APPEND, whoever empties it would have to reset the position, which all holders share.
         fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
         return cls(fd)
 
@@ -41,13 +47,20 @@ class SelfDumpFd:
             os.set_inheritable(fd, False)
         return cls(fd, listens)
 
-    def empty(self) -> None:
-        """Empty the file before the next dump."""
-        os.ftruncate(self.fd, 0)
+    def pass_over(self) -> bool:
+        """Pass over what there is before the next dump; False if that is too much to be a few dumps."""
+        for _ in range(PASSED_MAX):
+            data = self.read()
+            if not data:
+                return True
+            self._begin += len(data)
+        return False
 
     def read(self) -> bytes:
-        """Read at most READ_MAX bytes."""
-        return os.pread(self.fd, READ_MAX, 0)
+        """Read at most READ_MAX bytes of what has been written since."""
+        if self._begin and not os.pread(self.fd, 1, self._begin - 1):
+            self._begin = 0  # its process has emptied it
+        return os.pread(self.fd, READ_MAX, self._begin)
 
     def close(self) -> None:
         """Close the descriptor."""

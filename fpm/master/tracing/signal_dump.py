@@ -113,7 +113,8 @@ def _begin(request: _Request) -> str:
     """Send the polite signal; returns why it cannot be sent, or ""."""
     request.looks.append(_read_activity(request.target.pid))
     try:
-        request.target.own_stack.empty()
+        if not request.target.own_stack.pass_over():
+            return "the file to which it writes its stacks is full: it has not come to Python to empty it"
         request.target.send_signal(POLITE)
     except ProcessLookupError:
         return GONE
