@@ -54,7 +54,7 @@ from fpm.system.proctitle import set_title
 from fpm.template.calibrator import Calibrator
 from fpm.template.fork_safety import survey
 from fpm.template.importing import WSGIApplication, import_within, prepare_interpreter
-from fpm.worker.fork_guard import finish_threads, flush_standard_streams, leave_copy
+from fpm.worker.fork_guard import finish_threads, flush_standard_streams, leave_copy, leave_unused
 from fpm.worker.self_dump import listen
 from fpm.worker.worker import run_worker
 
@@ -266,8 +266,9 @@ class Template:
 
     def _take_descriptors(self, fds: list[int]) -> tuple[socket.socket, int | None]:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT):
+        for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGQUIT, leave_unused)  # until the worker's loop has a handler
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT})
         os.close(self.wake_read)
         os.close(self.wake_write)

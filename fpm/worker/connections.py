@@ -21,8 +21,9 @@ from fpm.worker.connection import LIMITS, PARKED_SIZE, Phase, WebConnection, res
 from fpm.worker.master_channel import MasterChannel
 from fpm.worker.settings import ActiveSettings, is_within
 
-LEAVING_LIMIT = 1.0
-"""Seconds that a worker which leaves waits for a request on a connection that nobody else can take."""
+LEAVING_LIMIT = 5.0
+"""Seconds that a worker which leaves waits for a request on a connection that nobody else can take: as long as any
+waits for the first byte, for on a busy machine a web server may be held up between connect(2) and its first bytes."""
 KEPT_AT_ONCE = 2
 SURPLUS_LIMIT = 5.0
 """A worker that holds more kept connections than KEPT_AT_ONCE closes the longest idle ones after this many seconds."""

@@ -89,6 +89,12 @@ def flush_standard_streams() -> None:
             continue
 
 
+def leave_unused(number: int, frame: object) -> NoReturn:
+    """Handle a signal that tells a worker to leave before it has begun to serve; nothing is lost by it."""
+    flush_standard_streams()
+    os._exit(0)
+
+
 def leave_copy(error: BaseException | None) -> NoReturn:
     """End a process that the application has forked and that has come back from its code, as Python ends a program.
 

@@ -40,6 +40,8 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
         return st.dictionaries(st.text(max_size=9), st.integers() | st.text(max_size=9), max_size=3)
     if hint is WorkerSettings:
         return instances(WorkerSettings)
+    if hint is float:
+        return st.floats(allow_nan=False)  # which would not even be equal to itself
     return st.from_type(hint)
 
 
