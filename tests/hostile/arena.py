@@ -1,0 +1,266 @@
+"""One daemon of root with three pools under three users, one of which attacks; and how it is put in order afterwards.
+
+sites/NAME/          each pool's own directory, owned by its user: the application, logs/, run/
+root/                a directory that only root may enter, with files that nobody may change
+open/                files of root that everybody may read
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from tests.hostile.attacks import Attack, Place
+from tests.hostile.measures import Waits, complaints, differences, listing, measuring
+from tests.support import raw_fastcgi
+from tests.support.fpm import APPS, Daemon
+from tests.support.holdings import count_kinds
+from tests.support.interpreter import pool_python
+from tests.support.pools import facts, wait_state
+from tests.support.processes import descendants, reap_adopted
+from tests.support.waiting import wait_until
+
+HERE = Path(__file__).parent
+USERS = {"attacker": "games", "neighbour": "news", "third": "backup"}
+WORKERS = 2
+BASELINE_TIME = 1.5
+MORE_DESCRIPTORS = 12
+"""What a master may hold more after an attack: a 503 responder's scoreboard and its parking socket, open logs."""
+MORE_MEMORY = 8 << 20
+"""Bytes that a master may have grown by after an attack; what is kept for each request or message would be more."""
+
+
+class Arena:
+    """A running daemon, and what the neighbour's clients wait for beside an honest busy pool."""
+
+    def __init__(self) -> None:
+        self.fpm = Daemon({})
+        self.directory = self.fpm.directory
+        self.site = self.directory / "sites" / "attacker"
+        self.uid = pwd.getpwnam(USERS["attacker"]).pw_uid
+        self._make_directories()
+        self.fpm.configure({name: self._pool(name) for name in USERS}, global_=self._global())
+        self.fpm.expect_log(r"\[pool attacker\]", "attacker")
+        self.fpm.start()
+        for name in USERS:
+            wait_state(self.fpm, name, "running")
+        with self.measuring() as self.before:
+            self._run(Attack("an honest busy application", "burn(SECONDS)", Place.WORKERS, seconds=BASELINE_TIME))
+
+    def _global(self) -> Mapping[str, object]:
+        return {"process_control_timeout": "2s", "process.max": 40, "daemonize": "no"}
+
+    def _pool(self, name: str) -> dict[str, object]:
+        site = self.directory / "sites" / name
+        attacker = name == "attacker"
+        return {
+            "user": USERS[name],
+            "listen": site / "run" / "fpm.sock",
+            "listen.mode": "0666",
+            "chdir": site,
+            "app": "attacker:application" if attacker else "hello:application",
+            "pm.max_children": WORKERS,
+            "access.log": site / "logs" / "access.log",
+            "slowlog": site / "logs" / "slow.log",
+            "request_slowlog_timeout": "200ms" if attacker else "0",
+            "startup_timeout": "10s",
+        }
+
+    def _make_directories(self) -> None:
+        for name, mode in (("root", 0o700), ("open", 0o755)):
+            (self.directory / name).mkdir(mode=mode)
+            for file in ("secret", "shadow.log", "fpm.sock"):
+                (self.directory / name / file).write_text(f"{file}\n")
+        for name in USERS:
+            self._make_site(name)
+
+    def _make_site(self, name: str) -> None:
+        site, user = self.directory / "sites" / name, pwd.getpwnam(USERS[name])
+        for folder in (site, site / "logs", site / "run"):
+            folder.mkdir(parents=True, exist_ok=True)
+            os.chown(folder, user.pw_uid, user.pw_gid)
+        shutil.copy(APPS / "hello.py", site)
+        for file in ("attacker.py", "toolbox.py"):
+            shutil.copy(HERE / file, site)
+
+    # --- what an attacker and an administrator do -----------------------------------------------------------------
+
+    def code(self, code: str, seconds: float = 1.0) -> raw_fastcgi.Reply:
+        """Run code in a worker of the attacker's pool."""
+        params = raw_fastcgi.web_params("/", method="POST", query=str(seconds), body=code.encode())
+        return raw_fastcgi.exchange(self.fpm.address("attacker"), params, code.encode(), timeout=20 + seconds)
+
+    def _run(self, attack: Attack) -> None:
+        """Let the attacker and the administrator do what an attack says."""
+        end = time.monotonic() + attack.seconds
+        administrator = threading.Thread(target=self._administrate, args=(attack, end), daemon=True)
+        administrator.start()
+        match attack.place:
+            case Place.WORKER | Place.WORKERS:
+                self._serve(attack, end)
+            case Place.TEMPLATE:
+                (self.site / "at_import.py").write_text(attack.code)
+                self.fpm.cli("reload", "attacker", "--timeout", "10s", timeout=60)
+            case Place.SHELL:
+                self._shell(attack)
+        wait_until(lambda: time.monotonic() >= end)
+        administrator.join(60)
+
+    def _serve(self, attack: Attack, end: float) -> None:
+        def serve() -> None:
+            while True:
+                with suppress(OSError):  # it has shot itself, or its socket
+                    self.code(attack.code, attack.seconds)
+                if not attack.repeat or time.monotonic() >= end:
+                    return
+
+        together([serve] * (WORKERS if attack.place is Place.WORKERS else 1))
+
+    def _administrate(self, attack: Attack, end: float) -> None:
+        while attack.administrator and time.monotonic() < end:
+            for words in attack.administrator:
+                if words[0].startswith("SIG"):
+                    self.fpm.signal(signal.Signals[words[0]])
+                else:
+                    self.fpm.cli(*words, timeout=60)
+
+    def _shell(self, attack: Attack) -> None:
+        """Run code as the pool's user outside of the pool."""
+        program = f"from toolbox import *\nSECONDS = {attack.seconds}\n{attack.code}"
+        user = pwd.getpwuid(self.uid)
+        subprocess.run(
+            [pool_python(), "-c", program],
+            cwd=self.site,
+            env={"PYTHONPATH": str(self.site), "PYTHONDONTWRITEBYTECODE": "1"},
+            user=user.pw_uid,
+            group=user.pw_gid,
+            extra_groups=[],
+            timeout=attack.seconds + 30,
+            check=False,
+        )
+
+    @contextmanager
+    def measuring(self) -> Iterator[Waits]:
+        """Measure the neighbour and the master while the block runs."""
+
+        def neighbour() -> None:
+            reply = self.fpm.get("neighbour", timeout=20)
+            assert reply.status == 200, reply
+
+        with measuring(neighbour, lambda: void(facts(self.fpm, "neighbour"))) as waits:
+            yield waits
+
+    def attack(self, *attacks: Attack) -> list[str]:
+        """Let the attacker do all of these at once; everything that it has reached and must not."""
+        fpm = self.fpm
+        good = (fpm.workers("neighbour"), facts(fpm, "neighbour")["generation"])
+        kinds, memory = count_kinds(fpm.pid), psutil.Process(fpm.pid).memory_info().rss
+        before = listing(self.directory, self._may_change())
+        with self.measuring() as waits:
+            together([lambda attack=attack: self._run(attack) for attack in attacks])
+        found = complaints(self.before, waits)
+        found += differences(before, listing(self.directory, self._may_change()))
+        found += [f"in the log: {line}" for line in self.fpm.log().splitlines() if is_forged(line)]
+        if (now := (fpm.workers("neighbour"), facts(fpm, "neighbour")["generation"])) != good:
+            found.append(f"the neighbour's workers and generation were {good}, are {now}")
+        self.repair()
+        return found + self._left(sum(kinds.values()), memory)
+
+    def _left(self, descriptors: int, memory: int) -> list[str]:
+        found = []
+        if (now := sum(count_kinds(self.fpm.pid).values())) > descriptors + MORE_DESCRIPTORS:
+            found.append(f"descriptors of the master: {descriptors}, now {now}: {count_kinds(self.fpm.pid)}")
+        if (grown := psutil.Process(self.fpm.pid).memory_info().rss - memory) > MORE_MEMORY:
+            found.append(f"the master has grown by {grown} bytes")
+        if "internal error" in self.fpm.log():
+            found.append("an internal error is in the log")
+        return found
+
+    def _may_change(self) -> list[Path]:
+        """The attacker's own directory, and what the daemon itself writes."""
+        sites = [self.directory / "sites" / name for name in USERS]
+        logs = [site / "logs" / name for site in sites for name in ("access.log", "slow.log")]
+        return [self.site, self.fpm.log_file, self.fpm.control, *logs]
+
+    # --- afterwards -------------------------------------------------------------------------------------------------
+
+    def repair(self) -> None:
+        """End whatever the attacker has running, restore his site, and reload his pool."""
+        self._end_attackers()
+        self._clear(self.site)
+        self._make_site("attacker")
+        done = self.fpm.cli("reload", "attacker", timeout=90)
+        assert done.returncode == 0, done.stdout + done.stderr
+        wait_state(self.fpm, "attacker", "running")
+        wait_until(lambda: len(self.fpm.workers("attacker")) == WORKERS)
+        wait_until(lambda: self.fpm.get("attacker").status == 200)
+
+    def _clear(self, directory: Path) -> None:
+        """Remove everything but sockets."""
+        for path in directory.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                self._clear(path)
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif not path.is_socket():
+                path.unlink()
+
+    def _end_attackers(self) -> None:
+        deadline = time.monotonic() + 30
+        while found := [one for one in descendants(os.getpid()) if self._is_attackers(one)]:
+            assert time.monotonic() < deadline, f"processes of the attacker do not end: {found}"
+            for one in found:
+                _end(one)
+            psutil.wait_procs(found, timeout=1)
+            reap_adopted(found)
+
+    def _is_attackers(self, process: psutil.Process) -> bool:
+        try:
+            title = " ".join(process.cmdline()).rstrip()
+            ours = title.startswith("pyfpm: ")
+            return process.uids().real == self.uid and not ours and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def finish(self) -> None:
+        """Stop the daemon and make every check of `Daemon.finish`."""
+        self._end_attackers()
+        self.fpm.expect_descriptors(scoreboard=2, socket=4, anon_inode=2, pipe=8, file=4)
+        self.fpm.finish()
+
+
+def together(jobs: list[Callable[[], None]]) -> None:
+    """Do all of these at once, and wait until all are done."""
+    threads = [threading.Thread(target=job, daemon=True) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert not any(thread.is_alive() for thread in threads), "an attack does not end"
+
+
+def is_forged(line: str) -> bool:
+    """Whether a line of the error log that an attacker has written does not bear his pool's name."""
+    return "forged" in line and "[pool attacker]" not in line
+
+
+def void(_: object) -> None:
+    """Drop a result."""
+
+
+def _end(process: psutil.Process) -> None:
+    try:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,142 @@
+"""The attacks: a row for each. To add one, add a row; what is examined afterwards is the same for all.
+
+An attack is code with everything of toolbox.py at hand. It lasts `SECONDS`. Whatever it writes anywhere says "forged":
+such a line in the error log has to bear the pool's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Place(Enum):
+    """Where an attacker's code runs, always as the pool's user."""
+
+    WORKER = "in one worker"
+    WORKERS = "in every worker at once"
+    TEMPLATE = "while the template imports the application, at a reload"
+    SHELL = "in a process of its own, outside of the pool"
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One attack.
+
+    Attributes:
+        name: what it does.
+        code: what the attacker executes.
+        place: where.
+        administrator: commands of `pyfpm` that are given again and again meanwhile, each by its words; a signal to the
+            master by its name.
+        seconds: how long it lasts.
+        repeat: whether a worker's code is executed again in a new request until the time is over.
+    """
+
+    name: str
+    code: str
+    place: Place = Place.WORKER
+    administrator: tuple[tuple[str, ...], ...] = ()
+    seconds: float = 1.0
+    repeat: bool = False
+
+
+ATTACKS = (
+    # --------------------------------------------------------------------------------------------- what it holds
+    Attack(
+        "scribble over the scoreboard",
+        """
+fd = descriptors()["scoreboard"][0]
+board = mmap.mmap(fd, os.fstat(fd).st_size)
+for _ in until(SECONDS):
+    pattern = random.choice([b"\\xff", b"\\x00", b"\\x01", b"\\x7f", None])
+    board[:] = os.urandom(len(board)) if pattern is None else pattern * len(board)
+    time.sleep(0.0005)
+for size in (0, 1, 1 << 20):
+    try:
+        os.ftruncate(fd, size)
+    except OSError:
+        continue
+board[:] = bytes(len(board))
+""",
+    ),
+    Attack(
+        "messages that lie",
+        "flood(SECONDS, encoded(forged()))",
+        Place.WORKERS,
+    ),
+    Attack(
+        "messages that are broken or large",
+        """
+raw = encoded(forged()) + [b"{", b"[" * 5000, os.urandom(3000), b"\\xff\\xfe", b""]
+raw += [b'{"v": 1, "kind": "LogText", "level": "notice", "text": "forged %s"}' % (b"\\\\n" * 30000)]
+flood(SECONDS, raw)
+""",
+        Place.WORKERS,
+    ),
+    Attack(
+        "descriptors in messages",
+        """
+ends = sockets("channel")
+for _ in until(SECONDS):
+    fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(50)]
+    for one in ends:
+        try:
+            one.sendmsg([b"{}"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))],
+                        socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            pass
+    for fd in fds:
+        os.close(fd)
+""",
+    ),
+    Attack(
+        "output without end",
+        """
+kinds = [b"forged " * 9000, b"\\n" * 65536, b"\\x00\\x1b[31m" * 8000, os.urandom(65536), b"]: ALERT: forged\\r" * 3000]
+for fd in (1, 2):
+    os.set_blocking(fd, False)
+for _ in until(SECONDS):
+    for fd in (1, 2):
+        try:
+            os.write(fd, random.choice(kinds))
+        except BlockingIOError:
+            pass
+""",
+        Place.WORKERS,
+    ),
+    Attack(
+        "the eventfd that says that nobody is idle",
+        """
+fds = descriptors()["eventfd"]
+for fd in fds:
+    fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+for _ in until(SECONDS):
+    for fd in fds:
+        os.eventfd_write(fd, 1)
+        if random.random() < 0.5:
+            try:
+                os.preadv(fd, [bytearray(8)], -1, os.RWF_NOWAIT)
+            except BlockingIOError:
+                pass
+""",
+        Place.WORKERS,
+    ),
+    Attack(
+        "the end of a worker, again and again",
+        "os.kill(os.getpid(), random.choice([9, 11, 15, 19]))",
+        Place.WORKERS,
+        repeat=True,
+    ),
+    Attack(
+        "a template that lies about its workers",
+        """
+channel = sockets("channel")[0]
+for pid in [int(pid) for pid in os.listdir("/proc") if pid.isdigit()]:
+    channel.send(json.dumps(message("Forked", slot=0, pid=pid)).encode())
+    channel.send(json.dumps(message("WorkerExited", pid=pid, status=9, **USAGE)).encode())
+threading.Thread(target=flood, args=(SECONDS, encoded(forged()))).start()
+""",
+        Place.TEMPLATE,
+    ),
+)
