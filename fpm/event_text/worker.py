@@ -127,6 +127,11 @@ ROWS: Mapping[type[Event], Row] = {
         "child {e.pid} does not exit on SIGKILL: it is in uninterruptible sleep (state D, see proc(5))",
     ),
     worker.StrangerRejected: (WARNING, "process {e.pid} sent a message as a worker but is not one; disconnecting it"),
+    worker.IdentityChanged: (
+        WARNING,
+        "process {e.pid} is no longer its pool's user's (it is uid {e.uid} gid {e.gid} now: a setuid program, see "
+        "no_new_privs); it is neither signalled nor looked at",
+    ),
     worker.MessageRefused: (WARNING, _refused),
     worker.WorkerLogged: (lambda e: e.severity.upper(), _logged),
     worker.ProcessOutput: (lambda e: WARNING if e.is_decorated else NONE, _output),

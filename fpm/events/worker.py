@@ -118,6 +118,15 @@ class StrangerRejected(ProcessEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class IdentityChanged(ProcessEvent):
+    """A process of a pool has become another user's; it is told once."""
+
+    uid: int
+    """Effective, as the next."""
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
 class MessageRefused(ProcessEvent):
     """A worker or a template has sent a message that is not what it should be; it is told once."""
 

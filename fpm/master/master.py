@@ -292,7 +292,7 @@ class Master:
             close()
         if self.control is not None:
             self.control.close()
-        end_orphans(self._others, self.emit)
+        end_orphans(self._others, self.services.pool_ids, self.emit)
         self._pid_file.remove()
         self.loop.close()
         if self.signals is not None:

@@ -11,6 +11,7 @@ from fpm.log.lines import parse_level
 from fpm.master.core import Core
 from fpm.master.loop.read_budget import TokenBucket
 from fpm.master.processes.oom import OomWatch
+from fpm.master.processes.owner import Ids
 from fpm.master.slowlog.slow_file import SlowFiles
 from fpm.master.tracing.stacks import Stacks
 from fpm.system.listen_queue import ListenQueueReader
@@ -44,6 +45,8 @@ class Services(Core):
     budget: Budget
     oom: OomWatch
     stacks: Stacks = field(init=False)
+    pool_ids: set[Ids] = field(default_factory=set)
+    """Of all processes that pools have had."""
     slow_files: SlowFiles = field(default_factory=SlowFiles)
     resamples: TokenBucket = field(default_factory=lambda: TokenBucket(20.0, 20.0))
     """Stacks of requests that go on being slow (request_slowlog_interval), of all pools together."""

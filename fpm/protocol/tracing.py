@@ -43,6 +43,8 @@ class TraceTask:
     started: int = 0
     """Its start in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)): the pid may be another's by now.
     0: not known."""
+    ids: list[int] | None = None
+    """Its user and group, which must still be its own when it has stopped; None: not known."""
     layout: Layout | None = None
     """Of its interpreter's structures; None: only what its threads do is wanted."""
     depth: int = 20

@@ -16,6 +16,7 @@ SECCOMP_FILTER = 2
 """What /proc/PID/status says of a process with a filter (SECCOMP_MODE_FILTER)."""
 YAMA_ANCESTORS, YAMA_CAPABILITY, YAMA_NEVER = 1, 2, 3
 GONE = "the process has exited"
+STRANGER = "it is another user's now, not its pool's"
 GRANT = "run the container with --cap-add SYS_PTRACE, or the systemd unit with CAP_SYS_PTRACE"
 
 
@@ -83,6 +84,12 @@ def _numbers(text: str, radix: int = 10) -> Iterator[int]:
 def same_ids(me: Status, other: Status) -> bool:
     """Decide whether the real ids of one are all the ids of the other, as a tracer without capability needs it."""
     return set(me.uids[:1]) == set(other.uids[:3]) and set(me.gids[:1]) == set(other.gids[:3])
+
+
+def is_owned_by(status: Status, ids: tuple[int, int]) -> bool:
+    """Decide whether all ids of a process are these: a setuid program has others, and so has who it has become."""
+    uid, gid = ids
+    return set(status.uids) == {uid} and set(status.gids) == {gid}
 
 
 def ids_to_take(me: Status, other: Status) -> tuple[int, int] | None:

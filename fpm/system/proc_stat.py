@@ -7,6 +7,7 @@ import os
 # Indices into read_stat()'s result; proc_pid_stat(5) counts from 1 and has pid and name before them.
 STATE = 0
 PARENT = 1
+GROUP = 2
 SESSION = 3
 USER_TIME = 11
 """Clock ticks, as is SYSTEM_TIME."""

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from fpm.protocol.tracing import DEPTH_MAX, THREADS_MAX, TraceTask, pack_trace
-from fpm.stacks.credentials import GONE
+from fpm.stacks.credentials import GONE, STRANGER, is_owned_by
 from fpm.stacks.reading.lines import resolve
 from fpm.stacks.reading.walk import RawThread, ReadLimits, collect
-from fpm.stacks.rights import explain, helper_ids
+from fpm.stacks.rights import explain, helper_ids, read_status
 from fpm.stacks.trace import ThreadStack, Trace
 from fpm.tracer.binding import SYSCALL_NAMES, PtraceError, die_with_parent, interrupt, read_registers
 from fpm.tracer.native import NativeFrames
@@ -100,6 +100,8 @@ def look_at(task: TraceTask) -> Trace:
     state = read_state(pid)
     if state is None or state.is_dead or task.started not in (0, state.started):
         return Trace(pid, "", error=GONE)
+    if is_stranger(task):
+        return Trace(pid, "", error=STRANGER)
     ids = helper_ids(pid)
     if ids is not None:
         with contextlib.suppress(OSError):  # then attaching is refused, and why is told
@@ -111,7 +113,7 @@ def look_at(task: TraceTask) -> Trace:
     except GoneError:
         return Trace(pid, "", error=GONE)
     except RefusedError as error:
-        return Trace(pid, "", error=explain(pid, error.errno))
+        return Trace(pid, "", error=STRANGER if is_stranger(task) else explain(pid, error.errno))
     except StopTimeout:
         return Trace(pid, "", error=explain(pid, errno.ETIMEDOUT))
     seizure.reap()
@@ -119,6 +121,12 @@ def look_at(task: TraceTask) -> Trace:
         os.nice(BACKGROUND)  # it takes milliseconds, for which the process that was looked at may need the processor
     memory.begin(UNWIND_TIME)
     return _tell(task, seen)
+
+
+def is_stranger(task: TraceTask) -> bool:
+    """Tell whether the process has become another user's, by a setuid program."""
+    status = read_status(task.pid) if task.ids is not None else None
+    return status is not None and task.ids is not None and not is_owned_by(status, (task.ids[0], task.ids[1]))
 
 
 def _look(task: TraceTask, seizure: Seizure, memory: ProcessMemory, started: int) -> Seen:
@@ -141,6 +149,8 @@ def _look(task: TraceTask, seizure: Seizure, memory: ProcessMemory, started: int
             now = read_state(task.pid)
             if now is None or now.started != started:
                 raise GoneError
+            if is_stranger(task):  # it may have executed another program until it stopped
+                raise RefusedError(errno.EPERM)
             memory.begin()
             _look_at_threads(task.pid, seizure, memory, seen)
             _give_up_rights()

@@ -33,6 +33,7 @@ from fpm.master.pool.worker_state import WorkerEvent, WorkerState
 from fpm.master.pool.workers import Workers
 from fpm.master.processes.backoff import Backoff, after_template_failure
 from fpm.master.processes.oom import OomWatch
+from fpm.master.processes.owner import OwnerCheck, own_ids
 from fpm.master.services import Budget, Services
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.stages import Stage
@@ -60,6 +61,7 @@ class Template:
         self.cgroup = self.directory = ""
         self.started = 0.0
         self.killed = False
+        self.owner = OwnerCheck(lambda event: event, "www", own_ids())
 
     def fork_worker(self, slot: int, fds: list[int], *, hold: bool = False) -> bool:
         """Take a request."""
@@ -123,6 +125,10 @@ class Process:
         """Take a signal."""
         self.signals.append(number)
         return True
+
+    def is_stranger(self) -> bool:
+        """It stays its pool's user's."""
+        return False
 
     def is_gone(self) -> bool:
         """Has it ended?"""

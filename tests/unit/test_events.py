@@ -262,6 +262,12 @@ LINES: list[tuple[Event, str, str]] = [
         "WARNING",
         "process 7 sent a message as a worker but is not one; disconnecting it",
     ),
+    (
+        worker.IdentityChanged(0, 42, **C),
+        "WARNING",
+        "process 7 is no longer its pool's user's (it is uid 0 gid 42 now: a setuid program, see no_new_privs); "
+        "it is neither signalled nor looked at",
+    ),
     (worker.MessageRefused("worker", "why", **C), "WARNING", "child 7 has sent a message that is refused: why"),
     (worker.MessageRefused("template", "why", **C), "WARNING", "the template has sent a message that is refused: why"),
     (worker.WorkerLogged("error", "a\nb", **C), "ERROR", "child 7: a\nb"),

@@ -302,7 +302,7 @@ def test_an_upgrade_hands_over_the_state_by_its_name(
 ) -> None:
     model = pool(workers=1)
     (child,) = model.children
-    child.process = ProcessHandle(model.loop)
+    child.process = ProcessHandle(model.loop, child.template.owner)
     child.process.reported_pid = 7
     if event is not None:
         model.workers.happen(child, event, reason="because")

@@ -88,7 +88,7 @@ class Child:
         self.state = state
         self.retire_reason = ""
         """Why it leaves; empty while it shall stay."""
-        self.process = ProcessHandle(services.loop)
+        self.process = ProcessHandle(services.loop, template.owner)
         self.channel = channel or PoolChannel()
         self.own_stack = own_stack or SelfDumpFd.create()
         self.outputs: list[OutputReader] = []

@@ -16,6 +16,7 @@ from typing import Any
 
 from fpm.master.listening.inherited import InheritedFds, take_inherited
 from fpm.master.loop.loop import Loop
+from fpm.master.processes.owner import OwnerCheck
 from fpm.scoreboard.snapshot import PID_MAX
 from fpm.system.proc_stat import PARENT, SESSION, read_stat
 
@@ -23,8 +24,9 @@ from fpm.system.proc_stat import PARENT, SESSION, read_stat
 class ProcessHandle:
     """One process, from before it is known until it has been given up."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, owner: OwnerCheck) -> None:
         self._loop = loop
+        self._owner = owner
         self.pid = 0
         self.pidfd = -1
         self.reported_pid = 0
@@ -60,14 +62,23 @@ class ProcessHandle:
         return True
 
     def send_signal(self, number: int) -> bool:
-        """Signal exactly this process (pidfd_send_signal(2)); False if it cannot be reached."""
+        """Signal exactly this process (pidfd_send_signal(2)); False if it cannot be reached.
+
+        One that has become another user's gets none; what follows is as if it had ignored it.
+        """
         if self.pidfd < 0:
             return False
+        if self.is_stranger():
+            return True
         try:
             signal.pidfd_send_signal(self.pidfd, number)
         except OSError:
             return False
         return True
+
+    def is_stranger(self) -> bool:
+        """Has it become another user's? That is logged once."""
+        return self.pid > 0 and self._owner.is_stranger(self.pid)
 
     def is_gone(self) -> bool:
         """Has the process ended, as far as its pidfd tells?"""

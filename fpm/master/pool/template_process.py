@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from signal import Signals
 from typing import Any, Protocol
 
 from fpm.config.model import PoolConfig
@@ -22,6 +20,7 @@ from fpm.master.loop.read_budget import ReadBudget
 from fpm.master.pool.death_report import LastWords
 from fpm.master.pool.template_state import TEMPLATE_TABLE, TemplateAction, TemplateEvent, TemplateState
 from fpm.master.processes.bundle import sealed_memfd
+from fpm.master.processes.owner import OwnerCheck, ids_of
 from fpm.master.processes.self_dump_fd import SelfDumpFd
 from fpm.master.services import Services
 from fpm.master.tracing.layout_request import LayoutRequest
@@ -94,6 +93,9 @@ class TemplateProcess:
         """Its memory cgroup, for fpm.master.processes.oom."""
         self.channel = channel or PoolChannel()
         self.own_stack = own_stack or SelfDumpFd.create()
+        self.owner = OwnerCheck(services.emit, spec.pool, ids_of(spec), spec.no_new_privs)
+        """Whose its process is, and those of its workers."""
+        services.pool_ids.add(self.owner.ids)
         self.layout = LayoutRequest(services.loop, services.emit, spec.pool, self._ask_layout)
         self.pid = 0
         self.outputs: list[OutputReader] = []
@@ -197,15 +199,11 @@ class TemplateProcess:
 
     def kill_group(self) -> None:
         """SIGKILL to the template and, while it is alive, all that it has made."""
-        if self.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, Signals.SIGKILL)
+        self.owner.kill_group(self.pid)
 
     def kill_alone(self) -> None:
         """SIGKILL to the template; its workers serve on."""
-        if self.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, Signals.SIGKILL)
+        self.owner.kill(self.pid)
 
     def give_up(self, event: TemplateEvent, error: str) -> None:
         """End it because it has not started, or forked, in time; an error that it has told before stays."""

@@ -135,7 +135,8 @@ class WorkerTermination:
     # ---------------------------------------------------------------- signalled
 
     def _signal(self, child: Child, change: Change, number: Signals) -> None:
-        self._tell_why(child, change, number)
+        if not child.process.is_stranger():
+            self._tell_why(child, change, number)
         if not child.process.send_signal(number):
             self._keeper.happen(child, WorkerEvent.UNREACHABLE)
 
@@ -244,7 +245,8 @@ class WorkerTermination:
         if child.process.is_gone():
             self._keeper.exited(child, UNKNOWN)  # its template does not say so
             return
-        self._emit(SigkillPending(pool=self._pool, pid=child.process.name))
+        if not child.process.is_stranger():
+            self._emit(SigkillPending(pool=self._pool, pid=child.process.name))
         child.process.watch_end(lambda: self._await_report(child))
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from fpm.master.pool.child import Child
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.processes.self_dump_fd import SelfDumpFd
 from fpm.master.tracing.trace_target import LayoutDone
+from fpm.stacks.credentials import STRANGER
 from fpm.system.thread_signal import signal_first_thread
 
 
@@ -26,8 +28,7 @@ class TemplateTarget:
     @property
     def ids(self) -> tuple[int, int]:
         """The uid and gid that it was started with."""
-        spec = self.template.spec
-        return (os.geteuid() if spec.uid is None else spec.uid, os.getegid() if spec.gid is None else spec.gid)
+        return self.template.owner.ids
 
     @property
     def is_responder(self) -> bool:
@@ -48,8 +49,13 @@ class TemplateTarget:
         """Whether it has ended."""
         return self.template.state.is_gone or not self.template.pid
 
+    def is_stranger(self) -> bool:
+        """Whether it has become another user's."""
+        return self.template.owner.is_stranger(self.pid)
+
     def send_signal(self, number: int) -> None:
         """Send a signal to its first thread."""
+        refuse(self)
         pidfd = os.pidfd_open(self.pid)  # the master's own child, which it has not waited for
         try:
             signal_first_thread(self.pid, pidfd, number)
@@ -59,6 +65,16 @@ class TemplateTarget:
     def request_layout(self, done: LayoutDone) -> None:
         """Ask it for the layout of its interpreter."""
         self.template.want_layout(done)
+
+
+def refuse(target: TemplateTarget) -> None:
+    """Send no signal to a process that has become another user's.
+
+    Raises:
+        OSError: it has.
+    """
+    if target.is_stranger():
+        raise OSError(errno.EPERM, STRANGER)
 
 
 class WorkerTarget(TemplateTarget):
@@ -84,4 +100,5 @@ class WorkerTarget(TemplateTarget):
 
     def send_signal(self, number: int) -> None:
         """Send a signal to its first thread."""
+        refuse(self)
         signal_first_thread(self.pid, self.child.process.pidfd, number)

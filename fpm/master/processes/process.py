@@ -13,6 +13,7 @@ import psutil
 from fpm.events.base import Emit
 from fpm.events.master import OrphanKilled
 from fpm.master.processes.exits import Usage
+from fpm.master.processes.owner import Ids, is_of_pools
 from fpm.system.prctl import PR_SET_CHILD_SUBREAPER, load_prctl
 
 ROUNDS = 100
@@ -78,19 +79,20 @@ def descendants() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
 
 
-def end_orphans(others: Collection[psutil.Process], emit: Emit) -> None:
+def end_orphans(others: Collection[psutil.Process], ids: Collection[Ids], emit: Emit) -> None:
     """Kill and reap the processes that applications have left behind, in any session.
 
     All of them are below the master, because it is a subreaper.
 
     Args:
         others: processes that do not belong to pools.
+        ids: users and groups of pools; those that have become another's are left alone.
     """
     pause = select.poll()
     logged: set[psutil.Process] = set()
     for _ in range(ROUNDS):
         # Killing one makes its children the master's, and it may have forked before: look again.
-        left = [process for process in descendants() if process not in others]
+        left = [process for process in descendants() if process not in others and is_of_pools(process.pid, ids)]
         if not left:
             return
         for process in left:

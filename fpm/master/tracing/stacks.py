@@ -18,7 +18,7 @@ from fpm.master.tracing.signal_dump import SignalDump
 from fpm.master.tracing.trace_target import TraceDone, TraceOptions, TraceTarget
 from fpm.master.tracing.tracer_process import TracerProcess
 from fpm.protocol.tracing import DEPTH_MAX, TraceTask
-from fpm.stacks.credentials import GONE
+from fpm.stacks.credentials import GONE, STRANGER
 from fpm.stacks.layout import Layout
 from fpm.stacks.trace import ThreadStack, Trace
 from fpm.system.proc_stat import STARTED, read_stat
@@ -108,6 +108,9 @@ class Stacks:
         if job.target.is_gone():
             self._fail(job, GONE)
             return
+        if job.target.is_stranger():
+            self._fail(job, STRANGER)
+            return
         self._enter(job, _Stage.LAYOUT, LAYOUT_TIME, "the template has not measured its interpreter yet; try again")
         job.target.request_layout(lambda answer: self._on_layout(job, answer))
 
@@ -143,6 +146,7 @@ class Stacks:
         task = TraceTask(
             pid,
             started=_read_start(pid),
+            ids=list(target.ids),
             layout=job.layout,
             depth=options.depth or DEPTH_MAX,
             native=options.native,

@@ -50,6 +50,9 @@ class TraceTarget(Protocol):
     def is_gone(self) -> bool:
         """Whether the process has ended."""
 
+    def is_stranger(self) -> bool:
+        """Whether it has become another user's, and so is neither looked at nor signalled."""
+
     def send_signal(self, number: int) -> None:
         """Send a signal to its first thread: another one would show where it is itself, and not wake the first.
 
