@@ -10,7 +10,7 @@ WANTED_COMMANDS = chromium:chromium zabbix_agentd:zabbix-agent lighttpd:lighttpd
 BENCH_COMMANDS = nginx:nginx-light ab:apache2-utils uwsgi:uwsgi-core uwsgi_python3:uwsgi-plugin-python3
 DEMO_BIND = 127.0.0.1:8000
 
-.PHONY: help demo test mutants lint types bench bench-reload bench-trace man setup clean
+.PHONY: help demo test hostile mutants lint types bench bench-reload bench-trace man setup clean
 
 help:           ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -22,8 +22,13 @@ test: setup     ## all tests (PYTEST_ARGS="-k word" for some); as root it instal
 	@.ci/setup system $(TEST_COMMANDS)
 	@.ci/setup wanted $(WANTED_COMMANDS)
 	@.ci/setup monitors
-	@# Process tests mostly wait, so four at once suit two cores.
-	@$(BIN)/python -m pytest -q -n 4 --dist loadfile -W error $(PYTEST_ARGS)
+	@# Attacks are measured, so they have the machine for themselves. Process tests mostly wait: four suit two cores.
+	@status=0; $(BIN)/python -m pytest -q -W error $(PYTEST_ARGS) tests/hostile || status=$$?; \
+	[ $$status != 5 ] || status=0; \
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile -W error $(PYTEST_ARGS) && exit $$status
+
+hostile: setup  ## attacks of a pool on the others, in random mixtures for 30 minutes (HOSTILE_ARGS="--minutes 5")
+	@$(BIN)/python -m tests.hostile.mixtures $(HOSTILE_ARGS)
 
 mutants: setup  ## faults planted one at a time (tests/mutants.toml), that the tests must notice (MUTANTS="name name")
 	@$(BIN)/python -m tests.plant_mutants $(MUTANTS)

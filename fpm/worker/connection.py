@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import struct
 from collections.abc import Callable
 from enum import IntEnum
+from time import monotonic
 
 from fpm.fastcgi.connection import Connection
 from fpm.worker.socket_io import is_readable, read_available, send_all
@@ -121,10 +123,22 @@ class WebConnection:
         return True
 
 
-def restore_parked(data: bytes, fd: int) -> WebConnection:
-    """Make the connection that another worker has parked, of its message and its descriptor."""
-    phase, deadline, peer = _PARK_HEAD.unpack_from(data)
-    connection = WebConnection(fd, peer.rstrip(b"\0").decode())
-    connection.phase, connection.deadline = Phase(phase), deadline
+def restore_parked(data: bytes, fd: int) -> WebConnection | None:
+    """Make the connection that another worker has parked, of its message and its descriptor.
+
+    None, and the descriptor closed, if no worker of ours has written the message: an application can reach the parking
+    socket, and what lies in it is taken by each of the pool's workers in turn, also by those of later generations.
+    """
+    try:
+        phase, deadline, peer = _PARK_HEAD.unpack_from(data)
+        connection = WebConnection(fd, peer.rstrip(b"\0").decode("ascii"))
+        connection.enter(Phase(phase), monotonic())
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            raise ValueError("not a connection")
+    except (struct.error, ValueError):
+        os.close(fd)
+        return None
+    if deadline < connection.deadline:
+        connection.deadline = deadline
     connection.raw = data[_PARK_HEAD.size :]
     return connection

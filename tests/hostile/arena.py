@@ -110,7 +110,7 @@ class Arena:
                 self._serve(attack, end)
             case Place.TEMPLATE:
                 (self.site / "at_import.py").write_text(attack.code)
-                self.fpm.cli("reload", "attacker", "--timeout", "10s", timeout=60)
+                self._command("reload", "--timeout", "10", "attacker")
             case Place.SHELL:
                 self._shell(attack)
         wait_until(lambda: time.monotonic() >= end)
@@ -132,7 +132,12 @@ class Arena:
                 if words[0].startswith("SIG"):
                     self.fpm.signal(signal.Signals[words[0]])
                 else:
-                    self.fpm.cli(*words, timeout=60)
+                    self._command(*words)
+
+    def _command(self, *words: str) -> None:
+        """A command of the administrator: it does what it is to do (0), or says that the pool has a fault (1, 78)."""
+        done = self.fpm.cli(*words, timeout=60)
+        assert done.returncode in (0, 1, 78), f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
 
     def _shell(self, attack: Attack) -> None:
         """Run code as the pool's user outside of the pool."""

@@ -82,7 +82,8 @@ for _ in until(SECONDS):
     fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(50)]
     for one in ends:
         try:
-            one.sendmsg([b"{}"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))],
+            data = random.choice([b"{}", os.urandom(73), b"\\x01" + bytes(72)])
+            one.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))],
                         socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except OSError:
             pass

@@ -1,0 +1,46 @@
+"""`make hostile`: attacks in random order and up to three at once, for as long as wanted.
+
+    python -m tests.hostile.mixtures [--minutes 30] [--seed N]
+
+Exit status 1 if one of them has reached what it must not; the mixture and the seed are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+
+from tests.hostile.arena import Arena
+from tests.hostile.attacks import ATTACKS
+from tests.support.processes import adopt_orphans
+
+MOST_AT_ONCE = 3
+
+
+def main() -> int:
+    """Attack until the time is over; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Let a hostile pool attack a daemon in random mixtures.")
+    parser.add_argument("--minutes", type=float, default=30.0, help="how long (default 30)")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="repeats an order of attacks")
+    options = parser.parse_args()
+    adopt_orphans()
+    dice, arena, end = random.Random(options.seed), Arena(), time.monotonic() + 60 * options.minutes
+    print(f"seed {options.seed}", flush=True)
+    mixtures = bad = 0
+    try:
+        while time.monotonic() < end:
+            mixture = dice.sample(ATTACKS, dice.randint(1, MOST_AT_ONCE))
+            found = arena.attack(*mixture)
+            mixtures, bad = mixtures + 1, bad + bool(found)
+            names = " + ".join(attack.name for attack in mixture)
+            print(f"{names}: {'; '.join(found) if found else 'held'}", flush=True)
+    finally:
+        arena.finish()
+    print(f"{mixtures} mixtures, {bad} of them reached something", flush=True)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
