@@ -309,7 +309,7 @@ class Daemon:
         finally:
             self._notify.close()
             close_directory(self.directory)
-        assert not problems, "\n".join(problems) + f"\nthe log:\n{log}"
+        assert not problems, "\n".join(problems) + f"\nthe log:\n{log[-LOG_SHOWN:]}"
 
     def _stop(self, process: Child) -> list[str]:
         family = descendants(self.pid)
