@@ -34,6 +34,10 @@ class StartError(FpmError):
     """The master cannot start: a socket in use, a directory that cannot be written."""
 
 
+class InstanceRunning(StartError):
+    """A master with the same configuration runs already."""
+
+
 class ProtocolError(FpmError):
     """A FastCGI peer sent bytes that no specification allows."""
 

@@ -92,5 +92,7 @@ def _conclude(answer: dict[str, Any], failed: str) -> int:
         click.echo(f"pyfpm: {complaint}", err=True)
     if answer.get("traceback"):
         sys.stderr.write(str(answer["traceback"]).rstrip("\n") + "\n")
+    if answer.get("partial"):
+        failed = "the other pools have been reloaded"
     click.echo(f"pyfpm: {failed}", err=True)
     return int(answer.get("status", 1))

@@ -169,9 +169,9 @@ def check(options: Options, *, with_dump: bool) -> int:
     """Read, check and report, for `pyfpm test`; short-lived processes try whether ptrace works.
 
     Raises:
-        ConfigError: with every error.
+        ConfigError: with every error, and all that a pool lacks on this machine.
     """
-    config = options.load()
+    config = options.check()
     if with_dump:
         for line in dump(config):
             click.echo(line, err=True)

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from fpm.client.control import ask
+from fpm.config.build import refuse_obstacles
 from fpm.config.load import find_control, load
 from fpm.config.local_system import DEFAULT_FILE
 from fpm.config.model import Config, ListenAddress
@@ -30,8 +31,16 @@ class Options:
             given += [flag, os.path.abspath(value)] if value else []
         return given + ["-R"] * self.allow_root + ["-O"] * self.force_stderr
 
+    def check(self) -> Config:
+        """Read the configuration, and check both its text and what this machine has for it.
+
+        Raises:
+            ConfigError: with every error, and all that a pool lacks.
+        """
+        return refuse_obstacles(self.load())
+
     def load(self) -> Config:
-        """Read and check the configuration.
+        """Read the configuration; what a pool lacks on this machine is told in the result.
 
         Raises:
             ConfigError: with every error.

@@ -7,12 +7,15 @@ from typing import Any
 
 from fpm.config import check, check_application, check_identity, check_paths
 from fpm.config.directives import DIRECTIVES
+from fpm.config.machine_application import check_application as check_usable
+from fpm.config.machine_paths import check_global_paths, check_pool_paths
 from fpm.config.model import Config, GlobalConfig, PoolConfig
 from fpm.config.read import Sections
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import System
 from fpm.config.tables.entry import Directive, Scope
 from fpm.config.values import InvalidValue, parse_value
+from fpm.errors import ConfigError
 
 LATER = "has no effect yet in this version"
 
@@ -21,12 +24,17 @@ _EMPTY_IS_UNSET = frozenset({"path", "file", "account", "address", "application"
 
 
 def build(sections: Sections, system: System, *, file: str, prefix: str, pid_override: str | None) -> Config | None:
-    """Build the configuration; return None when the report of `sections` has errors."""
+    """Build the configuration; return None when the report of `sections` has errors.
+
+    What this machine lacks for one pool is no error, for it must not keep the others from starting: see
+    `Config.obstacles`.
+    """
     report = sections.report
     pools = list(sections.pools.values())
     section = sections.global_
     parse_all(section, report)
     check_paths.resolve_global(section, system, report, file=file, prefix=prefix, pid_override=pid_override)
+    check_global_paths(section, system, report, prefix)
     check_identity.resolve_owner(section, system, report, "status_listen")
     check.check_global(section, report)
     if not pools and not sections.incomplete:
@@ -38,7 +46,21 @@ def build(sections: Sections, system: System, *, file: str, prefix: str, pid_ove
     check.check_together([section, *pools], system, report)
     if report.failed:
         return None
-    return Config(_global(section, file, prefix), tuple(_pool(pool) for pool in pools), report.notices())
+    return Config(
+        _global(section, file, prefix), tuple(_pool(pool) for pool in pools), report.notices(), report.obstacles()
+    )
+
+
+def refuse_obstacles(config: Config) -> Config:
+    """Return the configuration unless a pool could not start with it on this machine.
+
+    Raises:
+        ConfigError: lists all that any pool lacks.
+    """
+    lacking = [line for pool in config.pools for line in config.obstacles.get(pool.name, ())]
+    if lacking:
+        raise ConfigError(lacking)
+    return config
 
 
 def check_pool(pool: Section, system: System, report: Diagnostics, prefix: str) -> None:
@@ -52,6 +74,8 @@ def check_pool(pool: Section, system: System, report: Diagnostics, prefix: str) 
     check.check_confinement(pool, report)
     check_application.resolve_application(pool, system, report)
     check.check_told(pool, report)
+    check_pool_paths(pool, system, report)
+    check_usable(pool, system, report)
 
 
 def parse_all(section: Section, report: Diagnostics) -> None:

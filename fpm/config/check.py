@@ -173,16 +173,25 @@ def check_together(sections: Iterable[Section], system: System, report: Diagnost
             if address is not None and pool.is_valid(name):
                 other = _taken(address, pool, system, unix, ports)
                 if other is not None:
-                    _refuse_taken(report, pool, name, address, other)
+                    _refuse_taken(report, pool, name, address, other, system)
 
 
-def _refuse_taken(report: Diagnostics, pool: Section, name: str, address: ListenAddress, other: Section) -> None:
+def _refuse_taken(
+    report: Diagnostics, pool: Section, name: str, address: ListenAddress, other: Section, system: System
+) -> None:
     own = next(one for one in ("listen", "pm.status_listen", "status_listen") if other.is_set(one))
+    if isinstance(address, UnixAddress) and other.scope == "pool" and other.values[own] != address:
+        # The same directory by a link, which is no mistake of the text: whoever owns the link is the one in the way.
+        if system.real(dirname(address.path)) == dirname(address.path):
+            pool, name, address, other, own = other, own, other.values[own], pool, name
+        refuse = report.add_obstacle
+    else:
+        refuse = report.add_error
     location = other.location_of(own)
     user = "in [global]" if other.scope == "global" else f"in another pool '{other.name}'"
     if other is pool:
         user = "in this pool"
-    report.add_error(
+    refuse(
         pool,
         name,
         f"unable to set listen address as it's already used {user} ({address}, {location}). Each pool needs its own",

@@ -172,7 +172,11 @@ def _walk(path: str, root: str) -> Iterator[PathComponent]:
     """Yield the components of `path` as path_resolution(7) meets them; symbolic links are followed inside `root`."""
     todo = [part for part in path.split("/") if part][::-1]
     here: list[str] = []
-    yield _component("/", root, os.lstat(root or "/"))
+    try:
+        yield _component("/", root, os.lstat(root or "/"))
+    except OSError:
+        yield PathComponent(root or "/", 0, 0, 0, False)
+        return
     links = 0
     while todo:
         part = todo.pop()

@@ -6,7 +6,8 @@ Nothing here reads files or the system; `fpm.config.load` creates these values. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
@@ -184,9 +185,11 @@ class PoolConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole configuration that has passed every check."""
+    """A whole configuration whose text has passed every check."""
 
     global_: GlobalConfig
     pools: tuple[PoolConfig, ...]
     notices: tuple[str, ...]
     """Logged once at start: ignored values, and directives that have no effect yet."""
+    obstacles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What this machine lacks for a pool, by its name: "FILE:LINE: [pool] directive: sentence". Such a pool fails."""

@@ -67,10 +67,11 @@ ERRORS_MAX = 1000
 
 
 class Diagnostics:
-    """Errors and notices. A notice is reported once, however many pools it concerns."""
+    """Errors, obstacles and notices. A notice is reported once, however many pools it concerns."""
 
     def __init__(self) -> None:
         self._errors: list[tuple[SourceLocation, str]] = []
+        self._obstacles: dict[str, list[tuple[SourceLocation, str]]] = {}
         self._notices: dict[tuple[str, str], tuple[SourceLocation, str, int]] = {}
 
     def error(self, location: SourceLocation, section: str, directive: str, sentence: str) -> None:
@@ -92,6 +93,13 @@ class Diagnostics:
         section.invalid.add(directive)
         self.error(location or section.location_of(directive), section.name, directive, sentence)
 
+    def add_obstacle(self, section: Section, directive: str, sentence: str) -> None:
+        """Add what this machine lacks for a pool. It says nothing about other pools, so only this one cannot start."""
+        section.invalid.add(directive)
+        location = section.location_of(directive)
+        line = _line(location, section.name, directive, sentence)
+        self._obstacles.setdefault(section.name, []).append((location, line))
+
     def notice(self, location: SourceLocation, section: str, directive: str, sentence: str) -> None:
         """Add a message that does not prevent the start."""
         known = self._notices.get((directive, sentence))
@@ -105,8 +113,13 @@ class Diagnostics:
         return bool(self._errors)
 
     def errors(self) -> list[str]:
-        """Return the errors in the order of files and lines."""
-        return [text for _, text in sorted(self._errors, key=lambda error: error[0])]
+        """Return the errors, and the obstacles with them, in the order of files and lines."""
+        found = [*self._errors, *(one for several in self._obstacles.values() for one in several)]
+        return [text for _, text in sorted(found, key=lambda error: error[0])]
+
+    def obstacles(self) -> dict[str, tuple[str, ...]]:
+        """Return the obstacles by pool."""
+        return {name: tuple(text for _, text in sorted(found)) for name, found in self._obstacles.items()}
 
     def notices(self) -> tuple[str, ...]:
         """Return the notices in the order of files and lines."""

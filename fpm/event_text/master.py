@@ -21,8 +21,8 @@ def _strict(event: master.StrictStartFailed) -> str:
 def _reload_ended(event: master.ReloadEnded) -> str:
     if event.ok:
         return "reload finished"
-    how = "cancelled" if event.given_up else "failed"
-    lines = [f"reload {how}, nothing has changed: {reason}" for reason in event.reasons]
+    how = "cancelled, nothing has changed" if event.given_up else "failed, nothing has changed"
+    lines = [f"reload {'finished, but' if event.partial else f'{how}:'} {reason}" for reason in event.reasons]
     return "\n".join([*lines, *filter(None, [event.traceback.rstrip()])])
 
 

@@ -53,7 +53,7 @@ def _scaled(event: pool.Scaled) -> str:
 ROWS: Mapping[type[Event], Row] = {
     pool.PoolFailed: (ERROR, _pool_failed),
     pool.PoolRecovered: (NONE, "the application has started again"),
-    pool.PoolStartFailed: (ERROR, "{e.error}"),
+    pool.StatusListenFailed: (ERROR, "{e.error}; serving without it until the next reload"),
     pool.PoolChangeFailed: (ERROR, "{e.error}; keeping the previous one"),
     pool.SwapStalled: (
         WARNING,

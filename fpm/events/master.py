@@ -158,7 +158,7 @@ class ReloadProgressed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ReloadEnded(Event):
-    """The new generations serve, or nothing has changed."""
+    """The new generations serve, or nothing has changed, unless it was partial."""
 
     ok: bool
     reasons: tuple[str, ...] = ()
@@ -167,6 +167,8 @@ class ReloadEnded(Event):
     """Of an application that could not be imported."""
     given_up: bool = False
     """Nothing was wrong with it: the master stops."""
+    partial: bool = False
+    """The new generations serve, but for the pools that the reasons name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ class PoolRecovered(PoolEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class PoolStartFailed(PoolEvent):
-    """A new pool of a reload cannot begin: a log cannot be opened."""
+class StatusListenFailed(PoolEvent):
+    """The address of its status page (pm.status_listen) cannot be had; it serves without."""
 
     error: str
 

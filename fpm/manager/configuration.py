@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fpm.config.build import refuse_obstacles
 from fpm.config.from_code import ConfigValues, load_values
 from fpm.errors import ConfigError
 
@@ -91,9 +92,9 @@ class ConfigurationWriter:
         """Check the configuration without writing it.
 
         Raises:
-            ConfigError: lists every error.
+            ConfigError: lists every error, and all that a pool lacks on this machine.
         """
-        load_values(self._describe(tempfile.gettempdir(), pools, settings), os.environ)
+        refuse_obstacles(load_values(self._describe(tempfile.gettempdir(), pools, settings), os.environ))
 
     def write(self, directory: str, pools: Sequence[Pool], settings: Settings) -> None:
         """Write it into the manager's directory atomically."""

@@ -37,7 +37,7 @@ from fpm.master.core import EventSink, log_reader
 from fpm.master.lifecycle import State
 from fpm.master.listening.addresses import PassedSockets
 from fpm.master.listening.inherited import restore_listener
-from fpm.master.listening.status_listeners import StatusListeners
+from fpm.master.listening.status_listeners import StatusListeners, serve_without
 from fpm.master.log_watch import LogWatch, reopen_log
 from fpm.master.loop.loop import Loop
 from fpm.master.loop.signals import SignalReader
@@ -159,7 +159,7 @@ class Master:
         settings = self.config.global_
         self._serve_control(control.open_control_socket(settings.control))
         self._pid_file.move(settings.pid)
-        self.status_listeners.open(self.config)
+        self.status_listeners.open(self.config, serve_without(self.emit))
         passed = PassedSockets(systemd.listen_fds(self._setup.environ, os.getpid()))
         for pool in self.config.pools:
             self.pools[pool.name] = self.make_pool(pool, passed.listener_for(pool))
@@ -168,8 +168,8 @@ class Master:
         for notice in self.config.notices:
             self.emit(ConfigNotice(notice))
         self.emit(MasterStarted(pid=os.getpid()))
-        for supervisor in self.pools.values():
-            supervisor.start()
+        for name, supervisor in self.pools.items():
+            supervisor.start(self.config.obstacles.get(name, ()))
         self.status_listeners.take_over()
 
     def _go_on(self, handed: dict[str, Any]) -> None:
@@ -186,7 +186,7 @@ class Master:
         self.emit(MasterUpgraded(__version__, pid=os.getpid()))
         for pool in self.pools.values():
             pool.resume()
-        self.status_listeners.restore(handed.get("status", []), self.config)
+        self.status_listeners.restore(handed.get("status", []), self.config, serve_without(self.emit))
         self.reaper.reap()
         server.answer_handed(handed["waiter"], {"ok": True, "version": __version__})
 

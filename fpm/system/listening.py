@@ -6,10 +6,12 @@ import errno
 import os
 import socket
 import stat
+import struct
 from dataclasses import dataclass
+from pathlib import Path
 
 from fpm.config.model import ListenAddress, TcpAddress, UnixAddress
-from fpm.errors import StartError
+from fpm.errors import InstanceRunning, StartError
 
 BACKLOG_MAX = 65535
 """For listen.backlog = -1; the kernel cuts it to net.core.somaxconn."""
@@ -24,6 +26,13 @@ class Listener:
     socket: socket.socket
     inode: tuple[int, int] | None = None
     """Device and inode of the socket file created here; None if it is not ours to remove."""
+    missing: str = ""
+    """Why the address could not be had; `socket` is one that nobody can connect to then."""
+
+    def take(self, other: Listener) -> None:
+        """Go on with the socket of another one, which has been bound at the same address, and so with its file."""
+        self.socket.close()
+        self.socket, self.inode, self.missing = other.socket, other.inode, other.missing
 
     def close(self) -> None:
         """Close the socket and remove its file."""
@@ -42,6 +51,14 @@ class Listener:
                 os.unlink(self.address.path)
         except FileNotFoundError:
             return  # it has been removed already
+
+
+def stand_in(address: ListenAddress, missing: str) -> Listener:
+    """Make a listener whose address cannot be had now: its socket listens at a name that the kernel has made up."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    listening.bind("")
+    listening.listen(0)
+    return Listener(address, listening, missing=missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +150,37 @@ def _remove_stale(path: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
             probe.connect(path)
+            _refuse_living(path, *_PEER.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)))
         except (ConnectionRefusedError, FileNotFoundError):
             pass  # nobody listens: a killed process has left it
         except BlockingIOError:
             raise StartError(_in_use(path)) from None  # a full queue, so a process listens
         except OSError as error:
             raise StartError(f"cannot find out whether {path} is in use: {error.strerror}") from error
-        else:
-            raise StartError(_in_use(path))
     os.unlink(path)
+
+
+_PEER = struct.Struct("3i")
+"""struct ucred: pid, uid, gid of whoever has called listen(2) (unix(7))."""
+
+
+def _refuse_living(path: str, pid: int, uid: int, gid: int) -> None:
+    """Refuse a socket that another process has made; one whose maker is dead is held by leftovers of a killed daemon.
+
+    Raises:
+        InstanceRunning: the maker is a master with the same configuration.
+        StartError: it is any other process.
+    """
+    try:
+        title = _read_title(pid) if pid else b""
+    except OSError:
+        return
+    is_same = uid == os.geteuid() and pid != os.getpid() and title == _read_title(os.getpid())
+    raise (InstanceRunning if is_same else StartError)(_in_use(path))
+
+
+def _read_title(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0")
 
 
 def _in_use(path: str) -> str:

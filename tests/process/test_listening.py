@@ -29,8 +29,9 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def refused(fpm: Daemon) -> str:
-    """What a start says that must not succeed; nothing of it may be left."""
-    fpm.start(ready=False)
+    """What a strict start says that must not succeed; nothing of it may be left."""
+    fpm.expect_log(r"\[pool www\] failed to start", "started with --strict")
+    fpm.start("run", "--strict", ready=False)
     status = fpm.wait()
     assert status == 70, f"exit code {status}, the log:\n{fpm.log()}"
     fpm.forget()
@@ -120,7 +121,7 @@ def test_a_live_socket_is_refused_and_left_alone(daemon: Start) -> None:
     with socket.socket(socket.AF_UNIX) as owner:
         owner.bind(path)
         owner.listen(1)
-        assert f"[pool www] Another FPM instance seems to already listen on {path}" in refused(fpm)
+        assert f"[pool www] failed to start: Another FPM instance seems to already listen on {path}" in refused(fpm)
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(path)
     os.unlink(path)
@@ -170,12 +171,15 @@ def test_a_port_that_somebody_has_is_named(daemon: Start) -> None:
         owner.listen(1)
         port = owner.getsockname()[1]
         fpm = daemon({"other": {}, "www": {"listen": f"127.0.0.1:{port}"}}, started=False)
-        assert f"[pool www] cannot listen on 127.0.0.1:{port}: the address is in use" in refused(fpm)
+        assert f"[pool www] failed to start: cannot listen on 127.0.0.1:{port}: the address is in use" in refused(fpm)
 
 
 def test_an_address_of_another_machine_is_named(daemon: Start) -> None:
     fpm = daemon({"www": {"listen": "192.0.2.1:9000"}}, started=False)
-    assert "[pool www] cannot listen on 192.0.2.1:9000: this machine does not have that address" in refused(fpm)
+    assert (
+        "[pool www] failed to start: cannot listen on 192.0.2.1:9000: this machine does not have that address"
+        in refused(fpm)
+    )
 
 
 def test_a_port_is_free_again_after_the_stop(daemon: Start) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fpm.config.build import refuse_obstacles
 from fpm.config.load import load
 from fpm.config.model import Config, PoolConfig
 from fpm.errors import ConfigError
@@ -50,9 +51,9 @@ class Files:
         return pool
 
     def complaints(self, text: str | None = None, *, is_root: bool = False, allow_root: bool = False) -> list[str]:
-        """What is said against main.conf, with the directory left out of it."""
+        """What `test` says against main.conf, with the directory left out of it."""
         with pytest.raises(ConfigError) as caught:
-            self.load(text, is_root=is_root, allow_root=allow_root)
+            refuse_obstacles(self.load(text, is_root=is_root, allow_root=allow_root))
         return [complaint.replace(f"{self.directory}{os.sep}", "") for complaint in caught.value.complaints]
 
     def notices(self, text: str, *, is_root: bool = False, allow_root: bool = False) -> list[str]:

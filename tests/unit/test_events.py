@@ -103,7 +103,7 @@ LINES: list[tuple[Event, str, str]] = [
     (pool.PoolFailed("why", "a\nb\n", 4.4, **P), "ERROR", "failed to start: why; next try in 4 s\na\nb"),
     (pool.PoolFailed("why", "a\nb", 4.0, True, **P), "ERROR", "failed to start: why; next try in 4 s"),
     (pool.PoolRecovered(**P), "", "the application has started again"),
-    (pool.PoolStartFailed("why", **P), "ERROR", "why"),
+    (pool.StatusListenFailed("why", **P), "ERROR", "why; serving without it until the next reload"),
     (pool.PoolChangeFailed("why", **P), "ERROR", "why; keeping the previous one"),
     (
         pool.SwapStalled(**P),

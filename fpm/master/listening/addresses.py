@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fpm.config.model import Config, PoolConfig
-from fpm.errors import StartError
+from fpm.errors import InstanceRunning, StartError
 from fpm.master.listening.listeners import adopt_listener, is_same_address, open_listener
 from fpm.master.listening.status_listeners import StatusListeners
-from fpm.system.listening import Listener
+from fpm.system.listening import Listener, stand_in
 
 
 class PassedSockets:
@@ -21,13 +21,21 @@ class PassedSockets:
     def listener_for(self, pool: PoolConfig) -> Listener:
         """Return the passed socket with the pool's name, else the one with its address, else a new socket.
 
+        If there is none to be had (the address cannot be bound, the passed descriptor is no listening socket), the
+        result says so: that keeps this pool alone from serving.
+
         Raises:
-            StartError: the address cannot be bound, or a passed descriptor is no listening socket.
+            InstanceRunning: a master with the same configuration listens there.
         """
         name = pool.name if pool.name in self._passed else None
         if name is None:
             name = next((name for name, fd in self._passed.items() if is_same_address(fd, pool.listen)), None)
-        return open_listener(pool) if name is None else adopt_listener(pool, self._passed.pop(name))
+        try:
+            return open_listener(pool) if name is None else adopt_listener(pool, self._passed.pop(name))
+        except InstanceRunning:
+            raise
+        except StartError as error:
+            return stand_in(pool.listen, str(error))
 
     def close(self) -> list[str]:
         """Close the remaining sockets; return their names."""
@@ -55,24 +63,44 @@ class NewListeners:
         self.by_pool: dict[str, Listener] = {}
         self._givers: list[tuple[Listener, Listener]] = []
 
-    def open(self, config: Config, running: Mapping[str, tuple[PoolConfig, Listener]]) -> None:
+    def open(
+        self,
+        config: Config,
+        running: Mapping[str, tuple[PoolConfig, Listener]],
+        refused: Callable[[str, str], bool],
+        no_page: Callable[[str, str], bool],
+    ) -> None:
         """Open one for each new pool and each whose address has changed, and those of the status process.
 
         Args:
             running: configuration and listener of the pools that are running.
+            refused: told a pool whose address cannot be bound, and why; does the whole reload fail for it?
+            no_page: the same for the address of its status page.
 
         Raises:
             StartError: an address cannot be bound; nothing has changed then.
         """
         try:
-            self._status.open(config)
+            self._status.open(config, no_page)
             for pool in config.pools:
                 present = running.get(pool.name)
                 if present is None or present[0].listen != pool.listen:
-                    self.by_pool[pool.name] = self._one(pool, running)
+                    self._open_for(pool, running, refused)
         except StartError:
             self.give_back()
             raise
+
+    def _open_for(
+        self,
+        pool: PoolConfig,
+        running: Mapping[str, tuple[PoolConfig, Listener]],
+        refused: Callable[[str, str], bool],
+    ) -> None:
+        try:
+            self.by_pool[pool.name] = self._one(pool, running)
+        except StartError as error:
+            if refused(pool.name, str(error)):
+                raise
 
     def take_over(self) -> None:
         """Commit: the former owners no longer remove the socket files."""

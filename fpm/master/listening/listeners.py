@@ -21,7 +21,7 @@ def open_listener(pool: PoolConfig) -> Listener:
     try:
         return open_address(pool.listen, pool.listen_backlog, access)
     except StartError as error:
-        raise StartError(f"{pool_prefix(pool.name)}{error}") from error
+        raise type(error)(f"{pool_prefix(pool.name)}{error}") from error
 
 
 def adjust_listener(listener: Listener, pool: PoolConfig) -> None:
@@ -30,6 +30,8 @@ def adjust_listener(listener: Listener, pool: PoolConfig) -> None:
     Raises:
         StartError: the file's owner or mode cannot be changed.
     """
+    if listener.missing:
+        return  # it is bound with all that when the pool is tried again
     # listen(2) on a listening socket sets its backlog anew.
     listener.socket.listen(pool.listen_backlog if pool.listen_backlog >= 0 else BACKLOG_MAX)
     if listener.inode is None or not isinstance(listener.address, UnixAddress):

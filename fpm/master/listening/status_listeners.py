@@ -8,6 +8,8 @@ from typing import Any
 
 from fpm.config.model import Config, ListenAddress, PoolConfig
 from fpm.errors import StartError
+from fpm.events.base import Emit
+from fpm.events.pool import StatusListenFailed
 from fpm.log.lines import pool_prefix
 from fpm.master.listening.inherited import InheritedFds, dump_listener, restore_listener
 from fpm.protocol.status import SiteSpec
@@ -25,8 +27,8 @@ class Wanted:
 
     spec: SiteSpec
     access: SocketAccess
-    directive: str
-    """For messages."""
+    pool: str
+    """Whose it is; "" if it is the daemon's."""
 
 
 def wanted_sites(config: Config) -> dict[ListenAddress, Wanted]:
@@ -36,13 +38,11 @@ def wanted_sites(config: Config) -> dict[ListenAddress, Wanted]:
     if settings.status_listen is not None:
         allow = tuple(str(network) for network in settings.status_allow)
         access = SocketAccess(settings.status_listen_mode, settings.status_listen_owner, settings.status_listen_group)
-        found[settings.status_listen] = Wanted(
-            SiteSpec("", "", "", "", peers=allow, allow=allow), access, "[global] status_listen"
-        )
+        found[settings.status_listen] = Wanted(SiteSpec("", "", "", "", peers=allow, allow=allow), access, "")
     for pool in config.pools:
         if pool.pm_status_listen is not None:
             access = SocketAccess(pool.listen_mode, pool.listen_owner, pool.listen_group)
-            found[pool.pm_status_listen] = Wanted(_pool_site(pool), access, f"{pool_prefix(pool.name)}pm.status_listen")
+            found[pool.pm_status_listen] = Wanted(_pool_site(pool), access, pool.name)
     return found
 
 
@@ -57,6 +57,16 @@ def _pool_site(pool: PoolConfig) -> SiteSpec:
     )
 
 
+def serve_without(emit: Emit) -> Callable[[str, str], bool]:
+    """Make the function that only says which pool has no status page, for StatusListeners.open."""
+
+    def refused(pool: str, reason: str) -> bool:
+        emit(StatusListenFailed(reason.removeprefix(pool_prefix(pool)), pool=pool))
+        return False
+
+    return refused
+
+
 class StatusListeners:
     """Owns the listening sockets; a reload first opens what it needs, then takes it or gives it back."""
 
@@ -67,24 +77,33 @@ class StatusListeners:
         self.specs: dict[ListenAddress, SiteSpec] = {}
         self._next: tuple[dict[ListenAddress, Listener], dict[ListenAddress, SiteSpec]] = ({}, {})
 
-    def open(self, config: Config) -> None:
+    def open(self, config: Config, refused: Callable[[str, str], bool]) -> None:
         """Open what this configuration needs and is not there yet; `take_over` makes it count.
+
+        Args:
+            refused: told the pool whose address cannot be had, and why; does everything fail for it?
 
         Raises:
             StartError: an address cannot be had; nothing has changed then.
         """
         self.give_back()
-        wanted = wanted_sites(config)
         opened: dict[ListenAddress, Listener] = {}
-        self._next = opened, {address: one.spec for address, one in wanted.items()}
-        for address, one in wanted.items():
-            if address in self.listeners:
-                continue
+        specs: dict[ListenAddress, SiteSpec] = {}
+        self._next = opened, specs
+        for address, one in wanted_sites(config).items():
             try:
-                opened[address] = open_address(address, BACKLOG, one.access)
+                if address not in self.listeners:
+                    opened[address] = open_address(address, BACKLOG, one.access)
             except StartError as error:
-                self.give_back()
-                raise StartError(f"{one.directive}: {error}") from error
+                if not one.pool:
+                    self.give_back()
+                    raise StartError(f"[global] status_listen: {error}") from error
+                reason = f"{pool_prefix(one.pool)}pm.status_listen: {error}"
+                if refused(one.pool, reason):
+                    self.give_back()
+                    raise StartError(reason) from error
+            else:
+                specs[address] = one.spec
 
     def take_over(self) -> None:
         """Make the configuration of `open` count, and close sockets that it does not name."""
@@ -112,8 +131,8 @@ class StatusListeners:
             {"address": str(address), **dump_listener(listener, kept)} for address, listener in self.listeners.items()
         ]
 
-    def restore(self, inherited: list[Mapping[str, Any]], config: Config) -> None:
-        """Go on with the sockets of the former program.
+    def restore(self, inherited: list[Mapping[str, Any]], config: Config, refused: Callable[[str, str], bool]) -> None:
+        """Go on with the sockets of the former program; for `refused` see `open`.
 
         Raises:
             StartError: one that was not inherited cannot be opened.
@@ -123,7 +142,7 @@ class StatusListeners:
             address = addresses.get(state["address"])
             if address is not None:
                 self.listeners[address] = restore_listener(address, state)
-        self.open(config)
+        self.open(config, refused)
         self.take_over()
 
     def close(self) -> None:

@@ -34,6 +34,9 @@ class GenerationsOwner(Protocol):
     def config_changed(self) -> None:
         """Another configuration is in force."""
 
+    def prepare(self) -> str:
+        """Have the listening socket and the logs; returns why one cannot be had."""
+
     def emit(self, event: PoolEvent) -> None:
         """Something has happened in this pool."""
 
@@ -67,6 +70,10 @@ class Generations:
     def check(self, config: PoolConfig, done: Callable[[Verdict], None], progress: Callable[[str], None]) -> None:
         """Start a new generation beside the present one; `commit` or `abandon` decides what becomes of it."""
         self.abandon()
+        missing = self._owner.prepare()
+        if missing:
+            done(Verdict(missing))
+            return
         self.trial = Trial(self._workers, self._templates, self._starter.resources, config, done, progress)
         self.trial.start(self._current)
 

@@ -6,7 +6,7 @@ the templates', how a generation follows another the generations'; here they are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from fpm.errors import StartError
 from fpm.events.base import PoolEvent
 from fpm.events.pool import AccessLogFailed, AccessLogReopened
 from fpm.master.listening.inherited import InheritedFds, dump_listener
+from fpm.master.listening.listeners import open_listener
 from fpm.master.loop.read_budget import ReadBudget
 from fpm.master.pool.access_log import AccessLog
 from fpm.master.pool.current_config import CurrentConfig
@@ -132,17 +133,32 @@ class PoolSupervisor:
 
     # ---------------------------------------------------------------- beginning and end
 
-    def start(self) -> None:
+    def start(self, obstacles: Collection[str] = ()) -> None:
         """Begin to serve: with a template and first workers, or (ondemand) with a look at the listening socket.
 
-        Raises:
-            StartError: the access log or the slow log cannot be opened.
+        If there are obstacles on this machine, it fails, and is tried later like any that does not start.
         """
-        self.access_log.follow(self.config.access_log)
-        self.slow_log.use(self.config)
         self.current.begin()
+        reason = "; ".join(obstacles).rstrip(".") or self.listener.missing or self.prepare()
+        if reason:
+            self.happen(PoolTrigger.START)
+            self.starter.fail_soon(reason)
+            return
         self.happen(PoolTrigger.START_IDLE if self.config.pm == "ondemand" else PoolTrigger.START)
         self.scaler.start()
+
+    def prepare(self) -> str:
+        """Have the listening socket and the logs, if they have not been had before; returns why one cannot be."""
+        try:
+            if self.listener.missing:
+                fresh = open_listener(self.config)
+                self.scaler.turns.saturation.off()
+                self.listener.take(fresh)
+            self.access_log.follow(self.config.access_log)
+            self.slow_log.use(self.config)
+        except StartError as error:
+            return str(error)
+        return ""
 
     def reopen_logs(self) -> None:
         """Open the logs anew and hand the access log to the workers (SIGUSR1)."""
@@ -232,7 +248,7 @@ class PoolSupervisor:
         self.record.take(self.services.emit(event))
 
     def _wants_responder(self) -> bool:
-        return not self.is_stopping and not self.workers.has_serving
+        return not self.is_stopping and not self.listener.missing and not self.workers.has_serving
 
     def _on_shared(self, shared: SharedResources) -> None:
         self.scaler.turns.saturation.set_scoreboard(shared.wakeup, shared.park[0].fileno())

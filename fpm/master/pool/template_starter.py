@@ -10,6 +10,7 @@ from typing import Protocol
 
 from fpm.events.base import PoolEvent
 from fpm.events.pool import PoolFailed, PoolRecovered
+from fpm.log.lines import pool_prefix
 from fpm.master.loop.loop import NamedTimers
 from fpm.master.pool.current_config import CurrentConfig, still_exists
 from fpm.master.pool.pool_state import PoolTrigger
@@ -34,6 +35,9 @@ class StarterOwner(Protocol):
 
     def happen(self, trigger: PoolTrigger) -> None:
         """Change the pool's state."""
+
+    def prepare(self) -> str:
+        """Have the listening socket and the logs; returns why one cannot be had."""
 
     def make_workers(self) -> None:
         """The template can fork."""
@@ -90,12 +94,17 @@ class TemplateStarter:
             logged: the traceback is in the log already.
         """
         now = self._services.loop.now
+        error = error.removeprefix(pool_prefix(self._current.config.name))
         pause = self.failures.add(Failure(error, traceback, self._services.clock()), now)
         self._emit(PoolFailed(error, traceback, pause, logged, pool=self._current.config.name))
         self.responder.start()
         self._timers.set("retry", pause, self._retry)
         self._owner.happen(PoolTrigger.FAIL)
         self._owner.start_failed()
+
+    def fail_soon(self, error: str) -> None:
+        """Fail, but not within a call: the master may be about to begin other pools."""
+        self._timers.set("retry", 0.0, lambda: self.fail(error, ""))
 
     def clear_failure(self) -> None:
         """A worker serves: no failure, no pause, no responder."""
@@ -121,6 +130,10 @@ class TemplateStarter:
         self.responder.close()
 
     def _start(self) -> None:
+        missing = self._owner.prepare()
+        if missing:
+            self.fail(missing, "")
+            return
         if self.failures.failure is not None or not still_exists(self._current.resolved):
             self._current.resolve_again()  # nothing of this generation runs, and the release may be mended
         self._current.begin()

@@ -27,6 +27,7 @@ class Action(Enum):
     GENERATION = "new generation"
     ADD = "new pool"
     REMOVE = "removed, its workers finish their requests"
+    LEAVE = "left as it is, for this machine lacks what it needs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def make_plan(
     named: Collection[str],
     room: Mapping[str, int],
     settings: tuple[str, ...] = (),
+    left: Collection[str] = (),
 ) -> Plan:
     """Compare what runs with a new configuration.
 
@@ -108,12 +110,18 @@ def make_plan(
         named: pools that the administrator has named.
         room: for each running pool, the largest pm.max_children that its scoreboard has room for.
         settings: the [global] directives that differ.
+        left: pools that stay as they are in any case.
     """
-    plans = [_plan_pool(running.get(pool.name), pool, named, room.get(pool.name, 0)) for pool in config.pools]
+    plans = [
+        PoolPlan(pool.name, Action.LEAVE)
+        if pool.name in left
+        else _plan_pool(running.get(pool.name), pool, named, room.get(pool.name, 0))
+        for pool in config.pools
+    ]
     names = {pool.name for pool in config.pools}
     plans += [PoolPlan(name, Action.REMOVE) for name in running if name not in names]
-    if not named and not settings and all(plan.action is Action.NOTHING for plan in plans):
-        plans = [PoolPlan(plan.name, Action.GENERATION) for plan in plans]
+    if not named and not settings and all(plan.action in (Action.NOTHING, Action.LEAVE) for plan in plans):
+        plans = [plan if plan.action is Action.LEAVE else PoolPlan(plan.name, Action.GENERATION) for plan in plans]
     return Plan(tuple(plans), settings)
 
 

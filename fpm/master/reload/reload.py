@@ -7,13 +7,13 @@ are told to whoever has asked while they happen.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fpm.config.model import Config, PoolConfig
 from fpm.errors import EXIT_FAILED, EXIT_OK, StartError
-from fpm.events.pool import PoolChangeFailed, PoolStartFailed
+from fpm.events.pool import PoolChangeFailed
 from fpm.master.listening.addresses import NewListeners
 from fpm.master.listening.listeners import adjust_listener
 from fpm.master.loop.loop import Timer
@@ -22,6 +22,7 @@ from fpm.master.pool.trial import Verdict
 from fpm.master.pools import Pools
 from fpm.master.reload.plan import Action, Plan, PoolPlan
 from fpm.master.reload.swap import Swap, SwappingPool
+from fpm.master.reload.target import Target
 from fpm.master.services import Services
 from fpm.system.listening import Listener
 
@@ -37,12 +38,14 @@ class Outcome:
         status: the exit status of the command: 0, 1 (a new generation does not work) or 78 (configuration).
         reasons: sentences, empty if it succeeded.
         given_up: nothing was wrong with it; the master stops.
+        partial: it has taken effect, but for the pools that the reasons name.
     """
 
     status: int
     reasons: tuple[str, ...] = ()
     traceback: str = ""
     given_up: bool = False
+    partial: bool = False
 
 
 class Host(Protocol):
@@ -67,9 +70,8 @@ class Reload:
     def __init__(
         self,
         host: Host,
-        config: Config,
+        target: Target,
         plan: Plan,
-        named: Collection[str],
         opened: NewListeners,
         report: Report,
         finish: Callable[[Outcome], None],
@@ -81,9 +83,9 @@ class Reload:
             finish: told the outcome, once.
         """
         self._host = host
-        self._config = config
+        self._target = target
+        self._config = target.config
         self._plan = plan
-        self._named = named
         self._opened = opened
         self._report = report
         self._finish: Callable[[Outcome], None] | None = finish
@@ -115,7 +117,7 @@ class Reload:
                 timeout, lambda: self.cancel(f"not checked within {timeout:g} s")
             )
         for pool in self._plan.pools:
-            if self._is_new(pool):
+            if pool.name in self._opened.by_pool:
                 self._incoming[pool.name] = self._host.make_pool(
                     self._config_of(pool.name), self._opened.by_pool[pool.name]
                 )
@@ -128,18 +130,15 @@ class Reload:
         if self._swap is None and self._finish is not None:
             self._abort(Outcome(EXIT_FAILED, (reason,), given_up=given_up))
 
-    def _is_new(self, plan: PoolPlan) -> bool:
-        return plan.name in self._opened.by_pool
-
     def _needs_check(self, plan: PoolPlan) -> bool:
-        if self._is_new(plan):
+        if plan.name in self._opened.by_pool:
             return True
         if plan.action is not Action.GENERATION:
             return False
         # A pool that sleeps and has not changed takes the new code when it wakes up.
         pool = self._host.pools[plan.name]
         sleeps = pool.is_empty and pool.failures.failure is None
-        return not sleeps or bool(plan.changed) or plan.name in self._named
+        return not sleeps or bool(plan.changed) or plan.name in self._target.named
 
     def _pool(self, name: str) -> PoolSupervisor:
         return self._incoming.get(name) or self._host.pools[name]
@@ -163,10 +162,19 @@ class Reload:
         if verdict.error:
             reason = f"pool {name}: {verdict.error}"
             self._report({"pool": name, "step": f"failed: {verdict.error}"})
+            if self._has_failed_before(name):
+                self._target.left[name] = verdict.error
+                self._check_next()
+                return
             self._abort(Outcome(EXIT_FAILED, (reason,), verdict.traceback))
             return
         self._passed.add(name)
         self._check_next()
+
+    def _has_failed_before(self, name: str) -> bool:
+        """Is it as it was? Then others need not wait until it is mended."""
+        pool = self._host.pools.get(name)
+        return name not in self._target.judged and pool is not None and pool.failures.failure is not None
 
     def _abort(self, outcome: Outcome) -> None:
         self._waiting.clear()
@@ -185,7 +193,7 @@ class Reload:
         if self._timer is not None:
             self._timer.cancel()
         total = sum(self._workers_to_swap(plan) for plan in self._plan.pools)
-        self._swap = Swap(self._host.services, self._swapping, total, self._report, lambda: self._end(Outcome(EXIT_OK)))
+        self._swap = Swap(self._host.services, self._swapping, total, self._report, self._succeed)
         self._opened.take_over()
         self._host.take_config(self._config)
         for plan in self._plan.pools:
@@ -199,7 +207,7 @@ class Reload:
 
     def _commit_pool(self, plan: PoolPlan) -> None:
         running = self._host.pools.get(plan.name)
-        if plan.action is Action.REMOVE or self._is_new(plan):
+        if plan.action is Action.REMOVE or plan.name in self._opened.by_pool:
             if running is not None:
                 del self._host.pools[plan.name]
                 self._drain(running)
@@ -216,18 +224,15 @@ class Reload:
                 running.generations.apply_live(config)
             elif plan.action is Action.GENERATION and plan.name in self._passed:
                 running.generations.commit()
-            elif plan.action is Action.GENERATION:
+            elif plan.action is Action.GENERATION and plan.name not in self._target.left:
                 running.generations.renew(config)
         except StartError as error:
             running.emit(PoolChangeFailed(str(error), pool=plan.name))
 
     def _begin(self, pool: PoolSupervisor) -> None:
         self._host.pools[pool.config.name] = pool
-        try:
-            pool.generations.commit()
-            pool.start()
-        except StartError as error:
-            pool.emit(PoolStartFailed(str(error), pool=pool.config.name))
+        pool.generations.commit()
+        pool.start()
 
     def pool_changed(self, name: str) -> None:
         """A worker of this pool serves, or a process of it has gone."""
@@ -240,6 +245,12 @@ class Reload:
 
     def _config_of(self, name: str) -> PoolConfig:
         return next(pool for pool in self._config.pools if pool.name == name)
+
+    def _succeed(self) -> None:
+        left = tuple(f"pool {name} is left as it is: {reason}" for name, reason in self._target.left.items())
+        # Who has named pools has not asked for the others.
+        partial = bool(left) and not self._target.named
+        self._end(Outcome(EXIT_FAILED, left, partial=True) if partial else Outcome(EXIT_OK))
 
     def _end(self, outcome: Outcome) -> None:
         if self._timer is not None:

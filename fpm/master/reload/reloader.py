@@ -11,11 +11,12 @@ from fpm.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, ConfigError, StartErro
 from fpm.events.base import Event
 from fpm.events.master import ReloadEnded, ReloadPlanned, ReloadProgressed, ReloadStarted
 from fpm.master.listening.addresses import NewListeners
-from fpm.master.listening.status_listeners import StatusListeners
+from fpm.master.listening.status_listeners import StatusListeners, serve_without
 from fpm.master.pool.current_config import still_exists
 from fpm.master.pool.specs import children_for
 from fpm.master.reload.plan import Plan, compare_settings, make_plan
 from fpm.master.reload.reload import Host, Outcome, Reload
+from fpm.master.reload.target import Target, make_target
 from fpm.status.overview import LastReload
 
 Tell = Callable[[dict[str, Any]], None]
@@ -62,11 +63,10 @@ class Reloader:
     def plan(self, named: Collection[str]) -> tuple[Plan | None, list[str]]:
         """What a reload would do now; or the complaints about the configuration."""
         try:
-            config = self._host.load()
+            target = self._judge(self._host.load(), tuple(named))
         except ConfigError as error:
             return None, error.complaints
-        unknown = self._unknown(config, named)
-        return (None, unknown) if unknown else (self._plan(config, named), [])
+        return self._plan(target), []
 
     def request(self, request: Request) -> None:
         """Begin a reload, or let it wait for the one under way; one that waits already is superseded."""
@@ -105,32 +105,50 @@ class Reloader:
         host.emit(ReloadStarted(request.rollback or ""))
         opened = NewListeners(host.status_listeners)
         try:
-            config, named = self._wanted(request)
-            opened.open(config, {name: (pool.config, pool.listener) for name, pool in host.pools.items()})
+            target = self._wanted(request)
+            running = {name: (pool.config, pool.listener) for name, pool in host.pools.items()}
+            serve = serve_without(host.emit)
+            opened.open(
+                target.config,
+                running,
+                target.refuse,
+                lambda name, reason: name in target.judged or serve(name, reason),
+            )
         except (ConfigError, StartError) as error:
             self._finished(request, Outcome(EXIT_CONFIG, tuple(str(error).splitlines())))
             return
-        plan = self._plan(config, named)
+        target = target.settle({name: pool.config for name, pool in host.pools.items()})
+        plan = self._plan(target)
         host.emit(ReloadPlanned(tuple(plan.lines())))
         self._current = Reload(
             host,
-            config,
+            target,
             plan,
-            named,
             opened,
             lambda message: self._report(request, message),
             lambda outcome: self._finished(request, outcome),
         )
         self._current.start(request.timeout)
 
-    def _wanted(self, request: Request) -> tuple[Config, tuple[str, ...]]:
+    def _wanted(self, request: Request) -> Target:
         if request.rollback is not None:
-            return self._rolled_back(request.rollback), (request.rollback,)
-        config = self._host.load()
-        unknown = self._unknown(config, request.named)
+            return Target(self._rolled_back(request.rollback), (request.rollback,), frozenset({request.rollback}))
+        return self._judge(self._host.load(), request.named)
+
+    def _judge(self, config: Config, named: tuple[str, ...]) -> Target:
+        """Refuse a configuration for what it lacks on this machine, if that concerns what somebody wants to change.
+
+        Raises:
+            ConfigError: a named pool does not exist; one that is judged could not start.
+        """
+        unknown = self._unknown(config, named)
         if unknown:
             raise ConfigError(unknown)
-        return config, request.named
+        target = make_target(config, {name: pool.config for name, pool in self._host.pools.items()}, named)
+        lacking = [line for name in target.judged for line in config.obstacles.get(name, ())]
+        if lacking:
+            raise ConfigError(lacking)
+        return target
 
     def _rolled_back(self, name: str) -> Config:
         pool = self._host.pools.get(name)
@@ -143,15 +161,17 @@ class Reloader:
             raise StartError(f"pool {name}: the directory of its previous generation, {former.chdir}, does not exist")
         config = self._host.config
         pools = tuple(former if one.name == name else one for one in config.pools)
-        return replace(config, pools=pools)
+        return replace(config, pools=pools, obstacles={})
 
-    def _plan(self, config: Config, named: Collection[str]) -> Plan:
+    def _plan(self, target: Target) -> Plan:
+        config = target.config
         running = {name: pool.config for name, pool in self._host.pools.items()}
         room = {
             name: children_for(pool.resources.board.slots) if pool.resources.board is not None else 2**31
             for name, pool in self._host.pools.items()
         }
-        return make_plan(running, config, named, room, compare_settings(self._host.config.global_, config.global_))
+        settings = compare_settings(self._host.config.global_, config.global_)
+        return make_plan(running, config, target.named, room, settings, target.left)
 
     def _unknown(self, config: Config, named: Collection[str]) -> list[str]:
         known = {pool.name for pool in config.pools}
@@ -170,7 +190,8 @@ class Reloader:
         self.last = LastReload(self._clock(), ok, reason)
         for pool in self._host.pools.values():
             pool.header.reloaded(self.last.at, ok=ok)
-        self._host.emit(ReloadEnded(ok, outcome.reasons, outcome.traceback, outcome.given_up))
+        ended = ReloadEnded(ok, outcome.reasons, outcome.traceback, outcome.given_up, outcome.partial)
+        self._host.emit(ended)
         request.tell(_answer(outcome))
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
@@ -183,4 +204,5 @@ def _answer(outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status,
         "complaints": list(outcome.reasons),
         "traceback": outcome.traceback,
+        "partial": outcome.partial,
     }

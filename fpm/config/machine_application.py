@@ -1,0 +1,138 @@
+"""Checks the application and its interpreter: what they are, and that the pool's user can use them. Pure."""
+
+from __future__ import annotations
+
+from fpm.config.permissions import EXECUTE, READ, PathComponent, describe, obstacle
+from fpm.config.section import Diagnostics, Section
+from fpm.config.system import System
+from fpm.config.values import SCRIPT, script_file, split_application
+
+OLDEST = (3, 11)
+"""The oldest Python that can run the pool's part of pyfpm."""
+
+_Identity = tuple[int, tuple[int, ...]]
+
+
+def check_application(pool: Section, system: System, report: Diagnostics) -> None:
+    """Check that the pool's user can use its directory, its application and its interpreter."""
+    if not pool.is_valid("chroot", "chdir", "prefix"):
+        return
+    identity: _Identity | None = None  # `user` has an error: there is nobody to check with
+    if pool.values["identity"] is not None:
+        identity = pool.values["identity"].uid, pool.values["identity"].groups
+    elif not system.is_root:
+        identity = system.own_identity()
+    _check_chdir(pool, system, report, identity)
+    if pool.is_valid("app"):
+        _check_app(pool, system, report, identity)
+    if pool.is_valid("venv", "python"):
+        _check_python(pool, system, report, pool.values["chroot"] or "", identity)
+
+
+def _check_chdir(pool: Section, system: System, report: Diagnostics, identity: _Identity | None) -> None:
+    path = pool.values["chdir"]
+    if not path or identity is None:
+        return
+    blocked = obstacle(system.components(path, pool.values["chroot"] or ""), *identity, EXECUTE)
+    if blocked:
+        report.add_obstacle(
+            pool,
+            "chdir",
+            f"{_who(pool)} cannot enter '{path}': {describe(blocked)}. Change the mode, or choose another directory",
+        )
+
+
+def _check_app(pool: Section, system: System, report: Diagnostics, identity: _Identity | None) -> None:
+    app = pool.values["app"]
+    path = script_file(app)
+    if path is None:
+        path, _ = split_application(app)
+        if not path.endswith(".py") or app.startswith(SCRIPT):
+            return
+    components = system.components(path, pool.values["chroot"] or "")
+    if not components[-1].mode:
+        report.add_obstacle(
+            pool,
+            "app",
+            f"there is no file '{components[-1].path}'. Relative paths are relative to chdir, else to prefix",
+        )
+        return
+    blocked = identity and obstacle(components, *identity, READ)
+    if blocked:
+        report.add_obstacle(
+            pool, "app", f"{_who(pool)} cannot read '{path}': {describe(blocked)}. Move the file, or change the mode"
+        )
+
+
+def _check_python(pool: Section, system: System, report: Diagnostics, root: str, identity: _Identity | None) -> None:
+    values = pool.values
+    name = "venv" if values["venv"] else "python"
+    python = values["python"]
+    components = system.components(python, root)
+    if not components[-1].mode:
+        report.add_obstacle(pool, name, _missing(pool, components[-1], root))
+        return
+    if identity is None:
+        return
+    blocked = obstacle(components, *identity, EXECUTE)
+    if blocked is None and not _is_program(components[-1]):
+        report.add_obstacle(pool, name, f"'{python}' is not a program. Set the path of the interpreter itself")
+    elif blocked is not None:
+        report.add_obstacle(pool, name, f"{_who(pool)} cannot execute '{python}': {describe(blocked)}. {_advice(pool)}")
+    else:
+        _check_libraries(pool, system, report, name, root, identity)
+
+
+def _check_libraries(
+    pool: Section, system: System, report: Diagnostics, name: str, root: str, identity: _Identity
+) -> None:
+    python = pool.values["python"]
+    version, libraries = system.interpreter(python, root)
+    if version is not None and version < OLDEST:
+        report.add_obstacle(
+            pool,
+            name,
+            f"'{python}' is Python {version[0]}.{version[1]}; pools need Python {OLDEST[0]}.{OLDEST[1]} or later",
+        )
+        return
+    for library in libraries:
+        blocked = obstacle(system.components(library, root), *identity, READ | EXECUTE)
+        if blocked:
+            report.add_obstacle(
+                pool,
+                name,
+                f"{_who(pool)} cannot read the library of '{python}' in {library}: {describe(blocked)}. "
+                f"{_advice(pool)}",
+            )
+            return
+
+
+def _is_program(component: PathComponent) -> bool:
+    return component.mode & 0o170000 == 0o100000 and bool(component.mode & 0o111)
+
+
+def _missing(pool: Section, component: PathComponent, root: str) -> str:
+    python = pool.values["python"]
+    if root:
+        return (
+            f"there is no '{python}' inside the chroot '{root}' (no {component.path}). Install an interpreter there, "
+            "and set its path as seen from inside: python = /usr/bin/python3"
+        )
+    if pool.values["venv"]:
+        return f"there is no '{component.path}'. Create the environment: /usr/bin/python3 -m venv {pool.values['venv']}"
+    return f"there is no '{component.path}'. Set an interpreter, as in python = /usr/bin/python3"
+
+
+def _who(pool: Section) -> str:
+    identity = pool.values["identity"]
+    return f"user {identity.user}" if identity else "this user"
+
+
+def _advice(pool: Section) -> str:
+    """Suggest a cure for an interpreter that the pool's user cannot use; most often it lies in a home directory."""
+    if pool.values["venv"] or pool.is_set("python"):
+        return "Make it readable for this user, or use a virtual environment elsewhere, created with /usr/bin/python3"
+    return (
+        "By default a pool uses the interpreter that runs pyfpm. Set python = /usr/bin/python3, or set venv to an "
+        "environment created with /usr/bin/python3 -m venv"
+    )

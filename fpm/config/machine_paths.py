@@ -1,0 +1,90 @@
+"""Checks what this machine has at the paths of a configuration: directories must exist, files must be writable. Pure.
+
+What is missing for a pool is an obstacle for that pool alone: its user can remove it, or put something in its place.
+"""
+
+from __future__ import annotations
+
+from posixpath import dirname, normpath
+
+from fpm.config.model import UnixAddress
+from fpm.config.permissions import EXECUTE, WRITE, describe, obstacle
+from fpm.config.section import Diagnostics, Section
+from fpm.config.system import System
+
+_APPENDED = ("error_log", "access.log", "slowlog")
+"""Files that are kept if they exist. Others are created again, so their directory must be writable."""
+
+
+def check_global_paths(section: Section, system: System, report: Diagnostics, prefix: str) -> None:
+    """Check the paths of `[global]`, without which there is no daemon."""
+    if not system.is_directory(prefix):
+        report.error(
+            section.location, "global", "prefix", f"the prefix '{prefix}' does not exist or is not a directory"
+        )
+    names = ("pid", "control") if section.values["error_log"] == "syslog" else ("pid", "error_log", "control")
+    for name, sentence in _unusable(section, system, *names, "status_listen"):
+        report.add_error(section, name, sentence)
+
+
+def check_pool_paths(pool: Section, system: System, report: Diagnostics) -> None:
+    """Check the paths of a pool outside of its application."""
+    values = pool.values
+    if pool.is_set("prefix") and not system.is_directory(values["prefix"]):
+        report.add_obstacle(
+            pool,
+            "prefix",
+            f"the prefix '{values['prefix']}' does not exist or is not a directory. Create it, or correct the path",
+        )
+    for name, sentence in _unusable(pool, system, "access.log", "slowlog", "listen", "pm.status_listen"):
+        report.add_obstacle(pool, name, sentence)
+    chroot, chdir, rootfs = values["chroot"], values["chdir"], values["rootfs"]
+    if chroot and pool.is_valid("chroot") and not system.is_directory(chroot):
+        sentence = f"the chroot path '{chroot}' does not exist or is not a directory. Create it"
+        report.add_obstacle(pool, "chroot", sentence)
+    if chdir and pool.is_valid("chroot", "chdir") and not system.is_directory((chroot or "") + chdir):
+        within = f" within the chroot path '{chroot}' ('{chroot}{chdir}')" if chroot else ""
+        sentence = f"the chdir path '{chdir}'{within} does not exist or is not a directory"
+        report.add_obstacle(pool, "chdir", sentence)
+    if rootfs and pool.is_valid("rootfs") and not system.is_directory(rootfs):
+        report.add_obstacle(pool, "rootfs", f"'{rootfs}' is not the absolute path of a directory")
+
+
+def _unusable(section: Section, system: System, *names: str) -> list[tuple[str, str]]:
+    """List those of these directives whose file or socket cannot be made where it should be, with the reason."""
+    found = []
+    for name in names:
+        value = section.values[name]
+        path = value.path if isinstance(value, UnixAddress) else value
+        if isinstance(path, str) and path and section.is_valid(name):
+            sentence = _examine(system, name, path, is_socket=isinstance(value, UnixAddress))
+            found += [(name, sentence)] if sentence else []
+    return found
+
+
+def _examine(system: System, name: str, path: str, *, is_socket: bool) -> str:
+    kind = system.kind(path)
+    if kind == "directory":
+        return f"'{path}' is a directory. Name a file in it"
+    if kind == "file" and name in _APPENDED:
+        return _examine_writing(system, path)
+    if kind == "other" and not is_socket:
+        return ""
+    directory = dirname(path)
+    if system.is_directory(directory):
+        return _examine_writing(system, directory)
+    if system.is_runtime_directory(normpath(directory)):
+        return ""
+    return f"the directory '{directory}' does not exist. Create it, or correct the path"
+
+
+def _examine_writing(system: System, path: str) -> str:
+    """Say why the daemon cannot write a file; root may write anywhere."""
+    if system.is_root:
+        return ""
+    want = WRITE | EXECUTE if system.is_directory(path) else WRITE
+    blocked = obstacle(system.components(path, ""), *system.own_identity(), want)
+    # Mode 0: a link in /proc/self/fd may name no path, and opening it works all the same.
+    if not blocked or not blocked.mode:
+        return ""
+    return f"this user cannot write to '{path}': {describe(blocked)}. Choose another path"

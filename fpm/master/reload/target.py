@@ -1,0 +1,51 @@
+"""What a reload is to bring about, and which pools it judges.
+
+Judged are those that somebody wants to change: the named ones, or, if nobody is named, the new and changed ones. If one
+of them lacks something on this machine, the reload is refused. Any other pool that lacks something is left as it is:
+its user can see to that at any time, so it must not decide about the others. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from fpm.config.model import Config, PoolConfig
+from fpm.master.reload.plan import compare_pools
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The new configuration, and what of it counts.
+
+    Attributes:
+        named: pools that the administrator has named.
+        judged: pools for which the reload is refused if they could not start.
+        left: pools that are left as they are, with the reason.
+    """
+
+    config: Config
+    named: tuple[str, ...]
+    judged: frozenset[str]
+    left: dict[str, str] = field(default_factory=dict)
+
+    def refuse(self, name: str, reason: str) -> bool:
+        """Note that a pool's address cannot be had; tell whether the whole reload is refused for it."""
+        if name in self.judged:
+            return True
+        self.left[name] = reason
+        return False
+
+    def settle(self, running: Mapping[str, PoolConfig]) -> Target:
+        """Let the pools that are left keep the configuration by which they run; one that does not run does not come."""
+        pools = [running.get(pool.name) if pool.name in self.left else pool for pool in self.config.pools]
+        return replace(self, config=replace(self.config, pools=tuple(pool for pool in pools if pool is not None)))
+
+
+def make_target(config: Config, running: Mapping[str, PoolConfig], named: tuple[str, ...]) -> Target:
+    """Say what a reload of these pools, or of all, brings about."""
+    judged = frozenset(named) or frozenset(
+        pool.name for pool in config.pools if pool.name not in running or compare_pools(running[pool.name], pool)
+    )
+    left = {name: "; ".join(lines) for name, lines in config.obstacles.items() if name not in judged}
+    return Target(config, named, judged, left)
