@@ -66,7 +66,7 @@ def over_the_wire(message: TraceTask | TracerReady | TraceAnswer) -> dict[str, A
 
 def test_a_message_comes_back_as_it_was() -> None:
     layout = Layout(**{name: number for number, name in enumerate(NAMES)})
-    for task in (TraceTask(123, 456, layout, 50, True, "types", 1.5, 7, 99.5), TraceTask(123)):
+    for task in (TraceTask(123, 456, [7, 8], layout, 50, True, "types", 1.5, 7, 99.5), TraceTask(123)):
         assert read_task(over_the_wire(task)) == task
     for answer in (TraceAnswer(7, 100), TraceAnswer(7, error="why"), TracerReady()):
         assert read_answer(over_the_wire(answer)) == answer
