@@ -71,7 +71,7 @@ def test_lists_in_one_line() -> None:
         ({"request_terminate_timeout": -1.0}, "[www] request_terminate_timeout: expected seconds"),
         ({"request_terminate_timeout": float("nan")}, "[www] request_terminate_timeout: expected seconds"),
         ({"app": object()}, "[www] app: expected a string"),
-        ({"listen": "nowhere/x.sock"}, "[www] listen: "),
+        ({"listen": "127.0.0.1:99999"}, "[www] listen: "),
     ],
 )
 def test_complaints_say_where_and_what(values: dict[str, Any], sentence: str) -> None:
