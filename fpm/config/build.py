@@ -8,7 +8,7 @@ from typing import Any
 from fpm.config import check, check_application, check_identity, check_paths
 from fpm.config.directives import DIRECTIVES
 from fpm.config.machine_application import check_application as check_usable
-from fpm.config.machine_paths import check_global_paths, check_pool_paths
+from fpm.config.machine_paths import check_global_paths, check_openers, check_pool_paths
 from fpm.config.model import Config, GlobalConfig, PoolConfig
 from fpm.config.read import Sections
 from fpm.config.section import Diagnostics, Section
@@ -35,6 +35,7 @@ def build(sections: Sections, system: System, *, file: str, prefix: str, pid_ove
     parse_all(section, report)
     check_paths.resolve_global(section, system, report, file=file, prefix=prefix, pid_override=pid_override)
     check_global_paths(section, system, report, prefix)
+    check_openers(section, system, report)
     check_identity.resolve_owner(section, system, report, "status_listen")
     check.check_global(section, report)
     if not pools and not sections.incomplete:
@@ -75,6 +76,7 @@ def check_pool(pool: Section, system: System, report: Diagnostics, prefix: str) 
     check_application.resolve_application(pool, system, report)
     check.check_told(pool, report)
     check_pool_paths(pool, system, report)
+    check_openers(pool, system, report)
     check_usable(pool, system, report)
 
 

@@ -18,6 +18,7 @@ from typing import Literal
 
 from fpm.config.permissions import PathComponent
 from fpm.config.system import Account, Interpreter
+from fpm.paths.place import Opener, who_opens
 
 DEFAULT_FILE = "/etc/pyfpm/pyfpm.conf"
 """Main file for commands without `-c`."""
@@ -111,6 +112,9 @@ class LocalSystem:
         if key not in self._components:
             self._components[key] = tuple(_walk(path, root))
         return self._components[key]
+
+    def opener(self, path: str, groups: tuple[int, ...] | None) -> Opener:
+        return who_opens(path, groups)
 
     def interpreter(self, python: str, root: str) -> Interpreter:
         key = (python, root)

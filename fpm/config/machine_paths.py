@@ -88,3 +88,33 @@ def _examine_writing(system: System, path: str) -> str:
     if not blocked or not blocked.mode:
         return ""
     return f"this user cannot write to '{path}': {describe(blocked)}. Choose another path"
+
+
+def check_openers(section: Section, system: System, report: Diagnostics) -> None:
+    """Say who opens a log, or could replace a socket, where others than root can write (fpm.paths.place)."""
+    identity = section.values.get("identity")
+    groups = identity.groups if identity is not None and identity.uid else None
+    for name in _OPENED[section.scope]:
+        value = section.values[name]
+        path = value.path if isinstance(value, UnixAddress) else value
+        if not isinstance(path, str) or not path or path == "syslog" or not section.is_valid(name):
+            continue
+        is_socket = isinstance(value, UnixAddress)
+        opener = system.opener(path, None if is_socket else groups)
+        if opener.is_pool and identity is not None:
+            sentence = _AS_USER.format(path=path, user=identity.user)
+            report.notice(section.location_of(name), section.name, name, sentence)
+        elif opener.refusal and is_socket:
+            sentence = f"{opener.refusal}, so others can put a socket of their own in the place of '{path}'"
+            report.notice(section.location_of(name), section.name, name, sentence)
+        elif opener.refusal:
+            # What a pool's user does to his files is no mistake of the configuration.
+            complain = report.add_error if section.scope == "global" else report.add_obstacle
+            complain(section, name, f"'{path}' cannot be used safely: {opener.refusal}. Choose another path")
+
+
+_OPENED = {
+    "global": ("pid", "error_log", "control", "status_listen"),
+    "pool": ("access.log", "slowlog", "listen", "pm.status_listen"),
+}
+_AS_USER = "'{path}' lies where user {user} may make and remove files, so it is opened as {user}, not as root"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from fpm.config.permissions import PathComponent
+
+if TYPE_CHECKING:
+    from fpm.paths.place import Opener
 
 
 class Account(NamedTuple):
@@ -65,3 +68,6 @@ class System(Protocol):
 
     def kind(self, path: str) -> Literal["", "file", "directory", "other"]:
         """Return what exists at `path`, following links; "" if there is nothing, or nothing that can be seen."""
+
+    def opener(self, path: str, groups: tuple[int, ...] | None) -> Opener:
+        """Say who opens the file of a path; `groups` are those of a pool that has a user of its own."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-import stat
 
 from fpm.config.model import ListenAddress, TcpAddress, UnixAddress
 from fpm.flup_server.arguments import Address
-from fpm.system.listening import Listener, SocketAccess, bind_address
+from fpm.system.listening import Listener, SocketAccess, bind_address, remove_socket
 
 INHERITED = 0
 """FCGI_LISTENSOCK_FILENO, FastCGI 1.0 section 2.2."""
@@ -40,9 +38,7 @@ def open_listener(address: Address, umask: int | None) -> Listener:
     if isinstance(address, tuple):
         return _bind(TcpAddress(*address), 0)
     path = os.path.abspath(address)
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(os.lstat(path).st_mode):
-            os.unlink(path)
+    remove_socket(path)
     return _bind(UnixAddress(path), ANYBODY & ~(_own_umask() if umask is None else umask))
 
 

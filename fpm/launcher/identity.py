@@ -56,12 +56,19 @@ def _limit_files(spec: TemplateSpec) -> None:
 
 
 def _change_user(spec: TemplateSpec, join_keyring: Callable[[], None]) -> None:
-    uid, gid = spec.uid, spec.gid
-    if uid is None or gid is None:
-        return
-    _step("a session keyring of its own (kernel.keys.root_maxkeys)", join_keyring)
+    if spec.uid is not None and spec.gid is not None:
+        _step("a session keyring of its own (kernel.keys.root_maxkeys)", join_keyring)
+        change_user(spec.uid, spec.gid, spec.groups)
+
+
+def change_user(uid: int, gid: int, groups: list[int]) -> None:
+    """Become this user, for good.
+
+    Raises:
+        OSError: a step failed; `filename` says which.
+    """
     _step(f"group = {gid}", lambda: os.setresgid(gid, gid, gid))
-    _step(f"supplementary groups of uid {uid}", lambda: os.setgroups(spec.groups))
+    _step(f"supplementary groups of uid {uid}", lambda: os.setgroups(groups))
     _step(f"user = {uid}", lambda: os.setresuid(uid, uid, uid))
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 import syslog
 import time
 
 from fpm.log.escape import cut, escape_line
 from fpm.log.lines import Level, format_lines, parse_level, room_beside
 from fpm.log.syslog_target import SyslogTarget, syslog_head
-from fpm.log.target import FileTarget, Target, open_target
+from fpm.log.target import FileTarget, Target, is_open, open_target
 
 SYSLOG = "syslog"
 _PRIORITY = {
@@ -106,6 +107,13 @@ class ErrorLog:
         elif isinstance(self._target, FileTarget):
             self._has_stderr = True
             os.dup2(self._target.fileno(), 2)
+
+    def has_same_file(self, fd: int) -> bool:
+        """Tell whether a descriptor is of a file that this log, or this process's standard error, writes to."""
+        found = os.fstat(fd)
+        return stat.S_ISREG(found.st_mode) and any(
+            os.path.samestat(found, os.fstat(own)) for own in (self._target.fileno(), 1, 2) if is_open(own)
+        )
 
     def room_beside(self, text: str) -> int:
         """Return how many more bytes fit into one entry that has this text."""

@@ -16,6 +16,8 @@ import stat
 from collections.abc import Callable
 
 from fpm.errors import StartError, advise
+from fpm.paths.files import append_at, open_to_append
+from fpm.paths.place import find
 
 BUFFER_MAX = 256 * 1024
 """Bytes that wait for a reader or for disk space; exceeded only by a single larger write."""
@@ -32,6 +34,7 @@ class Target:
         """Formats the line that is written once the target takes lines again."""
         self.trouble: OSError | None = None
         """Why the last write failed, or why a line was dropped; None if everything is written."""
+        self._fd = fd
         self._owns_fd = owns_fd
         self._pending = bytearray()
         self._blocked = False
@@ -43,7 +46,7 @@ class Target:
         if len(self._pending) + len(line) > BUFFER_MAX:
             self.flush()
         if self._pending and len(self._pending) + len(line) > BUFFER_MAX:
-            self._dropped += 1
+            self._dropped += line.count(b"\n")
             if self.trouble is None:
                 self.trouble = OSError(errno.EAGAIN, "its reader does not read")
             return
@@ -82,6 +85,20 @@ class Target:
     def fileno(self) -> int:
         """Return the descriptor, for dup2(2)."""
         return self._fd
+
+    def take_over(self, other: Target) -> None:
+        """Write on where another target would, which is not used any more; lines that wait go there, too."""
+        self.flush()
+        if self._owns_fd:
+            os.close(self._fd)
+        self._owns_fd = other._owns_fd
+        self._use(other._fd)
+
+    def own(self) -> None:
+        """Use a number of its own for a descriptor that belongs to somebody else, such as standard error."""
+        if not self._owns_fd:
+            self._fd = fcntl.fcntl(self._fd, fcntl.F_DUPFD_CLOEXEC, 3)
+            self._owns_fd = True
 
     def _use(self, fd: int) -> None:
         self._fd = fd
@@ -124,9 +141,10 @@ class FileTarget(Target):
         OSError: it cannot be opened.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, fd: int | None = None) -> None:
+        """Use the descriptor that is given, or open the path."""
         self._path = path
-        super().__init__(open_log(path), True)
+        super().__init__(open_to_append(path) if fd is None else fd, True)
 
     def is_removed(self) -> bool:
         """Tell whether the file has no name any more, so that nobody will read what is written to it."""
@@ -136,12 +154,9 @@ class FileTarget(Target):
         """Open the path again; keep the old file if that fails."""
         self.flush()
         try:
-            fd = open_log(self._path)
+            self.take_over(FileTarget(self._path))
         except OSError as error:
-            return f"{self._path}: {os.strerror(error.errno or 0)} ({error.errno})"
-        old = self._fd
-        self._use(fd)
-        os.close(old)
+            return f"{self._path}: {error.strerror} ({error.errno})"
         return None
 
 
@@ -161,47 +176,33 @@ def find_target(path: str | None) -> Target:
     """Open a target like `open_target`, for callers that word their own error.
 
     Raises:
+        ForeignDirectory: it lies in a directory of another user.
         OSError: it cannot be opened, or the descriptor is closed.
     """
-    if path is not None and path not in _STANDARD:
-        return FileTarget(path)
-    return Target(*_own_descriptor(2 if path is None else _STANDARD[path]))
+    if path is None or path in _STANDARD:
+        return Target(*_own_descriptor(_STANDARD[path or "/dev/stderr"]))
+    with find(path, follow=True) as place:
+        if place.own_fd in (1, 2):  # a link to /dev/stderr, as container images have it
+            return Target(*_own_descriptor(place.own_fd))
+        return FileTarget(path, append_at(place))
 
 
-def open_log(path: str) -> int:
-    """Open a log file for appending, with mode 0600 if it is new, without ever waiting.
-
-    Raises:
-        OSError: open(2) failed.
-    """
-    flags = os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-    try:
-        return os.open(path, os.O_WRONLY | flags, 0o600)
-    except OSError as error:
-        # A FIFO without a reader (fifo(7)): opened read-write, it keeps the lines until a reader comes.
-        if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(path).st_mode):
-            raise
-        return os.open(path, os.O_RDWR | flags)
-
-
-def open_shared_log(path: str, directive: str) -> int:
-    """Open a log that other processes write to, such as the access log; the caller closes the descriptor.
-
-    Raises:
-        StartError: it cannot be opened.
-    """
-    try:
-        if path not in _STANDARD:
-            return open_log(path)
-        fd, is_ours = _own_descriptor(_STANDARD[path])
-        return fd if is_ours else fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-    except OSError as error:
-        raise StartError(explain(path, directive, error)) from error
+def discard() -> Target:
+    """Open a target that keeps nothing."""
+    return Target(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), True)
 
 
 def explain(path: str, directive: str, error: OSError) -> str:
     """Compose PHP-FPM's sentence about a log that cannot be opened, and what to do."""
     return f"failed to open {directive} ({path}): {describe_refusal(directive, error)}"
+
+
+def explain_for_pool(path: str, directive: str, user: str, error: OSError) -> str:
+    """Compose the same for a log that the pool's user had to open."""
+    return (
+        f"failed to open {directive} ({path}) as user {user}: {error.strerror}; others than root can write to its "
+        f"directory, so root opens nothing there: let that user write to the file, or set {directive} to another path"
+    )
 
 
 def describe_refusal(directive: str, error: OSError) -> str:
@@ -223,6 +224,15 @@ def _own_descriptor(fd: int) -> tuple[int, bool]:
     except OSError:
         # Another user's terminal or pipe, or no /proc: poll before each write instead.
         return fd, False
+
+
+def is_open(fd: int) -> bool:
+    """Tell whether there is such a descriptor: standard error may be closed."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_GETFD)
+    except OSError:
+        return False
+    return True
 
 
 def _is_writable(fd: int) -> bool:

@@ -15,6 +15,8 @@ from typing import Any
 
 from fpm.errors import StartError
 from fpm.master.loop.loop import READ, WRITE, Loop
+from fpm.paths.files import make_directory
+from fpm.paths.place import trusted_users
 from fpm.system.listening import Listener, open_private_unix
 
 REQUEST_MAX = 65536
@@ -53,20 +55,16 @@ def _cannot_open(path: str, reason: str) -> str:
 
 
 def _make_directory(directory: str) -> None:
-    """Make the runtime directory if it is missing; below /tmp nobody else must have made it for us.
+    """Make the runtime directory if it is missing; nobody else must have made it for us.
 
     Raises:
         OSError: it cannot be made.
         StartError: it belongs to somebody else.
     """
-    mode = 0o755 if os.geteuid() == 0 else 0o700
-    try:
-        os.makedirs(directory, mode)
-        os.chmod(directory, mode)  # whatever the umask is: the pools of root may listen there, too
-    except FileExistsError:
-        owner = os.lstat(directory).st_uid
-        if os.path.dirname(directory) == "/tmp" and owner != os.geteuid():
-            raise StartError(f"{directory} belongs to another user (uid {owner}); set [global] control") from None
+    # 0755: the pools of root may listen there, too.
+    owner = make_directory(directory, 0o755 if os.geteuid() == 0 else 0o700).st_uid
+    if owner not in trusted_users() and (os.geteuid() == 0 or os.path.dirname(directory) == "/tmp"):
+        raise StartError(f"{directory} belongs to another user (uid {owner}); set [global] control")
 
 
 class ControlServer:

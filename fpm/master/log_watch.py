@@ -45,8 +45,12 @@ class LogWatch:
         if fd != self._fd:
             self.forget()
         if fd is not None and not self._loop.is_watched(fd):
-            self._loop.watch(fd, self._written.flush, WRITE)
+            self._loop.watch(fd, self._flush, WRITE)
         self._fd = fd
+
+    def _flush(self) -> None:
+        self._written.flush()
+        self.look()
 
     def forget(self) -> None:
         """Watch nothing, before the descriptor is closed."""

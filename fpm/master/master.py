@@ -152,7 +152,7 @@ class Master:
             census=lambda: [pool.workers.census() for pool in self.pools.values()],
         )
         self.sink.add_reader(self.notifier.take)
-        self._at_end += [services.stacks.close, services.oom.close, self.status_process.close]
+        self._at_end += [services.close, self.status_process.close]
 
     def _begin(self) -> None:
         """Nothing runs yet."""

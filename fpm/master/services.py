@@ -10,6 +10,7 @@ from fpm.events.master import RestartNeeded
 from fpm.log.lines import parse_level
 from fpm.master.core import Core
 from fpm.master.loop.read_budget import TokenBucket
+from fpm.master.processes.log_opener import LogOpener
 from fpm.master.processes.oom import OomWatch
 from fpm.master.processes.owner import Ids
 from fpm.master.slowlog.slow_file import SlowFiles
@@ -47,12 +48,21 @@ class Services(Core):
     stacks: Stacks = field(init=False)
     pool_ids: set[Ids] = field(default_factory=set)
     """Of all processes that pools have had."""
-    slow_files: SlowFiles = field(default_factory=SlowFiles)
+    log_opener: LogOpener = field(init=False)
+    slow_files: SlowFiles = field(init=False)
     resamples: TokenBucket = field(default_factory=lambda: TokenBucket(20.0, 20.0))
     """Stacks of requests that go on being slow (request_slowlog_interval), of all pools together."""
 
     def __post_init__(self) -> None:
         self.stacks = Stacks(self)
+        self.log_opener = LogOpener(self)
+        self.slow_files = SlowFiles(self, self.log_opener)
+
+    def close(self) -> None:
+        """End what belongs to no single pool."""
+        self.stacks.close()
+        self.log_opener.close()
+        self.oom.close()
 
     def take_settings(self, settings: GlobalConfig) -> None:
         """Work by a changed [global] section from now on, as far as a reload can."""

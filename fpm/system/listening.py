@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from fpm.config.model import ListenAddress, TcpAddress, UnixAddress
 from fpm.errors import InstanceRunning, StartError
+from fpm.paths.files import pinned_socket
+from fpm.paths.place import Place, UnsafePath, find
 
 BACKLOG_MAX = 65535
 """For listen.backlog = -1; the kernel cuts it to net.core.somaxconn."""
@@ -39,6 +42,18 @@ class Listener:
         self.socket.close()
         self.remove_file()
 
+    def adjust(self, access: SocketAccess) -> None:
+        """Give the socket's file another owner and mode, if it was created here.
+
+        Raises:
+            OSError: that is not possible, or another file has taken its place, which stays as it is.
+        """
+        if self.inode is None or not isinstance(self.address, UnixAddress):
+            return
+        with find(self.address.path, follow=False) as place, pinned_socket(place, self.inode) as pinned:
+            _change_owner(pinned, access)
+            os.chmod(pinned, access.mode)
+
     def remove_file(self) -> None:
         """Remove the file of a Unix socket, if it is still the one created here."""
         # Once only: the number of a removed inode may be that of another socket soon.
@@ -46,11 +61,10 @@ class Listener:
         if made is None or not isinstance(self.address, UnixAddress):
             return
         try:
-            found = os.lstat(self.address.path)
-            if (found.st_dev, found.st_ino) == made:
-                os.unlink(self.address.path)
-        except FileNotFoundError:
-            return  # it has been removed already
+            with find(self.address.path, follow=False) as place:
+                place.remove(made)
+        except (FileNotFoundError, NotADirectoryError, UnsafePath):
+            return  # it has been removed already, or its directory has been replaced
 
 
 def stand_in(address: ListenAddress, missing: str) -> Listener:
@@ -95,7 +109,7 @@ def bind_address(address: ListenAddress, backlog: int, access: SocketAccess) -> 
     """
     backlog = backlog if backlog >= 0 else BACKLOG_MAX
     if isinstance(address, UnixAddress):
-        return _open_unix(address, backlog, mode=access.mode, owner=access.owner, group=access.group)
+        return _open_unix(address, backlog, access)
     return _open_tcp(address, backlog)
 
 
@@ -106,50 +120,76 @@ def open_private_unix(path: str) -> Listener:
         StartError: another process listens there.
         OSError: it cannot be bound.
     """
-    return _open_unix(UnixAddress(path), PRIVATE_BACKLOG, mode=0o600, owner=None, group=None)
+    with find(path, follow=False) as place:
+        place.refuse_foreign()  # whoever can replace it could speak for the daemon
+    return _open_unix(UnixAddress(path), PRIVATE_BACKLOG, SocketAccess(0o600, None, None))
 
 
-def _open_unix(address: UnixAddress, backlog: int, *, mode: int, owner: int | None, group: int | None) -> Listener:
-    _remove_stale(address.path)
+def remove_socket(path: str) -> None:
+    """Remove the file of a Unix socket, whoever uses it; anything else stays.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    with contextlib.suppress(FileNotFoundError), find(path, follow=False) as place:
+        if stat.S_ISSOCK(place.entry().st_mode):
+            place.remove()
+
+
+def _open_unix(address: UnixAddress, backlog: int, access: SocketAccess) -> Listener:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        # The file gets the socket's own mode, less the umask (unix(7)): a later chmod(2) by name could be redirected
-        # to another file by a user who may write to the directory.
-        os.fchmod(listening.fileno(), mode)
-        before = os.umask(0)
-        try:
-            listening.bind(address.path)
-        finally:
-            os.umask(before)
-        made = os.lstat(address.path)
-        try:
-            if owner is not None or group is not None:
-                os.lchown(address.path, -1 if owner is None else owner, -1 if group is None else group)
-            listening.listen(backlog)  # nobody can connect before
-        except OSError:
-            os.unlink(address.path)
-            raise
-    except OSError:
+        with find(address.path, follow=False) as place:
+            _remove_stale(place)
+            return Listener(address, listening, _bind_unix(place, listening, backlog, access))
+    except (OSError, StartError):
         listening.close()
         raise
-    return Listener(address, listening, (made.st_dev, made.st_ino))
 
 
-def _remove_stale(path: str) -> None:
+def _bind_unix(place: Place, listening: socket.socket, backlog: int, access: SocketAccess) -> tuple[int, int]:
+    """Bind and listen; returns device and number of the file."""
+    # The file gets the socket's own mode, less the umask (unix(7)).
+    os.fchmod(listening.fileno(), access.mode)
+    before = os.umask(0)
+    try:
+        listening.bind(place.for_sockets)
+    finally:
+        os.umask(before)
+    made = place.entry()
+    inode = made.st_dev, made.st_ino
+    try:
+        with pinned_socket(place, None) as pinned:
+            _change_owner(pinned, access)
+        listening.listen(backlog)  # nobody can connect before
+    except OSError:
+        place.remove(inode)
+        raise
+    return inode
+
+
+def _change_owner(pinned: str, access: SocketAccess) -> None:
+    if access.owner is not None or access.group is not None:
+        owner, group = access.owner, access.group
+        os.chown(pinned, -1 if owner is None else owner, -1 if group is None else group)
+
+
+def _remove_stale(place: Place) -> None:
     """Remove a socket file on which nobody listens.
 
     Raises:
         StartError: another process listens on it, or it is no socket.
     """
+    path = place.path
     try:
-        found = os.lstat(path)
+        found = place.entry()
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise StartError(f"{path} exists and is not a socket; remove it or choose another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
-            probe.connect(path)
+            probe.connect(place.for_sockets)
             _refuse_living(path, *_PEER.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)))
         except (ConnectionRefusedError, FileNotFoundError):
             pass  # nobody listens: a killed process has left it
@@ -157,7 +197,7 @@ def _remove_stale(path: str) -> None:
             raise StartError(_in_use(path)) from None  # a full queue, so a process listens
         except OSError as error:
             raise StartError(f"cannot find out whether {path} is in use: {error.strerror}") from error
-    os.unlink(path)
+    place.remove((found.st_dev, found.st_ino))
 
 
 _PEER = struct.Struct("3i")

@@ -6,6 +6,7 @@ import contextlib
 import os
 
 from fpm.errors import StartError, advise
+from fpm.paths.files import read_small, remove_file, replace_file
 
 
 def write_pid_file(path: str, pid: int) -> None:
@@ -14,21 +15,9 @@ def write_pid_file(path: str, pid: int) -> None:
     Raises:
         StartError: it cannot be written.
     """
-    draft = f"{path}.{pid}.new"
     try:
-        # A file that another process has put there is removed, not followed.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(draft)
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(fd, b"%d\n" % pid)
-            os.fchmod(fd, 0o644)
-        finally:
-            os.close(fd)
-        os.rename(draft, path)
+        replace_file(path, b"%d\n" % pid, 0o644)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(draft)
         reason = advise(error, "set `pid` to another path")
         raise StartError(f"Unable to create the PID file ({path}): {reason}") from error
 
@@ -36,15 +25,9 @@ def write_pid_file(path: str, pid: int) -> None:
 def read_pid_file(path: str) -> int | None:
     """Read the pid from a file; return None if there is no file or no pid in it."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        text = read_small(path, 32).strip()
     except OSError:
         return None
-    try:
-        text = os.read(fd, 32).strip()
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
     return int(text) if text.isdigit() and int(text) > 0 else None
 
 
@@ -52,7 +35,7 @@ def remove_pid_file(path: str, pid: int) -> None:
     """Remove the file if it still has our pid: a newer master may have written its own."""
     if read_pid_file(path) == pid:
         with contextlib.suppress(OSError):
-            os.unlink(path)
+            remove_file(path)
 
 
 class OwnPidFile:

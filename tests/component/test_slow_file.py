@@ -13,8 +13,9 @@ import pytest
 
 from fpm.log.error import ErrorLog
 from fpm.log.target import BUFFER_MAX
-from fpm.master.core import EventSink, log_reader
+from fpm.master.core import Core, EventSink, log_reader
 from fpm.master.loop.loop import Loop
+from fpm.master.processes.log_opener import LogOpener
 from fpm.master.slowlog.slow_file import SlowFile, SlowFiles
 from fpm.stacks.text.format import format_entry
 from fpm.stacks.text.read import read_entries
@@ -34,10 +35,11 @@ class Place:
         self.loop = Loop(pytest.fail)
         self.log = ErrorLog(str(self._said))
         self.sink = EventSink(time.time, log_reader(self.log))
-        self.files = SlowFiles()
+        core = Core(self.loop, self.log, self.sink, {}, time.time)
+        self.files = SlowFiles(core, LogOpener(core))
 
     def open(self) -> SlowFile:
-        return self.files.take(self.loop, self.sink.emit, str(self.path))
+        return self.files.take(str(self.path), None, "www")
 
     def said(self) -> list[str]:
         """The lines of the error log without their time."""

@@ -38,7 +38,7 @@ def test_file_of_a_newer_master_stays(tmp_path: Path) -> None:
 def test_draft_put_there_by_another_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    (tmp_path / "pyfpm.pid.7.new").symlink_to(victim)
+    (tmp_path / f"pyfpm.pid.{os.getpid()}.new").symlink_to(victim)
     write_pid_file(str(tmp_path / "pyfpm.pid"), 7)
     assert victim.read_text() == "precious"
 

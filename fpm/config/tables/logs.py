@@ -15,7 +15,10 @@ LOGS = DirectiveGroup(
             "file",
             None,
             "Path of the access log. The file is created with mode 0600 and reopened on SIGUSR1, without replacing "
-            "any worker. It is outside the `chroot`.",
+            "any worker. It is outside the `chroot`. Where the pool's user can make and remove files, root opens none: "
+            "the file is opened and made as the pool's user, must be a regular one, and belongs to him. What is no "
+            "file (`/dev/stderr`, a FIFO), and the error log itself, is written by the master, to which workers give "
+            "their lines through a pipe; lines that look like the master's are marked.",
             default_note="no access log",
             applies="live",
         ),
@@ -109,7 +112,7 @@ LIMITS = DirectiveGroup(
             None,
             "Path of the log for stacks of requests that take longer than `request_slowlog_timeout`, and of processes "
             "that are terminated. Created with mode 0600 at startup and reopened on SIGUSR1; pools may share one. It "
-            "is outside the `chroot`.",
+            "is outside the `chroot`. In a directory of the pool's user it is opened as that user, see `access.log`.",
             differs="It is created even without `request_slowlog_timeout`, and writing to it never blocks.",
             applies="live",
         ),

@@ -34,13 +34,8 @@ def adjust_listener(listener: Listener, pool: PoolConfig) -> None:
         return  # it is bound with all that when the pool is tried again
     # listen(2) on a listening socket sets its backlog anew.
     listener.socket.listen(pool.listen_backlog if pool.listen_backlog >= 0 else BACKLOG_MAX)
-    if listener.inode is None or not isinstance(listener.address, UnixAddress):
-        return
     try:
-        if pool.listen_owner is not None or pool.listen_group is not None:
-            owner, group = pool.listen_owner, pool.listen_group
-            os.chown(listener.address.path, -1 if owner is None else owner, -1 if group is None else group)
-        os.chmod(listener.address.path, pool.listen_mode)
+        listener.adjust(SocketAccess(pool.listen_mode, pool.listen_owner, pool.listen_group))
     except OSError as error:
         raise StartError(f"cannot adjust {listener.address}: {error.strerror}") from error
 

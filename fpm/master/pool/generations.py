@@ -120,7 +120,7 @@ class Generations:
         Raises:
             StartError: the new access log cannot be opened; nothing has changed then.
         """
-        log_changed = self._access_log.follow(config.access_log)
+        log_changed = self._access_log.follow(config)
         self._current.apply_live(config)
         self._owner.config_changed()
         self._starter.look_at_stacks()
@@ -163,7 +163,7 @@ class Generations:
 
     def _follow_access_log(self) -> bool:
         try:
-            return self._access_log.follow(self._current.config.access_log)
+            return self._access_log.follow(self._current.config)
         except StartError as error:
             self._owner.emit(AccessLogFailed(str(error), pool=self._current.config.name))
             return False

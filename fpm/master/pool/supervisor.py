@@ -14,7 +14,6 @@ from typing import Any
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
 from fpm.events.base import PoolEvent
-from fpm.events.pool import AccessLogFailed, AccessLogReopened
 from fpm.master.listening.inherited import InheritedFds, dump_listener
 from fpm.master.listening.listeners import open_listener
 from fpm.master.loop.read_budget import ReadBudget
@@ -70,9 +69,9 @@ class PoolSupervisor:
         self._callbacks = callbacks
         self.current = current = CurrentConfig(config)
         self.record = Record(config, services.clock())
-        self.access_log = AccessLog()
-        self.slow_log = SlowLog(services, services.slow_files, config.name)
-        share, stacks = ReadBudget(), StackCapture(services, current, self.slow_log)
+        share, self.slow_log = ReadBudget(), SlowLog(services, services.slow_files, config.name)
+        self.access_log = AccessLog(services, share, self.emit, lambda: self.workers.reopen_logs())
+        stacks = StackCapture(services, current, self.slow_log)
         self.exits = PoolExits(services, config.name, self.emit)
         self.workers = Workers(services, current, self.access_log, self.record, share, stacks, self.emit)
         self.resources = PoolResources(services.loop, self._on_shared)
@@ -154,7 +153,7 @@ class PoolSupervisor:
                 fresh = open_listener(self.config)
                 self.scaler.turns.saturation.off()
                 self.listener.take(fresh)
-            self.access_log.follow(self.config.access_log)
+            self.access_log.follow(self.config)
             self.slow_log.use(self.config)
         except StartError as error:
             return str(error)
@@ -163,12 +162,7 @@ class PoolSupervisor:
     def reopen_logs(self) -> None:
         """Open the logs anew and hand the access log to the workers (SIGUSR1)."""
         self.slow_log.reopen(self.config)
-        try:
-            if self.access_log.reopen():
-                self.workers.reopen_logs()
-                self.emit(AccessLogReopened(pool=self.config.name))
-        except StartError as error:
-            self.emit(AccessLogFailed(str(error), pool=self.config.name))
+        self.access_log.reopen(self.config)
 
     def begin_stop(self) -> None:
         """Accept nothing and make nothing any more; workers are told separately."""
@@ -285,7 +279,7 @@ class PoolSupervisor:
         self.current.restore(state["current"])
         self.failures.restore(state["failure"])
         self.slow_log.change(self.config)
-        self.access_log.restore(state["access_log"])
+        self.access_log.restore(state["access_log"], self.config)
         self.resources.restore(state["resources"])
         templates = self.templates.restore(state["templates"])
         boards = [shared.board for shared in self.resources.all()]

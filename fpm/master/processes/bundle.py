@@ -20,6 +20,7 @@ POOL_PACKAGES = (
     "fpm.events",
     "fpm.fastcgi",
     "fpm.launcher",
+    "fpm.paths",
     "fpm.protocol",
     "fpm.scoreboard",
     "fpm.stacks.calibration",

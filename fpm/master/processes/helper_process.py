@@ -218,20 +218,31 @@ class OneAnswer:
             raise
         self._output.close_writer()
         core.reapers[self._pid] = self._ended
-        self._timer = core.loop.call_later(timeout, self._kill)
+        self._timer = core.loop.call_later(timeout, lambda: self._give_up(timeout))
 
     def forget(self) -> None:
         """Kill it without calling `done`."""
         self._done = None
         self._kill()
 
+    def _give_up(self, timeout: float) -> None:
+        self._kill()
+        # A process that hangs in the kernel ends who knows when (state D, proc(5)).
+        self._tell(f"{self._name} did not answer within {timeout:g} s")
+
     def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, Signals.SIGKILL)
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, Signals.SIGKILL)
 
     def _ended(self, status: int) -> None:
+        self._pid = 0
         self._timer.cancel()
         self._output.finish()
-        if self._done is not None:
-            words = "\n".join(self._lines).strip() or f"{self._name} ended with status {status} and said nothing"
-            self._done(None if status == 0 else words)
+        words = "\n".join(self._lines).strip() or f"{self._name} ended with status {status} and said nothing"
+        self._tell(None if status == 0 else words)
+
+    def _tell(self, wrong: str | None) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(wrong)

@@ -37,12 +37,12 @@ class SlowLog:
         Raises:
             StartError: it cannot be opened; the former one, if there is one, stays in use.
         """
-        core, former, path = self._core, self._file, config.slowlog
+        former, path = self._file, config.slowlog
         self._form, self._depth = config.slowlog_format, config.request_slowlog_trace_depth
         if path == (former.path if former else None):
             return
         try:
-            self._file = None if path is None else self._files.take(core.loop, core.emit, path)
+            self._file = None if path is None else self._files.take(path, config.identity, self._pool)
         except OSError as error:
             reason = describe_refusal("slowlog", error)
             raise StartError(f"Unable to create or open slowlog({path}) of pool {self._pool}: {reason}") from error
