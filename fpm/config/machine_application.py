@@ -87,15 +87,16 @@ def _check_libraries(
     pool: Section, system: System, report: Diagnostics, name: str, root: str, identity: _Identity
 ) -> None:
     python = pool.values["python"]
-    version, libraries = system.interpreter(python, root)
-    if version is not None and version < OLDEST:
-        report.add_obstacle(
-            pool,
-            name,
-            f"'{python}' is Python {version[0]}.{version[1]}; pools need Python {OLDEST[0]}.{OLDEST[1]} or later",
-        )
+    found = system.interpreter(python, root)
+    what = found.other
+    if found.version is not None and found.version < OLDEST:
+        what = f"is Python {found.version[0]}.{found.version[1]}"
+    if what:
+        oldest = f"{OLDEST[0]}.{OLDEST[1]}"
+        advice = "Set another path, as in python = /usr/bin/python3" if name == "python" else "Create it with one"
+        report.add_obstacle(pool, name, f"'{python}' {what}; pools need CPython {oldest} or later. {advice}")
         return
-    for library in libraries:
+    for library in found.libraries:
         blocked = obstacle(system.components(library, root), *identity, READ | EXECUTE)
         if blocked:
             report.add_obstacle(

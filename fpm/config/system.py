@@ -27,6 +27,8 @@ class Interpreter(NamedTuple):
     version: tuple[int, int] | None
     libraries: tuple[str, ...]
     """Directories that it must be able to read."""
+    other: str = ""
+    """What it is if it is no CPython, as in "is PyPy"."""
 
 
 class System(Protocol):

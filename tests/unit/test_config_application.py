@@ -88,8 +88,13 @@ def test_interpreter_and_environment(files: Files) -> None:
         ({"python": "plain"}, "[www] python: this user cannot execute 'plain': plain has mode 0644"),
         ({"python": "dir"}, "[www] python: 'dir' is not a program"),
         ({"python": "loop"}, "[www] python: there is no 'loop'"),
-        ({"python": "bin/python3.9"}, "[www] python: 'bin/python3.9' is Python 3.9; pools need Python 3.11 or later"),
+        ({"python": "bin/python3.9"}, "[www] python: 'bin/python3.9' is Python 3.9; pools need CPython 3.11 or later"),
         ({"python": "link"}, "is Python 3.9"),
+        (
+            {"python": "bin/pypy3.10-c"},
+            "'bin/pypy3.10-c' is PyPy; pools need CPython 3.11 or later. Set another path, as in",
+        ),
+        ({"python": "/bin/true"}, "[www] python: '/bin/true' is not a Python interpreter; pools need CPython 3.11"),
     ],
 )
 def test_interpreter_refused(files: Files, changes: dict[str, str | None], part: str) -> None:
@@ -97,6 +102,7 @@ def test_interpreter_refused(files: Files, changes: dict[str, str | None], part:
     (files.directory / "dir").mkdir()
     (files.directory / "loop").symlink_to("loop")
     program(files.directory / "bin/python3.9")
+    program(files.directory / "bin/pypy3.10-c")
     (files.directory / "link").symlink_to("bin/python3.9")
     (complaint,) = files.complaints(section("www", **changes))
     assert part in complaint
