@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from fpm.template.wsgi_check import why_no_application, why_no_factory
+
 
 class ApplicationError(Exception):
     """The module was imported but does not hold what `app` names."""
@@ -31,10 +33,11 @@ def load_application(app: str) -> Callable[..., Any]:
     for name in expression.removesuffix("()").split("."):
         value = _attribute(value, name, app, module)
     if is_factory:
+        if problem := why_no_factory(value, app):
+            raise ApplicationError(f"app = {app}: {problem}")
         value = value()
-    if not callable(value):
-        what = "what it returns" if is_factory else "it"
-        raise ApplicationError(f"app = {app}: {what} is {type(value).__name__}, not a WSGI callable")
+    if problem := why_no_application(value, None if is_factory else app):
+        raise ApplicationError(f"app = {app}: {'what it returns' if is_factory else 'it'} {problem}")
     application: Callable[..., Any] = value
     return application
 

@@ -25,6 +25,18 @@ def make():
 def make_nothing():
     return None
 
+class Framework:
+    def __call__(self, environ, start_response):
+        return hello(environ, start_response)
+
+class Modern:
+    async def __call__(self, scope, receive, send):
+        pass
+
+def make_modern():
+    return Modern()
+
+modern = Modern()
 site = Site()
 """
 
@@ -36,6 +48,7 @@ def test_every_way_to_name_an_application(daemon: Start) -> None:
         "factory": "forms:make()",
         "file": "{apps}/forms.py:hello",
         "relative": "forms.py:make()",
+        "class": "forms:Framework()",
         "package": "inner.deep.module:application",
     }
     fpm = daemon({name: {} for name in names}, started=False)
@@ -54,11 +67,16 @@ def test_every_way_to_name_an_application(daemon: Start) -> None:
     [
         (
             "forms:helo",
-            "app = forms:helo: forms ({apps}/forms.py) has no 'helo'; it has Site, hello, make, make_nothing",
+            "app = forms:helo: forms ({apps}/forms.py) has no 'helo'; it has Framework, Modern, Site, hello, make, ",
         ),
         ("forms:site.nothing", "app = forms:site.nothing: forms ({apps}/forms.py) has no 'nothing'; it has "),
         ("forms:site.number", "app = forms:site.number: it is int, not a WSGI callable"),
         ("forms:make_nothing()", "app = forms:make_nothing(): what it returns is NoneType, not a WSGI callable"),
+        ("forms:make", "app = forms:make: it takes no argument: a factory? Write app = forms:make()"),
+        ("forms:hello()", "app = forms:hello(): forms:hello is the application itself, not a factory. Write app = "),
+        ("forms:Framework", "app = forms:Framework: it is a class, not an application. Write app = forms:Framework()"),
+        ("forms:modern", "app = forms:modern: it is an ASGI application, and pyfpm speaks WSGI. "),
+        ("forms:make_modern()", "app = forms:make_modern(): what it returns is an ASGI application"),
         ("no_such_module:application", "ModuleNotFoundError: No module named 'no_such_module'"),
     ],
 )
