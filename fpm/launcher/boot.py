@@ -2,11 +2,15 @@
 
 It is executed by `python -c` (fpm.protocol.spec.BOOT_COMMAND) before fpm can be imported, so it imports nothing of fpm
 at the top. The first argument names the module to go on with: fpm.protocol.spec.LAUNCHER or TEMPLATE.
+
+The modules of fpm get the system's functions as they are now, before any code of the application: a monkey patch of
+gevent, a clock that a test library has stopped, or a replaced os.write() does not reach what fpm does in its processes.
 """
 
 from __future__ import annotations
 
 import base64
+import builtins
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -20,6 +24,35 @@ from typing import Any
 
 BUNDLE = 5
 """Same as fpm.protocol.spec.FD_BUNDLE."""
+SYSTEM = ("_socket", "datetime", "fcntl", "os", "resource", "select", "signal", "socket")
+"""Modules of which fpm has its own copy."""
+
+
+def own_builtins() -> dict[str, Any]:
+    """Make the built-in names for fpm's modules; their `import` finds the copies in place of the modules in SYSTEM."""
+    copies = {name: _copy_module(name) for name in SYSTEM} | {"time": _second_time()}
+
+    def import_own(name: str, *how: Any, **how_named: Any) -> ModuleType:
+        return copies.get(name) or builtins_import(name, *how, **how_named)
+
+    builtins_import = builtins.__import__
+    return {**vars(builtins), "__import__": import_own}
+
+
+def _copy_module(name: str) -> ModuleType:
+    copy = ModuleType(name)
+    vars(copy).update(vars(importlib.import_module(name)))
+    return copy
+
+
+def _second_time() -> ModuleType:
+    """Make the module `time` once more: who stops clocks looks through all modules for the functions of the first."""
+    spec = importlib.machinery.BuiltinImporter.find_spec("time")
+    if spec is None or spec.loader is None:
+        return _copy_module("time")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
@@ -28,6 +61,7 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     def __init__(self, bundle: dict[str, Any]) -> None:
         self._modules: dict[str, list[Any]] = bundle["modules"]
         self._same_bytecode = bundle["magic"] == importlib.util.MAGIC_NUMBER.hex()
+        self._builtins = own_builtins()
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         entry = self._modules.get(fullname)
@@ -56,6 +90,7 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         code = self.get_code(module.__name__)
         if code is None:
             raise ImportError(f"no code for {module.__name__}")
+        module.__dict__["__builtins__"] = self._builtins
         exec(code, module.__dict__)
 
 

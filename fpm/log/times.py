@@ -1,13 +1,15 @@
 """Times as logs and status pages show them: local time, names always English.
 
 An application may call locale.setlocale() in the worker, and strftime(3) would then write other month names, which no
-log reader expects. Therefore the parts that depend on the locale are formatted here. Pure.
+log reader expects. Therefore the parts that depend on the locale are formatted here. It may call time.tzset(), as
+Django does for its TIME_ZONE; therefore a process of a pool keeps the zone in which it began. Pure.
 """
 
 from __future__ import annotations
 
+import datetime as calendar
 import re
-from datetime import datetime
+from bisect import bisect
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS_LONG = (
@@ -24,12 +26,65 @@ _COMPOSED = {
 _DIRECTIVE = re.compile("%([EO_^0#-]?)(.)", re.DOTALL)
 
 
-def local_time(moment: float) -> datetime:
+KEPT_FOR = 3 * 366 * 86400
+"""Seconds: longer than a template lives."""
+_LOOK_EVERY = 14 * 86400
+"""Seconds; no country has changed its clocks twice within two weeks and back."""
+
+
+class Zone:
+    """Local time as it is now and will be.
+
+    Args:
+        now: epoch seconds.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._zones = [_zone_at(int(now))]
+        self._changes: list[int] = []
+        before = int(now)
+        for after in range(before + _LOOK_EVERY, before + KEPT_FOR, _LOOK_EVERY):
+            if _zone_at(after) != self._zones[-1]:
+                self._changes.append(_find_change(before, after))
+                self._zones.append(_zone_at(after))
+            before = after
+
+    def at(self, moment: float) -> calendar.timezone:
+        """Return the offset, with its name, at this moment."""
+        return self._zones[bisect(self._changes, moment)]
+
+
+def _zone_at(moment: int) -> calendar.timezone:
+    zone = calendar.datetime.fromtimestamp(moment).astimezone().tzinfo
+    assert isinstance(zone, calendar.timezone), "astimezone() gives one"
+    return zone
+
+
+def _find_change(before: int, after: int) -> int:
+    old = _zone_at(before)
+    while after - before > 1:
+        middle = (before + after) // 2
+        before, after = (middle, after) if _zone_at(middle) == old else (before, middle)
+    return after
+
+
+_kept: Zone | None = None
+
+
+def keep_zone(now: float) -> None:
+    """Let local time in this process be what it is now, whatever becomes of TZ."""
+    global _kept
+    _kept = Zone(now)
+
+
+def local_time(moment: float) -> calendar.datetime:
     """Convert epoch seconds to local time with its offset; out of the calendar's range, the epoch."""
     try:
-        return datetime.fromtimestamp(moment).astimezone()
+        if _kept is not None:
+            return calendar.datetime.fromtimestamp(moment, _kept.at(moment))
+        return calendar.datetime.fromtimestamp(moment).astimezone()
     except (OverflowError, ValueError, OSError):
-        return datetime.fromtimestamp(0).astimezone()
+        return calendar.datetime.fromtimestamp(0).astimezone()
 
 
 def format_log_time(moment: float, *, microseconds: bool = False) -> str:
@@ -56,7 +111,7 @@ def format_time(moment: float, form: str) -> str:
     return _DIRECTIVE.sub(replace, form)
 
 
-def _format_directive(at: datetime, flag: str, letter: str) -> str:
+def _format_directive(at: calendar.datetime, flag: str, letter: str) -> str:
     if letter in _COMPOSED:
         return _DIRECTIVE.sub(lambda match: _format_directive(at, match[1], match[2]), _COMPOSED[letter])
     match letter:

@@ -41,6 +41,7 @@ from fpm.stacks.calibration.threads import (
     settrace,
 )
 from fpm.system.proctitle import set_title
+from fpm.template.forking import fork_quietly
 
 TIME = 5
 """Seconds after which SIGALRM ends the process, wherever it is."""
@@ -117,7 +118,7 @@ class Calibrator:
         # Handlers of the template must not run in the child, which resets them before it unblocks any signal.
         blocked = pthread_sigmask(SIG_BLOCK, valid_signals())
         try:
-            pid = os.fork()
+            pid = fork_quietly()
             if pid == 0:
                 _run(self._pool, writing)
         except Exception as error:  # no processes left; or an audit hook of the application, which raises anything

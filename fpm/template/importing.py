@@ -6,6 +6,7 @@ the middle of its own run, and the workers must be forked from there, where ever
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import importlib
 import os
@@ -21,8 +22,12 @@ from fpm.errors import EXIT_SOFTWARE
 from fpm.protocol.messages import Failed, pack
 from fpm.protocol.spec import TemplateSpec
 from fpm.template.application import ApplicationError, load_application
+from fpm.template.fork_safety import BIND_ELSEWHERE
+from fpm.template.own_children import end_children, own_children
+from fpm.template.process_settings import StandardDescriptors, settle_process
 from fpm.template.script import is_script, run_script
-from fpm.worker.fork_guard import flush_standard_streams
+from fpm.worker.process_end import flush_streams, run_end
+from fpm.worker.stdio import replace_standard_streams, write_error
 
 WSGIApplication = Callable[..., Any]
 Then = Callable[[WSGIApplication], NoReturn]
@@ -30,6 +35,8 @@ Then = Callable[[WSGIApplication], NoReturn]
 STACK_AT = 0.9
 """The part of startup_timeout after which an import that still goes on shows its stack."""
 SOONEST = 0.01
+FAILED_LIMIT = 1.0
+"""Seconds for threads and handlers of an import that has failed: what comes next waits for them."""
 
 
 def prepare_interpreter(spec: TemplateSpec) -> None:
@@ -58,6 +65,8 @@ def import_within(spec: TemplateSpec, channel: socket.socket, begun: float, then
         begun: monotonic seconds from which the master counts.
         then: what comes next; it ends the process.
     """
+    replace_standard_streams()
+    descriptors = StandardDescriptors()
     # The watchdog is a thread of C: it works also while the import holds the GIL. It ends before the first fork.
     if spec.startup_timeout > 0:
         left = begun + spec.startup_timeout * STACK_AT - time.monotonic()
@@ -65,12 +74,13 @@ def import_within(spec: TemplateSpec, channel: socket.socket, begun: float, then
 
     def go_on(application: WSGIApplication) -> NoReturn:
         faulthandler.cancel_dump_traceback_later()
+        settle_process(descriptors)
         try:
             then(application)
         except BaseException:  # nothing may unwind into a script, which could catch it
-            traceback.print_exc()
+            write_error(traceback.format_exc())
         finally:
-            flush_standard_streams()
+            flush_streams()
             os._exit(EXIT_SOFTWARE)
 
     go_on(_import_or_leave(spec, channel, go_on))
@@ -85,13 +95,20 @@ def _import_or_leave(spec: TemplateSpec, channel: socket.socket, go_on: Then) ->
     except BaseException as error:  # SystemExit too: a module may end the interpreter while it is imported
         if os.getpid() == pid:
             report_import_failure(channel, error)
-        flush_standard_streams()
+            end_imported(channel, EXIT_SOFTWARE, FAILED_LIMIT)
+        flush_streams()
         os._exit(EXIT_SOFTWARE)
     if os.getpid() != pid:
         # The module has called fork(2) and this is its child, which must not be a second template or worker.
-        flush_standard_streams()
+        flush_streams()
         os._exit(0)
     return application
+
+
+def end_imported(channel: socket.socket, code: int, limit: float) -> NoReturn:
+    """End this process with what the import has begun: the processes that it has started, its threads, its handlers."""
+    end_children(own_children())
+    run_end(channel.fileno(), code, limit)
 
 
 def report_import_failure(channel: socket.socket, error: BaseException) -> None:
@@ -105,8 +122,25 @@ def report_import_failure(channel: socket.socket, error: BaseException) -> None:
     elif isinstance(error, ApplicationError):
         summary = str(error)
     else:
-        summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1] + _explain_address(error)
     channel.send(pack(Failed("import", summary, text)))
+
+
+def _explain_address(error: BaseException) -> str:
+    """Which address is in use, and what to do."""
+    cause: BaseException | None = error
+    while cause is not None and getattr(cause, "errno", None) != errno.EADDRINUSE:
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return ""
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
+    frame = next((one for one in reversed(ours) if not _is_library(one.filename)), None)
+    where = f", in {frame.filename}:{frame.lineno}: {frame.line}" if frame else ""
+    return f"{where}. Most likely another process of this pool has bound it at its own import. {BIND_ELSEWHERE}"
+
+
+def _is_library(file: str) -> bool:
+    return file.startswith(os.path.dirname(os.__file__) + os.sep)
 
 
 def _is_ours(file: str) -> bool:

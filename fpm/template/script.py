@@ -15,7 +15,9 @@ from typing import Any, NoReturn
 
 from fpm.library import current
 from fpm.template.application import ApplicationError
-from fpm.worker.fork_guard import flush_standard_streams
+from fpm.template.wsgi_check import why_no_application
+from fpm.worker.process_end import flush_streams
+from fpm.worker.stdio import write_error
 
 PREFIX = "script:"
 _STARTS = ("/", "-", "'", '"')
@@ -43,12 +45,9 @@ def run_script(app: str, go_on: Callable[[Callable[..., Any]], NoReturn]) -> NoR
     def take(application: Callable[..., Any]) -> NoReturn:
         current.take = None
         if os.getpid() != pid:
-            sys.stderr.write(
-                f"{app}: it has forked before WSGIServer.run(). A pool's processes are looked after by pyfpm: let the "
-                "script stay in the foreground\n"
-            )
-            flush_standard_streams()
-            os._exit(1)
+            _leave_fork(app)
+        if problem := why_no_application(application, None):
+            raise ApplicationError(f"app = {app}: what it gives to WSGIServer {problem}")
         go_on(application)
 
     current.take = take
@@ -66,3 +65,12 @@ def run_script(app: str, go_on: Callable[[Callable[..., Any]], NoReturn]) -> NoR
     raise ApplicationError(
         f"app = {app}: it has ended without calling fpm.WSGIServer(application).run(), so there is nothing to serve"
     )
+
+
+def _leave_fork(app: str) -> NoReturn:
+    write_error(
+        f"{app}: it has forked before WSGIServer.run(). A pool's processes are looked after by pyfpm: let the script "
+        "stay in the foreground\n"
+    )
+    flush_streams()
+    os._exit(1)

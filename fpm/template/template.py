@@ -1,16 +1,15 @@
 """The template: imports the application once, then forks workers from its memory when the master asks.
 
 Rules of the file. The template never serves. Between fork requests it sleeps in poll(2). It is the parent of the
-workers and reports how each of them ended. When the master is gone (end of file on the channel) it leaves; so do the
-workers, by themselves.
+workers and reports how each of them ended. When the master is gone (end of file on the channel) the workers leave by
+themselves, and it does after them.
 """
 
 from __future__ import annotations
 
-import array
-import atexit
 import gc
 import os
+import resource
 import select
 import signal
 import socket
@@ -23,8 +22,8 @@ from typing import NoReturn
 from fpm import run_postfork
 from fpm.errors import EXIT_SOFTWARE
 from fpm.launcher.identity import permission_for, settle_dumpable
-from fpm.launcher.launch import execute_template
 from fpm.library import current
+from fpm.log.times import keep_zone
 from fpm.protocol.messages import (
     ApplySettings,
     Calibrate,
@@ -49,18 +48,25 @@ from fpm.protocol.spec import (
     unpack_spec,
 )
 from fpm.protocol.wire import MESSAGE_MAX, MessageError
-from fpm.system.descriptors import take_descriptors
+from fpm.system.descriptors import close_all, no_default_timeout, receive_with_fds
 from fpm.system.proctitle import set_title
 from fpm.template.calibrator import Calibrator
-from fpm.template.fork_safety import survey
-from fpm.template.importing import WSGIApplication, import_within, prepare_interpreter
-from fpm.worker.fork_guard import finish_threads, flush_standard_streams, leave_copy, leave_unused
+from fpm.template.forking import fork_quietly, settle_child
+from fpm.template.importing import WSGIApplication, end_imported, import_within, prepare_interpreter
+from fpm.template.own_children import end_children, own_children
+from fpm.template.preload import look_at_import
+from fpm.template.process_settings import Inherited
+from fpm.worker.fork_guard import leave_copy
+from fpm.worker.process_end import flush_streams, leave_unused, run_end
 from fpm.worker.self_dump import listen
+from fpm.worker.stdio import write_error
 from fpm.worker.worker import run_worker
 
 Permit = Callable[[], str]
 FDS_PER_FORK = 5
 """Worker channel, stdout, stderr, the memfd for its stack and, if there is one, the access log."""
+END_LIMIT = 3.0
+"""Seconds for threads and handlers at the end of a generation."""
 
 
 def main() -> NoReturn:
@@ -78,18 +84,20 @@ def main() -> NoReturn:
     for refusal in filter(None, (settle_dumpable(spec), permit())):
         channel.send(pack(Notice(refusal)))
     prepare_interpreter(spec)
+    inherited = Inherited.look()
+    keep_zone(time.time())
     started = time.monotonic()
 
     def serve(application: WSGIApplication | None) -> NoReturn:
-        if spec.preload == "auto" and application is not None:
-            _leave_preload_if_unsafe(spec, channel)
+        if application is not None:
+            look_at_import(spec, channel, inherited)
         # Objects that exist now are never freed: the collector need not touch, and so copy, their pages in the workers.
         gc.collect()
         gc.freeze()
         ready = TemplateReady(
             preload=application is not None,
             python=sys.version.split()[0],
-            chdir=os.getcwd(),
+            chdir=inherited.directory,
             seconds=round(time.monotonic() - started, 3),
             stack=listens,
         )
@@ -99,19 +107,6 @@ def main() -> NoReturn:
     if spec.preload != "no" and may_preload:
         import_within(spec, channel, spec.spawned, serve)
     serve(None)
-
-
-def _leave_preload_if_unsafe(spec: TemplateSpec, channel: socket.socket) -> None:
-    reasons = survey()
-    if not reasons:
-        return
-    text = (
-        f"preload = auto: not safe to fork from, {'; '.join(reasons)}. Each worker imports the application itself. "
-        "Start such things in a function registered with fpm.postfork, or set preload = yes or no to say so"
-    )
-    channel.send(pack(Notice(text)))
-    # Only exec(2) gets rid of threads and of what C libraries keep.
-    execute_template(spec, NO_PRELOAD)
 
 
 class Template:
@@ -148,9 +143,10 @@ class Template:
                 os.read(self.wake_read, 4096)
                 self.reap_workers()
             if self.channel.fileno() in ready and not self.take_message():
-                break
+                self.quitting = True  # what belongs to the generation ends with the last request
+                self.poll.unregister(self.channel)
         self.calibrator.stop()
-        os._exit(0)
+        end_imported(self.channel, 0, END_LIMIT)
 
     def wait(self) -> set[int]:
         """Sleep until there is something to do; the descriptors that are ready. A calibration goes on in passing."""
@@ -166,7 +162,7 @@ class Template:
 
     def take_message(self) -> bool:
         """One message of the master; False when the master is gone."""
-        data, fds = receive_with_fds(self.channel)
+        data, fds = receive_with_fds(self.channel, MESSAGE_MAX, FDS_PER_FORK)
         if not data:
             return False
         try:
@@ -188,12 +184,16 @@ class Template:
 
     def fork_worker(self, slot: int, fds: list[int], *, hold: bool) -> None:
         """fork(2); the child never comes back from here."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        if len(fds) < FDS_PER_FORK - 1:
+            files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            self.send(ForkFailed(slot, f"too few of its {files} descriptors (RLIMIT_NOFILE) are free for a worker's"))
+            close_all(fds)
+            return
+        flush_streams()
         # A signal between fork and the reset of the wakeup descriptor would be written to the template's pipe.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT})
         try:
-            pid = os.fork()
+            pid = fork_quietly()
         except OSError as error:
             self.send(ForkFailed(slot, str(error.strerror)))
             pid = -1
@@ -231,6 +231,7 @@ class Template:
     def become_worker(self, slot: int, fds: list[int], *, hold: bool) -> NoReturn:
         """The child's side of the fork, to the end of the process."""
         try:
+            settle_child()
             channel, access_log = self._take_descriptors(fds)
             self.permit()  # if it fails, it has failed in the template, too, which has said so
             set_title(f"pyfpm: pool {self.spec.pool}")
@@ -242,9 +243,9 @@ class Template:
                 import_within(self.spec, channel, time.monotonic(), serve)
             serve(self.application)
         except BaseException:  # nothing may unwind into the template's loop
-            traceback.print_exc()
+            write_error(traceback.format_exc())
         finally:
-            flush_standard_streams()
+            flush_streams()
             os._exit(EXIT_SOFTWARE)
 
     def _serve(
@@ -255,13 +256,14 @@ class Template:
             run_postfork()
             if os.getpid() != pid:
                 leave_copy(None)
+            imported = own_children() if self.application is None else ()
             code = run_worker(self.settings, application, slot=slot, channel=channel, access_log=access_log, hold=hold)
-            finish_threads()
-            atexit._run_exitfuncs()
+            end_children(imported)
+            run_end(channel.fileno(), code)
         except BaseException:  # nothing may unwind into the template's loop
-            traceback.print_exc()
+            write_error(traceback.format_exc())
         finally:
-            flush_standard_streams()
+            flush_streams()
             os._exit(code)
 
     def _take_descriptors(self, fds: list[int]) -> tuple[socket.socket, int | None]:
@@ -278,21 +280,6 @@ class Template:
         os.dup2(err, 2)
         os.dup2(stack, FD_STACK, inheritable=False)
         close_all([out, err, stack])
-        channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=channel_fd)
+        with no_default_timeout():
+            channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=channel_fd)
         return channel, rest[0] if rest else None
-
-
-def receive_with_fds(channel: socket.socket) -> tuple[bytes, list[int]]:
-    """One datagram and the descriptors that came with it (close-on-exec); b"" at end of file."""
-    space = socket.CMSG_SPACE(FDS_PER_FORK * array.array("i").itemsize)
-    try:
-        data, ancillary, _, _ = channel.recvmsg(MESSAGE_MAX, space, socket.MSG_CMSG_CLOEXEC)
-    except ConnectionResetError:
-        return b"", []
-    return data, take_descriptors(ancillary)
-
-
-def close_all(fds: list[int]) -> None:
-    """close(2) for each."""
-    for fd in fds:
-        os.close(fd)

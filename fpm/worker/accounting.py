@@ -17,6 +17,7 @@ from fpm.protocol.spec import WorkerSettings
 from fpm.scoreboard.writer import SlotWriter
 from fpm.worker.master_channel import MasterChannel
 from fpm.worker.settings import NEVER, ActiveSettings
+from fpm.worker.socket_io import ignore_sigpipe
 from fpm.wsgi.environ import Environ, content_length
 from fpm.wsgi.response import Response
 
@@ -89,6 +90,7 @@ class Accounting:
         """
         memory = _memory_peak()
         self._slot.write_memory(memory)
+        ignore_sigpipe()  # a module that the request has imported may have set it
         if memory > self._memory_limit and self.on_memory is not None:
             self._memory_limit = NEVER
             self.on_memory(memory)

@@ -16,7 +16,7 @@ from time import monotonic
 
 from fpm.fastcgi.connection import Connection
 from fpm.protocol.spec import FD_LISTEN, FD_PARK_PUT, FD_PARK_TAKE
-from fpm.system.descriptors import take_descriptor
+from fpm.system.descriptors import no_default_timeout, take_descriptor
 from fpm.worker.connection import LIMITS, PARKED_SIZE, Phase, WebConnection, restore_parked
 from fpm.worker.master_channel import MasterChannel
 from fpm.worker.settings import ActiveSettings, is_within
@@ -49,9 +49,10 @@ class Connections:
         self._settings = settings
         self._master = master
         self._unix = settings.given.listen_is_unix
-        self._accept = _socket.socket(fileno=FD_LISTEN)._accept  # type: ignore[attr-defined]
-        self._put = socket.socket(fileno=FD_PARK_PUT)
-        self._take = socket.socket(fileno=FD_PARK_TAKE)
+        with no_default_timeout():
+            self._accept = _socket.socket(fileno=FD_LISTEN)._accept  # type: ignore[attr-defined]
+            self._put = socket.socket(fileno=FD_PARK_PUT)
+            self._take = socket.socket(fileno=FD_PARK_TAKE)
         self.held: dict[int, WebConnection] = {}
         self.accepting = False
         self.on_exhausted: Callable[[OSError], None] | None = None

@@ -1,4 +1,4 @@
-"""How a process that runs an application's code ends, and what becomes of processes that the application forks from it.
+"""What becomes of processes that the application forks from a worker.
 
 What it forks from a worker (os.fork(), multiprocessing) is a copy of the worker, and no worker.
 
@@ -11,14 +11,14 @@ Nothing of this costs a request anything: a copy has other objects in place of t
 from __future__ import annotations
 
 import os
-import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from fpm.library import current
 from fpm.scoreboard.writer import SlotWriter
+from fpm.worker.process_end import finish_threads, flush_streams
+from fpm.worker.stdio import write_error
 from fpm.wsgi.response import renew_lock
 
 
@@ -73,28 +73,6 @@ class _Returned(SlotWriter):
         leave_copy(None)
 
 
-def finish_threads() -> None:
-    """Wait for the application's non-daemon threads, as the interpreter does at its end; the master bounds the time."""
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
-
-
-def flush_standard_streams() -> None:
-    """What print() has buffered goes out."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):  # the pipe's reader is gone, or the application has closed the stream
-            continue
-
-
-def leave_unused(number: int, frame: object) -> NoReturn:
-    """Handle a signal that tells a worker to leave before it has begun to serve; nothing is lost by it."""
-    flush_standard_streams()
-    os._exit(0)
-
-
 def leave_copy(error: BaseException | None) -> NoReturn:
     """End a process that the application has forked and that has come back from its code, as Python ends a program.
 
@@ -106,11 +84,11 @@ def leave_copy(error: BaseException | None) -> NoReturn:
     code = 0
     if isinstance(error, SystemExit):
         if error.code is not None and not isinstance(error.code, int):
-            sys.stderr.write(f"{error.code}\n")
+            write_error(f"{error.code}\n")
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     elif error is not None:
         traceback.print_exception(error)
         code = 1
     finish_threads()
-    flush_standard_streams()
+    flush_streams()
     os._exit(code & 0xFF)

@@ -187,7 +187,10 @@ class WorkerLoop:
 
     def _quit(self, *, is_final: bool) -> None:
         self._departure.is_final = is_final
-        self._departure.queued = ListenQueueReader().read(FD_LISTEN).length if is_final else 0
+        if is_final:
+            reader = ListenQueueReader()
+            self._departure.queued = reader.read(FD_LISTEN).length
+            reader.close()
         self._departure.begin()
 
     def _quit_on_signal(self, number: int, frame: object) -> None:

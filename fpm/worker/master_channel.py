@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-import sys
 
 from fpm.protocol.messages import Command, Event, Level, LogText, pack, unpack_command
 from fpm.protocol.wire import MESSAGE_MAX, MessageError
 from fpm.system.descriptors import take_descriptor
+from fpm.worker.stdio import write_error
 
 
 class MasterChannel:
@@ -32,7 +32,7 @@ class MasterChannel:
             request: method and URI, if it is about one.
         """
         if not self.send(LogText(level, text, request)):
-            sys.stderr.write(f"{level.upper()}: {request}{': ' if request else ''}{text}\n")
+            write_error(f"{level.upper()}: {request}{': ' if request else ''}{text}\n")
 
     def receive(self) -> tuple[Command | None, int | None] | None:
         """A message, if there is one, and the descriptor that came with it; None when the master is gone."""

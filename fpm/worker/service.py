@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from fpm.library import after_response, finish_request
 from fpm.scoreboard.writer import SlotWriter
@@ -12,6 +11,7 @@ from fpm.worker.connections import Connections
 from fpm.worker.master_channel import MasterChannel
 from fpm.worker.settings import ActiveSettings
 from fpm.worker.status_pages import StatusPages
+from fpm.worker.stdio import open_errors
 from fpm.wsgi.environ import Environ
 from fpm.wsgi.response import FileWrapper, WSGIApp
 
@@ -45,7 +45,7 @@ class Service:
         self.log = RequestLog(master)
         self.constants: Environ = {
             "wsgi.version": (1, 0),
-            "wsgi.errors": sys.stderr,
+            "wsgi.errors": open_errors(),
             "wsgi.multithread": False,
             "wsgi.multiprocess": True,
             "wsgi.run_once": False,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from signal import SIG_DFL, SIG_IGN, SIGPIPE, getsignal, signal
 from typing import Protocol
 
 from fpm.scoreboard.stages import Stage
@@ -19,6 +20,16 @@ _CHAIN_MAX = 20
 
 class PeerGone(ConnectionError):
     """The web server closed the connection, aborted the request, or made no progress for too long."""
+
+
+def ignore_sigpipe() -> None:
+    """Undo signal(SIGPIPE, SIG_DFL), a common line of command line tools: a peer that goes away would end the worker.
+
+    A handler of the application's own stays.
+    """
+    if getsignal(SIGPIPE) == SIG_DFL:
+        with suppress(ValueError):  # only the first thread may set it: it does so after the next request
+            signal(SIGPIPE, SIG_IGN)
 
 
 def comes_from_peer(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ import io
 import select
 import sys
 from os import write as write_fd
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -77,14 +77,25 @@ def open_output(fd: int) -> TextIO:
 
 
 def replace_standard_streams() -> None:
-    """Gives the application streams that never block; those it has already got from an earlier call stay.
+    """Give the application streams that never block, before its import: what it makes of them, or puts there, stays.
 
-    They go by descriptor number, so they may be made before the descriptors are what they will be in the worker. A
-    module that was imported before has kept the old ones, a logging handler for example: call this before.
+    They go by descriptor number, so they may be made before the descriptors are what they will be in the worker.
     """
     for name, fd in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
-        if isinstance(getattr(getattr(stream, "buffer", None), "raw", None), PipeOutput):
-            continue
-        stream.flush()
-        setattr(sys, name, open_output(fd))
+        if stream is getattr(sys, f"__{name}__") or getattr(stream, "closed", False):
+            setattr(sys, name, open_output(fd))
+
+
+def open_errors() -> Any:
+    """sys.stderr as wsgi.errors, which must be a stream (PEP 3333) whatever the application has put there."""
+    stream = sys.stderr
+    is_stream = all(hasattr(stream, method) for method in ("write", "writelines", "flush"))
+    return stream if is_stream and not getattr(stream, "closed", False) else open_output(2)
+
+
+def write_error(text: str) -> None:
+    """Write to standard error as it is for the log, not as the application may have changed it."""
+    output = open_output(2)
+    output.write(text)
+    output.flush()

@@ -49,7 +49,9 @@ APPLICATION = DirectiveGroup(
             "Whether the application is imported once, in the template, and shared by the workers forked from it. "
             "With `auto` the template checks after the import whether there are threads or connections that do not "
             "survive a fork; if so, a line is logged and each worker imports the application itself. With `no` "
-            "workers always import it, with `yes` there is no check.",
+            "workers always import it, with `yes` there is no check. Handlers (atexit) and processes of the import "
+            "end with the template, not with a worker; ports and random generators made at import are named in the "
+            "log.",
             choices=("auto", "yes", "no"),
             aliases=(("on", "yes"), ("true", "yes"), ("off", "no"), ("false", "no")),
         ),
