@@ -55,13 +55,14 @@ def _second_time() -> ModuleType:
     return module
 
 
-class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader, importlib.abc.ResourceLoader):
     """Finds and loads `fpm` and its modules from the bundle's JSON, see fpm.master.processes.bundle.pack_bundle."""
 
     def __init__(self, bundle: dict[str, Any]) -> None:
         self._modules: dict[str, list[Any]] = bundle["modules"]
         self._same_bytecode = bundle["magic"] == importlib.util.MAGIC_NUMBER.hex()
         self._builtins = own_builtins()
+        self._children = str(bundle["children"])
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         entry = self._modules.get(fullname)
@@ -85,6 +86,10 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
             if isinstance(loaded, CodeType):
                 return loaded
         return self.source_to_code(source, origin)
+
+    def get_data(self, path: str | bytes) -> bytes:
+        """Return the file for sys.path of other Pythons, the only one beside the modules."""
+        return base64.b64decode(self._children)
 
     def exec_module(self, module: ModuleType) -> None:
         code = self.get_code(module.__name__)

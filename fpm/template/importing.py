@@ -22,6 +22,7 @@ from fpm.errors import EXIT_SOFTWARE
 from fpm.protocol.messages import Failed, pack
 from fpm.protocol.spec import TemplateSpec
 from fpm.template.application import ApplicationError, load_application
+from fpm.template.child_library import offer_library
 from fpm.template.fork_safety import BIND_ELSEWHERE
 from fpm.template.own_children import end_children, own_children
 from fpm.template.process_settings import StandardDescriptors, settle_process
@@ -49,6 +50,7 @@ def prepare_interpreter(spec: TemplateSpec) -> None:
     for directory in reversed([*first, *spec.pythonpath]):
         if directory not in sys.path:
             sys.path.insert(0, directory)
+    offer_library()
     if not faulthandler.is_enabled():
         # A crash (SIGSEGV, SIGABRT, SIGBUS, SIGFPE) shows where Python was, here and in the workers, which inherit it.
         faulthandler.enable(file=2)

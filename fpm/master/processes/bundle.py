@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import io
 import json
 import marshal
 import os
 import pkgutil
+import zipfile
+from collections.abc import Mapping
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
 from importlib.machinery import SourceFileLoader
+from typing import Any
 
 POOL_PACKAGES = (
     "fpm.events",
@@ -59,6 +63,34 @@ POOL_MODULES = (
     "fpm.system.proctitle",
 )
 """Single modules in addition."""
+CHILD_MODULES = (
+    "fpm",
+    "fpm.errors",
+    "fpm.events",
+    "fpm.events.base",
+    "fpm.flup_server",
+    "fpm.flup_server.arguments",
+    "fpm.flup_server.server",
+    "fpm.library",
+    "fpm.manager",
+)
+"""What `import fpm` needs in Pythons that an application starts, see fpm.template.child_library."""
+CHILD_STUB = '''"""fpm in a Python that an application has started: that which is installed for it, else this one."""
+
+import importlib.machinery
+import sys
+
+
+def _find():
+    here = __file__.rpartition("/fpm/")[0]
+    path = [entry for entry in sys.path if entry != here] + [here + "/bundled"]
+    return importlib.machinery.PathFinder.find_spec("fpm", path)
+
+
+__spec__ = _find()
+__file__, __loader__, __path__ = __spec__.origin, __spec__.loader, __spec__.submodule_search_locations
+__loader__.exec_module(sys.modules[__name__])
+'''
 
 
 def pool_module_names() -> list[str]:
@@ -76,8 +108,9 @@ def pack_bundle() -> bytes:
     """Pack the modules of the installation.
 
     Returns:
-        JSON: "boot" is the source that installs the importer; "magic" the bytecode's magic number; "modules" maps a
-        name to [is package, file, source, marshalled code in base64].
+        JSON: "boot" is the source that installs the importer; "children" a file for sys.path of other Pythons, in
+        base64; "magic" the bytecode's magic number; "modules" maps a name to [is package, file, source, marshalled code
+        in base64].
     """
     modules = {}
     for name in pool_module_names():
@@ -89,10 +122,22 @@ def pack_bundle() -> bytes:
         modules[name] = [is_package, spec.origin, spec.loader.get_source(name), code]
     bundle = {
         "boot": modules["fpm.launcher.boot"][2],
+        "children": base64.b64encode(_pack_for_children(modules)).decode(),
         "magic": importlib.util.MAGIC_NUMBER.hex(),
         "modules": modules,
     }
     return json.dumps(bundle).encode()
+
+
+def _pack_for_children(modules: Mapping[str, list[Any]]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:  # not compressed: a Python may lack zlib
+        archive.writestr(zipfile.ZipInfo("fpm/__init__.py"), CHILD_STUB)
+        for name in CHILD_MODULES:
+            is_package, _, source, _ = modules[name]
+            path = name.replace(".", "/") + ("/__init__.py" if is_package else ".py")
+            archive.writestr(zipfile.ZipInfo(f"bundled/{path}"), source)
+    return file.getvalue()
 
 
 def sealed_memfd(name: str, data: bytes) -> int:

@@ -1,0 +1,58 @@
+"""Pythons that an application starts can import what it imports, fpm too, and are told that they serve no request."""
+
+from __future__ import annotations
+
+import ast
+
+from tests.support.fpm import Start
+from tests.support.pools import write_app
+
+APPLICATION = """
+import fpm, multiprocessing, os, subprocess, sys
+from concurrent.futures import ProcessPoolExecutor
+
+CODE = '''
+import fpm
+try:
+    fpm.after_response(print)
+except fpm.NoRequestError as error:
+    print(error)
+'''
+
+@fpm.postfork
+def ready():
+    pass
+
+def square(number):
+    try:
+        fpm.finish_request()
+    except fpm.NoRequestError as error:
+        return number * number, str(error)
+
+def application(environ, start_response):
+    how = environ["PATH_INFO"][1:]
+    if how == "subprocess":
+        out = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, cwd="/")
+        answer = out.stdout + out.stderr
+    else:
+        context = multiprocessing.get_context(how)
+        with context.Pool(1) as pool, ProcessPoolExecutor(1, mp_context=context) as executor:
+            answer = pool.map(square, [2]) + list(executor.map(square, [3]))
+    start_response("200 OK", [])
+    return [repr(answer).encode()]
+"""
+
+
+def test_pythons_that_an_application_starts_have_fpm(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, started=False)
+    write_app(fpm, "family", APPLICATION)
+    fpm.configure({"www": {"app": "family:application"}})
+    fpm.start()
+    told = "was called outside of a worker of pyfpm: "
+    for how in ("spawn", "forkserver"):
+        reply = fpm.get("www", f"/{how}")
+        assert reply.status == 200, reply
+        answer = ast.literal_eval(reply.body.decode())
+        assert [number for number, _ in answer] == [4, 9]
+        assert all(told in error for _, error in answer)
+    assert told in fpm.get("www", "/subprocess").body.decode()
