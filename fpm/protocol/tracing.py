@@ -74,6 +74,8 @@ class TraceAnswer:
     """How many bytes of the memfd count."""
     error: Annotated[str, Range(0, TEXT_MAX)] = ""
     """Why there are none."""
+    seconds: Annotated[float, Range(0, 1e9)] = 0.0
+    """Of a processor, for looking at it."""
 
 
 def as_message(message: TraceTask | TracerReady | TraceAnswer) -> dict[str, Any]:

@@ -58,3 +58,5 @@ class Trace:
     """What restricts a stack that there is, such as why it was not taken by ptrace."""
     stopped: float = 0.0
     """Seconds for which the process was stopped."""
+    cost: float = 0.0
+    """Seconds of a processor that it has taken to look at it, charged to its pool."""

@@ -51,8 +51,10 @@ class StopTimeout(SeizeError):
 class Seizure:
     """The threads of one process. SIGCHLD must be blocked in this process, which has no children of its own."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, *, alone: bool = False) -> None:
+        """`alone`: its first thread only; the others run on."""
         self._pid = pid
+        self.alone = alone
         self._seized: set[int] = set()
         """Seized and not known to be dead."""
         self._looked_at: set[int] = set()
@@ -73,7 +75,8 @@ class Seizure:
         end = time.monotonic() + STOP_TIME
         try:
             while True:
-                new = [tid for tid in read_threads(self._pid) if tid not in self._looked_at]
+                threads = [self._pid] if self.alone else read_threads(self._pid)
+                new = [tid for tid in threads if tid not in self._looked_at]
                 if not new:
                     break
                 self._looked_at.update(new)

@@ -43,6 +43,7 @@ class _Looking:
     memory: int
     pid: int
     """Of the child."""
+    begun: float
     until: float
     before: ProcessState | None
     """Of the process that is looked at."""
@@ -122,7 +123,7 @@ class Server:
             run(task, memory)
         fd = os.pidfd_open(pid)
         until = min(now + min(task.seconds, TRACE_SECONDS), task.until - MARGIN)
-        self._looking[fd] = _Looking(task, memory, pid, until, before)
+        self._looking[fd] = _Looking(task, memory, pid, now, until, before)
         self._poll.register(fd, select.POLLIN)
         return True
 
@@ -132,9 +133,10 @@ class Server:
                 looking.overdue = True
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(looking.pid, signal.SIGKILL)
-                self._answer(TraceAnswer(looking.task.number, 0, "it took too long to look at it"), -1)
-        late = [waiting for waiting in self._waiting if now >= waiting.task.until - MARGIN]
-        for waiting in late:
+                late = "it took too long to look at it"
+                self._answer(TraceAnswer(looking.task.number, 0, late, now - looking.begun), -1)
+        overdue = [waiting for waiting in self._waiting if now >= waiting.task.until - MARGIN]
+        for waiting in overdue:
             self._waiting.remove(waiting)
             busy = f"the tracer is busy with {len(self._looking)} other processes that are slow to look at"
             self._answer(TraceAnswer(waiting.task.number, 0, busy), waiting.memory)
@@ -144,16 +146,17 @@ class Server:
         looking = self._looking.pop(fd)
         self._poll.unregister(fd)
         os.close(fd)
-        _, status = os.waitpid(looking.pid, 0)
+        _, status, used = os.wait4(looking.pid, 0)
+        seconds = used.ru_utime + used.ru_stime
         if status == 0:
             size = os.lseek(looking.memory, 0, os.SEEK_CUR)
-            self._answer(TraceAnswer(looking.task.number, size), looking.memory)
+            self._answer(TraceAnswer(looking.task.number, size, seconds=seconds), looking.memory)
             return
         _wake(looking.task.pid, looking.before)
         if looking.overdue:  # and answered
             os.close(looking.memory)
             return
-        self._answer(TraceAnswer(looking.task.number, 0, _reason(status)), looking.memory)
+        self._answer(TraceAnswer(looking.task.number, 0, _reason(status), seconds), looking.memory)
 
     def _answer(self, answer: TraceAnswer, memory: int) -> None:
         if memory >= 0:

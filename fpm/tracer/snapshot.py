@@ -14,7 +14,6 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -26,9 +25,10 @@ from fpm.stacks.rights import explain, helper_ids, read_status
 from fpm.stacks.trace import ThreadStack, Trace
 from fpm.tracer.binding import SYSCALL_NAMES, PtraceError, die_with_parent, interrupt, read_registers
 from fpm.tracer.native import NativeFrames
-from fpm.tracer.process import ProcessMemory, read_state, read_wait_channel
+from fpm.tracer.process import ProcessMemory, read_state, read_threads, read_wait_channel
 from fpm.tracer.seize import GoneError, RefusedError, Seizure, StopTimeout
 from fpm.tracer.syscall_text import Context, describe
+from fpm.tracer.urgency import urgent
 from fpm.tracer.warmup import warm_up
 
 NOBODY = 65534
@@ -41,8 +41,8 @@ UNWIND_TIME = 1.0
 """Seconds for native frames, after the process goes on."""
 LINKS_MAX = 64
 """Threads whose descriptors are looked up."""
-READER_PRIORITY = 1
-"""Of SCHED_FIFO, sched(7): while a process stands still for us, nothing is more urgent than to let it go on."""
+THREADS_ALL = 512
+"""Threads up to which all of a process are looked at; of a larger one only the first, which serves the request."""
 
 
 @dataclass(slots=True)
@@ -56,6 +56,8 @@ class Seen:
     """pthread_self() of each thread, where the processor tells it, and its id: right in a pid namespace too."""
     native: NativeFrames | None = None
     stopped: float = 0.0
+    left_out: int = 0
+    """Threads that were not looked at."""
 
 
 def run(task: TraceTask, memory: int) -> NoReturn:
@@ -107,9 +109,10 @@ def look_at(task: TraceTask) -> Trace:
         with contextlib.suppress(OSError):  # then attaching is refused, and why is told
             _become(*ids)
     memory = ProcessMemory(pid)
-    seizure = Seizure(pid)
+    threads = len(read_threads(pid))
+    seizure = Seizure(pid, alone=threads > THREADS_ALL)
     try:
-        seen = _look(task, seizure, memory, state.started)
+        seen = _look(task, seizure, memory, state.started, threads)
     except GoneError:
         return Trace(pid, "", error=GONE)
     except RefusedError as error:
@@ -129,19 +132,20 @@ def is_stranger(task: TraceTask) -> bool:
     return status is not None and task.ids is not None and not is_owned_by(status, (task.ids[0], task.ids[1]))
 
 
-def _look(task: TraceTask, seizure: Seizure, memory: ProcessMemory, started: int) -> Seen:
+def _look(task: TraceTask, seizure: Seizure, memory: ProcessMemory, started: int, threads: int) -> Seen:
     """Stop the process, read its memory, and let it go on.
 
     Raises:
         SeizeError: it could not be stopped.
     """
-    limits = ReadLimits(THREADS_MAX, min(task.depth, DEPTH_MAX) if task.depth > 0 else DEPTH_MAX)
-    seen = Seen()
+    depth = min(task.depth, DEPTH_MAX) if task.depth > 0 else DEPTH_MAX
+    limits = ReadLimits(THREADS_MAX, depth, first_alone=seizure.alone)
+    seen = Seen(left_out=threads - 1 if seizure.alone else 0)
     if task.native:
         memory.begin()
         seen.native = NativeFrames(task.pid, memory.read)
         seen.native.prepare()
-    with _urgent():
+    with urgent(threads):
         begin = time.monotonic()
         try:
             seizure.stop()
@@ -195,6 +199,8 @@ def _tell(task: TraceTask, seen: Seen) -> Trace:
     """Make the trace of what was read."""
     doing, idents = seen.doing or {}, seen.idents or {}
     notes = [thread.note for thread in seen.threads if not thread.ident and thread.note]
+    if seen.left_out:
+        notes.append(f"{seen.left_out} other threads are not shown: it has more than {THREADS_ALL}")
     stacks = []
     for thread in reversed(seen.threads):
         tid = idents.get(thread.ident, thread.native_id)
@@ -229,15 +235,3 @@ def _give_up_rights() -> None:
     if os.geteuid() == 0:
         with contextlib.suppress(OSError):  # in a user namespace that has no such user
             _become(NOBODY, NOBODY)
-
-
-@contextlib.contextmanager
-def _urgent() -> Iterator[None]:
-    """Run with priority over everything else, where that is allowed."""
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(READER_PRIORITY))
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

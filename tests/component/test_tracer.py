@@ -8,11 +8,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from fpm.master.tracing import tracer_process
+from fpm.master.tracing.trace_target import TraceOptions, TraceTarget
+from fpm.stacks.layout import parse_layout
 from fpm.stacks.trace import ThreadStack, Trace
+from fpm.tracer.snapshot import THREADS_ALL
 from tests.support.interpreter import pool_python
 from tests.support.traced import ROOT, Looker, Target
 from tests.support.waiting import wait_until
@@ -192,14 +197,14 @@ def test_long_and_odd_names_are_bounded(looker: Looker) -> None:
 
 CROWD = """
 import threading
-ready = threading.Barrier(501)
+ready = threading.Barrier(COUNT + 1)
 def deep(n):
     if n:
         return deep(n - 1)
     ready.wait()
     threading.Event().wait()
 threading.stack_size(65536)
-for _ in range(500):
+for _ in range(COUNT):
     threading.Thread(target=deep, args=(8,), daemon=True).start()
 ready.wait()
 say()
@@ -208,7 +213,7 @@ threading.Event().wait()
 
 
 def test_five_hundred_threads(looker: Looker) -> None:
-    with Target(CROWD) as target:
+    with Target(f"COUNT = 500{CROWD}") as target:
         for _ in range(3):
             trace = looker.trace(target, depth=50)
             assert trace.error == ""
@@ -216,6 +221,64 @@ def test_five_hundred_threads(looker: Looker) -> None:
             assert trace.threads[0].main
             assert trace.threads[0].frames[-1].file == "<string>"
         assert target.state == "S"
+
+
+def test_of_more_threads_only_the_first_is_stopped(looker: Looker) -> None:
+    with Target(f"COUNT = {THREADS_ALL}{CROWD}") as target:
+        trace = looker.trace(target)
+        assert trace.error == ""
+        (main,) = trace.threads
+        assert main.main
+        assert main.frames[-1].file == "<string>"
+        assert trace.note == f"{THREADS_ALL} other threads are not shown: it has more than {THREADS_ALL}"
+        assert 0 < trace.cost < 5
+
+
+URGENT = """
+import os, time
+from fpm.tracer.urgency import THREADS_MAX, urgent
+with urgent(THREADS_MAX + 1):
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+with urgent(1):
+    before = os.sched_getscheduler(0)
+    end = time.monotonic() + 20
+    while os.sched_getscheduler(0) == before != os.SCHED_OTHER:
+        assert time.monotonic() < end
+print(before == os.SCHED_FIFO, os.sched_getscheduler(0) == os.SCHED_OTHER)
+"""
+
+
+@pytest.mark.root
+def test_the_tracer_is_not_urgent_for_long() -> None:
+    """Nor at all for many threads. A kernel that gives root no real-time class has nothing to bound."""
+    done = subprocess.run(
+        [sys.executable, "-c", URGENT], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout in ("True True\n", "False True\n")
+
+
+def test_a_pool_that_has_used_up_its_time_waits_and_others_do_not(looker: Looker) -> None:
+    stacks, answers = looker.services.stacks, {}
+    with Target("import time; say(); time.sleep(600)") as target:
+
+        def take(pool: str) -> None:
+            asked = SimpleNamespace(
+                pool=pool,
+                pid=target.pid,
+                ids=(os.geteuid(), os.getegid()),
+                is_gone=lambda: False,
+                is_stranger=lambda: False,
+                request_layout=lambda done: done(parse_layout(target.layout)),
+            )
+            stacks.take(cast(TraceTarget, asked), TraceOptions(20), lambda trace: answers.setdefault(pool, trace))
+
+        stacks._spend("greedy", 100.0)
+        take("greedy")
+        take("modest")
+        looker.run(lambda: len(answers) == 2)
+        stacks.close()
+    assert answers["modest"].error == ""
+    assert answers["greedy"].error == "stacks of its pool have taken more of the processor than its share"
 
 
 @pytest.mark.root

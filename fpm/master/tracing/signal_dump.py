@@ -7,6 +7,7 @@ pauses, for ANSWER_TIME at most.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -51,8 +52,10 @@ class _Request:
 class SignalDump:
     """Asks processes for their stacks by a signal, and looks for their answers."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, spend: Callable[[str, float], None]) -> None:
+        """`spend`: charges seconds to the pool of this name."""
         self._core = core
+        self._spend = spend
         self._asked: dict[int, _Request] = {}
 
     def ask(self, target: TraceTarget, depth: int, done: DumpDone) -> None:
@@ -84,8 +87,13 @@ class SignalDump:
         self._asked.clear()
 
     def _look_later(self, request: _Request) -> None:
-        request.timer = self._core.loop.call_later(request.pause, lambda: self._look(request))
+        request.timer = self._core.loop.call_later(request.pause, lambda: self._look_timed(request))
         request.pause = min(request.pause * 2, LONGEST_PAUSE)
+
+    def _look_timed(self, request: _Request) -> None:
+        begin = time.monotonic()
+        self._look(request)
+        self._spend(request.target.pool, time.monotonic() - begin)
 
     def _look(self, request: _Request) -> None:
         target = request.target

@@ -6,12 +6,15 @@ tracer do or leave undone. A pool whose processes are all slow to trace holds up
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from fpm.config.model import PoolConfig
 from fpm.master.core import Core
 from fpm.master.loop.loop import Timer
+from fpm.master.loop.read_budget import ReadBudget
 from fpm.master.tracing.diagnosis import Diagnosis
 from fpm.master.tracing.queue import FairQueue
 from fpm.master.tracing.signal_dump import SignalDump
@@ -71,12 +74,15 @@ class Stacks:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._tracer = TracerProcess(core)
-        self._signal_dump = SignalDump(core)
+        self._signal_dump = SignalDump(core, self._spend)
         self._diagnosis = Diagnosis(core, self.take)
         self._jobs: set[_Job] = set()
         self._queue: FairQueue[_Job] = FairQueue(WAITING_MAX)
         self._tracing: dict[int, str] = {}
         """Pid and pool of the processes that are being traced; a process has room for one tracer only."""
+        self._accounts: defaultdict[str, ReadBudget] = defaultdict(ReadBudget)
+        """Of each pool, for the time that its stacks take, here and in the tracer."""
+        self._again: Timer | None = None
 
     def take(self, target: TraceTarget, options: TraceOptions, done: TraceDone) -> None:
         """Take the stack of a process."""
@@ -97,6 +103,8 @@ class Stacks:
 
     def close(self) -> None:
         """Tell all who wait that the master stops."""
+        if self._again is not None:
+            self._again.cancel()
         self._signal_dump.close()
         for job in list(self._jobs):
             self._fail(job, "the master stops")
@@ -132,11 +140,27 @@ class Stacks:
         while len(self._tracing) < AT_ONCE:
             job = self._queue.take(self._has_room, lambda job: job.target.pid not in self._tracing)
             if job is None:
+                self._look_again()
                 return
             self._trace(job)
 
+    def _look_again(self) -> None:
+        """Those that wait may be of pools that have used up their time."""
+        if len(self._queue) and self._again is None:
+            self._again = self._core.loop.call_later(SOON, self._next_again)
+
+    def _next_again(self) -> None:
+        self._again = None
+        self._next()
+
+    def _spend(self, pool: str, seconds: float) -> None:
+        self._accounts[pool].spend(seconds, time.monotonic())
+
+    def _has_time(self, pool: str) -> bool:
+        return self._accounts[pool].pause(time.monotonic()) == 0.0
+
     def _has_room(self, pool: str) -> bool:
-        return sum(1 for one in self._tracing.values() if one == pool) < AT_ONCE_OF_POOL
+        return self._has_time(pool) and sum(1 for one in self._tracing.values() if one == pool) < AT_ONCE_OF_POOL
 
     def _trace(self, job: _Job) -> None:
         target, options = job.target, job.options
@@ -156,6 +180,7 @@ class Stacks:
 
         def answered(trace: Trace) -> None:
             del self._tracing[pid]
+            self._spend(target.pool, trace.cost)
             self._next()
             self._on_trace(job, trace)
 
@@ -172,6 +197,9 @@ class Stacks:
 
     def _ask_process(self, job: _Job, why: str) -> None:
         """Have the process write its stack itself, because of `why`."""
+        if not self._has_time(job.target.pool):
+            self._fail(job, "stacks of its pool have taken more of the processor than its share")
+            return
         self._enter(job, _Stage.SIGNAL)
 
         def answered(answer: Trace | str) -> None:
@@ -209,7 +237,9 @@ class Stacks:
         if job.last is not None:
             job.last.cancel()
         self._jobs.discard(job)
+        begin = time.monotonic()
         job.done(trace)
+        self._spend(job.target.pool, time.monotonic() - begin)
 
 
 def _join(told: tuple[ThreadStack, ...], seen: tuple[ThreadStack, ...]) -> tuple[ThreadStack, ...]:

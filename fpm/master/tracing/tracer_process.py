@@ -169,7 +169,9 @@ class TracerProcess:
         self._on_the_way = max(self._on_the_way - 1, 0)
         pending = self._pending.get(answer.number)
         if pending is not None and pending.memory >= 0:
-            self._finish(answer.number, _read(pending, answer))
+            begin = time.monotonic()
+            trace = _read(pending, answer)
+            self._finish(answer.number, replace(trace, cost=answer.seconds + time.monotonic() - begin))
 
     def _finish_later(self, number: int, error: str) -> None:
         """From within `trace`, which never calls back."""
@@ -203,11 +205,11 @@ def _make_memory() -> int:
     return fd
 
 
-def _read(pending: _Pending, answer: TraceAnswer) -> Trace | str:
+def _read(pending: _Pending, answer: TraceAnswer) -> Trace:
     if answer.error:
-        return answer.error
+        return Trace(pending.task.pid, "", error=answer.error)
     try:
         trace = unpack_trace(os.pread(pending.memory, answer.size, 0))
     except (MessageError, OSError) as error:
-        return f"the tracer's answer makes no sense: {error}"
+        return Trace(pending.task.pid, "", error=f"the tracer's answer makes no sense: {error}")
     return replace(trace, pid=pending.task.pid)

@@ -33,6 +33,8 @@ class ReadLimits:
     """Frames of all threads; so many take a twentieth of a second to read."""
     memory: int = 64 << 20
     """Bytes in all."""
+    first_alone: bool = False
+    """Frames of the first thread only, which is the oldest."""
 
 
 class RawFrame(NamedTuple):
@@ -104,6 +106,8 @@ class _Walk:
     def threads(self) -> tuple[RawThread, ...]:
         """Read all threads of the interpreter."""
         heads, note = self.heads()
+        if self.limits.first_alone:
+            heads = heads[-1:]
         # The oldest is the one that serves requests: what there is of the limits is used for it first.
         found = [self.one_thread(*head) for head in reversed(heads)]
         found.reverse()
