@@ -16,6 +16,7 @@ import sysconfig
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
+from fpm.config.hung_paths import is_hung
 from fpm.config.permissions import PathComponent
 from fpm.config.system import Account, Interpreter
 from fpm.paths.place import Opener, who_opens
@@ -96,7 +97,7 @@ class LocalSystem:
 
     def kind(self, path: str) -> Literal["", "file", "directory", "other"]:
         if path not in self._kinds:
-            self._kinds[path] = _kind(path)
+            self._kinds[path] = "" if is_hung(path) else _kind(path)
         return self._kinds[path]
 
     def is_directory(self, path: str) -> bool:
@@ -104,13 +105,14 @@ class LocalSystem:
 
     def real(self, path: str) -> str:
         if path not in self._real:
-            self._real[path] = os.path.realpath(path)
+            self._real[path] = path if is_hung(path) else os.path.realpath(path)
         return self._real[path]
 
     def components(self, path: str, root: str) -> tuple[PathComponent, ...]:
         key = (path, root)
         if key not in self._components:
-            self._components[key] = tuple(_walk(path, root))
+            missing = (PathComponent(root + path, 0, 0, 0, False),)
+            self._components[key] = missing if is_hung(root + path) else tuple(_walk(path, root))
         return self._components[key]
 
     def opener(self, path: str, groups: tuple[int, ...] | None) -> Opener:
@@ -120,7 +122,8 @@ class LocalSystem:
         key = (python, root)
         if key not in self._interpreters:
             own = python == self.own_python and not root
-            self._interpreters[key] = _own_interpreter() if own else _interpreter(python, root)
+            other = Interpreter(None, ()) if is_hung(root + python) else _interpreter(python, root)
+            self._interpreters[key] = _own_interpreter() if own else other
         return self._interpreters[key]
 
 

@@ -65,6 +65,7 @@ ROWS: Mapping[type[Event], Row] = {
         NOTICE,
         lambda e: f"killing process {e.pid} ({escape(e.name)}), left behind by an application",
     ),
+    master.PathHung: (WARNING, "the file system of {e.path} does not answer; it is taken for missing until it does"),
     master.HelperOutput: (WARNING, "{e.helper} said: {e.line}"),
     master.HelperStartFailed: (ERROR, "cannot start {e.helper}: {e.error}"),
     master.HelperExited: (WARNING, "{e.helper} exited {e.cause}; restarting it in {e.pause:.0f} s"),

@@ -219,6 +219,13 @@ class HelperOutput(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PathHung(Event):
+    """The file system of a path that the configuration names does not answer."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class HelperStartFailed(Event):
     """It cannot be executed."""
 

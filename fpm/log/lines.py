@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 from enum import IntEnum
+from functools import lru_cache
 
 from fpm.log.escape import cut, escape_line, show_stray_bytes
 from fpm.log.times import format_log_time
@@ -111,13 +112,18 @@ def split_to_fit(line: str, room: int) -> list[str]:
     pieces = []
     start = size = 0
     for position, character in enumerate(line):
-        width = 1 if " " <= character <= "~" else escaped_size(character)
+        width = 1 if " " <= character <= "~" else _width(character)
         if size + width > room and position > start:
             pieces.append(line[start:position])
             start = position
             size = 0
         size += width
     return [*pieces, line[start:]]
+
+
+@lru_cache(maxsize=1024)
+def _width(character: str) -> int:
+    return escaped_size(character)
 
 
 def escape_text(text: str) -> str:

@@ -10,6 +10,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from signal import Signals
 from typing import Any
 
@@ -44,10 +45,8 @@ from fpm.master.loop.signals import SignalReader
 from fpm.master.notifier import Notifier
 from fpm.master.pool.supervisor import PoolCallbacks, PoolSupervisor
 from fpm.master.pools import Pools, Reaper
-from fpm.master.processes.process import (
-    descendants,
-    end_orphans,
-)
+from fpm.master.processes.path_looks import paths_of
+from fpm.master.processes.process import descendants, end_orphans
 from fpm.master.reload.reloader import Reloader, Request
 from fpm.master.services import Services
 from fpm.master.setup import Setup, make_services, prepare_process
@@ -82,7 +81,6 @@ class Master:
         events = setup.events
         self.sink = EventSink(time.time, log_reader(log) if events is None else events.take)
         self.original_rlimit_files = (0, 0)
-        self.memory = MemorySampler()
         self.status_listeners = StatusListeners()
         self.started = time.time() if setup.handed is None else setup.handed.get("started", 0.0)
         """Epoch seconds; an upgrade is no start."""
@@ -137,8 +135,9 @@ class Master:
 
     def _make_parts(self, services: Services) -> None:
         self.services = services
-        self.reaper = Reaper(self.pools, services.reapers, self.emit)
+        self.reaper = Reaper(self.loop, self.pools, services.reapers, self.emit)
         self.reloader = Reloader(self, time.time)
+        self.memory = MemorySampler(services)
         self.status_process = StatusProcess(
             services,
             self.status_listeners,
@@ -152,7 +151,7 @@ class Master:
             census=lambda: [pool.workers.census() for pool in self.pools.values()],
         )
         self.sink.add_reader(self.notifier.take)
-        self._at_end += [services.close, self.status_process.close]
+        self._at_end += [services.close, self.memory.close, self.status_process.close]
 
     def _begin(self) -> None:
         """Nothing runs yet."""
@@ -245,8 +244,9 @@ class Master:
 
     def reload(self) -> None:
         """SIGUSR2, SIGHUP: as `pyfpm reload`, without anybody who waits for the outcome."""
+        begin = partial(self.reloader.request, Request(tell=_tell_nobody))
         if self.shutdown.state is State.NORMAL:
-            self.reloader.request(Request(tell=_tell_nobody))
+            self.services.paths.look(paths_of(pool.config for pool in self.pools.values()), begin)
 
     def make_pool(self, config: PoolConfig, listener: Listener) -> PoolSupervisor:
         """See fpm.master.reload.reload.Host."""
@@ -266,6 +266,7 @@ class Master:
         """SIGQUIT (FINISHING: requests in hand finish), SIGTERM and SIGINT (TERMINATING: at once)."""
         if not self.shutdown.may_begin(state):
             return
+        self.services.paths.close()  # a reload that waits for them does not begin any more
         self.reloader.cancel("the master is stopping")
         self.shutdown.begin(state, self.config.global_.process_control_timeout)
 

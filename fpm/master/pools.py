@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from fpm.events.base import Emit
 from fpm.events.master import OrphanExited
+from fpm.master.loop.loop import Loop
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.pool.worker_state import WorkerEvent
 from fpm.master.processes.exits import Usage, parse_status
 from fpm.master.processes.process import reap_next
+
+REAP_TIME = 0.03
+"""Seconds of reaping in one turn of the loop: hundreds of processes may end at once."""
 
 
 class Pools(dict[str, PoolSupervisor]):
@@ -57,19 +62,23 @@ class Pools(dict[str, PoolSupervisor]):
 class Reaper:
     """Waits for processes that have exited, and tells their owners."""
 
-    def __init__(self, pools: Pools, others: dict[int, Callable[[int], None]], emit: Emit) -> None:
+    def __init__(self, loop: Loop, pools: Pools, others: dict[int, Callable[[int], None]], emit: Emit) -> None:
         """
         Args:
             others: who is told the wait status of a process that is neither template nor worker.
         """
+        self._loop = loop
         self._pools = pools
         self._others = others
         self._emit = emit
 
     def reap(self) -> None:
-        """Take every process that has exited (SIGCHLD)."""
+        """Take every process that has exited (SIGCHLD); however many there are, others have their turn in between."""
+        end = time.monotonic() + REAP_TIME
         while reap_next(self._before_reaping, self._after_reaping):
-            pass
+            if time.monotonic() > end:
+                self._loop.call_later(0.0, self.reap)
+                return
 
     def _before_reaping(self, pid: int) -> None:
         """End a template's process group: the zombie still holds its pid, so the group cannot be another's yet."""

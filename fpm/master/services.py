@@ -13,6 +13,7 @@ from fpm.master.loop.read_budget import TokenBucket
 from fpm.master.processes.log_opener import LogOpener
 from fpm.master.processes.oom import OomWatch
 from fpm.master.processes.owner import Ids
+from fpm.master.processes.path_looks import PathLooks
 from fpm.master.slowlog.slow_file import SlowFiles
 from fpm.master.tracing.stacks import Stacks
 from fpm.system.listen_queue import ListenQueueReader
@@ -46,6 +47,7 @@ class Services(Core):
     budget: Budget
     oom: OomWatch
     stacks: Stacks = field(init=False)
+    paths: PathLooks = field(init=False)
     pool_ids: set[Ids] = field(default_factory=set)
     """Of all processes that pools have had."""
     log_opener: LogOpener = field(init=False)
@@ -54,13 +56,14 @@ class Services(Core):
     """Stacks of requests that go on being slow (request_slowlog_interval), of all pools together."""
 
     def __post_init__(self) -> None:
-        self.stacks = Stacks(self)
+        self.stacks, self.paths = Stacks(self), PathLooks(self)
         self.log_opener = LogOpener(self)
         self.slow_files = SlowFiles(self, self.log_opener)
 
     def close(self) -> None:
         """End what belongs to no single pool."""
         self.stacks.close()
+        self.paths.close()
         self.log_opener.close()
         self.oom.close()
 

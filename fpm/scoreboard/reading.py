@@ -84,8 +84,13 @@ def read_header(view: memoryview, pause: Callable[[], None] | None = None) -> Po
 
 def read_slot(view: memoryview, slots: int, index: int, room: int = 0) -> Slot:
     """Read one slot, whatever its stage; the master does so for a worker that has died, before it clears the slot."""
+    return try_slot(view, slots, index, room)[0]
+
+
+def try_slot(view: memoryview, slots: int, index: int, room: int = 0, tries: int = READ_TRIES) -> tuple[Slot, bool]:
+    """Read one slot; returns also whether nobody has written there during the last of the tries."""
     offset = slot_offset(slots, index)
-    copy, is_stable = _copy_stable(view[offset : offset + SLOT.size])
+    copy, is_stable = _copy_stable(view[offset : offset + SLOT.size], tries=tries)
     numbers = zip(SLOT_CODES.items(), SLOT.unpack(copy)[1:], strict=True)
     values: dict[str, Any] = {name: clamp(code, value) for (name, code), value in numbers}
     if not is_stable:
@@ -95,38 +100,44 @@ def read_slot(view: memoryview, slots: int, index: int, room: int = 0) -> Slot:
     values["max_active"] = min(values["max_active"], room or slots)
     values["task"], *later = values["task"].split("\n")
     stage = _STAGES[view[stages_offset() + index]]
-    return Slot(index, stage, **values, later=tuple(filter(None, later[: values["waiting"]])))
+    slot = Slot(index, stage, **values, later=tuple(filter(None, later[: values["waiting"]])))
+    return slot, is_stable
 
 
-def read_clocks(view: memoryview, slots: int, index: int) -> Clocks:
-    """Read of a slot only what limits are measured by; a part that is being written for ever gives what it has."""
-    offset = slot_offset(slots, index)
-    for _ in range(READ_TRIES):
+def try_clocks(view: memoryview, slots: int, index: int, tries: int = READ_TRIES) -> tuple[Clocks, bool]:
+    """Read of a slot only what limits are measured by; a part that is being written for ever gives what it has.
+
+    Returns:
+        Also whether nobody has written there during the last of the tries.
+    """
+    offset, is_stable = slot_offset(slots, index), False
+    for _ in range(tries):
         before = _number_at(view, offset)
         requests, _, duration = REQUEST.unpack_from(view, offset + REQUEST_OFFSET)
         (began,), (freed,) = (_CLOCK.unpack_from(view, offset + at) for at in (BEGAN_OFFSET, FREED_OFFSET))
-        if not before & 1 and _number_at(view, offset) == before:
+        is_stable = not before & 1 and _number_at(view, offset) == before
+        if is_stable:
             break
-    return Clocks(clamp(COUNT, requests), clamp(COUNT, duration), clamp(TIME, began), clamp(TIME, freed))
+    clocks = Clocks(clamp(COUNT, requests), clamp(COUNT, duration), clamp(TIME, began), clamp(TIME, freed))
+    return clocks, is_stable
 
 
-def copy_slots(view: memoryview, slots: int) -> list[tuple[int, bytes]]:
-    """The slots in use as they are, each with its stage, for somebody who hands them on without a look at them."""
-    stages = bytes(view[stages_offset() : stages_offset() + slots])
-    if stages.count(0) == slots:
-        return []
-    return [(stage, _copy_slot(view, slot_offset(slots, index))) for index, stage in enumerate(stages) if stage]
+def copy_slot(view: memoryview, slots: int, index: int, tries: int = READ_TRIES) -> tuple[int, bytes, bool]:
+    """Copy a slot as it is, for somebody who hands it on without a look at it.
+
+    Returns:
+        Its stage, the copy, and whether nobody has written there during the last of the tries; who reads the copy is
+        told it, too.
+    """
+    stage, offset = view[stages_offset() + index], slot_offset(slots, index)
+    copy, is_stable = _copy_stable(view[offset : offset + SLOT_SIZE], tries=tries)
+    return stage, copy if is_stable else b"\1" + copy[1:], is_stable
 
 
 def join_board(header: bytes, copied: list[tuple[int, bytes]]) -> bytes:
-    """A scoreboard with just these slots, for `read_board`; `header` has HEADER_SIZE bytes."""
+    """A scoreboard with just these slots, each with its stage, for `read_board`; `header` has HEADER_SIZE bytes."""
     room = slots_offset(len(copied)) - stages_offset()
     return b"".join([header, bytes([stage for stage, _ in copied]).ljust(room, b"\0"), *(slot for _, slot in copied)])
-
-
-def _copy_slot(view: memoryview, offset: int) -> bytes:
-    copy, is_stable = _copy_stable(view[offset : offset + SLOT_SIZE])
-    return copy if is_stable else b"\1" + copy[1:]  # whoever reads the copy is told that it is not whole
 
 
 def _copy_stable(

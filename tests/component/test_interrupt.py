@@ -11,7 +11,7 @@ from collections import Counter
 from fpm.protocol.spec import INTERRUPT_SIGNAL
 from fpm.scoreboard.layout import slot_offset
 from fpm.scoreboard.memory import want_interrupt
-from fpm.scoreboard.reading import read_clocks
+from fpm.scoreboard.reading import try_clocks
 from tests.support import raw_fastcgi as raw
 from tests.support.worker_process import WorkerPool
 
@@ -26,7 +26,7 @@ def test_signals_at_any_moment_harm_nothing() -> None:
         def interrupt() -> None:
             while not stopped.wait(random.random() * 0.003):
                 ahead = random.choice([0, 0, 0, 1])
-                want_interrupt(board.view, board.slots, 0, read_clocks(board.view, board.slots, 0).requests + ahead)
+                want_interrupt(board.view, board.slots, 0, try_clocks(board.view, board.slots, 0)[0].requests + ahead)
                 os.kill(pid, INTERRUPT_SIGNAL)
 
         thread = threading.Thread(target=interrupt)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from fpm.master.loop.channel import PoolChannel
-from fpm.master.loop.fair_reader import FairReader
+from fpm.master.loop.fair_reader import FairReader, Share
 from fpm.master.loop.loop import Loop
-from fpm.master.loop.read_budget import SAVED_MAX, ReadBudget
+from fpm.master.loop.read_budget import SAVED_MAX, TURN_MAX
 from fpm.protocol.messages import LogText, Serving, pack
 from fpm.protocol.wire import MessageError
 
@@ -30,24 +31,33 @@ def loop() -> Iterator[Loop]:
 
 
 @pytest.fixture
-def full_pipe() -> Iterator[int]:
-    """A pipe that is always readable."""
-    reading, writing = os.pipe()
-    os.write(writing, b"x")
-    yield reading
-    os.close(reading)
-    os.close(writing)
+def pipes() -> Iterator[list[int]]:
+    """Pipes that are always readable."""
+    ends = [os.pipe() for _ in range(3)]
+    for _, writing in ends:
+        os.write(writing, b"x")
+    yield [reading for reading, _ in ends]
+    for end in ends:
+        os.close(end[0])
+        os.close(end[1])
 
 
-def test_a_pool_in_debt_is_not_read(loop: Loop, full_pipe: int) -> None:
-    share = ReadBudget()
+@pytest.fixture
+def channel() -> Iterator[PoolChannel]:
+    made = PoolChannel()
+    yield made
+    made.close()
+
+
+def test_a_pool_in_debt_is_not_read(loop: Loop, pipes: list[int]) -> None:
+    share = Share(loop)
     calls: list[float] = []
 
     def read() -> None:
         calls.append(time.monotonic())
-        share.spend(DEBT, calls[-1])
+        share.spend(DEBT)
 
-    reader = FairReader(loop, share, full_pipe, read, timed=False)
+    reader = FairReader(share, pipes[0], read)
     while not calls:
         loop.run_once()
     over: list[bool] = []
@@ -62,42 +72,74 @@ def test_a_pool_in_debt_is_not_read(loop: Loop, full_pipe: int) -> None:
     reader.close()
 
 
-def test_a_pool_in_credit_is_read_as_long_as_there_is_something(loop: Loop, full_pipe: int) -> None:
+def test_a_pool_in_credit_is_read_as_long_as_there_is_something(loop: Loop, pipes: list[int]) -> None:
     calls: list[bool] = []
-    reader = FairReader(loop, ReadBudget(), full_pipe, lambda: calls.append(True), timed=False)
+    reader = FairReader(Share(loop), pipes[0], lambda: calls.append(True))
     for _ in range(100):
         loop.run_once()
     assert len(calls) == 100
     reader.close()
 
 
-def test_messages_are_paid_for() -> None:
-    """Thirty long texts cost more than a pool saves up, however quickly they are read."""
-    channel, share = PoolChannel(), ReadBudget()
+def test_many_descriptors_do_not_read_more_than_one(loop: Loop, pipes: list[int]) -> None:
+    """Each in its turn, messages before output; and none beyond the share because it was ready at the same time."""
+    share = Share(loop)
+    calls: list[int] = []
+
+    def read(number: int) -> None:
+        calls.append(number)
+        share.spend(TURN_MAX)
+
+    output = None, lambda: False
+    readers = [FairReader(share, fd, partial(read, number), output[number != 1]) for number, fd in enumerate(pipes)]
+    for turn in range(1, 8):
+        loop.run_once()
+        assert len(calls) <= turn
+    while len(calls) < 9:
+        loop.run_once()
+    share.spend(DEBT)
+    del calls[:]
+    while not calls:
+        loop.run_once()
+    assert calls == [1]
+    for reader in readers:
+        reader.close()
+
+
+def burn(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def test_messages_are_paid_for(loop: Loop, channel: PoolChannel) -> None:
+    """Thirty long texts cost more than a pool saves up, however quickly they are read; so does what they lead to."""
+    share = Share(loop)
     message = pack(LogText("notice", "line\n" * 1000 + "x" * 50_000))
     for _ in range(30):
         channel.peer.send(message)
-        assert len(channel.receive(share)[0]) == 1
-    assert share.pause(time.monotonic()) > 0
-    channel.close()
+        assert channel.receive(share, lambda received: None) == (1, True)
+    assert share.budget.pause(time.monotonic()) > 0
 
-
-def test_an_empty_message_is_not_the_end_of_the_channel() -> None:
-    channel, share = PoolChannel(), ReadBudget()
-    channel.peer.send(b"")
-    channel.peer.send(pack(Serving()))
-    messages, alive = channel.receive(share)
-    assert alive
-    assert [type(one.message) for one in messages] == [MessageError, Serving]
-    channel.peer.close()
-    assert channel.receive(share) == ([], False)
-    channel.socket.close()
-
-
-def test_a_pool_in_debt_is_heard_one_message_at_a_time() -> None:
-    channel, share = PoolChannel(), ReadBudget()
-    share.spend(DEBT, time.monotonic())
+    other = Share(loop)
     for _ in range(2):
         channel.peer.send(pack(Serving()))
-    assert len(channel.receive(share)[0]) == 1
-    channel.close()
+    assert channel.receive(other, lambda received: burn(TURN_MAX)) == (1, True)
+
+
+def test_an_empty_message_is_not_the_end_of_the_channel(loop: Loop, channel: PoolChannel) -> None:
+    share, found = Share(loop), []
+    channel.peer.send(b"")
+    channel.peer.send(pack(Serving()))
+    assert channel.receive(share, lambda received: found.append(type(received.message))) == (2, True)
+    assert found == [MessageError, Serving]
+    channel.peer.close()
+    assert channel.receive(share, found.append) == (0, False)
+
+
+def test_a_pool_in_debt_is_heard_one_message_at_a_time(loop: Loop, channel: PoolChannel) -> None:
+    share = Share(loop)
+    share.spend(DEBT)
+    for _ in range(2):
+        channel.peer.send(pack(Serving()))
+    assert channel.receive(share, lambda received: None) == (1, True)

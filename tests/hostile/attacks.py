@@ -140,4 +140,91 @@ threading.Thread(target=flood, args=(SECONDS, encoded(forged()))).start()
 """,
         Place.TEMPLATE,
     ),
+    # --------------------------------------------------------------------------------------- the master's time
+    Attack(
+        "forks that fail with thousands of lines",
+        """
+channel = sockets("channel")[0]
+text = json.dumps(message("ForkFailed", slot=0, error="forged " + "\\n" * 20000)).encode()
+threading.Thread(target=flood, args=(SECONDS, [text])).start()
+""",
+        Place.TEMPLATE,
+        seconds=2.0,
+    ),
+    Attack(
+        "messages that are believed once",
+        """
+kinds = [message("Serving"), message("WorkerReady", stack=True), b""]
+flood(SECONDS, [one if isinstance(one, bytes) else json.dumps(one).encode() for one in kinds])
+""",
+        Place.WORKERS,
+        administrator=(("status",),),
+        seconds=1.5,
+    ),
+    Attack(
+        "a scoreboard full of torn slots",
+        """
+fd = descriptors()["scoreboard"][0]
+board = mmap.mmap(fd, os.fstat(fd).st_size)
+for number in until(SECONDS):
+    board[256:] = bytes([random.choice([1, 2, 3, 255])]) * (len(board) - 256)
+board[256:] = bytes(len(board) - 256)
+""",
+        Place.WORKERS,
+        administrator=(("status", "attacker", "--full"),),
+        seconds=1.5,
+    ),
+    Attack(
+        "thousands of mappings",
+        """
+board = [mmap.mmap(-1, 4096, prot=mmap.PROT_READ if number % 2 else mmap.PROT_WRITE) for number in range(30000)]
+for _ in until(SECONDS):
+    del board[:100]
+    board += [mmap.mmap(-1, 4096, prot=mmap.PROT_READ if number % 2 else mmap.PROT_WRITE) for number in range(100)]
+""",
+        Place.WORKERS,
+        administrator=(("status", "attacker", "--full"),),
+        seconds=2.5,
+    ),
+    Attack(
+        "a file for stacks that is written without end",
+        """
+(fd,) = [fd for fd in descriptors()["memfd"] if "stack" in os.readlink(f"/proc/self/fd/{fd}")]
+block = bytes(64 << 20)
+for _ in until(SECONDS):
+    os.write(fd, block)
+    os.ftruncate(fd, 0)
+""",
+        Place.WORKERS,
+        administrator=(("trace", "attacker"),),
+        seconds=2.0,
+    ),
+    Attack(
+        "workers that say that they are at a limit",
+        """
+for _ in until(SECONDS):
+    for one in sockets("channel"):
+        one.send(json.dumps(message("LimitReached", requests=1 << 40, memory=1 << 40)).encode(), socket.MSG_DONTWAIT)
+        one.send(json.dumps(message("LimitReached", requests=1 << 40, memory=0)).encode(), socket.MSG_DONTWAIT)
+    time.sleep(0.01)
+""",
+        Place.WORKERS,
+        repeat=True,
+    ),
+    Attack(
+        "thousands of threads in slow requests",
+        """
+threading.stack_size(65536)
+stop = threading.Event()
+threads = [threading.Thread(target=stop.wait, daemon=True) for _ in range(1500)]
+for one in threads:
+    one.start()
+for _ in until(SECONDS):
+    time.sleep(0.05)
+stop.set()
+""",
+        Place.WORKERS,
+        administrator=(("trace", "attacker"),),
+        seconds=2.0,
+    ),
 )

@@ -22,7 +22,7 @@ USAGE = {"user": 0, "system": 0, "maxrss": 0}
 
 def descriptors():
     """All open descriptors by what they are."""
-    found = {"channel": [], "scoreboard": [], "eventfd": [], "listen": [], "pipe": [], "parking": []}
+    found = {"channel": [], "scoreboard": [], "eventfd": [], "listen": [], "pipe": [], "parking": [], "memfd": []}
     for fd in map(int, os.listdir("/proc/self/fd")):
         try:
             name = os.readlink(f"/proc/self/fd/{fd}")
@@ -31,6 +31,8 @@ def descriptors():
             continue
         if "scoreboard" in name:
             found["scoreboard"].append(fd)
+        elif "/memfd:" in name:
+            found["memfd"].append(fd)
         elif "eventfd" in name:
             found["eventfd"].append(fd)
         elif stat.S_ISFIFO(mode):

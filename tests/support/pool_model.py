@@ -18,8 +18,8 @@ from fpm.config.model import PoolConfig
 from fpm.events.base import Event
 from fpm.log.error import ErrorLog
 from fpm.master.core import EventSink
+from fpm.master.loop.fair_reader import Share
 from fpm.master.loop.loop import Loop
-from fpm.master.loop.read_budget import ReadBudget
 from fpm.master.pool.child import Child
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.exits import PoolExits
@@ -178,7 +178,9 @@ class PoolModel:
         record = Record(self.config, 0.0)
         stacks: Any = Stacks(self.config)
         access_log: Any = SimpleNamespace(fd=None)
-        self.workers = Workers(self.services, self.current, access_log, record, ReadBudget(), stacks, self.emit)
+        self.workers = Workers(
+            self.services, self.current, access_log, record, Share(self.services.loop), stacks, self.emit
+        )
         self.starter: Any = Starter(self.board, self.loop)
         self.header: Any = SimpleNamespace(write=lambda: None)
         self.timeouts: Any = SimpleNamespace(watch=lambda: None)

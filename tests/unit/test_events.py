@@ -89,6 +89,11 @@ LINES: list[tuple[Event, str, str]] = [
         "NOTICE",
         r"killing process 9 (a\x0ab), left behind by an application",
     ),
+    (
+        master.PathHung("/srv/a"),
+        "WARNING",
+        "the file system of /srv/a does not answer; it is taken for missing until it does",
+    ),
     (master.HelperOutput("the tracer", "x"), "WARNING", "the tracer said: x"),
     (master.HelperStartFailed("the tracer", "why"), "ERROR", "cannot start the tracer: why"),
     (

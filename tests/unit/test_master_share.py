@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, strategies
 
-from fpm.master.loop.read_budget import PAUSE_MAX, RATE, SAVED_MAX, ReadBudget, message_cost
+from fpm.master.loop.read_budget import PAUSE_MAX, RATE, SAVED_MAX, TURN_MAX, ReadBudget, message_cost
 
 spendings = strategies.lists(
     strategies.tuples(strategies.floats(0.0, 5.0), strategies.floats(0.0, PAUSE_MAX * RATE)), min_size=1, max_size=50
@@ -51,5 +51,15 @@ def test_a_pool_is_never_deaf_for_long() -> None:
     assert share.pause(1.0) == PAUSE_MAX
 
 
-def test_costs_grow_with_lines_and_length() -> None:
-    assert message_cost() < message_cost("x" * 1000) < message_cost("x\n" * 1000)
+def test_costs_grow_with_the_size_and_are_what_was_measured_at_least() -> None:
+    assert message_cost(0, 0.0) < message_cost(1000, 0.0) < message_cost(65536, 0.0)
+    assert message_cost(1000, 2.5) == 2.5
+
+
+def test_a_turn_of_the_loop_is_bounded_whatever_has_been_saved() -> None:
+    share = ReadBudget()
+    assert share.may_read(1.0, turn=7)
+    share.spend(TURN_MAX, now=1.0, turn=7)
+    assert share.pause(1.0) == 0.0
+    assert not share.may_read(1.0, turn=7)
+    assert share.may_read(1.0, turn=8)

@@ -16,6 +16,7 @@ from fpm.master.listening.inherited import InheritedFds
 from fpm.master.pool.child import Child
 from fpm.master.pool.history import MAX_REQUESTS
 from fpm.master.pool.process_handle import ProcessHandle
+from fpm.master.pool.worker_messages import is_at_limit
 from fpm.master.pool.worker_state import WorkerAction, WorkerEvent, WorkerState
 from fpm.master.processes.exits import Exit
 from fpm.scoreboard.stages import Stage
@@ -206,6 +207,43 @@ def test_a_worker_at_its_limit_waits_for_its_replacement(pool: Make) -> None:
     assert child.state is WorkerState.AT_LIMIT
     model.become_ready(model.in_state(WorkerState.REQUESTED)[0])
     assert (child.state, child.retire_reason) == (WorkerState.RETIRING, MAX_REQUESTS)
+
+
+def test_workers_that_are_always_at_their_limit_make_no_more_than_twice_as_many(pool: Make) -> None:
+    """Whatever they say: others need process.max, too."""
+    model = pool(workers=2)
+    for _ in range(10):
+        for child in list(model.children):
+            if child.state is WorkerState.REQUESTED:
+                model.become_ready(child)
+            model.workers.happen(child, WorkerEvent.LIMIT, reason=MAX_REQUESTS)
+    assert len(model.children) == 4
+    leaving = model.in_state(WorkerState.RETIRING)
+    assert leaving
+    for child in leaving:
+        model.workers.exited(child, Exit(code=0))
+    assert model.in_state(WorkerState.REQUESTED)
+    assert len(model.children) <= 4
+
+
+@pytest.mark.parametrize(
+    ("limits", "memory", "requests", "is_believed"),
+    [
+        ({}, 0, 1000, False),
+        ({}, 1 << 40, 1000, False),
+        ({"pm__max_requests": "500"}, 0, 499, False),
+        ({"pm__max_requests": "500"}, 0, 500, True),
+        ({"pm__max_requests": "500"}, 1 << 40, 500, False),
+        ({"pm__max_memory": "256M"}, 256 << 20, 1, False),
+        ({"pm__max_memory": "256M"}, 257 << 20, 1, True),
+        ({"pm__max_memory": "256M"}, 0, 1000, False),
+    ],
+)
+def test_a_limit_is_believed_if_there_is_one_and_it_is_reached(
+    pool: Make, limits: dict[str, str], memory: int, requests: int, is_believed: bool
+) -> None:
+    model = pool(workers=1, **limits)
+    assert is_at_limit(model.current.config, memory, requests) is is_believed
 
 
 def test_a_worker_at_its_limit_serves_on_while_its_pool_fails(pool: Make) -> None:

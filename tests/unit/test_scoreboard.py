@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fpm.master.pool.worker_slot import WorkerSlot
 from fpm.scoreboard.layout import (
     HEADER_SIZE,
     SLOT,
@@ -25,7 +26,16 @@ from fpm.scoreboard.layout import (
 from fpm.scoreboard.memory import Scoreboard, clear_slot, mark_creating, retire_slot, set_wake_below, write_header
 from fpm.scoreboard.number import COUNT, COUNT_MAX, FLAG, TIME, TIME_MAX, UINT, codes_of
 from fpm.scoreboard.numbers import PoolNumbers
-from fpm.scoreboard.reading import SLOTS_MAX, absorb, copy_slots, join_board, read_board, read_header, read_slot
+from fpm.scoreboard.reading import (
+    READ_TRIES,
+    SLOTS_MAX,
+    absorb,
+    copy_slot,
+    join_board,
+    read_board,
+    read_header,
+    read_slot,
+)
 from fpm.scoreboard.snapshot import PID_MAX, Board
 from fpm.scoreboard.stages import Stage
 
@@ -117,11 +127,26 @@ def test_texts_that_are_still_being_written_are_not_shown(board: Scoreboard) -> 
     assert (slot.method, slot.uri, slot.query, slot.script, slot.user, slot.task) == ("", "", "", "", "", "")
 
 
+def copy_all(view: memoryview) -> list[tuple[int, bytes]]:
+    return [(stage, data) for stage, data, _ in (copy_slot(view, SLOTS, index) for index in range(SLOTS)) if stage]
+
+
+def test_a_slot_that_was_torn_is_tried_once(board: Scoreboard) -> None:
+    """And as often as any other again when it could be read whole."""
+    slot = WorkerSlot(board, 1)
+    write_slot(board.view, 1, Stage.EXECUTING, *VALUES, *TEXTS)
+    for read in (slot.read, slot.read_clocks, slot.copy):
+        for counter, tries in ((1, 1), (1, 1), (2, READ_TRIES)):
+            board.view[slot_offset(SLOTS, 1)] = counter
+            read()
+            assert slot.tries == tries
+
+
 def test_a_copy_reads_like_the_scoreboard(board: Scoreboard) -> None:
     write_header(board.view, PoolNumbers(generation=4, requests=9))
     write_slot(board.view, 0, Stage.EXECUTING, *VALUES, *TEXTS)
     write_slot(board.view, 2, Stage.ACCEPTING, *VALUES, *TEXTS)
-    copied = copy_slots(board.view, SLOTS)
+    copied = copy_all(board.view)
     data = join_board(bytes(board.view[:HEADER_SIZE]), copied)
     used = len(copied)
     copy = read_board(memoryview(data), used)
@@ -134,7 +159,7 @@ def test_a_copy_reads_like_the_scoreboard(board: Scoreboard) -> None:
 def test_a_copy_of_a_slot_that_is_being_written_has_no_texts(board: Scoreboard) -> None:
     write_slot(board.view, 1, Stage.EXECUTING, *VALUES, *TEXTS)
     board.view[slot_offset(SLOTS, 1)] = 7
-    copied = copy_slots(board.view, SLOTS)
+    copied = copy_all(board.view)
     data = join_board(bytes(board.view[:HEADER_SIZE]), copied)
     used = len(copied)
     (slot,) = read_board(memoryview(data), used).used
@@ -201,7 +226,7 @@ def test_any_bytes_give_sane_values(seed: int, fill: int | None) -> None:
         view[stages_offset() + index] = seed >> (8 * index) & 0xFF
     reading = read_board(view, SLOTS)
     assert_sane(reading)
-    copied = copy_slots(view, SLOTS)
+    copied = copy_all(view)
     data = join_board(bytes(view[:HEADER_SIZE]), copied)
     used = len(copied)
     assert_sane(read_board(memoryview(data), used))

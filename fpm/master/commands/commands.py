@@ -12,6 +12,7 @@ from fpm.events.master import StopRequested
 from fpm.master.commands.trace import TraceHost, run_trace
 from fpm.master.control import Connection
 from fpm.master.lifecycle import State
+from fpm.master.processes.path_looks import paths_of
 from fpm.master.reload.reloader import Request
 from fpm.master.status.reporting import status_answer, unknown_pool
 from fpm.master.status.snapshot_source import SnapshotSource, refresh_memory, take_snapshot
@@ -49,14 +50,21 @@ def run_command(host: CommandHost, connection: Connection, request: dict[str, An
     elif command == "reopen-logs":
         host.reopen_logs()
         connection.answer({"ok": True})
-    elif command in ("reload", "rollback", "upgrade") and host.shutdown.state is not State.NORMAL:
-        connection.answer({"ok": False, "error": "the master is stopping"})
-    elif command == "upgrade":
-        host.upgrade(connection)
-    elif command in ("reload", "rollback"):
-        _reload(host, connection, request)
+    elif command in ("reload", "rollback", "upgrade"):
+        paths = paths_of(pool.config for pool in host.pools.values())
+        host.services.paths.look(paths, lambda: _change(host, connection, request))
     else:
         connection.answer({"ok": False, "error": f"unknown command {command!r}"})
+
+
+def _change(host: CommandHost, connection: Connection, request: dict[str, Any]) -> None:
+    """Carry out what looks at the paths of pools, now that it is known which of them do not answer."""
+    if host.shutdown.state is not State.NORMAL:
+        connection.answer({"ok": False, "error": "the master is stopping"})
+    elif request.get("command") == "upgrade":
+        host.upgrade(connection)
+    else:
+        _reload(host, connection, request)
 
 
 def _answer_snapshot(host: CommandHost, connection: Connection, request: dict[str, Any]) -> None:

@@ -11,16 +11,20 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from fpm.master.loop.read_budget import ReadBudget, message_cost
-from fpm.protocol.messages import Command, Event, Failed, LogText, Notice, pack, unpack_event
+from fpm.master.loop.fair_reader import Share
+from fpm.master.loop.read_budget import message_cost
+from fpm.protocol.messages import Command, Event, pack, unpack_event
 from fpm.protocol.wire import MESSAGE_MAX, MessageError, pack_message, unpack_message
 
 CREDENTIALS = struct.Struct("iII")
-LINES_MAX = 1000
+LINES_MAX = 400
 """Lines of one text that are logged; a traceback has fewer, and logging more would delay other pools."""
+LINE_MAX = 4096
+"""Characters of a text that has one line."""
 MESSAGES_PER_TURN = 16
 """A pool that floods its channel is read again after the others."""
 
@@ -71,10 +75,6 @@ class Channel(Generic[Sent, Heard]):
         """Unpack a datagram, which may contain anything."""
         raise NotImplementedError
 
-    def text_of(self, message: Heard) -> str:
-        """Return the text of a message that may be logged; the longer it is, the more logging costs."""
-        return ""
-
     def send(self, message: Sent, fds: list[int] | None = None) -> bool:
         """Send without waiting.
 
@@ -92,36 +92,41 @@ class Channel(Generic[Sent, Heard]):
             return False
         return True
 
-    def receive(self, share: ReadBudget) -> tuple[list[Received[Heard]], bool]:
-        """Receive at most MESSAGES_PER_TURN messages, charged to the pool's budget.
+    def receive(self, share: Share, take: Callable[[Received[Heard]], object]) -> tuple[int, bool]:
+        """Receive a message, and as many more as the pool's share allows, up to MESSAGES_PER_TURN.
+
+        Each is charged with the time of the processor that it and all that follows from it take.
+
+        Args:
+            take: called with each.
 
         Returns:
-            The messages, and whether the other side is still there.
+            How many there were, and whether the other side is still there.
         """
-        messages: list[Received[Heard]] = []
-        for _ in range(MESSAGES_PER_TURN):
-            begin = time.monotonic()
-            received, alive = self._receive()
+        for count in range(MESSAGES_PER_TURN):
+            begin = time.thread_time()
+            received, size, alive = self._receive()
             if received is None:
-                return messages, alive
-            messages.append(received)
-            costs = message_cost(self.text_of(received.message))
-            now = time.monotonic()
-            share.spend(now - begin + costs, now)
-            if share.pause(now) > 0:
-                break
-        return messages, True
+                return count, alive
+            take(received)
+            share.spend(message_cost(size, time.thread_time() - begin))
+            if not share.may_read():
+                return count + 1, True
+        return MESSAGES_PER_TURN, True
 
-    def _receive(self) -> tuple[Received[Heard] | None, bool]:
+    def _receive(self) -> tuple[Received[Heard] | None, int, bool]:
+        """Receive one message; returns its size in bytes, too."""
         space = socket.CMSG_SPACE(CREDENTIALS.size)
         try:
             data, ancillary, _, _ = self.socket.recvmsg(MESSAGE_MAX, space, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
-            return None, True
+            return None, 0, True
         except OSError:
-            return None, False
+            return None, 0, False
         # An empty datagram has its sender's credentials like any other; the end of file has nobody's.
-        return (Received(self.unpack(data), _sender(ancillary)), True) if data or ancillary else (None, False)
+        if not data and not ancillary:
+            return None, 0, False
+        return Received(self.unpack(data), _sender(ancillary)), len(data), True
 
 
 def limit_lines(text: str) -> str:
@@ -131,6 +136,11 @@ def limit_lines(text: str) -> str:
         return text
     half = LINES_MAX // 2
     return "\n".join([*lines[:half], f"... {len(lines) - 2 * half} lines left out ...", *lines[-half:]])
+
+
+def one_line(text: str) -> str:
+    """Make one line, not too long, of untrusted text."""
+    return " ".join(text[:LINE_MAX].splitlines())
 
 
 class PoolChannel(Channel[Command, Event | MessageError]):
@@ -151,15 +161,6 @@ class PoolChannel(Channel[Command, Event | MessageError]):
             return unpack_event(data)
         except MessageError as error:
             return error
-
-    def text_of(self, message: Event | MessageError) -> str:
-        match message:
-            case LogText() | Notice():
-                return limit_lines(message.text)
-            case Failed():
-                return limit_lines(message.error) + limit_lines(message.traceback)
-            case _:
-                return ""
 
 
 class HelperChannel(Channel[dict[str, Any], dict[str, Any]]):

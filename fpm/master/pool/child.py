@@ -8,10 +8,9 @@ from typing import Any
 
 from fpm.master.listening.inherited import InheritedFds, take_inherited
 from fpm.master.loop.channel import PoolChannel
-from fpm.master.loop.fair_reader import FairReader
+from fpm.master.loop.fair_reader import FairReader, Share
 from fpm.master.loop.loop import Timer
 from fpm.master.loop.output import OutputReader
-from fpm.master.loop.read_budget import ReadBudget
 from fpm.master.pool.death_report import LastWords
 from fpm.master.pool.process_handle import ProcessHandle
 from fpm.master.pool.template_process import TemplateProcess
@@ -64,7 +63,8 @@ class WorkerNotes:
     pss: int | None = None
     """Bytes, when last looked at."""
     pss_at: float = 0.0
-    """Monotonic seconds."""
+    """When that was, monotonic seconds; and before when it is not looked at again."""
+    pss_due: float = 0.0
     usage: Usage = field(default_factory=Usage)
     """Known when it has ended."""
     end: WorkerEnd | None = None
@@ -129,9 +129,9 @@ class Child:
 
     # ---------------------------------------------------------------- what the master holds of it
 
-    def watch_channel(self, share: ReadBudget, callback: Callable[[], object]) -> None:
+    def watch_channel(self, share: Share, callback: Callable[[], object]) -> None:
         """Call back when a message has come, as the pool's share allows."""
-        self._reader = FairReader(self.services.loop, share, self.channel.fd, callback, timed=False)
+        self._reader = FairReader(share, self.channel.fd, callback)
 
     @property
     def is_heard(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from fpm.config.hung_paths import is_hung
 from fpm.config.model import PoolConfig
 
 RESOLVED = ("chdir", "app", "python", "pythonpath")
@@ -78,7 +79,7 @@ def resolve_release(config: PoolConfig) -> PoolConfig:
     A pool in a chroot is left as it is: its links mean something else outside.
     """
     directory = config.chdir
-    if directory is None or config.chroot is not None:
+    if directory is None or config.chroot is not None or is_hung(directory):
         return config
     real = os.path.realpath(directory)
     if real == os.path.normpath(directory):
@@ -101,4 +102,5 @@ def resolve_release(config: PoolConfig) -> PoolConfig:
 
 def still_exists(resolved: PoolConfig) -> bool:
     """Can a generation with this configuration begin again, as far as its directory tells?"""
-    return resolved.chdir is None or resolved.chroot is not None or os.path.isdir(resolved.chdir)
+    directory = resolved.chdir
+    return directory is None or resolved.chroot is not None or (not is_hung(directory) and os.path.isdir(directory))

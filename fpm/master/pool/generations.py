@@ -22,6 +22,7 @@ from fpm.master.pool.trace_targets import TemplateTarget
 from fpm.master.pool.trial import Trial, Verdict
 from fpm.master.pool.worker_state import WorkerState
 from fpm.master.pool.workers import Workers
+from fpm.master.processes.path_looks import paths_of
 from fpm.master.services import Services
 
 
@@ -137,7 +138,8 @@ class Generations:
             else:
                 self.commit()
 
-        self.check(self._current.config, decide, lambda step: None)
+        config = self._current.config
+        self._services.paths.look(paths_of([config]), lambda: self.check(config, decide, lambda step: None))
 
     @property
     def unswapped(self) -> int:

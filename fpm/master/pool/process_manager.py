@@ -19,15 +19,17 @@ BUSY_RATE = 8
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """The workers of a pool that have not been told to leave."""
+    """The workers of a pool that have not been told to leave, and how many have."""
 
     idle: int
     active: int
     starting: int
+    leaving: int = 0
+    """Those that have been told to leave, or wait for their replacement."""
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """All that have not been told to leave."""
         return self.idle + self.active + self.starting
 
 
@@ -134,6 +136,11 @@ def decide_watch(config: PoolConfig, census: Census, *, hurried: bool, resting: 
         # Also while workers are starting: with an import of its own each may take seconds, and more clients come.
         return WatchPlan(Notice.CONNECTION)
     return WatchPlan(Notice.NONE, look_again=census.starting == 0)  # one that starts will report ready
+
+
+def room_beside_leaving(config: PoolConfig, census: Census) -> int:
+    """Count the workers that may be made: with those that leave, a pool has at most twice pm.max_children."""
+    return max(2 * config.pm_max_children - census.total - census.leaving, 0)
 
 
 def missing_workers(config: PoolConfig, census: Census) -> int:

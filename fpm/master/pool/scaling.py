@@ -177,7 +177,7 @@ class Scaler:
         for _, child in idle[: turn.retire]:
             self.workers.retire(child, "idle")
         if turn.spawn and not self._is_held_back():
-            self._request(turn.spawn)
+            self._request(min(turn.spawn, process_manager.room_beside_leaving(self.config, census)))
         self.turns.maintain_in(turn.look_again)
         self._watch(self.workers.census())
 
@@ -198,6 +198,7 @@ class Scaler:
         if count <= 0:
             self._demand = Demand()
             return
+        count = min(count, process_manager.room_beside_leaving(self.config, census))  # more when they have left
         made = self._request(count)
         if made:
             self.turns.saturation.was_right()

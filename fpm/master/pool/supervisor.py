@@ -16,7 +16,7 @@ from fpm.errors import StartError
 from fpm.events.base import PoolEvent
 from fpm.master.listening.inherited import InheritedFds, dump_listener
 from fpm.master.listening.listeners import open_listener
-from fpm.master.loop.read_budget import ReadBudget
+from fpm.master.loop.fair_reader import Share
 from fpm.master.pool.access_log import AccessLog
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.exits import PoolExits
@@ -69,8 +69,8 @@ class PoolSupervisor:
         self._callbacks = callbacks
         self.current = current = CurrentConfig(config)
         self.record = Record(config, services.clock())
-        share, self.slow_log = ReadBudget(), SlowLog(services, services.slow_files, config.name)
-        self.access_log = AccessLog(services, share, self.emit, lambda: self.workers.reopen_logs())
+        share, self.slow_log = Share(services.loop), SlowLog(services, services.slow_files, config.name)
+        self.access_log = AccessLog(services, share.budget, self.emit, lambda: self.workers.reopen_logs())
         stacks = StackCapture(services, current, self.slow_log)
         self.exits = PoolExits(services, config.name, self.emit)
         self.workers = Workers(services, current, self.access_log, self.record, share, stacks, self.emit)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fpm.config.model import PoolConfig
-from fpm.master.loop.read_budget import ReadBudget
+from fpm.master.loop.fair_reader import Share
 from fpm.master.pool.shared_resources import PoolResources, SharedResources
 from fpm.master.pool.specs import template_spec, unavailable_settings, unavailable_spec, worker_settings
 from fpm.master.pool.template_process import TemplateKeeper, TemplateProcess
@@ -21,7 +21,7 @@ from fpm.system.listening import Listener
 class TemplateFactory:
     """Executes templates with what the processes of the pool share."""
 
-    def __init__(self, services: Services, listener: Listener, share: ReadBudget, resources: PoolResources) -> None:
+    def __init__(self, services: Services, listener: Listener, share: Share, resources: PoolResources) -> None:
         self.services = services
         self._listener = listener
         self._share = share

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Protocol
@@ -12,11 +13,10 @@ from fpm.config.model import PoolConfig
 from fpm.event_text.worker import output_text
 from fpm.log.lines import pool_prefix
 from fpm.master.listening.inherited import InheritedFds, take_inherited
-from fpm.master.loop.channel import PoolChannel
-from fpm.master.loop.fair_reader import FairReader
+from fpm.master.loop.channel import PoolChannel, Received
+from fpm.master.loop.fair_reader import FairReader, Share
 from fpm.master.loop.loop import Timer
 from fpm.master.loop.output import OutputReader
-from fpm.master.loop.read_budget import ReadBudget
 from fpm.master.pool.death_report import LastWords
 from fpm.master.pool.template_state import TEMPLATE_TABLE, TemplateAction, TemplateEvent, TemplateState
 from fpm.master.processes.bundle import sealed_memfd
@@ -42,8 +42,8 @@ from fpm.stacks.layout import Layout
 from fpm.system.own_command import own_python
 from fpm.system.spawn import spawn
 
-LAST_TURNS = 64
-"""Turns of reading the channel of a template that has ended; each of its workers' exits may be a message."""
+LAST_TIME = 0.05
+"""Seconds of reading the channel of a template that has ended; each of its workers' exits may be a message."""
 STREAMS = ("stdout", "stderr")
 
 
@@ -72,7 +72,7 @@ class TemplateProcess:
         services: Services,
         config: PoolConfig,
         spec: TemplateSpec,
-        share: ReadBudget,
+        share: Share,
         keeper: TemplateKeeper,
         state: TemplateState,
         channel: PoolChannel | None = None,
@@ -213,9 +213,9 @@ class TemplateProcess:
 
     def close(self) -> None:
         """Take the last messages and lines, then give all descriptors back."""
-        for _ in range(LAST_TURNS):
-            if self._reader is not None:
-                self._on_channel()
+        end = time.monotonic() + LAST_TIME
+        while self._reader is not None and self._on_channel() and time.monotonic() < end:
+            pass
         self._forget_channel()
         if self._timer is not None:
             self._timer.cancel()
@@ -245,7 +245,7 @@ class TemplateProcess:
 
     @classmethod
     def restore(
-        cls, services: Services, config: PoolConfig, share: ReadBudget, keeper: TemplateKeeper, state: Mapping[str, Any]
+        cls, services: Services, config: PoolConfig, share: Share, keeper: TemplateKeeper, state: Mapping[str, Any]
     ) -> TemplateProcess:
         """Make the same from what `dump` has said."""
         spec = unpack_spec(json.dumps(state["spec"]).encode())
@@ -268,7 +268,7 @@ class TemplateProcess:
 
     def _watch(self) -> None:
         self.cgroup = self.services.oom.learn(self.pid)
-        self._reader = FairReader(self.services.loop, self._share, self.channel.fd, self._on_channel, timed=False)
+        self._reader = FairReader(self._share, self.channel.fd, self._on_channel)
 
     def _output(self, stream: str, fd: int | None = None) -> OutputReader:
         def write_line(line: str, closed: bool) -> None:
@@ -277,17 +277,20 @@ class TemplateProcess:
 
         beside = f"{pool_prefix(self.spec.pool)}{output_text(0, 'template', stream, '')}"
         room = self.services.log.room_beside(beside)
-        return OutputReader(self.services.loop, self._share, write_line, room, fd)
+        return OutputReader(self._share, write_line, room, fd)
 
-    def _on_channel(self) -> None:
-        messages, alive = self.channel.receive(self._share)
-        for received in messages:
-            if isinstance(received.message, LayoutFound | LayoutFailed):
-                self.layout.take(received.message)
-            else:
-                self._keeper.on_message(self, received.message)
+    def _on_channel(self) -> int:
+        """Take what has come; returns the number of messages."""
+        count, alive = self.channel.receive(self._share, self._take)
         if not alive:
             self._forget_channel()
+        return count
+
+    def _take(self, received: Received[Event | MessageError]) -> None:
+        if isinstance(received.message, LayoutFound | LayoutFailed):
+            self.layout.take(received.message)
+        else:
+            self._keeper.on_message(self, received.message)
 
     def _forget_channel(self) -> None:
         if self._reader is not None:

@@ -69,6 +69,8 @@ class TemplateStarter:
         self._owner = owner
         self._emit = emit
         self._timers = NamedTimers(services.loop)
+        self._is_looking = False
+        """Whether the pool's directory still answers."""
         templates.on_event[TemplateAction.TELL_READY] = self._on_ready
         templates.on_end[TemplateAction.FAIL_POOL] = self._on_failed
         templates.on_end[TemplateAction.RENEW] = self._on_lost
@@ -76,8 +78,9 @@ class TemplateStarter:
     def ready_template(self) -> TemplateProcess | None:
         """The present template if it can fork now; else it is started, if no pause is running, and None returned."""
         present = self.templates.present
-        if present is None and not self._owner.is_stopping and not self.failures.pause(self._services.loop.now):
-            self._start()
+        may_start = not self._is_looking and not self._owner.is_stopping
+        if present is None and may_start and not self.failures.pause(self._services.loop.now):
+            self._look_and_start()
         return present if present is not None and present.state.can_fork else None
 
     def retire(self) -> None:
@@ -128,6 +131,20 @@ class TemplateStarter:
         """Start nothing any more."""
         self._timers.cancel_all()
         self.responder.close()
+
+    def _look_and_start(self) -> None:
+        """Start a template; where links are followed anew, only when it is known that their directories answer."""
+        given, resolved = self._current.config.chdir, self._current.resolved.chdir
+        if given is None or (given == resolved and self.failures.failure is None):
+            self._start()
+            return
+        self._is_looking = True
+        self._services.paths.look(filter(None, [given, resolved]), self._on_looked)
+
+    def _on_looked(self) -> None:
+        self._is_looking = False
+        if self.templates.present is None and not self._owner.is_stopping:
+            self._start()
 
     def _start(self) -> None:
         missing = self._owner.prepare()

@@ -17,7 +17,7 @@ from fpm.events.pool import TemplateNotice, TemplateStarted
 from fpm.events.pool import TemplateReady as TemplateIsReady
 from fpm.events.worker import MessageRefused, ProcessOutput
 from fpm.master.listening.inherited import InheritedFds
-from fpm.master.loop.channel import limit_lines
+from fpm.master.loop.channel import limit_lines, one_line
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.exits import PoolExits
 from fpm.master.pool.shared_resources import SharedResources
@@ -202,7 +202,7 @@ class Templates:
                 self._emit(TemplateIsReady(template.generation, pool=self._name, pid=template.pid))
                 self.happen(template, TemplateEvent.READY)
             case Failed() if template.state.is_importing:
-                template.failure = (limit_lines(message.error), limit_lines(message.traceback))
+                template.failure = (one_line(message.error), limit_lines(message.traceback))
                 self.happen(template, TemplateEvent.FAILED)
             case WorkerReady() if template.state.is_responder:
                 template.own_stack.listens = message.stack
@@ -212,7 +212,7 @@ class Templates:
                 self.happen(template, TemplateEvent.FORKED)
                 self._workers.forked(template, message.slot, message.pid)
             case ForkFailed():
-                self._emit(TemplateForkFailed(message.error, pool=self._name, pid=template.pid))
+                self._emit(TemplateForkFailed(one_line(message.error), pool=self._name, pid=template.pid))
                 self._workers.fork_failed(template, message.slot)
             case WorkerExited():
                 self._worker_exited(template, message)

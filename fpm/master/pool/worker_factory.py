@@ -12,8 +12,8 @@ from fpm.events.pool import WorkerNotCreated
 from fpm.events.worker import ProcessOutput
 from fpm.log.lines import pool_prefix
 from fpm.master.listening.inherited import take_inherited
+from fpm.master.loop.fair_reader import Share
 from fpm.master.loop.output import OutputReader
-from fpm.master.loop.read_budget import ReadBudget
 from fpm.master.pool.child import Child
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.template_process import TemplateProcess
@@ -31,7 +31,7 @@ class WorkerFactory:
     """Makes the workers of one pool."""
 
     def __init__(
-        self, services: Services, current: CurrentConfig, share: ReadBudget, emit: Callable[[PoolEvent], None]
+        self, services: Services, current: CurrentConfig, share: Share, emit: Callable[[PoolEvent], None]
     ) -> None:
         self._services = services
         self._current = current
@@ -96,7 +96,7 @@ class WorkerFactory:
         decorated = self._current.config.decorate_workers_output
         beside = f"{pool_prefix(self._current.config.name)}{output_text(PID_ROOM, 'worker', stream, '')}"
         room = log.room_beside(beside) if decorated else log.limit
-        return OutputReader(self._services.loop, self._share, self._line_writer(child, stream), room, fd)
+        return OutputReader(self._share, self._line_writer(child, stream), room, fd)
 
     def _line_writer(self, child: Child, stream: str) -> Callable[[str, bool], None]:
         def write_line(line: str, closed: bool) -> None:

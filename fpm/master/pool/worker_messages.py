@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from fpm.config.model import PoolConfig
@@ -15,8 +16,8 @@ from fpm.events.worker import (
     WorkerLogged,
     WorkerOverMemory,
 )
-from fpm.master.loop.channel import Received, limit_lines
-from fpm.master.loop.read_budget import ReadBudget
+from fpm.master.loop.channel import Received, limit_lines, one_line
+from fpm.master.loop.fair_reader import Share
 from fpm.master.pool.child import Child
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.history import MAX_MEMORY, MAX_REQUESTS
@@ -30,14 +31,15 @@ from fpm.protocol.messages import (
     LargeAtStart,
     LimitReached,
     LogText,
+    Serve,
     Serving,
     SlowRequest,
     WorkerReady,
 )
 from fpm.protocol.wire import MessageError
 
-LAST_TURNS = 8
-"""Turns of reading the channel of a worker that has ended."""
+LAST_TIME = 0.01
+"""Seconds of reading the channel of a worker that has ended."""
 
 
 class WorkerMessages:
@@ -46,7 +48,7 @@ class WorkerMessages:
     def __init__(
         self,
         services: Services,
-        share: ReadBudget,
+        share: Share,
         recycling: Recycling,
         keeper: Keeper,
         emit: Callable[[PoolEvent], None],
@@ -63,19 +65,17 @@ class WorkerMessages:
 
     def read_last(self, child: Child) -> None:
         """Read what is left: an exit may be reported before the worker's own last messages have been read."""
-        for _ in range(LAST_TURNS):
-            if not child.is_heard or self._read(child) == 0:
-                return
+        end = time.monotonic() + LAST_TIME
+        while child.is_heard and self._read(child) and time.monotonic() < end:
+            pass
 
     def _read(self, child: Child) -> int:
         """Take what has come; returns the number of messages."""
-        messages, alive = child.channel.receive(self._share)
-        for received in messages:
-            self._on_message(child, received)
+        count, alive = child.channel.receive(self._share, lambda received: self._on_message(child, received))
         if not alive:
             child.forget_channel()
             self._keeper.happen(child, WorkerEvent.HUNG_UP)
-        return len(messages)
+        return count
 
     def _on_message(self, child: Child, received: Received[Event | MessageError]) -> None:
         if not child.pid:
@@ -93,7 +93,7 @@ class WorkerMessages:
             case Failed():
                 self._on_failed(child, message)
             case LimitReached():
-                self._on_limit(child, message.memory)
+                self._on_limit(child, message)
             case LargeAtStart():
                 self._recycling.over_memory_at_start(child, message.memory)
             case LogText():
@@ -108,9 +108,15 @@ class WorkerMessages:
 
     def _on_failed(self, child: Child, message: Failed) -> None:
         traceback = limit_lines(message.traceback)
-        self._keeper.happen(child, WorkerEvent.FAILED, reason="import failed", error=message.error, traceback=traceback)
+        self._keeper.happen(
+            child, WorkerEvent.FAILED, reason="import failed", error=one_line(message.error), traceback=traceback
+        )
 
-    def _on_limit(self, child: Child, memory: int) -> None:
+    def _on_limit(self, child: Child, message: LimitReached) -> None:
+        memory = message.memory
+        if not is_at_limit(self._recycling.config, memory, min(message.requests, child.slot.read().requests)):
+            child.channel.send(Serve())  # the limit may have been changed meanwhile
+            return
         former: WorkerState = child.state
         self._keeper.happen(child, WorkerEvent.LIMIT, reason=MAX_MEMORY if memory else MAX_REQUESTS)
         if memory and child.state is not former:
@@ -119,6 +125,13 @@ class WorkerMessages:
     @property
     def _pool(self) -> str:
         return self._recycling.config.name
+
+
+def is_at_limit(config: PoolConfig, memory: int, requests: int) -> bool:
+    """Tell whether a worker with this peak of memory (0: not because of it) and so many requests is to be replaced."""
+    if memory:
+        return 0 < config.pm_max_memory < memory
+    return 0 < config.pm_max_requests <= requests
 
 
 FEW = 10

@@ -13,17 +13,19 @@ from fpm.scoreboard.memory import (
     want_interrupt,
 )
 from fpm.scoreboard.numbers import PoolNumbers
-from fpm.scoreboard.reading import read_clocks, read_slot
+from fpm.scoreboard.reading import READ_TRIES, copy_slot, try_clocks, try_slot
 from fpm.scoreboard.snapshot import Clocks, Slot
 from fpm.scoreboard.stages import Stage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WorkerSlot:
     """A scoreboard and the number of a slot in it. What is read there is its writer's word."""
 
     board: Scoreboard
     number: int
+    tries: int = READ_TRIES
+    """How often it is tried to read it whole: once if it could not be the last time, for who writes without end."""
 
     @property
     def stage(self) -> Stage:
@@ -33,11 +35,21 @@ class WorkerSlot:
 
     def read(self) -> Slot:
         """Read everything."""
-        return read_slot(self.board.view, self.board.slots, self.number)
+        slot, is_stable = try_slot(self.board.view, self.board.slots, self.number, tries=self.tries)
+        self.tries = READ_TRIES if is_stable else 1
+        return slot
 
     def read_clocks(self) -> Clocks:
         """Read what limits are measured by."""
-        return read_clocks(self.board.view, self.board.slots, self.number)
+        clocks, is_stable = try_clocks(self.board.view, self.board.slots, self.number, self.tries)
+        self.tries = READ_TRIES if is_stable else 1
+        return clocks
+
+    def copy(self) -> tuple[int, bytes]:
+        """Copy its stage and what stands there, for fpm.scoreboard.reading.join_board."""
+        stage, copy, is_stable = copy_slot(self.board.view, self.board.slots, self.number, self.tries)
+        self.tries = READ_TRIES if is_stable else 1
+        return stage, copy
 
     def mark_creating(self) -> None:
         """Say that a worker for it has been asked for."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from fpm.events.base import PoolEvent
 from fpm.events.master import ProcessMaxReached
-from fpm.master.loop.read_budget import ReadBudget
+from fpm.master.loop.fair_reader import Share
 from fpm.master.pool.access_log import AccessLog
 from fpm.master.pool.child import Child, WorkerEnd
 from fpm.master.pool.current_config import CurrentConfig
@@ -41,7 +41,7 @@ class Workers:
         current: CurrentConfig,
         access_log: AccessLog,
         record: Record,
-        share: ReadBudget,
+        share: Share,
         stacks: StackCapture,
         emit: Callable[[PoolEvent], None],
     ) -> None:
@@ -70,7 +70,8 @@ class Workers:
         counted = [child for child in self.children if child.state.is_counted]
         starting = sum(child.state.is_starting for child in counted)
         idle = sum(not child.state.is_starting and child.stage is Stage.ACCEPTING for child in counted)
-        return Census(idle, len(counted) - starting - idle, starting)
+        leaving = sum(child.state.is_leaving for child in self.children)
+        return Census(idle, len(counted) - starting - idle, starting, leaving)
 
     def idle_children(self) -> list[tuple[float, Child]]:
         """List seconds idle and worker, the longest idle first."""

@@ -15,10 +15,9 @@ from typing import Any
 from fpm.events.master import HelperExited, HelperOutput, HelperStartFailed
 from fpm.master.core import Core
 from fpm.master.loop.channel import HelperChannel
-from fpm.master.loop.fair_reader import FairReader
+from fpm.master.loop.fair_reader import FairReader, Share
 from fpm.master.loop.loop import NamedTimers
 from fpm.master.loop.output import OutputReader
-from fpm.master.loop.read_budget import ReadBudget
 from fpm.master.processes.backoff import YOUNG, Backoff, after_template_failure
 from fpm.master.processes.exits import parse_status
 from fpm.system.spawn import spawn_helper
@@ -68,7 +67,7 @@ class HelperProcess:
         self._arguments = arguments
         self.pid = 0
         """0 while there is none."""
-        self.share = ReadBudget()
+        self.share = Share(core.loop)
         self._started = 0.0
         self._channel: HelperChannel | None = None
         self._reader: FairReader | None = None
@@ -94,7 +93,7 @@ class HelperProcess:
             return
         channel = HelperChannel()
         loop, emit, name = self._core.loop, self._core.emit, self._name
-        output = OutputReader(loop, self.share, lambda line, _: emit(HelperOutput(name, line)), LINE_MAX)
+        output = OutputReader(self.share, lambda line, _: emit(HelperOutput(name, line)), LINE_MAX)
         placed = {FD_CHANNEL: channel.peer.fileno(), 1: output.write_fd, 2: output.write_fd}
         self._started = loop.now
         try:
@@ -109,7 +108,7 @@ class HelperProcess:
         output.close_writer()
         self._channel, self._output = channel, output
         self._core.reapers[self.pid] = self._ended
-        self._reader = FairReader(loop, self.share, channel.fd, self._on_channel, timed=False)
+        self._reader = FairReader(self.share, channel.fd, self._on_channel)
         self._owner.started()
 
     def send(self, message: dict[str, Any], fds: list[int] | None = None) -> bool:
@@ -176,9 +175,7 @@ class HelperProcess:
     def _on_channel(self) -> None:
         if self._channel is None:
             return
-        messages, alive = self._channel.receive(self.share)
-        for received in messages:
-            self._owner.received(received.message)
+        _, alive = self._channel.receive(self.share, lambda received: self._owner.received(received.message))
         if not alive and self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -210,7 +207,7 @@ class OneAnswer:
         self._name = name
         self._done: Callable[[str | None], None] | None = done
         self._lines: list[str] = []
-        self._output = OutputReader(core.loop, ReadBudget(), lambda line, closed: self._lines.append(line), 4096)
+        self._output = OutputReader(Share(core.loop), lambda line, closed: self._lines.append(line), 4096)
         try:
             self._pid = execute(self._output.write_fd)
         except OSError:

@@ -128,7 +128,6 @@ class StatusProcess:
             return
         try:
             cost = time.thread_time() - begin
-            self._process.share.spend(cost, self._services.loop.now)
             self._process.send(as_message(SnapshotTaken(wanted.number, cost)), [fd])
         finally:
             os.close(fd)

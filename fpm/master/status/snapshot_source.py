@@ -19,7 +19,7 @@ from fpm.master.reload.reloader import Reloader
 from fpm.master.services import Services
 from fpm.master.shutdown import Shutdown
 from fpm.master.status.memory import MemorySampler
-from fpm.scoreboard.reading import copy_slots, join_board, pack_header
+from fpm.scoreboard.reading import join_board, pack_header
 from fpm.status.overview import Daemon
 from fpm.status.snapshot import PoolFacts, WorkerFacts, pack_snapshot
 
@@ -51,7 +51,7 @@ def take_snapshot(host: SnapshotSource, name: str | None = None, *, workers: boo
 
 def refresh_memory(host: SnapshotSource) -> None:
     """Bring the memory of some workers up to date for the next snapshot, within a bound of its own."""
-    host.memory.sample(host.pools.values(), host.services.loop.now)
+    host.memory.sample(host.pools, host.services.loop.now)
 
 
 def describe_daemon(host: SnapshotSource) -> Daemon:
@@ -76,7 +76,7 @@ def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, by
     if queue is not None and queue.length > pool.record.values.max_listen_queue:
         pool.record.values.max_listen_queue = queue.length
         pool.header.write()
-    copied = [slot for board in pool.header.boards() for slot in copy_slots(board.view, board.slots)]
+    copied = _copy_slots(pool)
     facts = PoolFacts(
         name=config.name,
         pm=config.pm,
@@ -97,6 +97,13 @@ def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, by
     )
     # The header in the shared memory is for the workers, who can scribble in it; the master says what it knows itself.
     return facts, join_board(pack_header(pool.record.values), copied)
+
+
+def _copy_slots(pool: PoolSupervisor) -> list[tuple[int, bytes]]:
+    """Copy the slots of the workers that there are, and no other that a process of the pool may have filled."""
+    order = {board: number for number, board in enumerate(pool.header.boards())}
+    children = sorted(pool.workers.children, key=lambda child: (order.get(child.board, 0), child.slot.number))
+    return [copied for copied in (child.slot.copy() for child in children) if copied[0]]
 
 
 def _total_pss(pool: PoolSupervisor) -> int | None:
