@@ -2,8 +2,8 @@
 
 fpm itself comes to this process in memory, which no other one can reach: where root may trace, the processes of a pool
 are closed to each other in /proc. So a small file is put where temporary files are, one for each user and version, and
-put at the end of sys.path and PYTHONPATH. It outlives the process, as may those who need it, and is the same for all
-generations. A Python that has a pyfpm of its own uses that.
+named at the end of sys.path and of the PYTHONPATH that processes inherit. It outlives this process, as may those who
+need it, and is the same for all generations. A Python that has a pyfpm of its own uses that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def offer_library() -> None:
     if path is None:
         return
     sys.path.append(path)
-    os.environ["PYTHONPATH"] = ":".join(filter(None, [os.environ.get("PYTHONPATH"), path]))
+    # Not into os.environ, which is what the pool's file says it is: processes inherit it all the same.
+    os.putenv("PYTHONPATH", ":".join(filter(None, [os.environ.get("PYTHONPATH"), path])))
 
 
 def _place(data: bytes) -> str | None:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.support.fpm import Daemon, Start
-from tests.support.pools import write_app
+from tests.support.pools import free_port, write_app
 from tests.support.waiting import wait_until
 
 ORDINARY = """
@@ -130,3 +130,25 @@ def test_no_process_waits_for_threads_when_the_master_is_gone(daemon: Start) -> 
     fpm.expected_exit = -signal.SIGKILL
     os.kill(fpm.pid, signal.SIGKILL)
     wait_until(lambda: not any(lives(process) for process in family))
+
+
+def test_ports_and_random_generators_of_the_import_are_told(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, started=False)
+    port = free_port()
+    source = f"""
+    import random, socket
+    from hello import application
+    generator = random.Random()
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", {port})); listener.listen()
+    """
+    write_app(fpm, "binding", source)
+    fpm.configure({"www": {"app": "binding:application"}})
+    fpm.start()
+    fpm.wait_log(rf"the application listens on 127.0.0.1:{port} since its import. A reload imports it again")
+    fpm.wait_log(r"random generators made at import \(binding.generator\) give every worker the same numbers")
+    fpm.expect_log(r"reload failed", r"ERROR: (\[pool www\] )?( |Traceback|OSError)")
+    reload = fpm.cli("reload", "www")
+    assert reload.returncode == 1
+    assert f'binding.py:6: listener.bind(("127.0.0.1", {port}))' in reload.stderr
+    assert "another process of this pool has bound it at its own import" in reload.stderr
