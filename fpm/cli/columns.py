@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fpm.log.escape import escape
+
 GAP = 2
 """Spaces between columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One value; `style` is a colour, bold or dim, or empty."""
+    """One value; `style` is a colour, bold or dim, or empty. What could drive a terminal is escaped."""
 
     text: str
     style: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.text.isprintable():
+            object.__setattr__(self, "text", escape(self.text))
 
 
 @dataclass(frozen=True, slots=True)

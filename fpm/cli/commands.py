@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
 from fpm.cli.options import Options
+from fpm.cli.output import complain, quote, say
 from fpm.client.control import ask, follow, read_step
 from fpm.client.control import stop as stop_and_wait
 
@@ -44,7 +44,7 @@ def reload(ctx: click.Context, pools: tuple[str, ...], dry_run: bool, no_wait: b
     if dry_run:
         answer = ask(options.control_path(), request)
         for line in answer.get("plan", []):
-            click.echo(line)
+            say(line)
         ctx.exit(_conclude(answer, "the plan cannot be made"))
     if no_wait:
         ask_without_waiting(options, request)
@@ -71,7 +71,7 @@ def upgrade(ctx: click.Context) -> None:
     answer = follow(options.control_path(), {"command": "upgrade"}, show_step)
     status = _conclude(answer, "upgrade failed, nothing has changed")
     if status == 0:
-        click.echo(f"pyfpm {answer.get('version')} is running", err=True)
+        complain(f"pyfpm {answer.get('version')} is running")
     ctx.exit(status)
 
 
@@ -82,17 +82,16 @@ def ask_without_waiting(options: Options, request: dict[str, Any]) -> None:
 
 def show_step(message: dict[str, Any]) -> None:
     """Print a step as one line on standard error."""
-    click.echo(read_step(message), err=True)
+    complain(read_step(message))
 
 
 def _conclude(answer: dict[str, Any], failed: str) -> int:
     if answer.get("ok"):
         return 0
     for complaint in answer.get("complaints", []):
-        click.echo(f"pyfpm: {complaint}", err=True)
-    if answer.get("traceback"):
-        sys.stderr.write(str(answer["traceback"]).rstrip("\n") + "\n")
+        complain(f"pyfpm: {complaint}")
+    quote(str(answer.get("traceback") or ""))
     if answer.get("partial"):
         failed = "the other pools have been reloaded"
-    click.echo(f"pyfpm: {failed}", err=True)
+    complain(f"pyfpm: {failed}")
     return int(answer.get("status", 1))

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
-import click
-
 from fpm.cli.options import Options
+from fpm.cli.output import complain
 from fpm.cli.probe import stack_notices
 from fpm.config.dump import dump
 from fpm.config.model import Config, GlobalConfig
 from fpm.errors import EXIT_FAILED, EXIT_OK, FpmError, StartError
 from fpm.log.error import ErrorLog
-from fpm.log.escape import escape_line
+from fpm.log.escape import escape_lines
 from fpm.master.master import Master
 from fpm.master.setup import Setup
 from fpm.master.upgrade.handover import VARIABLE, unpack
@@ -101,7 +100,7 @@ def _run_reported(options: Options, config: Config, log: ErrorLog, report: Start
         return status
     except FpmError as error:
         log.alert(str(error))
-        report.failed(error.exit_status, f"pyfpm: {error}")
+        report.failed(error.exit_status, escape_lines(f"pyfpm: {error}"))
         return error.exit_status
 
 
@@ -174,10 +173,10 @@ def check(options: Options, *, with_dump: bool) -> int:
     config = options.check()
     if with_dump:
         for line in dump(config):
-            click.echo(line, err=True)
+            complain(line)
     for notice in config.notices:
-        click.echo(f"NOTICE: {notice}", err=True)
+        complain(f"NOTICE: {notice}")
     for line in stack_notices(config):
-        click.echo(escape_line(line), err=True)
-    click.echo(f"NOTICE: configuration file {options.file} test is successful", err=True)
+        complain(line)
+    complain(f"NOTICE: configuration file {options.file} test is successful")
     return EXIT_OK

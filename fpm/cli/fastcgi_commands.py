@@ -15,6 +15,7 @@ from typing import BinaryIO, NoReturn
 
 import click
 
+from fpm.cli.output import byte_printer, complain, say
 from fpm.client.exchange import Response, send_request
 from fpm.client.records import TimeLimits
 from fpm.client.request import header_param, parse_target, request_params
@@ -67,7 +68,7 @@ def ping(ctx: click.Context, target: str, path: str, expect: str, timeout: float
         _fail(f"ping: {address}: {error}")
     if response.head.status != 200 or body.strip() != expect:
         _fail(f"ping: {address}: answered {response.head.status} {body.strip()[:60]!r}, expected {expect!r}")
-    click.echo(body.strip())
+    say(body.strip())
 
 
 def _split_pair(text: str, separator: str, option: str) -> tuple[str, str]:
@@ -164,19 +165,18 @@ def _pieces(source: BinaryIO | None) -> Iterator[bytes]:
 
 def _print_response(response: Response, *, include: bool) -> None:
     """Print the response to standard output as it arrives, and the server's STDERR stream to standard error."""
-    output = sys.stdout.buffer
+    show = byte_printer(sys.stdout)
     if include:
         lines = [f"Status: {response.head.status} {response.head.reason}"]
         lines += [f"{name}: {value}" for name, value in response.head.headers]
-        output.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1"))
+        show("".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1"))
     for piece in response:
-        output.write(piece)
-        output.flush()
-    output.flush()
+        show(piece)
+    show(b"")
     if response.stderr:
-        sys.stderr.buffer.write(response.stderr)
+        byte_printer(sys.stderr)(response.stderr)
 
 
 def _fail(text: str) -> NoReturn:
-    click.echo(f"pyfpm {text}", err=True)
+    complain(f"pyfpm {text}")
     raise SystemExit(EXIT_FAILED)

@@ -9,6 +9,7 @@ import click
 from fpm import __version__
 from fpm.cli import commands, daemon, fastcgi_commands
 from fpm.cli.options import Options
+from fpm.cli.output import complain, print_page, show_error
 from fpm.cli.serve import serve
 from fpm.cli.slow import slow
 from fpm.cli.status import status
@@ -59,7 +60,7 @@ def cli(
     if foreground and background:
         raise click.UsageError("-F and -D exclude each other.")
     if len(sys.argv) == 1:
-        click.echo(ctx.get_help())
+        print_page(ctx.get_help())
         ctx.exit(EXIT_USAGE)
     in_background = background or (not foreground and options.load().global_.daemonize)
     ctx.exit(daemon.run_daemon(options) if in_background else daemon.run_foreground(options))
@@ -112,15 +113,15 @@ def main() -> None:
     try:
         status = cli.main(prog_name="pyfpm", standalone_mode=False)
     except click.UsageError as error:
-        error.show()
+        show_error(error)
         status = EXIT_USAGE
     except click.ClickException as error:
-        error.show()
+        show_error(error)
         status = EXIT_FAILED
     except click.Abort:
         status = EXIT_FAILED
     except FpmError as error:
-        for line in str(error).splitlines():
-            click.echo(f"pyfpm: {line}", err=True)
+        for line in str(error).split("\n"):
+            complain(f"pyfpm: {line}")
         status = error.exit_status
     sys.exit(status if isinstance(status, int) else EXIT_OK)

@@ -18,6 +18,7 @@ import click
 import waitress
 from waitress import wasyncore
 
+from fpm.cli.output import complain, print_page, say
 from fpm.cli.serve_pool import ServedPool, ServeError, served_pool
 from fpm.client.gateway import Gateway
 from fpm.config.model import TcpAddress
@@ -76,12 +77,12 @@ def serve(app: str, bind: str, workers: int) -> None:
         with _listen(bind) as listener, _signals_stop(), served_pool(app, workers) as pool:
             host, port = listener.getsockname()[:2]
             address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            click.echo(_introduction(app, address, workers))
+            print_page(_introduction(app, address, workers))
             _serve(listener, pool, workers)
     except _Stop as stop:
         raise SystemExit(stop.code) from None
     except ServeError as error:
-        click.echo(f"pyfpm serve: {error}", err=True)
+        complain(f"pyfpm serve: {error}")
         raise SystemExit(EXIT_FAILED) from None
 
 
@@ -119,7 +120,7 @@ def _serve(listener: socket.socket, pool: ServedPool, workers: int) -> None:
     def master_ended(number: int, frame: FrameType | None) -> None:
         status = pool.manager.wait(END_TIME)
         if status is not None:
-            click.echo(f"pyfpm serve: the pool's master exited with status {status}", err=True)
+            complain(f"pyfpm serve: the pool's master exited with status {status}")
             raise _Stop(EXIT_FAILED)
 
     # The gateway reports what goes wrong in one line; waitress would add its own traceback.
@@ -149,7 +150,7 @@ def _serve(listener: socket.socket, pool: ServedPool, workers: int) -> None:
 
 
 def _print_request(request: str, outcome: str) -> None:
-    click.echo(f"{time.strftime('%H:%M:%S')} {request} {outcome}")
+    say(f"{time.strftime('%H:%M:%S')} {request} {outcome}")
 
 
 def _introduction(app: str, address: str, workers: int) -> str:

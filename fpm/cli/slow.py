@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from fpm.cli.options import Options
+from fpm.cli.output import complain, print_page, say
 from fpm.errors import EXIT_FAILED
 from fpm.stacks.text.group import Group, Grouping, ordered
 from fpm.stacks.text.read import read_entries
@@ -119,9 +120,9 @@ def slow(
     elif grouping.entries:
         _show(grouping, groups, top or SHOWN)
     elif not failed:
-        click.echo("no entries" + (" since then" if since is not None else ""))
+        say("no entries" + (" since then" if since is not None else ""))
     for failure in failed:
-        click.echo(f"pyfpm: {failure}", err=True)
+        complain(f"pyfpm: {failure}")
     if failed:
         ctx.exit(EXIT_FAILED)
 
@@ -191,7 +192,7 @@ def _print_json(grouping: Grouping, groups: Sequence[Group]) -> None:
         "stacks": len(grouping.groups),
         "groups": [group_object(group) for group in groups],
     }
-    click.echo(json.dumps(value))
+    print_page(json.dumps(value))
 
 
 def _show(grouping: Grouping, groups: Sequence[Group], top: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from fpm.cli.output import complain, print_page, quote, say
 from fpm.client.control import fetch_snapshot
 from fpm.errors import EXIT_FAILED
 from fpm.status.overview import Pool
@@ -33,8 +34,9 @@ def status(ctx: click.Context, pool: str | None, full: bool, form: str | None) -
     form = form or ("table" if sys.stdout.isatty() else "text")
     failed = _show_tables(path, pool, full) if form == "table" else _print_pages(path, pool, form, full)
     for name, error, traceback in failed:
-        click.echo(f"\npool {name} has failed: {error}", err=True)
-        click.echo(traceback, err=True)
+        complain("")
+        complain(f"pool {name} has failed: {error}")
+        quote(traceback)
     if failed:
         ctx.exit(EXIT_FAILED)
 
@@ -50,11 +52,12 @@ def _print_pages(path: str, name: str | None, form: str, full: bool) -> Failures
         raise click.UsageError(f"--format {form} shows one pool; there are: {', '.join(pool.name for pool in pools)}")
     reports = [report_pool(pool, form, full=full) for pool in pools]
     if form == "json" and name is None:
-        click.echo("[" + ",".join(reports) + "]")
+        print_page("[" + ",".join(reports) + "]")
     else:
-        click.echo("\n".join(reports))
+        print_page("\n".join(reports))
     if form == "text" and snapshot.daemon.last_reload is not None:
-        click.echo(f"\nlast reload:          {describe_reload(snapshot.daemon.last_reload)}")
+        say("")
+        say(f"last reload:          {describe_reload(snapshot.daemon.last_reload)}")
     return [_failure(pool) for pool in pools if pool.state == "failed"]
 
 

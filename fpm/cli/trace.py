@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from fpm.cli.options import Options
+from fpm.cli.output import complain, print_page
 from fpm.client.control import follow
 from fpm.errors import EXIT_FAILED
 from fpm.log.escape import escape
@@ -79,7 +80,7 @@ class _Shown:
         if "entry" in message:
             entry = str(message["entry"])
             # An entry begins with an empty line; the first one is left out.
-            click.echo(entry.lstrip("\n") if self._is_first else entry, nl=False)
+            print_page(entry.lstrip("\n") if self._is_first else entry, newline=False)
             self._is_first = False
         elif "quiet" in message:
             self._remark(f"pool {message['quiet']}: no worker is running")
@@ -91,4 +92,4 @@ class _Shown:
 
     def _remark(self, text: str) -> None:
         # On standard error, so that standard output has entries only.
-        click.echo(escape(text), err=True)
+        complain(escape(text))

@@ -19,5 +19,15 @@ def describe(event: Event, now: float) -> Event:
         event,
         time=now,
         level=level if isinstance(level, str) else level(event),
-        text=text.format(e=event) if isinstance(text, str) else text(event),
+        text=text.format(e=event) if isinstance(text, str) else "\n".join(_entries(text(event))),
     )
+
+
+def entries_of(event: Event) -> list[str]:
+    """The entries of the log for an event that has its text: mostly one, whose further lines are an application's."""
+    _, text = TABLE[type(event)]
+    return [event.text] if isinstance(text, str) else _entries(text(event))
+
+
+def _entries(told: str | list[str]) -> list[str]:
+    return [told] if isinstance(told, str) else told

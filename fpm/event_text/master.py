@@ -18,12 +18,13 @@ def _strict(event: master.StrictStartFailed) -> str:
     return f"started with --strict, and these pools have failed: {', '.join(event.failed)}"
 
 
-def _reload_ended(event: master.ReloadEnded) -> str:
+def _reload_ended(event: master.ReloadEnded) -> list[str]:
     if event.ok:
-        return "reload finished"
+        return ["reload finished"]
     how = "cancelled, nothing has changed" if event.given_up else "failed, nothing has changed"
-    lines = [f"reload {'finished, but' if event.partial else f'{how}:'} {reason}" for reason in event.reasons]
-    return "\n".join([*lines, *filter(None, [event.traceback.rstrip()])])
+    beginning = "reload finished, but" if event.partial else f"reload {how}:"
+    *entries, last = [f"{beginning} {reason}" for reason in event.reasons] or [""]
+    return [*entries, "\n".join(filter(None, [last, event.traceback.rstrip()]))]
 
 
 ROWS: Mapping[type[Event], Row] = {
@@ -49,7 +50,7 @@ ROWS: Mapping[type[Event], Row] = {
         NOTICE,
         lambda e: f"Rolling back {e.rollback}" if e.rollback else "Reloading in progress ...",
     ),
-    master.ReloadPlanned: (DEBUG, lambda e: "\n".join(f"reload: {step}" for step in e.steps)),
+    master.ReloadPlanned: (DEBUG, lambda e: [f"reload: {step}" for step in e.steps]),
     master.ReloadProgressed: (NONE, "reload: {e.step}"),
     master.ReloadEnded: (lambda e: NOTICE if e.ok or e.given_up else ERROR, _reload_ended),
     master.UpgradeStarted: (NOTICE, "Upgrading: asking the installed program whether it can take over"),
@@ -69,7 +70,7 @@ ROWS: Mapping[type[Event], Row] = {
     master.HelperOutput: (WARNING, "{e.helper} said: {e.line}"),
     master.HelperStartFailed: (ERROR, "cannot start {e.helper}: {e.error}"),
     master.HelperExited: (WARNING, "{e.helper} exited {e.cause}; restarting it in {e.pause:.0f} s"),
-    master.TracerStuck: (WARNING, "the tracer does not respond; killing it"),
+    master.HelperStuck: (WARNING, "{e.helper} does not respond; killing it"),
     master.StatusMessageInvalid: (WARNING, "the status process sent an invalid message: {e.error}"),
     master.TracerAnswerInvalid: (WARNING, "the tracer sent an invalid answer: {e.error}"),
     master.StacksAvailable: (NOTICE, "stacks of slow requests are read by ptrace"),

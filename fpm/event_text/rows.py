@@ -9,7 +9,7 @@ DEBUG, NOTICE, WARNING, ERROR, ALERT = "DEBUG", "NOTICE", "WARNING", "ERROR", "A
 NONE = ""
 """Not in the error log, or there without a level."""
 
-Row = tuple[str | Callable[[Any], str], str | Callable[[Any], str]]
+Row = tuple[str | Callable[[Any], str], str | Callable[[Any], str | list[str]]]
 
 
 def as_clause(text: str) -> str:

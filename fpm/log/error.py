@@ -8,7 +8,7 @@ import syslog
 import time
 
 from fpm.log.escape import cut, escape_line
-from fpm.log.lines import Level, format_lines, parse_level, room_beside
+from fpm.log.lines import INDENT, Level, format_lines, guard_bare, parse_level, room_beside
 from fpm.log.syslog_target import SyslogTarget, syslog_head
 from fpm.log.target import FileTarget, Target, is_open, open_target
 
@@ -83,7 +83,7 @@ class ErrorLog:
 
     def raw(self, text: str) -> None:
         """Write worker output as one escaped line without decoration (decorate_workers_output = no)."""
-        line = cut(escape_line(text), self.limit)
+        line = cut(guard_bare(escape_line(text)), self.limit)
         head = self._syslog_head(Level.NOTICE) if self._uses_syslog else b""
         self._target.write(head + _encode(line) + b"\n")
 
@@ -134,8 +134,10 @@ class ErrorLog:
     def _format(self, level: Level, text: str, prefix: str = "") -> bytes:
         if self._uses_syslog:
             head = self._syslog_head(level)
+            beginnings = f"[{level.name}] {prefix}", f"[{level.name}] {prefix}{INDENT}"
             lines = [
-                cut(f"[{level.name}] {prefix}{escape_line(line)}", self.limit) for line in text.rstrip("\n").split("\n")
+                cut(f"{beginnings[number > 0]}{escape_line(line)}", self.limit)
+                for number, line in enumerate(text.rstrip("\n").split("\n"))
             ]
             return b"".join(head + _encode(line) + b"\n" for line in lines)
         lines = format_lines(level, text, time.time(), limit=self.limit, prefix=prefix, debug_pid=self._debug_pid())

@@ -47,6 +47,13 @@ def escape_line(text: str) -> str:
     return text if text.isprintable() else text.translate(_UNSAFE_WITHOUT_TAB)
 
 
+def escape_lines(text: str) -> str:
+    """Escape text of several lines for a terminal: their ends and tabs stay, bytes that are not UTF-8 are latin-1."""
+    if text.isprintable():
+        return text
+    return "\n".join(escape_line(show_stray_bytes(line.removesuffix("\r"))) for line in text.split("\n"))
+
+
 def escape_field(text: str) -> str:
     """Escape `"` and the backslash as well, for a field in quotes, as nginx does."""
     if text.isprintable() and '"' not in text and "\\" not in text:

@@ -6,11 +6,16 @@ Pure.
 from __future__ import annotations
 
 import codecs
+import re
 from enum import IntEnum
 from functools import lru_cache
 
 from fpm.log.escape import cut, escape_line, show_stray_bytes
 from fpm.log.times import format_log_time
+
+INDENT = "  "
+"""Before all lines of an entry but the first."""
+_HEAD = re.compile(r"\[\d\d-[A-Z][a-z]{2}-\d{4} |<\d{1,3}>")
 
 
 class Level(IntEnum):
@@ -52,15 +57,25 @@ def format_lines(
 ) -> list[str]:
     """Format text of several lines, such as a traceback, as one entry for each line.
 
-    Every entry has the time, the level and the prefix (the pool's name), so that no line of the text can be taken for
-    another's entry. Long lines are wrapped, for a traceback must be whole; a text of one line is cut, as PHP-FPM does.
+    Every entry has the time, the level and the prefix (the pool's name); those after the first are indented, so that no
+    line of an application's can be taken for an entry of the master's. Long lines are wrapped, for a traceback must be
+    whole; a text of one line is cut, as PHP-FPM does.
     """
     first, *rest = text.rstrip("\n").split("\n")
     if not rest:
         return [format_line(level, prefix + first, now, limit=limit, debug_pid=debug_pid)]
     head = format_head(level, now, debug_pid) + prefix
-    room = max(limit - _size(head), 1)
-    return [f"{head}{piece}" for line in [first, *rest] for piece in wrap(line.rstrip("\r"), room)]
+    room = max(limit - _size(head) - len(INDENT), 1)
+    pieces = [piece for line in [first, *rest] for piece in wrap(line.rstrip("\r"), room)]
+    return [f"{head}{INDENT if number else ''}{piece}" for number, piece in enumerate(pieces)]
+
+
+def guard_bare(line: str) -> str:
+    """Return an undecorated line of an application's so that it does not begin as one of ours, or as journald's.
+
+    Only the first character is changed: `[29-Nov-2026 ` is the head of an entry, `<3>` a priority (sd-daemon(3)).
+    """
+    return f"\\x{ord(line[0]):02x}{line[1:]}" if _HEAD.match(line) else line
 
 
 def room_beside(text: str, limit: int, *, debug_pid: int | None = None) -> int:

@@ -8,7 +8,7 @@ import os
 from fpm.events.base import Event
 from fpm.events.master import MasterOutput
 from fpm.events.worker import ProcessOutput
-from fpm.log.lines import pool_prefix
+from fpm.log.lines import escape_text, pool_prefix
 
 
 def show_event(event: Event) -> None:
@@ -21,8 +21,8 @@ def show_event(event: Event) -> None:
 
 
 def write_line(line: str) -> None:
-    """Write a line to standard error, past the buffers of the program."""
-    data = line.encode("utf-8", "surrogateescape") + b"\n"
+    """Write a line to standard error, escaped, past the buffers of the program."""
+    data = escape_text(line).encode("utf-8", "backslashreplace") + b"\n"
     with contextlib.suppress(OSError):  # nobody reads it any more, and there is no other log
         while data:
             data = data[os.write(2, data) :]

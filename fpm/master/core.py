@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fpm.event_text.describe import describe
+from fpm.event_text.describe import describe, entries_of
 from fpm.events.base import Event
 from fpm.events.master import EventsDropped
 from fpm.events.wire import pack_event
@@ -48,7 +48,8 @@ def log_reader(log: ErrorLog) -> Callable[[Event], None]:
 
     def write(event: Event) -> None:
         if event.level:
-            log.log(event.level, event.text, pool_prefix(event.pool))
+            for entry in entries_of(event):
+                log.log(event.level, entry, pool_prefix(event.pool))
         elif isinstance(event, ProcessOutput):
             log.raw(event.line)
 

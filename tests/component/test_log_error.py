@@ -284,7 +284,7 @@ def test_syslog_datagrams(tmp_path: Path) -> None:
     log.warning("first\nsecond")
     head = rb"<132>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d shop\[%d\]: " % os.getpid()
     assert re.fullmatch(head + rb"\[WARNING\] first", daemon.recv(2000))
-    assert re.fullmatch(head + rb"\[WARNING\] second", daemon.recv(2000))
+    assert re.fullmatch(head + rb"\[WARNING\]   second", daemon.recv(2000))
     assert b"] 1 log lines were dropped" in daemon.recv(2000)
     in_time(lambda: write_many(log, 1000))
     assert log.pending_fd() is not None

@@ -77,10 +77,10 @@ def expect_broken(fpm: Daemon, pool: str, error: str) -> None:
     """Allow the lines about a reload that nobody waits for: the pool's error (a pattern), and its traceback."""
     fpm.expect_log(
         rf"ERROR: reload failed, nothing has changed: pool {pool}: {error}",
-        r"ERROR: Traceback \(most recent call last\):$",
-        r"ERROR:   File \"",
+        r"ERROR:   Traceback \(most recent call last\):$",
+        r"ERROR:     File \"",
         r"ERROR:     ",
-        rf"ERROR: {error}",
+        rf"ERROR:   {error}",
     )
 
 

@@ -276,6 +276,21 @@ def test_only_the_command_line_prints(module: str) -> None:
     assert not printed, f"{module} prints in lines {printed}"
 
 
+PRINTS = r"print|(click\.)?(echo|secho)|(sys\.)?(stdout|stderr)(\.buffer)?\.write"
+PRINTERS = frozenset({"fpm.cli.output", "fpm.cli.tables", "fpm.cli.top_screen"})
+"""Those that know what they print to a terminal: escaped text, and cells of tables, which are escaped."""
+
+
+@pytest.mark.parametrize("module", sorted(name for name in trees() if name.startswith("fpm.cli.")))
+def test_commands_print_escaped_text_only(module: str) -> None:
+    found = [
+        node.lineno
+        for node in ast.walk(trees()[module])
+        if isinstance(node, ast.Call) and re.fullmatch(PRINTS, ast.unparse(node.func))
+    ]
+    assert module in PRINTERS or not found, f"{module} prints in lines {found}: use fpm.cli.output"
+
+
 def test_no_import_comes_round_to_itself() -> None:
     assert_one_way(needs())
 

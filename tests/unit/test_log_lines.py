@@ -15,6 +15,7 @@ from fpm.log.lines import (
     format_head,
     format_line,
     format_lines,
+    guard_bare,
     parse_level,
     pool_prefix,
     room_beside,
@@ -54,7 +55,16 @@ def test_a_traceback_is_whole_and_every_line_is_an_entry() -> None:
     lines = format_lines(Level.ERROR, text, NOW, limit=200, prefix=pool_prefix("www"))
     head = format_head(Level.ERROR, NOW) + "[pool www] "
     assert all(line.startswith(head) and len(line) <= 200 for line in lines)
-    assert "".join(line.removeprefix(head) for line in lines) == text.replace("\n", "")
+    first, *rest = [line.removeprefix(head) for line in lines]
+    assert all(line.startswith("  ") for line in rest), "as no entry of the master's does"
+    assert first + "".join(line[2:] for line in rest) == text.replace("\n", "")
+
+
+def test_an_undecorated_line_cannot_be_taken_for_an_entry() -> None:
+    assert guard_bare("[29-Nov-2026 00:00:00] ALERT: forged") == r"\x5b29-Nov-2026 00:00:00] ALERT: forged"
+    assert guard_bare("<0>the machine is on fire") == r"\x3c0>the machine is on fire"
+    for line in ("", "plain", "[2026-11-29 00:00:00] of Gunicorn's form", "<p>text</p>", " [29-Nov-2026 "):
+        assert guard_bare(line) == line
 
 
 def test_one_line_is_one_entry() -> None:

@@ -57,7 +57,8 @@ LOGS = DirectiveGroup(
             "decorate_workers_output",
             "boolean",
             "yes",
-            "Whether the lines of `catch_workers_output` are prefixed with time, level, pool and pid.",
+            "Whether the lines of `catch_workers_output` are prefixed with time, level, pool and pid. "
+            "Without that, the first character of a line that begins as an entry of pyfpm's is escaped.",
             applies="live",
         ),
     ),

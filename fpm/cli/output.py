@@ -1,0 +1,63 @@
+"""The only way by which text of commands reaches a terminal; tables go by way of fpm.cli.columns.Cell.
+
+Applications have a hand in errors, tracebacks, URIs and whole responses: what could drive a terminal is escaped, and
+none of their lines stands where one of ours could.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Callable
+from typing import TextIO
+
+import click
+
+from fpm.log.escape import escape_lines
+from fpm.log.lines import INDENT
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print one message; if it has more lines, they are indented."""
+    click.echo(escape_lines(text.rstrip("\n")).replace("\n", f"\n{INDENT}"), err=err)
+
+
+def complain(text: str) -> None:
+    """Print one message on standard error."""
+    say(text, err=True)
+
+
+def quote(text: str) -> None:
+    """Print what an application has said, a traceback for example, on standard error."""
+    if text:
+        complain(INDENT + text)
+
+
+def print_page(text: str, *, newline: bool = True) -> None:
+    """Print a whole page of ours, in which the texts of others are already parts of lines."""
+    click.echo(escape_lines(text), nl=newline)
+
+
+def byte_printer(stream: TextIO) -> Callable[[bytes], None]:
+    """Return a function that prints what is received: as it is to a pipe or a file, as escaped text to a terminal."""
+    if not stream.isatty():
+        return lambda data: _write_raw(stream, data)
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("surrogateescape"), translate=True)
+
+    def show(data: bytes) -> None:
+        stream.write(escape_lines(decoder.decode(data, final=not data)))
+        stream.flush()
+
+    return show
+
+
+def _write_raw(stream: TextIO, data: bytes) -> None:
+    stream.buffer.write(data)
+    stream.buffer.flush()
+
+
+def show_error(error: click.ClickException) -> None:
+    """Print a mistake on the command line."""
+    text = io.StringIO()
+    error.show(file=text)
+    click.echo(escape_lines(text.getvalue()), nl=False, err=True)
