@@ -100,6 +100,8 @@ class GlobalConfig:
     status_listen_owner: int | None
     status_listen_group: int | None
     status_listen_mode: int
+    status_listen_details: bool
+    status_listen_hosts: tuple[str, ...]
     status_allow: tuple[Network, ...]
 
 

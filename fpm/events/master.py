@@ -244,8 +244,10 @@ class HelperExited(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class TracerStuck(Event):
-    """The tracer does not answer, and is killed."""
+class HelperStuck(Event):
+    """It does not answer, and is killed."""
+
+    helper: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ from fpm.log.times import format_log_time
 
 INDENT = "  "
 """Before all lines of an entry but the first."""
-_HEAD = re.compile(r"\[\d\d-[A-Z][a-z]{2}-\d{4} |<\d{1,3}>")
+LIKE_OURS = r"^(?:\[(?=\d\d-[A-Z][a-z]{2}-\d{4} )|<(?=\d+>))"
+"""How an entry begins (`[29-Nov-2026 `), and a priority for journald (`<3>`, sd-daemon(3)); the first character."""
+_LIKE_OURS = re.compile(LIKE_OURS)
 
 
 class Level(IntEnum):
@@ -71,11 +73,8 @@ def format_lines(
 
 
 def guard_bare(line: str) -> str:
-    """Return an undecorated line of an application's so that it does not begin as one of ours, or as journald's.
-
-    Only the first character is changed: `[29-Nov-2026 ` is the head of an entry, `<3>` a priority (sd-daemon(3)).
-    """
-    return f"\\x{ord(line[0]):02x}{line[1:]}" if _HEAD.match(line) else line
+    """Return an undecorated line of an application's with another beginning, if it begins as one of ours."""
+    return _LIKE_OURS.sub(lambda found: f"\\x{ord(found[0]):02x}", line)
 
 
 def room_beside(text: str, limit: int, *, debug_pid: int | None = None) -> int:

@@ -18,6 +18,8 @@ class SiteSpec:
         pool: "" for the daemon's own address.
         peers: networks of TCP clients that may connect; empty: all.
         allow: networks that may ask: the client's own (HTTP), or REMOTE_ADDR where a web server passes it on.
+        details: whether query strings, errors and tracebacks are shown.
+        hosts: names in the Host header of HTTP requests, beside addresses and localhost; None: any.
     """
 
     pool: str
@@ -26,6 +28,8 @@ class SiteSpec:
     ping_response: str
     peers: tuple[str, ...]
     allow: tuple[str, ...]
+    details: bool = True
+    hosts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,16 @@ class SnapshotTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class Ping:
+    """To the status process: say that you are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """To the master: the answer to a Ping."""
+
+
+@dataclass(frozen=True, slots=True)
 class AddressTaken:
     """To the master: the answer to an AnswerAt."""
 
@@ -70,10 +84,10 @@ class SnapshotWanted:
     workers: bool
 
 
-Command = AnswerAt | LeaveAddress | SnapshotTaken
-Report = AddressTaken | SnapshotWanted
-_COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (AnswerAt, LeaveAddress, SnapshotTaken)}
-_REPORTS: dict[str, type[Any]] = {kind.__name__: kind for kind in (AddressTaken, SnapshotWanted)}
+Command = AnswerAt | LeaveAddress | SnapshotTaken | Ping
+Report = AddressTaken | SnapshotWanted | Pong
+_COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (AnswerAt, LeaveAddress, SnapshotTaken, Ping)}
+_REPORTS: dict[str, type[Any]] = {kind.__name__: kind for kind in (AddressTaken, SnapshotWanted, Pong)}
 
 
 def as_message(message: Command | Report) -> dict[str, Any]:

@@ -118,11 +118,19 @@ def _text_block(pairs: Sequence[Pair]) -> str:
 
 def _json(values: _Values) -> str:
     pool = _json_members(values.pool)
-    more = "," + _json_members(values.own) if values.own else ""
+    own = values.own
+    if values.processes is None:  # Checkmk's php_fpm_pools takes everything here for a number but PHP-FPM's own texts
+        own = [(key, _as_number(values.status, key) if isinstance(value, str) else value) for key, value in own]
+    more = "," + _json_members(own) if own else ""
     if values.processes is None:
         return f"{{{pool}{more}}}"
     members = ",".join([f"{{{_json_members(process)}}}" for process in values.processes])
     return f'{{{pool}, "processes":[{members}]{more}}}'
+
+
+def _as_number(status: PoolStatus, key: str) -> int:
+    """The number that a text of ours stands for: of a cause of death the wait status (wait(2)); 0: none."""
+    return int(getattr(status.numbers, next(name for name, row in OWN_ROWS.items() if row.key == key)))
 
 
 def _json_members(pairs: Sequence[Pair]) -> str:

@@ -8,6 +8,7 @@ import sys
 
 from fpm.status_server import FD_CHANNEL
 from fpm.status_server.server import Server
+from fpm.system.drop_rights import drop_rights
 from fpm.system.proctitle import set_title
 
 
@@ -15,10 +16,7 @@ def main(arguments: list[str]) -> int:
     """Serve until the master is gone; returns the exit status."""
     set_title("pyfpm: status")  # while /proc/self is still ours
     if arguments:
-        uid, gid = map(int, arguments)
-        os.setgroups([])
-        os.setgid(gid)
-        os.setuid(uid)
+        drop_rights(*map(int, arguments))
     os.set_inheritable(FD_CHANNEL, False)
     Server(socket.socket(fileno=FD_CHANNEL)).run()
     return 0

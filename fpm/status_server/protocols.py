@@ -13,7 +13,7 @@ from fpm.fastcgi.connection import Connection
 from fpm.fastcgi.constants import VERSION, RecordType
 from fpm.fastcgi.events import NEED_DATA, Reply, RequestBegun
 from fpm.fastcgi.records import pack_finish, pack_stream
-from fpm.status_server.site import Request, Site, decode_target
+from fpm.status_server.site import Request, Site, decode_target, host_of_target
 from fpm.wsgi.environ import complete_environ
 
 TIMEOUT = 10.0
@@ -76,7 +76,8 @@ class _Http(BaseHTTPRequestHandler):
         """Answer a request; see http.server."""
         connection: ClientConnection = self.server
         path, query = decode_target(self.path)
-        answer = connection.site.answer_to(connection.address, Request(path, query))
+        hosts = [*self.headers.get_all("Host", []), *host_of_target(self.path)]
+        answer = connection.site.answer_to(connection.address or None, Request(path, query), hosts)
         self.send_response(answer.status)
         for name, value in answer.headers:
             self.send_header(name, value)
@@ -128,7 +129,7 @@ class _FastCgi:
         environ: dict[str, Any] = dict(params)
         path = complete_environ(environ, None)
         request = Request(path, environ["QUERY_STRING"])
-        answer = self._connection.site.answer_to(environ.get("REMOTE_ADDR", ""), request)
+        answer = self._connection.site.answer_to(environ.get("REMOTE_ADDR"), request)
         lines = [f"{name}: {value}\r\n" for name, value in answer.headers]
         if answer.status is not HTTPStatus.OK:
             lines.insert(0, f"Status: {answer.status.value} {answer.status.phrase}\r\n")

@@ -7,7 +7,16 @@ import socket
 import threading
 import time
 
-from fpm.protocol.status import AddressTaken, AnswerAt, LeaveAddress, SnapshotTaken, as_message, read_command
+from fpm.protocol.status import (
+    AddressTaken,
+    AnswerAt,
+    LeaveAddress,
+    Ping,
+    Pong,
+    SnapshotTaken,
+    as_message,
+    read_command,
+)
 from fpm.protocol.wire import MESSAGE_MAX, pack_message, unpack_message
 from fpm.status_server.protocols import ClientConnection
 from fpm.status_server.site import Site
@@ -56,10 +65,15 @@ class Server:
             self._cache.receive(command, fd)
         elif isinstance(command, LeaveAddress):
             self._forget(command.address)
+        elif isinstance(command, Ping):
+            self._tell(Pong())
         elif fd is not None:
             self._serve(command, fd)
-            self._channel.send(pack_message(as_message(AddressTaken(command.address))), socket.MSG_NOSIGNAL)
+            self._tell(AddressTaken(command.address))
         return True
+
+    def _tell(self, report: AddressTaken | Pong) -> None:
+        self._channel.send(pack_message(as_message(report)), socket.MSG_NOSIGNAL)
 
     def _serve(self, command: AnswerAt, fd: int) -> None:
         self._forget(command.address)

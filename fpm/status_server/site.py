@@ -16,6 +16,7 @@ from fpm.protocol.status import SiteSpec
 from fpm.status.metrics import METRICS_TYPE, render_metrics
 from fpm.status.overview import Overview, Pool, PoolPage
 from fpm.status.pages import PING_CONTENT_TYPE, STATUS_HEADERS, render_status
+from fpm.status.reduced import without_details
 from fpm.status_server.html import HEADERS, render_overview, render_pool
 
 TEXT = "text/plain; charset=utf-8"
@@ -62,7 +63,7 @@ class Site:
             watch: called when a page with a history is shown, so that it goes on for a while.
         """
         self.spec = spec
-        self._read = read
+        self._read = read if spec.details else lambda name, workers: without_details(read(name, workers))
         self._watch = watch
         self._peers = [ip_network(text) for text in spec.peers]
         self._allow = [ip_network(text) for text in spec.allow]
@@ -71,15 +72,27 @@ class Site:
         """Return whether a client may connect; "" is a Unix socket's address, whose mode has decided it."""
         return not address or not self._peers or _is_in(address, self._peers)
 
-    def may_ask(self, address: str) -> bool:
-        """Return whether a client may see the pages; "": there is no web server between."""
-        return not address or _is_in(address, self._allow)
+    def may_ask(self, address: str | None) -> bool:
+        """Return whether a client may see the pages; None: there is no web server between."""
+        return address is None or _is_in(address, self._allow)
 
-    def answer_to(self, address: str, request: Request) -> Answer:
-        """Answer somebody with this address, as far as they may see the pages; never raises."""
-        if self.may_ask(address):
-            return self.answer(request)
-        return Answer(b"Access denied.\n", (("Content-type", "text/plain"),), HTTPStatus.FORBIDDEN)
+    def is_known_as(self, host: str) -> bool:
+        """Return whether this is a name of ours: an address, localhost, or one that the administrator has given."""
+        name = host_name(host)
+        return self.spec.hosts is None or name in ("localhost", *self.spec.hosts) or _is_address(name)
+
+    def answer_to(self, address: str | None, request: Request, hosts: Sequence[str] = ()) -> Answer:
+        """Answer somebody with this address, as far as they may see the pages; never raises.
+
+        Args:
+            hosts: by which names an HTTP client has called us.
+        """
+        if not self.may_ask(address):
+            return Answer(b"Access denied.\n", (("Content-type", "text/plain"),), HTTPStatus.FORBIDDEN)
+        if not all(map(self.is_known_as, hosts)):
+            text = "This name is not one of [global] status_listen.hosts. Use the address, or add the name.\n"
+            return _plain(text, HTTPStatus.MISDIRECTED_REQUEST)
+        return self.answer(request)
 
     def answer(self, request: Request) -> Answer:
         """Answer a request of somebody who may see the pages; never raises."""
@@ -211,6 +224,27 @@ def decode_target(target: str) -> tuple[str, str]:
     if not path.startswith("/"):
         path = "/" + path.partition("://")[2].partition("/")[2]
     return unquote(path, "latin-1"), query
+
+
+def host_of_target(target: str) -> list[str]:
+    """Return the host of an absolute-form target (RFC 9112, section 3.2.2), if it is one."""
+    return [] if target.startswith("/") else [target.partition("://")[2].partition("/")[0].rpartition("@")[2]]
+
+
+def host_name(host: str) -> str:
+    """Return the name or address of a Host header, without its port, in small letters."""
+    name = host.strip().lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0].removesuffix(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_in(address: str, networks: Sequence[Any]) -> bool:

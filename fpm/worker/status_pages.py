@@ -31,7 +31,7 @@ class StatusPages:
         Like PHP-FPM's it has three header lines and neither Status nor Content-Length: some scrapers take the first
         number of the first line for the status, others skip just these lines.
         """
-        if not self._is_allowed(environ.get("REMOTE_ADDR", "")):
+        if not self._is_allowed(environ.get("REMOTE_ADDR")):
             return None
         if path == self._settings.given.ping_path:
             content_type, body = PING_CONTENT_TYPE, self._settings.given.ping_response.encode()
@@ -49,9 +49,12 @@ class StatusPages:
         status = build_status(pool=settings.pool, pm=settings.pm, board=board, queue=queue, now=now)
         return render_status(status, query_string)
 
-    def _is_allowed(self, address: str) -> bool:
-        """Decide by REMOTE_ADDR; without one it is no web server that asks but somebody with access to the socket."""
-        if not address:
+    def _is_allowed(self, address: str | None) -> bool:
+        """Decide by REMOTE_ADDR; without one it is no web server that asks but somebody with access to the socket.
+
+        An empty one is a web server's that does not know, or does not say, who asks.
+        """
+        if address is None:
             return True
         try:
             return is_within(address, self._settings.status_allow)

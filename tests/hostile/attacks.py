@@ -227,4 +227,38 @@ stop.set()
         administrator=(("trace", "attacker"),),
         seconds=2.0,
     ),
+    # ------------------------------------------------------------------------------------------ whose processes
+    Attack(
+        "stop everybody else's processes",
+        """
+for _ in until(SECONDS):
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/status") as status:
+                if f"Uid:\\t{os.getuid()}\\t" in status.read():
+                    continue
+            os.kill(int(pid), 19)
+        except OSError:
+            pass
+    time.sleep(0.05)
+""",
+        Place.SHELL,
+    ),
+    Attack(
+        "lines like the master's",
+        """
+line = "[29-Nov-2026 00:00:00] ALERT: forged \\x1b]0;forged\\x07\\x1b[2J\\x9b31m\\u202e"
+raw = encoded([message("LogText", level="alert", text=f"forged\\n{line}\\nchild 1 forged")])
+for _ in until(SECONDS):
+    sys.stderr.write(f"{line}\\n<0>forged\\n")
+    sys.stderr.flush()
+    for one in sockets("channel"):
+        for data in raw:
+            try:
+                one.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except OSError:
+                pass
+    time.sleep(0.1)
+""",
+    ),
 )

@@ -69,3 +69,32 @@ def test_the_503_responder_has_less_rights_than_its_pool(daemon: Start) -> None:
     environ = Path(f"/proc/{responder.pid}/environ")
     assert environ.stat().st_uid == 0
     assert environ.read_bytes() == b""
+
+
+CHECKED = """
+import os
+
+def application(environ, start_response):
+    found = []
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            if b"fpm.client.check" in open(f"/proc/{pid}/cmdline", "rb").read():
+                lines = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status").read().splitlines())
+                found.append([set(lines[key].split()) for key in ("Uid", "Gid", "Groups", "NoNewPrivs")])
+        except OSError:
+            pass
+    right = found == [[{str(os.getuid())}, {str(os.getgid())}, set(), {"1"}]]
+    start_response("200 OK" if right else "500 Wrong", [])
+    return [b""]
+"""
+
+
+@pytest.mark.root
+def test_the_check_of_a_reload_has_no_rights(daemon: Start) -> None:
+    """It reads what a worker answers, and whoever answers may be hostile."""
+    fpm = daemon({"www": {}}, started=False)
+    fpm.configure({"www": {"app": "checked:application", "reload.check": "GET /"}})
+    write_app(fpm, "checked", CHECKED)
+    fpm.start()
+    done = fpm.cli("reload", "www")
+    assert done.returncode == 0, done.stderr

@@ -181,7 +181,7 @@ def test_who_may_look(daemon: Start) -> None:
     for address in ("10.1.2.3", "::1", "::ffff:10.1.2.3", None):
         assert ask("/status", address).startswith(b"pool:"), address
         assert ask("/ping", address) == b"pong", address
-    for address in ("127.0.0.1", "11.0.0.1", "unix:", "nonsense"):
+    for address in ("127.0.0.1", "11.0.0.1", "unix:", "nonsense", ""):  # an empty one is not none
         # The application has the request instead, as if there were no such page.
         assert ask("/status", address).isdigit(), address
         assert ask("/ping", address).isdigit(), address

@@ -87,7 +87,8 @@ def test_odd_monitors_are_answered(daemon: Start) -> None:
     with raw.Wire(address) as wire:
         wire.send(raw.record(raw.BEGIN, b"no such request"))
         assert wire.at_end()
-    assert raw.exchange(address, {**raw.web_params("/ping"), "REMOTE_ADDR": "192.0.2.1"}).status == 403
+    for elsewhere in ("192.0.2.1", "", "unix:"):  # an empty one is not none
+        assert raw.exchange(address, {**raw.web_params("/ping"), "REMOTE_ADDR": elsewhere}).status == 403
     assert raw.get(address, "/ping").body == b"pong"
 
 
@@ -180,6 +181,99 @@ def test_readiness_of_failed_and_stopping(daemon: Start, where: int) -> None:
         assert fetch(where, "/livez").status == 200
         assert wire.read_reply().ended
     assert fpm.wait() == 0
+
+
+SECRETIVE = """
+import time
+
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [b"done"]
+"""
+
+
+def test_a_tcp_port_shows_no_query_strings_and_no_tracebacks(daemon: Start, where: int) -> None:
+    """Every user of the machine can connect to it, and every page in a browser that runs there."""
+    path = "st.sock"
+    fpm = daemon({}, started=False)
+    pools = {"www": {"app": "secretive:application", "pm.status_listen": path}, "bad": {"app": "broken:application"}}
+    write_app(fpm, "secretive", SECRETIVE)
+    write_app(fpm, "broken", "raise RuntimeError('token=geheim')")
+    names = {"status_listen.hosts": "Web1.example.com, web2"}
+    fpm.configure(pools, global_={"status_listen": f"127.0.0.1:{where}", **names})
+    fpm.expect_log(r"\[pool bad\]")
+    fpm.start()
+    wait_state(fpm, "bad", "failed")
+    assert fpm.get("www", "/page", query="token=geheim").status == 200
+    for page in ("/", "/status?full", "/status?json&full", "/pool/www", "/pool/bad", "/status/bad?full", "/readyz"):
+        body = fetch(where, page).body
+        assert b"geheim" not in body, page
+        assert b"Traceback" not in body, page
+    assert b"/page" in fetch(where, "/status?full").body
+    assert b"token=geheim" in raw.get(str(fpm.directory / path), "/status", query="full").body
+    asked = {host: fetch(where, "/livez", host=host).status for host in HOSTS}
+    assert asked == HOSTS
+    fpm.configure(pools, global_={"status_listen": f"127.0.0.1:{where}", **names, "status_listen.details": True})
+    reload(fpm, "www")
+    assert b"token=geheim" in wait_until(lambda: fetch(where, "/pool/bad").body)
+
+
+HOSTS = {
+    "127.0.0.1": 200,
+    "localhost": 200,
+    "LOCALHOST:9001": 200,
+    "[::1]:9001": 200,
+    "10.0.0.7:80": 200,
+    "web1.example.com": 200,
+    "web2.": 200,
+    "evil.example.net": 421,
+    "127.0.0.1.evil.example.net": 421,
+    "localhost.evil": 421,
+    "": 421,
+}
+"""Names that a client calls us by, and the status."""
+
+
+@pytest.mark.root
+def test_shares_its_user_with_no_pool(daemon: Start, where: int) -> None:
+    """A process of the same user could stop it, trace it, and take its place."""
+    pools = {"www": {}, "other": {"user": "daemon"}}
+    fpm = daemon(pools, global_={"status_listen": f"127.0.0.1:{where}"})
+    assert fetch(where, "/livez").status == 200
+    nobody = fpm.workers("www")[0]
+    assert set(status_process(fpm).uids()).isdisjoint({0, *psutil.Process(nobody).uids()})
+    del pools["www"]
+    fpm.configure(pools, global_={"status_listen": f"127.0.0.1:{where}"})
+    reload(fpm)
+    former = status_process(fpm)
+    assert fetch(where, "/livez").status == 200
+    fpm.configure({**pools, "www": {"user": "nobody"}}, global_={"status_listen": f"127.0.0.1:{where}"})
+    reload(fpm)
+    assert status_process(fpm).uids() == former.uids(), "it has been nobody else's all the time"
+
+
+@pytest.mark.root
+def test_leaves_the_user_of_a_new_pool(daemon: Start, where: int) -> None:
+    fpm = daemon({"www": {"user": "daemon"}}, global_={"status_listen": f"127.0.0.1:{where}"})
+    assert fetch(where, "/livez").status == 200
+    first = status_process(fpm)
+    assert first.username() == "nobody"
+    fpm.configure({"www": {"user": "nobody"}}, global_={"status_listen": f"127.0.0.1:{where}"})
+    reload(fpm)
+    wait_until(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE)
+    assert fetch(where, "/livez").status == 200
+    assert set(status_process(fpm).uids()).isdisjoint(first.uids() if first.is_running() else {65534})
+
+
+def test_is_replaced_when_it_hangs(daemon: Start, where: int) -> None:
+    fpm = daemon({"www": {}}, global_={"status_listen": f"127.0.0.1:{where}"})
+    assert fetch(where, "/livez").status == 200
+    first = status_process(fpm)
+    first.suspend()
+    fpm.expect_log(r"the status process exited on signal 9 \(SIGKILL\); restarting it")
+    fpm.wait_log("the status process does not respond; killing it")
+    assert fetch(where, "/livez").status == 200  # who came meanwhile has waited
+    assert status_process(fpm).pid != first.pid
 
 
 def test_starts_anew_when_it_dies(daemon: Start, where: int) -> None:
@@ -302,7 +396,10 @@ def test_deaths_and_slow_requests_are_listed(daemon: Start, where: int) -> None:
         """,
     )
     slow = {"request_slowlog_timeout": "300ms", "slowlog": fpm.directory / "slow.log"}
-    fpm.configure({"www": {"app": "mixed:application", **slow}}, global_={"status_listen": f"127.0.0.1:{where}"})
+    fpm.configure(
+        {"www": {"app": "mixed:application", **slow}},
+        global_={"status_listen": f"127.0.0.1:{where}", "status_listen.details": True},
+    )
     fpm.start()
     fpm.expect_log("exited on signal 9", "executing too slow")
     assert fpm.get("www", "/<late>", query="0.5").status == 200
@@ -313,6 +410,6 @@ def test_deaths_and_slow_requests_are_listed(daemon: Start, where: int) -> None:
     assert b"GET /die" in page
     assert b"/&lt;late&gt;?0.5" in page
     assert b"<late>" not in page
-    values = read_pool("json", fetch(where, "/status/www?json").body)
+    values = read_pool("", fetch(where, "/status/www").body)
     assert (values["slow requests"], values["deaths by kill"], values["accepted conn"]) == (1, 1, 3)
     assert values["last death cause"] == "on signal 9 (SIGKILL)"

@@ -63,7 +63,8 @@ def start(daemon: Start, pool: dict[str, object], **more: dict[str, object]) -> 
     fpm, port = daemon({"www": {}}, started=False), free_port()
     write_app(fpm, "load", APP)
     settings = {"app": "load:application", "pm.status_path": "/status", **pool}
-    fpm.configure({"www": settings, **more}, global_={"status_listen": f"127.0.0.1:{port}"})
+    listen = {"status_listen": f"127.0.0.1:{port}", "status_listen.details": True}
+    fpm.configure({"www": settings, **more}, global_=listen)
     return fpm.start(), port
 
 
@@ -85,7 +86,15 @@ def held(fpm: Daemon, seconds: float, count: int, path: str = "/", *, workers: i
 def numbers_everywhere(port: int) -> Numbers:
     """The pool's numbers, which are the same in every format, /metrics included; times left out."""
     pages = [read_pool(form, fetch(port, f"/status/www?{form}").body) for form in FORMATS]
-    moving = {"start time", "start since", "last death", "last reload", "failed since", "next start"}
+    moving = {
+        "start time",
+        "start since",
+        "last death",
+        "last reload",
+        "failed since",
+        "next start",
+        "last death cause",
+    }
     first = {key: value for key, value in pages[1].items() if key not in moving | {"queue wait", "memory pss"}}
     for page in pages:
         assert {key: page[key] for key in first} == first
@@ -134,7 +143,10 @@ def test_known_load(daemon: Start, family: str) -> None:
     assert not fpm.get("www", "/die").stdout
     wait_numbers(fpm, "www", idle_processes=2, total_processes=2)
     died = numbers_everywhere(port)
-    assert (died["accepted conn"], died["deaths by exit"], died["last death cause"]) == (19, 1, "with code 3")
+    assert (died["accepted conn"], died["deaths by exit"]) == (19, 1)
+    pages = {form: read_pool(form, fetch(port, f"/status/www?{form}").body) for form in ("", "json")}
+    causes = {form: page["last death cause"] for form, page in pages.items()}
+    assert causes == {"": "with code 3", "json": 3 << 8}, "as wait(2) has it, where only numbers may be"
     assert (died["errors"], died["slow requests"], died["max active processes"]) == (3, 5, 2)
     # By a worker: the same, and its own request.
     own = json.loads(fpm.get("www", "/status", query="json").body)

@@ -14,7 +14,7 @@ def test_a_daemon(browser: Browser, daemon: Start) -> None:
     """A request in hand is seen, then it is the last one."""
     port = free_port()
     pools = {"www": {"app": "slow:application", "pm.max_children": 2}, "bad": {"app": "broken_import:application"}}
-    fpm = daemon(pools, global_={"status_listen": f"127.0.0.1:{port}"}, started=False)
+    fpm = daemon(pools, global_={"status_listen": f"127.0.0.1:{port}", "status_listen.details": True}, started=False)
     fpm.expect_log("pool bad")
     fpm.start()
     wait_state(fpm, "bad", "failed")

@@ -35,14 +35,14 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.host)
 
 
-def fetch(where: int | str, path: str, *, method: str = "GET", timeout: float = 60.0) -> Page:
-    """Ask a port of 127.0.0.1, or a Unix socket."""
+def fetch(where: int | str, path: str, *, method: str = "GET", timeout: float = 60.0, host: str | None = None) -> Page:
+    """Ask a port of 127.0.0.1, or a Unix socket; by another name than that if `host` is given."""
     if isinstance(where, int):
         connection = http.client.HTTPConnection("127.0.0.1", where, timeout=timeout)
     else:
         connection = UnixConnection(where, timeout=timeout)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers={} if host is None else {"Host": host})
         response = connection.getresponse()
         headers = {name.lower(): value for name, value in response.getheaders()}
         return Page(response.status, headers, response.read())

@@ -101,7 +101,7 @@ LINES: list[tuple[Event, str, str]] = [
         "WARNING",
         "the tracer exited with code 1; restarting it in 2 s",
     ),
-    (master.TracerStuck(), "WARNING", "the tracer does not respond; killing it"),
+    (master.HelperStuck("the tracer"), "WARNING", "the tracer does not respond; killing it"),
     (master.StatusMessageInvalid("why"), "WARNING", "the status process sent an invalid message: why"),
     (master.TracerAnswerInvalid("why"), "WARNING", "the tracer sent an invalid answer: why"),
     (master.StacksAvailable(), "NOTICE", "stacks of slow requests are read by ptrace"),

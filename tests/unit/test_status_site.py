@@ -220,11 +220,13 @@ def test_a_silent_master_is_neither_ready_nor_alive() -> None:
 
 @pytest.mark.parametrize(
     ("address", "yes"),
-    [("127.3.2.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("10.0.0.1", False), ("unix:", False), ("", True)],
+    [("127.3.2.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("10.0.0.1", False), ("unix:", False)],
 )
 def test_who_may_ask(address: str, yes: bool) -> None:
     assert site(POOL_SITE, snapshot()).may_ask(address) is yes
     assert site(DAEMON_SITE, snapshot()).may_connect(address) is yes
+    assert site(POOL_SITE, snapshot()).may_ask(None), "there is no web server between"
+    assert not site(POOL_SITE, snapshot()).may_ask(""), "a web server that does not say who asks"
     assert site(POOL_SITE, snapshot()).may_connect(address)
 
 

@@ -112,8 +112,11 @@ STATUS_SOCKET = DirectiveGroup(
             "status_listen",
             "address",
             None,
-            "One address for the status of all pools, answered by a separate process (as user `nobody` if the daemon "
-            "runs as root), even when every worker is busy or hangs. It accepts HTTP and FastCGI: `/` is an HTML "
+            "One address for the status of all pools, for example `/run/pyfpm/status.sock`, answered by a separate "
+            "process, even when every worker is busy or hangs. If the daemon runs as root, it is user `nobody`, or a "
+            "user that nobody else has if a pool runs as `nobody`. At a Unix socket, owner, group and mode decide who "
+            "may look; at a TCP address every user of the machine may, so query strings, errors and tracebacks are not "
+            "shown there (`status_listen.details`). It accepts HTTP and FastCGI: `/` is an HTML "
             "page, `/status` and `/status/POOL` are PHP-FPM's pages, `/metrics` is OpenMetrics for Prometheus, "
             "`/livez`, `/readyz` and `/readyz/POOL` are for probes (503 while stopping, or if a pool has failed).",
             default_note="not set, no such process",
@@ -126,6 +129,22 @@ STATUS_SOCKET = DirectiveGroup(
             "status_listen.group", "account", None, "Group of the Unix socket.", default_note="the daemon's group"
         ),
         Directive("status_listen.mode", "mode", "0660", "Mode of the Unix socket, octal."),
+        Directive(
+            "status_listen.details",
+            "boolean",
+            "no",
+            "Whether query strings of requests, errors and tracebacks are shown at TCP addresses too, also at those of "
+            "`pm.status_listen`.",
+            differs="PHP-FPM shows query strings to whoever connects.",
+        ),
+        Directive(
+            "status_listen.hosts",
+            "words",
+            None,
+            "Names by which HTTP clients may address a TCP address, separated by commas or spaces, for example "
+            "`web1.example.com`: others are refused, against web pages whose name is made to resolve to this machine. "
+            "Addresses and `localhost` are always accepted. Also for `pm.status_listen`.",
+        ),
         Directive(
             "status_allow",
             "networks",

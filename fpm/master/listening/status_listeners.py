@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from fpm.config.model import Config, ListenAddress, PoolConfig
+from fpm.config.model import Config, GlobalConfig, ListenAddress, PoolConfig, UnixAddress
 from fpm.errors import StartError
 from fpm.events.base import Emit
 from fpm.events.pool import StatusListenFailed
@@ -38,12 +38,27 @@ def wanted_sites(config: Config) -> dict[ListenAddress, Wanted]:
     if settings.status_listen is not None:
         allow = tuple(str(network) for network in settings.status_allow)
         access = SocketAccess(settings.status_listen_mode, settings.status_listen_owner, settings.status_listen_group)
-        found[settings.status_listen] = Wanted(SiteSpec("", "", "", "", peers=allow, allow=allow), access, "")
+        site = _guarded(SiteSpec("", "", "", "", peers=allow, allow=allow), settings.status_listen, settings)
+        found[settings.status_listen] = Wanted(site, access, "")
     for pool in config.pools:
         if pool.pm_status_listen is not None:
             access = SocketAccess(pool.listen_mode, pool.listen_owner, pool.listen_group)
-            found[pool.pm_status_listen] = Wanted(_pool_site(pool), access, pool.name)
+            site = _guarded(_pool_site(pool), pool.pm_status_listen, settings)
+            found[pool.pm_status_listen] = Wanted(site, access, pool.name)
     return found
+
+
+def _guarded(site: SiteSpec, address: ListenAddress, settings: GlobalConfig) -> SiteSpec:
+    """Keep what every local user, and every page in a browser there, could ask for at a TCP port to what they may see.
+
+    A web page can make its own name resolve to 127.0.0.1 (DNS rebinding) and then read what is answered; its requests
+    have that name in their Host header.
+    """
+    if isinstance(address, UnixAddress):
+        return site
+    return replace(
+        site, details=settings.status_listen_details, hosts=tuple(name.lower() for name in settings.status_listen_hosts)
+    )
 
 
 def _pool_site(pool: PoolConfig) -> SiteSpec:
@@ -75,7 +90,10 @@ class StatusListeners:
         """Called when other sockets, or the same with another content, count."""
         self.listeners: dict[ListenAddress, Listener] = {}
         self.specs: dict[ListenAddress, SiteSpec] = {}
+        self.users: frozenset[int] = frozenset()
+        """Of pools, as whom the status process must not run."""
         self._next: tuple[dict[ListenAddress, Listener], dict[ListenAddress, SiteSpec]] = ({}, {})
+        self._next_users: frozenset[int] = frozenset()
 
     def open(self, config: Config, refused: Callable[[str, str], bool]) -> None:
         """Open what this configuration needs and is not there yet; `take_over` makes it count.
@@ -87,6 +105,7 @@ class StatusListeners:
             StartError: an address cannot be had; nothing has changed then.
         """
         self.give_back()
+        self._next_users = frozenset(pool.identity.uid for pool in config.pools if pool.identity is not None)
         opened: dict[ListenAddress, Listener] = {}
         specs: dict[ListenAddress, SiteSpec] = {}
         self._next = opened, specs
@@ -109,8 +128,9 @@ class StatusListeners:
         """Make the configuration of `open` count, and close sockets that it does not name."""
         opened, specs = self._next
         self._next = {}, {}
-        if not opened and specs == self.specs:
+        if not opened and specs == self.specs and self._next_users == self.users:
             return
+        self.users = self._next_users
         self.listeners |= opened
         for address in self.listeners.keys() - specs.keys():
             self.listeners.pop(address).close()

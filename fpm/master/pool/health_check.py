@@ -6,6 +6,7 @@ socket pair and gives the other end to the worker.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 
@@ -30,6 +31,8 @@ def start_check(services: Services, check: ReloadCheck, child: Child, done: Call
         OSError: the client cannot be executed.
     """
     arguments = [check.method, check.path, str(check.status), f"{check.timeout:g}"]
+    if os.geteuid() == 0:
+        arguments += [str(number) for number in child.template.owner.ids]
     ours, theirs = socket.socketpair()
     with ours, theirs:
         child.channel.send(Check(), [theirs.fileno()])

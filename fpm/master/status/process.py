@@ -6,22 +6,25 @@ What it says is believed as little as a pool's word: it may ask for snapshots, a
 from __future__ import annotations
 
 import os
-import pwd
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from fpm.config.model import ListenAddress
-from fpm.events.master import StatusMessageInvalid
+from fpm.events.master import HelperStuck, StatusMessageInvalid
 from fpm.master.listening.status_listeners import StatusListeners
 from fpm.master.processes.bundle import sealed_memfd
 from fpm.master.processes.helper_process import HelperProcess, Owner
 from fpm.master.services import Services
+from fpm.master.status.heartbeat import Heartbeat
+from fpm.master.status.identity import status_ids
 from fpm.protocol.status import (
     AddressTaken,
     AnswerAt,
     LeaveAddress,
+    Ping,
+    Pong,
     SiteSpec,
     SnapshotTaken,
     SnapshotWanted,
@@ -30,9 +33,8 @@ from fpm.protocol.status import (
 )
 from fpm.protocol.wire import MessageError
 
-USER = "nobody"
-NOBODY = 65534
-"""Where there is no such user (the kernel's overflow id, proc(5))."""
+NAME = "the status process"
+"""For messages."""
 WINDOW = 16
 """Sockets on their way: their messages, and the descriptors in them, must fit into the channel."""
 
@@ -55,8 +57,11 @@ class StatusProcess:
         self._prepare = prepare
         self._listeners = listeners
         listeners.on_change = self._on_change
-        owner = Owner(lambda: bool(self._listeners.specs), self._tell, self._on_message, self._send_some, self._forget)
-        self._process = HelperProcess(services, "the status process", "fpm.status_server", owner, _identity)
+        owner = Owner(lambda: bool(self._listeners.specs), self._begin, self._on_message, self._send_some, self._forget)
+        self._process = HelperProcess(services, NAME, "fpm.status_server", owner, self._arguments)
+        self._heartbeat = Heartbeat(services.loop, lambda: self._process.send(as_message(Ping())), self._replace)
+        self._ids: tuple[int, int] | None = None
+        """As whom it runs; None: as the master, or not yet."""
         self._told: dict[ListenAddress, tuple[int, SiteSpec]] = {}
         """What the process has been given: the socket (our descriptor's number) and what is there."""
         self._unsent: deque[ListenAddress] = deque()
@@ -68,14 +73,36 @@ class StatusProcess:
         self._listeners.close()
 
     def _on_change(self) -> None:
-        if not self._listeners.specs:
+        if not self._listeners.specs or self._shares_a_user:
             self._process.stop()
-        elif self._process.is_open:
+        if self._process.is_open:
             self._tell()
         else:
-            self._process.start()
+            self._process.start()  # after a stop as somebody else, when it has ended
+
+    def _begin(self) -> None:
+        self._heartbeat.start()
+        self._tell()
+
+    def _replace(self) -> None:
+        """End one that does not answer; another is started."""
+        self._services.emit(HelperStuck(NAME))
+        self._process.kill()
+
+    @property
+    def _shares_a_user(self) -> bool:
+        return self._ids is not None and self._ids[0] in self._listeners.users
+
+    def _arguments(self) -> list[str]:
+        """Return the user and group that it becomes, as arguments; nothing where the master is not root."""
+        if os.geteuid() != 0:
+            return []
+        if self._ids is None or self._shares_a_user:
+            self._ids = status_ids(self._listeners.users)
+        return [str(number) for number in self._ids]
 
     def _forget(self) -> None:
+        self._heartbeat.stop()
         self._told.clear()
         self._unsent.clear()
         self._on_the_way = 0
@@ -113,6 +140,9 @@ class StatusProcess:
         except MessageError as error:
             self._services.emit(StatusMessageInvalid(str(error)))
             return
+        self._heartbeat.answered()
+        if isinstance(report, Pong):
+            return
         if isinstance(report, AddressTaken):
             self._on_the_way = max(self._on_the_way - 1, 0)
         else:
@@ -131,14 +161,3 @@ class StatusProcess:
             self._process.send(as_message(SnapshotTaken(wanted.number, cost)), [fd])
         finally:
             os.close(fd)
-
-
-def _identity() -> list[str]:
-    """Return the user that it becomes, as arguments; nothing where the master is not root."""
-    if os.geteuid() != 0:
-        return []
-    try:
-        entry = pwd.getpwnam(USER)
-    except KeyError:
-        return [str(NOBODY), str(NOBODY)]
-    return [str(entry.pw_uid), str(entry.pw_gid)]

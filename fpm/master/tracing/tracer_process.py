@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SHRINK, fcntl
 from typing import Any
 
-from fpm.events.master import TracerAnswerInvalid, TracerStuck
+from fpm.events.master import HelperStuck, TracerAnswerInvalid
 from fpm.master.core import Core
 from fpm.master.loop.loop import Timer
 from fpm.master.processes.helper_process import HelperProcess, Owner
@@ -136,7 +136,7 @@ class TracerProcess:
             sent = pending.memory >= 0
             self._finish(number, f"the tracer did not answer within {ANSWER_TIME:g} s")
             if sent:
-                self._core.emit(TracerStuck())
+                self._core.emit(HelperStuck("the tracer"))
                 self._process.kill()
 
     # ---------------------------------------------------------------- tasks and answers
