@@ -177,6 +177,8 @@ class PoolConfig:
     script_name: str | None
     """None: auto; else the prefix ("" or "/prefix")."""
     request_body_spool: bool
+    read_timeout: float
+    send_timeout: float
     no_new_privs: bool
     chroot_automount: bool
     rootfs: str | None

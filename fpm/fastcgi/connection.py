@@ -4,8 +4,10 @@
     next_event()          what it means; NEED_DATA when it does not mean anything yet
     end_request()         the driver has sent END_REQUEST
 
-One request at a time: a second BEGIN_REQUEST while one is active is answered with CANT_MPX_CONN (5.5). Records of
-requests that are not active are ignored, as 3.3 wants. After a ProtocolError the connection is good for nothing.
+One request at a time. A second BEGIN_REQUEST while the first request is still coming is answered with CANT_MPX_CONN
+(5.5); once all of that has come, it is the next request and left unread until the first has its END_REQUEST (HAProxy
+sends it as soon as it has the answer's last byte). Records of requests that are not active are ignored, as 3.3 wants.
+After a ProtocolError the connection is good for nothing.
 """
 
 from __future__ import annotations
@@ -110,6 +112,8 @@ class Connection:
         version, kind, request_id, length, padding = HEADER.unpack_from(buffer)
         if version != VERSION:
             raise ProtocolError(f"record of FastCGI version {version}")
+        if kind == RecordType.BEGIN_REQUEST and self.state is State.ACTIVE:
+            return NEED_DATA
         handler = self._find_handler(kind, request_id)
         if handler is None:
             del buffer[:_HEADER_SIZE]

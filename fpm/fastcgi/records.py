@@ -57,6 +57,17 @@ def pack_stdout(request_id: int, data: bytes) -> bytes:
     return _pack_header(VERSION, _STDOUT, request_id, len(data), 0) + data
 
 
+def split_records(data: bytes) -> list[memoryview]:
+    """The header and the content of each record in turn, of bytes that are whole records without padding."""
+    whole = memoryview(data)
+    parts: list[memoryview] = []
+    while whole:
+        end = HEADER.size + HEADER.unpack_from(whole)[3]
+        parts += (whole[: HEADER.size], whole[HEADER.size : end])
+        whole = whole[end:]
+    return parts
+
+
 def pack_unknown_type(kind: int) -> bytes:
     """UNKNOWN_TYPE, the answer to a management record of a type we do not know (4.2)."""
     return pack_record(RecordType.UNKNOWN_TYPE, 0, UNKNOWN_BODY.pack(kind))

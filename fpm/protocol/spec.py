@@ -67,6 +67,8 @@ class WorkerSettings:
     access_format: str
     access_suppress_path: list[str]
     request_body_spool: bool
+    read_timeout: float
+    send_timeout: float
     request_slowlog_timeout: float
     request_terminate_timeout_track_finished: bool
     app: str

@@ -38,15 +38,7 @@ from fpm.protocol.messages import (
     pack,
     unpack_command,
 )
-from fpm.protocol.spec import (
-    FD_CHANNEL,
-    FD_FIRST_FREE,
-    FD_SPEC,
-    FD_STACK,
-    NO_PRELOAD,
-    TemplateSpec,
-    unpack_spec,
-)
+from fpm.protocol.spec import FD_CHANNEL, FD_FIRST_FREE, FD_SPEC, FD_STACK, NO_PRELOAD, TemplateSpec, unpack_spec
 from fpm.protocol.wire import MESSAGE_MAX, MessageError
 from fpm.system.descriptors import close_all, no_default_timeout, receive_with_fds
 from fpm.system.proctitle import set_title
@@ -57,6 +49,7 @@ from fpm.template.own_children import end_children, own_children
 from fpm.template.preload import look_at_import
 from fpm.template.process_settings import Inherited
 from fpm.worker.fork_guard import leave_copy
+from fpm.worker.last_word import LastWords
 from fpm.worker.process_end import flush_streams, leave_unused, run_end
 from fpm.worker.self_dump import listen
 from fpm.worker.stdio import write_error
@@ -126,6 +119,7 @@ class Template:
         self.permit = permit
         self.quitting = False
         self.children: set[int] = set()
+        self.last_words = LastWords()
         self.calibrator = Calibrator(spec.pool, self.send)
         self.poll = select.poll()
         self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -190,6 +184,7 @@ class Template:
             close_all(fds)
             return
         flush_streams()
+        self.last_words.begin_fork()
         # A signal between fork and the reset of the wakeup descriptor would be written to the template's pipe.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT})
         try:
@@ -201,6 +196,7 @@ class Template:
             self.become_worker(slot, fds, hold=hold)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT})
         close_all(fds)
+        self.last_words.end_fork(pid)
         if pid > 0:
             self.children.add(pid)
             self.send(Forked(slot, pid))
@@ -219,6 +215,7 @@ class Template:
             if pid not in self.children:
                 continue
             self.children.discard(pid)
+            self.last_words.say_for(pid)
             self.send(WorkerExited(pid, status, usage.ru_utime, usage.ru_stime, usage.ru_maxrss))
 
     def send(self, message: Event) -> None:
@@ -252,12 +249,15 @@ class Template:
         self, application: WSGIApplication, slot: int, channel: socket.socket, access_log: int | None, *, hold: bool
     ) -> NoReturn:
         code, pid = EXIT_SOFTWARE, os.getpid()
+        word = self.last_words.take_pair()
         try:
             run_postfork()
             if os.getpid() != pid:
                 leave_copy(None)
             imported = own_children() if self.application is None else ()
-            code = run_worker(self.settings, application, slot=slot, channel=channel, access_log=access_log, hold=hold)
+            code = run_worker(
+                self.settings, application, slot=slot, channel=channel, access_log=access_log, last_word=word, hold=hold
+            )
             end_children(imported)
             run_end(channel.fileno(), code)
         except BaseException:  # nothing may unwind into the template's loop

@@ -19,7 +19,7 @@ from fpm.worker.master_channel import MasterChannel
 from fpm.worker.settings import NEVER, ActiveSettings
 from fpm.worker.socket_io import ignore_sigpipe
 from fpm.wsgi.environ import Environ, content_length
-from fpm.wsgi.response import Response
+from fpm.wsgi.response import Response, Unsent
 
 LONG = 1000
 """Microseconds from which a request is long: worth a look at the CPU clock and at the memory."""
@@ -140,7 +140,7 @@ class Accounting:
         if log.uses_memory:
             record.memory = _memory_peak()
         record.headers = [
-            (name, value) for name, _, value in (line.partition(": ") for line in response.head.split("\r\n")[1:-1])
+            (name, value) for name, _, value in (line.partition(": ") for line in response.head.split("\r\n")[:-1])
         ]
         log.write(record)
 
@@ -194,6 +194,17 @@ class RequestLog:
             uri += f"?{query}"
         request = escape(decode_wire(f"{environ.get('REQUEST_METHOD', '')} {uri}"))
         self._master.log(level, text, request)
+
+
+def tell_unsent(log: RequestLog, environ: Environ, unsent: Unsent) -> None:
+    """Log what the application has made of a response and was not sent."""
+    if unsent.headers:
+        what = "it is for the web server to set (PEP 3333) and is not sent; each worker says this once"
+        log.write("warning", environ, f"header {', '.join(unsent.headers)}: {what}")
+    if unsent.surplus:
+        log.write("warning", environ, f"{unsent.surplus} bytes beyond the Content-Length were not sent")
+    if unsent.after_end:
+        log.write("notice", environ, f"{unsent.after_end} bytes of output after fpm.finish_request() were not sent")
 
 
 def format_traceback(error: BaseException, ours: tuple[CodeType, ...]) -> str:

@@ -155,9 +155,9 @@ class HeldBack:
         """The last piece was given."""
         return self.pending is not None or self._io.finished
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, is_last: bool = False) -> None:
         """See Sink."""
-        self._io.send(data)
+        self._io.send(data, is_last)
 
     def finish(self, data: bytes) -> None:
         """See Sink."""

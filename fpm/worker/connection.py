@@ -11,7 +11,7 @@ from enum import IntEnum
 from time import monotonic
 
 from fpm.fastcgi.connection import Connection
-from fpm.worker.socket_io import is_readable, read_available, send_all
+from fpm.worker.socket_io import PeerGone, is_readable, read_available, send_now, send_records, wait_for_room
 
 
 class Phase(IntEnum):
@@ -95,7 +95,13 @@ class WebConnection:
             PeerGone: the peer is gone, or takes nothing.
         """
         self.raw = None
-        send_all(self.fd, data, _REPLY_PATIENCE)
+        sent = send_now(self.fd, data)
+        if sent < len(data):
+            send_records(self.fd, (data, b""), sent, self._await_room)
+
+    def _await_room(self, rest: bytes) -> None:
+        if not wait_for_room(self.fd, _REPLY_PATIENCE):
+            raise PeerGone(f"the peer took nothing for {_REPLY_PATIENCE:g} seconds")
 
     def is_readable(self) -> bool:
         """Look whether something has come, or the end of the stream."""

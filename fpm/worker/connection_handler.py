@@ -73,7 +73,8 @@ class ConnectionHandler:
                 except ProtocolError as error:
                     self._drop(connection, error)
                     return
-                self._serve(RequestIO(connection, 1, keep, None, monotonic(), self._service), params)
+                if self._serve(RequestIO(connection, 1, keep, None, monotonic(), self._service, params)):
+                    self._go_on(connection)
                 return
             machine = connection.machine = self._settings.make_machine()
         self._connections.hold(connection)
@@ -85,8 +86,9 @@ class ConnectionHandler:
         try:
             while (event := machine.next_event()) is not NEED_DATA:
                 if isinstance(event, RequestBegun):
-                    io = RequestIO(connection, event.request_id, event.keep, machine, monotonic(), self._service)
-                    if not self._serve(io, event.params):
+                    number, keep, params = event.request_id, event.keep, event.params
+                    io = RequestIO(connection, number, keep, machine, monotonic(), self._service, params)
+                    if not self._serve(io) or self._connections.pass_on(connection):
                         return
                 elif isinstance(event, Reply):
                     connection.reply(event.data)
@@ -100,16 +102,22 @@ class ConnectionHandler:
         else:
             _wait_for_more(connection, machine, data)
 
+    def _go_on(self, connection: WebConnection) -> None:
+        """Its request has been served, and it is kept: what has come meanwhile may be the next one."""
+        machine = connection.machine
+        if machine is not None and not self._connections.pass_on(connection):
+            self._feed(connection, machine, b"")
+
     def _drop(self, connection: WebConnection, error: ProtocolError) -> None:
         self._service.master.log("warning", f"FastCGI protocol error: {error}; connection closed")
         connection.close()
 
-    def _serve(self, io: RequestIO, params: dict[str, str]) -> bool:
+    def _serve(self, io: RequestIO) -> bool:
         """Serve a request and decide what becomes of its connection; True if it is kept."""
         connection = self._served = io.connection
         if self._held:
             self._connections.park_others(connection)
-        request = Request(self._service, io, params)
+        request = Request(self._service, io)
         if request.answer():
             request.work()
         self._served = None

@@ -145,7 +145,13 @@ class Connections:
             late = {fd for fd, _ in poll.poll(0)}
             for connection in expired:
                 if connection.fd not in late or connection.phase is Phase.LINGERING:
+                    self._tell_expired(connection)
                     connection.close()
+
+    def _tell_expired(self, connection: WebConnection) -> None:
+        if connection.phase is Phase.HEAD:
+            what = f"of a request's variables only a part has come within {LIMITS[Phase.HEAD]:g} seconds"
+            self._master.log("warning", f"{what}; the connection is closed")
 
     def shorten_surplus(self, now: float) -> None:
         """Let the longest idle kept connections beyond KEPT_AT_ONCE go soon.
@@ -211,6 +217,13 @@ class Connections:
         else:
             connection.enter(Phase.LINGERING, monotonic())
             self.hold(connection)
+
+    def pass_on(self, connection: WebConnection) -> bool:
+        """Give a kept connection on which the next request has begun to come to whichever worker is idle, if it can be.
+
+        That may be this one: after whoever else has been waiting for it, and a message of the master.
+        """
+        return connection.machine is not None and connection.send_to(self._put)
 
     def hand_over(self, idle: bool, serving: bool, now: float) -> None:
         """Give the connections to others, as this worker takes nothing new.

@@ -56,7 +56,7 @@ class NullSink:
 
     finished = False
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, is_last: bool = False) -> None:
         """Nothing."""
 
     def finish(self, data: bytes) -> None:

@@ -21,7 +21,7 @@ from fpm.wsgi.response import Response, run_application
 
 _OUTERMOST: tuple[CodeType, ...] = (run_application.__code__, Call.run.__code__)
 """Whoever calls these takes whatever they raise."""
-_HARMLESS = (*_OUTERMOST, Response.send_result.__code__)
+_HARMLESS = (*_OUTERMOST, Response.send_result.__code__, Response._send_pieces.__code__)
 """Ours, and nothing is left half-way there; who waits in them waits for the application, which may be all C."""
 _LIBRARY = os.path.join(os.path.dirname(os.__file__), "")
 _PACKAGES = ("site-packages", "dist-packages")
@@ -65,7 +65,7 @@ def _is_within(frame: FrameType | None) -> bool:
 
 def _is_sending(frame: FrameType | None) -> bool:
     while frame is not None:
-        if frame.f_code is socket_io.send_buffers.__code__:
+        if frame.f_code is socket_io.send_records.__code__:
             return True
         frame = frame.f_back
     return False

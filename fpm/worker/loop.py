@@ -90,7 +90,7 @@ class WorkerLoop:
     def descriptors(self) -> list[int]:
         """List what this worker must share with nobody: its own descriptors, its pool's sockets, its connections."""
         own = (self._master.fd, self._epoll.fileno(), self._signalled, self._wake_up)
-        return [*own, *SHARED, *self._handler.descriptors()]
+        return [*own, *SHARED, *self._handler.descriptors(), *self._service.sender.descriptors()]
 
     def run(self) -> int:
         """Serve until this worker is to leave; returns the exit code."""

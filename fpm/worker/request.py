@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from io import BytesIO
 from time import monotonic, process_time
 
 from fpm.library import Call, RequestTimeout, current
 from fpm.protocol.spec import FD_WAKE
 from fpm.scoreboard.stages import Stage
-from fpm.worker.accounting import LONG, MEASURE_EVERY, format_traceback
+from fpm.worker.accounting import LONG, MEASURE_EVERY, format_traceback, tell_unsent
 from fpm.worker.background import BackgroundWork
 from fpm.worker.fork_guard import NullSink, leave_copy
 from fpm.worker.request_io import RequestIO, spool_body
@@ -19,8 +20,9 @@ from fpm.worker.request_steps import BEGIN, COMPLETE, END, FINISH, NEW, RELEASE,
 from fpm.worker.service import Service
 from fpm.worker.socket_io import PeerGone, comes_from_peer
 from fpm.wsgi.body import BodyStream
-from fpm.wsgi.environ import Environ, complete_environ, content_length
-from fpm.wsgi.response import ERROR_PAGE, TIMEOUT_PAGE, Response, run_application
+from fpm.wsgi.environ import complete_environ, content_length
+from fpm.wsgi.error_pages import ERROR_PAGE, TIMEOUT_PAGE
+from fpm.wsgi.response import Response, run_application
 
 _EXECUTING = int(Stage.EXECUTING)
 
@@ -32,7 +34,6 @@ class Request:
 
     Args:
         io: the connection's side, from which the input comes and to which the answer goes.
-        environ: its variables; they become the application's environ.
     """
 
     __slots__ = (
@@ -49,11 +50,11 @@ class Request:
         "state",
     )
 
-    def __init__(self, service: Service, io: RequestIO, environ: Environ) -> None:
+    def __init__(self, service: Service, io: RequestIO) -> None:
         self._service = service
         self._slot = service.slot
         self.io = io
-        self._environ = environ
+        self._environ = io.environ
         self.state = NEW
         self._background: BackgroundWork | None = None
         """The work after the response, once there is some."""
@@ -90,7 +91,8 @@ class Request:
         self._call_application()
         has_work = False
         if response.unusual:
-            self._tell_dropped()
+            if response.unsent is not None:
+                tell_unsent(service.log, environ, response.unsent)
             if self.state is RELEASED:
                 return True
             has_work = self._run_before_end()
@@ -173,7 +175,7 @@ class Request:
                 text = "the body is shorter than its Content-Length; the connection was cut off"
                 service.log.write("warning", environ, text)
         except PeerGone:
-            io.abandon()
+            self._abandon()
         except RequestTimeout as error:
             self._time_out(error)
         except BaseException as error:  # SystemExit too: it ends the request that raised it, not the worker
@@ -186,8 +188,8 @@ class Request:
         service, io, response = self._service, self.io, self.response
         if os.getpid() != service.pid:
             leave_copy(error)
-        if (io.broken or io.aborted) and comes_from_peer(error):
-            io.abandon()
+        if (io.broken or io.aborted or response.is_enough) and comes_from_peer(error):
+            self._abandon()
             return
         if response.finished and isinstance(error, SystemExit) and not error.code:
             text = "sys.exit() has ended the request after its response, not the worker"
@@ -202,6 +204,14 @@ class Request:
         else:
             response.status = "500 Internal Server Error"
             self._send_page(ERROR_PAGE)
+
+    def _abandon(self) -> None:
+        """Nobody wants more of the answer: the web server is gone, or has all of it."""
+        io = self.io
+        if self.response.is_enough and not (io.broken or io.aborted or io.finished):
+            with suppress(PeerGone):
+                io.finish(b"")
+        io.abandon()
 
     def _time_out(self, error: RequestTimeout) -> None:
         """The application has not caught fpm.RequestTimeout: 504 if the head is still ours to give."""
@@ -225,14 +235,6 @@ class Request:
             self.response.send_page(head + empty + (b"" if self._environ["REQUEST_METHOD"] == "HEAD" else body))
         except PeerGone:
             self.io.abandon()
-
-    def _tell_dropped(self) -> None:
-        response, log = self.response, self._service.log
-        if response.surplus:
-            log.write("warning", self._environ, f"{response.surplus} bytes beyond the Content-Length were not sent")
-        if response.dropped:
-            what = "bytes of output after fpm.finish_request()"
-            log.write("notice", self._environ, f"{response.dropped} {what} were not sent")
 
     # ---------------------------------------------------------------- the work after the response
 

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import select
 from tempfile import TemporaryFile
 from time import monotonic
 
 from fpm.errors import ProtocolError
 from fpm.fastcgi.connection import Connection, State
-from fpm.fastcgi.constants import MAX_CONTENT, RecordType
+from fpm.fastcgi.constants import MAX_CONTENT
 from fpm.fastcgi.events import NEED_DATA, Aborted, BodyData, BodyEnd, Reply
-from fpm.fastcgi.records import pack_answer, pack_break, pack_end, pack_finish, pack_stdout, pack_stream
+from fpm.fastcgi.records import (
+    pack_answer,
+    pack_end,
+    pack_finish,
+    pack_stdout,
+)
+from fpm.scoreboard.stages import Stage
+from fpm.worker.answer_sender import LOOK_AFTER
 from fpm.worker.connection import WebConnection
 from fpm.worker.service import Service
-from fpm.worker.socket_io import PeerGone, read_available, read_or_wait, send_all, send_buffers
+from fpm.worker.socket_io import PeerGone, read_available, wait
 from fpm.wsgi.environ import Environ
 
-STALL = 60.0
-"""Seconds after which a body that does not come, or an answer that is not taken, ends the request."""
 SPOOL_BLOCK = 65536
-_LOOK_AFTER = 0.001
-"""Seconds a request must have taken before it is worth a system call to see what else has come meanwhile."""
+DISCARD_TIME = 5.0
+"""Seconds in which a body that the application has not read is read to its end on a kept connection."""
+DISCARD_MAX = 1 << 30
+"""Bytes of it, at most."""
 
 
 class BodyDropped(OSError):
@@ -33,6 +40,7 @@ class RequestIO:
     Args:
         machine: the connection's state machine, or None for a request that came in the simple shape.
         started: monotonic time of the request's start.
+        environ: its variables; they become the application's environ.
     """
 
     __slots__ = (
@@ -41,6 +49,7 @@ class RequestIO:
         "aborted",
         "broken",
         "connection",
+        "environ",
         "finished",
         "keep",
         "machine",
@@ -57,6 +66,7 @@ class RequestIO:
         machine: Connection | None,
         started: float,
         service: Service,
+        environ: Environ,
     ) -> None:
         self.connection = connection
         self.request_id = request_id
@@ -64,6 +74,7 @@ class RequestIO:
         """Whether the connection can carry another request after this one."""
         self.machine = machine
         self.started = started
+        self.environ = environ
         self._service = service
         self.finished = False
         """The answer is complete."""
@@ -91,7 +102,7 @@ class RequestIO:
         while machine.state is State.BODY:
             event = self._next_event(machine)
             if event is NEED_DATA:
-                data = read_or_wait(self.connection.fd, STALL, self._service.slot)
+                data = self._read()
                 if not data:
                     self.broken = True
                     raise PeerGone("the web server went away in the middle of the body")
@@ -113,20 +124,13 @@ class RequestIO:
 
     def _obey(self, event: object) -> None:
         if isinstance(event, Reply):
-            self._send(event.data)
+            self._service.sender.send(self, event.data)
         elif isinstance(event, Aborted):
             self.aborted = True
             raise PeerGone("the web server aborted the request")
 
-    def _send(self, data: bytes) -> None:
-        try:
-            send_all(self.connection.fd, data, STALL, self._service.slot)
-        except PeerGone:
-            self.broken = True
-            raise
-
-    def send(self, data: bytes) -> None:
-        """Sends a piece of the answer now.
+    def send(self, data: bytes, is_last: bool = False) -> None:
+        """See Sink.
 
         Raises:
             PeerGone: nobody wants it any more.
@@ -134,11 +138,17 @@ class RequestIO:
         if self.broken or self.aborted:
             raise PeerGone("the web server has gone away")
         if not data:
+            self._service.sender.look_for_peer(self, is_last)
             return
+        sender = self._service.sender
+        if not is_last:
+            sender.guard(self)
         if len(data) <= MAX_CONTENT:
-            self._send(pack_stdout(self.request_id, data))
+            sender.send(self, pack_stdout(self.request_id, data))
         else:
-            self._send_large(data, b"")
+            sender.send_large(self, data, b"")
+        if not is_last:
+            sender.guard(self)  # it is another one where the peer had to be waited for
 
     def finish(self, data: bytes) -> None:
         """Sends the last piece and END_REQUEST.
@@ -148,17 +158,19 @@ class RequestIO:
         """
         if self.broken or self.aborted:
             raise PeerGone("the web server has gone away")
-        if self.machine is not None or monotonic() - self.started > _LOOK_AFTER:
-            self._look()
+        if self.machine is not None or monotonic() - self.started > LOOK_AFTER:
+            machine = self._look()
+            if self.keep and machine.state is State.BODY:
+                self.send(data)
+                self._discard_body(machine)
+                data = b""
+        sender = self._service.sender
+        sender.release()
         self.finished = True
         if len(data) <= MAX_CONTENT:
-            try:
-                send_all(self.connection.fd, pack_answer(self.request_id, data), STALL, self._service.slot)
-            except PeerGone:
-                self.broken = True
-                raise
+            sender.send(self, pack_answer(self.request_id, data))
         else:
-            self._send_large(data, pack_finish(self.request_id))
+            sender.send_large(self, data, pack_finish(self.request_id))
         if self.machine is not None:
             self._end(self.machine)
 
@@ -170,6 +182,7 @@ class RequestIO:
 
     def abandon(self) -> None:
         """The application has given up on a request that nobody wants: END_REQUEST if the peer still listens."""
+        self._service.sender.release()
         if self.finished:
             return
         self.finished = True
@@ -177,28 +190,31 @@ class RequestIO:
             self.keep = False
             return
         try:
-            self._send(pack_end(self.request_id))
+            self._service.sender.send(self, pack_end(self.request_id))
         except PeerGone:
             self.keep = False
         if self.machine is not None:
             self._end(self.machine)
 
     def break_off(self) -> None:
-        """Ends an answer that cannot be completed, so that the web server knows it (see records.pack_break)."""
+        """Ends an answer that cannot be completed, so that the web server knows it (see fpm.worker.last_word)."""
         self.finished = True
         self.keep = False
-        if self.broken:
-            return
-        with suppress(PeerGone):
-            self._send(pack_break(self.request_id))
+        self._service.sender.break_off(self)
 
-    def _send_large(self, data: bytes, end: bytes) -> None:
-        try:
-            buffers = [*pack_stream(RecordType.STDOUT, self.request_id, data), end]
-            send_buffers(self.connection.fd, buffers, STALL, self._service.slot)
-        except PeerGone:
-            self.broken = True
-            raise
+    def _read(self) -> bytes:
+        """What comes of the body, b"" at the end of the stream."""
+        fd, timeout = self.connection.fd, self._service.settings.given.read_timeout
+        data = read_available(fd)
+        while data is None:
+            with self._service.slot.waiting(Stage.READING_BODY):
+                came = wait(fd, select.POLLIN, timeout or None)
+            if not came:
+                what = f"nothing of the request's body has come for {timeout:g} seconds (read_timeout)"
+                self._service.log.write("warning", self.environ, f"{what}; the connection is closed")
+                raise PeerGone(f"no data for {timeout:g} seconds")
+            data = read_available(fd)
+        return data
 
     def _end(self, machine: Connection) -> None:
         if machine.state is not State.ACTIVE and not self.aborted:
@@ -206,7 +222,25 @@ class RequestIO:
             self._unread = True
         machine.end_request()
 
-    def _look(self) -> None:
+    def _discard_body(self, machine: Connection) -> None:
+        """Reads on to the end of the body, for a web server that cannot do with an END_REQUEST before it."""
+        self._unread = True
+        deadline, left = monotonic() + DISCARD_TIME, DISCARD_MAX
+        while machine.state is State.BODY:
+            event = self._next_event(machine)
+            if event is not NEED_DATA:
+                self._obey(event)
+                continue
+            patience = deadline - monotonic()
+            if left <= 0 or patience <= 0 or not wait(self.connection.fd, select.POLLIN, patience):
+                return
+            data = read_available(self.connection.fd)
+            if data == b"":
+                return
+            left -= len(data or b"")
+            machine.receive_data(data or b"")
+
+    def _look(self) -> Connection:
         """Takes what has come since the request: the rest of its body, a second request to refuse, an abort."""
         machine = self.machine
         if machine is None:
@@ -218,8 +252,9 @@ class RequestIO:
                 self._obey(event)
             data = read_available(self.connection.fd) if attempt == 0 else None
             if not data:
-                return
+                break
             machine.receive_data(data)
+        return machine
 
 
 def spool_body(environ: Environ) -> None:

@@ -7,13 +7,16 @@ import os
 from fpm.library import after_response, finish_request
 from fpm.scoreboard.writer import SlotWriter
 from fpm.worker.accounting import Accounting, RequestLog
+from fpm.worker.answer_sender import AnswerSender
 from fpm.worker.connections import Connections
+from fpm.worker.last_word import LastWord
 from fpm.worker.master_channel import MasterChannel
 from fpm.worker.settings import ActiveSettings
 from fpm.worker.status_pages import StatusPages
 from fpm.worker.stdio import open_errors
 from fpm.wsgi.environ import Environ
-from fpm.wsgi.response import FileWrapper, WSGIApp
+from fpm.wsgi.file_wrapper import FileWrapper
+from fpm.wsgi.response import WSGIApp
 
 
 class Service:
@@ -33,6 +36,7 @@ class Service:
         connections: Connections,
         accounting: Accounting,
         pages: StatusPages,
+        last_word: LastWord,
     ) -> None:
         self.application = application
         self.settings = settings
@@ -43,6 +47,7 @@ class Service:
         self.pages = pages
         self.pid = os.getpid()
         self.log = RequestLog(master)
+        self.sender = AnswerSender(settings, slot, self.log, last_word)
         self.constants: Environ = {
             "wsgi.version": (1, 0),
             "wsgi.errors": open_errors(),

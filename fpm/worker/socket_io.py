@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+import struct
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from signal import SIG_DFL, SIG_IGN, SIGPIPE, getsignal, signal
-from typing import Protocol
 
-from fpm.scoreboard.stages import Stage
+from fpm.fastcgi.constants import HEADER
 
 READ_SIZE = 65536
 _BUFFERS_AT_ONCE = 64
 """Buffers for one writev(2): 32 records, 2 MiB."""
 _CHAIN_MAX = 20
 """Exceptions of one chain that are looked at."""
+
+
+_SIOCOUTQ = 0x5411
+"""ioctl(2) of unix(7) and tcp(7): the bytes that the peer has not taken."""
+
+AwaitRoom = Callable[[bytes], None]
+"""Waits until the peer takes something; it is given what is still to come of the record that has been begun, and raises
+PeerGone."""
 
 
 class PeerGone(ConnectionError):
@@ -42,13 +51,6 @@ def comes_from_peer(error: BaseException) -> bool:
     return isinstance(cause, PeerGone)
 
 
-class Waiter(Protocol):
-    """Shows that a worker waits for its peer, see fpm.scoreboard.writer."""
-
-    def waiting(self, stage: Stage) -> AbstractContextManager[None]:
-        """Wait within it."""
-
-
 def read_available(fd: int) -> bytes | None:
     """What has come, b"" at the end of the stream or after a reset; None if nothing has come yet."""
     try:
@@ -59,62 +61,86 @@ def read_available(fd: int) -> bytes | None:
         return b""
 
 
-def read_or_wait(fd: int, timeout: float, waiter: Waiter) -> bytes:
-    """What has come, after waiting for it; b"" at the end of the stream.
+def send_now(fd: int, data: bytes) -> int:
+    """Sends what the peer takes at once, and returns how many bytes that is.
 
     Raises:
-        PeerGone: nothing came for `timeout` seconds.
-    """
-    data = read_available(fd)
-    while data is None:
-        with waiter.waiting(Stage.READING_BODY):
-            came = wait(fd, select.POLLIN, timeout)
-        if not came:
-            raise PeerGone(f"no data for {timeout:g} seconds")
-        data = read_available(fd)
-    return data
-
-
-def send_all(fd: int, data: bytes, timeout: float, waiter: Waiter | None = None) -> None:
-    """Sends all bytes.
-
-    Args:
-        timeout: seconds in which the peer has to take something.
-        waiter: told when the peer has to be waited for.
-
-    Raises:
-        PeerGone: the peer is gone, or takes nothing for `timeout` seconds.
+        PeerGone: the peer is gone.
     """
     try:
-        sent = os.write(fd, data)
+        return os.write(fd, data)
     except BlockingIOError:
-        sent = 0
+        return 0
     except OSError as error:
         raise PeerGone(str(error)) from None
-    if sent < len(data):
-        send_buffers(fd, [memoryview(data)[sent:]], timeout, waiter)
 
 
-def send_buffers(fd: int, buffers: Sequence[bytes | memoryview], timeout: float, waiter: Waiter | None = None) -> None:
-    """Sends all bytes of all buffers; see send_all()."""
-    pending = [memoryview(buffer) for buffer in buffers if buffer]
+def send_records(fd: int, buffers: Sequence[bytes | memoryview], sent: int, await_room: AwaitRoom) -> None:
+    """Sends all bytes of some records.
+
+    Args:
+        buffers: the header and the content of each record in turn.
+        sent: bytes of them that have been sent.
+
+    Raises:
+        PeerGone: the peer is gone, or takes nothing; see `await_room`.
+    """
+    pending = [memoryview(buffer) for buffer in buffers]
     first = 0
-    while first < len(pending):
-        try:
-            sent = os.writev(fd, pending[first : first + _BUFFERS_AT_ONCE])
-        except BlockingIOError:
-            with waiter.waiting(Stage.SENDING) if waiter else nullcontext():
-                took = wait(fd, select.POLLOUT, timeout)
-            if not took:
-                raise PeerGone(f"the peer took nothing for {timeout:g} seconds") from None
-            continue
-        except OSError as error:
-            raise PeerGone(str(error)) from None
+    while True:
         while first < len(pending) and sent >= len(pending[first]):
             sent -= len(pending[first])
             first += 1
-        if sent:
-            pending[first] = pending[first][sent:]
+        if first == len(pending):
+            return
+        pending[first] = pending[first][sent:]
+        try:
+            sent = os.writev(fd, pending[first : first + _BUFFERS_AT_ONCE])
+        except BlockingIOError:
+            sent = 0
+            await_room(_rest_of_record(pending, first))
+        except OSError as error:
+            raise PeerGone(str(error)) from None
+
+
+def _rest_of_record(pending: Sequence[memoryview], first: int) -> bytes:
+    """Join what is still to be sent of the record that has been begun; b"" between two records."""
+    if first % 2:
+        return bytes(pending[first])
+    if len(pending[first]) < HEADER.size:
+        return bytes(pending[first]) + bytes(pending[first + 1])
+    return b""
+
+
+def wait_for_room(fd: int, timeout: float) -> bool:
+    """Waits until the peer has taken enough to be sent more.
+
+    A slow peer may take long for that. It makes progress as long as the kernel's queue becomes shorter.
+
+    Returns:
+        False if it has taken nothing for `timeout` seconds (0: no limit).
+    """
+    queued = _count_queued(fd)
+    while not wait(fd, select.POLLOUT, timeout or None):
+        before, queued = queued, _count_queued(fd)
+        if queued >= before:
+            return False
+    return True
+
+
+def _count_queued(fd: int) -> int:
+    count: int = struct.unpack("i", fcntl.ioctl(fd, _SIOCOUTQ, bytes(4)))[0]
+    return count
+
+
+def has_left(fd: int) -> bool | None:
+    """Look whether the peer is gone; None: it sends nothing more, and may read on or have left."""
+    poll = select.poll()
+    poll.register(fd, select.POLLRDHUP)
+    events = poll.poll(0)
+    if not events:
+        return False
+    return True if events[0][1] & (select.POLLHUP | select.POLLERR) else None
 
 
 def is_readable(fd: int) -> bool:
@@ -122,8 +148,8 @@ def is_readable(fd: int) -> bool:
     return wait(fd, select.POLLIN, 0)
 
 
-def wait(fd: int, event: int, timeout: float) -> bool:
-    """Waits for an event of poll(2); False if it has not come in `timeout` seconds."""
+def wait(fd: int, event: int, timeout: float | None) -> bool:
+    """Waits for an event of poll(2); False if it has not come in `timeout` seconds. None: for ever."""
     poll = select.poll()
     poll.register(fd, event)
-    return bool(poll.poll(timeout * 1000))
+    return bool(poll.poll(None if timeout is None else timeout * 1000))

@@ -16,6 +16,7 @@ from fpm.worker.accounting import Accounting
 from fpm.worker.connections import Connections
 from fpm.worker.fork_guard import ForkGuard
 from fpm.worker.interrupt import Interrupt
+from fpm.worker.last_word import LastWord, Pair
 from fpm.worker.loop import WorkerLoop
 from fpm.worker.master_channel import MasterChannel
 from fpm.worker.self_dump import listen
@@ -33,18 +34,17 @@ def run_worker(
     slot: int,
     channel: socket.socket,
     access_log: int | None,
+    last_word: Pair | None = None,
     hold: bool = False,
 ) -> int:
-    """Serves until the master says quit or is gone; the main function of a freshly forked worker.
+    """Serves until the master says quit or is gone, and returns the exit code; the main function of a new worker.
 
     Args:
         slot: this worker's slot of the scoreboard.
         channel: SOCK_SEQPACKET to the master.
         access_log: descriptor opened to append, or None.
+        last_word: what the template reads if this worker ends in the middle of an answer, see fpm.worker.last_word.
         hold: accept nothing before the master says so: this worker proves a new generation.
-
-    Returns:
-        The exit code.
     """
     replace_standard_streams()
     current.in_worker = True
@@ -55,7 +55,8 @@ def run_worker(
     epoll = select.epoll()
     connections = Connections(epoll, active, master)
     accounting = Accounting(active, writer, master, access_log)
-    service = Service(application, active, writer, master, connections, accounting, StatusPages(active, board))
+    pages, word = StatusPages(active, board), LastWord(last_word)
+    service = Service(application, active, writer, master, connections, accounting, pages, word)
     loop = WorkerLoop(service, epoll)
     ForkGuard(writer, loop.descriptors)
     Interrupt(writer).install()

@@ -13,7 +13,8 @@ Environ = dict[str, Any]
 _SECURE = frozenset({"on", "1", "yes", "true", "https"})
 _UNWANTED = frozenset(("HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE"))
 """Dropped: HTTP_PROXY sets the proxy of the application's own requests (CVE-2016-5385); the web server has decoded the
-transfer encoding already, and frameworks that trust the header read nothing; the last two have names without HTTP_."""
+transfer encoding already, and frameworks that trust the header read nothing; the last two have names without HTTP_.
+complete_environ() has them written out, as it runs for each request and nearly always finds none."""
 
 
 def complete_environ(environ: Environ, mount: str | None) -> str:
@@ -22,12 +23,12 @@ def complete_environ(environ: Environ, mount: str | None) -> str:
     Args:
         mount: the `script_name` directive; None for "auto".
     """
-    # Written out, as this runs for each request and nearly always finds nothing.
     if (
         "HTTP_PROXY" in environ
         or "HTTP_TRANSFER_ENCODING" in environ
         or "HTTP_CONTENT_LENGTH" in environ
         or "HTTP_CONTENT_TYPE" in environ
+        or not environ.get("HTTP_HOST", True)
     ):
         _drop_unwanted(environ)
     script_name: str = environ.get("SCRIPT_NAME", "")
@@ -61,6 +62,8 @@ def complete_environ(environ: Environ, mount: str | None) -> str:
 def _drop_unwanted(environ: Environ) -> None:
     for name in _UNWANTED:
         environ.pop(name, None)
+    if not environ.get("HTTP_HOST", True):
+        del environ["HTTP_HOST"]  # who makes URLs would take it for the host's name, in place of SERVER_NAME
 
 
 def content_length(environ: Environ) -> int | None:

@@ -6,32 +6,20 @@ Nothing here knows where the bytes go: a Sink takes them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from threading import Lock
 from types import TracebackType
 from typing import Any, Protocol
 
 from fpm.wsgi.environ import Environ
-from fpm.wsgi.head import format_head
+from fpm.wsgi.head import encode_head, format_head
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
 WSGIApp = Callable[[Environ, Any], Iterable[bytes]]
 
-FILE_BLOCK = 65535
-"""Bytes that wsgi.file_wrapper reads at once unless told otherwise: what one record carries."""
-
-
-def _make_page(status: str, text: str) -> bytes:
-    """A whole response."""
-    body = f"<!DOCTYPE html>\n<title>{status}</title>\n<h1>{status[4:]}</h1>\n<p>{text}</p>\n"
-    return (
-        f"Status: {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-    ).encode("ascii")
-
-
-ERROR_PAGE = _make_page("500 Internal Server Error", "The application failed. What happened is in its log.")
-TIMEOUT_PAGE = _make_page("504 Gateway Timeout", "The application has taken too long.")
 _COMPLETE = (list, tuple)
-_BODYLESS = ("204", "304")
+_BODYLESS = frozenset(("204", "304", *map(str, range(100, 200))))
+"""Statuses of answers without a body (RFC 9110 6.4.1)."""
 
 
 class Sink(Protocol):
@@ -41,35 +29,27 @@ class Sink(Protocol):
     def finished(self) -> bool:
         """The answer is complete; nothing more may be sent."""
 
-    def send(self, data: bytes) -> None:
-        """Sends some bytes now; returns when they are on their way."""
+    def send(self, data: bytes, is_last: bool = False) -> None:
+        """Sends some bytes now; returns when they are on their way. Without bytes: looks whether anybody wants more.
+
+        Args:
+            is_last: the body is complete with them; only the end of the request is still to come.
+        """
 
     def finish(self, data: bytes) -> None:
         """Sends the last bytes (maybe none) and ends the request."""
 
 
-class FileWrapper:
-    """wsgi.file_wrapper: an iterable over the blocks of a file-like object."""
+@dataclass(slots=True)
+class Unsent:
+    """What an application has made of a response and is not sent."""
 
-    __slots__ = ("_block", "_file", "close")
-
-    def __init__(self, file: Any, block: int = FILE_BLOCK) -> None:
-        self._file = file
-        self._block = block
-        self.close: Callable[[], object] = getattr(file, "close", _nothing)
-
-    def __iter__(self) -> FileWrapper:
-        return self
-
-    def __next__(self) -> bytes:
-        data: bytes = self._file.read(self._block)
-        if data:
-            return data
-        raise StopIteration
-
-
-def _nothing() -> None:
-    """The close() of a file without one."""
+    headers: tuple[str, ...] = ()
+    """Names of fields that are the web server's; each is told once."""
+    surplus: int = 0
+    """Bytes beyond its own Content-Length."""
+    after_end: int = 0
+    """Bytes after finish_early()."""
 
 
 class Response:
@@ -82,11 +62,11 @@ class Response:
         "_left",
         "_sink",
         "closed",
-        "dropped",
         "given",
+        "is_enough",
         "started",
         "status",
-        "surplus",
+        "unsent",
         "unusual",
     )
 
@@ -99,10 +79,9 @@ class Response:
         self.started = False
         """The head has gone out; an error can no longer become a 500 page."""
         self.status = ""
-        self.surplus = 0
-        """Bytes that the application made beyond its own Content-Length; they are dropped."""
-        self.dropped = 0
-        """Bytes that it made after finish_early()."""
+        self.is_enough = False
+        """The response has all of its body, and the application has made more, which is dropped."""
+        self.unsent: Unsent | None = None
         self.closed = False
         """The last piece has been given, or is being given. Setting it after a look at it cannot be divided by another
         thread: the interpreter changes threads at calls and jumps only."""
@@ -122,7 +101,7 @@ class Response:
 
     @property
     def head(self) -> str:
-        """Status and headers as text, "" before start_response()."""
+        """The header fields as lines of text without the status, "" before start_response()."""
         return self._head or ""
 
     @property
@@ -147,8 +126,10 @@ class Response:
                 exc_info = None  # no cycle through this frame
         elif self._head is not None:
             raise RuntimeError("start_response() called again without exc_info")
-        self._head, self._left = format_head(status, headers)
+        self._head, self._left, left_out = format_head(status, headers)
         self.status = status
+        if left_out:
+            self._note_unsent().headers = left_out
         self._bodyless = self._head_only or status[:3] in _BODYLESS
         return self.write
 
@@ -158,14 +139,19 @@ class Response:
             raise TypeError(f"the body must be made of bytes, not {type(data).__name__}")
         with _SENDING:
             if not self.closed:
-                self._sink.send(self._take(data))
+                piece = self._take(data)
+                self._sink.send(piece, self._left == 0 or self._bodyless)
                 return
         self._drop(len(data))
 
     def _drop(self, size: int) -> None:
         if size:
-            self.dropped += size
-            self.unusual = True
+            self._note_unsent().after_end += size
+
+    def _note_unsent(self) -> Unsent:
+        self.unusual = True
+        self.unsent = self.unsent or Unsent()
+        return self.unsent
 
     def _flush(self) -> bytes:
         """The head, if nothing was sent yet."""
@@ -178,13 +164,14 @@ class Response:
             if self._head is None:
                 raise RuntimeError("the application gave a body before it called start_response()")
             self.started = True
-            head = f"{self._head}\r\n".encode("latin-1")
+            head = encode_head(self._head, self.status)
         if self._bodyless:
+            self.is_enough = True
             return head
         if self._left is not None:
             if len(data) > self._left:
-                self.surplus += len(data) - self._left
-                self.unusual = True
+                self._note_unsent().surplus += len(data) - self._left
+                self.is_enough = True
                 data = data[: self._left]
             self._left -= len(data)
         return head + data if head else data
@@ -203,12 +190,28 @@ class Response:
             return
         if result is self.given and self.closed:
             return
-        for data in result:
-            if data or not isinstance(data, bytes):
-                self.write(data)
+        if self.closed or self._head is None or not self._bodyless:
+            self._send_pieces(result)
+        else:
+            iter(result)  # no body is wanted, but what is none at all is an error as ever
         if not self.closed and not self.short:
             self.closed = True
             self._sink.finish(self._flush())
+
+    def _send_pieces(self, result: Iterable[bytes]) -> None:
+        """Sends block by block, and stops after the first that is too many: it may have no end (PEP 3333).
+
+        Where the application has finished early, it is led to its end: what it does there is work, not output.
+        """
+        for data in result:
+            if data or not isinstance(data, bytes):
+                self.write(data)
+                if self.is_enough and not self.closed:
+                    break
+            elif not self.closed:
+                if self._left == 0:
+                    break
+                self._sink.send(data)
 
     def _send_whole(self, body: bytes) -> None:
         """Sends a response whose body is all there, and with it its length."""
@@ -220,7 +223,7 @@ class Response:
             head = self._head = f"{head}Content-Length: {size}\r\n"
         self.started = True
         self._left = 0
-        self._sink.finish(f"{head}\r\n".encode("latin-1") + body)
+        self._sink.finish(f"{head}Status: {self.status}\r\n\r\n".encode("latin-1") + body)
 
     def _send_unusual(self, body: bytes) -> None:
         """As _send_whole, for one without start_response(), without a body, or with a Content-Length that is wrong."""

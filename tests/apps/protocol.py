@@ -139,6 +139,39 @@ def deaf(environ, start_response):
     return []
 
 
+def unending(environ, start_response):
+    """More and more (`?304`, `?length`: than is wanted), by the iterable or by write(); or nothing (`?nothing`)."""
+    wanted = environ["QUERY_STRING"]
+    status = "304 Not Modified" if wanted == "304" else "200 OK"
+    headers = [("Content-Type", "text/plain")]
+    write = start_response(status, [*headers, ("Content-Length", "5")] if wanted == "length" else headers)
+    if environ["PATH_INFO"] == "/unending/write":
+        write(b"first")
+        while True:
+            time.sleep(0.01)
+            write(b"" if wanted == "nothing" else b"and on")
+    return more_and_more(b"" if wanted == "nothing" else b"and on")
+
+
+def more_and_more(piece):
+    yield b"first"
+    while True:
+        time.sleep(0.01)
+        yield piece
+
+
+def redirect(environ, start_response):
+    start_response("301 Moved Permanently", [("Location", "/there"), ("Content-Type", "text/plain")])
+    return [b"moved"]
+
+
+def late(environ, start_response):
+    """Goes on for some time after the last byte."""
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "4")])
+    yield b"late"
+    pause(environ)
+
+
 class Endless:
     """An answer without an end that counts how often it is closed."""
 
@@ -196,6 +229,10 @@ HANDLERS = {
     "/exact": exact,
     "/large": large,
     "/endless": endless,
+    "/late": late,
+    "/redirect": redirect,
+    "/unending": unending,
+    "/unending/write": unending,
     "/sleep": sleep,
     "/short": short,
     "/surplus": surplus,

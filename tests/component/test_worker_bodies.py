@@ -84,6 +84,44 @@ def test_who_has_answered_early_reads_on_so_that_the_peer_is_not_reset() -> None
         assert error is None
 
 
+@pytest.mark.parametrize("sent", [b"", b"the first part"])
+def test_a_body_that_nobody_reads_is_read_to_its_end_on_a_kept_connection(pool: WorkerPool, sent: bytes) -> None:
+    """The answer does not wait for it, END_REQUEST does: h2o 2.2 dies of one that comes before the body is sent."""
+    body = sent + b"x" * 3_000_000
+    params = raw.web_params("/ignore", method="POST", body=body)
+    head = raw.begin(flags=raw.KEEP_CONN) + raw.stream(raw.PARAMS, raw.pairs(params))
+    rest = raw.stream(raw.STDIN, body[len(sent) :])
+    with raw.Wire(pool.address) as wire:
+        wire.send(head + raw.stream(raw.STDIN, sent, end=False))
+        answer = wire.read_record()
+        assert answer is not None
+        assert answer[2].endswith(b"did not look at the body")
+        wire.send(rest[:-1000])
+        wire.send(rest[-1000:])
+        reply = wire.read_reply()
+        assert (reply.stdout, reply.ended) == (b"", True)
+        wire.send(raw.request_bytes(raw.web_params("/ignore"), flags=raw.KEEP_CONN))
+        assert wire.read_reply().body == b"did not look at the body"
+
+
+def test_a_body_that_does_not_come_to_its_end_is_not_waited_for(pool: WorkerPool) -> None:
+    params = raw.web_params("/ignore", method="POST", body=b"12345")
+    with raw.Wire(pool.address) as wire:
+        wire.send(raw.begin(flags=raw.KEEP_CONN) + raw.stream(raw.PARAMS, raw.pairs(params)))
+        reply = wire.read_reply()
+        assert (reply.body, reply.ended) == (b"did not look at the body", True)
+        assert wire.at_end()
+
+
+def test_who_sends_nothing_is_given_up() -> None:
+    params = raw.web_params("/exact", method="POST", body=b"12345")
+    with WorkerPool("protocol:application", read_timeout=0.2) as pool, raw.Wire(pool.address) as wire:
+        wire.send(raw.begin() + raw.stream(raw.PARAMS, raw.pairs(params)) + raw.record(raw.STDIN, b"1"))
+        said = "POST /exact: nothing of the request's body has come for 0.2 seconds (read_timeout); the connection is"
+        wait_until(lambda: said in pool.logged())
+        assert wire.read_record() is None
+
+
 # --- the answer -----------------------------------------------------------------------------------------------------
 
 
@@ -127,3 +165,65 @@ def test_the_iterable_is_closed_when_the_client_has_gone_away(tcp: bool) -> None
             # The worker is the only one: it answers when it is done with the request that nobody wants.
             assert raw.get(pool.address, "/closed").body == count
         assert pool.logged() == ""
+
+
+@pytest.mark.parametrize("flags", [0, raw.KEEP_CONN], ids=["close", "keep"])
+@pytest.mark.parametrize(
+    ("method", "path", "query", "body"),
+    [
+        ("HEAD", "/unending", "", b""),
+        ("HEAD", "/unending/write", "", b""),
+        ("GET", "/unending", "304", b""),
+        ("GET", "/unending/write", "304", b""),
+        ("GET", "/unending", "length", b"first"),
+        ("GET", "/unending/write", "length", b"first"),
+    ],
+)
+def test_an_answer_without_an_end_of_which_no_more_is_wanted(
+    pool: WorkerPool, method: str, path: str, query: str, body: bytes, flags: int
+) -> None:
+    with raw.Wire(pool.address) as wire:
+        wire.send(raw.request_bytes(raw.web_params(path, method=method, query=query), flags=flags))
+        reply = wire.read_reply()
+        assert (reply.status, reply.body, reply.ended) == (304 if query == "304" else 200, body, True)
+
+
+@pytest.mark.parametrize("tcp", [False, True], ids=["unix", "tcp"])
+def test_an_answer_without_an_end_or_a_word_to_a_client_that_has_left(tcp: bool) -> None:
+    with WorkerPool("protocol:application", tcp=tcp) as pool:
+        for path in ("/unending", "/unending/write"):
+            with raw.Wire(pool.address) as wire:
+                wire.send(raw.request_bytes(raw.web_params(path, query="nothing")))
+                assert wire.read_record() is not None
+            assert raw.get(pool.address, "/ignore").status == 200, "the only worker has ended that request"
+        # Who sends nothing more may read on.
+        with raw.Wire(pool.address) as wire:
+            wire.send(raw.request_bytes(raw.web_params("/unending", query="nothing")))
+            wire.socket.shutdown(socket.SHUT_WR)
+            assert wire.read_record() is not None
+            wait_until(lambda: wire.read_record() == (raw.STDERR, 1, b""))
+        assert pool.logged() == ""
+
+
+def test_who_takes_nothing_is_given_up_and_what_it_has_is_no_whole_answer() -> None:
+    with WorkerPool("protocol:application", send_timeout=0.2) as pool, raw.Wire(pool.address) as wire:
+        wire.send(raw.request_bytes(raw.web_params("/endless")))
+        said = "GET /endless: the web server has taken nothing of the answer for 0.2 seconds (send_timeout); the connec"
+        wait_until(lambda: said in pool.logged())
+        kinds = []
+        header = b""
+        while (part := wire.socket.recv(8 - len(header))) or header:
+            assert part, "no end in the middle of a record"
+            header += part
+            if len(header) < 8:
+                continue
+            kinds.append(header[1])
+            if kinds[-1] == raw.ABORT:
+                break
+            left = int.from_bytes(header[4:6], "big")
+            while left:
+                left -= len(wire.socket.recv(left))
+            header = b""
+        assert set(kinds[:-1]) == {raw.STDOUT}
+        assert kinds[-1] == raw.ABORT, "what breaks the answer off"
+        assert wire.socket.recv(1) == b""

@@ -153,20 +153,33 @@ def cant_mpx(reply: raw.Reply) -> bool:
     return (raw.END, 2, struct.pack(">IB3x", 0, raw.CANT_MPX_CONN)) in reply.others
 
 
-def test_a_second_request_in_the_same_buffer(pool):
-    first, second = raw.request_bytes(raw.web_params("/x")), raw.request_bytes(raw.web_params("/y"), request=2)
-    reply = send(pool, first + second)
-    assert cant_mpx(reply)
-    assert seen(reply)["environ"]["PATH_INFO"] == "/x"
-
-
-def test_a_second_request_while_the_first_runs(pool):
+@pytest.mark.parametrize("way", ["one buffer", "while the first runs", "with bodies"])
+def test_the_next_request_comes_before_the_first_is_answered(pool, way):
+    """As HAProxy sends it on a kept connection."""
+    body = b"body" if way == "with bodies" else b""
+    requests = []
+    for number in range(1, 5):
+        params = raw.web_params("/sleep" if number == 1 else f"/{number}", query="0.2", method="POST", body=body)
+        requests.append(raw.request_bytes(params, body, flags=raw.KEEP_CONN, request=number))
     with raw.Wire(pool.address) as wire:
-        wire.send(raw.request_bytes(raw.web_params("/sleep", query="0.2")))
-        wire.send(raw.request_bytes(raw.web_params("/y"), request=2))
+        if way == "while the first runs":
+            wire.send(requests.pop(0))
+        wire.send(b"".join(requests))
+        assert wire.read_reply().body == b"slept"
+        for number in range(2, 5):
+            reply = wire.read_reply(number)
+            assert (seen(reply)["environ"]["PATH_INFO"], seen(reply)["body"]) == (f"/{number}", body.decode())
+            assert reply.others == []
+
+
+def test_a_second_request_while_the_first_still_comes(pool):
+    params = raw.web_params("/x", method="POST", body=b"12345")
+    with raw.Wire(pool.address) as wire:
+        wire.send(raw.begin(flags=raw.KEEP_CONN) + raw.stream(raw.PARAMS, raw.pairs(params)))
+        wire.send(raw.request_bytes(raw.web_params("/y"), request=2) + raw.stream(raw.STDIN, b"12345"))
         reply = wire.read_reply()
         assert cant_mpx(reply)
-        assert reply.body == b"slept"
+        assert seen(reply)["body"] == "12345"
 
 
 def test_abort_while_the_body_comes(pool):

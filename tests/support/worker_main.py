@@ -11,6 +11,7 @@ import sys
 from fpm.library import run_postfork
 from fpm.protocol import spec
 from fpm.template.application import load_application
+from fpm.worker.last_word import LastWords
 from fpm.worker.worker import run_worker
 
 PLACES = {
@@ -41,8 +42,15 @@ def main() -> None:
     settings = spec.WorkerSettings(**description["settings"])
     application = load_application(settings.app)
     run_postfork()
+    words = LastWords()
+    words.begin_fork()
     code = run_worker(
-        settings, application, slot=description["slot"], channel=channel, access_log=rest.get("access_log")
+        settings,
+        application,
+        slot=description["slot"],
+        channel=channel,
+        access_log=rest.get("access_log"),
+        last_word=words.take_pair(),
     )
     sys.stdout.flush()
     sys.stderr.flush()

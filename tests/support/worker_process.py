@@ -52,6 +52,8 @@ def worker_settings(app: str, **changes: Any) -> WorkerSettings:
         "access_suppress_path": [],
         "log_limit": 1024,
         "request_body_spool": False,
+        "read_timeout": 60.0,
+        "send_timeout": 60.0,
         "request_slowlog_timeout": 0.0,
         "request_terminate_timeout_track_finished": False,
         "has_access_log": False,

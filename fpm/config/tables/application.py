@@ -88,6 +88,27 @@ APPLICATION = DirectiveGroup(
             "Whether a request body of unknown length is first read completely, into a temporary file if it is large, "
             "so that CONTENT_LENGTH can be set. For applications that do not read the body without it.",
         ),
+        Directive(
+            "read_timeout",
+            "time",
+            "1h",
+            "Time that the application waits for the next piece of a request's body before reading it fails, the "
+            "connection is closed, and a line is logged. It matters where the web server passes the body on as it "
+            "comes (nginx: `fastcgi_request_buffering off`). 0 means no limit.",
+            differs="PHP-FPM waits without limit.",
+            applies="live",
+        ),
+        Directive(
+            "send_timeout",
+            "time",
+            "1h",
+            "Time in which the web server must take something of a response, however little, before the response is "
+            "cut off, the connection closed, and a line logged. A web server that buffers may take nothing for as "
+            "long as its client needs for what is buffered: nginx keeps up to 1 GiB in a file "
+            "(`fastcgi_max_temp_file_size`). 0 means no limit.",
+            differs="PHP-FPM waits without limit.",
+            applies="live",
+        ),
     ),
 )
 

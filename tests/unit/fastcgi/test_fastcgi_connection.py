@@ -187,13 +187,26 @@ def test_unknown_role(role, keep):
     assert isinstance(feed(machine, asked)[0], RequestBegun)
 
 
-def test_a_second_request_on_a_busy_connection():
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_second_request_while_the_first_still_comes(after):
+    head, params = raw.begin(), raw.stream(raw.PARAMS, raw.pairs({"A": "1"}))
+    first = [head, params, raw.record(raw.STDIN, b"x"), raw.record(raw.STDIN)]
+    second = raw.request_bytes({"A": "2"}, request=2)
+    events = feed(Connection(), b"".join([*first[:after], second, *first[after:]]))
+    assert events.count(Reply(end(2, raw.CANT_MPX_CONN))) == 1
+    assert events[-1] == BodyEnd()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_second_request_behind_a_first_that_is_all_there(number):
+    first = raw.request_bytes({"A": "1"}, request=1, flags=1)
+    second = raw.request_bytes({"A": "2"}, b"x", request=number, flags=1)
     machine = Connection()
-    first, second = raw.request_bytes({"A": "1"}, request=1), raw.request_bytes({"A": "2"}, b"x", request=2)
-    events = feed(machine, first + second)
-    assert events == [RequestBegun(1, False, {"A": "1"}), BodyEnd(), Reply(end(2, raw.CANT_MPX_CONN))]
+    assert feed(machine, first + second) == [RequestBegun(1, True, {"A": "1"}), BodyEnd()]
+    assert (machine.clean, machine.unread) == (False, None)
     machine.end_request()
-    assert feed(machine, second)[0] == RequestBegun(2, False, {"A": "2"})
+    assert (machine.clean, machine.unread) == (False, second)
+    assert feed(machine, b"") == [RequestBegun(number, True, {"A": "2"}), BodyData(b"x"), BodyEnd()]
 
 
 def test_the_same_request_begun_twice():

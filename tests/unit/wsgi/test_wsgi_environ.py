@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from wsgiref.util import request_uri
+
 import pytest
 
 from fpm.wsgi.environ import complete_environ, content_length
@@ -123,6 +125,12 @@ def test_server_name_is_never_empty():
     assert completed({"SERVER_NAME": "", "HTTP_HOST": "[::1]:8080"})["SERVER_NAME"] == "[::1]"
     assert completed({"SERVER_NAME": "", "SERVER_ADDR": "192.0.2.1"})["SERVER_NAME"] == "192.0.2.1"
     assert completed({"SERVER_NAME": "name"})["SERVER_NAME"] == "name"
+
+
+def test_an_empty_host_is_no_host():
+    environ = completed({"SERVER_NAME": "example.org", "HTTP_HOST": ""})
+    assert "HTTP_HOST" not in environ
+    assert request_uri(environ) == "http://example.org/"
 
 
 def test_scheme_and_port():

@@ -6,11 +6,14 @@ import sys
 
 import pytest
 
+from fpm.wsgi import head
+from fpm.wsgi.file_wrapper import FileWrapper
 from fpm.wsgi.head import format_head
-from fpm.wsgi.response import FileWrapper, Response, run_application
+from fpm.wsgi.response import Response, Unsent, run_application
 
 PLAIN = [("Content-Type", "text/plain")]
-HEAD = b"Status: 200 OK\r\nContent-Type: text/plain\r\n"
+HEAD = b"Content-Type: text/plain\r\n"
+END = b"Status: 200 OK\r\n\r\n"
 
 
 class Recorder:
@@ -20,8 +23,9 @@ class Recorder:
         self.finished = False
         self.pieces = []
 
-    def send(self, data):
-        self.pieces.append(data)
+    def send(self, data, is_last=False):
+        if data:
+            self.pieces.append(data)
 
     def finish(self, data):
         self.pieces.append(data)
@@ -48,7 +52,7 @@ def make(result, status="200 OK", headers=PLAIN):
 
 def test_one_element_gets_a_content_length_and_goes_out_at_once():
     sink = respond(make([b"hello"]))
-    assert sink.pieces == [HEAD + b"Content-Length: 5\r\n\r\nhello"]
+    assert sink.pieces == [HEAD + b"Content-Length: 5\r\n" + END + b"hello"]
     assert sink.finished
 
 
@@ -57,21 +61,20 @@ def test_a_content_length_of_the_application_stays():
 
 
 def test_head_has_the_length_and_no_body():
-    assert respond(make([b"hello"]), "HEAD").sent == HEAD + b"Content-Length: 5\r\n\r\n"
-    assert respond(make([]), "HEAD").sent == HEAD + b"\r\n"
-    assert respond(make(iter([b"a", b"b"])), "HEAD").sent == HEAD + b"\r\n"
+    assert respond(make([b"hello"]), "HEAD").sent == HEAD + b"Content-Length: 5\r\n" + END
+    assert respond(make([]), "HEAD").sent == HEAD + END
+    assert respond(make(iter([b"a", b"b"])), "HEAD").sent == HEAD + END
 
 
-@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified", "103 Early Hints", "199"])
 def test_statuses_without_a_body(status):
-    sink = respond(make([b""], status, []))
-    assert sink.sent == f"Status: {status}\r\n\r\n".encode()
-    assert b"forbidden" not in respond(make(iter([b"forbidden"]), status, [])).sent
+    for result in ([b""], [b"forbidden"], iter([b"forbidden"])):
+        assert respond(make(result, status, [])).sent == f"Status: {status}\r\n\r\n".encode()
 
 
 def test_a_generator_goes_out_block_by_block_and_empty_blocks_do_not():
     sink = respond(make(iter([b"", b"one", b"", b"two"])))
-    assert sink.pieces == [HEAD + b"\r\none", b"two", b""]
+    assert sink.pieces == [HEAD + END + b"one", b"two", b""]
 
 
 def test_start_response_may_come_with_the_first_block():
@@ -79,7 +82,7 @@ def test_start_response_may_come_with_the_first_block():
         start_response("200 OK", list(PLAIN))
         yield b"late"
 
-    assert respond(application).sent == HEAD + b"\r\nlate"
+    assert respond(application).sent == HEAD + END + b"late"
 
 
 def test_write_sends_before_it_returns():
@@ -88,11 +91,11 @@ def test_write_sends_before_it_returns():
     def application(environ, start_response):
         write = start_response("200 OK", list(PLAIN))
         write(b"one")
-        assert sink.pieces == [HEAD + b"\r\none"]
+        assert sink.pieces == [HEAD + END + b"one"]
         return [b"two"]
 
     run_application(application, {}, Response(sink, "GET"))
-    assert sink.sent == HEAD + b"\r\nonetwo"
+    assert sink.sent == HEAD + END + b"onetwo"
     assert sink.finished
 
 
@@ -105,7 +108,7 @@ def test_exc_info_replaces_a_head_that_has_not_gone_out():
             start_response("500 Oops", [], sys.exc_info())
         return [b"sorry"]
 
-    assert respond(application).sent == b"Status: 500 Oops\r\nContent-Length: 5\r\n\r\nsorry"
+    assert respond(application).sent == b"Content-Length: 5\r\nStatus: 500 Oops\r\n\r\nsorry"
 
 
 def test_exc_info_raises_the_very_exception_when_the_head_has_gone_out():
@@ -176,7 +179,7 @@ def test_more_than_content_length_is_not_sent():
     response = Response(sink, "GET")
     run_application(make(iter([b"123", b"456"]), headers=[("Content-Length", "4")]), {}, response)
     assert sink.sent.endswith(b"\r\n\r\n1234")
-    assert response.surplus == 2
+    assert response.unsent == Unsent(surplus=2)
     assert sink.finished
 
 
@@ -203,7 +206,7 @@ def test_finish_early():
 
     run_application(application, {}, response)
     assert answers == [True, False]
-    assert (sink.sent, sink.finished, response.dropped) == (HEAD + b"\r\n", True, 18)
+    assert (sink.sent, sink.finished, response.unsent) == (HEAD + END, True, Unsent(after_end=18))
 
 
 @pytest.mark.parametrize("returned", ["the same", [], [b"other"]])
@@ -222,7 +225,7 @@ def test_finish_early_with_a_response(kind, returned):
     run_application(application, {}, response)
     assert sink.sent.endswith(b"\r\n\r\nall of it")
     assert (b"Content-Length: 9" in sink.sent) == isinstance(given, list)
-    assert response.dropped == (5 if returned == [b"other"] else 0)
+    assert response.unsent == (Unsent(after_end=5) if returned == [b"other"] else None)
     assert getattr(given, "closed", 1) == 1
 
 
@@ -298,8 +301,6 @@ def test_file_wrapper_reads_blocks_and_closes(tmp_path):
         ("200 OK", [("X", 5)]),
         ("200 OK", [(b"X", "a")]),
         ("200 OK", [("X", b"a")]),
-        ("200 OK", [("Connection", "close")]),
-        ("200 OK", [("Transfer-Encoding", "chunked")]),
         ("200 OK", [("Status", "404")]),
         ("200 OK", [("Content-Length", "five")]),
         ("200 OK", [("Content-Length", "-5")]),
@@ -313,8 +314,101 @@ def test_heads_that_break_the_rules(status, headers):
             format_head(status, headers)
 
 
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ([["Content-Type", "text/plain"]], "a header must be a tuple (name, value), not a list: ['Content-Type', "),
+        ([("A", "b"), "X: y"], "a header must be a tuple (name, value), not a str: 'X: y'"),
+        (["ab"], "a header must be a tuple (name, value), not a str: 'ab'"),
+        ([("X",)], "a header must be a tuple (name, value), not a tuple: ('X',)"),
+        ([({}, "x")], "a header name must be a str, not dict"),
+        ((("A", "b"),), "headers must be a list of tuples (name, value), not a tuple: (('A', 'b'),)"),
+        ({"A": "b"}, "headers must be a list of tuples (name, value), not a dict: {'A': 'b'}"),
+        (None, "headers must be a list of tuples (name, value), not a NoneType: None"),
+    ],
+)
+def test_what_is_wrong_with_headers_is_said(headers, said):
+    with pytest.raises(TypeError) as caught:
+        format_head("200 OK", headers)
+    assert str(caught.value).startswith(said)
+
+
 def test_heads_that_keep_them():
-    text, length = format_head("404 Nicht da \xe4", [("X-Latin", "\xe4\xff\xa0"), ("X-Tab", "a\tb"), ("x", "")])
-    assert text == "Status: 404 Nicht da \xe4\r\nX-Latin: \xe4\xff\xa0\r\nX-Tab: a\tb\r\nx: \r\n"
+    text, length, _ = format_head("404 Nicht da \xe4", [("X-Latin", "\xe4\xff\xa0"), ("X-Tab", "a\tb"), ("x", "")])
+    assert text == "X-Latin: \xe4\xff\xa0\r\nX-Tab: a\tb\r\nx: \r\n"
     assert length is None
     assert format_head("200 OK", [("CONTENT-LENGTH", "12")])[1] == 12
+
+
+def test_fields_that_are_the_web_servers_are_left_out_and_told_once(monkeypatch):
+    monkeypatch.setattr(head, "_told", set())
+    monkeypatch.setattr(head, "_fields", {})
+    headers = [("connection", "keep-alive"), ("A", "b"), ("Keep-Alive", "timeout=5"), ("Transfer-Encoding", "chunked")]
+    told = ("connection", "Keep-Alive", "Transfer-Encoding")
+    for expected in (told, (), ()):
+        assert format_head("200 OK", list(headers)) == ("A: b\r\n", None, expected)
+    assert format_head("200 OK", [("Connection", "close"), ("Content-Length", "3")]) == ("Content-Length: 3\r\n", 3, ())
+
+
+class Endless:
+    """An iterable without an end: what it gives, how often it was asked, and whether it was closed."""
+
+    def __init__(self, piece=b"more"):
+        self.piece, self.asked, self.closed = piece, 0, 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.asked += 1
+        assert self.asked < 1000, "it is asked for ever"
+        return self.piece
+
+    def close(self):
+        self.closed += 1
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "headers", "asked"),
+    [
+        ("HEAD", "200 OK", PLAIN, 0),
+        ("HEAD", "200 OK", [("Content-Length", "9")], 0),
+        ("GET", "204 No Content", [], 0),
+        ("GET", "304 Not Modified", [], 0),
+        ("GET", "101 Switching Protocols", [], 0),
+        ("GET", "200 OK", [("Content-Length", "0")], 1),
+        ("GET", "200 OK", [("Content-Length", "3")], 1),
+        ("GET", "200 OK", [("Content-Length", "8")], 3),
+    ],
+)
+def test_an_endless_body_of_which_no_more_is_wanted(method, status, headers, asked):
+    endless = Endless()
+    sink = respond(make(endless, status, headers), method)
+    assert (sink.finished, endless.asked, endless.closed) == (True, asked, 1)
+
+    def late(environ, start_response):
+        start_response(status, list(headers))
+        yield from Endless()
+
+    assert respond(late, method).sent == sink.sent
+
+
+def test_a_body_that_is_whole_when_empty_pieces_follow():
+    sink = respond(make(iter([b"12345", *([b""] * 5)]), headers=[("Content-Length", "5")]))
+    assert sink.finished
+
+
+def test_the_code_after_the_last_piece_runs():
+    ran = []
+
+    def pieces():
+        yield b"12345"
+        ran.append("to its end")
+
+    assert respond(make(pieces(), headers=[("Content-Length", "5")])).finished
+    assert ran == ["to its end"]
+
+
+def test_head_of_what_is_no_answer():
+    with pytest.raises(TypeError):
+        respond(make(None), "HEAD")

@@ -1,0 +1,134 @@
+"""What a worker leaves to be said is said when it has ended, and only then."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from fpm.worker.last_word import LastWord, LastWords, say
+
+PID = 1234
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def words() -> Iterator[tuple[LastWords, LastWord]]:
+    """The template's side and the worker's."""
+    template = LastWords()
+    template.begin_fork()
+    pair = template.take_pair()
+    assert pair is not None
+    with pair[0].dup() as leaving, pair[1].dup() as reading:
+        template.end_fork(PID)
+        yield template, LastWord((leaving, reading))
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """A connection: our end, which does not block, and the peer's."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.settimeout(20)
+        yield ours, theirs
+
+
+def read_all(peer: socket.socket) -> bytes:
+    data = b""
+    while part := peer.recv(1 << 20):
+        data += part
+    return data
+
+
+def fill(connection: socket.socket) -> int:
+    sent = 0
+    with suppress(BlockingIOError):
+        while True:
+            sent += connection.send(b"x" * 65536)
+    return sent
+
+
+@pytest.mark.parametrize("left", [["first"], ["first", "second"], ["first", None], [], ["first", None, "third"]])
+def test_the_last_word_of_a_worker_that_has_ended(
+    words: tuple[LastWords, LastWord], pair: Pair, left: list[str | None]
+) -> None:
+    template, worker = words
+    ours, theirs = pair
+    for word in left:
+        if word is None:
+            worker.withdraw()
+        else:
+            worker.leave(ours.fileno(), word.encode())
+    assert worker.is_left == bool(left and left[-1])
+    ours.close()
+    template.say_for(PID)
+    template.say_for(PID)
+    assert read_all(theirs) == (left[-1] or "" if left else "").encode()
+
+
+def test_a_worker_without_a_template_says_it_itself(pair: Pair) -> None:
+    ours, theirs = pair
+    worker = LastWord(None)
+    worker.leave(ours.fileno(), b"word")
+    worker.say()
+    assert not worker.is_left
+    ours.close()
+    assert read_all(theirs) == b"word"
+
+
+def test_a_peer_that_has_no_time_gets_it_all_the_same(pair: Pair) -> None:
+    ours, theirs = pair
+    sent = fill(ours)
+    say(ours.fileno(), b"w" * 65551)
+    ours.close()
+    got = read_all(theirs)
+    assert got[sent:] == b"w" * 65551
+
+
+def test_a_full_connection_by_tcp_is_reset() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as theirs:
+        theirs.settimeout(20)
+        ours, _ = server.accept()
+        ours.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+        fill(ours)
+        say(ours.fileno(), b"w" * 65551)
+        ours.close()
+        with pytest.raises(ConnectionResetError):
+            read_all(theirs)
+
+
+def test_a_peer_that_has_gone_is_no_trouble(pair: Pair) -> None:
+    ours, theirs = pair
+    theirs.close()
+    worker = LastWord(None)
+    worker.leave(ours.fileno(), b"word")
+    worker.say()
+
+
+def test_what_is_no_connection_holds_nobody_up(words: tuple[LastWords, LastWord]) -> None:
+    """An application can reach what its worker leaves to the template."""
+    template, worker = words
+    reading, writing = os.pipe()
+    try:
+        worker.leave(writing, b"x" * 100_000)
+        template.say_for(PID)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_without_descriptors_a_worker_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(socket, "socketpair", refuse)
+    template = LastWords()
+    template.begin_fork()
+    assert template.take_pair() is None
+    template.end_fork(PID)
+    template.say_for(PID)
