@@ -6,7 +6,7 @@ TEST_COMMANDS = nginx:nginx-light cgi-fcgi:libfcgi-bin mandoc:mandoc
 # Their tests are skipped where they are missing: a browser for the HTML page, a monitor that wants its libraries, web
 # servers that start a FastCGI program by themselves.
 WANTED_COMMANDS = chromium:chromium zabbix_agentd:zabbix-agent lighttpd:lighttpd apache2:apache2-bin \
-	/usr/lib/apache2/modules/mod_fcgid.so:libapache2-mod-fcgid
+	/usr/lib/apache2/modules/mod_fcgid.so:libapache2-mod-fcgid haproxy:haproxy
 BENCH_COMMANDS = nginx:nginx-light ab:apache2-utils uwsgi:uwsgi-core uwsgi_python3:uwsgi-plugin-python3
 DEMO_BIND = 127.0.0.1:8000
 
