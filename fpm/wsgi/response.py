@@ -209,7 +209,7 @@ class Response:
                 if self.is_enough and not self.closed:
                     break
             elif not self.closed:
-                if self._left == 0:
+                if self._left == 0 or (self._bodyless and self._head is not None):
                     break
                 self._sink.send(data)
 
