@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import sys
 from contextlib import suppress
 
 from fpm.system.descriptors import take_descriptor
@@ -42,7 +43,8 @@ class LastWord:
         self._pair = pair
         self._fd = -1
         self._words = b""
-        self._messages = 0
+        self._is_readable = False
+        """It is in the socket."""
         self.is_left = False
 
     def descriptors(self) -> list[int]:
@@ -51,19 +53,24 @@ class LastWord:
 
     def leave(self, fd: int, words: bytes) -> None:
         """Have this sent on a connection if this process ends now; it replaces what was left before."""
-        former, self._messages = self._messages, 0
+        former, self._is_readable = self._is_readable, False
         self._fd, self._words, self.is_left = fd, words, True
         if self._pair is not None:
-            with suppress(OSError):  # ETOOMANYREFS: too many descriptors of this user are on their way
-                socket.send_fds(self._pair[0], [words], [fd], socket.MSG_NOSIGNAL)
-                self._messages = 1
-        self._forget(former)
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))
+            try:
+                self._pair[0].sendmsg((words,), (rights,), socket.MSG_NOSIGNAL)
+                self._is_readable = True
+            except OSError:  # ETOOMANYREFS: too many descriptors of this user are on their way
+                self._is_readable = False
+        if former:
+            self._take_back()
 
     def withdraw(self) -> None:
         """Take it back: the answer is complete, or its peer is gone."""
         self.is_left = False
-        former, self._messages = self._messages, 0
-        self._forget(former)
+        if self._is_readable:
+            self._is_readable = False
+            self._take_back()
 
     def say(self) -> None:
         """Send it now: this worker gives the answer up."""
@@ -71,8 +78,8 @@ class LastWord:
         with suppress(OSError):
             say(self._fd, self._words)
 
-    def _forget(self, messages: int) -> None:
-        if messages and self._pair is not None:
+    def _take_back(self) -> None:
+        if self._pair is not None:
             with suppress(OSError):  # the application has closed descriptors that are not its own
                 # Without room for a descriptor the kernel closes the one that comes.
                 self._pair[1].recv(1)
