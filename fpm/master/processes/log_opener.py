@@ -50,7 +50,7 @@ class LogOpener:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._waiting: deque[Order] = deque()
-        self._running: list[OneAnswer] = []
+        self._running: dict[OneAnswer, socket.socket] = {}
 
     def open(self, path: str, identity: Identity | None, done: Done) -> Target | Order:
         """Open a log.
@@ -72,8 +72,9 @@ class LogOpener:
     def close(self) -> None:
         """End all processes and forget all orders."""
         self._waiting.clear()
-        for running in self._running:
+        for running, ours in self._running.items():
             running.forget()
+            ours.close()
         self._running.clear()
 
     def _next(self) -> None:
@@ -89,8 +90,7 @@ class LogOpener:
         ours.setblocking(False)
 
         def answered(wrong: str | None) -> None:
-            self._running.remove(running)
-            with ours:
+            with self._running.pop(running):
                 outcome = _receive(order.path, ours) if wrong is None else OSError(errno.EACCES, wrong)
             _tell(order, outcome)
             self._next()
@@ -109,7 +109,7 @@ class LogOpener:
                 # Not within this call: whoever has ordered does not know the order yet.
                 self._core.loop.call_later(0.0, lambda error=error: _tell(order, error))  # type: ignore[misc]
                 return
-        self._running.append(running)
+        self._running[running] = ours
 
 
 def _tell(order: Order, outcome: Target | OSError) -> None:
