@@ -162,6 +162,7 @@ class PoolConfig:
     catch_workers_output: bool
     decorate_workers_output: bool
     rlimit_files: int
+    rlimit_processes: int
     rlimit_core: int | None
     chroot: str | None
     chdir: str | None

@@ -61,6 +61,10 @@ ROWS: Mapping[type[Event], Row] = {
         "The maximum number of processes has been reached. "
         "Please review your configuration and consider raising 'process.max'",
     ),
+    master.ProcessesLeft: (
+        ALERT,
+        lambda e: f"SIGKILL does not end {', '.join(map(str, e.pids))} (uninterruptible sleep?); exiting without them",
+    ),
     master.OrphanExited: (DEBUG, "process {e.pid}, left behind by an application, exited {e.cause}"),
     master.OrphanKilled: (
         NOTICE,

@@ -44,6 +44,12 @@ def _slow_log_failed(event: pool.SlowLogFailed) -> str:
     )
 
 
+def _socket_shut_down(event: pool.SocketShutDown) -> str:
+    if event.error:
+        return f"the {event.which} socket cannot be replaced: {event.error}; trying again"
+    return f"a process of this pool has shut down the {event.which} socket; it is replaced, and so are the workers"
+
+
 def _scaled(event: pool.Scaled) -> str:
     changes = [f"{event.created} created" if event.created else "", f"{event.retired} retired" if event.retired else ""]
     present = f"{event.idle} idle, {event.active} active, {event.starting} starting"
@@ -53,6 +59,7 @@ def _scaled(event: pool.Scaled) -> str:
 ROWS: Mapping[type[Event], Row] = {
     pool.PoolFailed: (ERROR, _pool_failed),
     pool.PoolRecovered: (NONE, "the application has started again"),
+    pool.SocketShutDown: (WARNING, _socket_shut_down),
     pool.StatusListenFailed: (ERROR, "{e.error}; serving without it until the next reload"),
     pool.PoolChangeFailed: (ERROR, "{e.error}; keeping the previous one"),
     pool.SwapStalled: (

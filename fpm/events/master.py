@@ -192,6 +192,13 @@ class UpgradeFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessesLeft(Event):
+    """SIGKILL has not ended these processes; the master ends without them."""
+
+    pids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessMaxReached(Event):
     """There are as many workers as process.max allows."""
 

@@ -111,6 +111,16 @@ class ResponderFailed(PoolEvent):
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class SocketShutDown(PoolEvent):
+    """A process of the pool has called shutdown(2) on a socket that all of them share."""
+
+    which: str
+    """listening or parking."""
+    error: str = ""
+    """Why it cannot be replaced now; "" when that is about to be done."""
+
+
 # -------------------------------------------------------------------- how many workers
 
 

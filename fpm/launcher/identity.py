@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from fpm.protocol.spec import TemplateSpec
 from fpm.system.keyring import load_join_keyring
-from fpm.system.prctl import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PTRACER, load_prctl
+from fpm.system.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PTRACER, load_prctl
 
 
 def apply_identity(spec: TemplateSpec) -> None:
@@ -27,6 +27,10 @@ def apply_identity(spec: TemplateSpec) -> None:
     # Before chroot: nothing is loaded from inside the jail.
     prctl, join_keyring = load_prctl(), load_join_keyring()
     _step("rlimit_files", lambda: _limit_files(spec))
+    processes = spec.rlimit_processes
+    if processes:
+        limits = (processes, processes)
+        _step(f"rlimit_processes = {processes}", lambda: resource.setrlimit(resource.RLIMIT_NPROC, limits))
     core = spec.rlimit_core
     if core is not None:
         value = resource.RLIM_INFINITY if core < 0 else core
@@ -43,6 +47,8 @@ def apply_identity(spec: TemplateSpec) -> None:
     if directory is not None:
         # After the change of user: a directory that only root can enter must fail here, not surprise later.
         _step(f"chdir = {directory}", lambda: os.chdir(directory))
+    # What workers leave behind stays below their template, and comes to the master when the template has ended.
+    _step("a subreaper", lambda: prctl(PR_SET_CHILD_SUBREAPER, 1))
     if spec.no_new_privs:
         _step("no_new_privs", lambda: prctl(PR_SET_NO_NEW_PRIVS, 1))
 

@@ -7,6 +7,8 @@ from enum import Enum
 
 KILL_AFTER = 1.0
 """Seconds between SIGTERM and SIGKILL when a graceful stop has used up its time (PHP-FPM's second step)."""
+KILL_ROUNDS = 5
+"""How often everything that is left is killed; what lives on then cannot be ended (it sleeps uninterruptibly)."""
 FAST_KILL_AFTER = 5.0
 """The longest that a fast stop waits before SIGKILL."""
 
@@ -33,6 +35,13 @@ class Ending:
 
     step: Step
     wait: float
+    kills: int = 0
+    """How often everything has been killed before."""
+
+    @property
+    def is_in_vain(self) -> bool:
+        """Shall the master end, and leave what is left?"""
+        return self.kills >= KILL_ROUNDS
 
 
 ALLOWED: dict[State, frozenset[State]] = {
@@ -59,7 +68,7 @@ def first_ending(state: State, control_timeout: float) -> Ending:
 
 
 def next_ending(ending: Ending) -> Ending:
-    """The step after `ending` when its time is up: QUIT, TERM, then KILL again and again."""
+    """The step after `ending` when its time is up: QUIT, TERM, then KILL a few times."""
     if ending.step is Step.QUIT:
         return Ending(Step.TERM, KILL_AFTER)
-    return Ending(Step.KILL, KILL_AFTER)
+    return Ending(Step.KILL, KILL_AFTER, ending.kills + (ending.step is Step.KILL))

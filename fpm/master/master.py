@@ -135,7 +135,7 @@ class Master:
 
     def _make_parts(self, services: Services) -> None:
         self.services = services
-        self.reaper = Reaper(self.loop, self.pools, services.reapers, self.emit)
+        self.reaper = Reaper(self.pools, services, [process.pid for process in self._others])
         self.reloader = Reloader(self, time.time)
         self.memory = MemorySampler(services)
         self.status_process = StatusProcess(
@@ -151,7 +151,7 @@ class Master:
             census=lambda: [pool.workers.census() for pool in self.pools.values()],
         )
         self.sink.add_reader(self.notifier.take)
-        self._at_end += [services.close, self.memory.close, self.status_process.close]
+        self._at_end += [services.close, self.memory.close, self.reaper.leftovers.close, self.status_process.close]
 
     def _begin(self) -> None:
         """Nothing runs yet."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Collection
+from dataclasses import replace
 
-from fpm.events.base import Emit
 from fpm.events.master import OrphanExited
-from fpm.master.loop.loop import Loop
 from fpm.master.pool.supervisor import PoolSupervisor
+from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.worker_state import WorkerEvent
 from fpm.master.processes.exits import Usage, parse_status
+from fpm.master.processes.leftovers import Known, Leftovers
 from fpm.master.processes.process import reap_next
+from fpm.master.services import Services
 
 REAP_TIME = 0.03
 """Seconds of reaping in one turn of the loop: hundreds of processes may end at once."""
@@ -52,6 +54,18 @@ class Pools(dict[str, PoolSupervisor]):
         """Has every process exited?"""
         return all(pool.is_empty for pool in self.all())
 
+    def list_pids(self) -> tuple[int, ...]:
+        """List the processes that have not ended, as far as they are known."""
+        workers = [child.process.name for pool in self.all() for child in pool.workers.children]
+        return tuple(filter(None, [*(one.pid for pool in self.all() for one in pool.templates.all()), *workers]))
+
+    def known(self) -> Known:
+        """List the processes of pools, and the sessions of templates that run or still have workers."""
+        templates = [template for pool in self.all() for template in pool.templates.all()]
+        children = [child for pool in self.all() for child in pool.workers.children]
+        sessions = {template.pid for template in templates} | {child.template.pid for child in children}
+        return Known({*sessions, *(child.process.name for child in children)}, sessions)
+
     def close(self) -> None:
         """Kill what is left, and give everything back."""
         for pool in self.all():
@@ -62,15 +76,17 @@ class Pools(dict[str, PoolSupervisor]):
 class Reaper:
     """Waits for processes that have exited, and tells their owners."""
 
-    def __init__(self, loop: Loop, pools: Pools, others: dict[int, Callable[[int], None]], emit: Emit) -> None:
+    def __init__(self, pools: Pools, services: Services, strangers: Collection[int]) -> None:
         """
         Args:
-            others: who is told the wait status of a process that is neither template nor worker.
+            strangers: children of this process that are no business of the master's.
         """
-        self._loop = loop
+        self._loop = services.loop
         self._pools = pools
-        self._others = others
-        self._emit = emit
+        self._others = services.reapers
+        self._emit = services.emit
+        self._strangers = strangers
+        self.leftovers = Leftovers(services, self._known)
 
     def reap(self) -> None:
         """Take every process that has exited (SIGCHLD); however many there are, others have their turn in between."""
@@ -96,15 +112,33 @@ class Reaper:
         else:
             self._emit(OrphanExited(str(parse_status(status)), pid=pid))
 
+    def _known(self) -> Known:
+        known = self._pools.known()
+        return replace(known, pids={*known.pids, *self._others, *self._strangers})
+
+    def _sweep(self, pool: PoolSupervisor, template: TemplateProcess, *, removed: bool) -> None:
+        """End what a template and its workers have left, unless its generation goes on with another template.
+
+        When the master stops, it ends everything that is left of all pools at last.
+        """
+        is_former = template.generation != pool.current.generation and not pool.is_stopping
+        has_workers = any(child.template is template for child in pool.workers.children)
+        if (is_former or removed) and template.state.is_gone and not has_workers:
+            self.leftovers.sweep(template.owner.ids)
+
     def _tell_pool(self, pid: int, status: int, usage: Usage) -> bool:
         for pool in self._pools.all():
             template = pool.templates.find(pid)
             if template is not None:
+                removed = pool in self._pools.draining
                 pool.templates.gone(template, parse_status(status), usage)
+                self._sweep(pool, template, removed=removed)
                 return True
         for pool in self._pools.all():
             child = pool.workers.find(pid)
             if child is not None:
+                removed = pool in self._pools.draining
                 pool.workers.exited(child, parse_status(status), usage)
+                self._sweep(pool, child.template, removed=removed)
                 return True
         return False

@@ -9,6 +9,7 @@ from fpm.config.model import GlobalConfig
 from fpm.events.master import RestartNeeded
 from fpm.log.lines import parse_level
 from fpm.master.core import Core
+from fpm.master.loop.hangups import HangupWatch
 from fpm.master.loop.read_budget import TokenBucket
 from fpm.master.processes.log_opener import LogOpener
 from fpm.master.processes.oom import OomWatch
@@ -48,6 +49,7 @@ class Services(Core):
     oom: OomWatch
     stacks: Stacks = field(init=False)
     paths: PathLooks = field(init=False)
+    hangups: HangupWatch = field(init=False)
     pool_ids: set[Ids] = field(default_factory=set)
     """Of all processes that pools have had."""
     log_opener: LogOpener = field(init=False)
@@ -56,7 +58,7 @@ class Services(Core):
     """Stacks of requests that go on being slow (request_slowlog_interval), of all pools together."""
 
     def __post_init__(self) -> None:
-        self.stacks, self.paths = Stacks(self), PathLooks(self)
+        self.stacks, self.paths, self.hangups = Stacks(self), PathLooks(self), HangupWatch(self.loop)
         self.log_opener = LogOpener(self)
         self.slow_files = SlowFiles(self, self.log_opener)
 
@@ -66,6 +68,7 @@ class Services(Core):
         self.paths.close()
         self.log_opener.close()
         self.oom.close()
+        self.hangups.close()
 
     def take_settings(self, settings: GlobalConfig) -> None:
         """Work by a changed [global] section from now on, as far as a reload can."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fpm.events.base import Emit
-from fpm.events.master import MasterStopping, StopIgnored
+from fpm.events.master import MasterStopping, ProcessesLeft, StopIgnored
 from fpm.master.lifecycle import Ending, State, Step, first_ending, may_change, next_ending
 from fpm.master.loop.loop import Loop, Timer
 from fpm.master.pool.worker_state import WorkerEvent
@@ -23,11 +23,12 @@ class Shutdown:
         self._pools = pools
         self._emit = emit
         self._timer: Timer | None = None
+        self._in_vain = False
 
     @property
     def is_over(self) -> bool:
-        """Has every process exited after a stop began?"""
-        return self.state is not State.NORMAL and self._pools.are_empty
+        """Has every process exited after a stop began, or can the rest not be ended?"""
+        return self.state is not State.NORMAL and (self._in_vain or self._pools.are_empty)
 
     def may_begin(self, state: State) -> bool:
         """Can this stop begin now? Otherwise it is logged as ignored."""
@@ -54,6 +55,10 @@ class Shutdown:
     def _escalate(self, ending: Ending) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if ending.is_in_vain:
+            self._in_vain = True
+            self._emit(ProcessesLeft(self._pools.list_pids()))
+            return
         for pool in self._pools.all():
             if ending.step in WORKER_EVENTS:
                 pool.end_workers(WORKER_EVENTS[ending.step], ending.wait)

@@ -106,6 +106,8 @@ class TemplateSpec:
     """The complete environment of the application."""
     rlimit_files: int
     """0: unchanged. The soft limit the master was started with is restored in any case."""
+    rlimit_processes: int
+    """0: unchanged."""
     rlimit_core: int | None
     original_rlimit_files: list[int]
     priority: int | None
@@ -114,6 +116,8 @@ class TemplateSpec:
     worker: WorkerSettings
     ptracer: int = 0
     """Pid that each process names as its tracer (kernel.yama.ptrace_scope = 1); 0: none."""
+    listen_is_ours: bool = True
+    """The listening socket is of no use to anybody when the master is gone."""
 
 
 def pack_spec(spec: TemplateSpec) -> bytes:

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from select import POLLRDHUP, poll
 
 
 def take_descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
@@ -59,3 +60,10 @@ def no_default_timeout() -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
+
+
+def is_shut_down(fd: int) -> bool:
+    """Tell whether a socket has been shut down for reading (shutdown(2)), by whichever of those who share it."""
+    watched = poll()
+    watched.register(fd, POLLRDHUP)
+    return bool(watched.poll(0))

@@ -29,13 +29,15 @@ class Listener:
     socket: socket.socket
     inode: tuple[int, int] | None = None
     """Device and inode of the socket file created here; None if it is not ours to remove."""
+    is_ours: bool = True
+    """Nobody else has a use for the socket, as systemd has for one that it has passed: it is shut down at its end."""
     missing: str = ""
     """Why the address could not be had; `socket` is one that nobody can connect to then."""
 
     def take(self, other: Listener) -> None:
         """Go on with the socket of another one, which has been bound at the same address, and so with its file."""
         self.socket.close()
-        self.socket, self.inode, self.missing = other.socket, other.inode, other.missing
+        self.socket, self.inode, self.is_ours, self.missing = other.socket, other.inode, other.is_ours, other.missing
 
     def close(self) -> None:
         """Close the socket and remove its file."""

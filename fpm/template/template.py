@@ -42,6 +42,7 @@ from fpm.protocol.spec import FD_CHANNEL, FD_FIRST_FREE, FD_SPEC, FD_STACK, NO_P
 from fpm.protocol.wire import MESSAGE_MAX, MessageError
 from fpm.system.descriptors import close_all, no_default_timeout, receive_with_fds
 from fpm.system.proctitle import set_title
+from fpm.template.bereaved import release_address
 from fpm.template.calibrator import Calibrator
 from fpm.template.forking import fork_quietly, settle_child
 from fpm.template.importing import WSGIApplication, end_imported, import_within, prepare_interpreter
@@ -137,6 +138,7 @@ class Template:
                 os.read(self.wake_read, 4096)
                 self.reap_workers()
             if self.channel.fileno() in ready and not self.take_message():
+                release_address(self.spec)
                 self.quitting = True  # what belongs to the generation ends with the last request
                 self.poll.unregister(self.channel)
         self.calibrator.stop()

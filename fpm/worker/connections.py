@@ -16,7 +16,7 @@ from time import monotonic
 
 from fpm.fastcgi.connection import Connection
 from fpm.protocol.spec import FD_LISTEN, FD_PARK_PUT, FD_PARK_TAKE
-from fpm.system.descriptors import no_default_timeout, take_descriptor
+from fpm.system.descriptors import is_shut_down, no_default_timeout, take_descriptor
 from fpm.worker.connection import LIMITS, PARKED_SIZE, Phase, WebConnection, restore_parked
 from fpm.worker.master_channel import MasterChannel
 from fpm.worker.settings import ActiveSettings, is_within
@@ -27,13 +27,14 @@ waits for the first byte, for on a busy machine a web server may be held up betw
 KEPT_AT_ONCE = 2
 SURPLUS_LIMIT = 5.0
 """A worker that holds more kept connections than KEPT_AT_ONCE closes the longest idle ones after this many seconds."""
-_SOURCES = (FD_LISTEN, FD_PARK_TAKE)
 _KEPT = Phase.KEPT
 _KEPT_LIMIT = LIMITS[_KEPT]
 
 
 class Connections:
     """The connections that this worker holds, and the sockets from which it gets them.
+
+    It has many methods: each is one thing that may happen to them, or to a socket.
 
     Args:
         epoll: watches them.
@@ -55,6 +56,8 @@ class Connections:
             self._take = socket.socket(fileno=FD_PARK_TAKE)
         self.held: dict[int, WebConnection] = {}
         self.accepting = False
+        self._sources = [FD_LISTEN, FD_PARK_TAKE]
+        self._has_said_full = False
         self.on_exhausted: Callable[[OSError], None] | None = None
 
     # ---------------------------------------------------------------- where they come from
@@ -62,13 +65,13 @@ class Connections:
     def begin_accepting(self) -> None:
         """Watch for new connections. Each wakes one worker (EPOLLEXCLUSIVE, epoll_ctl(2))."""
         self.accepting = True
-        for fd in _SOURCES:
+        for fd in self._sources:
             self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
     def stop_accepting(self) -> None:
         """Stop watching for new connections, and keep none from now on."""
         self.accepting = False
-        for fd in _SOURCES:
+        for fd in self._sources:
             self._epoll.unregister(fd)
 
     def recheck(self) -> None:
@@ -83,7 +86,13 @@ class Connections:
         try:
             fd, address = self._accept()
         except OSError as error:  # EAGAIN: another worker was faster; ECONNABORTED: the client is gone already
-            if error.errno in (errno.EMFILE, errno.ENFILE) and self.on_exhausted is not None:
+            if error.errno == errno.EINVAL:
+                self._give_up(FD_LISTEN)
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                return None
+            if self._close_oldest_silent(error):
+                return self.accept()
+            if self.on_exhausted is not None:
                 self.on_exhausted(error)
             return None
         os.set_blocking(fd, False)
@@ -98,6 +107,27 @@ class Connections:
         connection.close()
         return None
 
+    def _give_up(self, fd: int) -> None:
+        """Look no more at a socket that has been shut down (shutdown(2)); the master sees it, and replaces the pool."""
+        if fd in self._sources:
+            self._sources.remove(fd)
+            if self.accepting:
+                self._epoll.unregister(fd)
+
+    def _close_oldest_silent(self, error: OSError) -> bool:
+        """Make room for a new connection: close the one that has been without a whole request for the longest time."""
+        silent = [held for held in self.held.values() if held.phase in (Phase.SILENT, Phase.HEAD)]
+        if not silent:
+            return False
+        if not self._has_said_full:
+            self._has_said_full = True
+            what = (
+                f"{len(silent)} connections have sent no request yet, and the oldest of them is closed for each new one"
+            )
+            self._master.log("warning", f"accept() failed: {error.strerror} ({error.errno}); {what} (rlimit_files)")
+        min(silent, key=lambda held: held.deadline).close()
+        return True
+
     def take_parked(self) -> WebConnection | None:
         """Take a connection that another worker has parked; it is not watched yet."""
         try:
@@ -105,6 +135,9 @@ class Connections:
                 PARKED_SIZE, socket.CMSG_SPACE(4), socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
             )
         except OSError:  # another worker was faster
+            return None
+        if not data and not ancillary and is_shut_down(FD_PARK_TAKE):
+            self._give_up(FD_PARK_TAKE)
             return None
         fd = take_descriptor(ancillary)
         return None if fd is None else restore_parked(data, fd)

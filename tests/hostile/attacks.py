@@ -261,4 +261,74 @@ for _ in until(SECONDS):
     time.sleep(0.1)
 """,
     ),
+    # ------------------------------------------------------------------------------------- one decides for all
+    Attack(
+        "its own application and logs removed or replaced",
+        """
+import shutil
+os.rename(f"{SITE}/attacker.py", f"{SITE}/away.py")
+shutil.rmtree(f"{SITE}/logs")
+os.symlink("/nowhere/forged.log", f"{SITE}/logs")
+""",
+        administrator=(("SIGUSR1",), ("status",)),
+    ),
+    Attack(
+        "sockets that all share, shut down",
+        """
+for one in sockets("listen") + sockets("channel"):
+    try:
+        one.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        continue
+""",
+        Place.WORKERS,
+        administrator=(("status",),),
+        repeat=True,
+    ),
+    Attack(
+        "a process that has left and goes on accepting",
+        """
+ends = sockets("listen")
+if not os.fork():
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    while True:
+        for one in ends:
+            try:
+                one.accept()[0].sendall(b"forged")
+            except OSError:
+                time.sleep(0.01)
+""",
+        administrator=(("status",),),
+    ),
+    Attack(
+        "a template that is stopped",
+        """
+os.kill(os.getppid(), 19)
+time.sleep(SECONDS)
+os.kill(os.getppid(), 18)
+""",
+        administrator=(("status",),),
+    ),
+    Attack(
+        "connections that send nothing",
+        """
+import resource
+limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+held = []
+for _ in until(SECONDS):
+    one = socket.socket(socket.AF_UNIX)
+    one.setblocking(False)
+    held.append(one)
+    try:
+        one.connect(f"{SITE}/run/fpm.sock")
+    except OSError:
+        held.pop().close()
+    if len(held) > 3000:
+        held.clear()
+""",
+        Place.SHELL,
+    ),
 )

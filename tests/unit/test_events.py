@@ -80,6 +80,11 @@ LINES: list[tuple[Event, str, str]] = [
         "Please review your configuration and consider raising 'process.max'",
     ),
     (
+        master.ProcessesLeft((7, 8)),
+        "ALERT",
+        "SIGKILL does not end 7, 8 (uninterruptible sleep?); exiting without them",
+    ),
+    (
         master.OrphanExited("with code 1", pid=9),
         "DEBUG",
         "process 9, left behind by an application, exited with code 1",
@@ -108,6 +113,16 @@ LINES: list[tuple[Event, str, str]] = [
     (pool.PoolFailed("why", "a\nb\n", 4.4, **P), "ERROR", "failed to start: why; next try in 4 s\na\nb"),
     (pool.PoolFailed("why", "a\nb", 4.0, True, **P), "ERROR", "failed to start: why; next try in 4 s"),
     (pool.PoolRecovered(**P), "", "the application has started again"),
+    (
+        pool.SocketShutDown("listening", **P),
+        "WARNING",
+        "a process of this pool has shut down the listening socket; it is replaced, and so are the workers",
+    ),
+    (
+        pool.SocketShutDown("listening", "why", **P),
+        "WARNING",
+        "the listening socket cannot be replaced: why; trying again",
+    ),
     (pool.StatusListenFailed("why", **P), "ERROR", "why; serving without it until the next reload"),
     (pool.PoolChangeFailed("why", **P), "ERROR", "why; keeping the previous one"),
     (

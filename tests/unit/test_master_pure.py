@@ -53,6 +53,15 @@ def test_every_stop_comes_to_kill_and_stays_there(state: State, timeout: float) 
     assert steps[0] is (Step.QUIT if state is State.FINISHING else Step.TERM)
 
 
+def test_what_cannot_be_killed_is_left_after_some_rounds() -> None:
+    ending = lifecycle.first_ending(State.TERMINATING, 1.0)
+    killed = 0
+    while not ending.is_in_vain:
+        ending = lifecycle.next_ending(ending)
+        killed += ending.step is Step.KILL and not ending.is_in_vain
+    assert killed == lifecycle.KILL_ROUNDS
+
+
 def test_a_graceful_stop_waits_for_process_control_timeout() -> None:
     assert lifecycle.first_ending(State.FINISHING, 30.0).wait == 30.0
     assert lifecycle.first_ending(State.FINISHING, 0.0).wait == 0.0

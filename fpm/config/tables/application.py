@@ -145,6 +145,14 @@ CONFINEMENT = DirectiveGroup(
             "Limit of open files (RLIMIT_NOFILE) of the pool's processes. 0 means unchanged.",
         ),
         Directive(
+            "rlimit_processes",
+            "integer",
+            "0",
+            "Limit of processes and threads (RLIMIT_NPROC) of the pool's user, counted over all that this user runs; "
+            "the pool's processes can make none beyond it. It does not hold for root. 0 means unchanged.",
+            differs="PHP-FPM has no such limit: an application can take every process of the machine.",
+        ),
+        Directive(
             "rlimit_core",
             "limit",
             "0",

@@ -105,14 +105,14 @@ class NewListeners:
     def take_over(self) -> None:
         """Commit: the former owners no longer remove the socket files."""
         for giver, _ in self._givers:
-            giver.inode = None
+            giver.inode, giver.is_ours = None, False
         self._status.take_over()
 
     def _one(self, pool: PoolConfig, running: Mapping[str, tuple[PoolConfig, Listener]]) -> Listener:
         for config, listener in running.values():
             # A pool whose name and address stay is not here: two pools cannot have one address (fpm.config.check).
             if config.listen == pool.listen:
-                copy = Listener(listener.address, listener.socket.dup(), listener.inode)
+                copy = Listener(listener.address, listener.socket.dup(), listener.inode, listener.is_ours)
                 self._givers.append((listener, copy))
                 return copy
         return open_listener(pool)

@@ -39,7 +39,12 @@ def take_inherited(fd: int) -> int:
 
 def dump_listener(listener: Listener, fds: InheritedFds) -> dict[str, Any]:
     """Describe a listening socket and whether its file is ours."""
-    return {"fd": fds.keep(listener.socket.fileno()), "inode": listener.inode, "missing": listener.missing}
+    return {
+        "fd": fds.keep(listener.socket.fileno()),
+        "inode": listener.inode,
+        "is_ours": listener.is_ours,
+        "missing": listener.missing,
+    }
 
 
 def restore_listener(address: ListenAddress, state: Mapping[str, Any]) -> Listener:
@@ -47,4 +52,4 @@ def restore_listener(address: ListenAddress, state: Mapping[str, Any]) -> Listen
     inode = state["inode"]
     listening = socket.socket(fileno=take_inherited(state["fd"]))
     listening.setblocking(False)
-    return Listener(address, listening, tuple(inode) if inode else None, state.get("missing", ""))
+    return Listener(address, listening, tuple(inode) if inode else None, state["is_ours"], state["missing"])

@@ -56,7 +56,7 @@ def adopt_listener(pool: PoolConfig, fd: int) -> Listener:
         raise StartError(f"{pool_prefix(pool.name)}{what} is not a listening stream socket")
     inherited.setblocking(False)
     inherited.set_inheritable(False)
-    return Listener(pool.listen, inherited)
+    return Listener(pool.listen, inherited, is_ours=False)
 
 
 def is_same_address(fd: int, address: ListenAddress) -> bool:

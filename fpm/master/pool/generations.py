@@ -128,8 +128,12 @@ class Generations:
         self._tell_workers(log_changed=log_changed)
         self._scaler.adjust()
 
-    def restart(self) -> None:
-        """Begin a new generation of the same configuration at once, which needs nobody else's success."""
+    def restart(self, done: Callable[[bool], None] = lambda ok: None) -> None:
+        """Begin a new generation of the same configuration at once, which needs nobody else's success.
+
+        Args:
+            done: told whether it has taken over.
+        """
 
         def decide(verdict: Verdict) -> None:
             if verdict.error:
@@ -137,9 +141,15 @@ class Generations:
                 self.abandon()
             else:
                 self.commit()
+            done(not verdict.error)
 
         config = self._current.config
         self._services.paths.look(paths_of([config]), lambda: self.check(config, decide, lambda step: None))
+
+    @property
+    def has_processes(self) -> bool:
+        """Has the pool a template or a worker, which hold what it shares with them?"""
+        return bool(self._workers.children or self._templates.all())
 
     @property
     def unswapped(self) -> int:

@@ -11,6 +11,7 @@ from fpm.master.listening.inherited import InheritedFds, take_inherited
 from fpm.master.loop.loop import Loop
 from fpm.master.pool.saturation import WakeupFd
 from fpm.scoreboard.memory import Scoreboard
+from fpm.system.descriptors import is_shut_down
 
 
 class SharedResources:
@@ -33,13 +34,18 @@ class SharedResources:
         Raises:
             OSError: no descriptors or no memory left.
         """
-        if former is None:
+        if former is None or former.is_spoiled:
             park = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             for end in park:
                 end.setblocking(False)
         else:
             park = former.park[0].dup(), former.park[1].dup()
         return cls(loop, Scoreboard.create(slots), os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), park)
+
+    @property
+    def is_spoiled(self) -> bool:
+        """Has a process of the pool shut down the parking socket?"""
+        return is_shut_down(self.park[0].fileno())
 
     def dump(self, kept: InheritedFds) -> dict[str, Any]:
         """Describe it for the next master."""
@@ -97,7 +103,7 @@ class PoolResources:
         Raises:
             OSError: no descriptors or no memory left.
         """
-        if self.current is None or self.current.board.slots < slots:
+        if self.current is None or self.current.board.slots < slots or self.current.is_spoiled:
             self.take(SharedResources.create(self._loop, slots, self.current))
         assert self.current is not None
         return self.current
@@ -108,7 +114,7 @@ class PoolResources:
         Raises:
             OSError: no descriptors or no memory left.
         """
-        if self.current is not None and self.current.board.slots >= slots:
+        if self.current is not None and self.current.board.slots >= slots and not self.current.is_spoiled:
             return self.current
         shared = SharedResources.create(self._loop, slots, self.current)
         self.others.append(shared)

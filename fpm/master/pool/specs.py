@@ -86,6 +86,7 @@ def unavailable_spec(spec: TemplateSpec) -> TemplateSpec:
         chroot=None,
         chdir="/",
         rlimit_files=0,
+        rlimit_processes=0,
         rlimit_core=None,
         priority=None,
         no_new_privs=True,

@@ -15,7 +15,6 @@ from fpm.config.model import PoolConfig
 from fpm.errors import StartError
 from fpm.events.base import PoolEvent
 from fpm.master.listening.inherited import InheritedFds, dump_listener
-from fpm.master.listening.listeners import open_listener
 from fpm.master.loop.fair_reader import Share
 from fpm.master.pool.access_log import AccessLog
 from fpm.master.pool.current_config import CurrentConfig
@@ -27,6 +26,7 @@ from fpm.master.pool.pool_state import POOL_TABLE, PoolAction, PoolState, PoolTr
 from fpm.master.pool.responder import Responder
 from fpm.master.pool.scaling import Scaler
 from fpm.master.pool.shared_resources import PoolResources, SharedResources
+from fpm.master.pool.socket_guard import SocketGuard
 from fpm.master.pool.stack_capture import StackCapture
 from fpm.master.pool.start_failures import StartFailures
 from fpm.master.pool.template_factory import TemplateFactory
@@ -71,8 +71,7 @@ class PoolSupervisor:
         self.record = Record(config, services.clock())
         share, self.slow_log = Share(services.loop), SlowLog(services, services.slow_files, config.name)
         self.access_log = AccessLog(services, share.budget, self.emit, lambda: self.workers.reopen_logs())
-        stacks = StackCapture(services, current, self.slow_log)
-        self.exits = PoolExits(services, config.name, self.emit)
+        stacks, self.exits = StackCapture(services, current, self.slow_log), PoolExits(services, config.name, self.emit)
         self.workers = Workers(services, current, self.access_log, self.record, share, stacks, self.emit)
         self.resources = PoolResources(services.loop, self._on_shared)
         self.templates = Templates(
@@ -100,6 +99,7 @@ class PoolSupervisor:
         self.generations = Generations(
             services, current, self.workers, self.templates, self.starter, self.scaler, self.access_log, self
         )
+        self.guard = SocketGuard(services, current, listener, self.generations, self.scaler, self.emit)
         self.reactions = WorkerReactions(self)
         self.workers.actions |= self.reactions.actions()
 
@@ -124,11 +124,9 @@ class PoolSupervisor:
         """Let something happen to the pool, and do what its table says."""
         step = POOL_TABLE[self.state, trigger]
         self.state = step.state
+        told = {PoolAction.TELL_SETTLED: self._callbacks.on_settled, PoolAction.TELL_EMPTY: self._callbacks.on_empty}
         for action in step.actions:
-            if action is PoolAction.TELL_SETTLED:
-                self._callbacks.on_settled()
-            elif action is PoolAction.TELL_EMPTY:
-                self._callbacks.on_empty()
+            told[action]()
 
     # ---------------------------------------------------------------- beginning and end
 
@@ -149,10 +147,7 @@ class PoolSupervisor:
     def prepare(self) -> str:
         """Have the listening socket and the logs, if they have not been had before; returns why one cannot be."""
         try:
-            if self.listener.missing:
-                fresh = open_listener(self.config)
-                self.scaler.turns.saturation.off()
-                self.listener.take(fresh)
+            self.guard.bind_missing()
             self.access_log.follow(self.config)
             self.slow_log.use(self.config)
         except StartError as error:
@@ -168,6 +163,7 @@ class PoolSupervisor:
         """Accept nothing and make nothing any more; workers are told separately."""
         self.happen(PoolTrigger.STOP)
         self.scaler.stop()
+        self.guard.stop()
         # New clients are refused at once; those that wait in the queue would hang until the end.
         self.listener.close()
         self.generations.abandon()
@@ -189,6 +185,7 @@ class PoolSupervisor:
     def close(self) -> None:
         """Give all descriptors back, after the last process has gone; the socket file is removed."""
         self.timeouts.close()
+        self.guard.close()
         self.scaler.stop()
         self.starter.close()
         self.listener.close()
@@ -227,6 +224,7 @@ class PoolSupervisor:
             present = self.templates.present
             if present is not None and present.state.is_importing:
                 self.happen(PoolTrigger.TEMPLATE_STARTED)
+        self.templates.await_exits()
         if self.templates.are_current:
             self.resources.release([child.board for child in self.workers.children])
         if self.is_empty:
@@ -246,6 +244,7 @@ class PoolSupervisor:
 
     def _on_shared(self, shared: SharedResources) -> None:
         self.scaler.turns.saturation.set_scoreboard(shared.wakeup, shared.park[0].fileno())
+        self.guard.watch_parking(shared.park[0].fileno())
         self.timeouts.watch()
         self.header.write()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fpm.config.model import PoolConfig
@@ -79,4 +80,5 @@ class TemplateFactory:
             ptracer=os.getpid() if needs_named_tracer() else 0,
             dumpable=must_become_its_user(),
         )
+        spec = replace(spec, listen_is_ours=self._listener.is_ours)
         return unavailable_spec(spec) if state.is_responder else spec

@@ -73,6 +73,11 @@ class TemplateState(Enum):
         return self in _FORKING
 
     @property
+    def is_told_to_leave(self) -> bool:
+        """Has it nothing to do any more but to wait for its last worker?"""
+        return self in _LEAVING
+
+    @property
     def is_gone(self) -> bool:
         """Has it ended?"""
         return self is TemplateState.GONE
@@ -88,6 +93,7 @@ _PRESENT = frozenset({_S.STARTING, _S.READY, _S.SERVING, _S.FAILED, _S.GIVEN_UP}
 _TRIAL = frozenset({_S.TRIAL_STARTING, _S.TRIAL_READY, _S.TRIAL_FAILED, _S.TRIAL_GIVEN_UP})
 _FORKING = frozenset({_S.READY, _S.SERVING, _S.TRIAL_READY})
 _STARTED = _FORKING | {_S.RETIRING, _S.LEAVING, _S.RESPONDER, _S.RESPONDER_LEAVING}
+_LEAVING = frozenset({_S.RETIRING, _S.LEAVING, _S.RESPONDER_LEAVING})
 _KILLED = frozenset({_S.GIVEN_UP, _S.TRIAL_GIVEN_UP, _S.KILLED})
 
 

@@ -1,6 +1,7 @@
 """How templates are ended: those that do not start in time, and those that do not leave. None without a word.
 
-A template that leaves as it is told is no business of this module.
+A template that leaves as it is told is no business of this module. One that does not, though its last worker has gone,
+is killed after process_control_timeout and EXIT_TIME: it would keep its memory and the master's descriptors for ever.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from fpm.stacks.trace import Trace
 LAST_LOOK = 1.0
 """Seconds after the time of the last worker, and about as long before the process groups are killed, in which the stack
 of a template that is still there is taken."""
+
+EXIT_TIME = 5.0
+"""Seconds beyond process_control_timeout in which a template without workers must have left."""
 
 Reason = Literal["reload", "stop", "upgrade", "late"]
 _REASONS: dict[TemplateEvent, Reason] = {
@@ -63,7 +67,7 @@ class TemplateTermination:
             return
         self._said.add(template)
         reason, age = _REASONS.get(event, "late"), self._services.loop.now - template.started
-        no_stack = "" if reason != "late" else explain(self._traces.get(template.pid))
+        no_stack = "" if reason != "late" else explain(self._traces.get(template.pid)).removeprefix("; ")
         self._emit(TemplateKilled(reason, age, no_stack, pool=self._pool, pid=template.pid))
 
     def watch_stop(self, templates: Iterable[TemplateProcess], timeout: float) -> None:
@@ -74,6 +78,22 @@ class TemplateTermination:
         """
         left = list(templates)
         self._timers.set("last look", timeout + LAST_LOOK, lambda: self._last_look(left))
+
+    def await_exit(self, template: TemplateProcess) -> None:
+        """Kill a template that has been told to leave and has no worker, if it is still there when its time is over."""
+
+        def look() -> None:
+            if template.state.is_told_to_leave:
+                self._stacks.take_of_template(template, "stop", kill)
+
+        def kill(trace: Trace) -> None:
+            if template.state.is_told_to_leave:
+                self._remember(trace)
+                template.give_up(TemplateEvent.KILL, "it has not exited in time")
+
+        name = f"exit of {template.pid}"
+        if name not in self._timers:
+            self._timers.set(name, self._services.settings.process_control_timeout + EXIT_TIME, look)
 
     def close(self) -> None:
         """Look no more."""

@@ -124,6 +124,13 @@ class Templates:
             self._emit(TemplateStarted(generation, pool=self._name, pid=template.pid))
         return template
 
+    def await_exits(self) -> None:
+        """See to it that those which have been told to leave do so, as soon as they have no worker."""
+        occupied = {id(child.template) for child in self._workers.children}
+        for template in self._processes:
+            if template.state.is_told_to_leave and id(template) not in occupied:
+                self._termination.await_exit(template)
+
     def apply(self, settings: WorkerSettings) -> None:
         """Have workers forked with these settings from now on."""
         for template in self._processes:
@@ -168,6 +175,7 @@ class Templates:
         for action in template.take(event):
             if action is TemplateAction.SEND_QUIT:
                 template.send_quit()
+                self.await_exits()
             elif action is TemplateAction.KILL_GROUP:
                 template.kill_group()
             elif action is TemplateAction.KILL_ALONE:

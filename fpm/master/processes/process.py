@@ -74,6 +74,16 @@ def reap_next(before: Callable[[int], None], after: Callable[[int, int, Usage], 
     return pid
 
 
+def own_children() -> list[int]:
+    """List the children of this process, which has one thread (/proc/PID/task/TID/children, proc(5))."""
+    pid = os.getpid()
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(child) for child in file.read().split()]
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
+        return [child.pid for child in psutil.Process().children()]
+
+
 def descendants() -> list[psutil.Process]:
     """Return all processes below this one."""
     return psutil.Process().children(recursive=True)

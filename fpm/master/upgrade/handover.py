@@ -15,7 +15,7 @@ from fpm.errors import StartError
 from fpm.master.processes.bundle import sealed_memfd
 from fpm.scoreboard.layout import SLOT_SIZE
 
-VERSION = 4
+VERSION = 5
 """Raised when the description changes in a way that an older or newer program cannot read."""
 VARIABLE = "PYFPM_HANDOVER"
 """The environment variable that names the descriptor of the description."""

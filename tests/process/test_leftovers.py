@@ -1,0 +1,198 @@
+"""Processes and connections that do not go by themselves: none of them is kept for ever, or takes what others need."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fpm.protocol.spec import FD_LISTEN, FD_PARK_TAKE
+from tests.support import raw_fastcgi
+from tests.support.fpm import Daemon, Start
+from tests.support.pools import free_port, write_app
+from tests.support.waiting import wait_until
+
+FORKS = """
+import os, threading
+
+def application(environ, start_response):
+    made = []
+    try:
+        for _ in range(50):
+            pid = os.fork()
+            if not pid:
+                threading.Event().wait()
+            made.append(pid)
+    except OSError:
+        pass
+    for pid in made:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    start_response("200 OK", [])
+    return [str(len(made)).encode()]
+"""
+
+
+def test_a_template_that_does_not_leave_is_killed_after_its_last_worker(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, global_={"process_control_timeout": "1s"})
+    (former,) = fpm.processes("template www")
+    former.send_signal(signal.SIGSTOP)
+    fpm.expect_log("has not exited in time", "exited in an unknown way")
+    assert fpm.cli("reload").returncode == 0
+    assert fpm.get("www").status == 200
+    wait_until(lambda: not psutil.pid_exists(former.pid), timeout=30)
+    assert "sending SIGKILL to its process group" in fpm.log()
+
+
+def test_silent_connections_make_room_for_the_next(daemon: Start) -> None:
+    fpm = daemon({"www": {"rlimit_files": 40, "listen.backlog": 100}})
+    (worker,) = fpm.workers("www")
+    fpm.expect_log("the oldest of them is closed for each new one")
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(60)]
+    for one in silent:
+        one.connect(str(fpm.address("www")))
+    assert fpm.get("www").status == 200
+    assert fpm.workers("www") == [worker]
+    for one in silent:
+        one.close()
+
+
+@pytest.mark.root
+def test_a_limit_of_processes(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "forks:application", "user": "games", "rlimit_processes": 10}}, started=False)
+    write_app(fpm, "forks", FORKS)
+    fpm.start()
+    made = int(raw_fastcgi.get(fpm.address("www")).body)
+    assert 0 < made < 10
+    limits = Path(f"/proc/{fpm.workers('www')[0]}/limits").read_text()
+    assert re.search(r"Max processes +10 +10 ", limits)
+
+
+SHUTS = """
+import os, socket
+
+def application(environ, start_response):
+    start_response("200 OK", [])
+    for fd in SOCKETS.get(environ["PATH_INFO"], []):
+        socket.socket(fileno=os.dup(fd)).shutdown(socket.SHUT_RDWR)
+    return [str(os.getpid()).encode()]
+"""
+
+
+@pytest.mark.parametrize("which", ["listening", "parking"])
+def test_a_socket_that_an_application_has_shut_down_is_replaced(daemon: Start, which: str) -> None:
+    fpm = daemon({"www": {"app": "shuts:application", "pm.max_children": 2}}, started=False)
+    sockets = {"/listening": [FD_LISTEN], "/parking": [FD_PARK_TAKE]}
+    write_app(fpm, "shuts", f"SOCKETS = {sockets!r}\n{SHUTS}")
+    fpm.start()
+    former = fpm.wait_workers("www", 2)
+    fpm.expect_log(f"has shut down the {which} socket")
+    assert fpm.get("www", f"/{which}").status == 200
+    wait_until(lambda: len(fpm.workers("www")) == 2 and not set(former) & set(fpm.workers("www")), timeout=30)
+    for _ in range(5):
+        assert int(fpm.get("www").body) in fpm.workers("www")
+    assert fpm.cli("reload").returncode == 0
+    assert fpm.get("www").status == 200
+
+
+KEEPS = """
+import os, select, socket, threading
+
+def daemonize():
+    listening = socket.socket(fileno=os.dup({fd}))
+    if os.fork():
+        return
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.close(1)
+    os.close(2)
+    while True:
+        select.select([listening], [], [])
+        try:
+            listening.accept()[0].sendall(b"stolen")
+        except OSError:
+            pass
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/leave":
+        daemonize()
+    if environ["PATH_INFO"] == "/busy":
+        threading.Event().wait()
+    start_response("200 OK", [])
+    return [str(os.getpid()).encode()]
+"""
+
+
+def thieves(fpm: Daemon) -> list[psutil.Process]:
+    """What has left its worker: in a session that it leads or has from one that has ended."""
+    known = {one.pid for one in fpm.processes("template")}
+    return [one for one in fpm.processes("pool www") if os.getsid(one.pid) not in known]
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_what_a_generation_has_left_behind_takes_no_requests(daemon: Start, tcp: bool) -> None:
+    settings: dict[str, object] = {"app": "keeps:application", "pm.max_children": 2}
+    if tcp:
+        settings["listen"] = f"127.0.0.1:{free_port()}"
+    fpm = daemon({"www": settings, "other": {}}, started=False)
+    write_app(fpm, "keeps", KEEPS.format(fd=FD_LISTEN))
+    fpm.start()
+    raw_fastcgi.get(fpm.address("www"), "/leave")
+    (thief,) = wait_until(lambda: thieves(fpm))
+    if tcp:  # a template that cannot end what it leaves
+        (template,) = fpm.processes("template www")
+        fpm.expect_log("template .* exited on signal 9", "exited in an unknown way")
+        template.kill()
+        wait_until(lambda: template not in fpm.processes("template www") and fpm.processes("template www"))
+    assert fpm.cli("reload", "www").returncode == 0
+    wait_until(lambda: not psutil.pid_exists(thief.pid), timeout=30)
+    assert [fpm.get("www").status for _ in range(20)] == [200] * 20
+    assert ("left behind by an application" in fpm.log()) == tcp
+    # Removed: nobody is there any more, whoever has the socket.
+    raw_fastcgi.get(fpm.address("www"), "/leave")
+    wait_until(lambda: thieves(fpm))
+    address = fpm.address("www")
+    fpm.configure({"other": {}})
+    assert fpm.cli("reload").returncode == 0
+    wait_until(lambda: not fpm.processes("www") and refuses(address), timeout=30)
+
+
+def refuses(address: raw_fastcgi.Address) -> bool:
+    try:
+        raw_fastcgi.Wire(address, timeout=5).close()
+    except (ConnectionRefusedError, FileNotFoundError):
+        return True
+    return False
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_a_killed_master_leaves_no_address_taken(daemon: Start, tcp: bool) -> None:
+    settings: dict[str, object] = {"app": "keeps:application", "pm.max_children": 2}
+    if tcp:
+        settings["listen"] = f"127.0.0.1:{free_port()}"
+    fpm = daemon({"www": settings}, started=False)
+    write_app(fpm, "keeps", KEEPS.format(fd=FD_LISTEN))
+    fpm.start()
+    with raw_fastcgi.Wire(fpm.address("www")) as wire:
+        wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/busy")))
+        fpm.wait_active("www", 1)
+        raw_fastcgi.get(fpm.address("www"), "/leave")
+        wait_until(lambda: thieves(fpm))
+        left = fpm.processes()
+        fpm.expected_exit = -signal.SIGKILL
+        fpm.signal(signal.SIGKILL)
+        fpm.wait()
+        fpm.forget()
+        fpm.expected_exit = 0
+        fpm.start()
+        assert [fpm.get("www").status for _ in range(20)] == [200] * 20
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
