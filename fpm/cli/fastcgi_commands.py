@@ -10,7 +10,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NoReturn
 
 import click
@@ -18,7 +18,7 @@ import click
 from fpm.cli.output import byte_printer, complain, say
 from fpm.client.exchange import Response, send_request
 from fpm.client.records import TimeLimits
-from fpm.client.request import header_param, parse_target, request_params
+from fpm.client.request import as_latin1, header_param, parse_target, request_params
 from fpm.config.model import ListenAddress
 from fpm.errors import EXIT_FAILED, ClientError, FpmError
 
@@ -59,10 +59,11 @@ def address_of(ctx: click.Context, target: str) -> ListenAddress:
 @click.pass_context
 def ping(ctx: click.Context, target: str, path: str, expect: str, timeout: float) -> None:
     """Exit 0 if the pool answers `pong`, otherwise 1 (for container probes)."""
+    params = _params("GET", path)
     address = address_of(ctx, target)
     try:
         limits = TimeLimits(connect=timeout, idle=timeout, total=timeout)
-        with send_request(address, request_params("GET", path), limits=limits) as response:
+        with send_request(address, params, limits=limits) as response:
             body = response.read(PONG_LIMIT).decode("latin-1")
     except ClientError as error:
         _fail(f"ping: {address}: {error}")
@@ -76,6 +77,17 @@ def _split_pair(text: str, separator: str, option: str) -> tuple[str, str]:
     if not found or not name.strip():
         raise click.BadParameter(f"'{text}' does not have the form {option}")
     return name.strip(), value.strip()
+
+
+def _params(
+    method: str, path: str, headers: Iterable[tuple[str, str]] = (), content_length: int | None = None
+) -> dict[str, str]:
+    if not path.startswith("/"):
+        raise click.BadParameter(f"the path '{path}' does not start with a slash")
+    try:
+        return request_params(method, path, headers=headers, content_length=content_length)
+    except ValueError as error:
+        raise click.BadParameter(f"'{path}': {error}. (-P sends any parameter as it is)") from None
 
 
 @click.command()
@@ -103,20 +115,19 @@ def request(
 ) -> None:
     """Send one request over FastCGI and print the response.
 
-    PATH may have a query string: '/status?json&full'. The exit status is 0 if a complete response was received and its
+    PATH is what a browser would send, with a query string or without: '/status?json&full', '/caf%C3%A9'. The
+    application gets it decoded, as by nginx. The exit status is 0 if a complete response was received and its
     status is below 400, otherwise 1.
     """
-    if not path.startswith("/"):
-        raise click.BadParameter(f"the path '{path}' does not start with a slash")
     address = address_of(ctx, target)
     pairs = [_split_pair(header, ":", "'NAME: VALUE'") for header in headers]
     extra = [_split_pair(param, "=", "NAME=VALUE") for param in params]
     body, length = _open_body(ctx, data)
     method = method or ("GET" if body is None else "POST")
-    values = request_params(method, path, headers=pairs, content_length=length)
+    values = _params(method, path, pairs, length)
     if body is not None and header_param("Content-Type") not in {header_param(name) for name, _ in pairs}:
         values["CONTENT_TYPE"] = FORM
-    values.update(extra)
+    values.update({as_latin1(name): as_latin1(value) for name, value in extra})
     try:
         limits = TimeLimits(idle=timeout)
         with send_request(address, values, _pieces(body), limits=limits) as response:

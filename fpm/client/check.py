@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
         with request_on(connection, request_params(method, path), limits=TimeLimits(limit, limit, limit)) as response:
             response.read(BODY_MAX)
             status = response.head.status
-    except ClientError as error:
+    except (ClientError, ValueError) as error:
         sys.stdout.write(f"reload.check {method} {path}: {error}\n")
         return 1
     if status != int(wanted):

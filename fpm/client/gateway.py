@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from fpm.client.exchange import Response, send_request
 from fpm.client.records import TimeLimits
+from fpm.client.request import SOFTWARE
 from fpm.config.model import ListenAddress
 from fpm.errors import ClientError, PeerTimeout
 
@@ -35,9 +36,7 @@ COPIED = (
     "CONTENT_TYPE",
     "CONTENT_LENGTH",
     "SERVER_PROTOCOL",
-    "SERVER_NAME",
     "SERVER_PORT",
-    "SERVER_SOFTWARE",
     "REMOTE_ADDR",
     "REMOTE_PORT",
     "REQUEST_URI",
@@ -111,6 +110,8 @@ def gateway_params(environ: Environ) -> dict[str, str]:
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     params = {
         "GATEWAY_INTERFACE": "CGI/1.1",
+        "SERVER_SOFTWARE": SOFTWARE,
+        "SERVER_NAME": _server_name(environ),
         "REQUEST_SCHEME": environ["wsgi.url_scheme"],
         "SCRIPT_NAME": "",
         "PATH_INFO": path,
@@ -121,6 +122,13 @@ def gateway_params(environ: Environ) -> dict[str, str]:
     if environ["wsgi.url_scheme"] == "https":
         params["HTTPS"] = "on"
     return params
+
+
+def _server_name(environ: Environ) -> str:
+    """Return the host that the browser has asked for; the HTTP server in front of us knows no name of its own."""
+    host: str = environ.get("HTTP_HOST", "")
+    host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+    return host or "localhost"
 
 
 def _body_of(environ: Environ) -> Iterator[bytes]:

@@ -7,7 +7,9 @@ has handled (RFC 3875 section 4.1).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
 
 from fpm.config.model import ListenAddress, TcpAddress, UnixAddress
 
@@ -26,8 +28,13 @@ def request_params(
 
     SCRIPT_FILENAME is the path as well: PHP-FPM finds its status and ping pages only then. REMOTE_ADDR is omitted
     unless `remote`, as by every direct client; pyfpm shows such clients status and ping.
+
+    Args:
+        target: text of a command line or a file, like the headers' values; they are sent as UTF-8.
+
+    Raises:
+        ValueError: nginx would answer 400 to this target.
     """
-    path, _, query = target.partition("?")
     params = {
         "GATEWAY_INTERFACE": "CGI/1.1",
         "SERVER_SOFTWARE": SOFTWARE,
@@ -37,11 +44,7 @@ def request_params(
         "SERVER_PORT": "80",
         "REQUEST_SCHEME": "http",
         "REQUEST_METHOD": method,
-        "REQUEST_URI": target,
-        "DOCUMENT_URI": path,
-        "SCRIPT_NAME": path,
-        "SCRIPT_FILENAME": path,
-        "QUERY_STRING": query,
+        **_target_params(as_latin1(target.partition("#")[0])),
         "CONTENT_LENGTH": "" if content_length is None else str(content_length),
         "CONTENT_TYPE": "",
         "HTTP_HOST": "localhost",
@@ -49,8 +52,45 @@ def request_params(
     if remote:
         params |= {"REMOTE_ADDR": "127.0.0.1", "REMOTE_PORT": "0"}
     for name, value in headers:
-        params[header_param(name)] = value
+        params[header_param(name)] = as_latin1(value)
     return params
+
+
+def _target_params(target: str) -> dict[str, str]:
+    raw_path, _, query = target.partition("?")
+    path = nginx_path(raw_path)
+    names = ("DOCUMENT_URI", "SCRIPT_NAME", "SCRIPT_FILENAME")
+    return {"REQUEST_URI": target, **dict.fromkeys(names, path), "QUERY_STRING": query}
+
+
+def as_latin1(text: str) -> str:
+    """Return text as a parameter: its bytes in UTF-8, each of them a character."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def nginx_path(path: str) -> str:
+    """Decode and tidy the path of a request target as nginx does for `$fastcgi_script_name`, `merge_slashes` included.
+
+    Raises:
+        ValueError: nginx would answer 400.
+    """
+    wrong = _NO_ESCAPE.search(path)
+    if wrong is not None:
+        raise ValueError(f"the path has '{wrong[0]}', which is no percent-encoded byte; write %25 for a percent sign")
+    kept: list[bytes] = []
+    *segments, last = unquote_to_bytes(path.encode("latin-1")).split(b"/")
+    for segment in [*segments, last]:
+        if segment == b"..":
+            if not kept:
+                raise ValueError("the path leads above the root")
+            kept.pop()
+        elif segment not in (b"", b"."):
+            kept.append(segment)
+    end = b"/" if last in (b"", b".", b"..") and kept else b""
+    return (b"/" + b"/".join(kept) + end).decode("latin-1")
+
+
+_NO_ESCAPE = re.compile(r"%00|%(?![0-9A-Fa-f]{2}).{0,2}")
 
 
 def header_param(name: str) -> str:

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from io import BytesIO
 
+import pytest
 from hypothesis import given, strategies
 
 from fpm.client.gateway import gateway_params
@@ -87,6 +88,36 @@ def test_parameters_of_a_request_made_by_hand() -> None:
     assert "REMOTE_ADDR" not in params
 
 
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/a%20b+c?d%20e", "/a b+c"),
+        ("/caf%C3%A9", "/caf\u00c3\u00a9"),
+        ("/caf\u00e9", "/caf\u00c3\u00a9"),
+        ("/raw\udcff", "/raw\u00ff"),
+        ("//a///b/./c/../d", "/a/b/d"),
+        ("/a/%2e%2E/b%2F%2Fc/.", "/b/c/"),
+        ("/a/b/..", "/a/"),
+        ("/a/..", "/"),
+        ("/...", "/..."),
+        ("/%3F%23%25#x?y", "/?#%"),
+        ("/", "/"),
+    ],
+)
+def test_a_path_is_decoded_as_by_nginx(target: str, path: str) -> None:
+    params = request_params("GET", target)
+    assert {params[name] for name in ("SCRIPT_NAME", "DOCUMENT_URI", "SCRIPT_FILENAME")} == {path}
+    sent = target.partition("#")[0]
+    assert params["REQUEST_URI"].encode("latin-1") == sent.encode("utf-8", "surrogateescape")
+    assert params["QUERY_STRING"] == sent.partition("?")[2]
+
+
+@pytest.mark.parametrize("target", ["/..", "/a/../..", "/%2e./", "/%", "/%4", "/%zz", "/a%00b"])
+def test_what_nginx_refuses(target: str) -> None:
+    with pytest.raises(ValueError, match=r"above the root|no percent-encoded byte"):
+        request_params("GET", target)
+
+
 def test_parameters_of_the_gateway() -> None:
     environ = {
         "REQUEST_METHOD": "GET",
@@ -94,7 +125,8 @@ def test_parameters_of_the_gateway() -> None:
         "PATH_INFO": "/a b",
         "REQUEST_URI": "/a%20b?q",
         "QUERY_STRING": "q",
-        "SERVER_NAME": "h",
+        "SERVER_NAME": "waitress.invalid",
+        "SERVER_SOFTWARE": None,
         "SERVER_PORT": "8000",
         "SERVER_PROTOCOL": "HTTP/1.1",
         "HTTP_HOST": "h:8000",
@@ -105,5 +137,8 @@ def test_parameters_of_the_gateway() -> None:
     }
     params = gateway_params(environ)
     expected = {"SCRIPT_NAME": "", "PATH_INFO": "/a b", "REQUEST_URI": "/a%20b?q", "HTTP_HOST": "h:8000", "HTTPS": "on"}
+    expected |= {"SERVER_NAME": "h", "SERVER_SOFTWARE": "pyfpm"}
     assert expected.items() <= params.items()
+    for host, name in {"[::1]:8000": "[::1]", "a.test": "a.test", "": "localhost"}.items():
+        assert gateway_params({**environ, "HTTP_HOST": host})["SERVER_NAME"] == name
     assert not {"HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "wsgi.input", "CONTENT_LENGTH"} & params.keys()
