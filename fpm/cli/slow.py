@@ -18,7 +18,8 @@ import click
 
 from fpm.cli.options import Options
 from fpm.cli.output import complain, print_page, say
-from fpm.errors import EXIT_FAILED
+from fpm.config.load import SlowLogs, find_slowlogs
+from fpm.errors import EXIT_FAILED, ConfigError
 from fpm.stacks.text.group import Group, Grouping, ordered
 from fpm.stacks.text.read import read_entries
 
@@ -109,8 +110,8 @@ def slow(
     Without FILE, read the slow logs of the configured pools. A FILE may be compressed with gzip; - is standard input.
     """
     grouping = Grouping()
-    failed = []
-    for path in files or _configured(ctx.obj, pools):
+    configured, failed = SlowLogs({}, []) if files else _configured(ctx.obj, pools)
+    for path in files or sorted({path for path in configured.values() if path is not None}):
         failure = _read(path, grouping, since, pools, is_named=bool(files))
         if failure:
             failed.append(failure)
@@ -127,19 +128,24 @@ def slow(
         ctx.exit(EXIT_FAILED)
 
 
-def _configured(options: Options, names: Sequence[str]) -> list[str]:
-    """Return the slow logs of the pools, each once."""
-    config = options.load()
-    known = {pool.name: pool for pool in config.pools}
+def _configured(options: Options, names: Sequence[str]) -> SlowLogs:
+    """Return the slow logs of the named pools, or of all.
+
+    Raises:
+        ConfigError: there are mistakes, and no slow log has been found.
+        click.ClickException: there is no such pool, or no slow log.
+    """
+    known, complaints = find_slowlogs(options.file, prefix=options.prefix, environ=os.environ)
     unknown = [name for name in names if name not in known]
+    if complaints and (unknown or not any(known.values())):
+        raise ConfigError(complaints)
     if unknown:
         raise click.ClickException(f"there is no pool '{unknown[0]}'; there are: {', '.join(known)}")
-    paths = {known[name].slowlog for name in names or known}
-    found = sorted(path for path in paths if path is not None)
-    if not found:
+    paths = {name: known[name] for name in names or known}
+    if not any(paths.values()):
         which = f"pool {', '.join(names)}" if names else "any pool"
         raise click.ClickException(f"slowlog is not set for {which} in {options.file}. Give a FILE, or set slowlog")
-    return found
+    return SlowLogs(paths, complaints)
 
 
 def _read(path: str, grouping: Grouping, since: float | None, pools: Sequence[str], *, is_named: bool) -> str:

@@ -87,6 +87,34 @@ def find_control(path: str, *, prefix: str | None = None, environ: Mapping[str, 
     return os.path.join(os.path.abspath(prefix) if prefix else os.path.dirname(path), setting.text)
 
 
+class SlowLogs(NamedTuple):
+    """Where the pools log slow requests, as far as the files can be read.
+
+    Attributes:
+        paths: by pool; None if it has no slow log.
+        complaints: why there may be more, or other ones.
+    """
+
+    paths: dict[str, str | None]
+    complaints: list[str]
+
+
+def find_slowlogs(path: str, *, prefix: str | None = None, environ: Mapping[str, str]) -> SlowLogs:
+    """Find the slow logs without checking anything else: whoever may read them may look, also at another machine's."""
+    path = os.path.abspath(path)
+    report = Diagnostics()
+    sections = Sections(SourceLocation(0, 0, path), environ, report)
+    _Files(sections).read_main(path)
+    base = os.path.abspath(prefix) if prefix else os.path.dirname(path)
+    found: dict[str, str | None] = {}
+    is_whole = not sections.incomplete
+    for pool in sections.pools.values():
+        own, log = (pool.settings[name].text if name in pool.settings else "" for name in ("prefix", "slowlog"))
+        found[pool.name] = os.path.join(base, own, log) if log else None
+        is_whole = is_whole and pool.is_valid("prefix", "slowlog")
+    return SlowLogs(found, [] if is_whole else report.errors())
+
+
 class Statement(NamedTuple):
     """A section head (value None) or `name = value`, the value still in its quotes."""
 

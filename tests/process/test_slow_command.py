@@ -99,6 +99,21 @@ def test_what_is_asked_for(run: Run) -> None:
     assert "expected 90m, 1h, 2d, today" in run("--since", "soon", status=64).stderr
 
 
+def test_only_the_paths_of_the_logs_count(run: Run, tmp_path: Path) -> None:
+    """Whoever may read a log may look: no other mistake, and no path that only the daemon uses, is in the way."""
+    config = tmp_path / "pyfpm.conf"
+    config.write_text(
+        config.read_text().replace(f"listen = {tmp_path}", "no.such = 1\nuser = nosuchuser\nlisten = /no")
+    )
+    assert json.loads(run("--json").stdout)["entries"] == 7
+    assert "there is no pool 'shoop'; there are: www, shop, api, quiet" in run("--pool", "shoop", status=1).stderr
+    with config.open("a") as file:
+        file.write("slowlog = ${NO_SUCH_VARIABLE}\n")
+    done = run("--json", status=1)
+    assert json.loads(done.stdout)["entries"] == 7
+    assert "[quiet] slowlog: the environment variable NO_SUCH_VARIABLE is not set" in done.stderr
+
+
 def test_files_by_name_also_compressed_and_by_a_pipe(run: Run, tmp_path: Path) -> None:
     (tmp_path / "pyfpm.conf").unlink()
     data = (tmp_path / "slow.log").read_bytes()
