@@ -6,7 +6,7 @@ import os
 import sys
 
 from fpm.cli.options import Options
-from fpm.cli.output import complain
+from fpm.cli.output import complain, say
 from fpm.cli.probe import stack_notices
 from fpm.config.dump import dump
 from fpm.config.model import Config, GlobalConfig
@@ -173,7 +173,7 @@ def check(options: Options, *, with_dump: bool) -> int:
     config = options.check()
     if with_dump:
         for line in dump(config):
-            complain(line)
+            say(line)
     for notice in config.notices:
         complain(f"NOTICE: {notice}")
     for line in stack_notices(config):

@@ -8,15 +8,15 @@ import click
 
 from fpm import __version__
 from fpm.cli import commands, daemon, fastcgi_commands
-from fpm.cli.options import Options
+from fpm.cli.options import CommandGroup, Options
 from fpm.cli.output import complain, print_page, show_error
 from fpm.cli.serve import serve
 from fpm.cli.slow import slow
 from fpm.cli.status import status
 from fpm.cli.top import top
 from fpm.cli.trace import trace
-from fpm.config.local_system import DEFAULT_FILE
 from fpm.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, FpmError
+from fpm.system.streams import flush_output
 
 HELP = """FastCGI process manager for Python.
 
@@ -26,33 +26,17 @@ background, `-t` tests the configuration, `-tt` also prints every value."""
 STRICT = "Exit if a pool cannot start, instead of serving the others."
 
 
-@click.group(invoke_without_command=True, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-c", "-y", "--config", "--fpm-config", "file", default=DEFAULT_FILE, show_default=True, metavar="FILE")
+@click.group(
+    cls=CommandGroup, invoke_without_command=True, help=HELP, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.option("-t", "--test", "tests", count=True, help="Test the configuration and exit; twice: print every value.")
 @click.option("-F", "--nodaemonize", "foreground", is_flag=True, help="Stay in the foreground.")
 @click.option("-D", "--daemonize", "background", is_flag=True, help="Go into the background.")
-@click.option("-R", "--allow-to-run-as-root", "allow_root", is_flag=True, help="Allow pools that run as root.")
-@click.option("-p", "--prefix", metavar="DIR", help="Base directory of relative paths.")
-@click.option("-g", "--pid", metavar="FILE", help="The pid file.")
-@click.option(
-    "-O", "--force-stderr", is_flag=True, help="Log to standard error in the foreground, overriding error_log."
-)
 @click.version_option(__version__, "-v", "--version", prog_name="pyfpm")
 @click.pass_context
-def cli(
-    ctx: click.Context,
-    file: str,
-    tests: int,
-    foreground: bool,
-    background: bool,
-    allow_root: bool,
-    prefix: str | None,
-    pid: str | None,
-    force_stderr: bool,
-) -> None:
-    """Handle the options before the command, php-fpm's flags among them; the help text is HELP."""
-    options = Options(file, prefix, pid, allow_root, force_stderr)
-    ctx.obj = options
+def cli(ctx: click.Context, tests: int, foreground: bool, background: bool) -> None:
+    """Handle php-fpm's flags for the case that there is no command; the help text is HELP."""
+    options: Options = ctx.ensure_object(Options)
     if ctx.invoked_subcommand is not None:
         return
     if tests:
@@ -111,6 +95,18 @@ cli.add_command(slow)
 def main() -> None:
     """Run the console script: an error of ours becomes a message and an exit status of sysexits.h."""
     try:
+        status = _run()
+    except OSError:
+        if not _report_output():
+            raise
+        status = EXIT_FAILED
+    if _report_output():
+        status = status or EXIT_FAILED
+    sys.exit(status)
+
+
+def _run() -> int:
+    try:
         status = cli.main(prog_name="pyfpm", standalone_mode=False)
     except click.UsageError as error:
         show_error(error)
@@ -124,4 +120,12 @@ def main() -> None:
         for line in str(error).split("\n"):
             complain(f"pyfpm: {line}")
         status = error.exit_status
-    sys.exit(status if isinstance(status, int) else EXIT_OK)
+    return status if isinstance(status, int) else EXIT_OK
+
+
+def _report_output() -> bool:
+    """Say why our output cannot be written, if so; a reader that has left early (`| head`) needs no word."""
+    error = flush_output()
+    if error is not None and not isinstance(error, BrokenPipeError):
+        complain(f"pyfpm: the output cannot be written: {error.strerror}")
+    return error is not None

@@ -1,22 +1,26 @@
-"""The options before the command: the configuration file and php-fpm's flags."""
+"""The options of every command, before or after its name: the configuration file and some of php-fpm's flags."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+import click
+from click.core import ParameterSource
 
 from fpm.client.control import ask
 from fpm.config.build import refuse_obstacles
 from fpm.config.load import find_control, load
-from fpm.config.local_system import DEFAULT_FILE
+from fpm.config.local_system import DEFAULT_FILE, default_control, foreign_controls
 from fpm.config.model import Config, ListenAddress
 from fpm.config.values import parse_address
-from fpm.errors import ControlError
+from fpm.errors import ConfigError, ControlError
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The command line's global options."""
+    """What the command line says for all commands; `CommandGroup` adds the options."""
 
     file: str = DEFAULT_FILE
     prefix: str | None = None
@@ -59,8 +63,19 @@ class Options:
 
         Raises:
             ConfigError: the file cannot be read.
+            ControlError: this user started none, but somebody else did.
         """
-        return find_control(self.file, prefix=self.prefix, environ=os.environ, is_root=os.geteuid() == 0)
+        file, is_root = os.path.abspath(self.file), os.geteuid() == 0
+        own = default_control(file, environ=os.environ, is_root=is_root)
+        try:
+            path = find_control(file, prefix=self.prefix, environ=os.environ, is_root=is_root)
+        except ConfigError:
+            if not os.access(file, os.R_OK):  # as for a file of root's daemon with secrets in it
+                _refuse_foreign(file, own, is_root)
+            raise
+        if path == own and not os.path.exists(own):
+            _refuse_foreign(file, own, is_root)
+        return path
 
     def resolve(self, pool: str) -> ListenAddress:
         """Return the address of a pool of the running daemon.
@@ -73,3 +88,47 @@ class Options:
         if isinstance(address, str):
             raise ControlError(f"the daemon reports an invalid address for pool {pool}: {address}")
         return address
+
+
+def _refuse_foreign(file: str, own: str, is_root: bool) -> None:
+    """Say whose daemon runs with this file, if there is one."""
+    for whose, path, advice in foreign_controls(file, environ=os.environ, is_root=is_root):
+        if path != own and os.path.exists(path):
+            raise ControlError(f"nobody listens on {own}, but {whose} has its control socket at {path}: {advice}")
+
+
+def _take(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Put a given option into the context's Options; one after the command replaces the one before it."""
+    if param.name is not None and ctx.get_parameter_source(param.name) is not ParameterSource.DEFAULT:
+        ctx.obj = replace(ctx.obj or Options(), **{param.name: value})
+
+
+def _option(*names: str, hidden: bool, **attributes: Any) -> click.Option:
+    return click.Option(names, hidden=hidden, expose_value=False, callback=_take, **attributes)
+
+
+def _options(*, brief: bool) -> list[click.Parameter]:
+    """Make the options anew; a `brief` help shows the file only."""
+    file = ("-c", "-y", "--config", "--fpm-config", "file")
+    root = ("-R", "--allow-to-run-as-root", "allow_root")
+    text = "Log to standard error in the foreground, overriding error_log."
+    return [
+        _option(*file, hidden=False, default=DEFAULT_FILE, show_default=True, metavar="FILE"),
+        _option(*root, hidden=brief, is_flag=True, help="Allow pools that run as root."),
+        _option("-p", "--prefix", hidden=brief, metavar="DIR", help="Base directory of relative paths."),
+        _option("-g", "--pid", hidden=brief, metavar="FILE", help="The pid file."),
+        _option("-O", "--force-stderr", hidden=brief, is_flag=True, help=text),
+    ]
+
+
+class CommandGroup(click.Group):
+    """A group whose context object is an Options, filled by options that each of its commands takes as well."""
+
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.params += _options(brief=False)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, and to it the options of the group."""
+        cmd.params += _options(brief=True)
+        super().add_command(cmd, name)

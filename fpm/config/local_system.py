@@ -5,6 +5,7 @@ Nothing is changed, only read.
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import hashlib
 import os
@@ -45,11 +46,37 @@ def default_control(path: str, *, environ: Mapping[str, str], is_root: bool) -> 
 
     Each file has its own, so two daemons never meet, and a command with the same `-c FILE` finds its daemon.
     """
-    directory = runtime_directory(environ=environ, is_root=is_root)
+    return f"{runtime_directory(environ=environ, is_root=is_root)}/{_control_name(path)}"
+
+
+def _control_name(path: str) -> str:
     if path == DEFAULT_FILE:
-        return f"{directory}/control.sock"
+        return "control.sock"
     stem = re.sub(r"[^A-Za-z0-9_.-]", "_", os.path.splitext(os.path.basename(path))[0])[:20]
-    return f"{directory}/control-{stem}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}.sock"
+    return f"control-{stem}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}.sock"
+
+
+def foreign_controls(path: str, *, environ: Mapping[str, str], is_root: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield where daemons with this main file have their control sockets if somebody else has started them.
+
+    Yields:
+        Whose daemon it would be, the path, and how to reach it.
+    """
+    if not is_root:
+        yield "root's daemon", default_control(path, environ={}, is_root=True), "run the command as root (sudo)"
+        session = f"/run/user/{os.getuid()}"
+        if environ.get("XDG_RUNTIME_DIR"):
+            yield "this user's daemon", default_control(path, environ={}, is_root=False), "unset XDG_RUNTIME_DIR"
+        else:
+            here = default_control(path, environ={"XDG_RUNTIME_DIR": session}, is_root=False)
+            yield "this user's daemon", here, f"set XDG_RUNTIME_DIR={session}"
+        return
+    with contextlib.suppress(OSError):
+        uid = os.stat(path).st_uid
+        name = user_name(uid)
+        for base in (f"/run/user/{uid}/pyfpm", f"/tmp/pyfpm-{uid}"):
+            whose = f"the daemon of user {name}"
+            yield whose, f"{base}/{_control_name(path)}", f"run the command as this user (sudo -u {name})"
 
 
 class LocalSystem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -82,6 +83,59 @@ def test_php_fpms_flags_run_in_the_foreground(daemon: Start, flags: tuple[str, .
     assert "fpm is running, pid " + str(fpm.pid) in fpm.log()
 
 
+@pytest.mark.parametrize("closed", [[0], [1], [2], [0, 1, 2]])
+def test_closed_standard_streams(daemon: Start, closed: list[int]) -> None:
+    """What the master opens must not become its standard error, and a command ends without a traceback."""
+    shell = ("/bin/sh", "-c", f'exec "$0" "$@" {" ".join(f"{fd}>&-" for fd in closed)}')
+    fpm = daemon({"www": {}}, global_={"error_log": "error.log"}, started=False).start(wrapper=shell)
+    assert {os.readlink(f"/proc/{fpm.pid}/fd/{fd}") for fd in closed} == {"/dev/null"}
+    assert fpm.get("www").status == 200
+    for command in (["status"], ["request", str(fpm.address("www")), "/"], ["reload"], ["test", "--dump"]):
+        done = fpm.cli(*command, wrapper=shell)
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
+def test_output_that_nobody_takes() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([pyfpm_command(), "--help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "pyfpm: the output cannot be written: No space left on device\n",
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([pyfpm_command(), "--help"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_options_after_the_command(daemon: Start) -> None:
+    fpm = daemon({"www": {}})
+    for place in (["status", "-c"], ["-c", "/nonexistent.conf", "status", "--config"], ["status", "www", "-y"]):
+        done = pyfpm(*place, str(fpm.config_file))
+        assert (done.returncode, "pool:" in done.stdout) == (0, True), done.stderr
+    assert pyfpm("test", "-p", "/nonexistent", "-c", str(fpm.config_file)).returncode == 78
+    assert pyfpm("status", "-t").returncode == 64
+
+
+@pytest.mark.root
+def test_another_user_is_told_whose_daemon_it_is(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, global_={"control": ""})
+    other = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+    (control,) = Path("/run/pyfpm").glob(f"control-pyfpm-*{_digest(fpm.config_file)}.sock")
+    for mode in (0o644, 0o600):
+        fpm.config_file.chmod(mode)
+        for command in (["status"], ["reload"], ["top", "--once"], ["ping", "www"], ["trace", "www"], ["stop"]):
+            done = fpm.cli(*command, wrapper=other)
+            assert done.returncode == 1
+            assert f"root's daemon has its control socket at {control}: run the command as root" in done.stderr
+            assert len(done.stderr.splitlines()) == 1
+
+
+def _digest(config: Path) -> str:
+    return hashlib.sha256(os.fsencode(config)).hexdigest()[:8]
+
+
 def test_force_stderr_goes_before_error_log(daemon: Start) -> None:
     fpm = daemon({"www": {}}, global_={"error_log": "error.log"}, started=False).start("-F", "-O")
     assert "ready to handle connections" in fpm.log_file.read_text()
@@ -148,8 +202,8 @@ def test_test_says_everything_that_is_wrong(daemon: Start) -> None:
 
 def test_the_dump_has_the_values_that_count(daemon: Start) -> None:
     fpm = daemon({"www": {"pm.max_children": 7, "request_terminate_timeout": "1m"}}, started=False)
-    said = fpm.cli("-tt").stderr
-    assert said == fpm.cli("test", "--dump").stderr
+    said = fpm.cli("-tt").stdout
+    assert said == fpm.cli("test", "--dump").stdout
     assert re.search(r"^.*\[www\]$", said, re.MULTILINE)
     assert "pm.max_children = 7" in said
     assert "request_terminate_timeout = 60" in said

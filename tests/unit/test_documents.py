@@ -24,11 +24,12 @@ STATEMENT = re.compile(r"^ *;?([a-z][a-z_.]*)(?:\[\w+\])? = (?!\[|.*\{$)", re.MU
 
 
 def options() -> Iterator[tuple[str, str]]:
-    """(command, option) of the whole command line; the group itself is the command ''."""
+    """(command, option) of the whole command line; the group, whose options each command takes, is the command ''."""
     commands: dict[str, click.Command] = {"": cli, **cli.commands}
     for name, command in commands.items():
         for parameter in command.params:
-            if isinstance(parameter, click.Option) and not parameter.hidden and not command.hidden:
+            of_all = name and not parameter.expose_value
+            if isinstance(parameter, click.Option) and not (parameter.hidden or command.hidden or of_all):
                 yield from ((name, option) for option in parameter.opts)
 
 
