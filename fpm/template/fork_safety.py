@@ -106,7 +106,10 @@ def _generators() -> list[str]:
     kinds = [random.Random]
     if numpy := sys.modules.get("numpy.random"):
         kinds += [getattr(numpy, name) for name in ("Generator", "RandomState") if hasattr(numpy, name)]
-    excepted = {id(vars(random).get("_inst")), id(getattr(getattr(numpy, "mtrand", None), "_rand", None))}
+    # These three look after forks themselves, or are there in every process.
+    names_of_files = getattr(sys.modules.get("tempfile"), "_name_sequence", None)
+    owners = ((random, "_inst"), (names_of_files, "_rng"), (getattr(numpy, "mtrand", None), "_rand"))
+    excepted = {id(getattr(owner, name, None)) for owner, name in owners}
     found = {}
     for one in gc.get_objects():
         kind = type(one)  # not isinstance(): objects may lie about their class, and do work when asked
