@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from fpm.protocol.tracing import TraceTask
 from fpm.stacks.rights import needs_named_tracer
-from fpm.system.prctl import PR_SET_DUMPABLE, PR_SET_PTRACER
+from fpm.system.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PTRACER, load_prctl
 from fpm.tracer.snapshot import look_at
 
 PATIENCE = 10.0
@@ -57,6 +57,26 @@ def try_to_trace(uid: int, gid: int, python: str, hidden: bool) -> str | None:
             return None  # an interpreter that does not start: the pool has worse troubles, and says so
         finally:
             process.kill()
+            _end_children()
+
+
+def _end_children() -> None:
+    """Kill whatever an interpreter has started: its orphans are this process's children (PR_SET_CHILD_SUBREAPER)."""
+    while children := _list_children():
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in children:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _list_children() -> list[int]:
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+            return [int(pid) for pid in file.read().split()]
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        return []
 
 
 def _look(pid: int) -> str:
@@ -88,6 +108,7 @@ def _read_within(fd: int, seconds: float) -> bytes:
 
 def main(arguments: list[str]) -> None:
     """One line for each argument."""
+    load_prctl()(PR_SET_CHILD_SUBREAPER, 1)
     for argument in arguments:
         sys.stdout.write(json.dumps(try_to_trace(*json.loads(argument))) + "\n")
         sys.stdout.flush()

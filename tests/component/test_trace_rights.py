@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +91,30 @@ def test_an_application_that_uses_faulthandler_itself() -> None:
         "[False, False] [False, False]",
         "False",
     ]
+
+
+SILENT = """#!/bin/sh
+sleep 987 &
+setsid sleep 987 &
+echo $$ > {file}
+exec sleep 987
+"""
+PROBE = """
+import json, os, sys
+from fpm.tracer import probe
+probe.PATIENCE = 2.0
+probe.main([json.dumps([-1, -1, sys.argv[1], False])])
+with open(f"/proc/self/task/{os.getpid()}/children") as file:
+    print([file.read()])
+"""
+
+
+def test_an_interpreter_that_never_answers_leaves_nobody_behind(tmp_path: Path) -> None:
+    """Neither itself nor what it has started, in whatever session: all of it is the probe's."""
+    silent = tmp_path / "python3"
+    silent.write_text(SILENT.format(file=tmp_path / "pid"))
+    silent.chmod(0o755)
+    command = [sys.executable, "-c", PROBE, str(silent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == ["null", "['']"], done.stderr
+    assert not Path(f"/proc/{int((tmp_path / 'pid').read_text())}").exists()

@@ -13,7 +13,7 @@ SAVED_MAX = 0.5
 """Seconds that a quiet pool can save: a burst of about 10,000 messages, or of 5 MB of lines."""
 PAUSE_MAX = 1.0
 """Seconds; of a pool in debt something is read at least this often, for its workers' exits are among its messages."""
-TURN_MAX = 0.02
+TURN_MAX = 0.005
 """Seconds in one turn of the loop, exceeded by the last thing that is read."""
 MESSAGE_COST = 0.00005
 BYTE_COST = 0.000001
