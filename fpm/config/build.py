@@ -17,7 +17,13 @@ from fpm.config.tables.entry import Directive, Scope
 from fpm.config.values import InvalidValue, parse_value
 from fpm.errors import ConfigError
 
-LATER = "has no effect yet in this version"
+_LATER = "is not available yet in this version, and the pool must not run without it unnoticed. "
+_INSTEAD = {
+    "chroot.automount": "Make what the application needs in the chroot yourself, and remove the line",
+    "rootfs": "Use chroot, or remove the line",
+    "listen.acl_users": "Set listen.owner, listen.group and listen.mode instead",
+    "listen.acl_groups": "Set listen.group and listen.mode instead",
+}
 
 _EMPTY_IS_UNSET = frozenset({"path", "file", "account", "address", "application", "url", "text"})
 """Kinds for which an empty value means unset, as for PHP-FPM's strings."""
@@ -72,12 +78,22 @@ def check_pool(pool: Section, system: System, report: Diagnostics, prefix: str) 
     check.check_manager(pool, report)
     check.check_pages(pool, report)
     check.check_logs(pool, report)
+    check.check_env(pool, report)
     check.check_confinement(pool, report)
+    refuse_later(pool, report)
     check_application.resolve_application(pool, system, report)
     check.check_told(pool, report)
     check_pool_paths(pool, system, report)
     check_openers(pool, system, report)
     check_usable(pool, system, report)
+
+
+def refuse_later(section: Section, report: Diagnostics) -> None:
+    """Refuse what confines a pool, but does not work yet."""
+    for name in section.settings:
+        is_used = section.values[name] != _DEFAULTS[section.scope][name]
+        if DIRECTIVES[section.scope][name].version == "later" and is_used and section.is_valid(name):
+            report.add_error(section, name, _LATER + _INSTEAD.get(name, "Remove the line"))
 
 
 def parse_all(section: Section, report: Diagnostics) -> None:
@@ -90,8 +106,6 @@ def parse_all(section: Section, report: Diagnostics) -> None:
             section.values[name] = "" if directive.default else None
         else:
             _parse(section, directive, setting.text, report)
-        if directive.version == "later" and section.values[name] != _DEFAULTS[section.scope][name]:
-            report.notice(setting.location, section.name, name, LATER)
     for name in section.keyed:
         _parse_array(section, table[name], report)
     for name, directive in table.items():

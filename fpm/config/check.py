@@ -6,6 +6,7 @@ Pure.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from posixpath import basename, dirname, join
 
@@ -124,6 +125,33 @@ def _size_as_json(value: object) -> int:
     return len(json.dumps([str(item) for item in value] if isinstance(value, tuple | list) else str(value)))
 
 
+ENV_ONE_MAX = 131_072
+"""Bytes of NAME=VALUE and its NUL: MAX_ARG_STRLEN of execve(2), 32 pages of 4 KiB."""
+ENV_ALL_MAX = 1_500_000
+"""Bytes of all of them: execve(2) takes a quarter of the stack's limit, usually 2 MiB, with the arguments."""
+_NO_VARIABLE = re.compile(r"""[\s"'=]""")
+
+
+def check_env(pool: Section, report: Diagnostics) -> None:
+    """Check that a process can be executed with the pool's variables."""
+    total = 0
+    for name, value in pool.values["env"]:
+        size = len(f"{name}={value}".encode("utf-8", "surrogateescape")) + 1
+        total += size
+        if not name or _NO_VARIABLE.search(name):
+            sentence = f"'{name}' is no name of a variable. Write env[NAME] = value, without quotes or blanks in NAME"
+        elif size > ENV_ONE_MAX:
+            sentence = (
+                f"{name} has {size} bytes, and the kernel takes at most {ENV_ONE_MAX} with its name. Put it in a file"
+            )
+        else:
+            continue
+        report.add_error(pool, "env", sentence, pool.location_of_key("env", name))
+    if total > ENV_ALL_MAX and pool.is_valid("env"):
+        sentence = f"the variables have {total} bytes together, and at most {ENV_ALL_MAX} are sure to work. Use a file"
+        report.add_error(pool, "env", sentence)
+
+
 def check_logs(pool: Section, report: Diagnostics) -> None:
     """Check the access log's format, and the time limits against each other."""
     values = pool.values
@@ -163,59 +191,71 @@ def check_confinement(pool: Section, report: Diagnostics) -> None:
         report.add_error(pool, "rootfs", "chroot is also set. Remove one of the two")
 
 
+ADDRESSES = ("control", "pid", "listen", "pm.status_listen", "status_listen")
+"""Directives that name what only one of them can have: a listening address, or the path of a file that is made anew."""
+Holder = tuple[Section, str]
+"""A section, and the directive of it that has an address."""
+
+
 def check_together(sections: Iterable[Section], system: System, report: Diagnostics) -> None:
-    """Check that no two sockets have the same address, however it is written."""
-    unix: dict[str, Section] = {}
-    ports: dict[int, list[tuple[str, Section]]] = {}
-    for pool in sections:
-        for name in ("listen", "pm.status_listen", "status_listen"):
-            address = pool.values.get(name)
-            if address is not None and pool.is_valid(name):
-                other = _taken(address, pool, system, unix, ports)
+    """Check that nothing has the address of something else, however it is written."""
+    unix: dict[str, Holder] = {}
+    ports: dict[int, list[tuple[str, Holder]]] = {}
+    for section in sections:
+        for name in ADDRESSES:
+            address = _address(section, name)
+            if address is not None and section.is_valid(name):
+                other = _taken(address, (section, name), system, unix, ports)
                 if other is not None:
-                    _refuse_taken(report, pool, name, address, other, system)
+                    _refuse_taken(report, (section, name), address, other, system)
 
 
-def _refuse_taken(
-    report: Diagnostics, pool: Section, name: str, address: ListenAddress, other: Section, system: System
-) -> None:
-    own = next(one for one in ("listen", "pm.status_listen", "status_listen") if other.is_set(one))
-    if isinstance(address, UnixAddress) and other.scope == "pool" and other.values[own] != address:
+def _address(section: Section, name: str) -> ListenAddress | None:
+    value: ListenAddress | str | None = section.values.get(name)
+    return (UnixAddress(value) if value else None) if isinstance(value, str) else value
+
+
+def _refuse_taken(report: Diagnostics, holder: Holder, address: ListenAddress, other: Holder, system: System) -> None:
+    theirs = _address(*other)
+    if isinstance(address, UnixAddress) and other[0].scope == "pool" and theirs is not None and theirs != address:
         # The same directory by a link, which is no mistake of the text: whoever owns the link is the one in the way.
         if system.real(dirname(address.path)) == dirname(address.path):
-            pool, name, address, other, own = other, own, other.values[own], pool, name
+            holder, address, other = other, theirs, holder
         refuse = report.add_obstacle
     else:
         refuse = report.add_error
-    location = other.location_of(own)
-    user = "in [global]" if other.scope == "global" else f"in another pool '{other.name}'"
-    if other is pool:
-        user = "in this pool"
+    section, name = holder
+    user = "in [global]" if other[0].scope == "global" else f"in another pool '{other[0].name}'"
+    if other[0] is section:
+        user = f"in {'[global]' if section.scope == 'global' else 'this pool'}"
+    if other[1] in ("control", "pid"):
+        user = f"{user} for {other[1]}"
     refuse(
-        pool,
+        section,
         name,
-        f"unable to set listen address as it's already used {user} ({address}, {location}). Each pool needs its own",
+        f"unable to set {'listen address' if 'listen' in name else name} as it's already used {user} ({address}, "
+        f"{other[0].location_of(other[1])}). Each {'pool' if 'listen' in name else 'of them'} needs its own",
     )
 
 
 def _taken(
     address: ListenAddress,
-    pool: Section,
+    holder: Holder,
     system: System,
-    unix: dict[str, Section],
-    ports: dict[int, list[tuple[str, Section]]],
-) -> Section | None:
-    """Return the section that has this address already, or else record the address for `pool`."""
+    unix: dict[str, Holder],
+    ports: dict[int, list[tuple[str, Holder]]],
+) -> Holder | None:
+    """Return who has this address already, or else record it for `holder`."""
     if isinstance(address, UnixAddress):
         # On most systems /var/run is a link to /run.
         path = join(system.real(dirname(address.path)), basename(address.path))
         other = unix.get(path)
-        unix.setdefault(path, pool)
+        unix.setdefault(path, holder)
         return other
-    for host, holder in ports.setdefault(address.port, []):
+    for host, taken_by in ports.setdefault(address.port, []):
         if _overlap(host, address.host):
-            return holder
-    ports[address.port].append((address.host, pool))
+            return taken_by
+    ports[address.port].append((address.host, holder))
     return None
 
 

@@ -78,12 +78,10 @@ def _resolve_chroot(pool: Section, system: System, report: Diagnostics) -> None:
     if path.startswith("$prefix"):
         path = pool.values["prefix"] + path[len("$prefix") :]
     if not system.is_root:
-        report.notice(pool.location_of("chroot"), pool.name, "chroot", _IGNORED.format("chroot"))
+        sentence = "only root can start a pool in a chroot, and it must not run without unnoticed. Remove the line"
+        report.add_error(pool, "chroot", sentence)
         pool.values["chroot"] = None
     elif not path.startswith("/"):
         report.add_error(pool, "chroot", f"the chroot path '{path}' must start with a '/'")
     else:
         pool.values["chroot"] = normpath(path) if normpath(path) != "/" else None
-
-
-_IGNORED = "'{}' directive is ignored when pyfpm is not running as root"

@@ -17,7 +17,10 @@ from fpm.config.manual_text import HEAD, TAIL
 from fpm.config.sample import main_sample, pool_sample
 from fpm.config.tables.entry import Directive
 
-LATER = "This version reads and checks it, but does not act on it yet."
+LATER = (
+    "It is not available yet: this version refuses to start with it, so that no pool runs less confined than its file "
+    "says."
+)
 
 _WIDTH = 78
 _LITERAL = re.compile(r"`([^`]+)`")

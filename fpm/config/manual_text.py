@@ -43,7 +43,8 @@ Inside double quotes, and in a value that is quoted as a whole,
 neither begins a comment.
 .It
 Names of sections and directives are case-insensitive.
-A section that occurs again is continued.
+A section that occurs again in its file is continued, with a notice; the same
+pool in two files is a mistake.
 If a directive occurs several times, the last value is used.
 Lines before the first section header belong to
 .Ql [global] .

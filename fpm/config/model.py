@@ -195,6 +195,6 @@ class Config:
     global_: GlobalConfig
     pools: tuple[PoolConfig, ...]
     notices: tuple[str, ...]
-    """Logged once at start: ignored values, and directives that have no effect yet."""
+    """Logged once at start: values that are ignored, sections that are repeated."""
     obstacles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What this machine lacks for a pool, by its name: "FILE:LINE: [pool] directive: sentence". Such a pool fails."""

@@ -46,12 +46,35 @@ class Sections:
                 self.incomplete = True
                 return Section("pool", name, location)
             section = self.pools[lower] = Section("pool", name, location)
+        else:
+            self._report_repeated(section, location)
         return section
 
-    def expanded(self, section: Section, name: str, text: str, location: SourceLocation) -> str | None:
-        """Replace the variables in `text`; return None after reporting an error."""
+    def _report_repeated(self, section: Section, location: SourceLocation) -> None:
+        """Refuse a pool that two files describe: the last would win, and one of two sites would be down."""
+        if location.file == section.location.file:
+            sentence = f"the section stands at line {section.location.line} already; what is set twice counts as here"
+            self.report.notice(location, section.name, "", sentence)
+        else:
+            sentence = f"this pool is described at {section.location} already. Give one of the two another name"
+            self.report.error(location, section.name, "", sentence)
+
+    def expanded(
+        self, section: Section, name: str, text: str, location: SourceLocation, key: str | None = None
+    ) -> str | None:
+        """Replace the variables in `text`; return None after reporting an error. One may be missing for NAME[KEY]."""
+        pool = section.name if section.scope == "pool" else None
         try:
-            return expand(text, pool=section.name if section.scope == "pool" else None, environ=self._environ)
+            if key is None:
+                return expand(text, pool=pool, environ=self._environ)
+
+            def report_missing(variable: str) -> None:
+                sentence = f"{variable} is not set in the environment of pyfpm, so it is empty in {key}"
+                self.report.notice(location, section.name, name, sentence)
+
+            copied = None if text.startswith("$pool") else copied_variable(text)
+            text = text if copied is None else f"${{{copied}}}"
+            return expand(text, pool=pool, environ=self._environ, missing=report_missing)
         except InvalidValue as refusal:
             self.report.add_error(section, name, str(refusal), location)
             return None
@@ -65,39 +88,30 @@ class Sections:
             self.report.error(location, section.name, name, directives.unknown(section.scope, name))
             return
         text, literal = value
-        expanded = text if literal else self.expanded(section, name, text, location)
+        key = match["key"].strip() if match else ""
+        expanded = (
+            text if literal else self.expanded(section, name, text, location, key if directive.array == "key" else None)
+        )
         if expanded is None:
             return
         if directive.array:
-            self._assign_array(section, directive, match and match["key"].strip(), (expanded, literal), location)
+            self._assign_array(section, directive, key, Setting(location, expanded))
         elif match:
             self.report.add_error(section, name, f"takes no key. Write {name} = value", location)
         else:
             section.settings[directive.name] = Setting(location, expanded)
             section.invalid.discard(directive.name)
 
-    def _assign_array(
-        self, section: Section, directive: Directive, key: str | None, value: tuple[str, bool], location: SourceLocation
-    ) -> None:
+    def _assign_array(self, section: Section, directive: Directive, key: str, setting: Setting) -> None:
         name = directive.name
         kept = section.keyed.setdefault(name, {})
         if directive.array == "list":
             if key:
-                self.report.add_error(section, name, f"takes no key. Write {name}[] = value", location)
+                self.report.add_error(section, name, f"takes no key. Write {name}[] = value", setting.location)
             else:
-                kept[str(len(kept))] = Setting(location, value[0])
-            return
-        if not key or "=" in key:
-            self.report.add_error(
-                section, name, f"You must provide a key for field '{name}'. Write {name}[NAME] = value", location
-            )
-            return
-        text, literal = value
-        copied = None if literal else copied_variable(text)
-        if copied is not None:
-            if copied not in self._environ:
-                self.report.notice(
-                    location, section.name, name, f"{copied} is not set in the environment of pyfpm, so {key} is empty"
-                )
-            text = self._environ.get(copied, "")
-        kept[key] = Setting(location, text)
+                kept[str(len(kept))] = setting
+        elif not key or "=" in key:
+            sentence = f"You must provide a key for field '{name}'. Write {name}[NAME] = value"
+            self.report.add_error(section, name, sentence, setting.location)
+        else:
+            kept[key] = setting

@@ -53,6 +53,11 @@ class Section:
             return setting.location
         return self.location
 
+    def location_of_key(self, directive: str, key: str) -> SourceLocation:
+        """Return where DIRECTIVE[KEY] is set, or else the directive."""
+        setting = self.keyed.get(directive, {}).get(key)
+        return setting.location if setting else self.location_of(directive)
+
     def is_set(self, directive: str) -> bool:
         """Tell whether the file sets a directive."""
         return directive in self.settings or directive in self.keyed

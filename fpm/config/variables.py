@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fpm.config.values import InvalidValue
 
@@ -11,10 +11,15 @@ _VARIABLE = re.compile(r"\$\{([^}]*)\}|\$pool")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def expand(text: str, *, pool: str | None, environ: Mapping[str, str]) -> str:
+def expand(
+    text: str, *, pool: str | None, environ: Mapping[str, str], missing: Callable[[str], None] | None = None
+) -> str:
     """Replace `$pool`, `${NAME}` and `${NAME:-default}` in one pass.
 
     `pool` is None in `[global]`. The default applies when the variable is unset or empty, as in a shell and in PHP 8.3.
+
+    Args:
+        missing: told the name of a variable that is not set, which then counts as empty.
 
     Raises:
         InvalidValue: a variable is not set, or `$pool` stands outside a pool.
@@ -33,7 +38,9 @@ def expand(text: str, *, pool: str | None, environ: Mapping[str, str]) -> str:
         value = environ.get(name, "")
         if has_default:
             return value or default
-        if name not in environ:
+        if name not in environ and missing is not None:
+            missing(name)
+        elif name not in environ:
             raise InvalidValue(
                 f"the environment variable {name} is not set. Set it where pyfpm is started, or write "
                 f"${{{name}:-default}}"

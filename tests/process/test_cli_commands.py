@@ -210,11 +210,6 @@ def test_the_dump_has_the_values_that_count(daemon: Start) -> None:
     assert "pm.process_idle_timeout = 10" in said
 
 
-def test_directives_of_later_issues_are_named_once_at_start(daemon: Start) -> None:
-    fpm = daemon({"www": {"chroot.automount": "yes"}})
-    assert len(re.findall(r"NOTICE: .*chroot.automount", fpm.log())) == 1
-
-
 # ---------------------------------------------------------------- status
 
 

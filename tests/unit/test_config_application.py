@@ -178,10 +178,9 @@ def test_chroot_refused(files: Files, chroot: str, chdir: str | None, part: str)
     assert part in complaints[0]
 
 
-def test_a_chroot_is_ignored_for_others_than_root(files: Files) -> None:
-    text = section("www", chroot="/nowhere")
-    assert files.pool(text).chroot is None
-    assert "'chroot' directive is ignored" in files.notices(text)[0]
+def test_a_chroot_is_refused_for_others_than_root(files: Files) -> None:
+    (complaint,) = files.complaints(section("www", chroot="/"))
+    assert "[www] chroot: only root can start a pool in a chroot, and it must not run without unnoticed" in complaint
 
 
 def test_an_application_in_a_file(files: Files) -> None:

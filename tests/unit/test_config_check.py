@@ -238,13 +238,24 @@ def test_allowed_clients_of_a_unix_socket_are_mentioned(files: Files) -> None:
     assert "is ignored for a Unix socket" in notice
 
 
-def test_what_comes_later_is_said_once(files: Files) -> None:
-    later = {"chroot.automount": "yes", "namespaces": "pid"}
-    text = section("a", listen="1", **later, network="none") + section("b", listen="2", **later, network="host")
-    notices = files.notices(text)
-    assert len(notices) == 3
-    assert all("has no effect yet in this version." in notice for notice in notices)
-    assert sum("(also in 1 more place)" in notice for notice in notices) == 2
+def test_what_confines_and_does_not_work_yet_is_a_mistake(files: Files) -> None:
+    none = {"chroot.automount": "no", "network": "host", "namespaces": "", "rootfs": "", "listen.acl_users": ""}
+    assert files.notices(section("a", listen="1", **none)) == []
+    later = {"chroot.automount": "yes", "rootfs": str(files.directory), "namespaces": "pid", "network": "none"}
+    later |= {"listen.acl_users": "root", "listen.acl_groups": "root"}
+    for name, value in later.items():
+        (complaint,) = files.complaints(section("a", listen="1", **{name: value}))
+        assert f"[a] {name}: is not available yet in this version, and the pool must not run without it" in complaint
+    assert complaint.endswith("Set listen.group and listen.mode instead.")
+
+
+@pytest.mark.parametrize("name", ["control", "pid"])
+def test_a_path_is_one_thing_only(files: Files, name: str) -> None:
+    (complaint,) = files.complaints(f"{name} = ./www.sock\n" + section("www", listen="www.sock"))
+    sentence = f"unable to set listen address as it's already used in [global] for {name} (www.sock, main.conf:1)"
+    assert complaint.startswith(f"main.conf:4: [www] listen: {sentence}")
+    (complaint,) = files.complaints("pid = www.sock\ncontrol = www.sock\n" + section("www", listen="1"))
+    assert "[global] pid: unable to set pid as it's already used in [global] for control" in complaint
 
 
 def test_an_interval_of_what_is_off_is_mentioned(files: Files) -> None:

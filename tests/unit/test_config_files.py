@@ -44,6 +44,17 @@ def test_a_section_goes_on_and_the_last_value_counts(files: Files) -> None:
     assert config.pools[0].pm_max_children == 7
     assert config.pools[0].listen == TcpAddress("", 2)
     assert config.global_.log_level == "error"
+    (notice,) = [one for one in config.notices if "the section stands" in one]
+    assert "main.conf:11: [www] the section stands at line 1 already; what is set twice counts as here." in notice
+
+
+def test_two_files_with_one_pool(files: Files) -> None:
+    files.write("pools.d/shop.conf", section("shop"))
+    files.write("pools.d/shop2.conf", "\n" + section("Shop", listen="2"))
+    assert files.complaints("include = pools.d/*.conf\n") == [
+        "pools.d/shop2.conf:2: [shop] this pool is described at pools.d/shop.conf:1 already. Give one of the two "
+        "another name."
+    ]
 
 
 def test_keys_of_arrays_differ_by_case(files: Files) -> None:
@@ -56,12 +67,30 @@ def test_single_quotes_keep_variables(files: Files) -> None:
     assert dict(pool.env) == {"a": "$pool", "b": "${NOPE}", "c": "$HOME"}
 
 
-def test_a_copy_of_an_unset_variable_is_empty_and_said(files: Files) -> None:
-    text = section("www") + "env[X] = $NOPE\n"
-    assert files.pool(text).env == (("X", ""),)
+@pytest.mark.parametrize(("written", "value"), [("$NOPE", ""), ("${NOPE}", ""), ("a-${NOPE}-b", "a--b")])
+def test_a_variable_that_is_not_set_is_empty_and_said(files: Files, written: str, value: str) -> None:
+    text = section("www") + f"env[X] = {written}\n"
+    assert files.pool(text).env == (("X", value),)
     assert files.notices(text) == [
-        "main.conf:6: [www] env: NOPE is not set in the environment of pyfpm, so X is empty."
+        "main.conf:6: [www] env: NOPE is not set in the environment of pyfpm, so it is empty in X."
     ]
+
+
+def test_variables_that_no_process_can_have(files: Files) -> None:
+    text = section("www") + 'env["E"] = 1\nenv[A B] = 1\nenv[BIG] = ' + "v" * 131_068
+    first, second, third = files.complaints(text)
+    sentence = "is no name of a variable. Write env[NAME] = value, without quotes or blanks in NAME."
+    assert (first, second) == (
+        f"main.conf:6: [www] env: '\"E\"' {sentence}",
+        f"main.conf:7: [www] env: 'A B' {sentence}",
+    )
+    assert third.startswith("main.conf:8: [www] env: BIG has 131073 bytes, and the kernel takes at most 131072")
+    files.environ = {"BIG": "v" * 131_066}
+    assert len(files.pool(section("www") + "env[BIG] = $BIG\nenv[A-B.c] = ${NOPE:-x}\n").env) == 2
+    files.environ = {"BIG": "v" * 131_000}
+    many = "".join(f"env[BIG{number}] = $BIG\n" for number in range(12))
+    (complaint,) = files.complaints(section("www") + many)
+    assert "[www] env: the variables have 1572074 bytes together, and at most 1500000 are sure to work" in complaint
 
 
 def test_an_include_inside_of_a_section_belongs_to_it(files: Files) -> None:

@@ -134,7 +134,9 @@ CONFINEMENT = DirectiveGroup(
             "text",
             None,
             "A variable in the application's environment: `env[NAME] = value`. "
-            "`env[NAME] = $OTHER` takes the value of OTHER from the daemon's environment. "
+            "`env[NAME] = $OTHER` takes the value of OTHER from the daemon's environment; if it is not set there, it "
+            "is empty, with a notice, as is `${OTHER}` in such a value. The kernel takes up to 128 KiB for a "
+            "variable. "
             "USER and HOME are those of the pool's user unless set here.",
             array="key",
         ),

@@ -64,7 +64,7 @@ class Directive:
     mandatory: bool = False
     applies: Applies = "generation"
     version: Version = ""
-    """`later`: parsed and checked, but without effect in this version."""
+    """`later`: not available in this version, which refuses all but the default."""
 
     @property
     def attribute(self) -> str:
