@@ -104,8 +104,15 @@ def check_openers(section: Section, system: System, report: Diagnostics) -> None
         if opener.is_pool and identity is not None:
             sentence = _AS_USER.format(path=path, user=identity.user)
             report.notice(section.location_of(name), section.name, name, sentence)
-        elif opener.refusal and is_socket:
-            sentence = f"{opener.refusal}, so others can put a socket of their own in the place of '{path}'"
+        elif is_socket and (opener.refusal or opener.warning):
+            sentence = (
+                f"{opener.refusal or opener.warning}, so others can put a socket of their own in the place of '{path}'"
+            )
+            report.notice(section.location_of(name), section.name, name, sentence)
+        elif opener.warning:
+            sentence = (
+                f"{opener.warning}, so '{path}' is used only while it is a file of root's own. Choose another path"
+            )
             report.notice(section.location_of(name), section.name, name, sentence)
         elif opener.refusal:
             # What a pool's user does to his files is no mistake of the configuration.

@@ -17,6 +17,7 @@ import stat
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
+from os.path import dirname
 from typing import Self
 
 LINKS_MAX = 40
@@ -41,7 +42,8 @@ class Trust(Enum):
     PRIVATE = "trusted users only"
     STICKY = "everybody, but each only his own (S_ISVTX, as in /tmp)"
     GROUP = "a group; or, if this process is not root, another user: only what belongs to a trusted user is used"
-    FOREIGN = "another user, or everybody: this process does nothing there"
+    OPEN = "everybody: only what belongs to a trusted user is used; a pool's logs are its user's"
+    FOREIGN = "another user: this process does nothing there"
 
 
 @dataclass(slots=True)
@@ -79,7 +81,9 @@ class Place:
 
     def is_writable_by(self, groups: Collection[int]) -> bool:
         """Does the directory belong to users with these groups rather than to this process?"""
-        return self.trust is Trust.FOREIGN or (self.trust is Trust.GROUP and self.directory.st_gid in groups)
+        return self.trust in (Trust.FOREIGN, Trust.OPEN) or (
+            self.trust is Trust.GROUP and self.directory.st_gid in groups
+        )
 
     def refuse_foreign(self) -> None:
         """Raise unless this process may make and remove entries here.
@@ -88,7 +92,7 @@ class Place:
             ForeignDirectory: it may not.
         """
         if self.trust is Trust.FOREIGN:
-            raise ForeignDirectory(self._who_writes())
+            raise ForeignDirectory(f"{dirname(self.path)} belongs to another user (uid {self.directory.st_uid})")
 
     def entry(self) -> os.stat_result:
         """Look at the entry itself.
@@ -107,12 +111,6 @@ class Place:
         found = self.entry()
         if inode is None or (found.st_dev, found.st_ino) == inode:
             os.unlink(self.name, dir_fd=self.fd)
-
-    def _who_writes(self) -> str:
-        directory = os.path.dirname(self.path)
-        if self.directory.st_uid not in trusted_users():
-            return f"{directory} belongs to another user (uid {self.directory.st_uid})"
-        return f"every user can write to {directory}"
 
 
 def trusted_users() -> frozenset[int]:
@@ -133,7 +131,7 @@ def trust_in(directory: os.stat_result, trusted: Collection[int], *, is_root: bo
         return Trust.STICKY
     if (belongs_to_us and not directory.st_mode & 0o002) or not is_root:
         return Trust.GROUP
-    return Trust.FOREIGN
+    return Trust.OPEN if belongs_to_us else Trust.FOREIGN
 
 
 def find(path: str, *, follow: bool) -> Place:
@@ -238,6 +236,8 @@ class Opener:
     """The pool's user does, not this process."""
     refusal: str = ""
     """Why nobody does."""
+    warning: str = ""
+    """Who else can make and remove files there."""
 
 
 def who_opens(path: str, groups: Collection[int] | None) -> Opener:
@@ -253,7 +253,8 @@ def who_opens(path: str, groups: Collection[int] | None) -> Opener:
             if groups is not None and place.is_writable_by(groups):
                 return Opener(is_pool=True)
             place.refuse_foreign()
-            return Opener()
+            is_open = place.trust is Trust.OPEN
+            return Opener(warning=f"every user can write to {dirname(place.path)}" if is_open else "")
     except ForeignDirectory as error:
         return Opener(refusal=str(error.strerror)) if groups is None else Opener(is_pool=True)
     except UnsafePath as error:

@@ -64,7 +64,8 @@ def test_who_can_change_a_directory() -> None:
     assert {judge(mode, 0) for mode in (0o755, 0o700, 0o1755)} == {Trust.PRIVATE}
     assert {judge(mode, 0) for mode in (0o1777, 0o1775)} == {Trust.STICKY}
     assert {judge(mode, 0) for mode in (0o775, 0o2775)} == {Trust.GROUP}
-    assert {judge(0o777, 0), judge(0o755, 33), judge(0o1777, 33)} == {Trust.FOREIGN}
+    assert {judge(0o755, 33), judge(0o777, 33), judge(0o1777, 33)} == {Trust.FOREIGN}
+    assert judge(0o777, 0) is Trust.OPEN
     assert (judge(0o755, 33, is_root=False), judge(0o755, 34, is_root=False)) == (Trust.PRIVATE, Trust.GROUP)
 
 
@@ -99,7 +100,7 @@ def test_a_link_that_root_has_made_is_followed(top: Path) -> None:
 
 @pytest.mark.root
 @pytest.mark.parametrize("name", ACTS)
-@pytest.mark.parametrize(("mode", "uid"), [(0o755, USER.pw_uid), (0o777, 0)])
+@pytest.mark.parametrize(("mode", "uid"), [(0o755, USER.pw_uid), (0o777, USER.pw_uid)])
 def test_root_does_nothing_in_a_directory_of_others(top: Path, name: str, mode: int, uid: int) -> None:
     place = directory(top, mode, uid)
     (place / "file").write_text("precious")
@@ -113,7 +114,7 @@ def test_root_does_nothing_in_a_directory_of_others(top: Path, name: str, mode: 
 
 
 @pytest.mark.root
-@pytest.mark.parametrize(("mode", "gid"), [(0o1777, 0), (0o775, USER.pw_gid)])
+@pytest.mark.parametrize(("mode", "gid"), [(0o1777, 0), (0o775, USER.pw_gid), (0o777, 0)])
 def test_where_others_make_files_root_uses_its_own_only(top: Path, mode: int, gid: int) -> None:
     place = directory(top, mode, 0, gid)
     append(str(place / "new"))
@@ -128,7 +129,8 @@ def test_where_others_make_files_root_uses_its_own_only(top: Path, mode: int, gi
         with pytest.raises(UnsafePath, match="symbolic link"):
             append(str(place / name))
     assert not (top / "target").exists()
-    assert who_opens(str(place / "new"), (USER.pw_gid,)).is_pool == (gid != 0)
+    assert who_opens(str(place / "new"), (USER.pw_gid,)).is_pool == (gid != 0 or mode == 0o777)
+    assert bool(who_opens(str(place / "new"), None).warning) == (mode == 0o777)
     assert not who_opens(str(place / "new"), (4711,)).is_pool
 
 
