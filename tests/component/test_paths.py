@@ -131,7 +131,7 @@ def test_where_others_make_files_root_uses_its_own_only(top: Path, mode: int, gi
     assert not (top / "target").exists()
     assert who_opens(str(place / "new"), (USER.pw_gid,)).is_pool == (gid != 0 or mode == 0o777)
     assert bool(who_opens(str(place / "new"), None).warning) == (mode == 0o777)
-    assert not who_opens(str(place / "new"), (4711,)).is_pool
+    assert who_opens(str(place / "new"), (4711,)).is_pool == (mode == 0o777)
 
 
 @pytest.mark.root
