@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from fpm.cli.options import Options
-from fpm.cli.output import complain, quote, say
+from fpm.cli.output import complain, has_journal, inform, quote, say
 from fpm.client.control import ask, follow, read_step
 from fpm.client.control import stop as stop_and_wait
 
@@ -71,7 +71,7 @@ def upgrade(ctx: click.Context) -> None:
     answer = follow(options.control_path(), {"command": "upgrade"}, show_step)
     status = _conclude(answer, "upgrade failed, nothing has changed")
     if status == 0:
-        complain(f"pyfpm {answer.get('version')} is running")
+        inform(f"pyfpm {answer.get('version')} is running")
     ctx.exit(status)
 
 
@@ -81,8 +81,9 @@ def ask_without_waiting(options: Options, request: dict[str, Any]) -> None:
 
 
 def show_step(message: dict[str, Any]) -> None:
-    """Print a step as one line on standard error."""
-    complain(read_step(message))
+    """Print a step as one line on standard error, for a person who waits."""
+    if not has_journal():  # there the daemon's own log has the same steps
+        inform(read_step(message))
 
 
 def _conclude(answer: dict[str, Any], failed: str) -> int:
@@ -90,7 +91,8 @@ def _conclude(answer: dict[str, Any], failed: str) -> int:
         return 0
     for complaint in answer.get("complaints", []):
         complain(f"pyfpm: {complaint}")
-    quote(str(answer.get("traceback") or ""))
+    if not has_journal():
+        quote(str(answer.get("traceback") or ""))
     if answer.get("partial"):
         failed = "the other pools have been reloaded"
     complain(f"pyfpm: {failed}")

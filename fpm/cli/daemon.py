@@ -6,7 +6,7 @@ import os
 import sys
 
 from fpm.cli.options import Options
-from fpm.cli.output import complain, say
+from fpm.cli.output import inform, say
 from fpm.cli.probe import stack_notices
 from fpm.config.dump import dump
 from fpm.config.model import Config, GlobalConfig
@@ -161,6 +161,7 @@ def open_log(settings: GlobalConfig, path: str | None) -> ErrorLog:
         limit=settings.log_limit,
         ident=settings.syslog_ident,
         facility=settings.syslog_facility,
+        journal_stream=os.environ.get("JOURNAL_STREAM", ""),
     )
 
 
@@ -175,8 +176,8 @@ def check(options: Options, *, with_dump: bool) -> int:
         for line in dump(config):
             say(line)
     for notice in config.notices:
-        complain(f"NOTICE: {notice}")
+        inform(f"NOTICE: {notice}")
     for line in stack_notices(config):
-        complain(line)
-    complain(f"NOTICE: configuration file {options.file} test is successful")
+        inform(line)
+    inform(f"NOTICE: configuration file {options.file} test is successful")
     return EXIT_OK

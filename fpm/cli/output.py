@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
+import syslog
 from collections.abc import Callable
 from typing import TextIO
 
@@ -15,16 +17,32 @@ import click
 
 from fpm.log.escape import escape_lines
 from fpm.log.lines import INDENT
+from fpm.log.target import is_journal
 
 
-def say(text: str, *, err: bool = False) -> None:
+def say(text: str) -> None:
     """Print one message; if it has more lines, they are indented."""
-    click.echo(escape_lines(text.rstrip("\n")).replace("\n", f"\n{INDENT}"), err=err)
+    click.echo(_escaped(text))
 
 
-def complain(text: str) -> None:
-    """Print one message on standard error."""
-    say(text, err=True)
+def complain(text: str, *, priority: int = syslog.LOG_ERR) -> None:
+    """Print one message on standard error in the same way; the journal is told its priority (sd-daemon(3))."""
+    head = f"<{priority}>" if has_journal() else ""
+    click.echo(head + _escaped(text).replace("\n", f"\n{head}"), err=True)
+
+
+def _escaped(text: str) -> str:
+    return escape_lines(text.rstrip("\n")).replace("\n", f"\n{INDENT}")
+
+
+def has_journal() -> bool:
+    """Tell whether standard error is the journal: we are called by a unit, where the daemon's log is read as well."""
+    return is_journal(2, os.environ.get("JOURNAL_STREAM", ""))
+
+
+def inform(text: str) -> None:
+    """Print one message that is no complaint on standard error."""
+    complain(text, priority=syslog.LOG_NOTICE)
 
 
 def quote(text: str) -> None:

@@ -159,7 +159,7 @@ def _introduction(app: str, address: str, workers: int) -> str:
         app=app,
         address=address,
         name=name,
-        user=getpass.getuser() if os.geteuid() else "www-data",
+        user=getpass.getuser() if os.geteuid() else name,
         chdir=os.getcwd(),
         python=sys.executable,
         workers=workers,

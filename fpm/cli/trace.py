@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from fpm.cli.options import Options
-from fpm.cli.output import complain, print_page
+from fpm.cli.output import inform, print_page
 from fpm.client.control import follow
 from fpm.errors import EXIT_FAILED
 from fpm.log.escape import escape
@@ -92,4 +92,4 @@ class _Shown:
 
     def _remark(self, text: str) -> None:
         # On standard error, so that standard output has entries only.
-        complain(escape(text))
+        inform(escape(text))

@@ -136,7 +136,7 @@ sockets; created by pyfpm if missing
 The main file:
 .Bd -literal -offset indent
 [global]
-error_log = /var/log/pyfpm.log
+error_log = /var/log/pyfpm/error.log
 include = pools.d/*.conf
 .Ed
 .Pp

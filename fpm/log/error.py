@@ -10,7 +10,7 @@ import time
 from fpm.log.escape import cut, escape_line
 from fpm.log.lines import INDENT, Level, format_lines, guard_bare, parse_level, room_beside
 from fpm.log.syslog_target import SyslogTarget, syslog_head
-from fpm.log.target import FileTarget, Target, is_open, open_target
+from fpm.log.target import FileTarget, Target, is_journal, is_open, open_target
 
 SYSLOG = "syslog"
 _PRIORITY = {
@@ -31,6 +31,7 @@ class ErrorLog:
         limit: bytes of a line.
         ident: name in syslog.
         facility: syslog's facility, such as daemon or local0.
+        journal_stream: JOURNAL_STREAM of the environment. Lines to the journal have a priority and no time of ours.
 
     Raises:
         StartError: the file cannot be opened.
@@ -44,6 +45,7 @@ class ErrorLog:
         limit: int = 1024,
         ident: str = "pyfpm",
         facility: str = "daemon",
+        journal_stream: str = "",
     ) -> None:
         self.level = parse_level(level)
         self.limit = limit
@@ -53,6 +55,7 @@ class ErrorLog:
         self._has_stderr = False
         self._target: Target = SyslogTarget() if self._uses_syslog else open_target(path, "error_log")
         self._target.say_dropped = self._format_dropped
+        self._uses_journal = not self._uses_syslog and is_journal(self._target.fileno(), journal_stream)
 
     def debug(self, text: str) -> None:
         """Log something that helps to find a fault in pyfpm itself."""
@@ -84,7 +87,7 @@ class ErrorLog:
     def raw(self, text: str) -> None:
         """Write worker output as one escaped line without decoration (decorate_workers_output = no)."""
         line = cut(guard_bare(escape_line(text)), self.limit)
-        head = self._syslog_head(Level.NOTICE) if self._uses_syslog else b""
+        head = self._syslog_head(Level.NOTICE) if self._uses_syslog else self._journal_head(Level.NOTICE)
         self._target.write(head + _encode(line) + b"\n")
 
     def reopen(self) -> None:
@@ -140,8 +143,14 @@ class ErrorLog:
                 for number, line in enumerate(text.rstrip("\n").split("\n"))
             ]
             return b"".join(head + _encode(line) + b"\n" for line in lines)
-        lines = format_lines(level, text, time.time(), limit=self.limit, prefix=prefix, debug_pid=self._debug_pid())
-        return _encode("\n".join(lines)) + b"\n"
+        now = None if self._uses_journal else time.time()
+        lines = format_lines(level, text, now, limit=self.limit, prefix=prefix, debug_pid=self._debug_pid())
+        head = self._journal_head(level)
+        return b"".join(head + _encode(line) + b"\n" for line in lines)
+
+    def _journal_head(self, level: Level) -> bytes:
+        """The beginning of each line by which the journal knows its priority (sd-daemon(3))."""
+        return b"<%d>" % _PRIORITY[level] if self._uses_journal else b""
 
     def _debug_pid(self) -> int | None:
         return os.getpid() if self.level is Level.DEBUG else None

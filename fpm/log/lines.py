@@ -40,22 +40,24 @@ def parse_level(name: str) -> Level:
     return Level.__members__.get(name.upper(), Level.ERROR)
 
 
-def format_head(level: Level, now: float, debug_pid: int | None = None) -> str:
+def format_head(level: Level, now: float | None, debug_pid: int | None = None) -> str:
     """Format `[21-Sep-2025 14:03:11] WARNING: `; with `debug_pid` add microseconds and pid, as log_level = debug does.
 
-    PHP-FPM also writes the C function's name there.
+    PHP-FPM also writes the C function's name there. Without `now` there is no time: the reader has its own clock.
     """
+    if now is None:
+        return f"{level.name}: "
     head = f"[{format_log_time(now, microseconds=debug_pid is not None)}] {level.name}: "
     return head if debug_pid is None else f"{head}pid {debug_pid}: "
 
 
-def format_line(level: Level, text: str, now: float, *, limit: int, debug_pid: int | None = None) -> str:
+def format_line(level: Level, text: str, now: float | None, *, limit: int, debug_pid: int | None = None) -> str:
     """Format an entry of one line, without its newline, cut to `limit` bytes and then ending in `...`."""
     return cut(format_head(level, now, debug_pid) + escape_line(text), limit)
 
 
 def format_lines(
-    level: Level, text: str, now: float, *, limit: int, prefix: str = "", debug_pid: int | None = None
+    level: Level, text: str, now: float | None, *, limit: int, prefix: str = "", debug_pid: int | None = None
 ) -> list[str]:
     """Format text of several lines, such as a traceback, as one entry for each line.
 

@@ -210,6 +210,18 @@ def describe_refusal(directive: str, error: OSError) -> str:
     return advise(error, f"set {directive} to another path")
 
 
+def is_journal(fd: int, journal_stream: str) -> bool:
+    """Tell whether a descriptor leads to systemd's journal, by the value of JOURNAL_STREAM (systemd.exec(5)).
+
+    The variable alone does not say it: it is inherited by what has its output elsewhere.
+    """
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return False
+    return journal_stream == f"{found.st_dev}:{found.st_ino}"
+
+
 def _own_descriptor(fd: int) -> tuple[int, bool]:
     """Open a non-blocking description of the same pipe or terminal; return it and whether it is ours to close.
 

@@ -16,7 +16,7 @@ import pytest
 from fpm.errors import StartError
 from fpm.event_text.worker import output_text
 from fpm.log.error import ErrorLog
-from fpm.log.lines import LineAssembler, pool_prefix
+from fpm.log.lines import INDENT, LineAssembler, pool_prefix
 from fpm.log.syslog_target import SyslogTarget
 from fpm.log.target import BUFFER_MAX, FileTarget
 from tests.support.waiting import wait_until
@@ -231,6 +231,31 @@ def test_stopped_terminal_does_not_block(stderr: None) -> None:
     log.close()
     os.close(controller)
     os.close(terminal)
+
+
+def test_lines_to_the_journal_have_a_priority_and_no_time(stderr: None) -> None:
+    ours, journal = socket.socketpair()
+    os.dup2(ours.fileno(), 2)
+    found = os.fstat(2)
+    log = ErrorLog(None, journal_stream=f"{found.st_dev}:{found.st_ino}")
+    log.warning("one")
+    log.log("error", "Traceback\n<0>evil", prefix="[pool www] ")
+    log.raw("<0>printed")
+    other = ErrorLog(None, journal_stream=f"{found.st_dev}:{found.st_ino + 1}")
+    other.notice("not the journal")
+    journal.settimeout(10)
+    *lines, last = journal.recv(65536).decode().splitlines()
+    assert lines == [
+        "<4>WARNING: one",
+        "<3>ERROR: [pool www] Traceback",
+        f"<3>ERROR: [pool www] {INDENT}<0>evil",
+        "<5>\\x3c0>printed",
+    ]
+    assert re.fullmatch(r"\[\d\d-\w{3}-\d{4} [\d:]{8}\] NOTICE: not the journal", last)
+    log.close()
+    other.close()
+    ours.close()
+    journal.close()
 
 
 def test_socket_as_standard_error_does_not_block(stderr: None) -> None:

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import stat
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
@@ -14,6 +15,7 @@ import pytest
 
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon, Start
+from tests.support.interpreter import pyfpm_command
 from tests.support.processes import descriptors
 from tests.support.waiting import wait_until
 
@@ -259,3 +261,22 @@ def test_a_passed_socket_lives_through_a_reload(daemon: Start, given: ExitStack)
     assert fpm.get("www").status == 200
     assert fpm.cli("stop").returncode == 0
     os.unlink(str(fpm.address("www")))
+
+
+def test_in_the_journal_a_failed_reload_has_one_traceback(daemon: Start) -> None:
+    """A file stands for the journal, which is known by its device and inode only."""
+    fpm = daemon({"www": {}}, started=False)
+    journal = fpm.log_file
+    journal.touch()
+    found = journal.stat()
+    stream = {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+    fpm.start(environ=stream)
+    (fpm.apps / "hello.py").write_text("import no_such_module\n")
+    with journal.open("ab") as stderr:
+        command = [pyfpm_command(), "-c", str(fpm.config_file), "reload"]
+        done = subprocess.run(command, env={**os.environ, **stream}, stderr=stderr, timeout=60, check=False)
+    assert done.returncode == 1
+    lines = journal.read_text().splitlines()
+    assert all(re.match(r"<[3-5]>(pyfpm: |(NOTICE|WARNING|ERROR): )", line) for line in lines), lines
+    assert sum("Traceback (most recent call last)" in line for line in lines) == 1
+    assert lines[-1] == "<3>pyfpm: reload failed, nothing has changed"

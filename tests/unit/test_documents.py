@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,8 +96,46 @@ def test_commands_in_guides_exist(name: str) -> None:
 def test_the_unit_calls_commands_that_exist() -> None:
     unit = (TOP / "contrib" / "systemd" / "pyfpm.service").read_text()
     lines = re.findall(r"^Exec\w+=/opt/pyfpm/bin/(pyfpm .*)$", unit, re.MULTILINE)
-    assert len(lines) == 3
+    assert len(lines) == 2
     assert_calls([call for line in lines for call in calls(f"    {line}")])
+
+
+def test_systemd_does_not_repeat_what_cannot_become_right() -> None:
+    """A failed ExecStartPre= would be repeated whatever its status: RestartPreventExitStatus= speaks of ExecStart=."""
+    unit = (TOP / "contrib" / "systemd" / "pyfpm.service").read_text()
+    assert "\nExecStartPre=" not in unit
+    assert "\nRestartPreventExitStatus=64 78\n" in unit
+
+
+def test_the_deploy_script_of_the_guide(tmp_path: Path) -> None:
+    """The first deploy, the second, and one that the reload refuses."""
+    (script,) = re.findall(
+        r"^    #!/bin/sh\n(?:    .*\n|\n)+", (TOP / "docs" / "deploying.md").read_text(), re.MULTILINE
+    )
+    site, stubs = tmp_path / "shop", tmp_path / "bin"
+    site.mkdir()
+    stubs.mkdir()
+    text = textwrap.dedent(script).replace("/srv/shop", str(site))
+    commands = {
+        "git": 'for last; do :; done; mkdir -p "$last"',
+        "python3": 'mkdir -p "$3/bin"; printf "#!/bin/sh\\n" > "$3/bin/pip"; chmod +x "$3/bin/pip"',
+        "pyfpm": '[ ! -e "$REFUSE" ]',
+    }
+    for name, body in commands.items():
+        (stubs / name).write_text(f"#!/bin/sh\n{body}\n")
+        (stubs / name).chmod(0o755)
+    environ = {"PATH": f"{stubs}:{os.environ['PATH']}", "REFUSE": str(tmp_path / "refuse")}
+
+    def deploy(tag: str) -> int:
+        return subprocess.run(["sh", "-c", text, "deploy", tag], env=environ, timeout=60, check=False).returncode
+
+    (tmp_path / "refuse").touch()
+    assert (deploy("40"), os.path.lexists(site / "current")) == (1, False)
+    (tmp_path / "refuse").unlink()
+    for tag in ("41", "42"):
+        assert (deploy(tag), os.readlink(site / "current")) == (0, f"releases/{tag}")
+    (tmp_path / "refuse").touch()
+    assert (deploy("43"), os.readlink(site / "current")) == (1, "releases/42")
 
 
 def test_systemd_waits_longer_for_a_reload_than_the_reload_itself() -> None:
