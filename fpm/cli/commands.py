@@ -30,25 +30,31 @@ def reopen_logs(options: Options) -> None:
 
 @click.command()
 @click.argument("pools", nargs=-1, metavar="[POOL]...")
+@click.option("--changed", is_flag=True, help="Only pools whose configuration, directory or interpreter differ.")
 @click.option("--dry-run", is_flag=True, help="Only print what would happen.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the outcome; see the log or `pyfpm status`.")
 @click.option("--timeout", default=0.0, help="Seconds for checking the new generations; 0: only startup_timeout.")
 @click.pass_context
-def reload(ctx: click.Context, pools: tuple[str, ...], dry_run: bool, no_wait: bool, timeout: float) -> None:
-    """Check new generations of named or changed pools (of all if there are none), then swap them in.
+def reload(
+    ctx: click.Context, pools: tuple[str, ...], changed: bool, dry_run: bool, no_wait: bool, timeout: float
+) -> None:
+    """Check new generations of all pools, of the named or of the changed ones, then swap them in.
 
+    The plan goes to standard output: what becomes of each pool, and from which directory it is imported.
     Exit status 0: they serve. 1: a check failed, 78: the configuration is wrong; nothing has changed then.
     """
+    if pools and changed:
+        raise click.UsageError("--changed goes without names: a named pool gets a new generation in any case.")
     options: Options = ctx.obj
-    request = {"command": "reload", "pools": list(pools), "timeout": timeout, "dry_run": dry_run}
+    request = {"command": "reload", "pools": list(pools), "changed": changed, "timeout": timeout, "dry_run": dry_run}
     if dry_run:
         answer = ask(options.control_path(), request)
-        for line in answer.get("plan", []):
-            say(line)
+        show_plan(answer)
         ctx.exit(_conclude(answer, "the plan cannot be made"))
     if no_wait:
-        ask_without_waiting(options, request)
-        return
+        answer = ask(options.control_path(), {**request, "no_wait": True})
+        show_step(answer)
+        ctx.exit(_conclude(answer, "reload failed, nothing has changed"))
     ctx.exit(_conclude(follow(options.control_path(), request, show_step), "reload failed, nothing has changed"))
 
 
@@ -75,15 +81,20 @@ def upgrade(ctx: click.Context) -> None:
     ctx.exit(status)
 
 
-def ask_without_waiting(options: Options, request: dict[str, Any]) -> None:
-    """Start the reload; the master continues after this command has exited."""
-    ask(options.control_path(), {**request, "no_wait": True})
-
-
 def show_step(message: dict[str, Any]) -> None:
-    """Print a step as one line on standard error, for a person who waits."""
-    if not has_journal():  # there the daemon's own log has the same steps
+    """Print the plan on standard output, and a step as one line on standard error, for a person who waits."""
+    if has_journal():
+        return  # there the daemon's own log has the same
+    if "plan" in message:
+        show_plan(message)
+    elif "ok" not in message or "step" in message:
         inform(read_step(message))
+
+
+def show_plan(message: dict[str, Any]) -> None:
+    """Print a line for each pool."""
+    for line in message.get("plan", []):
+        say(line)
 
 
 def _conclude(answer: dict[str, Any], failed: str) -> int:

@@ -52,7 +52,9 @@ def follow(path: str, request: dict[str, Any], progress: Callable[[dict[str, Any
 
 
 def read_step(message: dict[str, Any]) -> str:
-    """Return a message that follow() passes to `progress` as one line."""
+    """Return a message that follow() passes to `progress` as one line, the plan as several."""
+    if "plan" in message:
+        return "\n".join(message["plan"])
     if "pool" in message:
         return f"pool {message['pool']}: {message.get('step', '')}"
     if "swapped" in message:

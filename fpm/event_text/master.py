@@ -50,7 +50,7 @@ ROWS: Mapping[type[Event], Row] = {
         NOTICE,
         lambda e: f"Rolling back {e.rollback}" if e.rollback else "Reloading in progress ...",
     ),
-    master.ReloadPlanned: (DEBUG, lambda e: [f"reload: {step}" for step in e.steps]),
+    master.ReloadPlanned: (NOTICE, lambda e: [f"reload: {step}" for step in e.steps]),
     master.ReloadProgressed: (NONE, "reload: {e.step}"),
     master.ReloadEnded: (lambda e: NOTICE if e.ok or e.given_up else ERROR, _reload_ended),
     master.UpgradeStarted: (NOTICE, "Upgrading: asking the installed program whether it can take over"),

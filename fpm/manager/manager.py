@@ -198,14 +198,16 @@ class Manager:
         self,
         names: Sequence[str] = (),
         *,
+        changed: bool = False,
         pools: Sequence[Pool] | None = None,
         settings: Settings | None = None,
         timeout: float = 0.0,
     ) -> ReloadResult:
-        """Check new generations and swap them in: of changed pools without names, of all if none has changed.
+        """Check new generations and swap them in, of all pools without names.
 
         Args:
-            names: pools that get a new generation in any case.
+            names: pools that get a new generation in any case; others only where their configuration differs.
+            changed: only pools whose configuration, directory or interpreter differ.
             pools, settings: the new configuration; by default the current one.
             timeout: seconds for the check; 0.0: only startup_timeout applies.
 
@@ -218,16 +220,13 @@ class Manager:
         """
         new_pools = self._pools if pools is None else list(pools)
         new_settings = self._settings if settings is None else settings
-        present = {pool.name for pool in self._pools if pool.socket is not None}
-        late = [pool.name for pool in new_pools if pool.socket is not None and pool.name not in present]
-        if late:
-            raise ConfigError([f"<code>: [{name}] listen: a socket can be given at the start only." for name in late])
+        _refuse_late_sockets(self._pools, new_pools)
         self._writer.check(new_pools, new_settings)
         control = self._running_control()
         self._writer.write(self._directory, new_pools, new_settings)
-        request = {"command": "reload", "pools": list(names), "timeout": timeout}
+        request = {"command": "reload", "pools": list(names), "changed": changed, "timeout": timeout}
         steps: list[str] = []
-        answer = follow(control, request, lambda message: steps.append(read_step(message)))
+        answer = follow(control, request, lambda message: steps.extend(read_step(message).splitlines()))
         outcome = read_result(answer, steps)
         if outcome.ok:
             self._pools, self._settings = new_pools, new_settings
@@ -272,6 +271,13 @@ class Manager:
     def _forget_directory(self) -> None:
         """Remove the directory, which a killed master has left."""
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _refuse_late_sockets(present: Sequence[Pool], new: Sequence[Pool]) -> None:
+    names = {pool.name for pool in present if pool.socket is not None}
+    late = [pool.name for pool in new if pool.socket is not None and pool.name not in names]
+    if late:
+        raise ConfigError([f"<code>: [{name}] listen: a socket can be given at the start only." for name in late])
 
 
 def _reasons(process: MasterProcess) -> list[str]:

@@ -43,6 +43,7 @@ from fpm.master.log_watch import LogWatch, reopen_log
 from fpm.master.loop.loop import Loop
 from fpm.master.loop.signals import SignalReader
 from fpm.master.notifier import Notifier
+from fpm.master.pool.current_config import restore_config
 from fpm.master.pool.supervisor import PoolCallbacks, PoolSupervisor
 from fpm.master.pools import Pools, Reaper
 from fpm.master.processes.path_looks import paths_of
@@ -61,10 +62,6 @@ from fpm.system.listening import Listener
 from fpm.system.own_command import own_command
 from fpm.system.pidfile import OwnPidFile
 from fpm.system.proctitle import set_title
-
-
-def _tell_nobody(message: dict[str, Any]) -> None:
-    """A reload by signal: the log says it all."""
 
 
 class Master:
@@ -179,13 +176,15 @@ class Master:
             self.reloader.last = LastReload(**handed["last_reload"])
         states = {state["name"]: state for state in handed["pools"]}
         for config in self.config.pools:
-            pool = self.make_pool(config, restore_listener(config.listen, states[config.name]["listener"]))
-            self.pools[config.name] = pool
-            pool.restore(states[config.name])
+            state = states[config.name]
+            own = restore_config(state["current"], config)
+            self.pools[config.name] = self.make_pool(own, restore_listener(own.listen, state["listener"]))
+            self.pools[config.name].restore(state)
         self.emit(MasterUpgraded(__version__, pid=os.getpid()))
         for pool in self.pools.values():
             pool.resume()
-        self.status_listeners.restore(handed.get("status", []), self.config, serve_without(self.emit))
+        in_force, refused = self.pools.in_force(self.config), serve_without(self.emit)
+        self.status_listeners.restore(handed.get("status", []), in_force, refused)
         self.reaper.reap()
         server.answer_handed(handed["waiter"], {"ok": True, "version": __version__})
 
@@ -244,7 +243,7 @@ class Master:
 
     def reload(self) -> None:
         """SIGUSR2, SIGHUP: as `pyfpm reload`, without anybody who waits for the outcome."""
-        begin = partial(self.reloader.request, Request(tell=_tell_nobody))
+        begin = partial(self.reloader.request, Request())
         if self.shutdown.state is State.NORMAL:
             self.services.paths.look(paths_of(pool.config for pool in self.pools.values()), begin)
 

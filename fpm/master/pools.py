@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection
 from dataclasses import replace
 
+from fpm.config.model import Config
 from fpm.events.master import OrphanExited
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.pool.template_process import TemplateProcess
@@ -28,6 +29,10 @@ class Pools(dict[str, PoolSupervisor]):
         """Those of the reload in progress, before it takes effect."""
         self.draining: list[PoolSupervisor] = []
         """Those that have been removed and still have processes."""
+
+    def in_force(self, files: Config) -> Config:
+        """Return the configuration by which the pools run; after a rollback it is not what the files say."""
+        return replace(files, pools=tuple(pool.config for pool in self.values()))
 
     def all(self) -> list[PoolSupervisor]:
         """List every pool that may have processes."""

@@ -201,7 +201,7 @@ def test_memory_limit_and_the_stop_deadline(daemon: Start) -> None:
     assert ring(fpm) == []
     # Less than the application itself needs: no worker leaves, and it is said once.
     fpm.configure({"www": {**settings, "pm.max_memory": "4M"}}, global_={"process_control_timeout": "1s"})
-    reload(fpm)
+    reload(fpm, changed=True)
     fpm.wait_log(
         r"WARNING: \[pool www\] child \d+ uses \S+ MiB of memory right after its start, more than pm.max_memory"
     )

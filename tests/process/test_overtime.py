@@ -94,11 +94,11 @@ def test_over_the_limits(daemon: Start, nginx: StartNginx) -> None:
         assert kept.read_reply().body == pid
     # A limit that is set while a request runs counts for it at once.
     fpm.configure({"www": pool | {"request_slowlog_timeout": 0, "request_terminate_timeout": 0}})
-    reload(fpm)
+    reload(fpm, changed=True)
     with running(fpm, "/child") as wires:
         fpm.wait_active("www", 1)
         fpm.configure({"www": pool | {"request_slowlog_timeout": 0, "request_terminate_timeout": "100ms"}})
-        reload(fpm)
+        reload(fpm, changed=True)
         assert not wires[0].read_reply().ended
         fpm.wait_log(r"GET /child\?60.* execution timed out")
 
@@ -124,7 +124,7 @@ def test_the_work_after_the_response_has_limits_of_its_own(daemon: Start) -> Non
     assert any("reason = background" in entry and "stage = after the response" in entry for entry in entries(fpm))
     tracked = {"request_terminate_timeout_track_finished": True, "background_timeout": 0}
     fpm.configure({"www": pool | tracked})
-    reload(fpm)
+    reload(fpm, changed=True)
     assert fpm.get("www", "/after", query=LONG).body == b"answered"
     fpm.wait_log(r"executing too slow \(\d+\.\d+ sec\), logging \(after the response")
     fpm.wait_log(r"terminated by the master \(request_terminate_timeout\)")

@@ -29,7 +29,7 @@ def test_named_pools_only(daemon: Start) -> None:
     others = [fpm.workers("b"), fpm.workers("c")]
     write_version(fpm, 2)
     dry = fpm.cli("reload", "--dry-run", "a").stdout
-    assert dry == "pool a: new generation\npool b: unchanged\npool c: unchanged\n"
+    assert dry == f"pool a: new generation, code from {fpm.apps}\npool b: unchanged\npool c: unchanged\n"
     reload(fpm, "a")
     assert version_of(fpm, "a") == "2"
     assert version_of(fpm, "b") == "1"
@@ -44,9 +44,11 @@ def test_editing_one_pool_leaves_the_others_alone(daemon: Start) -> None:
     fpm = daemon({"a": {"app": "echo:application"}, "b": {}})
     former, others = fpm.workers("a"), fpm.workers("b")
     fpm.configure({"a": {"app": "echo:application", "env[COLOUR]": "blue"}, "b": {}})
-    assert fpm.cli("reload", "--dry-run").stdout == "pool a: new generation (env)\npool b: unchanged\n"
+    plan = f"pool a: new generation, code from {fpm.apps} (env)\npool b: unchanged\n"
+    assert fpm.cli("reload", "--changed", "--dry-run").stdout == plan
     assert fpm.workers("a") == former
-    said = reload_by_command(fpm)
+    said = reload_by_command(fpm, "--changed")
+    assert said.startswith(plan)
     assert "pool a: importing" in said
     assert "1 of 1 workers swapped" in said
     assert json.loads(fpm.get("a").body)["os.environ"]["COLOUR"] == "blue"
@@ -69,8 +71,8 @@ def change(fpm: Daemon, settings: Settings, *, global_: Settings | None = None) 
     fpm.configure({"www": settings}, global_=global_)
     templates = [process.pid for process in fpm.processes("template www")]
     generation = facts(fpm, "www")["generation"]
-    plan = fpm.cli("reload", "--dry-run").stdout
-    reload(fpm)
+    plan = fpm.cli("reload", "--changed", "--dry-run").stdout
+    reload(fpm, changed=True)
     # A worker bears its template's title for the first moment after the fork.
     wait_until(
         lambda: [process.pid for process in fpm.processes("template www")] == templates, message="a new template"
@@ -94,7 +96,7 @@ def test_numbers_of_workers_change_live(daemon: Start) -> None:
     (last,) = fpm.wait_workers("www", 1)
     assert last in six
     fpm.configure({"www": {**BASE, "pm": "ondemand", "pm.process_idle_timeout": "1s"}})
-    reload(fpm)
+    reload(fpm, changed=True)
     fpm.wait_workers("www", 0)
     assert fpm.get("www").status == 200
     wait_until(lambda: fpm.processes() == [], message="workers and template leave when they are idle")
@@ -269,7 +271,7 @@ def test_global_values_change_live(daemon: Start) -> None:
         wait_numbers(fpm, "www", active_processes=1)
         reload(fpm)
         fpm.wait_log(f"child {worker}, .*has not exited in time .reload., sending SIGTERM")
-    assert "DEBUG: " in fpm.log()
+    assert f"NOTICE: pid {fpm.pid}: " in fpm.log(), "the form of log_level = debug"
     fpm.configure({"www": settings}, global_={**values, "process.max": 7, "control": fpm.control})
     reload(fpm)
 
@@ -287,10 +289,11 @@ def test_more_children_than_there_is_room_for_make_a_generation(daemon: Start) -
     with load(single(fpm, "www"), single(fpm, "www", "0.02")) as found:
         wait_until(lambda: len(found.good) > 20)
         fpm.configure({"www": {**settings, "pm.max_children": 400}})
-        assert fpm.cli("reload", "--dry-run").stdout == "pool www: new generation (pm.max_children)\n"
+        plan = fpm.cli("reload", "--changed", "--dry-run").stdout
+        assert plan == f"pool www: new generation, code from {fpm.apps} (pm.max_children)\n"
         former = set(fpm.workers("www"))
         before = boards(fpm)
-        reload(fpm)
+        reload(fpm, changed=True)
         begun = len(found.good)
         wait_until(lambda: len(found.good) > begun + 20)
         wait_until(lambda: not former & set(fpm.workers("www")))
@@ -330,10 +333,11 @@ def test_pools_come_and_go(daemon: Start) -> None:
     with load(lambda found: bodies.append(fpm.get("old", query="1.5").body)):
         wait_numbers(fpm, "old", active_processes=1)
         fpm.configure({"a": {}, "new": {"app": "echo:application", "pm.max_children": 2}})
-        assert fpm.cli("reload", "--dry-run").stdout == (
-            "pool a: unchanged\npool new: new pool\npool old: removed, its workers finish their requests\n"
+        assert fpm.cli("reload", "--changed", "--dry-run").stdout == (
+            f"pool a: unchanged\npool new: new pool, code from {fpm.apps}\n"
+            "pool old: removed, its workers finish their requests\n"
         )
-        reload(fpm)
+        reload(fpm, changed=True)
         assert fpm.get("new").status == 200
         assert fpm.cli("status", "old").returncode == 1
         assert not (fpm.directory / "old.sock").exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon, Start
 from tests.support.pools import facts, wait_numbers
 from tests.support.reloads import (
@@ -99,6 +100,54 @@ def test_a_generation_keeps_its_release_over_an_upgrade(daemon: Start, preload: 
     assert version_of(fpm, "www") == "2"
 
 
+def test_without_a_name_every_pool_that_runs_gets_the_code(daemon: Start) -> None:
+    """Also if only a number of one pool has changed; --changed takes only the pools that differ."""
+    fpm = start(daemon)
+    shop = {"app": "shop:application", "chdir": fpm.directory / "current"}
+    blog = {"app": "deployed:application"}
+    python = fpm.directory / "python3"
+    python.symlink_to("/usr/bin/python3")
+    sleeper = {**blog, "pm": "ondemand", "pm.process_idle_timeout": "1s", "python": python}
+    write_version(fpm, 1)
+    fpm.configure({"www": shop, "blog": blog, "sleeper": sleeper})
+    reload(fpm, changed=True)
+    assert [version_of(fpm, pool) for pool in ("www", "blog")] == ["1", "1"]
+    wait_until(lambda: not fpm.processes("pool sleeper") + fpm.processes("template sleeper"))
+    make_release(fpm, 2)
+    switch(fpm, 2)
+    write_version(fpm, 2)
+    fpm.configure({"www": shop, "blog": {**blog, "pm.max_children": 2}, "sleeper": sleeper})
+    release, apps = os.path.realpath(fpm.directory / "releases" / "2"), os.path.realpath(fpm.apps)
+    plan = [
+        f"pool www: new generation, code from {release} (chdir)",
+        f"pool blog: new generation, code from {apps} (pm.max_children, pm.start_servers)",
+        f"pool sleeper: sleeps, new generation with the next request, code from {apps}",
+    ]
+    assert fpm.cli("reload").stdout.splitlines() == plan
+    for line in plan:
+        assert f"NOTICE: reload: {line}\n" in fpm.log()
+    assert [version_of(fpm, pool) for pool in ("www", "blog", "sleeper")] == ["2", "2", "2"]
+    fpm.wait_workers("blog", 2)
+    wait_until(lambda: not fpm.processes("pool sleeper") + fpm.processes("template sleeper"))
+    # Now the same once more: none differs.
+    workers = {pool: fpm.workers(pool) for pool in ("www", "blog")}
+    write_version(fpm, 3)
+    assert [line.split(": ")[1] for line in fpm.cli("reload", "--changed").stdout.splitlines()] == ["unchanged"] * 3
+    assert "NOTICE: reload: unchanged: www, blog, sleeper\n" in fpm.log()
+    assert {pool: fpm.workers(pool) for pool in ("www", "blog")} == workers
+    python.unlink()
+    shutil.copy("/usr/bin/python3", python)
+    make_release(fpm, 3)
+    switch(fpm, 3)
+    plan = [line.partition(", code")[0] for line in fpm.cli("reload", "--changed", "--dry-run").stdout.splitlines()]
+    asleep = "pool sleeper: sleeps, new generation with the next request"
+    assert plan == ["pool www: new generation", "pool blog: unchanged", asleep]
+    switch(fpm, 2)
+    fpm.signal(signal.SIGHUP)
+    wait_until(lambda: version_of(fpm, "blog") == "3")
+    assert fpm.cli("reload", "--changed", "www").returncode == 64
+
+
 def test_rollback(daemon: Start) -> None:
     fpm = start(daemon)
     done = fpm.cli("rollback", "www")
@@ -129,6 +178,58 @@ def test_rollback(daemon: Start) -> None:
     assert "releases/3, does not exist" in done.stderr
     assert version_of(fpm, "www") == "2"
     assert fpm.workers("www") == workers
+
+
+def test_rollback_of_code_that_was_edited_in_place(daemon: Start) -> None:
+    """Nothing of it is left: that is said, and nothing happens."""
+    fpm = start(daemon)
+    workers = fpm.workers("www")
+    (fpm.directory / "releases" / "1" / "shop.py").write_text(VERSION.format(version="edited", more=""))
+    reload(fpm)
+    wait_until(lambda: not set(workers) & set(fpm.workers("www")))
+    workers = fpm.workers("www")
+    done = fpm.cli("rollback", "www")
+    assert done.returncode == 78
+    expect_told(fpm, done.stderr)
+    release = os.path.realpath(fpm.directory / "releases" / "1")
+    assert f"generation 2 has the same directory ({release})" in done.stderr
+    assert "nothing to go back to" in done.stderr
+    assert fpm.workers("www") == workers
+    # Another configuration is one to go back to; the code stays, and that is said.
+    fpm.configure({"www": {"app": "shop:application", "chdir": fpm.directory / "current", "env[COLOUR]": "blue"}})
+    reload(fpm)
+    done = fpm.cli("rollback", "www")
+    assert done.returncode == 0
+    assert "back from generation 3 to what generation 2 was. WARNING: only the configuration goes back" in done.stdout
+    assert version_of(fpm, "www") == "edited"
+
+
+def test_rollback_then_upgrade(daemon: Start) -> None:
+    """The files have not changed since they were read, and the pool stays where it has gone back to."""
+    fpm = start(daemon)
+    values = {"app": "shop:application", "chdir": fpm.directory / "current"}
+    make_release(fpm, 2)
+    switch(fpm, 2)
+    fpm.configure({"www": {**values, "env[COLOUR]": "blue", "listen": fpm.directory / "other.sock"}})
+    reload(fpm)
+    done = fpm.cli("rollback", "www")
+    assert done.returncode == 0, done.stderr
+    first, second = (os.path.realpath(fpm.directory / "releases" / number) for number in "12")
+    assert f"pool www: new generation, code from {first}" in done.stdout
+    assert "; back from generation 2 to what generation 1 was\n" in done.stdout
+    fpm.wait_log(rf"NOTICE: reload: pool www: new generation, code from {first}.*; back from generation 2")
+    assert fpm.cli("upgrade").returncode == 0
+    former = fpm.directory / "www.sock"
+    assert raw_fastcgi.get(str(former)).body.startswith(b"1 ")
+    kill_template(fpm)
+    kill_worker(fpm)
+    assert raw_fastcgi.get(str(former)).body.startswith(b"1 ")
+    assert not (fpm.directory / "other.sock").exists()
+    done = fpm.cli("rollback", "www")  # the generation before is known to the new program, too
+    assert done.returncode == 0, done.stderr
+    assert f"code from {second}" in done.stdout
+    assert fpm.cli("upgrade").returncode == 0
+    assert version_of(fpm, "www") == "2"
 
 
 def test_rollback_to_code_that_has_become_broken(daemon: Start) -> None:
@@ -166,7 +267,8 @@ def test_a_pool_that_sleeps_wakes_up_with_the_new_code(daemon: Start) -> None:
     switch(fpm, 2)
     said = reload_by_command(fpm)
     assert fpm.processes() == [], "nobody needs it now"
-    assert said == ""
+    release = os.path.realpath(fpm.directory / "releases" / "2")
+    assert said == f"pool www: sleeps, new generation with the next request, code from {release} (chdir)\n"
     assert version_of(fpm, "www") == "2"
     make_release(fpm, 3)
     switch(fpm, 3)

@@ -40,10 +40,10 @@ def test_the_file_is_made_at_the_start_and_follows_rotation_and_reload(daemon: S
     workers = fpm.workers("www")
     assert slow_logs(fpm) == [str(log)]
     fpm.configure({"www": {**SLOW, "slowlog": "other.log"}, "shop": SLOW, "quiet": {"slowlog": "slow.log"}})
-    reload(fpm)
+    reload(fpm, changed=True)
     assert slow_logs(fpm) == [str(other), str(log)]
     fpm.configure({"www": {**SLOW, "slowlog": None, "request_slowlog_timeout": None}, "shop": SLOW, "quiet": {}})
-    reload(fpm)
+    reload(fpm, changed=True)
     assert slow_logs(fpm) == [str(log)]
     assert fpm.cli("upgrade", timeout=60).returncode == 0
     assert slow_logs(fpm) == [str(log)]

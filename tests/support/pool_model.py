@@ -301,7 +301,15 @@ class PoolModel:
         """A new generation, up to its template."""
         self.abandon()
         templates, resources = self.starter.templates, self.starter.resources
-        trial = Trial(self.workers, templates, resources, self.config, self.verdicts.append, lambda step: None)
+        trial = Trial(
+            self.workers,
+            templates,
+            resources,
+            self.config,
+            self.current.release,
+            self.verdicts.append,
+            lambda step: None,
+        )
         self.generations.trial = trial
         trial.start(self.current)
         trial.template_ready()

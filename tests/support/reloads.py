@@ -45,17 +45,22 @@ def version_of(fpm: Daemon, pool: str) -> str:
     return reply.body.split()[0].decode()
 
 
-def reload(fpm: Daemon, *pools: str) -> None:
-    """A reload that must succeed, asked for on the control socket: the command takes longer to start than it does."""
-    answer = fpm.ask("reload", pools=list(pools), timeout=0.0, dry_run=False)
+def reload(fpm: Daemon, *pools: str, changed: bool = False) -> None:
+    """A reload that must succeed, asked for on the control socket: the command takes longer to start than it does.
+
+    Args:
+        pools: none: all.
+        changed: only those that differ.
+    """
+    answer = fpm.ask("reload", pools=list(pools), changed=changed, timeout=0.0, dry_run=False)
     assert answer["ok"], f"{answer}\nthe log:\n{fpm.log()}"
 
 
-def reload_by_command(fpm: Daemon) -> str:
-    """`pyfpm reload`, which must succeed; what it said on standard error."""
-    done = fpm.cli("reload", timeout=60.0)
+def reload_by_command(fpm: Daemon, *arguments: str) -> str:
+    """`pyfpm reload`, which must succeed; what it said: the plan, then the steps."""
+    done = fpm.cli("reload", *arguments, timeout=60.0)
     assert done.returncode == 0, f"{done.stderr}\nthe log:\n{fpm.log()}"
-    return done.stderr
+    return done.stdout + done.stderr
 
 
 def refused(fpm: Daemon, *arguments: str, status: int = 1, timeout: float = 60.0) -> str:

@@ -56,7 +56,7 @@ LINES: list[tuple[Event, str, str]] = [
     (master.ErrorLogFailed("why"), "ERROR", "unable to re-open error log file: why"),
     (master.ReloadStarted(), "NOTICE", "Reloading in progress ..."),
     (master.ReloadStarted("www"), "NOTICE", "Rolling back www"),
-    (master.ReloadPlanned(("a", "b")), "DEBUG", "reload: a\nreload: b"),
+    (master.ReloadPlanned(("a", "b")), "NOTICE", "reload: a\nreload: b"),
     (master.ReloadProgressed("checked", pool="www"), "", "reload: checked"),
     (master.ReloadEnded(True), "NOTICE", "reload finished"),
     (master.ReloadEnded(False, ("a",), "b\n"), "ERROR", "reload failed, nothing has changed: a\nb"),

@@ -13,6 +13,7 @@ from fpm.master.commands.trace import TraceHost, run_trace
 from fpm.master.control import Connection
 from fpm.master.lifecycle import State
 from fpm.master.processes.path_looks import paths_of
+from fpm.master.reload.plan import Scope
 from fpm.master.reload.reloader import Request
 from fpm.master.status.reporting import status_answer, unknown_pool
 from fpm.master.status.snapshot_source import SnapshotSource, refresh_memory, take_snapshot
@@ -81,8 +82,9 @@ def _answer_snapshot(host: CommandHost, connection: Connection, request: dict[st
 def _reload(host: CommandHost, connection: Connection, request: dict[str, Any]) -> None:
     names = request.get("pools")
     named = tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+    scope = Scope(named, changed=bool(request.get("changed")))
     if request.get("dry_run"):
-        _answer_plan(host, connection, named)
+        _answer_plan(host, connection, scope)
         return
     timeout, pool = request.get("timeout"), request.get("pool")
     seconds = float(timeout) if isinstance(timeout, int | float) else 0.0
@@ -94,13 +96,16 @@ def _reload(host: CommandHost, connection: Connection, request: dict[str, Any]) 
     def tell(message: dict[str, Any]) -> None:
         connection.answer(message, last="ok" in message)
 
-    if request.get("no_wait"):
-        connection.answer({"ok": True})
-    host.reloader.request(Request(tell, named, seconds, rollback))
+    def tell_first(message: dict[str, Any]) -> None:
+        """Answer with the plan, with what the reload waits for, or with why there is none."""
+        connection.answer({"ok": True, **message})
+
+    no_wait = bool(request.get("no_wait"))
+    host.reloader.request(Request(tell_first if no_wait else tell, scope, seconds, rollback))
 
 
-def _answer_plan(host: CommandHost, connection: Connection, named: tuple[str, ...]) -> None:
-    plan, complaints = host.reloader.plan(named)
+def _answer_plan(host: CommandHost, connection: Connection, scope: Scope) -> None:
+    plan, complaints = host.reloader.plan(scope)
     if plan is None:
         connection.answer({"ok": False, "status": EXIT_CONFIG, "complaints": complaints})
     else:

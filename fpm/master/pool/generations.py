@@ -12,6 +12,7 @@ from fpm.events.pool import AccessLogFailed, EmergencyRestartFailed
 from fpm.master.pool.access_log import AccessLog
 from fpm.master.pool.current_config import CurrentConfig, resolve_release
 from fpm.master.pool.pool_state import PoolTrigger
+from fpm.master.pool.release import Release
 from fpm.master.pool.scaling import Scaler
 from fpm.master.pool.specs import worker_settings
 from fpm.master.pool.template_process import TemplateProcess
@@ -68,14 +69,16 @@ class Generations:
         templates.on_event[TemplateAction.TELL_TRIAL_READY] = self._on_template_ready
         templates.on_end[TemplateAction.FAIL_TRIAL] = self._on_template_ended
 
-    def check(self, config: PoolConfig, done: Callable[[Verdict], None], progress: Callable[[str], None]) -> None:
+    def check(
+        self, config: PoolConfig, release: Release, done: Callable[[Verdict], None], progress: Callable[[str], None]
+    ) -> None:
         """Start a new generation beside the present one; `commit` or `abandon` decides what becomes of it."""
         self.abandon()
         missing = self._owner.prepare()
         if missing:
             done(Verdict(missing))
             return
-        self.trial = Trial(self._workers, self._templates, self._starter.resources, config, done, progress)
+        self.trial = Trial(self._workers, self._templates, self._starter.resources, config, release, done, progress)
         self.trial.start(self._current)
 
     def commit(self) -> None:
@@ -89,7 +92,7 @@ class Generations:
         if former is not None:
             self._templates.happen(former, TemplateEvent.RETIRE)
         self._templates.happen(template, TemplateEvent.ACCEPT)
-        self._current.new_generation(trial.config, template.config, template.generation)
+        self._current.new_generation(trial.config, trial.release, template.generation)
         self._starter.resources.take(shared)
         self._starter.new_generation()
         self._owner.happen(PoolTrigger.RECOVER)
@@ -107,9 +110,9 @@ class Generations:
         if trial is not None:
             trial.abandon()
 
-    def renew(self, config: PoolConfig) -> None:
-        """Begin a new generation of a pool that has no process: its next template finds the present release."""
-        self._current.new_generation(config, resolve_release(config), self._current.next_generation())
+    def renew(self, config: PoolConfig, release: Release) -> None:
+        """Begin a new generation of a pool that has no process: its next template finds this release."""
+        self._current.new_generation(config, release, self._current.next_generation())
         self._starter.new_generation()
         self._owner.happen(PoolTrigger.RECOVER)
         self._follow_access_log()
@@ -144,7 +147,9 @@ class Generations:
             done(not verdict.error)
 
         config = self._current.config
-        self._services.paths.look(paths_of([config]), lambda: self.check(config, decide, lambda step: None))
+        self._services.paths.look(
+            paths_of([config]), lambda: self.check(config, resolve_release(config), decide, lambda step: None)
+        )
 
     @property
     def has_processes(self) -> bool:

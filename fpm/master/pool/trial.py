@@ -11,8 +11,9 @@ from enum import Enum
 
 from fpm.config.model import PoolConfig
 from fpm.master.pool.child import Child
-from fpm.master.pool.current_config import CurrentConfig, resolve_release
+from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.health_check import start_check
+from fpm.master.pool.release import Release
 from fpm.master.pool.shared_resources import PoolResources, SharedResources
 from fpm.master.pool.specs import slots_for
 from fpm.master.pool.template_process import TemplateProcess
@@ -51,6 +52,7 @@ class Trial:
         templates: Templates,
         resources: PoolResources,
         config: PoolConfig,
+        release: Release,
         done: Callable[[Verdict], None],
         progress: Callable[[str], None],
     ) -> None:
@@ -60,6 +62,7 @@ class Trial:
             progress: called with a few words at each step.
         """
         self.config = config
+        self.release = release
         self.step = Step.IMPORTING
         self.template: TemplateProcess | None = None
         self.shared: SharedResources | None = None
@@ -78,8 +81,9 @@ class Trial:
         generation = current.next_generation()
         try:
             self.shared = self._resources.for_trial(slots_for(self.config))
-            resolved = resolve_release(self.config)
-            self.template = self._templates.start(resolved, self.shared, TemplateState.TRIAL_STARTING, generation)
+            self.template = self._templates.start(
+                self.release.config, self.shared, TemplateState.TRIAL_STARTING, generation
+            )
         except OSError as error:
             self.fail(f"cannot start a template: {error.strerror}")
 

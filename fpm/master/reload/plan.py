@@ -8,13 +8,17 @@ says which. Pure.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
+from types import MappingProxyType
 
 from fpm.config.directives import GLOBAL_DIRECTIVES, POOL_DIRECTIVES
 from fpm.config.model import Config, GlobalConfig, PoolConfig
+from fpm.master.pool.release import Release
 
 _ROWS = {row.attribute: row for row in POOL_DIRECTIVES.values()}
+PRIORITY = "process.priority"
+"""The directive of [global] that counts for pools without their own."""
 IGNORED = frozenset({"where"})
 """A section that has moved in its file is still the same."""
 
@@ -25,9 +29,56 @@ class Action(Enum):
     NOTHING = "unchanged"
     LIVE = "numbers changed, applied to the running workers"
     GENERATION = "new generation"
+    WAKE = "sleeps, new generation with the next request"
     ADD = "new pool"
     REMOVE = "removed, its workers finish their requests"
     LEAVE = "left as it is, for this machine lacks what it needs"
+
+
+IMPORTING = frozenset({Action.GENERATION, Action.WAKE, Action.ADD})
+"""The application is imported, now or later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which pools a reload concerns: all, if it names none and does not ask for the changed ones.
+
+    Attributes:
+        named: they get a new generation in any case; of the others, those whose configuration differs.
+        changed: those whose configuration, or what its paths lead to, differs.
+    """
+
+    named: tuple[str, ...] = ()
+    changed: bool = False
+
+    @property
+    def everything(self) -> bool:
+        """Does every pool that runs get a new generation?"""
+        return not self.named and not self.changed
+
+    def joined(self, other: Scope) -> Scope:
+        """Cover both."""
+        if self.everything or other.everything:
+            return Scope()
+        return Scope(tuple(dict.fromkeys((*self.named, *other.named))), self.changed or other.changed)
+
+
+ALL = Scope()
+
+
+@dataclass(frozen=True, slots=True)
+class RunningPool:
+    """What a plan needs to know about a pool of the daemon.
+
+    Attributes:
+        room: the largest pm.max_children that its scoreboard has room for.
+        sleeps: it has no process, and is in order: there is nothing to replace.
+    """
+
+    config: PoolConfig
+    release: Release
+    room: int
+    sleeps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +89,8 @@ class PoolPlan:
         changed: names of the directives that differ.
         moves: the listening address changes: the new one is bound before the old one is left.
         socket: owner, mode or backlog of the listening socket change.
+        config, release: what it gets; None if it is removed.
+        note: to be said beside.
     """
 
     name: str
@@ -45,6 +98,9 @@ class PoolPlan:
     changed: tuple[str, ...] = ()
     moves: bool = False
     socket: bool = False
+    config: PoolConfig | None = None
+    release: Release | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +114,35 @@ class Plan:
     pools: tuple[PoolPlan, ...]
     settings: tuple[str, ...] = ()
 
+    def of(self, name: str) -> PoolPlan:
+        """Return the plan for one of the pools."""
+        return next(pool for pool in self.pools if pool.name == name)
+
     def lines(self) -> list[str]:
-        """For `pyfpm reload --dry-run`."""
-        settings = [f"[global]: changed ({', '.join(self.settings)})"] if self.settings else []
-        return settings + [describe(pool) for pool in self.pools]
+        """For the command: a line for each pool."""
+        return [*self._about_settings(), *map(describe, self.pools)]
+
+    def log_lines(self) -> list[str]:
+        """For the log: those that are left alone in one line."""
+        alone = [pool.name for pool in self.pools if pool.action is Action.NOTHING]
+        lines = [describe(pool) for pool in self.pools if pool.action is not Action.NOTHING]
+        return [*self._about_settings(), *lines, *([f"unchanged: {', '.join(alone)}"] if alone else [])]
+
+    def _about_settings(self) -> list[str]:
+        return [f"[global]: changed ({', '.join(self.settings)})"] if self.settings else []
 
 
 def describe(plan: PoolPlan) -> str:
     """One line about one pool."""
     text = f"pool {plan.name}: {plan.action.value}"
+    directory = plan.release.directory if plan.release is not None and plan.action in IMPORTING else ""
+    if directory:
+        text += f", code from {directory}"
     if plan.moves:
         text += ", moves to another listening address"
     elif plan.socket:
         text += ", listening socket adjusted"
-    return text + (f" ({', '.join(plan.changed)})" if plan.changed else "")
+    return text + (f" ({', '.join(plan.changed)})" if plan.changed else "") + (f"; {plan.note}" if plan.note else "")
 
 
 def directive_name(attribute: str) -> str:
@@ -93,49 +164,57 @@ def compare_pools(old: PoolConfig, new: PoolConfig) -> frozenset[str]:
 
 
 def make_plan(
-    running: Mapping[str, PoolConfig],
+    running: Mapping[str, RunningPool],
     config: Config,
-    named: Collection[str],
-    room: Mapping[str, int],
+    releases: Mapping[str, Release],
+    scope: Scope,
     settings: tuple[str, ...] = (),
     left: Collection[str] = (),
+    notes: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """Compare what runs with a new configuration.
 
-    Pools that have been named get a new generation in any case. If nobody was named and nothing differs, the reload is
-    for the code: then all of them do.
-
     Args:
-        running: configurations of the running pools.
-        named: pools that the administrator has named.
-        room: for each running pool, the largest pm.max_children that its scoreboard has room for.
+        releases: what the paths of the new configuration lead to, by pool.
         settings: the [global] directives that differ.
         left: pools that stay as they are in any case.
+        notes: what is to be said of pools.
     """
     plans = [
         PoolPlan(pool.name, Action.LEAVE)
         if pool.name in left
-        else _plan_pool(running.get(pool.name), pool, named, room.get(pool.name, 0))
+        else _plan_pool(running.get(pool.name), pool, releases[pool.name], scope, PRIORITY in settings)
         for pool in config.pools
     ]
     names = {pool.name for pool in config.pools}
     plans += [PoolPlan(name, Action.REMOVE) for name in running if name not in names]
-    if not named and not settings and all(plan.action in (Action.NOTHING, Action.LEAVE) for plan in plans):
-        plans = [plan if plan.action is Action.LEAVE else PoolPlan(plan.name, Action.GENERATION) for plan in plans]
-    return Plan(tuple(plans), settings)
+    return Plan(tuple(replace(plan, note=notes.get(plan.name, "")) for plan in plans), settings)
 
 
-def _plan_pool(old: PoolConfig | None, new: PoolConfig, named: Collection[str], room: int) -> PoolPlan:
+def _plan_pool(
+    old: RunningPool | None, new: PoolConfig, release: Release, scope: Scope, other_priority: bool
+) -> PoolPlan:
     if old is None:
-        return PoolPlan(new.name, Action.ADD)
-    changed = compare_pools(old, new)
-    shown = tuple(sorted(directive_name(name) for name in changed))
+        return PoolPlan(new.name, Action.ADD, config=new, release=release)
+    changed = compare_pools(old.config, new)
     ways = {_ROWS[attribute].applies if attribute in _ROWS else "generation" for attribute in changed}
-    needs_generation = "generation" in ways or new.pm_max_children > room
-    if needs_generation or new.name in named:
+    needs_generation = "generation" in ways or new.pm_max_children > old.room
+    if other_priority and new.process_priority is None:
+        needs_generation, changed = True, changed | {"process_priority"}
+    elsewhere = release.differences(old.release)
+    if new.name in scope.named or needs_generation:
         action = Action.GENERATION
-    elif changed:
-        action = Action.LIVE
+    elif scope.everything or (scope.changed and elsewhere):
+        action = Action.WAKE if old.sleeps and new.pm == "ondemand" else Action.GENERATION
     else:
-        action = Action.NOTHING
-    return PoolPlan(new.name, action, shown, moves="listen" in changed, socket="socket" in ways)
+        action = Action.LIVE if changed else Action.NOTHING
+    shown = changed | (elsewhere if action in IMPORTING else frozenset())
+    return PoolPlan(
+        new.name,
+        action,
+        tuple(sorted(directive_name(name) for name in shown)),
+        moves="listen" in changed,
+        socket="socket" in ways,
+        config=new,
+        release=release,
+    )

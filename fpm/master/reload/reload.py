@@ -17,6 +17,7 @@ from fpm.events.pool import PoolChangeFailed
 from fpm.master.listening.addresses import NewListeners
 from fpm.master.listening.listeners import adjust_listener
 from fpm.master.loop.loop import Timer
+from fpm.master.pool.release import Release
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.pool.trial import Verdict
 from fpm.master.pools import Pools
@@ -64,6 +65,11 @@ class Host(Protocol):
 Report = Callable[[dict[str, Any]], None]
 
 
+def sleeps(pool: PoolSupervisor) -> bool:
+    """Tell whether nothing of a pool runs, because nobody has wanted it."""
+    return pool.is_empty and pool.failures.failure is None
+
+
 class Reload:
     """One reload under way."""
 
@@ -78,13 +84,13 @@ class Reload:
     ) -> None:
         """
         Args:
+            config: what the files say; a rollback's plan differs.
             opened: listening sockets of new and moved pools, already bound.
             report: told each step.
             finish: told the outcome, once.
         """
         self._host = host
         self._target = target
-        self._config = target.config
         self._plan = plan
         self._opened = opened
         self._report = report
@@ -116,13 +122,14 @@ class Reload:
             self._timer = self._host.services.loop.call_later(
                 timeout, lambda: self.cancel(f"not checked within {timeout:g} s")
             )
-        for pool in self._plan.pools:
-            if pool.name in self._opened.by_pool:
-                self._incoming[pool.name] = self._host.make_pool(
-                    self._config_of(pool.name), self._opened.by_pool[pool.name]
-                )
-            if self._needs_check(pool):
-                self._waiting.append(pool.name)
+        for plan in self._plan.pools:
+            if plan.config is not None and plan.name in self._opened.by_pool:
+                incoming = self._host.make_pool(plan.config, self._opened.by_pool[plan.name])
+                if plan.name in self._host.pools:
+                    incoming.current.follow(self._host.pools[plan.name].current)
+                self._incoming[plan.name] = incoming
+            if plan.name in self._opened.by_pool or plan.action is Action.GENERATION:
+                self._waiting.append(plan.name)
         self._check_next()
 
     def cancel(self, reason: str, *, given_up: bool = False) -> None:
@@ -130,30 +137,34 @@ class Reload:
         if self._swap is None and self._finish is not None:
             self._abort(Outcome(EXIT_FAILED, (reason,), given_up=given_up))
 
-    def _needs_check(self, plan: PoolPlan) -> bool:
-        if plan.name in self._opened.by_pool:
-            return True
-        if plan.action is not Action.GENERATION:
-            return False
-        # A pool that sleeps and has not changed takes the new code when it wakes up.
-        pool = self._host.pools[plan.name]
-        sleeps = pool.is_empty and pool.failures.failure is None
-        return not sleeps or bool(plan.changed) or plan.name in self._target.named
-
     def _pool(self, name: str) -> PoolSupervisor:
         return self._incoming.get(name) or self._host.pools[name]
 
     def _check_next(self) -> None:
         while self._waiting and len(self._checking) < CHECKS_AT_ONCE and self._finish is not None:
             name = self._waiting.popleft()
+            plan = self._plan.of(name)
+            assert plan.config is not None
+            assert plan.release is not None
             self._checking.add(name)
             self._pool(name).generations.check(
-                self._config_of(name),
+                plan.config,
+                plan.release,
                 lambda verdict, name=name: self._on_verdict(name, verdict),  # type: ignore[misc]
                 lambda step, name=name: self._report({"pool": name, "step": step}),  # type: ignore[misc]
             )
         if not self._waiting and not self._checking and self._finish is not None:
-            self._commit()
+            self._waiting += self._woken()
+            if self._waiting:
+                self._check_next()
+            else:
+                self._commit()
+
+    def _woken(self) -> list[str]:
+        """List the pools that slept when the plan was made, and have loaded the former code since."""
+        pools = self._host.pools
+        planned = [plan.name for plan in self._plan.pools if plan.action is Action.WAKE]
+        return [name for name in planned if name not in self._passed and not sleeps(pools[name])]
 
     def _on_verdict(self, name: str, verdict: Verdict) -> None:
         self._checking.discard(name)
@@ -195,7 +206,7 @@ class Reload:
         total = sum(self._workers_to_swap(plan) for plan in self._plan.pools)
         self._swap = Swap(self._host.services, self._swapping, total, self._report, self._succeed)
         self._opened.take_over()
-        self._host.take_config(self._config)
+        self._host.take_config(self._target.files or self._target.config)
         for plan in self._plan.pools:
             self._commit_pool(plan)
         self._incoming.clear()
@@ -216,18 +227,21 @@ class Reload:
             return
         if running is None:
             return
-        config = self._config_of(plan.name)
         try:
-            if plan.socket:
-                adjust_listener(running.listener, config)
-            if plan.action is Action.LIVE:
-                running.generations.apply_live(config)
-            elif plan.action is Action.GENERATION and plan.name in self._passed:
-                running.generations.commit()
-            elif plan.action is Action.GENERATION and plan.name not in self._target.left:
-                running.generations.renew(config)
+            if plan.config is not None and plan.release is not None:
+                self._apply(running, plan, plan.config, plan.release)
         except StartError as error:
             running.emit(PoolChangeFailed(str(error), pool=plan.name))
+
+    def _apply(self, pool: PoolSupervisor, plan: PoolPlan, config: PoolConfig, release: Release) -> None:
+        if plan.socket:
+            adjust_listener(pool.listener, config)
+        if plan.name in self._passed:
+            pool.generations.commit()
+        elif plan.action is Action.LIVE:
+            pool.generations.apply_live(config)
+        elif plan.action is Action.WAKE:
+            pool.generations.renew(config, release)
 
     def _begin(self, pool: PoolSupervisor) -> None:
         self._host.pools[pool.config.name] = pool
@@ -243,13 +257,10 @@ class Reload:
         pool = self._host.pools.get(name)
         return None if pool is None or pool.is_stopping else pool.generations
 
-    def _config_of(self, name: str) -> PoolConfig:
-        return next(pool for pool in self._config.pools if pool.name == name)
-
     def _succeed(self) -> None:
         left = tuple(f"pool {name} is left as it is: {reason}" for name, reason in self._target.left.items())
         # Who has named pools has not asked for the others.
-        partial = bool(left) and not self._target.named
+        partial = bool(left) and not self._target.scope.named
         self._end(Outcome(EXIT_FAILED, left, partial=True) if partial else Outcome(EXIT_OK))
 
     def _end(self, outcome: Outcome) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -12,14 +12,20 @@ from fpm.events.base import Event
 from fpm.events.master import ReloadEnded, ReloadPlanned, ReloadProgressed, ReloadStarted
 from fpm.master.listening.addresses import NewListeners
 from fpm.master.listening.status_listeners import StatusListeners, serve_without
-from fpm.master.pool.current_config import still_exists
+from fpm.master.pool.current_config import resolve_release, still_exists
 from fpm.master.pool.specs import children_for
-from fpm.master.reload.plan import Plan, compare_settings, make_plan
-from fpm.master.reload.reload import Host, Outcome, Reload
+from fpm.master.pool.supervisor import PoolSupervisor
+from fpm.master.reload.plan import ALL, Plan, RunningPool, Scope, compare_settings, make_plan
+from fpm.master.reload.reload import Host, Outcome, Reload, sleeps
+from fpm.master.reload.rollback import find_rollback
 from fpm.master.reload.target import Target, make_target
 from fpm.status.overview import LastReload
 
 Tell = Callable[[dict[str, Any]], None]
+
+
+def _tell_nobody(message: dict[str, Any]) -> None:
+    """A reload by signal: the log says it all."""
 
 
 class ReloadHost(Host, Protocol):
@@ -44,8 +50,8 @@ class Request:
         rollback: a pool that shall go back to its generation before.
     """
 
-    tell: Tell
-    named: tuple[str, ...] = ()
+    tell: Tell = _tell_nobody
+    scope: Scope = ALL
     timeout: float = 0.0
     rollback: str | None = None
 
@@ -60,10 +66,10 @@ class Reloader:
         self._waiting: Request | None = None
         self.last: LastReload | None = None
 
-    def plan(self, named: Collection[str]) -> tuple[Plan | None, list[str]]:
+    def plan(self, scope: Scope) -> tuple[Plan | None, list[str]]:
         """What a reload would do now; or the complaints about the configuration."""
         try:
-            target = self._judge(self._host.load(), tuple(named))
+            target = self._judge(self._host.load(), scope)
         except ConfigError as error:
             return None, error.complaints
         return self._plan(target), []
@@ -77,8 +83,7 @@ class Reloader:
             former = self._waiting
             former.tell(_answer(Outcome(EXIT_FAILED, ("superseded by a later reload, which covers it",))))
             if former.rollback is None and request.rollback is None:
-                both = tuple(dict.fromkeys((*former.named, *request.named))) if former.named and request.named else ()
-                request = replace(request, named=both)
+                request = replace(request, scope=former.scope.joined(request.scope))
         self._waiting = request
         request.tell({"step": "waiting for the reload under way"})
 
@@ -119,7 +124,8 @@ class Reloader:
             return
         target = target.settle({name: pool.config for name, pool in host.pools.items()})
         plan = self._plan(target)
-        host.emit(ReloadPlanned(tuple(plan.lines())))
+        host.emit(ReloadPlanned(tuple(plan.log_lines())))
+        request.tell({"plan": plan.lines()})
         self._current = Reload(
             host,
             target,
@@ -132,51 +138,48 @@ class Reloader:
 
     def _wanted(self, request: Request) -> Target:
         if request.rollback is not None:
-            return Target(self._rolled_back(request.rollback), (request.rollback,), frozenset({request.rollback}))
-        return self._judge(self._host.load(), request.named)
+            return self._rolled_back(request.rollback)
+        return self._judge(self._host.load(), request.scope)
 
-    def _judge(self, config: Config, named: tuple[str, ...]) -> Target:
+    def _judge(self, config: Config, scope: Scope) -> Target:
         """Refuse a configuration for what it lacks on this machine, if that concerns what somebody wants to change.
 
         Raises:
             ConfigError: a named pool does not exist; one that is judged could not start.
         """
-        unknown = self._unknown(config, named)
+        unknown = self._unknown(config, scope)
         if unknown:
             raise ConfigError(unknown)
-        target = make_target(config, {name: pool.config for name, pool in self._host.pools.items()}, named)
+        target = make_target(config, {name: pool.config for name, pool in self._host.pools.items()}, scope)
         lacking = [line for name in target.judged for line in config.obstacles.get(name, ())]
         if lacking:
             raise ConfigError(lacking)
         return target
 
-    def _rolled_back(self, name: str) -> Config:
+    def _rolled_back(self, name: str) -> Target:
+        """Aim at what runs, but for one pool."""
         pool = self._host.pools.get(name)
-        former = pool.current.former if pool is not None else None
         if pool is None:
             raise StartError(f"there is no pool {name!r}")
-        if former is None:
-            raise StartError(f"pool {name} has no previous generation")
-        if not still_exists(former):
-            raise StartError(f"pool {name}: the directory of its previous generation, {former.chdir}, does not exist")
-        config = self._host.config
-        pools = tuple(former if one.name == name else one for one in config.pools)
-        return replace(config, pools=pools, obstacles={})
+        former, note = find_rollback(pool.current, resolve_release)
+        again = former.release.config
+        if not still_exists(again):
+            raise StartError(f"pool {name}: the directory of its previous generation, {again.chdir}, does not exist")
+        config = self._host.pools.in_force(self._host.config)
+        pools = tuple(again if one.name == name else one for one in config.pools)
+        config = replace(config, pools=pools, obstacles={})
+        return Target(config, Scope((name,)), frozenset({name}), notes={name: note}, files=self._host.config)
 
     def _plan(self, target: Target) -> Plan:
-        config = target.config
-        running = {name: pool.config for name, pool in self._host.pools.items()}
-        room = {
-            name: children_for(pool.resources.board.slots) if pool.resources.board is not None else 2**31
-            for name, pool in self._host.pools.items()
-        }
-        settings = compare_settings(self._host.config.global_, config.global_)
-        return make_plan(running, config, target.named, room, settings, target.left)
+        running = {name: _running(pool) for name, pool in self._host.pools.items()}
+        releases = {pool.name: resolve_release(pool) for pool in target.config.pools}
+        settings = compare_settings(self._host.config.global_, target.config.global_)
+        return make_plan(running, target.config, releases, target.scope, settings, target.left, target.notes)
 
-    def _unknown(self, config: Config, named: Collection[str]) -> list[str]:
+    def _unknown(self, config: Config, scope: Scope) -> list[str]:
         known = {pool.name for pool in config.pools}
         there_are = ", ".join(sorted(known))
-        return [f"there is no pool {name!r}; there are: {there_are}" for name in named if name not in known]
+        return [f"there is no pool {name!r}; there are: {there_are}" for name in scope.named if name not in known]
 
     def _report(self, request: Request, message: dict[str, Any]) -> None:
         step = message["step"] if "step" in message else f"{message['swapped']} of {message['of']} workers replaced"
@@ -196,6 +199,12 @@ class Reloader:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             self._begin(waiting)
+
+
+def _running(pool: PoolSupervisor) -> RunningPool:
+    board = pool.resources.board
+    room = children_for(board.slots) if board is not None else 2**31
+    return RunningPool(pool.config, pool.current.release, room, sleeps(pool))
 
 
 def _answer(outcome: Outcome) -> dict[str, Any]:

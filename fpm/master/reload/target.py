@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from fpm.config.model import Config, PoolConfig
-from fpm.master.reload.plan import compare_pools
+from fpm.master.reload.plan import Scope, compare_pools
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +19,19 @@ class Target:
     """The new configuration, and what of it counts.
 
     Attributes:
-        named: pools that the administrator has named.
+        scope: what the administrator has asked for.
         judged: pools for which the reload is refused if they could not start.
         left: pools that are left as they are, with the reason.
+        notes: what is to be said of pools beside the plan.
+        files: what has been read last, if that is not `config`: a rollback changes a pool, and no file.
     """
 
     config: Config
-    named: tuple[str, ...]
+    scope: Scope
     judged: frozenset[str]
     left: dict[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    files: Config | None = None
 
     def refuse(self, name: str, reason: str) -> bool:
         """Note that a pool's address cannot be had; tell whether the whole reload is refused for it."""
@@ -42,10 +46,10 @@ class Target:
         return replace(self, config=replace(self.config, pools=tuple(pool for pool in pools if pool is not None)))
 
 
-def make_target(config: Config, running: Mapping[str, PoolConfig], named: tuple[str, ...]) -> Target:
+def make_target(config: Config, running: Mapping[str, PoolConfig], scope: Scope) -> Target:
     """Say what a reload of these pools, or of all, brings about."""
-    judged = frozenset(named) or frozenset(
+    judged = frozenset(scope.named) or frozenset(
         pool.name for pool in config.pools if pool.name not in running or compare_pools(running[pool.name], pool)
     )
     left = {name: "; ".join(lines) for name, lines in config.obstacles.items() if name not in judged}
-    return Target(config, named, judged, left)
+    return Target(config, scope, judged, left)
