@@ -33,16 +33,16 @@ def status(ctx: click.Context, pool: str | None, full: bool, form: str | None) -
     path = ctx.obj.control_path()
     form = form or ("table" if sys.stdout.isatty() else "text")
     failed = _show_tables(path, pool, full) if form == "table" else _print_pages(path, pool, form, full)
-    for name, error, traceback in failed:
+    for name, trouble, traceback in failed:
         complain("")
-        complain(f"pool {name} has failed: {error}")
+        complain(f"pool {name} {trouble}")
         quote(traceback)
     if failed:
         ctx.exit(EXIT_FAILED)
 
 
 Failures = list[tuple[str, str, str]]
-"""Name, error, traceback."""
+"""Name, trouble, traceback."""
 
 
 def _print_pages(path: str, name: str | None, form: str, full: bool) -> Failures:
@@ -58,7 +58,7 @@ def _print_pages(path: str, name: str | None, form: str, full: bool) -> Failures
     if form == "text" and snapshot.daemon.last_reload is not None:
         say("")
         say(f"last reload:          {describe_reload(snapshot.daemon.last_reload)}")
-    return [_failure(pool) for pool in pools if pool.state == "failed"]
+    return [_failure(pool) for pool in pools if pool.error]
 
 
 def _show_tables(path: str, name: str | None, full: bool) -> Failures:
@@ -82,8 +82,8 @@ def _show_tables(path: str, name: str | None, full: bool) -> Failures:
         parts += ["", *events] if events else []
     parts += ["", tables.line(status_rows.reload_line(snapshot.daemon))]
     tables.show(console, parts)
-    return [_failure(pool) for pool in snapshot.pools if pool.state == "failed"]
+    return [_failure(pool) for pool in snapshot.pools if pool.error]
 
 
 def _failure(pool: Pool) -> tuple[str, str, str]:
-    return (pool.name, pool.error, pool.traceback)
+    return (pool.name, pool.trouble, pool.traceback)

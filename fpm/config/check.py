@@ -264,5 +264,5 @@ def _overlap(host: str, other: str) -> bool:
     if host == other or "" in (host, other):
         return True
     if (":" in host) != (":" in other):
-        return False
+        return "::" in (host, other)  # it serves both families
     return "::" in (host, other) or "0.0.0.0" in (host, other)

@@ -43,6 +43,7 @@ ROWS: Mapping[type[Event], Row] = {
     master.ConfigNotice: (NOTICE, "{e.notice}"),
     master.RestartNeeded: (NOTICE, "[global] {e.directive} has changed; it takes effect at the next start"),
     master.SocketUnused: (WARNING, "socket {e.name} passed by LISTEN_FDS belongs to no pool; closing it"),
+    master.ControlSocketFailed: (ERROR, "{e.error}; no command can reach this daemon"),
     master.PidFileFailed: (ERROR, "{e.error}; keeping the previous file"),
     master.ErrorLogReopened: (NOTICE, "error log file re-opened"),
     master.ErrorLogFailed: (ERROR, "unable to re-open error log file: {e.error}"),

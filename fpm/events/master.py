@@ -113,6 +113,13 @@ class SocketUnused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ControlSocketFailed(Event):
+    """The file of the control socket has been removed, and cannot be made again."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class PidFileFailed(Event):
     """The pid file cannot be where the new configuration says."""
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fpm.errors import StartError
+from fpm.events.base import Emit
+from fpm.events.master import ControlSocketFailed
 from fpm.master.loop.loop import READ, WRITE, Loop
 from fpm.paths.files import make_directory
 from fpm.paths.place import trusted_users
@@ -83,6 +85,20 @@ class ControlServer:
         for connection in list(self.connections):
             connection.close()
         self.listener.close()
+
+    def mend(self, emit: Emit) -> None:
+        """Listen at the same path again, if the socket's file has been removed."""
+        path = str(self.listener.address)
+        if not self.listener.is_lost:
+            return
+        try:
+            fresh = open_control_socket(path)
+        except StartError as error:
+            emit(ControlSocketFailed(str(error)))
+            return
+        self.loop.forget(self.listener.socket.fileno())
+        self.listener.take(fresh)
+        self.loop.watch(self.listener.socket.fileno(), self._accept)
 
     def answer_handed(self, fd: int, message: dict[str, Any]) -> None:
         """Answer a client that has asked the former program of an upgrade; -1: it has gone."""

@@ -105,6 +105,7 @@ class Master:
         Raises:
             StartError: a socket, a log or the pid file cannot be had; nothing is left behind then.
         """
+        self.original_rlimit_files = prepare_process(self._setup, self.config.global_)
         try:
             self._start()
             while not self.shutdown.is_over:
@@ -117,7 +118,6 @@ class Master:
 
     def _start(self) -> None:
         setup, settings = self._setup, self.config.global_
-        self.original_rlimit_files = prepare_process(setup, settings)
         signals = self.signals = SignalReader()
         self.loop.watch(signals.fd, lambda: self._on_signals(signals.read()))
         if setup.parent_fd is not None:
@@ -244,6 +244,8 @@ class Master:
     def reload(self) -> None:
         """SIGUSR2, SIGHUP: as `pyfpm reload`, without anybody who waits for the outcome."""
         begin = partial(self.reloader.request, Request())
+        if self.control is not None:
+            self.control.mend(self.emit)
         if self.shutdown.state is State.NORMAL:
             self.services.paths.look(paths_of(pool.config for pool in self.pools.values()), begin)
 
@@ -276,14 +278,12 @@ class Master:
             self.emit(UpgradeFailed(reason))
             waiter.answer(refusal(reason))
 
-        command = own_command("fpm", *self._setup.arguments)
-        Upgrade(self, command, self._setup.environ, waiter, fail).start(self.load)
+        Upgrade(self, own_command("fpm", *self._setup.arguments), self._setup.environ, waiter, fail).start(self.load)
 
     # ---------------------------------------------------------------- the end
 
     def _report_defect(self, error: BaseException) -> None:
-        text = "".join(traceback.format_exception(error))
-        self.emit(InternalError(text))
+        self.emit(InternalError("".join(traceback.format_exception(error))))
 
     def _clean_up(self) -> None:
         """Leave nothing behind, however far the start has come."""

@@ -22,6 +22,9 @@ FD_PARK_TAKE = 8
 """SOCK_SEQPACKET end from which an idle worker takes parked connections (SCM_RIGHTS)."""
 FD_PARK_PUT = 9
 """The other end, to which a worker parks an idle kept connection. Non-blocking both."""
+PARK_UNIT = 256
+"""A parked connection's message is filled up to a multiple of so many bytes, and one more if its client waits for a
+first answer: the bytes in the parking socket tell how many wait, without a look at what the messages contain."""
 FD_LISTEN = 10
 """The listening socket, non-blocking."""
 FD_STACK = 11

@@ -171,7 +171,7 @@ class Pool:
     directory: str
     """The target of `chdir` when the generation began; "" without one."""
     error: str
-    """Why it has failed, or ""."""
+    """Why it has failed, or cannot be reached, or ""."""
     traceback: str
     rate: float | None
     """Requests a second of late; None: not known yet."""
@@ -183,6 +183,12 @@ class Pool:
     """The newest first; a few."""
     deaths: tuple[Death, ...]
     """The newest first; a few."""
+
+    @property
+    def trouble(self) -> str:
+        """Say what is wrong with it, after its name; "" if nothing is."""
+        words = "has failed" if self.state == "failed" else "cannot be reached"
+        return f"{words}: {self.error}" if self.error else ""
 
     @property
     def numbers(self) -> PoolNumbers:

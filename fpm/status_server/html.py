@@ -71,7 +71,7 @@ _FINE, _TROUBLE = Markup(_ICON.format("2a6fdb")), Markup(_ICON.format("d4381f"))
 def render_overview(overview: Overview) -> bytes:
     """Render the page at `/`: all pools."""
     pools = overview.pools
-    failed = [pool for pool in pools if pool.numbers.failed]
+    failed = [pool for pool in pools if pool.trouble]
     refresh = OVERVIEW_REFRESH + len(pools) // MANY
     return _render("overview.html", overview.daemon, refresh, bool(failed), pools=pools, failed=failed)
 

@@ -6,10 +6,13 @@ cannot be known is 0.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import struct
+import sys
 
+from fpm.protocol.spec import PARK_UNIT
 from fpm.scoreboard.snapshot import ListenQueue
 
 UNKNOWN = ListenQueue(0, 0)
@@ -18,6 +21,8 @@ _TCP_LISTEN = 10
 _TCP_INFO = struct.Struct("<B7x4x4x4x4xII")
 """tcpi_state, then after four words tcpi_unacked and tcpi_sacked: a listening socket's queue and its limit."""
 
+_FIONREAD = 0x541B
+"""ioctl_tty(2); the module termios is not in every Python of a pool."""
 _SOCK_DIAG_BY_FAMILY = 20
 _NLM_F_REQUEST = 1
 _UDIAG_SHOW_RQLEN = 0x10
@@ -40,6 +45,15 @@ class ListenQueueReader:
         self._netlink: socket.socket | None = None
         self._pid = 0
         self._sequence = 0
+
+    def read_with_parked(self, fd: int, parked_fd: int) -> ListenQueue:
+        """Read the queue, and count with it what workers have taken from it and parked, as they are busy.
+
+        Args:
+            parked_fd: the parking socket; negative: there is none.
+        """
+        queue = self.read(fd)
+        return queue if queue is UNKNOWN else ListenQueue(queue.length + count_parked(parked_fd), queue.maximum)
 
     def read(self, fd: int) -> ListenQueue:
         """Read the queue of the listening socket `fd`; return UNKNOWN if that fails."""
@@ -83,6 +97,17 @@ class ListenQueueReader:
         self._netlink.connect((0, 0))
         self._pid = os.getpid()
         return self._netlink
+
+
+def count_parked(fd: int) -> int:
+    """Count the connections in a parking socket that wait for their first answer (PARK_UNIT); 0 if that fails."""
+    if fd < 0:
+        return 0
+    try:
+        queued = fcntl.ioctl(fd, _FIONREAD, bytes(4))  # of SOCK_SEQPACKET: the bytes of all messages (unix(7))
+    except OSError:
+        return 0
+    return int.from_bytes(queued, sys.byteorder) % PARK_UNIT
 
 
 def pack_unix_request(inode: int, sequence: int) -> bytes:

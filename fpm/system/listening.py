@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from fpm.config.hung_paths import is_hung
 from fpm.config.model import ListenAddress, TcpAddress, UnixAddress
 from fpm.errors import InstanceRunning, StartError
 from fpm.paths.files import pinned_socket
@@ -55,6 +56,25 @@ class Listener:
         with find(self.address.path, follow=False) as place, pinned_socket(place, self.inode) as pinned:
             _change_owner(pinned, access)
             os.chmod(pinned, access.mode)
+
+    @property
+    def is_lost(self) -> bool:
+        """Has the file that was created here been removed or replaced? Then nobody can connect any more."""
+        if self.inode is None or not isinstance(self.address, UnixAddress) or is_hung(self.address.path):
+            return False
+        try:
+            with find(self.address.path, follow=False) as place:
+                found = place.entry()
+        except (OSError, UnsafePath):
+            return True
+        return (found.st_dev, found.st_ino) != self.inode
+
+    @property
+    def lost(self) -> str:
+        """Say that the file is lost, and what to do; "" if it is there."""
+        return (
+            f"the file of its socket, {self.address}, has been removed; a reload makes it again" if self.is_lost else ""
+        )
 
     def remove_file(self) -> None:
         """Remove the file of a Unix socket, if it is still the one created here."""
@@ -232,23 +252,26 @@ def _in_use(path: str) -> str:
 def _open_tcp(address: TcpAddress, backlog: int) -> Listener:
     if address.host:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        return _bind_tcp(address, family, address.host, backlog, only_v6=True)
+        return _bind_tcp(address, family, address.host, backlog)
     try:
-        return _bind_tcp(address, socket.AF_INET6, "::", backlog, only_v6=False)
+        return _bind_tcp(address, socket.AF_INET6, "::", backlog)
     except OSError as error:
-        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+        # No IPv6 here, or another socket has the port for IPv6 alone: as PHP-FPM does. One that has it for both
+        # families is in the way of 0.0.0.0, too.
+        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EADDRINUSE):
             raise
-        return _bind_tcp(address, socket.AF_INET, "0.0.0.0", backlog, only_v6=False)
+        return _bind_tcp(address, socket.AF_INET, "0.0.0.0", backlog)
 
 
-def _bind_tcp(address: TcpAddress, family: int, host: str, backlog: int, *, only_v6: bool) -> Listener:
+def _bind_tcp(address: TcpAddress, family: int, host: str, backlog: int) -> Listener:
     listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Accepted connections inherit this; Nagle's algorithm would delay an answer of several records.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if family == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_v6)
+            # [::] serves both families, whatever net.ipv6.bindv6only says; for another address it means nothing.
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listening.bind((host, address.port))
         listening.listen(backlog)
     except OSError:

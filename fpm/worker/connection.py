@@ -11,6 +11,7 @@ from enum import IntEnum
 from time import monotonic
 
 from fpm.fastcgi.connection import Connection
+from fpm.protocol.spec import PARK_UNIT
 from fpm.worker.socket_io import PeerGone, is_readable, read_available, send_now, send_records, wait_for_room
 
 
@@ -32,9 +33,10 @@ LIMITS = {Phase.SILENT: 5.0, Phase.HEAD: 10.0, Phase.KEPT: 120.0, Phase.LINGERIN
 """Seconds. PHP-FPM waits 5 for the first byte; nginx closes a kept connection itself after 60."""
 PARKED_MAX = 60000
 """Most bytes of a half-sent head that travel with a parked connection; a longer one stays where it is."""
-_PARK_HEAD = struct.Struct("<Bd64s")
-"""phase, deadline (monotonic, which all processes share), peer address; then what has come of the request's head."""
-PARKED_SIZE = _PARK_HEAD.size + PARKED_MAX
+_PARK_HEAD = struct.Struct("<BdH64s")
+"""Phase, deadline (monotonic, which all processes share), length of what has come of the request's head, peer address;
+then what has come, and filling: see PARK_UNIT."""
+PARKED_SIZE = _PARK_HEAD.size + PARKED_MAX + PARK_UNIT
 _LINGER_READS = 16
 """Reads of 64 KiB from a lingering connection in one turn."""
 _REPLY_PATIENCE = 1.0
@@ -119,10 +121,12 @@ class WebConnection:
         """Give the connection to whichever worker takes it there; False if it cannot be moved or there is no room."""
         if self.raw is None or len(self.raw) > PARKED_MAX:
             return False
-        head = _PARK_HEAD.pack(self.phase, self.deadline, self.peer.encode())
+        head = _PARK_HEAD.pack(self.phase, self.deadline, len(self.raw), self.peer.encode())
+        waits = self.phase is not Phase.KEPT  # whoever keeps a connection has had his answer
+        filling = bytes((waits - len(head) - len(self.raw)) % PARK_UNIT)
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, self.fd.to_bytes(4, "little"))]
         try:
-            parking.sendmsg([head, self.raw], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            parking.sendmsg([head, self.raw, filling], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except OSError:  # EAGAIN: the queue is full; ETOOMANYREFS: too many descriptors on their way
             return False
         self.close()
@@ -136,7 +140,7 @@ def restore_parked(data: bytes, fd: int) -> WebConnection | None:
     socket, and what lies in it is taken by each of the pool's workers in turn, also by those of later generations.
     """
     try:
-        phase, deadline, peer = _PARK_HEAD.unpack_from(data)
+        phase, deadline, length, peer = _PARK_HEAD.unpack_from(data)
         connection = WebConnection(fd, peer.rstrip(b"\0").decode("ascii"))
         connection.enter(Phase(phase), monotonic())
         if not stat.S_ISSOCK(os.fstat(fd).st_mode):
@@ -146,5 +150,5 @@ def restore_parked(data: bytes, fd: int) -> WebConnection | None:
         return None
     if deadline < connection.deadline:
         connection.deadline = deadline
-    connection.raw = data[_PARK_HEAD.size :]
+    connection.raw = data[_PARK_HEAD.size : _PARK_HEAD.size + length]
     return connection

@@ -12,6 +12,7 @@ import os
 import select
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 
 from fpm.fastcgi.connection import Connection
@@ -20,6 +21,7 @@ from fpm.system.descriptors import is_shut_down, no_default_timeout, take_descri
 from fpm.worker.connection import LIMITS, PARKED_SIZE, Phase, WebConnection, restore_parked
 from fpm.worker.master_channel import MasterChannel
 from fpm.worker.settings import ActiveSettings, is_within
+from fpm.worker.unusable import lost_error, move_away
 
 LEAVING_LIMIT = 5.0
 """Seconds that a worker which leaves waits for a request on a connection that nobody else can take: as long as any
@@ -41,8 +43,9 @@ class Connections:
 
     Attributes:
         held: those that are watched, by descriptor.
+        own: the descriptors that a connection can only get if the application has closed them.
         accepting: this worker takes new ones; if not, none is kept either.
-        on_exhausted: called if there is no descriptor left for a new connection.
+        on_error: told what has failed and why, if no connection could be taken.
     """
 
     def __init__(self, epoll: select.epoll, settings: ActiveSettings, master: MasterChannel) -> None:
@@ -55,10 +58,11 @@ class Connections:
             self._put = socket.socket(fileno=FD_PARK_PUT)
             self._take = socket.socket(fileno=FD_PARK_TAKE)
         self.held: dict[int, WebConnection] = {}
+        self.own: frozenset[int] = frozenset()
         self.accepting = False
         self._sources = [FD_LISTEN, FD_PARK_TAKE]
         self._has_said_full = False
-        self.on_exhausted: Callable[[OSError], None] | None = None
+        self.on_error: Callable[[str, OSError], None] = lambda what, error: None
 
     # ---------------------------------------------------------------- where they come from
 
@@ -72,7 +76,8 @@ class Connections:
         """Stop watching for new connections, and keep none from now on."""
         self.accepting = False
         for fd in self._sources:
-            self._epoll.unregister(fd)
+            with suppress(OSError):  # EBADF, ENOENT: the application has closed it
+                self._epoll.unregister(fd)
 
     def recheck(self) -> None:
         """Look anew whether there are connections: whoever was woken for one may have been killed before it took it."""
@@ -88,13 +93,12 @@ class Connections:
         except OSError as error:  # EAGAIN: another worker was faster; ECONNABORTED: the client is gone already
             if error.errno == errno.EINVAL:
                 self._give_up(FD_LISTEN)
-            if error.errno not in (errno.EMFILE, errno.ENFILE):
-                return None
-            if self._close_oldest_silent(error):
+            elif error.errno in (errno.EMFILE, errno.ENFILE) and self._close_oldest_silent(error):
                 return self.accept()
-            if self.on_exhausted is not None:
-                self.on_exhausted(error)
+            self.on_error("accept() failed", error)
             return None
+        if fd in self.own:
+            fd = self._move(fd)
         os.set_blocking(fd, False)
         if self._unix:
             return WebConnection(fd)
@@ -134,13 +138,20 @@ class Connections:
             data, ancillary, _, _ = self._take.recvmsg(
                 PARKED_SIZE, socket.CMSG_SPACE(4), socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
             )
-        except OSError:  # another worker was faster
+        except OSError as error:  # EAGAIN: another worker was faster
+            self.on_error("the parking socket cannot be read", error)
             return None
         if not data and not ancillary and is_shut_down(FD_PARK_TAKE):
             self._give_up(FD_PARK_TAKE)
             return None
         fd = take_descriptor(ancillary)
+        if fd in self.own:
+            fd = self._move(fd)
         return None if fd is None else restore_parked(data, fd)
+
+    def _move(self, fd: int) -> int:
+        self.on_error(f"descriptor {fd} of pyfpm is lost", lost_error())
+        return move_away(fd, self.own)
 
     # ---------------------------------------------------------------- while they are held
 

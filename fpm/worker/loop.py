@@ -24,6 +24,7 @@ from fpm.worker.connection_handler import ConnectionHandler
 from fpm.worker.connections import LEAVING_LIMIT
 from fpm.worker.service import Service
 from fpm.worker.socket_io import read_available
+from fpm.worker.unusable import explain_unusable, lost_error
 
 SHARED = (FD_WAKE, FD_PARK_TAKE, FD_PARK_PUT, FD_LISTEN)
 """Descriptors of the whole pool."""
@@ -54,9 +55,9 @@ class Departure:
     """Connections that wait in the listen queue when the pool ends, and are still answered."""
     code: int = EXIT_OK
 
-    def begin(self) -> None:
-        """Leave; again does nothing."""
-        self.stage = max(self.stage, Leaving.TOLD)
+    def begin(self, code: int = EXIT_OK) -> None:
+        """Leave; again does not change how far it has come."""
+        self.stage, self.code = max(self.stage, Leaving.TOLD), max(self.code, code)
 
 
 class WorkerLoop:
@@ -74,12 +75,13 @@ class WorkerLoop:
         self._memory = 0
         """Bytes, once they have exceeded pm.max_memory."""
         service.accounting.on_memory = self._exceed_memory
-        service.connections.on_exhausted = self._leave_exhausted
+        service.connections.on_error = self._leave_unusable
         self._departure = Departure()
         self._epoll = epoll
         self._signalled, self._wake_up = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         epoll.register(self._signalled, select.EPOLLIN)
         epoll.register(self._master.fd, select.EPOLLIN)
+        self._connections.own = frozenset((self._master.fd, epoll.fileno(), self._signalled, self._wake_up, *SHARED))
 
     def begin_accepting(self) -> None:
         """Take connections from now on."""
@@ -138,8 +140,8 @@ class WorkerLoop:
             if connection is not None:
                 self._connections.shorten_surplus(monotonic())
                 self._handler.take(connection)
-        elif fd == self._signalled:
-            os.read(fd, SIGNALS_AT_ONCE)
+        elif fd == self._signalled and not os.read(fd, SIGNALS_AT_ONCE):
+            self._leave_unusable(f"descriptor {self._wake_up} of pyfpm is lost", lost_error())
 
     def _rank(self, event: tuple[int, int]) -> int:
         """Messages from the master come first: a quit must not wait for one more request. Then what only this worker
@@ -221,11 +223,12 @@ class WorkerLoop:
         else:
             connection.close()
 
-    def _leave_exhausted(self, error: OSError) -> None:
-        """The application leaks descriptors. Trying again would be a busy loop; a new worker has all of them."""
-        self._master.log("error", f"accept() failed: {error.strerror} ({error.errno}); this worker leaves")
-        self._departure.begin()
-        self._departure.code = EXIT_SOFTWARE
+    def _leave_unusable(self, what: str, error: OSError) -> None:
+        """Leave if no connection can be taken any more: trying again would be a busy loop; a new worker can."""
+        reason = explain_unusable(error)
+        if reason and not self._departure.stage:
+            self._master.log("error", f"{what}: {reason}; this worker leaves")
+            self._departure.begin(EXIT_SOFTWARE)
 
     # ---------------------------------------------------------------- the way out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import time
 
-from fpm.protocol.spec import FD_LISTEN
+from fpm.protocol.spec import FD_LISTEN, FD_PARK_TAKE
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.reading import read_board
 from fpm.status.model import build_status
@@ -44,7 +44,7 @@ class StatusPages:
     def _status(self, query_string: str) -> Page:
         settings = self._settings.given
         board = read_board(self._board.view, settings.slots, pause=_pause)
-        queue = self._queue.read(FD_LISTEN)
+        queue = self._queue.read_with_parked(FD_LISTEN, FD_PARK_TAKE)
         now = time.time()
         status = build_status(pool=settings.pool, pm=settings.pm, board=board, queue=queue, now=now)
         return render_status(status, query_string)

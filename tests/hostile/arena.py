@@ -202,23 +202,13 @@ class Arena:
     def repair(self) -> None:
         """End whatever the attacker has running, restore his site, and reload his pool."""
         self._end_attackers()
-        self._clear(self.site)
+        shutil.rmtree(self.site)  # with his listening socket, which comes back at the reload
         self._make_site("attacker")
         done = self.fpm.cli("reload", "attacker", timeout=90)
         assert done.returncode == 0, done.stdout + done.stderr
         wait_state(self.fpm, "attacker", "running")
         wait_until(lambda: len(self.fpm.workers("attacker")) == WORKERS)
         wait_until(lambda: self.fpm.get("attacker").status == 200)
-
-    def _clear(self, directory: Path) -> None:
-        """Remove everything but sockets."""
-        for path in directory.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                self._clear(path)
-                if not any(path.iterdir()):
-                    path.rmdir()
-            elif not path.is_socket():
-                path.unlink()
 
     def _end_attackers(self) -> None:
         deadline = time.monotonic() + 30

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import pwd
+import signal
 import socket
 import stat
 import struct
@@ -15,8 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from fpm.protocol.spec import FD_LISTEN, FD_PARK_TAKE
 from tests.support import raw_fastcgi
 from tests.support.fpm import POOL_USER, Daemon, Start
+from tests.support.held import HOLD, holding
+from tests.support.pools import facts, write_app
 from tests.support.waiting import wait_until
 
 
@@ -159,10 +163,21 @@ def test_an_address_with_a_port(daemon: Start, host: str) -> None:
     assert fpm.get("www").status == 200
 
 
-def test_a_port_alone_means_every_address_of_both_families(daemon: Start) -> None:
+@pytest.mark.parametrize("listen", ["{}", "[::]:{}"])
+def test_a_port_alone_means_every_address_of_both_families(daemon: Start, listen: str) -> None:
     port = free_port("::")
-    daemon({"www": {"listen": port}})
+    daemon({"www": {"listen": listen.format(port)}})
     assert [raw_fastcgi.get((host, port)).status for host in ("127.0.0.1", "127.0.0.2", "::1")] == [200, 200, 200]
+
+
+def test_a_port_that_another_has_for_ipv6_alone_is_served_for_ipv4(daemon: Start) -> None:
+    with socket.socket(socket.AF_INET6) as owner:
+        owner.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        owner.bind(("::", 0))
+        owner.listen()
+        port = owner.getsockname()[1]
+        daemon({"www": {"listen": port}})
+        assert raw_fastcgi.get(("127.0.0.1", port)).status == 200
 
 
 def test_a_port_that_somebody_has_is_named(daemon: Start) -> None:
@@ -251,6 +266,68 @@ def test_the_socket_that_somebody_put_in_our_place_is_not_removed(daemon: Start)
         assert fpm.cli("stop").returncode == 0
         assert os.path.exists(path)
     os.unlink(path)
+
+
+def test_sockets_whose_files_were_removed_come_back_at_a_reload(daemon: Start) -> None:
+    fpm = daemon({}, started=False)
+    private = str(fpm.directory / "page.sock")
+    pool = {"app": "slow:application", "pm.max_children": 2, "pm.status_listen": private}
+    fpm.configure({"www": pool, "other": {}})
+    fpm.start()
+    path = str(fpm.address("www"))
+    with holding(fpm, HOLD) as (request,):
+        os.unlink(path)
+        os.unlink(private)
+        said = fpm.cli("status")
+        assert said.returncode == 1
+        assert f"pool www cannot be reached: the file of its socket, {path}, has been removed" in said.stderr
+        assert fpm.cli("reload", "other").returncode == 0
+        assert not os.path.exists(path), "nobody has asked for it"
+        done = fpm.cli("reload", "--changed")
+        assert done.returncode == 0
+        assert "its listening socket, whose file was removed, is made again" in done.stdout
+        assert raw_fastcgi.get(path, query="0").status == 200
+        assert raw_fastcgi.get(private, "/status").status == 200
+    assert request.result().status == 200, "the former worker has finished it"
+    assert facts(fpm, "www")["generation"] == 2
+    assert fpm.cli("status").returncode == 0
+    # Another socket in its place is another's; it is not taken from him.
+    os.unlink(path)
+    with socket.socket(socket.AF_UNIX) as another:
+        another.bind(path)
+        another.listen()
+        fpm.expect_log("Another FPM instance seems to already listen")
+        assert fpm.cli("reload").returncode == 1
+        assert fpm.cli("status").returncode == 1
+    os.unlink(fpm.control)
+    fpm.signal(signal.SIGHUP)
+    wait_until(lambda: fpm.control.exists() and fpm.cli("status").returncode == 0)
+
+
+LOSING = """
+import os
+
+def application(environ, start_response):
+    if environ["QUERY_STRING"]:
+        fd, other = map(int, environ["QUERY_STRING"].split(","))
+        os.close(fd) if other < 0 else os.dup2(os.open("/dev/null", os.O_RDWR), fd)
+    start_response("200 OK", [])
+    return [str(os.getpid()).encode()]
+"""
+
+
+@pytest.mark.parametrize("other", ["-1", "0"], ids=["closed", "replaced"])
+def test_a_worker_that_has_lost_its_listening_socket_leaves(daemon: Start, other: str) -> None:
+    """What closes a descriptor twice closes another's: it is said, and a new worker serves."""
+    fpm = daemon({"www": {"app": "losing:application"}}, started=False)
+    write_app(fpm, "losing", LOSING)
+    fpm.start()
+    fpm.expect_log("exited with code 70")
+    for fd in (FD_LISTEN, FD_PARK_TAKE) if other == "-1" else (FD_LISTEN,):
+        worker = fpm.get("www", query=f"{fd},{other}").body.decode()
+        assert fpm.get("www").status == 200
+        fpm.wait_log(rf"child {worker}: .*the application has closed a descriptor .*; this worker leaves")
+        assert fpm.get("www").body.decode() != worker
 
 
 def test_many_pools_open_and_close_their_sockets(daemon: Start) -> None:

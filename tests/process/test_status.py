@@ -197,6 +197,28 @@ def test_status_of_a_pool_without_processes(daemon: Start) -> None:
 
 
 @pytest.mark.parametrize("family", ["unix", "tcp"])
+def test_what_busy_workers_have_accepted_waits_as_if_it_were_in_the_queue(daemon: Start, family: str) -> None:
+    """Connections are accepted by idle workers; the requests come on all of them at once."""
+    listen = {"listen": f"127.0.0.1:{free_port()}"} if family == "tcp" else {}
+    fpm = daemon({"www": {**POOL, "app": "held:application", "pm": "static", "pm.max_children": 5, **listen}})
+    fpm.wait_workers("www", 5)
+    hold = fpm.apps / "hold"
+    hold.touch()
+    request = raw_fastcgi.request_bytes(raw_fastcgi.web_params("/nap"))
+    with ExitStack() as stack:
+        clients = [stack.enter_context(raw_fastcgi.Wire(fpm.address("www"))) for _ in range(9)]
+        for client in clients:
+            client.send(request[:8])
+        wait_numbers(fpm, "www", idle_processes=5, listen_queue=0)
+        for client in clients:
+            client.send(request[8:])
+        wait_numbers(fpm, "www", active_processes=5, listen_queue=4)
+        hold.unlink()
+        assert [client.read_reply().status for client in clients] == [200] * 9
+    assert wait_numbers(fpm, "www", active_processes=0, listen_queue=0)["max listen queue"] == 4
+
+
+@pytest.mark.parametrize("family", ["unix", "tcp"])
 def test_a_worker_tells_how_many_wait_behind_the_one_that_asks(daemon: Start, family: str) -> None:
     listen = {"listen": f"127.0.0.1:{free_port()}"} if family == "tcp" else {}
     fpm = daemon({"www": {**POOL, "app": "held:application", "pm.max_children": 1, **listen}})

@@ -51,6 +51,7 @@ LINES: list[tuple[Event, str, str]] = [
     (master.ConfigNotice("{n}"), "NOTICE", "{n}"),
     (master.RestartNeeded("control"), "NOTICE", "[global] control has changed; it takes effect at the next start"),
     (master.SocketUnused("x"), "WARNING", "socket x passed by LISTEN_FDS belongs to no pool; closing it"),
+    (master.ControlSocketFailed("no /x"), "ERROR", "no /x; no command can reach this daemon"),
     (master.PidFileFailed("no /x"), "ERROR", "no /x; keeping the previous file"),
     (master.ErrorLogReopened(), "NOTICE", "error log file re-opened"),
     (master.ErrorLogFailed("why"), "ERROR", "unable to re-open error log file: why"),

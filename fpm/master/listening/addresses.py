@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from fpm.config.model import Config, PoolConfig
 from fpm.errors import InstanceRunning, StartError
@@ -67,6 +67,7 @@ class NewListeners:
         self,
         config: Config,
         running: Mapping[str, tuple[PoolConfig, Listener]],
+        lost: Collection[str],
         refused: Callable[[str, str], bool],
         no_page: Callable[[str, str], bool],
     ) -> None:
@@ -74,6 +75,7 @@ class NewListeners:
 
         Args:
             running: configuration and listener of the pools that are running.
+            lost: pools that get a new socket at the same address, as the file of theirs has been removed.
             refused: told a pool whose address cannot be bound, and why; does the whole reload fail for it?
             no_page: the same for the address of its status page.
 
@@ -84,7 +86,7 @@ class NewListeners:
             self._status.open(config, no_page)
             for pool in config.pools:
                 present = running.get(pool.name)
-                if present is None or present[0].listen != pool.listen:
+                if present is None or present[0].listen != pool.listen or pool.name in lost:
                     self._open_for(pool, running, refused)
         except StartError:
             self.give_back()
@@ -111,7 +113,7 @@ class NewListeners:
     def _one(self, pool: PoolConfig, running: Mapping[str, tuple[PoolConfig, Listener]]) -> Listener:
         for config, listener in running.values():
             # A pool whose name and address stay is not here: two pools cannot have one address (fpm.config.check).
-            if config.listen == pool.listen:
+            if config.listen == pool.listen and not listener.is_lost:
                 copy = Listener(listener.address, listener.socket.dup(), listener.inode, listener.is_ours)
                 self._givers.append((listener, copy))
                 return copy

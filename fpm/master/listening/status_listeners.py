@@ -111,7 +111,7 @@ class StatusListeners:
         self._next = opened, specs
         for address, one in wanted_sites(config).items():
             try:
-                if address not in self.listeners:
+                if address not in self.listeners or self.listeners[address].is_lost:
                     opened[address] = open_address(address, BACKLOG, one.access)
             except StartError as error:
                 if not one.pool:
@@ -131,6 +131,8 @@ class StatusListeners:
         if not opened and specs == self.specs and self._next_users == self.users:
             return
         self.users = self._next_users
+        for address in self.listeners.keys() & opened.keys():
+            self.listeners[address].close()  # its file was removed
         self.listeners |= opened
         for address in self.listeners.keys() - specs.keys():
             self.listeners.pop(address).close()

@@ -102,7 +102,8 @@ class SaturationWatch:
         self._notice = notice
         self._count_idle = count_idle
         self._listener = listener
-        self._parked_fd = -1
+        self.parked_fd = -1
+        """The socket where connections are parked; negative: there has been no process yet."""
         self._wakeup: WakeupFd | None = None
         self._timer: Timer | None = None
         self._pause = 0.0
@@ -115,7 +116,7 @@ class SaturationWatch:
     def set_scoreboard(self, wakeup: WakeupFd, parked_fd: int) -> None:
         """Take the scoreboard whose workers shall speak up, and the socket where connections are parked."""
         self.off()
-        self._parked_fd = parked_fd
+        self.parked_fd = parked_fd
         self._wakeup = wakeup
 
     def arm(self, below: int) -> None:
@@ -133,9 +134,9 @@ class SaturationWatch:
 
     def anything_parked(self) -> bool:
         """Does a connection wait that a worker has parked before it became busy? There may be a request on it."""
-        if self._parked_fd < 0:
+        if self.parked_fd < 0:
             return False
-        return any(fcntl.ioctl(self._parked_fd, termios.FIONREAD, bytes(4)))
+        return any(fcntl.ioctl(self.parked_fd, termios.FIONREAD, bytes(4)))
 
     def off(self) -> None:
         """Watch nothing."""
@@ -152,13 +153,13 @@ class SaturationWatch:
         self._pause = 0.0
 
     def _watch_now(self) -> None:
-        for fd in (self.listen_fd, self._parked_fd):
+        for fd in (self.listen_fd, self.parked_fd):
             if fd >= 0:
                 self._loop.watch(fd, self._on_event)
 
     def _forget_waiting(self) -> None:
         self._forget(self.listen_fd)
-        self._forget(self._parked_fd)
+        self._forget(self.parked_fd)
 
     def _arm_now(self, below: int) -> None:
         if self._wakeup is not None:

@@ -19,6 +19,7 @@ from fpm.master.pool.turns import SHORTEST, Turns, release_replaced, retire_surp
 from fpm.master.pool.workers import Workers
 from fpm.master.processes.backoff import Backoff, after_worker_death
 from fpm.master.services import Services
+from fpm.system.listen_queue import count_parked
 from fpm.system.listening import Listener
 
 UNAVAILABLE_AFTER = 1.5
@@ -222,8 +223,9 @@ class Scaler:
             return 0
         saturation, values = self.turns.saturation, self.workers.record.values
         length = self.services.queues.read(saturation.listen_fd).length
-        if length > values.max_listen_queue:
-            values.max_listen_queue = length
+        waiting = length + count_parked(saturation.parked_fd)
+        if waiting > values.max_listen_queue:
+            values.max_listen_queue = waiting
             self._write_header()
         if self.config.pm == "static":
             return 0

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from signal import Signals
 
 from fpm.config.hung_paths import is_below, set_hung
-from fpm.config.model import PoolConfig
+from fpm.config.model import PoolConfig, UnixAddress
 from fpm.events.master import PathHung
 from fpm.master.core import Core
 from fpm.master.loop.loop import Timer
@@ -138,6 +138,8 @@ def paths_of(configs: Iterable[PoolConfig]) -> list[str]:
     paths = []
     for config in configs:
         root = config.chroot or ""
+        if isinstance(config.listen, UnixAddress):
+            paths.append(os.path.dirname(config.listen.path))
         found = [root, config.chdir, config.python, config.access_log, config.slowlog, *config.pythonpath]
         if config.app.startswith(("/", "script:/")):
             found.append(config.app.removeprefix("script:").partition(":")[0])

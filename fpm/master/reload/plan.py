@@ -56,6 +56,10 @@ class Scope:
         """Does every pool that runs get a new generation?"""
         return not self.named and not self.changed
 
+    def covers(self, name: str) -> bool:
+        """Does it concern this pool, whether it has changed or not?"""
+        return self.everything or self.changed or name in self.named
+
     def joined(self, other: Scope) -> Scope:
         """Cover both."""
         if self.everything or other.everything:
@@ -73,12 +77,14 @@ class RunningPool:
     Attributes:
         room: the largest pm.max_children that its scoreboard has room for.
         sleeps: it has no process, and is in order: there is nothing to replace.
+        lost: the file of its listening socket has been removed.
     """
 
     config: PoolConfig
     release: Release
     room: int
     sleeps: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,7 @@ class PoolPlan:
     Attributes:
         changed: names of the directives that differ.
         moves: the listening address changes: the new one is bound before the old one is left.
+        rebinds: its socket's file has been removed: it gets a new socket at the same address.
         socket: owner, mode or backlog of the listening socket change.
         config, release: what it gets; None if it is removed.
         note: to be said beside.
@@ -97,6 +104,7 @@ class PoolPlan:
     action: Action
     changed: tuple[str, ...] = ()
     moves: bool = False
+    rebinds: bool = False
     socket: bool = False
     config: PoolConfig | None = None
     release: Release | None = None
@@ -140,6 +148,8 @@ def describe(plan: PoolPlan) -> str:
         text += f", code from {directory}"
     if plan.moves:
         text += ", moves to another listening address"
+    elif plan.rebinds:
+        text += ", its listening socket, whose file was removed, is made again"
     elif plan.socket:
         text += ", listening socket adjusted"
     return text + (f" ({', '.join(plan.changed)})" if plan.changed else "") + (f"; {plan.note}" if plan.note else "")
@@ -202,7 +212,8 @@ def _plan_pool(
     if other_priority and new.process_priority is None:
         needs_generation, changed = True, changed | {"process_priority"}
     elsewhere = release.differences(old.release)
-    if new.name in scope.named or needs_generation:
+    rebinds = old.lost and scope.covers(new.name)
+    if new.name in scope.named or needs_generation or rebinds:
         action = Action.GENERATION
     elif scope.everything or (scope.changed and elsewhere):
         action = Action.WAKE if old.sleeps and new.pm == "ondemand" else Action.GENERATION
@@ -214,6 +225,7 @@ def _plan_pool(
         action,
         tuple(sorted(directive_name(name) for name in shown)),
         moves="listen" in changed,
+        rebinds=rebinds,
         socket="socket" in ways,
         config=new,
         release=release,

@@ -116,6 +116,7 @@ class Reloader:
             opened.open(
                 target.config,
                 running,
+                [name for name, pool in host.pools.items() if pool.listener.is_lost and target.scope.covers(name)],
                 target.refuse,
                 lambda name, reason: name in target.judged or serve(name, reason),
             )
@@ -204,7 +205,7 @@ class Reloader:
 def _running(pool: PoolSupervisor) -> RunningPool:
     board = pool.resources.board
     room = children_for(board.slots) if board is not None else 2**31
-    return RunningPool(pool.config, pool.current.release, room, sleeps(pool))
+    return RunningPool(pool.config, pool.current.release, room, sleeps(pool), pool.listener.is_lost)
 
 
 def _answer(outcome: Outcome) -> dict[str, Any]:

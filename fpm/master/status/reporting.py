@@ -42,6 +42,8 @@ def pool_facts(pool: PoolSupervisor) -> dict[str, Any]:
         "ping_path": pool.config.ping_path,
         "status_path": pool.config.pm_status_path,
     }
+    if pool.listener.is_lost:
+        facts["error"] = pool.listener.lost
     if pool.failures.failure is not None:
         facts["error"] = pool.failures.failure.error
         facts["traceback"] = pool.failures.failure.traceback

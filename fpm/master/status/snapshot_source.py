@@ -72,7 +72,11 @@ def describe_daemon(host: SnapshotSource) -> Daemon:
 def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, bytes]:
     """Describe one pool, whether it has processes or not, with a copy of what its scoreboards hold."""
     config, failure = pool.config, pool.failures.failure
-    queue = pool.services.queues.read(pool.listener.socket.fileno()) if not pool.is_stopping else None
+    lost = "" if failure else pool.listener.lost
+    saturation = pool.scaler.turns.saturation
+    queue = None
+    if not pool.is_stopping:
+        queue = pool.services.queues.read_with_parked(saturation.listen_fd, saturation.parked_fd)
     if queue is not None and queue.length > pool.record.values.max_listen_queue:
         pool.record.values.max_listen_queue = queue.length
         pool.header.write()
@@ -84,11 +88,11 @@ def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, by
         app=config.app,
         directory=pool.current.resolved.chdir or "",
         state=pool.state.word,
-        ready=failure is None and pool.state.is_settled and not pool.is_stopping,
+        ready=failure is None and not lost and pool.state.is_settled and not pool.is_stopping,
         queue=(queue.length, queue.maximum) if queue else (0, 0),
         slots=len(copied),
         room=sum(board.slots for board in pool.header.boards()),
-        error=failure.error if failure else "",
+        error=failure.error if failure else lost,
         traceback=failure.traceback if failure else "",
         pss=_total_pss(pool),
         workers=_workers(pool) if workers else (),
