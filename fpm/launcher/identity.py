@@ -56,8 +56,7 @@ def apply_identity(spec: TemplateSpec) -> None:
 def _limit_files(spec: TemplateSpec) -> None:
     soft, hard = spec.original_rlimit_files
     if spec.rlimit_files:
-        soft = spec.rlimit_files
-        hard = max(soft, hard) if os.geteuid() == 0 else hard
+        soft = hard = spec.rlimit_files
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 

@@ -19,7 +19,15 @@ from fpm.master.slowlog.slow_file import SlowFiles
 from fpm.master.tracing.stacks import Stacks
 from fpm.system.listen_queue import ListenQueueReader
 
-NEEDS_RESTART = ("control", "error_log", "syslog_ident", "syslog_facility", "rlimit_files", "systemd_interval")
+NEEDS_RESTART = (
+    "control",
+    "error_log",
+    "syslog_ident",
+    "syslog_facility",
+    "rlimit_files",
+    "rlimit_core",
+    "systemd_interval",
+)
 """Directives of [global] that a reload does not apply."""
 
 

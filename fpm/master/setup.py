@@ -14,7 +14,7 @@ from fpm.master.loop.loop import Loop
 from fpm.master.notifier import MANAGER_VARIABLES
 from fpm.master.processes.bundle import pack_bundle, sealed_memfd
 from fpm.master.processes.oom import OomWatch
-from fpm.master.processes.process import become_subreaper, keep_descriptors, raise_file_limit
+from fpm.master.processes.process import apply_limits, become_subreaper, keep_descriptors
 from fpm.master.services import Budget, Services
 from fpm.system.listen_queue import ListenQueueReader
 
@@ -48,12 +48,16 @@ def prepare_process(setup: Setup, settings: GlobalConfig) -> tuple[int, int]:
     """Make this process fit to be a master.
 
     Returns:
-        RLIMIT_NOFILE (soft, hard) with which the daemon was started; an upgrade is no start.
+        RLIMIT_NOFILE (soft, hard) for pools without their own: that of [global], or that with which the daemon was
+        started; an upgrade is no start.
+
+    Raises:
+        StartError: a limit of [global] is not permitted.
     """
     keep_descriptors()
-    limits = raise_file_limit(settings.rlimit_files)
+    limits = apply_limits(settings)
     become_subreaper()
-    if setup.handed is None:
+    if setup.handed is None or settings.rlimit_files:
         return limits
     soft, hard = setup.handed["rlimit_files"]
     return soft, hard

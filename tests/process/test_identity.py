@@ -122,7 +122,7 @@ def test_limits_and_priority(daemon: Start) -> None:
     }
     fpm = daemon(pools)
     own = echo(fpm, "own")["pid"]
-    assert limits_of(own)["Max open files"][0] == "300"
+    assert limits_of(own)["Max open files"] == ["300", "300"]
     assert limits_of(own)["Max core file size"] == ["4096", "4096"]
     assert os.getpriority(os.PRIO_PROCESS, own) == 5
     # A process that is not dumpable has its /proc files owned by root (PR_SET_DUMPABLE, prctl(2)).
@@ -166,10 +166,31 @@ def test_workers_have_a_keyring_of_their_own_and_are_not_dumpable(daemon: Start)
             assert (owner == 0) is (pool != "open"), (pool, title)
 
 
-def test_global_priority_is_the_default(daemon: Start) -> None:
-    fpm = daemon({"www": ECHO, "own": {**ECHO, "process.priority": 7}}, global_={"process.priority": 3})
-    assert os.getpriority(os.PRIO_PROCESS, echo(fpm, "www")["pid"]) == 3
-    assert os.getpriority(os.PRIO_PROCESS, echo(fpm, "own")["pid"]) == 7
+def test_limits_and_priority_of_the_master_are_those_of_pools_without_their_own(daemon: Start) -> None:
+    own = {"process.priority": 7, "rlimit_files": 300, "rlimit_core": 4096}
+    limits = {"process.priority": 3, "rlimit_files": 700, "rlimit_core": 8192}
+    fpm = daemon({"www": ECHO, "own": {**ECHO, **own}}, global_=limits)
+    for pid, priority, files, core in (
+        (fpm.pid, 3, "700", "8192"),
+        (echo(fpm, "www")["pid"], 3, "700", "8192"),
+        (echo(fpm, "own")["pid"], 7, "300", "4096"),
+    ):
+        assert os.getpriority(os.PRIO_PROCESS, pid) == priority
+        assert limits_of(pid)["Max open files"] == [files, files]
+        assert limits_of(pid)["Max core file size"] == [core, core]
+    assert fpm.cli("upgrade").returncode == 0
+    (former,) = fpm.workers("www")
+    assert fpm.cli("reload").returncode == 0
+    wait_until(lambda: former not in fpm.workers("www"))
+    assert limits_of(echo(fpm, "www")["pid"])["Max open files"] == ["700", "700"]
+
+
+def test_a_limit_that_nobody_may_have_is_one_sentence(daemon: Start) -> None:
+    fpm = daemon({"www": ECHO}, global_={"rlimit_files": 2**31 - 1}, started=False)
+    found = fpm.cli("run")
+    assert found.returncode == 70
+    assert "pyfpm: [global] rlimit_files = 2147483647 cannot be applied: " in found.stderr
+    assert "Traceback" not in found.stderr
 
 
 def test_chdir_is_the_working_directory(daemon: Start) -> None:

@@ -144,7 +144,7 @@ CONFINEMENT = DirectiveGroup(
             "rlimit_files",
             "integer",
             "0",
-            "Limit of open files (RLIMIT_NOFILE) of the pool's processes. 0 means unchanged.",
+            "Limit of open files (RLIMIT_NOFILE, soft and hard) of the pool's processes. 0 means that of `[global]`.",
         ),
         Directive(
             "rlimit_processes",
@@ -158,8 +158,8 @@ CONFINEMENT = DirectiveGroup(
             "rlimit_core",
             "limit",
             "0",
-            "Limit of the size of a core file (RLIMIT_CORE) of the pool's processes, in bytes, or `unlimited`. "
-            "0 means unchanged.",
+            "Limit of the size of a core file (RLIMIT_CORE, soft and hard) of the pool's processes, in bytes, or "
+            "`unlimited`. 0 means that of `[global]`.",
         ),
         Directive(
             "no_new_privs",

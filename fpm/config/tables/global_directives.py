@@ -76,7 +76,8 @@ GENERAL = DirectiveGroup(
             "process.priority",
             "integer",
             None,
-            "Nice value of the master and of the pools that do not set their own. Only root can lower it.",
+            "Nice value of the master and of the pools that do not set their own. Only root can lower it. A reload "
+            "applies a change to the pools, the next start to the master.",
             minimum=-19,
             maximum=20,
         ),
@@ -84,14 +85,15 @@ GENERAL = DirectiveGroup(
             "rlimit_files",
             "integer",
             "0",
-            "Limit of open files (RLIMIT_NOFILE) of the master. 0 means unchanged.",
+            "Limit of open files (RLIMIT_NOFILE, soft and hard) of the master, and of the pools that do not set their "
+            "own. 0 means unchanged for pools, and as many as allowed for the master.",
         ),
         Directive(
             "rlimit_core",
             "limit",
             "0",
-            "Limit of the size of a core file (RLIMIT_CORE) of the master, in bytes, or `unlimited`. "
-            "0 means unchanged.",
+            "Limit of the size of a core file (RLIMIT_CORE, soft and hard) of the master, and of the pools that do not "
+            "set their own, in bytes, or `unlimited`. 0 means unchanged.",
         ),
         Directive(
             "systemd_interval",

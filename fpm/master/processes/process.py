@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection
 
 import psutil
 
+from fpm.config.model import GlobalConfig
+from fpm.errors import StartError
 from fpm.events.base import Emit
 from fpm.events.master import OrphanKilled
 from fpm.master.processes.exits import Usage
@@ -29,22 +31,41 @@ def keep_descriptors() -> None:
                 os.set_inheritable(fd, False)
 
 
-def raise_file_limit(wanted: int) -> tuple[int, int]:
-    """Raise the master's limit of descriptors; templates get the original limit back.
+def apply_limits(settings: GlobalConfig) -> tuple[int, int]:
+    """Apply rlimit_files, rlimit_core and process.priority of [global] to the master; its pools inherit them.
 
-    Args:
-        wanted: rlimit_files of the configuration; 0: as many as allowed.
+    Without rlimit_files the master takes as many descriptors as it may, and templates get the original limit back.
 
     Returns:
-        RLIMIT_NOFILE (soft, hard) as the master was started.
+        RLIMIT_NOFILE (soft, hard) for pools without a limit of their own.
+
+    Raises:
+        StartError: one is not permitted.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    target = wanted or hard
-    if target > hard and os.geteuid() == 0:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (target, target))
+    files, core, priority = settings.rlimit_files, settings.rlimit_core, settings.process_priority
+    if files:
+        soft = hard = files
+        _apply("rlimit_files", files, lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)))
     else:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(target, hard), hard))
+        with contextlib.suppress(OSError):  # a hard limit above fs.nr_open (proc_sys_fs(5)) is no use to anybody
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if core is not None:
+        value = resource.RLIM_INFINITY if core < 0 else core
+        _apply("rlimit_core", core, lambda: resource.setrlimit(resource.RLIMIT_CORE, (value, value)))
+    if priority is not None:
+        _apply("process.priority", priority, lambda: os.setpriority(os.PRIO_PROCESS, 0, priority))
     return soft, hard
+
+
+def _apply(name: str, value: int, action: Callable[[], None]) -> None:
+    try:
+        action()
+    except (OSError, ValueError) as error:  # resource.setrlimit raises ValueError for a limit above the hard one
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StartError(
+            f"[global] {name} = {value} cannot be applied: {reason}; choose a value that this user may set"
+        ) from error
 
 
 def become_subreaper() -> None:
