@@ -119,10 +119,14 @@ class NewListeners:
                 return copy
         return open_listener(pool)
 
-    def give_back(self) -> None:
-        """Cancel: close what was opened; the former owners keep their socket files."""
-        self._status.give_back()
+    def disown(self) -> None:
+        """Cancel, first: the former owners keep their sockets and files, whatever becomes of the copies."""
         for _, copy in self._givers:
-            copy.inode = None
+            copy.inode, copy.is_ours = None, False
+
+    def give_back(self) -> None:
+        """Cancel: close what was opened."""
+        self._status.give_back()
+        self.disown()
         for listener in self.by_pool.values():
             listener.close()

@@ -192,10 +192,11 @@ class Reload:
         for plan in self._plan.pools:
             if plan.name not in self._incoming and plan.name in self._host.pools:
                 self._host.pools[plan.name].generations.abandon()
-        self._opened.give_back()
+        self._opened.disown()
         for pool in self._incoming.values():
             self._drain(pool)
         self._incoming.clear()
+        self._opened.give_back()
         self._end(outcome)
 
     # ---------------------------------------------------------------- swap
