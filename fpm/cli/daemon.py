@@ -6,14 +6,16 @@ import os
 import sys
 
 from fpm.cli.options import Options
-from fpm.cli.output import inform, say
+from fpm.cli.output import complain, inform, say
 from fpm.cli.probe import stack_notices
 from fpm.config.dump import dump
 from fpm.config.model import Config, GlobalConfig
 from fpm.errors import EXIT_FAILED, EXIT_OK, FpmError, StartError
 from fpm.log.error import ErrorLog
 from fpm.log.escape import escape_lines
+from fpm.log.lines import INDENT
 from fpm.master.master import Master
+from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.setup import Setup
 from fpm.master.upgrade.handover import VARIABLE, unpack
 from fpm.system.daemonize import StartReport, daemonize
@@ -64,20 +66,24 @@ def run_daemon(options: Options, *, strict: bool = False) -> int:
     path = config.global_.error_log or SYSLOG
     log = open_log(config.global_, path)
     report = daemonize()
-    return _run_reported(options, config, log, report, strict=strict)
+    return _run_reported(options, config, log, report, strict=strict, has_log=not log.find_gap())
 
 
-def _run_reported(options: Options, config: Config, log: ErrorLog, report: StartReport, *, strict: bool) -> int:
+def _run_reported(
+    options: Options, config: Config, log: ErrorLog, report: StartReport, *, strict: bool, has_log: bool
+) -> int:
     refusal = ""
 
     def on_ready(failed: list[str]) -> None:
         nonlocal refusal
         names = ", ".join(failed)
+        reasons = "" if has_log else _reasons([master.pools[name] for name in failed])
         if failed and strict:
-            refusal = f"pyfpm: not started, these pools have failed: {names}"  # reported after the cleanup
+            refusal = f"pyfpm: not started, these pools have failed: {names}{reasons}"  # reported after the cleanup
             return
         if failed:
-            report.failed(EXIT_FAILED, f"pyfpm: started, but these pools have failed (see the log): {names}")
+            where = " (see the log)" if has_log else ""
+            report.failed(EXIT_FAILED, f"pyfpm: started, but these pools have failed{where}: {names}{reasons}")
         else:
             report.ready()
         log.take_stderr()
@@ -102,6 +108,16 @@ def _run_reported(options: Options, config: Config, log: ErrorLog, report: Start
         log.alert(str(error))
         report.failed(error.exit_status, escape_lines(f"pyfpm: {error}"))
         return error.exit_status
+
+
+def _reasons(failed: list[PoolSupervisor]) -> str:
+    """Return the errors and tracebacks of pools as indented lines, each on a line of its own."""
+    text = ""
+    for pool in failed:
+        failure = pool.failures.failure
+        if failure is not None:
+            text += f"\npool {pool.config.name}: {failure.error}\n{failure.traceback}".rstrip("\n")
+    return escape_lines(text).replace("\n", f"\n{INDENT}")
 
 
 def resume(options: Options, *, background: bool, check_only: bool) -> int:
@@ -154,8 +170,8 @@ def _nothing(failed: list[str]) -> None:
 
 
 def open_log(settings: GlobalConfig, path: str | None) -> ErrorLog:
-    """Open the error log of these settings at `path` (None: standard error)."""
-    return ErrorLog(
+    """Open the error log of these settings at `path` (None: standard error); say if nobody will read it."""
+    log = ErrorLog(
         path,
         level=settings.log_level,
         limit=settings.log_limit,
@@ -163,6 +179,10 @@ def open_log(settings: GlobalConfig, path: str | None) -> ErrorLog:
         facility=settings.syslog_facility,
         journal_stream=os.environ.get("JOURNAL_STREAM", ""),
     )
+    gap = log.find_gap()
+    if gap:
+        complain(f"pyfpm: the daemon has no log, because {gap}. Write error_log = PATH in [global]")
+    return log
 
 
 def check(options: Options, *, with_dump: bool) -> int:

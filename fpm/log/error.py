@@ -87,8 +87,17 @@ class ErrorLog:
     def raw(self, text: str) -> None:
         """Write worker output as one escaped line without decoration (decorate_workers_output = no)."""
         line = cut(guard_bare(escape_line(text)), self.limit)
-        head = self._syslog_head(Level.NOTICE) if self._uses_syslog else self._journal_head(Level.NOTICE)
+        head = self._head(Level.NOTICE)
         self._target.write(head + _encode(line) + b"\n")
+
+    def find_gap(self) -> str:
+        """Say why nobody will read the log, or return ""; files have been opened already."""
+        if isinstance(self._target, SyslogTarget):
+            try:
+                self._target.reach()
+            except OSError as error:
+                return f"nothing takes messages for syslog ({error.strerror})"
+        return ""
 
     def reopen(self) -> None:
         """Open a new file after logrotate has moved the old one; keep the old one if that fails."""
@@ -135,8 +144,8 @@ class ErrorLog:
         self._target.close()
 
     def _format(self, level: Level, text: str, prefix: str = "") -> bytes:
+        head = self._head(level)
         if self._uses_syslog:
-            head = self._syslog_head(level)
             beginnings = f"[{level.name}] {prefix}", f"[{level.name}] {prefix}{INDENT}"
             lines = [
                 cut(f"{beginnings[number > 0]}{escape_line(line)}", self.limit)
@@ -145,12 +154,7 @@ class ErrorLog:
             return b"".join(head + _encode(line) + b"\n" for line in lines)
         now = None if self._uses_journal else time.time()
         lines = format_lines(level, text, now, limit=self.limit, prefix=prefix, debug_pid=self._debug_pid())
-        head = self._journal_head(level)
         return b"".join(head + _encode(line) + b"\n" for line in lines)
-
-    def _journal_head(self, level: Level) -> bytes:
-        """The beginning of each line by which the journal knows its priority (sd-daemon(3))."""
-        return b"<%d>" % _PRIORITY[level] if self._uses_journal else b""
 
     def _debug_pid(self) -> int | None:
         return os.getpid() if self.level is Level.DEBUG else None
@@ -158,8 +162,11 @@ class ErrorLog:
     def _format_dropped(self, count: int) -> bytes:
         return self._format(Level.WARNING, f"{count} log lines were dropped: the log could not take them in time")
 
-    def _syslog_head(self, level: Level) -> bytes:
-        return syslog_head(_PRIORITY[level], self._facility, self._ident, os.getpid())
+    def _head(self, level: Level) -> bytes:
+        """What syslog or the journal wants before each line (the journal: sd-daemon(3)); nothing for a file."""
+        if self._uses_syslog:
+            return syslog_head(_PRIORITY[level], self._facility, self._ident, os.getpid())
+        return b"<%d>" % _PRIORITY[level] if self._uses_journal else b""
 
 
 def _encode(text: str) -> bytes:

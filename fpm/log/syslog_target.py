@@ -23,15 +23,23 @@ class SyslogTarget(Target):
         self._connected = False
         super().__init__(self._socket.fileno(), False)
 
+    def reach(self) -> None:
+        """Connect, if it is not connected yet.
+
+        Raises:
+            OSError: nobody takes messages.
+        """
+        if not self._connected:
+            self._socket.connect(self._path)
+            self._connected = True
+
     def flush(self) -> None:
         """Send pending lines, one datagram each."""
         self._blocked = False
         while self._pending:
             end = self._pending.index(b"\n") + 1
             try:
-                if not self._connected:
-                    self._socket.connect(self._path)
-                    self._connected = True
+                self.reach()
                 self._socket.send(bytes(self._pending[: end - 1]))
             except OSError as error:
                 if error.errno in (errno.EAGAIN, errno.ENOBUFS):

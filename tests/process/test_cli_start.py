@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fpm.log.lines import INDENT
 from tests.support.fpm import Daemon, Start
 from tests.support.interpreter import pyfpm_command
 from tests.support.waiting import wait_until
@@ -61,10 +62,20 @@ def test_the_daemon_is_detached(daemon: Start) -> None:
     assert fpm.wait() == 0
 
 
-def test_without_error_log_a_daemon_writes_to_syslog(daemon: Start) -> None:
-    fpm = daemon({"www": {}}, started=False)
+@pytest.mark.skipif(os.path.exists("/dev/log"), reason="this machine has a syslog")
+def test_without_a_log_the_command_says_so_and_why_pools_have_failed(daemon: Start) -> None:
+    fpm = daemon({"www": {}, "bad": {"app": "broken_import:application"}}, started=False)
     found = fpm.cli("start")
-    assert (found.returncode, found.stderr) == (0, "")
+    assert found.returncode == 1
+    first, second, third, *traceback = found.stderr.splitlines()
+    assert first == (
+        "pyfpm: the daemon has no log, because nothing takes messages for syslog (No such file or directory). Write "
+        "error_log = PATH in [global]"
+    )
+    assert second == "pyfpm: started, but these pools have failed: bad"
+    assert third.startswith(f"{INDENT}pool bad: ")
+    assert traceback[0] == f"{INDENT}Traceback (most recent call last):"
+    assert "ModuleNotFoundError" in traceback[-1]
     adopt(fpm)
     assert os.readlink(f"/proc/{fpm.pid}/fd/2") == "/dev/null"
     assert fpm.get("www").status == 200
