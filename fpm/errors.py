@@ -30,6 +30,12 @@ class ConfigError(FpmError):
         self.complaints = complaints
 
 
+class UnknownPool(ConfigError):
+    """Somebody has named a pool that there is not; the configuration itself may be in order."""
+
+    exit_status = EXIT_FAILED
+
+
 class StartError(FpmError):
     """The master cannot start: a socket in use, a directory that cannot be written."""
 

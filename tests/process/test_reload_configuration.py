@@ -108,12 +108,16 @@ def test_an_address_that_cannot_be_had(daemon: Start) -> None:
 
 def test_a_pool_that_does_not_exist(daemon: Start) -> None:
     fpm = daemon({"www": {}, "shop": {}})
-    assert "there is no pool 'wwww'; there are: shop, www" in refused(fpm, "wwww", status=78)
-    for command in (["reload", "--dry-run", "wwww"], ["rollback", "wwww"]):
+    assert "there is no pool 'wwww'; there are: shop, www" in refused(fpm, "wwww")
+    for command in (["reload", "--dry-run", "wwww"], ["rollback", "wwww"], ["reload", "www", "wwww"]):
         done = fpm.cli(*command)
-        assert done.returncode == 78
+        assert done.returncode == 1
         expect_told(fpm, done.stderr)
-    assert "there is no pool 'wwww'" in done.stderr
+        assert "there is no pool 'wwww'; there are: shop, www" in done.stderr
+    for command in ("status", "top", "trace", "ping", "request"):
+        done = fpm.cli(command, "wwww", *(["/"] if command == "request" else []))
+        assert done.returncode == 1
+        assert "wwww" in done.stderr
 
 
 CHECKED = """

@@ -6,7 +6,7 @@ import base64
 import os
 from typing import Any, Protocol
 
-from fpm.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
+from fpm.errors import EXIT_FAILED, EXIT_OK, ConfigError
 from fpm.events.base import Event
 from fpm.events.master import StopRequested
 from fpm.master.commands.trace import TraceHost, run_trace
@@ -105,9 +105,10 @@ def _reload(host: CommandHost, connection: Connection, request: dict[str, Any]) 
 
 
 def _answer_plan(host: CommandHost, connection: Connection, scope: Scope) -> None:
-    plan, complaints = host.reloader.plan(scope)
-    if plan is None:
-        connection.answer({"ok": False, "status": EXIT_CONFIG, "complaints": complaints})
+    try:
+        plan = host.reloader.plan(scope)
+    except ConfigError as error:
+        connection.answer({"ok": False, "status": error.exit_status, "complaints": error.complaints})
     else:
         connection.answer({"ok": True, "status": EXIT_OK, "complaints": [], "plan": plan.lines()})
 

@@ -1,13 +1,14 @@
-"""Reloads one after another: the one under way, at most one that waits, and what became of the last."""
+"""Reloads one after another: the one under way, those that wait, and what became of the last."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from fpm.config.model import Config
-from fpm.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, ConfigError, StartError
+from fpm.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, ConfigError, StartError, UnknownPool
 from fpm.events.base import Event
 from fpm.events.master import ReloadEnded, ReloadPlanned, ReloadProgressed, ReloadStarted
 from fpm.master.listening.addresses import NewListeners
@@ -48,12 +49,24 @@ class Request:
     Attributes:
         tell: gets each step, and last a message with `ok`.
         rollback: a pool that shall go back to its generation before.
+        joined: `tell` of earlier requests that this one covers.
     """
 
     tell: Tell = _tell_nobody
     scope: Scope = ALL
     timeout: float = 0.0
     rollback: str | None = None
+    joined: tuple[Tell, ...] = ()
+
+    def report(self, message: dict[str, Any]) -> None:
+        """Tell everybody who has asked."""
+        for tell in (*self.joined, self.tell):
+            tell(message)
+
+    def covering(self, former: Request) -> Request:
+        """Return a request that does the work of an earlier one, too, whose outcome is that of both."""
+        joined = tuple(dict.fromkeys((*former.joined, former.tell, *self.joined)))
+        return replace(self, scope=former.scope.joined(self.scope), joined=joined)
 
 
 class Reloader:
@@ -63,29 +76,28 @@ class Reloader:
         self._host = host
         self._clock = clock
         self._current: Reload | None = None
-        self._waiting: Request | None = None
+        self._waiting: deque[Request] = deque()
         self.last: LastReload | None = None
 
-    def plan(self, scope: Scope) -> tuple[Plan | None, list[str]]:
-        """What a reload would do now; or the complaints about the configuration."""
-        try:
-            target = self._judge(self._host.load(), scope)
-        except ConfigError as error:
-            return None, error.complaints
-        return self._plan(target), []
+    def plan(self, scope: Scope) -> Plan:
+        """What a reload would do now.
+
+        Raises:
+            ConfigError: it would be refused.
+        """
+        return self._plan(self._judge(self._host.load(), scope))
 
     def request(self, request: Request) -> None:
-        """Begin a reload, or let it wait for the one under way; one that waits already is superseded."""
+        """Begin a reload, or let it wait for the one under way; one that waits last already is joined to it."""
         if self._current is None:
             self._begin(request)
             return
-        if self._waiting is not None:
-            former = self._waiting
-            former.tell(_answer(Outcome(EXIT_FAILED, ("superseded by a later reload, which covers it",))))
-            if former.rollback is None and request.rollback is None:
-                request = replace(request, scope=former.scope.joined(request.scope))
-        self._waiting = request
         request.tell({"step": "waiting for the reload under way"})
+        if self._waiting and self._waiting[-1].rollback is None and request.rollback is None:
+            former = self._waiting.pop()
+            former.report({"step": "superseded by a later reload, which covers it; waiting for its outcome"})
+            request = request.covering(former)
+        self._waiting.append(request)
 
     @property
     def busy(self) -> bool:
@@ -99,9 +111,8 @@ class Reloader:
 
     def cancel(self, reason: str) -> None:
         """The master stops."""
-        if self._waiting is not None:
-            self._waiting.tell(_answer(Outcome(EXIT_FAILED, (reason,))))
-            self._waiting = None
+        while self._waiting:
+            self._waiting.popleft().report(_answer(Outcome(EXIT_FAILED, (reason,))))
         if self._current is not None:
             self._current.cancel(reason, given_up=True)
 
@@ -121,12 +132,13 @@ class Reloader:
                 lambda name, reason: name in target.judged or serve(name, reason),
             )
         except (ConfigError, StartError) as error:
-            self._finished(request, Outcome(EXIT_CONFIG, tuple(str(error).splitlines())))
+            status = error.exit_status if isinstance(error, UnknownPool) else EXIT_CONFIG
+            self._finished(request, Outcome(status, tuple(str(error).splitlines())))
             return
         target = target.settle({name: pool.config for name, pool in host.pools.items()})
         plan = self._plan(target)
         host.emit(ReloadPlanned(tuple(plan.log_lines())))
-        request.tell({"plan": plan.lines()})
+        request.report({"plan": plan.lines()})
         self._current = Reload(
             host,
             target,
@@ -146,11 +158,10 @@ class Reloader:
         """Refuse a configuration for what it lacks on this machine, if that concerns what somebody wants to change.
 
         Raises:
-            ConfigError: a named pool does not exist; one that is judged could not start.
+            UnknownPool: a named pool does not exist.
+            ConfigError: one that is judged could not start.
         """
-        unknown = self._unknown(config, scope)
-        if unknown:
-            raise ConfigError(unknown)
+        _refuse_unknown(scope.named, {pool.name for pool in config.pools})
         target = make_target(config, {name: pool.config for name, pool in self._host.pools.items()}, scope)
         lacking = [line for name in target.judged for line in config.obstacles.get(name, ())]
         if lacking:
@@ -159,9 +170,8 @@ class Reloader:
 
     def _rolled_back(self, name: str) -> Target:
         """Aim at what runs, but for one pool."""
-        pool = self._host.pools.get(name)
-        if pool is None:
-            raise StartError(f"there is no pool {name!r}")
+        _refuse_unknown((name,), self._host.pools)
+        pool = self._host.pools[name]
         former, note = find_rollback(pool.current, resolve_release)
         again = former.release.config
         if not still_exists(again):
@@ -177,15 +187,10 @@ class Reloader:
         settings = compare_settings(self._host.config.global_, target.config.global_)
         return make_plan(running, target.config, releases, target.scope, settings, target.left, target.notes)
 
-    def _unknown(self, config: Config, scope: Scope) -> list[str]:
-        known = {pool.name for pool in config.pools}
-        there_are = ", ".join(sorted(known))
-        return [f"there is no pool {name!r}; there are: {there_are}" for name in scope.named if name not in known]
-
     def _report(self, request: Request, message: dict[str, Any]) -> None:
         step = message["step"] if "step" in message else f"{message['swapped']} of {message['of']} workers replaced"
         self._host.emit(ReloadProgressed(step, pool=message.get("pool", "")))
-        request.tell(message)
+        request.report(message)
 
     def _finished(self, request: Request, outcome: Outcome) -> None:
         ok = outcome.status == EXIT_OK
@@ -196,10 +201,16 @@ class Reloader:
             pool.header.reloaded(self.last.at, ok=ok)
         ended = ReloadEnded(ok, outcome.reasons, outcome.traceback, outcome.given_up, outcome.partial)
         self._host.emit(ended)
-        request.tell(_answer(outcome))
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            self._begin(waiting)
+        request.report(_answer(outcome))
+        if self._waiting and self._current is None:
+            self._begin(self._waiting.popleft())
+
+
+def _refuse_unknown(named: Collection[str], known: Collection[str]) -> None:
+    there_are = ", ".join(sorted(known))
+    unknown = [f"there is no pool {name!r}; there are: {there_are}" for name in named if name not in known]
+    if unknown:
+        raise UnknownPool(unknown)
 
 
 def _running(pool: PoolSupervisor) -> RunningPool:
