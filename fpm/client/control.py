@@ -112,7 +112,10 @@ def _connect(path: str) -> socket.socket:
     except (FileNotFoundError, ConnectionRefusedError):
         raise ControlError(f"pyfpm is not running with this configuration (no listener on {path})") from None
     except PermissionError:
-        raise ControlError(f"permission denied on {path}: only root and the master's own user may control it") from None
+        raise ControlError(
+            f"permission denied on {path}: only root and the user that the daemon runs as may control it, "
+            "and must be able to reach the directory of [global] control"
+        ) from None
     except OSError as error:
         raise ControlError(f"cannot connect to the control socket {path}: {error.strerror}") from error
     connection.settimeout(ANSWER_TIME)

@@ -24,7 +24,10 @@ def check_global_paths(section: Section, system: System, report: Diagnostics, pr
         )
     names = ("pid", "control") if section.values["error_log"] == "syslog" else ("pid", "error_log", "control")
     for name, sentence in _unusable(section, system, *names, "status_listen"):
-        report.add_error(section, name, sentence)
+        report.add_error(section, name, f"{sentence}. {_CONTROL_RULE}" if name == "control" else sentence)
+
+
+_CONTROL_RULE = "The user that starts pyfpm makes the control socket there, for root and itself only"
 
 
 def check_pool_paths(pool: Section, system: System, report: Diagnostics) -> None:
