@@ -27,14 +27,14 @@ def spawn(arguments: Sequence[str], placed: Mapping[int, int], environ: Mapping[
     Raises:
         OSError: it cannot be executed, or there are no processes or descriptors left.
     """
-    # Each takes an unused number first, so that none overwrites a descriptor that is placed later.
+    # Each takes an unused number first, so that none overwrites a descriptor that is placed later: a caller whose
+    # standard streams are closed has others at their numbers.
     base = max([*placed.values(), *placed]) + 1
-    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
-    actions += [(os.POSIX_SPAWN_DUP2, fd, base + target) for target, fd in placed.items()]
+    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_DUP2, fd, base + target) for target, fd in placed.items()]
+    if 0 not in placed:
+        actions.append((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0))
     actions += [(os.POSIX_SPAWN_DUP2, base + target, target) for target in placed]
     actions += [(os.POSIX_SPAWN_CLOSE, base + target) for target in placed]
-    if 0 in placed:
-        del actions[0]
     return os.posix_spawn(
         arguments[0],
         list(arguments),
