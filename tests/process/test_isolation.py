@@ -97,9 +97,9 @@ def hostile() -> Iterator[Hostile]:
         shutil.rmtree(directory)
 
 
-def configure(fpm: Daemon) -> None:
+def configure(fpm: Daemon, **changes: object) -> None:
     (fpm.apps / "fast.py").write_text("from hello import application\n")
-    pools = {"www": {**POOL, "reload.check": "GET /"}, "shop": {"app": "fast:application", "pm": "ondemand"}}
+    pools = {"www": {**POOL, "reload.check": "GET /", **changes}, "shop": {"app": "fast:application", "pm": "ondemand"}}
     fpm.configure(pools, global_={"error_log": "error.log", "status_listen": fpm.directory / "status.sock"})
 
 
@@ -109,6 +109,7 @@ def use_it_all(fpm: Daemon, wrapper: list[str], environ: dict[str, str]) -> None
     assert fpm.get("www", query="3").status == 200
     wait_until(lambda: (fpm.directory / "slow.log").read_text().count("application()"))
     assert fpm.processes("pyfpm: tracer")
+    configure(fpm, **{"env[COLOUR]": "blue"})  # something to roll back
     for command in COMMANDS:
         done = fpm.cli(*command, wrapper=wrapper, environ=environ, timeout=60)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
