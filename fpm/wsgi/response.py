@@ -219,11 +219,15 @@ class Response:
         if head is None or self._bodyless or (self._left is not None and self._left != size):
             self._send_unusual(body)
             return
+        lines = f"{head}Status: {self.status}\r\n"
         if self._left is None:
-            head = self._head = f"{head}Content-Length: {size}\r\n"
+            length = f"Content-Length: {size}\r\n"
+            # The status is last (see encode_head), but first where the application gives no header.
+            lines = f"{head}{length}Status: {self.status}\r\n" if head else f"{lines}{length}"
+            self._head = f"{head}{length}"
         self.started = True
         self._left = 0
-        self._sink.finish(f"{head}Status: {self.status}\r\n\r\n".encode("latin-1") + body)
+        self._sink.finish(f"{lines}\r\n".encode("latin-1") + body)
 
     def _send_unusual(self, body: bytes) -> None:
         """As _send_whole, for one without start_response(), without a body, or with a Content-Length that is wrong."""

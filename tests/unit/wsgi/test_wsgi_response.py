@@ -108,7 +108,7 @@ def test_exc_info_replaces_a_head_that_has_not_gone_out():
             start_response("500 Oops", [], sys.exc_info())
         return [b"sorry"]
 
-    assert respond(application).sent == b"Content-Length: 5\r\nStatus: 500 Oops\r\n\r\nsorry"
+    assert respond(application).sent == b"Status: 500 Oops\r\nContent-Length: 5\r\n\r\nsorry"
 
 
 def test_exc_info_raises_the_very_exception_when_the_head_has_gone_out():
