@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from tests.hostile.attacks import Attack, Place
-from tests.hostile.measures import Waits, complaints, differences, listing, measuring
+from tests.hostile.measures import Limits, Waits, complaints, differences, listing, measuring
 from tests.support import raw_fastcgi
 from tests.support.fpm import APPS, Daemon
 from tests.support.holdings import count_kinds
@@ -43,7 +43,8 @@ MORE_MEMORY = 8 << 20
 class Arena:
     """A running daemon, and what the neighbour's clients wait for beside an honest busy pool."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
         self.fpm = Daemon({})
         self.directory = self.fpm.directory
         self.site = self.directory / "sites" / "attacker"
@@ -173,7 +174,7 @@ class Arena:
         before = listing(self.directory, self._may_change())
         with self.measuring() as waits:
             together([lambda attack=attack: self._run(attack) for attack in attacks])
-        found = complaints(self.before, waits)
+        found = complaints(self.before, waits, self.limits)
         found += differences(before, listing(self.directory, self._may_change()))
         found += [f"in the log: {line}" for line in self.fpm.log().splitlines() if is_forged(line)]
         if (now := (fpm.workers("neighbour"), facts(fpm, "neighbour")["generation"])) != good:

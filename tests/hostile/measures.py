@@ -2,8 +2,10 @@
 
 Machines are noisy. A metronome measures how late this process itself is woken, and an answer is late only by what
 exceeds that. The neighbour is compared with itself beside an attacker's pool that merely computes, with as many
-processes: that
-two pools share the processors is nobody's attack.
+processes: that two pools share the processors is nobody's attack.
+
+There are two measures: MEASURED is the aim, for `make hostile` on a quiet machine; TOLERATED is for a test that must
+not fail because of what else the machine does, and still finds a master that is deaf and a neighbour that starves.
 """
 
 from __future__ import annotations
@@ -18,13 +20,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CONTROL_LIMIT = 0.1
-"""Seconds within which the master answers on its control socket, at all times."""
 P99_RATIO = 1.5
 """How much longer than beside an honest busy pool a neighbour's clients may wait, at the 99th percentile."""
-SLACK = 0.03
-"""Seconds: what is shorter than a few turns of the kernel's scheduler is noise."""
 PAUSE = 0.002
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long others may wait, in seconds.
+
+    Attributes:
+        slack: of a neighbour's client beyond P99_RATIO; what is shorter is noise of the kernel's scheduler.
+        control: the master's answers on its control socket, the slowest of them.
+    """
+
+    slack: float
+    control: float
+
+
+MEASURED = Limits(slack=0.03, control=0.1)
+TOLERATED = Limits(slack=0.15, control=0.6)
 
 
 @dataclass
@@ -46,10 +61,10 @@ def p99(values: list[float]) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * 0.99))]
 
 
-def complaints(before: Waits, during: Waits) -> list[str]:
+def complaints(before: Waits, during: Waits, limits: Limits) -> list[str]:
     """Say what was worse during an attack than is allowed."""
     found = [f"an error: {error}" for error in during.errors[:3]]
-    limit = P99_RATIO * p99(before.neighbour) + SLACK + p99(during.oversleeps)
+    limit = P99_RATIO * p99(before.neighbour) + limits.slack + p99(during.oversleeps)
     if during.neighbour and p99(during.neighbour) > limit:
         found.append(
             f"the neighbour answers in {p99(during.neighbour):.4f} s (p99 of {len(during.neighbour)}), "
@@ -57,7 +72,7 @@ def complaints(before: Waits, during: Waits) -> list[str]:
         )
     if not during.neighbour:
         found.append("the neighbour never answered")
-    if max(during.control, default=9e9) > CONTROL_LIMIT + during.excuse():
+    if max(during.control, default=9e9) > limits.control + during.excuse():
         found.append(
             f"the master answered after {max(during.control, default=9e9):.3f} s, at the worst of "
             f"{len(during.control)}; this process was woken {during.excuse():.3f} s late at most"

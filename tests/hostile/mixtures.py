@@ -14,6 +14,7 @@ import time
 
 from tests.hostile.arena import Arena
 from tests.hostile.attacks import ATTACKS
+from tests.hostile.measures import MEASURED
 from tests.support.processes import adopt_orphans
 
 MOST_AT_ONCE = 3
@@ -26,7 +27,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="repeats an order of attacks")
     options = parser.parse_args()
     adopt_orphans()
-    dice, arena, end = random.Random(options.seed), Arena(), time.monotonic() + 60 * options.minutes
+    dice, arena, end = random.Random(options.seed), Arena(MEASURED), time.monotonic() + 60 * options.minutes
     print(f"seed {options.seed}", flush=True)
     mixtures = bad = 0
     try:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.hostile.arena import Arena
 from tests.hostile.attacks import ATTACKS, Attack
+from tests.hostile.measures import TOLERATED
 
 pytestmark = pytest.mark.root
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.root
 @pytest.fixture(scope="module")
 def arena() -> Iterator[Arena]:
     """One daemon for all attacks; what an attack has broken is repaired after it."""
-    made = Arena()
+    made = Arena(TOLERATED)
     yield made
     made.finish()
 
