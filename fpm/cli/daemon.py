@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+import click
+
 from fpm.cli.options import Options
 from fpm.cli.output import complain, inform, say
 from fpm.cli.probe import stack_notices
@@ -21,6 +23,40 @@ from fpm.master.upgrade.handover import VARIABLE, unpack
 from fpm.system.daemonize import StartReport, daemonize
 
 SYSLOG = "syslog"
+STRICT = "Exit if a pool cannot start, instead of serving the others."
+
+
+@click.command()
+@click.option("--strict", is_flag=True, help=STRICT)
+@click.pass_context
+def run(ctx: click.Context, strict: bool) -> None:
+    """Run in the foreground (systemd, containers)."""
+    ctx.exit(run_foreground(ctx.obj, strict=strict))
+
+
+@click.command()
+@click.option("--strict", is_flag=True, help=STRICT)
+@click.pass_context
+def start(ctx: click.Context, strict: bool) -> None:
+    """Run in the background; return when all pools are ready."""
+    ctx.exit(run_daemon(ctx.obj, strict=strict))
+
+
+@click.command(hidden=True)
+@click.option("--background", is_flag=True, hidden=True)
+@click.option("--check", is_flag=True, hidden=True)
+@click.pass_context
+def resume(ctx: click.Context, background: bool, check: bool) -> None:
+    """Continue where the old program of an upgrade stopped; internal."""
+    ctx.exit(resume_master(ctx.obj, background=background, check_only=check))
+
+
+@click.command()
+@click.option("--dump", is_flag=True, help="Print every effective value.")
+@click.pass_context
+def test(ctx: click.Context, dump: bool) -> None:
+    """Check the whole configuration, and whether stacks can be taken on this machine; nothing is changed."""
+    ctx.exit(check(ctx.obj, with_dump=dump))
 
 
 def run_foreground(options: Options, *, strict: bool = False) -> int:
@@ -120,7 +156,7 @@ def _reasons(failed: list[PoolSupervisor]) -> str:
     return escape_lines(text).replace("\n", f"\n{INDENT}")
 
 
-def resume(options: Options, *, background: bool, check_only: bool) -> int:
+def resume_master(options: Options, *, background: bool, check_only: bool) -> int:
     """Continue where the old program of an upgrade stopped; only `pyfpm upgrade` executes this.
 
     Args:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import click
@@ -122,11 +124,27 @@ def _options(*, brief: bool) -> list[click.Parameter]:
 
 
 class CommandGroup(click.Group):
-    """A group whose context object is an Options, filled by options that each of its commands takes as well."""
+    """A group whose context object is an Options, filled by options that each of its commands takes as well.
 
-    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+    Args:
+        modules: where each command is; a module is imported when its command is wanted.
+    """
+
+    def __init__(self, *arguments: Any, modules: Mapping[str, str], **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
+        self._modules = modules
         self.params += _options(brief=False)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name all commands."""
+        return sorted(self._modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find a command: in its module, it has the name of a function."""
+        if cmd_name in self._modules and cmd_name not in self.commands:
+            module = import_module(self._modules[cmd_name])
+            self.add_command(getattr(module, cmd_name.replace("-", "_")))
+        return super().get_command(ctx, cmd_name)
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a command, and to it the options of the group."""

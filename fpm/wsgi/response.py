@@ -219,12 +219,10 @@ class Response:
         if head is None or self._bodyless or (self._left is not None and self._left != size):
             self._send_unusual(body)
             return
-        lines = f"{head}Status: {self.status}\r\n"
-        if self._left is None:
-            length = f"Content-Length: {size}\r\n"
-            # The status is last (see encode_head), but first where the application gives no header.
-            lines = f"{head}{length}Status: {self.status}\r\n" if head else f"{lines}{length}"
-            self._head = f"{head}{length}"
+        length = f"Content-Length: {size}\r\n" if self._left is None else ""
+        # The status is last (see encode_head), but first where the application gives no header.
+        lines = f"{head}{length}Status: {self.status}\r\n" if head else f"Status: {self.status}\r\n{length}"
+        self._head = f"{head}{length}"
         self.started = True
         self._left = 0
         self._sink.finish(f"{lines}\r\n".encode("latin-1") + body)

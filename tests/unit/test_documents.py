@@ -22,13 +22,14 @@ PAGE = (TOP / "man" / "pyfpm.8").read_text()
 GUIDES = ["README.md", "docs/deploying.md", "docs/monitoring.md", "docs/slow-requests.md"]
 CALL = re.compile(r"(?:^|[\s`/])pyfpm (?:-c \S+ )?([a-z][a-z-]*)([^`|;&>#\n]*)", re.MULTILINE)
 """A call of the command in a line of code or between backquotes: command, arguments."""
-COMMANDS: dict[str, click.Command] = cli.commands
+CONTEXT = click.Context(cli)
+COMMANDS = {name: command for name in cli.list_commands(CONTEXT) if (command := cli.get_command(CONTEXT, name))}
 STATEMENT = re.compile(r"^ *;?([a-z][a-z_.]*)(?:\[\w+\])? = (?!\[|.*\{$)", re.MULTILINE)
 
 
 def options() -> Iterator[tuple[str, str]]:
     """(command, option) of the whole command line; the group, whose options each command takes, is the command ''."""
-    commands: dict[str, click.Command] = {"": cli, **cli.commands}
+    commands: dict[str, click.Command] = {"": cli, **COMMANDS}
     for name, command in commands.items():
         for parameter in command.params:
             of_all = name and not parameter.expose_value
@@ -53,7 +54,7 @@ def test_the_manual_page_has_every_option(command: str, option: str) -> None:
 
 def test_the_manual_page_has_every_command_and_no_other() -> None:
     described = set(re.findall(r"^\.It (?:Xo )?Ic ([a-z-]+)", PAGE, re.MULTILINE))
-    assert described == {name for name, command in cli.commands.items() if not command.hidden}
+    assert described == {name for name, command in COMMANDS.items() if not command.hidden}
 
 
 @pytest.mark.parametrize("name", [*GUIDES, "docs/background-work.md", "docs/flup.md", "examples/hello/pool.conf"])
