@@ -223,8 +223,7 @@ class Response:
         # The status is last (see encode_head), but first where the application gives no header.
         lines = f"{head}{length}Status: {self.status}\r\n" if head else f"Status: {self.status}\r\n{length}"
         self._head = f"{head}{length}"
-        self.started = True
-        self._left = 0
+        self.started, self._left = True, 0
         self._sink.finish(f"{lines}\r\n".encode("latin-1") + body)
 
     def _send_unusual(self, body: bytes) -> None:
