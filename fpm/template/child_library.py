@@ -1,17 +1,19 @@
 """`import fpm` in Pythons that an application starts: multiprocessing's spawn and forkserver, subprocess.
 
 fpm itself comes to this process in memory, which no other one can reach: where root may trace, the processes of a pool
-are closed to each other in /proc. So a small file is put where temporary files are, one for each user and version, and
-named at the end of sys.path and of the PYTHONPATH that processes inherit. It outlives this process, as may those who
-need it, and is the same for all generations. A Python that has a pyfpm of its own uses that.
+are closed to each other in /proc. So a small file is put where temporary files are, and named at the end of sys.path
+and of the PYTHONPATH that processes inherit. The template removes it at its end, and at its start what killed ones have
+left. A Python that has a pyfpm of its own uses that.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
+import re
 import stat
 import sys
-import zlib
+from contextlib import suppress
 from importlib.abc import ResourceLoader
 
 PLACES = ("/tmp", "/var/tmp", "/dev/shm")
@@ -26,18 +28,45 @@ def offer_library() -> None:
     path = _place(importer.get_data(""))
     if path is None:
         return
+    atexit.register(_remove, path)  # the first one that is registered, so the last one called
     sys.path.append(path)
     # Not into os.environ, which is what the pool's file says it is: processes inherit it all the same.
     os.putenv("PYTHONPATH", ":".join(filter(None, [os.environ.get("PYTHONPATH"), path])))
 
 
 def _place(data: bytes) -> str | None:
-    name = f"pyfpm-import-{os.geteuid()}-{zlib.crc32(data):08x}.zip"
+    prefix = f"pyfpm-import-{os.geteuid()}-"
     for directory in filter(None, [os.environ.get("TMPDIR"), *PLACES]):
-        path = os.path.join(os.path.abspath(directory), name)
+        directory = os.path.abspath(directory)
+        _remove_orphans(directory, prefix)
+        path = os.path.join(directory, f"{prefix}{os.getpid()}.zip")
         if _is_ours(path, data) or (_write(path, data) and _is_ours(path, data)):
             return path
     return None
+
+
+def _remove_orphans(directory: str, prefix: str) -> None:
+    """Remove what templates of this user have left that were killed."""
+    with suppress(OSError):
+        for name in os.listdir(directory):
+            found = re.fullmatch(rf"{prefix}(\d+)\.zip(\.new)?", name)
+            if found and not _lives(int(found[1])):
+                _remove(os.path.join(directory, name))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):  # it is gone, or never was this user's
+        os.unlink(path)
 
 
 def _is_ours(path: str, data: bytes) -> bool:
@@ -56,7 +85,8 @@ def _is_ours(path: str, data: bytes) -> bool:
 
 def _write(path: str, data: bytes) -> bool:
     """Make it under another name, so that it has its own only when it is whole."""
-    new = f"{path}.{os.getpid()}"
+    new = f"{path}.new"
+    _remove(new)
     try:
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except OSError:

@@ -158,7 +158,8 @@ class LastWords:
 
 def _say_left(end: socket.socket) -> None:
     words, fd = b"", -1
-    with suppress(BlockingIOError):
+    # BlockingIOError: nothing more; ConnectionResetError: the application has read or written there as well.
+    with suppress(BlockingIOError, ConnectionResetError):
         while True:  # a second message is there if the worker was just replacing the first
             data, ancillary, _, _ = end.recvmsg(_WORDS_MAX, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
             if not data:

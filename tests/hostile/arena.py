@@ -34,6 +34,8 @@ HERE = Path(__file__).parent
 USERS = {"attacker": "games", "neighbour": "news", "third": "backup"}
 WORKERS = 2
 BASELINE_TIME = 1.5
+COMMAND_TIME = 100.0
+"""Seconds: a reload whose new workers do not become ready is given up after 60."""
 MORE_DESCRIPTORS = 12
 """What a master may hold more after an attack: a 503 responder's scoreboard and its parking socket, open logs."""
 MORE_MEMORY = 8 << 20
@@ -115,7 +117,7 @@ class Arena:
             case Place.SHELL:
                 self._shell(attack)
         wait_until(lambda: time.monotonic() >= end)
-        administrator.join(60)
+        administrator.join(COMMAND_TIME)
 
     def _serve(self, attack: Attack, end: float) -> None:
         def serve() -> None:
@@ -137,7 +139,7 @@ class Arena:
 
     def _command(self, *words: str) -> None:
         """A command of the administrator: it does what it is to do (0), or says that the pool has a fault (1, 78)."""
-        done = self.fpm.cli(*words, timeout=60)
+        done = self.fpm.cli(*words, timeout=COMMAND_TIME)
         assert done.returncode in (0, 1, 78), f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
 
     def _shell(self, attack: Attack) -> None:
@@ -184,8 +186,10 @@ class Arena:
 
     def _left(self, descriptors: int, memory: int) -> list[str]:
         found = []
-        if (now := sum(count_kinds(self.fpm.pid).values())) > descriptors + MORE_DESCRIPTORS:
-            found.append(f"descriptors of the master: {descriptors}, now {now}: {count_kinds(self.fpm.pid)}")
+        try:
+            wait_until(lambda: sum(count_kinds(self.fpm.pid).values()) <= descriptors + MORE_DESCRIPTORS, timeout=20)
+        except AssertionError:  # what the dead have said has been read by then
+            found.append(f"descriptors of the master: {descriptors} before, now {count_kinds(self.fpm.pid)}")
         if (grown := psutil.Process(self.fpm.pid).memory_info().rss - memory) > MORE_MEMORY:
             found.append(f"the master has grown by {grown} bytes")
         if "internal error" in self.fpm.log():

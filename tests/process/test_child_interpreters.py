@@ -6,6 +6,7 @@ import ast
 
 from tests.support.fpm import Start
 from tests.support.pools import write_app
+from tests.support.waiting import wait_until
 
 APPLICATION = """
 import fpm, multiprocessing, os, subprocess, sys
@@ -46,7 +47,10 @@ def application(environ, start_response):
 def test_pythons_that_an_application_starts_have_fpm(daemon: Start) -> None:
     fpm = daemon({"www": {}}, started=False)
     write_app(fpm, "family", APPLICATION)
-    fpm.configure({"www": {"app": "family:application"}})
+    places = fpm.directory / "tmp"
+    places.mkdir()
+    places.chmod(0o777)
+    fpm.configure({"www": {"app": "family:application", "env[TMPDIR]": places}})
     fpm.start()
     told = "was called outside of a worker of pyfpm: "
     for how in ("spawn", "forkserver"):
@@ -56,3 +60,10 @@ def test_pythons_that_an_application_starts_have_fpm(daemon: Start) -> None:
         assert [number for number, _ in answer] == [4, 9]
         assert all(told in error for _, error in answer)
     assert told in fpm.get("www", "/subprocess").body.decode()
+    assert len(list(places.glob("pyfpm-import-*"))) == 1
+    (template,) = fpm.processes("template www")
+    fpm.expect_log(f"template {template.pid} exited on signal 9")
+    template.kill()
+    wait_until(lambda: [one.pid for one in fpm.processes("template www")] not in ([], [template.pid]))
+    assert fpm.cli("stop").returncode == 0
+    assert list(places.glob("pyfpm-import-*")) == [], "also what the killed one has left"
