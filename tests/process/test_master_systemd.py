@@ -50,7 +50,7 @@ def listening(given: ExitStack, address: raw_fastcgi.Address) -> socket.socket:
     return listener
 
 
-def start_with(fpm: Daemon, named: Sequence[tuple[str, int]], **options: object) -> Daemon:
+def start_with(fpm: Daemon, named: Sequence[tuple[str, int]], *arguments: str, **options: object) -> Daemon:
     """Start with these descriptors from 3 on."""
     names = ":".join(name for name, _ in named)
     fds = [fd for _, fd in named]
@@ -58,7 +58,7 @@ def start_with(fpm: Daemon, named: Sequence[tuple[str, int]], **options: object)
         os.set_inheritable(fd, True)
     try:
         wrapper = ("/usr/bin/python3", "-c", ACTIVATE, names, ",".join(map(str, fds)))
-        return fpm.start(wrapper=wrapper, **options)  # type: ignore[arg-type]
+        return fpm.start(*arguments, wrapper=wrapper, **options)  # type: ignore[arg-type]
     finally:
         for fd in fds:
             os.set_inheritable(fd, False)
@@ -232,9 +232,10 @@ def test_a_descriptor_that_is_no_listening_socket(daemon: Start, given: ExitStac
     with open("/dev/null", "rb") as file:
         for fd in (file.fileno(), connected.fileno()):
             fpm = daemon({"www": {}}, started=False)
-            start_with(fpm, [("www", fd)], ready=False)
+            fpm.expect_log("failed to start: descriptor", "started with --strict")
+            start_with(fpm, [("www", fd)], "run", "--strict", ready=False)
             assert fpm.wait() == 70
-            assert re.search(r"\[pool www\] descriptor \d+ passed by LISTEN_FDS is not a", fpm.log())
+            assert re.search(r"\[pool www\] .*descriptor \d+ passed by LISTEN_FDS is not a", fpm.log())
             assert "Traceback" not in fpm.log()
             fpm.forget()
         fpm = daemon({"www": {}}, started=False)

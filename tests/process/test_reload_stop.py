@@ -89,8 +89,8 @@ def test_grandchildren_survive_a_reload_and_end_with_the_daemon(daemon: Start) -
 def test_graceful_stop_lets_requests_finish(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "slow:application", "pm.max_children": 2}})
     bodies: list[bytes] = []
-    with load(*[lambda found: bodies.append(fpm.get("www", query="1.5").body)] * 2):
-        wait_until(lambda: fpm.cli("status", "--full").stdout.count("Running") == 2)
+    with load(*[lambda found: bodies.append(fpm.get("www", query="3").body)] * 2):
+        fpm.wait_active("www", 2)
         fpm.signal(signal.SIGQUIT)
         fpm.wait_log("Finishing")
         with pytest.raises(OSError, match=r"refused|No such file"):

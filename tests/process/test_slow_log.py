@@ -56,9 +56,10 @@ def test_the_file_is_made_at_the_start_and_follows_rotation_and_reload(daemon: S
     assert fpm.get("shop", query="0").status == 200
 
 
-def test_a_file_that_cannot_be_opened_is_a_reason_not_to_start(daemon: Start) -> None:
+def test_a_file_that_cannot_be_opened_is_a_reason_not_to_start_the_pool(daemon: Start) -> None:
     fpm = daemon({"www": {**SLOW, "slowlog": "/proc/self/slow.log"}}, started=False)
-    fpm.start(ready=False)
+    fpm.expect_log("failed to start: Unable to create or open", "started with --strict")
+    fpm.start("run", "--strict", ready=False)
     assert fpm.wait() == 70
     assert "Unable to create or open slowlog(/proc/self/slow.log) of pool www: " in fpm.log()
     assert "create its directory first" in fpm.log() or "to another path" in fpm.log()
@@ -125,5 +126,5 @@ def test_entries_of_real_requests_and_files_in_trouble(daemon: Start) -> None:
     assert next(read_entries([os.read(reader, 65536)])).pool == "fifo"
     os.close(reader)
 
-    fpm.wait_log(r"NOTICE: \[pool bare\] request = GET /user/7\?1.5$")
-    fpm.wait_log(rf"NOTICE: \[pool bare\] \[0x[0-9a-f]{{16}}\] application\(\) .*/slow.py:{LINE}$")
+    fpm.wait_log(r"NOTICE: \[pool bare\] +request = GET /user/7\?1.5$")
+    fpm.wait_log(rf"NOTICE: \[pool bare\] +\[0x[0-9a-f]{{16}}\] application\(\) .*/slow.py:{LINE}$")

@@ -74,8 +74,8 @@ def refused(fpm: Daemon, *arguments: str, status: int = 1, timeout: float = 60.0
 def expect_told(fpm: Daemon, said: str) -> None:
     """Allow in the log, as errors, the lines that a command has printed on standard error."""
     for line in said.splitlines():
-        text = re.escape(line.removeprefix("pyfpm: "))
-        fpm.expect_log(rf"ERROR: (\w+ failed, nothing has changed: )?{text}$")
+        text = re.escape(line.removeprefix("pyfpm: ").strip())
+        fpm.expect_log(rf"ERROR: (\w+ failed, nothing has changed: )? *{text}$")
 
 
 def expect_broken(fpm: Daemon, pool: str, error: str) -> None:
