@@ -70,11 +70,18 @@ class Listener:
         return (found.st_dev, found.st_ino) != self.inode
 
     @property
+    def can_return(self) -> bool:
+        """Can a lost file be made again? Not where somebody has put something else, which is not ours to remove."""
+        return self.is_lost and isinstance(self.address, UnixAddress) and not os.path.lexists(self.address.path)
+
+    @property
     def lost(self) -> str:
         """Say that the file is lost, and what to do; "" if it is there."""
-        return (
-            f"the file of its socket, {self.address}, has been removed; a reload makes it again" if self.is_lost else ""
-        )
+        if not self.is_lost:
+            return ""
+        if self.can_return:
+            return f"the file of its socket, {self.address}, has been removed; a reload makes it again"
+        return f"another file is in the place of its socket, {self.address}; remove it, and a reload makes that again"
 
     def remove_file(self) -> None:
         """Remove the file of a Unix socket, if it is still the one created here."""

@@ -10,6 +10,7 @@ template lives.
 
 from __future__ import annotations
 
+import _socket
 import os
 import socket
 import struct
@@ -125,10 +126,13 @@ class LastWords:
     def begin_fork(self) -> None:
         """Make a pair for the next worker; it does without if no descriptors are left."""
         try:
-            self._pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            # Not socket.socketpair(), which makes objects of whatever the application calls socket.socket.
+            ends = [one.detach() for one in _socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)]
         except OSError:
             self._pair = None
             return
+        first, second = (socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=fd) for fd in ends)
+        self._pair = first, second
         for end in self._pair:
             end.setblocking(False)  # said here, as an application may have called socket.setdefaulttimeout()
 

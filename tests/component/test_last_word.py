@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -122,13 +123,14 @@ def test_what_is_no_connection_holds_nobody_up(words: tuple[LastWords, LastWord]
         os.close(writing)
 
 
-def test_without_descriptors_a_worker_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(24, "Too many open files")
-
-    monkeypatch.setattr(socket, "socketpair", refuse)
+def test_without_descriptors_a_worker_does_without() -> None:
     template = LastWords()
-    template.begin_fork()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        template.begin_fork()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert template.take_pair() is None
     template.end_fork(PID)
     template.say_for(PID)

@@ -55,7 +55,7 @@ def test_nothing_looks_at_what_hangs(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(there)
     system = LocalSystem(environ={}, is_root=False, allow_root=False)
     config = Files(tmp_path).pool(section("www", chdir=str(tmp_path / "link")))
-    assert resolve_release(config).chdir == str(there)
+    assert resolve_release(config).config.chdir == str(there)
     set_hung([str(tmp_path / "link")])
     try:
         inside = str(tmp_path / "link" / "python3.11")
@@ -63,7 +63,7 @@ def test_nothing_looks_at_what_hangs(tmp_path: Path) -> None:
         assert system.real(inside) == inside
         assert [one.mode for one in system.components(inside, "")] == [0]
         assert system.interpreter(inside, "") == Interpreter(None, ())
-        assert resolve_release(config) is config
+        assert resolve_release(config).config is config
         assert not still_exists(config)
     finally:
         set_hung([])

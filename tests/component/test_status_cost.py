@@ -18,7 +18,7 @@ from fpm.status_server.html import render_pool
 from tests.support import overviews
 
 WORKERS = 1000
-PAGE_TIME = 0.05
+PAGE_TIME = 0.2
 """Seconds for a full page of a thousand workers."""
 REQUEST_TIME = 60e-6
 """Seconds of CPU time that the shortest request takes in a worker, see bench/."""

@@ -90,10 +90,10 @@ def test_head_of_the_status_page():
 
 def test_who_may_not_see_status_meets_the_application():
     with make_pool(**PAGES, pm_status_allow=["10.0.0.0/8"]) as pool:
-        for address in ("127.0.0.1", "unix:", "::1", "nonsense"):
+        for address in ("127.0.0.1", "unix:", "::1", "nonsense", ""):
             reply = raw.exchange(pool.address, {**raw.web_params("/status"), "REMOTE_ADDR": address})
             assert json.loads(reply.body)["environ"]["PATH_INFO"] == "/status"
-        for address in ("10.1.2.3", "::ffff:10.1.2.3", ""):
+        for address in ("10.1.2.3", "::ffff:10.1.2.3"):
             reply = raw.exchange(pool.address, {**raw.web_params("/ping"), "REMOTE_ADDR": address})
             assert reply.body == b"pong"
 

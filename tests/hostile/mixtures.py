@@ -1,6 +1,7 @@
 """`make hostile`: attacks in random order and up to three at once, for as long as wanted.
 
     python -m tests.hostile.mixtures [--minutes 30] [--seed N]
+    python -m tests.hostile.mixtures --each     every attack once, by itself
 
 Exit status 1 if one of them has reached what it must not; the mixture and the seed are printed.
 """
@@ -11,13 +12,21 @@ import argparse
 import random
 import sys
 import time
+from collections.abc import Iterator
 
 from tests.hostile.arena import Arena
-from tests.hostile.attacks import ATTACKS
+from tests.hostile.attacks import ATTACKS, Attack
 from tests.hostile.measures import MEASURED
 from tests.support.processes import adopt_orphans
 
 MOST_AT_ONCE = 3
+
+
+def draw(seed: int, minutes: float) -> Iterator[list[Attack]]:
+    """Draw mixtures until the time is over."""
+    dice, end = random.Random(seed), time.monotonic() + 60 * minutes
+    while time.monotonic() < end:
+        yield dice.sample(ATTACKS, dice.randint(1, MOST_AT_ONCE))
 
 
 def main() -> int:
@@ -25,14 +34,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Let a hostile pool attack a daemon in random mixtures.")
     parser.add_argument("--minutes", type=float, default=30.0, help="how long (default 30)")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="repeats an order of attacks")
+    parser.add_argument("--each", action="store_true", help="every attack once, by itself")
     options = parser.parse_args()
     adopt_orphans()
-    dice, arena, end = random.Random(options.seed), Arena(MEASURED), time.monotonic() + 60 * options.minutes
-    print(f"seed {options.seed}", flush=True)
-    mixtures = bad = 0
+    arena, mixtures, bad = Arena(MEASURED), 0, 0
+    print("" if options.each else f"seed {options.seed}", flush=True)
     try:
-        while time.monotonic() < end:
-            mixture = dice.sample(ATTACKS, dice.randint(1, MOST_AT_ONCE))
+        for mixture in ([one] for one in ATTACKS) if options.each else draw(options.seed, options.minutes):
             found = arena.attack(*mixture)
             mixtures, bad = mixtures + 1, bad + bool(found)
             names = " + ".join(attack.name for attack in mixture)

@@ -53,7 +53,7 @@ def test_pools_keep_the_identity_of_the_master(daemon: Start) -> None:
 def test_a_group_that_the_user_is_not_in(daemon: Start) -> None:
     group = grp.getgrgid(0).gr_name
     fpm = owned(daemon({"www": {"listen.group": group, "listen.mode": "0660"}}, started=False))
-    found = fpm.cli("run", wrapper=run_as(POOL_USER))
+    found = fpm.cli("run", "--strict", wrapper=run_as(POOL_USER))
     assert found.returncode in (70, 78)
     assert "[www] listen.group" in found.stderr or "[pool www]" in found.stderr
     assert "Traceback" not in found.stderr

@@ -19,8 +19,9 @@ PER_POOL = Counter({"socket": 1, "file": 2})
 """At most: the listening socket, its logs."""
 PER_GENERATION = Counter({BOARD: 2, "anon_inode": 1, "socket": 2})
 """The scoreboard, the eventfd, the parking sockets; made when they are first needed."""
-LATER = Counter({"socket": 1, "anon_inode": 1})
-"""What the first look at a listen queue opens for all time, and the first request of a pool that had failed."""
+LATER = Counter({"socket": 2, "pipe": 2, "anon_inode": 2})
+"""What the first look at a listen queue opens for all time, and the first request of a pool that had failed; and the
+helper that reads how much memory workers use."""
 
 
 @dataclass(frozen=True)

@@ -217,7 +217,9 @@ class _Answering:
             )
             self._answer(number, format_entry(entry, self._form, depth), trace)
 
-        self._services.stacks.take(process.target, TraceOptions(depth, self._native, self._values), done)
+        self._services.stacks.take(
+            process.target, TraceOptions(depth, self._native, self._values, is_asked_for=True), done
+        )
 
     def _answer(self, number: int, text: str, trace: Trace) -> None:
         """Send a stack when those of all processes before it have been sent."""

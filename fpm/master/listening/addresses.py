@@ -113,7 +113,7 @@ class NewListeners:
     def _one(self, pool: PoolConfig, running: Mapping[str, tuple[PoolConfig, Listener]]) -> Listener:
         for config, listener in running.values():
             # A pool whose name and address stay is not here: two pools cannot have one address (fpm.config.check).
-            if config.listen == pool.listen and not listener.is_lost:
+            if config.listen == pool.listen and not listener.can_return:
                 copy = Listener(listener.address, listener.socket.dup(), listener.inode, listener.is_ours)
                 self._givers.append((listener, copy))
                 return copy

@@ -111,7 +111,7 @@ class StatusListeners:
         self._next = opened, specs
         for address, one in wanted_sites(config).items():
             try:
-                if address not in self.listeners or self.listeners[address].is_lost:
+                if address not in self.listeners or self.listeners[address].can_return:
                     opened[address] = open_address(address, BACKLOG, one.access)
             except StartError as error:
                 if not one.pool:

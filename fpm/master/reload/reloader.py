@@ -127,7 +127,7 @@ class Reloader:
             opened.open(
                 target.config,
                 running,
-                [name for name, pool in host.pools.items() if pool.listener.is_lost and target.scope.covers(name)],
+                [name for name, pool in host.pools.items() if pool.listener.can_return and target.scope.covers(name)],
                 target.refuse,
                 lambda name, reason: name in target.judged or serve(name, reason),
             )
@@ -216,7 +216,7 @@ def _refuse_unknown(named: Collection[str], known: Collection[str]) -> None:
 def _running(pool: PoolSupervisor) -> RunningPool:
     board = pool.resources.board
     room = children_for(board.slots) if board is not None else 2**31
-    return RunningPool(pool.config, pool.current.release, room, sleeps(pool), pool.listener.is_lost)
+    return RunningPool(pool.config, pool.current.release, room, sleeps(pool), pool.listener.can_return)
 
 
 def _answer(outcome: Outcome) -> dict[str, Any]:

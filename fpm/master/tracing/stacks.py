@@ -138,7 +138,7 @@ class Stacks:
     def _next(self) -> None:
         """Give the tracer as many tasks as it may have at a time."""
         while len(self._tracing) < AT_ONCE:
-            job = self._queue.take(self._has_room, lambda job: job.target.pid not in self._tracing)
+            job = self._queue.take(self._has_room, self._may_trace)
             if job is None:
                 self._look_again()
                 return
@@ -156,11 +156,14 @@ class Stacks:
     def _spend(self, pool: str, seconds: float) -> None:
         self._accounts[pool].spend(seconds, time.monotonic())
 
-    def _has_time(self, pool: str) -> bool:
-        return self._accounts[pool].pause(time.monotonic()) == 0.0
+    def _has_time(self, job: _Job) -> bool:
+        return job.options.is_asked_for or self._accounts[job.target.pool].pause(time.monotonic()) == 0.0
+
+    def _may_trace(self, job: _Job) -> bool:
+        return job.target.pid not in self._tracing and self._has_time(job)
 
     def _has_room(self, pool: str) -> bool:
-        return self._has_time(pool) and sum(1 for one in self._tracing.values() if one == pool) < AT_ONCE_OF_POOL
+        return sum(1 for one in self._tracing.values() if one == pool) < AT_ONCE_OF_POOL
 
     def _trace(self, job: _Job) -> None:
         target, options = job.target, job.options
@@ -180,7 +183,8 @@ class Stacks:
 
         def answered(trace: Trace) -> None:
             del self._tracing[pid]
-            self._spend(target.pool, trace.cost)
+            if not options.is_asked_for:
+                self._spend(target.pool, trace.cost)
             self._next()
             self._on_trace(job, trace)
 
@@ -197,7 +201,7 @@ class Stacks:
 
     def _ask_process(self, job: _Job, why: str) -> None:
         """Have the process write its stack itself, because of `why`."""
-        if not self._has_time(job.target.pool):
+        if not self._has_time(job):
             self._fail(job, "stacks of its pool have taken more of the processor than its share")
             return
         self._enter(job, _Stage.SIGNAL)

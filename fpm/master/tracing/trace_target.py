@@ -73,3 +73,5 @@ class TraceOptions:
     native: bool = False
     """The frames of C functions, too."""
     values: LocalValues = ""
+    is_asked_for: bool = False
+    """An administrator waits for it: what it costs is not the pool's doing."""
