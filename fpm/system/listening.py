@@ -7,15 +7,14 @@ import errno
 import os
 import socket
 import stat
-import struct
 from dataclasses import dataclass
-from pathlib import Path
 
 from fpm.config.hung_paths import is_hung
 from fpm.config.model import ListenAddress, TcpAddress, UnixAddress
-from fpm.errors import InstanceRunning, StartError
+from fpm.errors import StartError
 from fpm.paths.files import pinned_socket
 from fpm.paths.place import Place, UnsafePath, find
+from fpm.system.stale_sockets import refuse_occupied, remove_stale
 
 BACKLOG_MAX = 65535
 """For listen.backlog = -1; the kernel cuts it to net.core.somaxconn."""
@@ -72,7 +71,16 @@ class Listener:
     @property
     def can_return(self) -> bool:
         """Can a lost file be made again? Not where somebody has put something else, which is not ours to remove."""
-        return self.is_lost and isinstance(self.address, UnixAddress) and not os.path.lexists(self.address.path)
+        if not self.is_lost or not isinstance(self.address, UnixAddress):
+            return False
+        try:
+            with find(self.address.path, follow=False) as place:
+                refuse_occupied(place)
+        except FileNotFoundError:
+            return True
+        except (OSError, StartError):
+            return False
+        return True
 
     @property
     def lost(self) -> str:
@@ -169,7 +177,7 @@ def _open_unix(address: UnixAddress, backlog: int, access: SocketAccess) -> List
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         with find(address.path, follow=False) as place:
-            _remove_stale(place)
+            remove_stale(place)
             return Listener(address, listening, _bind_unix(place, listening, backlog, access))
     except (OSError, StartError):
         listening.close()
@@ -201,59 +209,6 @@ def _change_owner(pinned: str, access: SocketAccess) -> None:
     if access.owner is not None or access.group is not None:
         owner, group = access.owner, access.group
         os.chown(pinned, -1 if owner is None else owner, -1 if group is None else group)
-
-
-def _remove_stale(place: Place) -> None:
-    """Remove a socket file on which nobody listens.
-
-    Raises:
-        StartError: another process listens on it, or it is no socket.
-    """
-    path = place.path
-    try:
-        found = place.entry()
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(found.st_mode):
-        raise StartError(f"{path} exists and is not a socket; remove it or choose another path")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(place.for_sockets)
-            _refuse_living(path, *_PEER.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)))
-        except (ConnectionRefusedError, FileNotFoundError):
-            pass  # nobody listens: a killed process has left it
-        except BlockingIOError:
-            raise StartError(_in_use(path)) from None  # a full queue, so a process listens
-        except OSError as error:
-            raise StartError(f"cannot find out whether {path} is in use: {error.strerror}") from error
-    place.remove((found.st_dev, found.st_ino))
-
-
-_PEER = struct.Struct("3i")
-"""struct ucred: pid, uid, gid of whoever has called listen(2) (unix(7))."""
-
-
-def _refuse_living(path: str, pid: int, uid: int, gid: int) -> None:
-    """Refuse a socket that another process has made; one whose maker is dead is held by leftovers of a killed daemon.
-
-    Raises:
-        InstanceRunning: the maker is a master with the same configuration.
-        StartError: it is any other process.
-    """
-    try:
-        title = _read_title(pid) if pid else b""
-    except OSError:
-        return
-    is_same = uid == os.geteuid() and pid != os.getpid() and title == _read_title(os.getpid())
-    raise (InstanceRunning if is_same else StartError)(_in_use(path))
-
-
-def _read_title(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0")
-
-
-def _in_use(path: str) -> str:
-    return f"Another FPM instance seems to already listen on {path}; stop it first, or choose another path"
 
 
 def _open_tcp(address: TcpAddress, backlog: int) -> Listener:

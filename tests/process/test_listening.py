@@ -296,9 +296,8 @@ def test_sockets_whose_files_were_removed_come_back_at_a_reload(daemon: Start) -
     with socket.socket(socket.AF_UNIX) as another:
         another.bind(path)
         another.listen()
-        fpm.expect_log("Another FPM instance seems to already listen")
-        assert fpm.cli("reload").returncode == 1
-        assert fpm.cli("status").returncode == 1
+        assert fpm.cli("reload").returncode == 0, "what somebody has put there holds up no reload"
+        assert f"another file is in the place of its socket, {path}" in fpm.cli("status").stderr
     os.unlink(fpm.control)
     fpm.signal(signal.SIGHUP)
     wait_until(lambda: fpm.control.exists() and fpm.cli("status").returncode == 0)

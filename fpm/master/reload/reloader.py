@@ -85,7 +85,7 @@ class Reloader:
         Raises:
             ConfigError: it would be refused.
         """
-        return self._plan(self._judge(self._host.load(), scope))
+        return self._plan(self._judge(self._host.load(), scope), self._returning())
 
     def request(self, request: Request) -> None:
         """Begin a reload, or let it wait for the one under way; one that waits last already is joined to it."""
@@ -120,6 +120,7 @@ class Reloader:
         host = self._host
         host.emit(ReloadStarted(request.rollback or ""))
         opened = NewListeners(host.status_listeners)
+        returning = self._returning()
         try:
             target = self._wanted(request)
             running = {name: (pool.config, pool.listener) for name, pool in host.pools.items()}
@@ -127,7 +128,7 @@ class Reloader:
             opened.open(
                 target.config,
                 running,
-                [name for name, pool in host.pools.items() if pool.listener.can_return and target.scope.covers(name)],
+                [name for name in returning if target.scope.covers(name)],
                 target.refuse,
                 lambda name, reason: name in target.judged or serve(name, reason),
             )
@@ -136,7 +137,7 @@ class Reloader:
             self._finished(request, Outcome(status, tuple(str(error).splitlines())))
             return
         target = target.settle({name: pool.config for name, pool in host.pools.items()})
-        plan = self._plan(target)
+        plan = self._plan(target, returning)
         host.emit(ReloadPlanned(tuple(plan.log_lines())))
         request.report({"plan": plan.lines()})
         self._current = Reload(
@@ -181,8 +182,12 @@ class Reloader:
         config = replace(config, pools=pools, obstacles={})
         return Target(config, Scope((name,)), frozenset({name}), notes={name: note}, files=self._host.config)
 
-    def _plan(self, target: Target) -> Plan:
-        running = {name: _running(pool) for name, pool in self._host.pools.items()}
+    def _returning(self) -> frozenset[str]:
+        """Name the pools whose socket files have been removed and can be made again."""
+        return frozenset(name for name, pool in self._host.pools.items() if pool.listener.can_return)
+
+    def _plan(self, target: Target, returning: frozenset[str]) -> Plan:
+        running = {name: _running(pool, lost=name in returning) for name, pool in self._host.pools.items()}
         releases = {pool.name: resolve_release(pool) for pool in target.config.pools}
         settings = compare_settings(self._host.config.global_, target.config.global_)
         return make_plan(running, target.config, releases, target.scope, settings, target.left, target.notes)
@@ -213,10 +218,10 @@ def _refuse_unknown(named: Collection[str], known: Collection[str]) -> None:
         raise UnknownPool(unknown)
 
 
-def _running(pool: PoolSupervisor) -> RunningPool:
+def _running(pool: PoolSupervisor, *, lost: bool) -> RunningPool:
     board = pool.resources.board
     room = children_for(board.slots) if board is not None else 2**31
-    return RunningPool(pool.config, pool.current.release, room, sleeps(pool), pool.listener.can_return)
+    return RunningPool(pool.config, pool.current.release, room, sleeps(pool), lost)
 
 
 def _answer(outcome: Outcome) -> dict[str, Any]:
