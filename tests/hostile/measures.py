@@ -39,7 +39,7 @@ class Limits:
 
 
 MEASURED = Limits(slack=0.03, control=0.1)
-TOLERATED = Limits(slack=0.15, control=0.6)
+TOLERATED = Limits(slack=0.15, control=3.0)
 
 
 @dataclass
