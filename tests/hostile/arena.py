@@ -53,7 +53,9 @@ class Arena:
         self.uid = pwd.getpwnam(USERS["attacker"]).pw_uid
         self._make_directories()
         self.fpm.configure({name: self._pool(name) for name in USERS}, global_=self._global())
-        self.fpm.expect_log(r"\[pool attacker\]", "attacker", "ERROR:   ", "reload failed, nothing has changed: not checked")
+        self.fpm.expect_log(
+            r"\[pool attacker\]", "attacker", "ERROR:   ", "reload failed, nothing has changed: not checked"
+        )
         self.fpm.start()
         for name in USERS:
             wait_state(self.fpm, name, "running")

@@ -110,6 +110,7 @@ def test_processes_of_the_import_end_with_their_generation(daemon: Start, preloa
     fpm = daemon({"www": {}}, started=False)
     write_app(fpm, "starting", STARTING)
     fpm.configure({"www": {"app": "starting:application", "preload": preload}})
+    fpm.expect_log('said into stderr: "Terminated"')  # by a shell
     fpm.start()
     started = [int(pid) for pid in fpm.get("www").body.split()]
     started += [child.pid for pid in started for child in psutil.Process(pid).children()]

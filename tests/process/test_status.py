@@ -215,7 +215,8 @@ def test_what_busy_workers_have_accepted_waits_as_if_it_were_in_the_queue(daemon
         wait_numbers(fpm, "www", active_processes=5, listen_queue=4)
         hold.unlink()
         assert [client.read_reply().status for client in clients] == [200] * 9
-    assert wait_numbers(fpm, "www", active_processes=0, listen_queue=0)["max listen queue"] == 4
+    # Right after they had connected more may have been in the kernel's queue.
+    assert 4 <= wait_numbers(fpm, "www", active_processes=0, listen_queue=0)["max listen queue"] <= 9
 
 
 @pytest.mark.parametrize("family", ["unix", "tcp"])
