@@ -183,13 +183,13 @@ def test_ondemand_pool_with_a_broken_application(daemon: Start) -> None:
 
 @pytest.mark.parametrize("preload", ["auto", "no"])
 def test_import_that_hangs_is_ended(daemon: Start, preload: str) -> None:
-    pool = {"app": "shop:application", "preload": preload, "startup_timeout": "500ms", "pm.max_children": 2}
+    pool = {"app": "shop:application", "preload": preload, "startup_timeout": "1500ms", "pm.max_children": 2}
     fpm = daemon({"www": pool, "good": {}}, started=False)
     write_app(fpm, "shop", "import time\ntime.sleep(1000)\n")
     fpm.expect_log(r"\[pool www\]")
     fpm.start()
     failed = wait_state(fpm, "www", "failed")
-    assert "0.5 s" in failed["error"]
+    assert "1.5 s" in failed["error"]
     assert fpm.get("www").status == 503
     assert fpm.get("good").status == 200
     write_app(fpm, "shop", "from hello import application\n")
