@@ -23,7 +23,7 @@ from fpm.worker.master_channel import MasterChannel
 from fpm.worker.settings import ActiveSettings, is_within
 from fpm.worker.unusable import lost_error, move_away
 
-LEAVING_LIMIT = 5.0
+LEAVING_LIMIT = LIMITS[Phase.SILENT]
 """Seconds that a worker which leaves waits for a request on a connection that nobody else can take: as long as any
 waits for the first byte, for on a busy machine a web server may be held up between connect(2) and its first bytes."""
 KEPT_AT_ONCE = 2

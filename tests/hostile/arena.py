@@ -63,7 +63,7 @@ class Arena:
             self._run(Attack("an honest busy application", "burn(SECONDS)", Place.WORKERS, seconds=BASELINE_TIME))
 
     def _global(self) -> Mapping[str, object]:
-        return {"process_control_timeout": "2s", "process.max": 40, "daemonize": "no"}
+        return {"process_control_timeout": "2s", "process.max": 40}
 
     def _pool(self, name: str) -> dict[str, object]:
         site = self.directory / "sites" / name

@@ -22,7 +22,7 @@ USAGE = {"user": 0, "system": 0, "maxrss": 0}
 
 def descriptors():
     """All open descriptors by what they are."""
-    found = {"channel": [], "scoreboard": [], "eventfd": [], "listen": [], "pipe": [], "parking": [], "memfd": []}
+    found = {"channel": [], "scoreboard": [], "eventfd": [], "listen": [], "pipe": [], "memfd": []}
     for fd in map(int, os.listdir("/proc/self/fd")):
         try:
             name = os.readlink(f"/proc/self/fd/{fd}")

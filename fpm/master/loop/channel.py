@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -41,7 +42,7 @@ class Received(Generic[Heard]):
     pid: int
 
 
-class Channel(Generic[Sent, Heard]):
+class Channel(ABC, Generic[Sent, Heard]):
     """One end of a socket pair whose other end goes to the other process. Subclasses define the messages."""
 
     def __init__(self, fd: int | None = None) -> None:
@@ -67,13 +68,13 @@ class Channel(Generic[Sent, Heard]):
         self.socket.close()
         self.peer.close()
 
+    @abstractmethod
     def pack(self, message: Sent) -> bytes:
         """Pack a message into a datagram."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unpack(self, data: bytes) -> Heard:
         """Unpack a datagram, which may contain anything."""
-        raise NotImplementedError
 
     def send(self, message: Sent, fds: list[int] | None = None) -> bool:
         """Send without waiting.
