@@ -106,6 +106,22 @@ def test_many_descriptors_do_not_read_more_than_one(loop: Loop, pipes: list[int]
         reader.close()
 
 
+def test_what_waits_again_has_one_turn_each(loop: Loop, pipes: list[int]) -> None:
+    """Output that always has more: one reader in each turn of the loop, one after another, for ever."""
+    share = Share(loop)
+    calls: list[int] = []
+    readers = [FairReader(share, fd, partial(calls.append, fd), lambda: True) for fd in pipes]
+    while len(calls) < len(pipes):
+        loop.run_once()
+    for _ in range(30):
+        before = len(calls)
+        loop.run_once()
+        assert len(calls) - before <= 1
+    assert calls[-3:] == calls[-6:-3]
+    for reader in readers:
+        reader.close()
+
+
 def burn(seconds: float) -> None:
     end = time.thread_time() + seconds
     while time.thread_time() < end:

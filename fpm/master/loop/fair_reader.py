@@ -37,15 +37,19 @@ class Share:
     def wait(self, reader: FairReader) -> None:
         """Have a reader read when it is its turn."""
         self._waiting[reader.is_output].append(reader)
-        if self._timer is None:
-            self._wait_for_turn()
+        self._wait_for_turn()
 
     def leave(self, reader: FairReader) -> None:
         """Let it wait no longer."""
         self._waiting[reader.is_output].remove(reader)
 
     def _wait_for_turn(self) -> None:
-        self._timer = self.loop.call_later(self.budget.pause(time.monotonic()), self._serve)
+        """Set the one timer, unless it is set: with two of them each turn would set more, and a turn would have no end.
+
+        Who has just had his turn may wait again, and have set it.
+        """
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.budget.pause(time.monotonic()), self._serve)
 
     def _serve(self) -> None:
         self._timer = None
