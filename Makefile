@@ -7,7 +7,9 @@ TEST_COMMANDS = nginx:nginx-light cgi-fcgi:libfcgi-bin mandoc:mandoc
 # servers that start a FastCGI program by themselves.
 WANTED_COMMANDS = chromium:chromium zabbix_agentd:zabbix-agent lighttpd:lighttpd apache2:apache2-bin \
 	/usr/lib/apache2/modules/mod_fcgid.so:libapache2-mod-fcgid haproxy:haproxy
-BENCH_COMMANDS = nginx:nginx-light ab:apache2-utils uwsgi:uwsgi-core uwsgi_python3:uwsgi-plugin-python3
+BENCH_COMMANDS = nginx:nginx-light gcc:gcc /usr/include/stdio.h:libc6-dev
+# Without them a server is left out of the comparison, or uWSGI is Debian's.
+BENCH_WANTED = /var/lib/dpkg/info/php-fpm.list:php-fpm python3-config:python3-dev uwsgi:uwsgi-core uwsgi_python3:uwsgi-plugin-python3
 DEMO_BIND = 127.0.0.1:8000
 
 .PHONY: help demo test hostile mutants lint types bench bench-reload bench-trace man setup clean
@@ -43,9 +45,10 @@ lint: setup     ## ruff, manual pages, units
 types: setup    ## mypy --strict
 	@$(BIN)/mypy fpm
 
-bench: setup    ## pyfpm beside uWSGI, Gunicorn and flup through one nginx (BENCH_ARGS="--help" for more)
+bench: setup    ## pyfpm beside uWSGI, Gunicorn, PHP-FPM, flup6 and a floor in C (BENCH_ARGS="hello-kept --json FILE"; FULL=1)
 	@.ci/setup system $(BENCH_COMMANDS)
-	@$(BIN)/python -m bench $(BENCH_ARGS)
+	@.ci/setup wanted $(BENCH_WANTED)
+	@FULL=$(FULL) $(BIN)/python -m bench $(BENCH_ARGS)
 
 bench-reload: setup ## a deploy of broken code, and of good code under load, beside uWSGI and Gunicorn (100 s)
 	@.ci/setup system $(BENCH_COMMANDS)

@@ -1,4 +1,4 @@
-"""What every scenario needs: a directory, and a word about its goal."""
+"""What every case needs: how much of it is wanted, a directory, and a word about its goal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,30 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from bench.load import Load
+
+
+@dataclass(frozen=True)
+class Options:
+    """How thoroughly to measure.
+
+    Attributes:
+        rounds: pairs of each case.
+        stretch: times as long as usual that each load lasts.
+        pools: in the case of many pools.
+    """
+
+    rounds: int = 5
+    workers: int = 4
+    stretch: float = 1.0
+    pools: int = 1000
+
+    def scaled(self, load: Load) -> Load:
+        """The same load for a longer or shorter time."""
+        return replace(load, seconds=load.seconds * self.stretch)
 
 
 @contextmanager

@@ -1,35 +1,69 @@
-"""The contestants: each is started on a Unix socket with the same application and the same number of workers."""
+"""A running server, and how it is started and stopped."""
 
 from __future__ import annotations
 
 import os
-import shutil
+import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
-from bench import measure
+from bench import measure, tools
+from fpm.config.directives import POOL_DIRECTIVES
 
-BENCH = Path(__file__).parent
-PEERS_VENV = BENCH.parent / "build" / "bench-venv"
-PEERS = ("gunicorn>=23,<26", "flup6>=1.1.1")
 IS_ROOT = os.geteuid() == 0
 
 
-@dataclass
+@dataclass(frozen=True)
+class Setting:
+    """What to start.
+
+    Attributes:
+        directory: for sockets and logs; each server makes one of its own in it.
+        code: the directory of the application.
+        application: module:callable.
+        settings: more lines of a pool file (pyfpm only).
+    """
+
+    directory: Path
+    workers: int = 4
+    code: Path = tools.APPS
+    application: str = "hello:application"
+    settings: tuple[str, ...] = ()
+
+    def place(self, name: str) -> Path:
+        """The server's own directory."""
+        place = self.directory / slug(name)
+        place.mkdir(exist_ok=True)
+        return place
+
+
+def slug(name: str) -> str:
+    """A name for paths and hosts."""
+    return re.sub("[^a-z0-9]+", "-", name.lower())
+
+
+@dataclass(eq=False)
 class Server:
-    """A running server. `directive` is the line for nginx's location block."""
+    """A running server.
+
+    Attributes:
+        protocol: what it speaks: fastcgi, uwsgi or http.
+        parameters: more lines for nginx's location block.
+    """
 
     name: str
     process: subprocess.Popen[bytes]
     socket: Path
-    directive: str
+    protocol: str = "fastcgi"
+    parameters: str = ""
+    stop_signal: signal.Signals = signal.SIGTERM
 
     @property
     def has_ended(self) -> bool:
@@ -40,6 +74,10 @@ class Server:
         """The pids that answer requests."""
         return measure.children(self.process.pid)
 
+    def family(self) -> list[int]:
+        """All pids, the master's first."""
+        return measure.family(self.process.pid)
+
     def begin_reload(self) -> subprocess.Popen[bytes] | None:
         """Let it load the application anew, as its manual says; returns the process that waits for it, if any."""
         if not self.has_ended:
@@ -48,78 +86,79 @@ class Server:
 
     def stop(self) -> None:
         """Ask, then kill; the children with it."""
-        family = self._family()
+        relatives = self._relatives()
         if not self.has_ended:
-            self.process.send_signal(signal.SIGINT if self.name.startswith("uWSGI") else signal.SIGTERM)
+            self.process.send_signal(self.stop_signal)
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        for left in psutil.wait_procs(family, timeout=2)[1]:
+        for left in psutil.wait_procs(relatives, timeout=2)[1]:
             left.kill()
 
-    def _family(self) -> list[psutil.Process]:
+    def _relatives(self) -> list[psutil.Process]:
         """Also workers whose master has ended: each peer has a session of its own, whose number is the master's pid."""
         return measure.session(self.process.pid)
 
 
+@dataclass(eq=False)
 class Pyfpm(Server):
     """Workers are the grandchildren: the children are the pools' templates."""
 
+    command: Sequence[str | Path] = field(default=(), kw_only=True)
+
     def workers(self) -> list[int]:
         """By process title."""
-        return [child.pid for child in self._family() if " ".join(child.cmdline()).startswith("pyfpm: pool ")]
+        return [pid for pid in self.family() if _title(pid).startswith("pyfpm: pool ")]
+
+    def templates(self) -> list[int]:
+        """By process title."""
+        return [pid for pid in self.family() if _title(pid).startswith("pyfpm: template ")]
 
     def begin_reload(self) -> subprocess.Popen[bytes] | None:
         """`pyfpm reload`, which waits for the outcome."""
-        *command, _ = self.process.args if isinstance(self.process.args, list) else []
         with (self.socket.parent / "reload.log").open("ab") as log:
-            return subprocess.Popen([*command, "reload"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            return subprocess.Popen([*self.command, "reload"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
-    def _family(self) -> list[psutil.Process]:
+    def _relatives(self) -> list[psutil.Process]:
         """Each template has a session of its own."""
         return [] if self.has_ended else psutil.Process(self.process.pid).children(recursive=True)
 
 
-def python() -> str:
-    """The interpreter of every contestant: Debian's, which is the one inside uWSGI, else ours."""
-    debian = "/usr/bin/python3"
-    return debian if sys.version_info[:2] == (3, 11) and os.access(debian, os.X_OK) else sys.executable
+def _title(pid: int) -> str:
+    with measure.gone_is_nothing():
+        return " ".join(psutil.Process(pid).cmdline())
+    return ""
 
 
-def peers_venv() -> Path:
-    """The virtual environment with Gunicorn and flup6, made when first needed; its bin directory."""
-    ready = PEERS_VENV / ".ready"
-    if not ready.exists():
-        print("installing Gunicorn and flup6 for the comparison", file=sys.stderr)
-        subprocess.run([python(), "-m", "venv", PEERS_VENV], check=True, timeout=120)
-        pip = [PEERS_VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "-q", "install", *PEERS]
-        subprocess.run(pip, check=True, timeout=300)
-        ready.touch()
-    return PEERS_VENV / "bin"
+# ---------------------------------------------------------------- pyfpm
 
 
-def pool_text(name: str, directory: Path, settings: Iterable[str], *, application: Path = BENCH) -> str:
-    """A pool of the benchmark's application."""
-    lines = [f"[{name}]", f"listen = {directory / name}.sock", f"chdir = {application}", "app = hello:application"]
-    lines += ["listen.mode = 0666", f"python = {python()}", *(["user = root"] if IS_ROOT else []), *settings]
-    return "\n".join(lines) + "\n"
+def pool_text(name: str, setting: Setting, settings: Iterable[str], *, directory: Path | None = None) -> str:
+    """A pool of the application; those directives only that this pyfpm knows."""
+    lines = [f"[{name}]", f"listen = {directory or setting.directory}/{name}.sock", f"chdir = {setting.code}"]
+    lines += [f"app = {setting.application}", "listen.mode = 0666", f"python = {tools.venv()}/python"]
+    lines += [*(["user = root"] if IS_ROOT else []), *settings, *setting.settings]
+    return "\n".join(line for line in lines if _is_known(line)) + "\n"
 
 
-def start_master(directory: Path, pools: str, *, timeout: float = 60.0) -> subprocess.Popen[bytes]:
-    """`pyfpm run` with these pools; returns at READY=1."""
+def _is_known(line: str) -> bool:
+    name = line.partition("=")[0].strip()
+    return name != "hotpath" or name in POOL_DIRECTIVES
+
+
+def start_master(directory: Path, pools: str, *, timeout: float = 60.0) -> tuple[subprocess.Popen[bytes], list[str]]:
+    """`pyfpm run` with these pools; returns at READY=1. Also the beginning of a command for its configuration."""
     file = directory / "pyfpm.conf"
     file.write_text(f"[global]\ncontrol = {directory}/control\npid = {directory}/pyfpm.pid\n{pools}")
     notify = directory / "notify"
     notify.unlink(missing_ok=True)
-    command = [Path(sys.executable).with_name("pyfpm"), "-c", file, *(["-R"] if IS_ROOT else []), "run"]
+    command = [str(Path(sys.executable).with_name("pyfpm")), "-c", str(file), *(["-R"] if IS_ROOT else [])]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         ready.bind(str(notify))
         ready.settimeout(0.1)
-        with (directory / "pyfpm.log").open("ab") as log:
-            environ = {**os.environ, "NOTIFY_SOCKET": str(notify)}
-            process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = start([*command, "run"], directory, NOTIFY_SOCKET=str(notify))
         try:
             measure.wait_for(
                 lambda: process.poll() is not None or _says_ready(ready), "pyfpm is ready", timeout=timeout
@@ -129,8 +168,8 @@ def start_master(directory: Path, pools: str, *, timeout: float = 60.0) -> subpr
         except RuntimeError as error:
             process.kill()
             process.wait()
-            raise RuntimeError(f"{error}; its log: {(directory / 'pyfpm.log').read_text()[-2000:]}") from None
-    return process
+            raise RuntimeError(f"{error}; its log: {log_of(directory)}") from None
+    return process, command
 
 
 def _says_ready(notify: socket.socket) -> bool:
@@ -140,55 +179,16 @@ def _says_ready(notify: socket.socket) -> bool:
         return False
 
 
-def start_pyfpm(directory: Path, workers: int, *, application: Path = BENCH) -> Server:
-    """A static pool. `application` is the directory with hello.py, here and below."""
-    settings = ["pm = static", f"pm.max_children = {workers}"]
-    process = start_master(directory, pool_text("pyfpm", directory, settings, application=application))
-    return Pyfpm("pyfpm", process, directory / "pyfpm.sock", _fastcgi(directory / "pyfpm.sock"))
+# ---------------------------------------------------------------- any server
 
 
-def start_uwsgi(
-    directory: Path, workers: int, *, application: Path = BENCH, need_app: bool = True, name: str = "uWSGI"
-) -> Server | None:
-    """uWSGI as a FastCGI server, Debian's plugin; None without it."""
-    program, path = shutil.which("uwsgi"), directory / "uwsgi.sock"
-    if program is None:
-        return None
-    command = [program, "--plugin", "python3", "--fastcgi-socket", path, "--chmod-socket=666", "--master"]
-    command += ["--processes", str(workers), "--chdir", application, "--wsgi", "hello:application", "--disable-logging"]
-    process = _start([*command, *(["--need-app"] if need_app else [])], directory / "uwsgi.log")
-    return _listening(Server(name, process, path, _fastcgi(path)), workers)
-
-
-def start_gunicorn(
-    directory: Path, workers: int, *, application: Path = BENCH, preload: bool = False, name: str = "Gunicorn sync"
-) -> Server:
-    """Gunicorn's sync worker, by HTTP."""
-    path = directory / "gunicorn.sock"
-    command = [peers_venv() / "gunicorn", "--bind", f"unix:{path}", "--workers", str(workers), "--chdir", application]
-    command += ["--umask", "0", "--log-level", "warning", *(["--preload"] if preload else []), "hello:application"]
-    process = _start(command, directory / "gunicorn.log")
-    return _listening(Server(name, process, path, f"proxy_pass http://unix:{path}:/;"), workers)
-
-
-def start_flup(directory: Path, workers: int) -> Server:
-    """flup6's prefork server."""
-    path = directory / "flup.sock"
-    command = [peers_venv() / "python", BENCH / "flup_server.py", path, str(workers)]
-    process = _start(command, directory / "flup.log")
-    server = _listening(Server("flup6 prefork", process, path, _fastcgi(path)), workers)
-    path.chmod(0o666)
-    return server
-
-
-def _fastcgi(path: Path) -> str:
-    return f"include fastcgi_params; fastcgi_pass unix:{path};"
-
-
-def _start(command: Sequence[object], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as output:
+def start(command: Sequence[object], directory: Path, **environment: str) -> subprocess.Popen[bytes]:
+    """In a session of its own; what it says goes into a file of the directory."""
+    files = {"BENCH_FILES": str(directory.parent)}
+    with (directory / "log").open("ab") as output:
         return subprocess.Popen(
             [str(part) for part in command],
+            env={**os.environ, **files, **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -196,16 +196,26 @@ def _start(command: Sequence[object], log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _listening(server: Server, workers: int) -> Server:
+def log_of(directory: Path) -> str:
+    """The end of what it said."""
+    return (directory / "log").read_text(errors="replace")[-2000:]
+
+
+def listening(server: Server, workers: int) -> Server:
+    """The server when it has its socket and its workers.
+
+    Raises:
+        RuntimeError: it has ended, or takes too long.
+    """
+
     def ready() -> bool:
-        if server.process.poll() is not None:
+        if server.has_ended:
             raise RuntimeError(f"{server.name} ended with status {server.process.returncode}")
         return server.socket.exists() and len(server.workers()) >= workers
 
     try:
         measure.wait_for(ready, f"{server.name} is ready")
-    except RuntimeError:
-        server.process.kill()
-        server.process.wait()
-        raise
+    except RuntimeError as error:
+        server.stop()
+        raise RuntimeError(f"{error}: {log_of(server.socket.parent)}") from None
     return server

@@ -1,19 +1,17 @@
-"""One nginx before all contestants, and the load: ab(1), or threads of our own."""
+"""One nginx before all servers."""
 
 from __future__ import annotations
 
-import http.client
 import os
-import re
 import shutil
 import socket
 import subprocess
-import threading
-import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench import measure
-from bench.servers import Server
+from bench import measure, tools
+from bench.servers import Server, slug
 
 CONFIGURATION = """
 {user}
@@ -21,83 +19,85 @@ worker_processes 1;
 daemon off;
 pid {directory}/nginx.pid;
 error_log {directory}/nginx.log warn;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 8192; }}
 http {{
     access_log off;
+    server_names_hash_bucket_size 128;
     client_body_temp_path {directory}/body;
     fastcgi_temp_path {directory}/fastcgi;
     proxy_temp_path {directory}/proxy;
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
-    keepalive_requests 1000000;
-    server {{
-        listen 127.0.0.1:{port} backlog=1024;
-{locations}
-    }}
+    fastcgi_max_temp_file_size 0;
+    proxy_max_temp_file_size 0;
+    uwsgi_max_temp_file_size 0;
+    client_max_body_size 0;
+    keepalive_requests 100000000;
+{sites}
 }}
 """
+HTTP_KEPT = 'proxy_http_version 1.1; proxy_set_header Connection "";'
+
+
+@dataclass(frozen=True)
+class Site:
+    """A virtual host that leads to a server.
+
+    Attributes:
+        keepalive: connections to the server that are kept while they are idle; 0: each serves one request.
+        streams: a request's body is passed on while it comes, not when it is whole.
+    """
+
+    server: Server
+    keepalive: int = 0
+    streams: bool = False
+
+    @property
+    def host(self) -> str:
+        """What a client has to ask for."""
+        return f"{slug(self.server.name)}-{self.keepalive}{'-streams' if self.streams else ''}"
+
+    def text(self, port: int, *, is_default: bool = False) -> str:
+        """Its part of nginx's configuration."""
+        module = "proxy" if self.server.protocol == "http" else self.server.protocol
+        lines = [] if module == "proxy" else [f"include {module}_params;", self.server.parameters]
+        target, upstream = f"unix:{self.server.socket}", ""
+        if self.keepalive:
+            upstream = f"upstream {self.host} {{ server {target}; keepalive {self.keepalive}; }}\n"
+            target = self.host
+            lines += ["fastcgi_keep_conn on;"] if module == "fastcgi" else []
+            lines += [HTTP_KEPT] if module == "proxy" else []
+        if module == "proxy":
+            target = f"http://{target}:/" if target.startswith("unix") else f"http://{target}"
+        lines += [f"{module}_request_buffering off;"] if self.streams else []
+        lines += [f"{module}_read_timeout 120;", f"{module}_pass {target};"]
+        listen = f"127.0.0.1:{port}" + (" default_server backlog=4096" if is_default else "")
+        location = f"location / {{ {' '.join(line for line in lines if line)} }}"
+        return f"{upstream}server {{ listen {listen}; server_name {self.host}; {location} }}"
 
 
 class Web:
-    """A running nginx on a free port of the loopback address; `/0/`, `/1/` ... lead to the servers in their order."""
+    """A running nginx on a free port of the loopback address; the first site is also the one without a name."""
 
-    def __init__(self, directory: Path, servers: list[Server]) -> None:
+    def __init__(self, directory: Path, sites: Sequence[Site]) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
-        locations = "\n".join(f"        location /{i}/ {{ {s.directive} }}" for i, s in enumerate(servers))
+        texts = [site.text(self.port, is_default=number == 0) for number, site in enumerate(sites)]
         user = "user root;" if os.geteuid() == 0 else ""
-        shutil.copy("/etc/nginx/fastcgi_params", directory)
+        for name in ("fastcgi_params", "uwsgi_params"):
+            shutil.copy(f"/etc/nginx/{name}", directory)
         file = directory / "nginx.conf"
-        file.write_text(CONFIGURATION.format(directory=directory, user=user, port=self.port, locations=locations))
-        program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") or "nginx"
+        file.write_text(CONFIGURATION.format(directory=directory, user=user, sites="\n".join(texts)))
+        program = shutil.which("nginx", path=tools.search_path()) or "nginx"
         self._process = subprocess.Popen([program, "-c", file, "-e", directory / "nginx.log"], stdin=subprocess.DEVNULL)
         measure.wait_for(self._listening, "nginx listens")
 
     def _listening(self) -> bool:
+        if self._process.poll() is not None:
+            raise RuntimeError(f"nginx ended with status {self._process.returncode}")
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def load(self, number: int, *, requests: int, concurrency: int) -> float:
-        """Requests a second, by ab with keep-alive towards nginx.
-
-        Raises:
-            RuntimeError: not every request was answered with 200.
-        """
-        url = f"http://127.0.0.1:{self.port}/{number}/"
-        command = ["ab", "-q", "-k", "-n", str(requests), "-c", str(concurrency), "-s", "30", url]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        rate = re.search(r"Requests per second: +([0-9.]+)", done.stdout)
-        failed = re.search(r"(?:Failed requests|Non-2xx responses): +[1-9]", done.stdout)
-        if done.returncode or not rate or failed:
-            raise RuntimeError(f"load on {url} failed: {done.stdout} {done.stderr}")
-        return float(rate[1])
-
-    def burst(self, number: int, *, requests: int, seconds: float) -> list[float]:
-        """Answer times in seconds, sorted, of requests sent at once that each take `seconds` in the worker."""
-        times: list[float] = []
-        start = threading.Barrier(requests)
-
-        def one() -> None:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-            connection.connect()
-            start.wait(30)
-            begin = time.monotonic()
-            connection.request("GET", f"/{number}/?{seconds}")
-            response = connection.getresponse()
-            response.read()
-            connection.close()
-            if response.status == 200:
-                times.append(time.monotonic() - begin)
-
-        threads = [threading.Thread(target=one) for _ in range(requests)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        if len(times) != requests:
-            raise RuntimeError(f"only {len(times)} of {requests} requests were answered")
-        return sorted(times)
 
     def stop(self) -> None:
         """Stop nginx."""

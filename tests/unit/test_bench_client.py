@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from bench.cases.deploys import apart
 from bench.client import Answer, failures, outage, percentile
-from bench.reload import apart
 
 
 def answers(texts: str) -> list[Answer]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import signal
 import subprocess
@@ -44,6 +43,8 @@ call(%d)
 """
 OUTER = 3
 """Frames around and above the calls: two modules, and loop() or the first call()."""
+LOOKS = 300
+"""With each tool."""
 PAUSE = 0.01
 """Seconds between two looks."""
 
@@ -51,10 +52,10 @@ Window = tuple[int, int]
 """Monotonic nanoseconds: from before a look until after it."""
 
 
-def trace(options: argparse.Namespace) -> bool:
+def trace() -> bool:
     """Stop times for 20 and 200 frames."""
-    good = by_its_own_clock(options.looks)
-    return as_the_tracer_says(options.looks) and good
+    good = by_its_own_clock(LOOKS)
+    return as_the_tracer_says(LOOKS) and good
 
 
 def by_its_own_clock(looks: int) -> bool:

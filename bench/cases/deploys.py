@@ -6,7 +6,6 @@ to reload as its manual says: `pyfpm reload`, SIGHUP for the others. One after a
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import subprocess
@@ -17,11 +16,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import measure, servers
+from bench import measure
 from bench.client import Answer, Client, failures, outage, percentile
+from bench.peers import start_gunicorn, start_gunicorn_preload, start_pyfpm, start_uwsgi
 from bench.scenario import goal, scratch
-from bench.servers import Server
-from bench.web import Web
+from bench.servers import Server, Setting
+from bench.tools import Missing
+from bench.web import Site, Web
 
 APPLICATION = '''"""Version {version}."""
 import asyncio, decimal, email.message, http.server, sqlite3, unittest, xml.dom.minidom  # as much as a small framework
@@ -40,14 +41,15 @@ CALM = 1.5
 LAST_ANSWERS = 0.5
 """Seconds of load after each of them, until the last answers of the former code are in."""
 
-Starter = Callable[[Path, Path], Server | None]
+RELOADS = 6
+
 GUNICORN = "Gunicorn sync"
-CONTESTANTS: dict[str, Starter] = {
-    "pyfpm": lambda place, code: servers.start_pyfpm(place, CLIENTS, application=code),
-    GUNICORN: lambda place, code: servers.start_gunicorn(place, CLIENTS, application=code),
-    f"{GUNICORN} --preload": lambda place, code: servers.start_gunicorn(place, CLIENTS, application=code, preload=True),
-    "uWSGI": lambda place, code: servers.start_uwsgi(place, CLIENTS, application=code, need_app=False),
-    "uWSGI --need-app": lambda place, code: servers.start_uwsgi(place, CLIENTS, application=code),
+CONTESTANTS: dict[str, Callable[[Setting], Server]] = {
+    "pyfpm": start_pyfpm,
+    GUNICORN: start_gunicorn,
+    f"{GUNICORN} --preload": start_gunicorn_preload,
+    "uWSGI": lambda setting: start_uwsgi(setting, need_app=False),
+    "uWSGI --need-app": start_uwsgi,
 }
 
 
@@ -78,26 +80,27 @@ def version(number: int) -> str:
 
 
 @contextmanager
-def deployed(start: Starter) -> Iterator[Deployment | None]:
+def deployed(start: Callable[[Setting], Server]) -> Iterator[Deployment | None]:
     """Version 1 runs; None if the server is not installed."""
     with scratch() as directory, ExitStack() as stack:
         code = directory / "code"
         code.mkdir()
         write(code, version(1))
-        server = start(directory, code)
-        if server is not None:
-            stack.callback(server.stop)
-            web = Web(directory, [server])
-            stack.callback(web.stop)
-            yield Deployment(server, web, code)
-        else:
+        try:
+            server = start(Setting(directory, CLIENTS, code))
+        except Missing:
             yield None
+            return
+        stack.callback(server.stop)
+        web = Web(directory, [Site(server)])
+        stack.callback(web.stop)
+        yield Deployment(server, web, code)
 
 
 # ---------------------------------------------------------------- a syntax error
 
 
-def broken_deploy(options: argparse.Namespace) -> bool:
+def broken_deploy() -> bool:
     """One client; broken code at 2 s, mended at 7 s of 12."""
     print(f"\nDeploy of a syntax error at {BROKEN_AT:g} s, mended with another reload at {MENDED_AT:g} s of {END:g};")
     print(f"one client, {RATE} requests/s, {CLIENTS} workers\n")
@@ -121,7 +124,7 @@ def broken_deploy(options: argparse.Namespace) -> bool:
 
 def _break_and_mend(deployment: Deployment) -> tuple[list[Answer], list[int]]:
     """Every answer, `sent` counted from the deploy of the mended code, and the exit statuses of the reload commands."""
-    client = Client(deployment.web.port, "/0/")
+    client = Client(deployment.web.port, "/")
     begin = time.monotonic()
     steps = [(BROKEN_AT, "this is not Python\n"), (MENDED_AT, version(2))]
     commands: list[subprocess.Popen[bytes] | None] = []
@@ -155,11 +158,9 @@ def _seconds(value: float) -> str:
 # ---------------------------------------------------------------- good code under load
 
 
-def good_reloads(options: argparse.Namespace) -> bool:
+def good_reloads() -> bool:
     """Several clients, several reloads: failed requests, and the 99th percentile during a reload beside that before."""
-    print(
-        f"\n{options.reloads} reloads of good code; {CLIENTS} clients with {RATE} requests/s each, {CLIENTS} workers\n"
-    )
+    print(f"\n{RELOADS} reloads of good code; {CLIENTS} clients with {RATE} requests/s each, {CLIENTS} workers\n")
     print(f"  {'':23} {'failed':>11} {'p99 before':>12} {'during':>9} {'ratio':>7} {'longest':>9} {'a reload':>10}")
     good = False
     for name in ("pyfpm", GUNICORN, "uWSGI"):
@@ -167,7 +168,7 @@ def good_reloads(options: argparse.Namespace) -> bool:
             if deployment is None:
                 print(f"  {name:23} not installed")
                 continue
-            answers, spans = _reload_under_load(deployment, options.reloads)
+            answers, spans = _reload_under_load(deployment, RELOADS)
         print(f"  {name:23} {good_row(answers, spans)}")
         if name == "pyfpm":
             good = failures(answers) == 0
@@ -180,7 +181,7 @@ Span = tuple[float, float]
 
 def _reload_under_load(deployment: Deployment, reloads: int) -> tuple[list[Answer], list[Span]]:
     """Every answer in the order of sending, and from when to when each reload lasted."""
-    clients = [Client(deployment.web.port, "/0/") for _ in range(CLIENTS)]
+    clients = [Client(deployment.web.port, "/") for _ in range(CLIENTS)]
     over = threading.Event()
     limit = reloads * (CALM + 30.0)
     visit = (RATE, limit, lambda: not over.is_set())
