@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from fpm.fastcgi.constants import END_BODY, HEADER, MAX_CONTENT, UNKNOWN_BODY, VERSION, ProtocolStatus, RecordType
 
 _STDOUT = int(RecordType.STDOUT)
@@ -15,13 +13,19 @@ def pack_record(kind: int, request_id: int, content: bytes) -> bytes:
     return _pack_header(VERSION, kind, request_id, len(content), 0) + content
 
 
-def pack_stream(kind: int, request_id: int, data: bytes) -> Iterator[bytes | memoryview]:
-    """Buffers that carry `data` as records of a stream, in order; `data` itself is not copied."""
-    whole = memoryview(data)
-    for start in range(0, len(data), MAX_CONTENT):
-        part = whole[start : start + MAX_CONTENT]
-        yield _pack_header(VERSION, kind, request_id, len(part), 0)
-        yield part
+def pack_stream(kind: int, request_id: int, data: bytes) -> list[bytes | memoryview]:
+    """Buffers that carry `data` as records of a stream, header and content in turn; `data` itself is not copied.
+
+    They are of one size, so that a block of 64 KiB, a byte more than a record carries, makes no record of one byte.
+    """
+    whole, size = memoryview(data), len(data)
+    count = -(-size // MAX_CONTENT)
+    part_size = -(-size // count) if count else 0
+    buffers: list[bytes | memoryview] = []
+    for start in range(0, size, part_size or 1):
+        part = whole[start : start + part_size]
+        buffers += (_pack_header(VERSION, kind, request_id, len(part), 0), part)
+    return buffers
 
 
 def pack_end(

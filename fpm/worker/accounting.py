@@ -19,7 +19,8 @@ from fpm.worker.master_channel import MasterChannel
 from fpm.worker.settings import NEVER, ActiveSettings
 from fpm.worker.socket_io import ignore_sigpipe
 from fpm.wsgi.environ import Environ, content_length
-from fpm.wsgi.response import Response, Unsent
+from fpm.wsgi.response import Response
+from fpm.wsgi.sink import Unsent
 
 LONG = 1000
 """Microseconds from which a request is long: worth a look at the CPU clock and at the memory."""

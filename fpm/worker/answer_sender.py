@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import select
+import socket
+from collections.abc import Sequence
 from functools import partial
 from time import monotonic
 from typing import Protocol
 
-from fpm.fastcgi.constants import RecordType
+from fpm.fastcgi.constants import HEADER, MAX_CONTENT, RecordType
 from fpm.fastcgi.records import pack_break, pack_record, pack_stream, split_records
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
@@ -14,11 +18,18 @@ from fpm.worker.accounting import RequestLog
 from fpm.worker.connection import WebConnection
 from fpm.worker.last_word import LastWord
 from fpm.worker.settings import ActiveSettings
-from fpm.worker.socket_io import PeerGone, has_left, send_now, send_records, wait_for_room
+from fpm.worker.socket_io import PeerGone, has_left, send_records, wait, wait_for_room
 from fpm.wsgi.environ import Environ
 
 LOOK_AFTER = 0.001
 """Seconds a request must have taken before it is worth a system call to see what its peer has done meanwhile."""
+_EXECUTING, _SENDING = int(Stage.EXECUTING), int(Stage.SENDING)
+RECORD_MAX = HEADER.size + MAX_CONTENT
+_BATCH = 16 * RECORD_MAX
+_OVERHEAD = 8192
+"""Bytes of a socket's buffer that its messages take beside what is in them."""
+_SOON = 0.05
+"""Seconds in which nearly every peer takes something: only after them it is looked what it has taken."""
 _REFUSE_AFTER = 1.0
 """Seconds for which an application may go on writing though its answer has all of its body."""
 
@@ -35,42 +46,106 @@ class Answer(Protocol):
 
 
 class AnswerSender:
-    """Sends what the requests of one worker are answered."""
+    """Sends what the requests of one worker are answered.
+
+    Attributes:
+        word: what is said if this worker ends in the middle of an answer.
+    """
 
     def __init__(self, settings: ActiveSettings, slot: SlotWriter, log: RequestLog, last_word: LastWord) -> None:
         self._settings = settings
         self._slot = slot
         self._log = log
-        self._last_word = last_word
+        self.word = last_word
         self._refused = (0.0, 0.0)
         """The start of a request whose application has written more than its answer takes, and since when."""
+        self._batch = 0
+        """Bytes that a peer takes at once when it can be sent anything at all; 0: not known yet."""
+        self._room = 0
+        """Bytes that the present peer is sure to take without a wait, if it had read all that came before."""
 
     def descriptors(self) -> list[int]:
         """List what is for this process and its template alone."""
-        return self._last_word.descriptors()
+        return self.word.descriptors()
 
     def send(self, io: Answer, records: bytes) -> None:
-        """Send whole records.
+        """Send whole records, few bytes.
 
         Raises:
             PeerGone: nobody takes them.
         """
         try:
-            sent = send_now(io.connection.fd, records)
-            if sent < len(records):
-                send_records(io.connection.fd, split_records(records), sent, partial(self._await_room, io))
-        except PeerGone:
+            sent = os.write(io.connection.fd, records)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
             io.broken = True
-            raise
+            raise PeerGone(str(error)) from None
+        if sent != len(records):
+            self._send_rest(io, split_records(records), sent)
 
-    def send_large(self, io: Answer, data: bytes, end: bytes) -> None:
-        """Send data as records of STDOUT, and then the records of the end; see send()."""
+    def send_large(self, io: Answer, data: bytes, end: bytes = b"") -> None:
+        """Send data as records of STDOUT, and then the records of the end, without a copy; see send()."""
+        if not self._batch:
+            self._size_up(io.connection.fd)
+        buffers = pack_stream(RecordType.STDOUT, io.request_id, data)
+        step = 2 * max(1, self._batch // RECORD_MAX)
+        is_long = len(buffers) > step and not self.word.is_left
+        if is_long:
+            self.guard(io)
+        for start in range(0, len(buffers), step):
+            group = buffers[start : start + step]
+            if end and start + step >= len(buffers):
+                group += split_records(end)
+            self._send_group(io, group)
+        if is_long:
+            self.release()
+
+    def _send_group(self, io: Answer, buffers: list[bytes | memoryview]) -> None:
+        """Send records, which are few enough that a peer who takes anything takes all of them.
+
+        So it nearly never takes a part of one; for then, what is left of it has to be left to the template.
+        """
+        size = sum(map(len, buffers))
+        if self._room < size:
+            self._await_room(io, b"")
+            self._room = self._batch
+        self._room -= size
         try:
-            records = [*pack_stream(RecordType.STDOUT, io.request_id, data), *split_records(end)]
-            send_records(io.connection.fd, records, 0, partial(self._await_room, io))
+            sent = os.writev(io.connection.fd, buffers)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            io.broken = True
+            raise PeerGone(str(error)) from None
+        if sent != size:
+            self._send_rest(io, buffers, sent)
+
+    def _send_rest(self, io: Answer, buffers: Sequence[bytes | memoryview], sent: int) -> None:
+        """Go on where the peer has not taken all at once."""
+        is_guarded, self._room = self.word.is_left, 0
+        try:
+            send_records(io.connection.fd, buffers, sent, partial(self._await_room, io))
         except PeerGone:
             io.broken = True
             raise
+        if is_guarded and not self.word.is_left:
+            self.guard(io)
+
+    def _size_up(self, fd: int) -> None:
+        """Find out how much can be sent at once to a peer that has read what was sent before.
+
+        A Unix socket can be written to (poll(2)) when at most a quarter of its buffer is in use. With TCP there is no
+        such measure, nor a need for one: the buffer is large.
+        """
+        self._batch = _BATCH
+        if self._settings.given.listen_is_unix:
+            connection = socket.socket(fileno=fd)
+            try:
+                self._batch = connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 4 * 3 - _OVERHEAD
+            finally:
+                connection.detach()
+        self._room = self._batch
 
     def look_for_peer(self, io: Answer, is_last: bool) -> None:
         """Look whether anybody waits for more, as the application has made nothing that is to be sent.
@@ -99,30 +174,45 @@ class AnswerSender:
 
     def guard(self, io: Answer) -> None:
         """An answer is under way: if this process ends now, the web server shall see that it is not complete."""
-        if not self._last_word.is_left:
-            self._last_word.leave(io.connection.fd, pack_break(io.request_id))
+        if not self.word.is_left:
+            self.word.leave(io.connection.fd, pack_break(io.request_id))
 
     def release(self) -> None:
         """The answer is complete, or its peer gone."""
-        if self._last_word.is_left:
-            self._last_word.withdraw()
+        self._room = self._batch
+        if self.word.is_left:
+            self.word.withdraw()
 
     def break_off(self, io: Answer) -> None:
         """End an answer that cannot be completed."""
         if not io.broken:
             self.guard(io)
-        if self._last_word.is_left:
-            self._last_word.say()
+        if self.word.is_left:
+            self.word.say()
+
+    def _wait_for_room(self, fd: int, timeout: float) -> bool:
+        """See wait_for_room(); nearly always it is a matter of microseconds."""
+        stages, index = self._slot.stages, self._slot.index
+        if stages[index] != _EXECUTING:
+            return wait(fd, select.POLLOUT, _SOON) or wait_for_room(fd, timeout)
+        stages[index] = _SENDING
+        try:
+            return wait(fd, select.POLLOUT, _SOON) or wait_for_room(fd, timeout)
+        finally:
+            stages[index] = _EXECUTING
 
     def _await_room(self, io: Answer, rest: bytes) -> None:
         """Wait until the peer takes something. If this process ends meanwhile, the begun record is completed first."""
-        timeout, fd = self._settings.given.send_timeout, io.connection.fd
-        self._last_word.leave(fd, rest + pack_break(io.request_id))
-        with self._slot.waiting(Stage.SENDING):
-            has_room = wait_for_room(fd, timeout)
-        if not has_room:
+        word, fd = self.word, io.connection.fd
+        is_guarded = word.is_left and not rest
+        if not is_guarded:
+            word.leave(fd, rest + pack_break(io.request_id))
+        timeout = self._settings.given.send_timeout
+        if not self._wait_for_room(fd, timeout):
             what = f"the web server has taken nothing of the answer for {timeout:g} seconds (send_timeout)"
             self._log.write("warning", io.environ, f"{what}; the connection is closed")
-            self._last_word.say()
+            word.say()
+            io.broken = True
             raise PeerGone(f"the peer took nothing for {timeout:g} seconds")
-        self._last_word.withdraw()
+        if not is_guarded:
+            word.withdraw()

@@ -8,7 +8,6 @@ from time import monotonic
 
 from fpm.errors import ProtocolError
 from fpm.fastcgi.connection import Connection, State
-from fpm.fastcgi.constants import MAX_CONTENT
 from fpm.fastcgi.events import NEED_DATA, Aborted, BodyData, BodyEnd, Reply
 from fpm.fastcgi.records import (
     pack_answer,
@@ -23,6 +22,8 @@ from fpm.worker.service import Service
 from fpm.worker.socket_io import PeerGone, read_available, wait
 from fpm.wsgi.environ import Environ
 
+COPIED_MAX = 16384
+"""Bytes that are copied to stand behind their header, as that costs less than to send two buffers."""
 SPOOL_BLOCK = 65536
 DISCARD_TIME = 5.0
 """Seconds in which a body that the application has not read is read to its end on a kept connection."""
@@ -141,14 +142,12 @@ class RequestIO:
             self._service.sender.look_for_peer(self, is_last)
             return
         sender = self._service.sender
-        if not is_last:
+        if not is_last and not sender.word.is_left:
             sender.guard(self)
-        if len(data) <= MAX_CONTENT:
+        if len(data) <= COPIED_MAX:
             sender.send(self, pack_stdout(self.request_id, data))
         else:
-            sender.send_large(self, data, b"")
-        if not is_last:
-            sender.guard(self)  # it is another one where the peer had to be waited for
+            sender.send_large(self, data)
 
     def finish(self, data: bytes) -> None:
         """Sends the last piece and END_REQUEST.
@@ -167,7 +166,7 @@ class RequestIO:
         sender = self._service.sender
         sender.release()
         self.finished = True
-        if len(data) <= MAX_CONTENT:
+        if len(data) <= COPIED_MAX:
             sender.send(self, pack_answer(self.request_id, data))
         else:
             sender.send_large(self, data, pack_finish(self.request_id))

@@ -6,13 +6,13 @@ Nothing here knows where the bytes go: a Sink takes them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from threading import Lock
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from fpm.wsgi.environ import Environ
 from fpm.wsgi.head import encode_head, format_head
+from fpm.wsgi.sink import Sink, Unsent
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
 WSGIApp = Callable[[Environ, Any], Iterable[bytes]]
@@ -20,36 +20,6 @@ WSGIApp = Callable[[Environ, Any], Iterable[bytes]]
 _COMPLETE = (list, tuple)
 _BODYLESS = frozenset(("204", "304", *map(str, range(100, 200))))
 """Statuses of answers without a body (RFC 9110 6.4.1)."""
-
-
-class Sink(Protocol):
-    """Where the bytes of a response go."""
-
-    @property
-    def finished(self) -> bool:
-        """The answer is complete; nothing more may be sent."""
-
-    def send(self, data: bytes, is_last: bool = False) -> None:
-        """Sends some bytes now; returns when they are on their way. Without bytes: looks whether anybody wants more.
-
-        Args:
-            is_last: the body is complete with them; only the end of the request is still to come.
-        """
-
-    def finish(self, data: bytes) -> None:
-        """Sends the last bytes (maybe none) and ends the request."""
-
-
-@dataclass(slots=True)
-class Unsent:
-    """What an application has made of a response and is not sent."""
-
-    headers: tuple[str, ...] = ()
-    """Names of fields that are the web server's; each is told once."""
-    surplus: int = 0
-    """Bytes beyond its own Content-Length."""
-    after_end: int = 0
-    """Bytes after finish_early()."""
 
 
 class Response:
@@ -139,6 +109,9 @@ class Response:
             raise TypeError(f"the body must be made of bytes, not {type(data).__name__}")
         with _SENDING:
             if not self.closed:
+                if self._left is None and self.started and not self._bodyless:
+                    self._sink.send(data)
+                    return
                 piece = self._take(data)
                 self._sink.send(piece, self._left == 0 or self._bodyless)
                 return

@@ -9,7 +9,8 @@ import pytest
 from fpm.wsgi import head
 from fpm.wsgi.file_wrapper import FileWrapper
 from fpm.wsgi.head import format_head
-from fpm.wsgi.response import Response, Unsent, run_application
+from fpm.wsgi.response import Response, run_application
+from fpm.wsgi.sink import Unsent
 
 PLAIN = [("Content-Type", "text/plain")]
 HEAD = b"Content-Type: text/plain\r\n"
