@@ -61,8 +61,9 @@ man: setup      ## write man/pyfpm.conf.5, the sample configurations and docs/li
 	@$(BIN)/python -m fpm.config.manual
 	@$(BIN)/python -m tests.support.lifecycles
 
-setup:
+setup:          ## what the other targets need, and which hot path is in force
 	@.ci/setup venv
+	@$(if $(filter setup,$(MAKECMDGOALS)),.ci/setup hotpath)
 
 clean:          ## remove what the other targets made
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build dist fpm/*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache

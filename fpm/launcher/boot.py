@@ -63,6 +63,9 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader, 
         self._same_bytecode = bundle["magic"] == importlib.util.MAGIC_NUMBER.hex()
         self._builtins = own_builtins()
         self._children = str(bundle["children"])
+        machine, binary = bundle["compiled"]
+        self.compiled: tuple[str, bytes] = (machine, base64.b64decode(binary))
+        """What the compiled part is for, and its binary; b"" if the installation has none."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         entry = self._modules.get(fullname)

@@ -49,6 +49,7 @@ from fpm.template.importing import WSGIApplication, end_imported, import_within,
 from fpm.template.own_children import end_children, own_children
 from fpm.template.preload import look_at_import
 from fpm.template.process_settings import Inherited
+from fpm.worker import hot_path
 from fpm.worker.fork_guard import leave_copy
 from fpm.worker.last_word import LastWords
 from fpm.worker.process_end import flush_streams, leave_unused, run_end
@@ -74,6 +75,7 @@ def main() -> NoReturn:
         os.set_inheritable(fd, False)
     set_title(f"pyfpm: template {spec.pool}")
     listens = listen()
+    hot_path.load()  # before anything of the application is here, and once for all workers
     permit = permission_for(spec.ptracer)
     for refusal in filter(None, (settle_dumpable(spec), permit())):
         channel.send(pack(Notice(refusal)))

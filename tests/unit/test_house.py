@@ -99,6 +99,7 @@ def exists(reference: str) -> bool:
     for count in range(len(parts), 0, -1):
         base = TOP.joinpath(*parts[:count])
         source = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+        source = source if source.exists() else base.with_suffix(".c")
         if source.exists():
             rest = parts[count:]
             return not rest or re.search(rf"\b{rest[0]}\b", source.read_text()) is not None

@@ -18,7 +18,10 @@ import zipfile
 from collections.abc import Mapping
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
 from importlib.machinery import SourceFileLoader
+from pathlib import Path
 from typing import Any
+
+from fpm.system.machine import machine_type
 
 POOL_PACKAGES = (
     "fpm.events",
@@ -58,6 +61,7 @@ POOL_MODULES = (
     "fpm.system.descriptors",
     "fpm.system.keyring",
     "fpm.system.listen_queue",
+    "fpm.system.machine",
     "fpm.system.prctl",
     "fpm.system.proc_stat",
     "fpm.system.proctitle",
@@ -109,8 +113,8 @@ def pack_bundle() -> bytes:
 
     Returns:
         JSON: "boot" is the source that installs the importer; "children" a file for sys.path of other Pythons, in
-        base64; "magic" the bytecode's magic number; "modules" maps a name to [is package, file, source, marshalled code
-        in base64].
+        base64; "compiled" what the compiled part is for and its binary in base64, "" if there is none; "magic" the
+        bytecode's magic number; "modules" maps a name to [is package, file, source, marshalled code in base64].
     """
     modules = {}
     for name in pool_module_names():
@@ -123,10 +127,18 @@ def pack_bundle() -> bytes:
     bundle = {
         "boot": modules["fpm.launcher.boot"][2],
         "children": base64.b64encode(_pack_for_children(modules)).decode(),
+        "compiled": [machine_type(), base64.b64encode(_read_compiled()).decode()],
         "magic": importlib.util.MAGIC_NUMBER.hex(),
         "modules": modules,
     }
     return json.dumps(bundle).encode()
+
+
+def _read_compiled() -> bytes:
+    spec = importlib.util.find_spec("fpm._hotpath")
+    if spec is None or spec.origin is None:
+        return b""
+    return Path(spec.origin).read_bytes()
 
 
 def _pack_for_children(modules: Mapping[str, list[Any]]) -> bytes:
