@@ -105,7 +105,14 @@ def upload(environ, seconds):
 
 
 def download(environ, seconds):
-    return "x" * 30_000_000
+    return "x" * 3_000_000
+
+
+def held(environ, seconds):
+    """Until the file has gone, see tests.support.held."""
+    while os.path.exists("hold"):
+        time.sleep(0.01)
+    return "held"
 
 
 def deaf(environ, seconds):
@@ -136,6 +143,7 @@ WAYS = {
         in_c,
         upload,
         download,
+        held,
         after,
         deaf,
     )

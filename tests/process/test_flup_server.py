@@ -81,7 +81,7 @@ class Script:
             except OSError:
                 return False
 
-        wait_until(answers, message=f"no answer at {address}: {self.log()}")
+        wait_until(answers, message=lambda: f"no answer at {address}: {self.log()}")
 
     def end(self, number: int) -> int | None:
         """Signal it; returns the exit status, after nothing of it is left."""

@@ -99,7 +99,7 @@ def test_numbers_of_workers_change_live(daemon: Start) -> None:
     reload(fpm, changed=True)
     fpm.wait_workers("www", 0)
     assert fpm.get("www").status == 200
-    wait_until(lambda: fpm.processes() == [], message="workers and template leave when they are idle")
+    wait_until(lambda: fpm.processes(" www") == [], message="workers and template leave when they are idle")
     change(fpm, {**BASE, "pm": "ondemand", "pm.process_idle_timeout": "600s"})
     assert fpm.get("www").status == 200
     assert len(fpm.workers("www")) == 1

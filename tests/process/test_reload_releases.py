@@ -262,11 +262,11 @@ def test_rollback_returns_to_the_configuration_too(daemon: Start) -> None:
 def test_a_pool_that_sleeps_wakes_up_with_the_new_code(daemon: Start) -> None:
     settings = {"pm": "ondemand", "pm.max_children": 2, "pm.process_idle_timeout": "1s"}
     fpm = start(daemon, **settings)
-    assert fpm.processes() == []
+    assert fpm.processes(" www") == []
     make_release(fpm, 2)
     switch(fpm, 2)
     said = reload_by_command(fpm)
-    assert fpm.processes() == [], "nobody needs it now"
+    assert fpm.processes(" www") == [], "nobody needs it now"
     release = os.path.realpath(fpm.directory / "releases" / "2")
     assert said == f"pool www: sleeps, new generation with the next request, code from {release} (chdir)\n"
     assert version_of(fpm, "www") == "2"
@@ -274,11 +274,11 @@ def test_a_pool_that_sleeps_wakes_up_with_the_new_code(daemon: Start) -> None:
     switch(fpm, 3)
     reload(fpm)  # awake
     assert version_of(fpm, "www") == "3"
-    wait_until(lambda: fpm.processes() == [])
+    wait_until(lambda: fpm.processes(" www") == [])
     make_release(fpm, 4, "1/0")
     switch(fpm, 4)
     assert "ZeroDivisionError" in refused(fpm, "www"), "a pool that is named is proved, asleep or not"
-    wait_until(lambda: fpm.processes() == [])
+    wait_until(lambda: fpm.processes(" www") == [])
     switch(fpm, 2)
     reload(fpm, "www")
     assert version_of(fpm, "www") == "2"

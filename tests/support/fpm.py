@@ -31,7 +31,7 @@ from typing import Any, Protocol
 import psutil
 
 from fpm.status.reports import report_pool
-from fpm.status.snapshot import read_snapshot
+from fpm.status.snapshot import Pool, read_snapshot
 from tests.support import control, raw_fastcgi
 from tests.support.directories import close_directory, open_directory
 from tests.support.holdings import Holdings, HoldingsWatch, count_holdings, count_kinds
@@ -207,10 +207,17 @@ class Daemon:
 
     def figures(self, pool: str) -> dict[str, Any]:
         """What `pyfpm status POOL --full --format json` would print, without a process for it."""
+        figures: dict[str, Any] = json.loads(report_pool(self._snapshot(pool), "json", full=True))
+        return figures
+
+    def stages(self, pool: str) -> list[str]:
+        """What each worker of a pool does, in the words of `pyfpm status`."""
+        return [worker.state for worker in self._snapshot(pool).workers]
+
+    def _snapshot(self, pool: str) -> Pool:
         answer = self.ask("snapshot", pool=pool, workers=True)
         (found,) = read_snapshot(base64.b64decode(answer["snapshot"])).pools
-        figures: dict[str, Any] = json.loads(report_pool(found, "json", full=True))
-        return figures
+        return found
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
         """The last message that the master answers to a command on the control socket."""
@@ -234,7 +241,7 @@ class Daemon:
         return wait_until(
             lambda: found.search(self.log()),
             timeout=timeout,
-            message=f"no log line matches {pattern!r}; the log:\n{self.log()}",
+            message=lambda: f"no log line matches {pattern!r}; the log:\n{self.log()}",
         )
 
     def expect_log(self, *patterns: str) -> None:
@@ -259,7 +266,7 @@ class Daemon:
         wait_until(
             lambda: len(self.workers(pool)) == count,
             timeout=timeout,
-            message=f"pool {pool} has not {count} workers; the log:\n{self.log()}",
+            message=lambda: f"pool {pool} has not {count} workers; the log:\n{self.log()}",
         )
         return self.workers(pool)
 

@@ -60,7 +60,7 @@ def wait_numbers(fpm: Daemon, pool: str, *, timeout: float = 60.0, **wanted: int
     return wait_until(
         lambda: (page := numbers(fpm, pool)) and all(page[name] == value for name, value in names.items()) and page,
         timeout=timeout,
-        message=f"pool {pool} never has {names}; the log:\n{fpm.log()[-3000:]}",
+        message=lambda: f"pool {pool} never has {names}; the log:\n{fpm.log()[-3000:]}",
     )
 
 
@@ -69,7 +69,7 @@ def wait_state(fpm: Daemon, pool: str, state: str, *, timeout: float = 60.0) -> 
     return wait_until(
         lambda: (found := facts(fpm, pool))["state"] == state and found,
         timeout=timeout,
-        message=f"pool {pool} is never {state}; the log:\n{fpm.log()[-3000:]}",
+        message=lambda: f"pool {pool} is never {state}; the log:\n{fpm.log()[-3000:]}",
     )
 
 

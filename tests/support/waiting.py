@@ -15,10 +15,13 @@ def wait_until(
     condition: Callable[[], T],
     *,
     timeout: float = 60.0,
-    message: str = "the condition never held",
+    message: str | Callable[[], str] = "the condition never held",
     every: float = INTERVAL,
 ) -> T:
     """Call `condition` every 10 ms (or `every` so many seconds) until it returns something true, and return that.
+
+    Args:
+        message: what is wrong if it never does; a function, where that is to be seen at the end of the wait.
 
     Raises:
         AssertionError: `timeout` seconds have passed.
@@ -29,7 +32,8 @@ def wait_until(
         if value:
             return value
         if time.monotonic() >= deadline:
-            raise AssertionError(f"{message} (waited {timeout} s, last value: {value!r})")
+            said = message if isinstance(message, str) else message()
+            raise AssertionError(f"{said} (waited {timeout} s, last value: {value!r})")
         time.sleep(every)  # noqa: TID251  the one sleep
 
 
