@@ -4,6 +4,7 @@
     toolbox.py       what an attacker's code finds at hand (also imported by the attacker's application)
     attacks.py       the attacks: a table; a new one is a row
     measures.py      what is measured during an attack, and what is too much
+    witness.py       what the master did before an answer that was late; look.py reads its stack
     test_attacks.py  each attack by itself, in `make test`
     mixtures.py      attacks in random order and several at once, `make hostile`
 

@@ -167,7 +167,7 @@ class Arena:
             reply = self.fpm.get("neighbour", timeout=20)
             assert reply.status == 200, reply
 
-        with measuring(neighbour, lambda: void(facts(self.fpm, "neighbour"))) as waits:
+        with measuring(neighbour, lambda: void(facts(self.fpm, "neighbour")), self.fpm.pid) as waits:
             yield waits
 
     def attack(self, *attacks: Attack) -> list[str]:

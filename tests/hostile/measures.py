@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.hostile.witness import Witness
+
 P99_RATIO = 1.5
 """How much longer than beside an honest busy pool a neighbour's clients may wait, at the 99th percentile."""
 PAUSE = 0.002
@@ -50,6 +52,8 @@ class Waits:
     control: list[float] = field(default_factory=list)
     oversleeps: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    account: str = ""
+    """What the master did before its slowest answer."""
 
     def excuse(self) -> float:
         """Seconds by which the machine itself is late, at its worst."""
@@ -75,15 +79,19 @@ def complaints(before: Waits, during: Waits, limits: Limits) -> list[str]:
     if max(during.control, default=9e9) > limits.control + during.excuse():
         found.append(
             f"the master answered after {max(during.control, default=9e9):.3f} s, at the worst of "
-            f"{len(during.control)}; this process was woken {during.excuse():.3f} s late at most"
+            f"{len(during.control)}; this process was woken {during.excuse():.3f} s late at most; {during.account}"
         )
     return found
 
 
 @contextmanager
-def measuring(neighbour: Callable[[], None], control: Callable[[], None]) -> Iterator[Waits]:
-    """Ask the neighbour and the master again and again while the block runs."""
-    waits, stopped = Waits(), threading.Event()
+def measuring(neighbour: Callable[[], None], control: Callable[[], None], master: int) -> Iterator[Waits]:
+    """Ask the neighbour and the master (a pid) again and again while the block runs."""
+    waits, stopped, witness = Waits(), threading.Event(), Witness(master)
+
+    def ask_master() -> None:
+        with witness.question():
+            control()
 
     def ask(what: Callable[[], None], times: list[float]) -> None:
         while not stopped.is_set():
@@ -101,7 +109,7 @@ def measuring(neighbour: Callable[[], None], control: Callable[[], None]) -> Ite
             stopped.wait(PAUSE)
             waits.oversleeps.append(time.perf_counter() - began - PAUSE)
 
-    jobs = [(ask, neighbour, waits.neighbour), (ask, control, waits.control)]
+    jobs = [(ask, neighbour, waits.neighbour), (ask, ask_master, waits.control)]
     threads = [threading.Thread(target=job, args=rest, daemon=True) for job, *rest in jobs]
     threads.append(threading.Thread(target=tick, daemon=True))
     for thread in threads:
@@ -112,6 +120,8 @@ def measuring(neighbour: Callable[[], None], control: Callable[[], None]) -> Ite
         stopped.set()
         for thread in threads:
             thread.join(30)
+        witness.close()
+        waits.account = witness.account
     assert not any(thread.is_alive() for thread in threads), f"no answer within 30 s: {waits.errors}"
 
 
