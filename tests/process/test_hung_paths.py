@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import psutil
 import pytest
 
+from fpm.protocol.spec import FD_LISTEN
 from tests.support.fpm import Start
 from tests.support.hung import hung
-from tests.support.pools import facts
-from tests.support.waiting import hold_for
+from tests.support.pools import facts, wait_state, write_app
+from tests.support.waiting import hold_for, wait_until
 
 pytestmark = pytest.mark.root
+SHUTS = """
+import os, socket, threading
+
+while not os.path.exists({go!r}):
+    threading.Event().wait(0.01)
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/shut":
+        socket.socket(fileno=os.dup({fd})).shutdown(socket.SHUT_RDWR)
+    start_response("200 OK", [])
+    return [b""]
+"""
 
 
 def test_a_dead_file_system_holds_up_its_own_pool(daemon: Start) -> None:
@@ -31,3 +45,27 @@ def test_a_dead_file_system_holds_up_its_own_pool(daemon: Start) -> None:
     done = fpm.cli("reload", "www", timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert facts(fpm, "www")["generation"] > generations["www"]
+
+
+def test_a_socket_that_is_replaced_does_not_end_a_reload(daemon: Start) -> None:
+    """The pool's own new generation is wanted while a reload waits for a file system, and must not take its place."""
+    fpm = daemon({"www": {}, "dead": {}}, started=False)
+    site, go = fpm.directory / "site", fpm.apps / "go"
+    site.mkdir(mode=0o755)
+    go.touch()
+    fpm.configure({"www": {"app": "shuts:application"}, "dead": {"chdir": site, "pythonpath": fpm.apps}})
+    write_app(fpm, "shuts", SHUTS.format(go=str(go), fd=FD_LISTEN))
+    fpm.expect_log(r"does not answer", r"has shut down the listening socket")
+    fpm.start()
+    with hung(site):
+        go.unlink()
+        reload = fpm.begin("reload", "www")
+        wait_until(lambda: any("path_looker" in " ".join(one.cmdline()) for one in psutil.Process(fpm.pid).children()))
+        assert fpm.get("www", "/shut").status == 200
+        wait_until(lambda: len(fpm.processes("template www")) == 2)
+        hold_for(lambda: reload.poll() is None, 1.5)
+    go.touch()
+    out, error = reload.communicate(timeout=60)
+    assert reload.returncode == 0, out + error
+    wait_until(lambda: fpm.get("www").status == 200)
+    wait_state(fpm, "www", "running")

@@ -58,6 +58,8 @@ class Generations:
         owner: GenerationsOwner,
     ) -> None:
         self.trial: Trial | None = None
+        self._restarted: Trial | None = None
+        """The last that no reload has wanted."""
         self._services = services
         self._current = current
         self._workers = workers
@@ -73,6 +75,8 @@ class Generations:
         self, config: PoolConfig, release: Release, done: Callable[[Verdict], None], progress: Callable[[str], None]
     ) -> None:
         """Start a new generation beside the present one; `commit` or `abandon` decides what becomes of it."""
+        if self.trial is not None:
+            self.trial.fail("a reload has begun")  # else whoever waits for its verdict would wait for ever
         self.abandon()
         missing = self._owner.prepare()
         if missing:
@@ -146,10 +150,16 @@ class Generations:
                 self.commit()
             done(not verdict.error)
 
-        config = self._current.config
-        self._services.paths.look(
-            paths_of([config]), lambda: self.check(config, resolve_release(config), decide, lambda step: None)
-        )
+        def begin() -> None:
+            if self.trial is not None and self.trial is not self._restarted:
+                done(False)  # a reload has begun while the paths were looked at
+                return
+            self.abandon()
+            config = self._current.config
+            self.check(config, resolve_release(config), decide, lambda step: None)
+            self._restarted = self.trial
+
+        self._services.paths.look(paths_of([self._current.config]), begin)
 
     @property
     def has_processes(self) -> bool:
