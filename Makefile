@@ -12,7 +12,7 @@ BENCH_COMMANDS = nginx:nginx-light gcc:gcc /usr/include/stdio.h:libc6-dev
 BENCH_WANTED = /var/lib/dpkg/info/php-fpm.list:php-fpm python3-config:python3-dev uwsgi:uwsgi-core uwsgi_python3:uwsgi-plugin-python3
 DEMO_BIND = 127.0.0.1:8000
 
-.PHONY: help demo test hostile mutants lint types bench bench-reload bench-trace man setup clean
+.PHONY: help demo test hostile mutants lint types bench bench-report bench-reload bench-trace man setup clean
 
 help:           ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ bench: setup    ## pyfpm beside uWSGI, Gunicorn, PHP-FPM, flup6 and a floor in C
 	@.ci/setup system $(BENCH_COMMANDS)
 	@.ci/setup wanted $(BENCH_WANTED)
 	@FULL=$(FULL) $(BIN)/python -m bench $(BENCH_ARGS)
+
+bench-report: setup ## docs/performance.md and .svg, and the figures of README.md, from a kept run (FILE=run.json)
+	@$(BIN)/python -m bench report $(FILE) --svg docs/performance.svg --readme README.md >docs/performance.md
 
 bench-reload: setup ## a deploy of broken code, and of good code under load, beside uWSGI and Gunicorn (100 s)
 	@.ci/setup system $(BENCH_COMMANDS)

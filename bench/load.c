@@ -57,7 +57,7 @@ static struct {
 } options;
 static struct connection *all;
 static char piece[PIECE];
-static int epoll;
+static int epoll, alarm_clock = -1;
 static long long started, finished, failed, bytes;
 static double *times, first_byte;
 static size_t times_room;
@@ -318,14 +318,14 @@ static void make_head(char **words, const char *more)
     options.head_size = (size_t)size + (size_t)sprintf(options.head + size, "\r\n");
 }
 
-/* A timer that wakes epoll as often as requests are due. */
+/* A timer that wakes epoll as often as requests are due; it goes on when it has been read. */
 static void start_clock(void)
 {
-    int clock = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    alarm_clock = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     long period = options.rate > 1 ? (long)(1e9 / options.rate) : 999999999;
     struct itimerspec spec = {.it_interval = {0, period}, .it_value = {0, period}};
-    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
-    if (clock < 0 || timerfd_settime(clock, 0, &spec, NULL) < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, clock, &event) < 0)
+    struct epoll_event event = {.events = EPOLLIN};
+    if (timerfd_settime(alarm_clock, 0, &spec, NULL) < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, alarm_clock, &event) < 0)
         die("timerfd");
 }
 
@@ -364,8 +364,11 @@ int main(int count, char **words)
         int found = epoll_wait(epoll, events, 256, 100);
         for (int i = 0; i < found; i++) {
             struct connection *one = events[i].data.ptr;
-            if (!one)
-                start_due();
+            if (!one) {
+                long long times_due;
+                if (read(alarm_clock, &times_due, sizeof times_due) > 0)
+                    start_due();
+            }
             else if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR) && one->fd >= 0)
                 readable(one);
             if (one && one->fd >= 0 && events[i].events & EPOLLOUT)

@@ -89,6 +89,11 @@ def pss_bytes(pid: int) -> int:
     return int(psutil.Process(pid).memory_full_info().pss)
 
 
+def uss_bytes(pid: int) -> int:
+    """Unique set size: what no other process shares."""
+    return int(psutil.Process(pid).memory_full_info().uss)
+
+
 def rss_bytes(pid: int) -> int:
     """Resident set size."""
     return int(psutil.Process(pid).memory_info().rss)
@@ -101,14 +106,14 @@ def forget_peaks(pids: Iterable[int]) -> None:
             (PROC / str(pid) / "clear_refs").write_text("5")
 
 
-def peak_bytes(pids: Iterable[int]) -> int:
-    """The peak of the process that had the highest."""
-    peaks = [0]
+def peaks(pids: Iterable[int]) -> dict[int, int]:
+    """The peak of each, in bytes."""
+    found = {}
     for pid in pids:
         with gone_is_nothing():
             lines = (PROC / str(pid) / "status").read_text().splitlines()
-            peaks += [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")]
-    return max(peaks)
+            found[pid] = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    return found
 
 
 def context_switches(pid: int) -> int:

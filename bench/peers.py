@@ -17,7 +17,7 @@ BACKLOG = 1024
 PYFPM, PLAIN = "pyfpm", "pyfpm plain"
 UWSGI, UWSGI_FASTCGI = "uWSGI", "uWSGI FastCGI"
 GUNICORN, GTHREAD = "Gunicorn sync", "Gunicorn gthread"
-PRELOAD = "Gunicorn --preload"
+PRELOAD, CHEAPER = "Gunicorn --preload", "uWSGI --cheaper"
 PHP, FLUP, FLOOR = "PHP-FPM", "flup6", "C floor"
 
 
@@ -40,19 +40,22 @@ def start_plain(setting: Setting) -> Server:
     return start_pyfpm(setting, name=PLAIN, hotpath="no")
 
 
-def start_uwsgi(setting: Setting, *, name: str = UWSGI, option: str = "uwsgi-socket", need_app: bool = True) -> Server:
+def start_uwsgi(
+    setting: Setting, *options: str, name: str = UWSGI, option: str = "uwsgi-socket", need_app: bool = True
+) -> Server:
     """uWSGI over its own protocol."""
     place = setting.place(name)
     path = place / "socket"
     command = [*tools.uwsgi(), f"--{option}", path, "--chmod-socket=666", "--master", "--listen", str(BACKLOG)]
     command += ["--processes", str(setting.workers), "--chdir", setting.code, "--wsgi", setting.application]
-    process = start([*command, "--disable-logging", *(["--need-app"] if need_app else [])], place)
+    command += ["--disable-logging", *(["--need-app"] if need_app else []), *options]
+    process = start(command, place)
     protocol = "fastcgi" if option == "fastcgi-socket" else "uwsgi"
     # uWSGI takes no PATH_INFO from SCRIPT_NAME, and nginx's stock fastcgi_params have none; hello needs none.
     has_routes = protocol == "fastcgi" and setting.application != "hello:application"
     parameters = 'fastcgi_param PATH_INFO $uri; fastcgi_param SCRIPT_NAME "";' if has_routes else ""
     server = Server(name, process, path, protocol, parameters, stop_signal=signal.SIGINT)
-    return listening(server, setting.workers)
+    return listening(server, 1 if "--cheaper" in options else setting.workers)
 
 
 def start_uwsgi_fastcgi(setting: Setting) -> Server:
@@ -77,6 +80,11 @@ def start_gthread(setting: Setting) -> Server:
 def start_gunicorn_preload(setting: Setting) -> Server:
     """The application is imported before the workers are forked."""
     return start_gunicorn(setting, "--preload", name=PRELOAD)
+
+
+def start_uwsgi_cheaper(setting: Setting) -> Server:
+    """It begins with two workers and adds more by itself."""
+    return start_uwsgi(setting, "--cheaper", "2", name=CHEAPER)
 
 
 def start_php(setting: Setting) -> Server:
@@ -111,7 +119,8 @@ def start_floor(setting: Setting) -> Server:
     return listening(Server(FLOOR, start(command, place), place / "socket"), setting.workers)
 
 
-PEERS: dict[str, Callable[[Setting], Server]] = {
+Starter = Callable[[Setting], Server]
+PEERS: dict[str, Starter] = {
     PYFPM: start_pyfpm,
     PLAIN: start_plain,
     UWSGI_FASTCGI: start_uwsgi_fastcgi,
@@ -119,6 +128,7 @@ PEERS: dict[str, Callable[[Setting], Server]] = {
     GUNICORN: start_gunicorn,
     GTHREAD: start_gthread,
     PRELOAD: start_gunicorn_preload,
+    CHEAPER: start_uwsgi_cheaper,
     PHP: start_php,
     FLUP: start_flup,
     FLOOR: start_floor,

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -28,7 +28,7 @@ class Setting:
         directory: for sockets and logs; each server makes one of its own in it.
         code: the directory of the application.
         application: module:callable.
-        settings: more lines of a pool file (pyfpm only).
+        settings: more lines of a pool file (pyfpm and PHP-FPM).
     """
 
     directory: Path
@@ -36,6 +36,10 @@ class Setting:
     code: Path = tools.APPS
     application: str = "hello:application"
     settings: tuple[str, ...] = ()
+
+    def having(self, *settings: str) -> Setting:
+        """With more lines of a pool file."""
+        return replace(self, settings=(*self.settings, *settings))
 
     def place(self, name: str) -> Path:
         """The server's own directory."""
@@ -116,6 +120,14 @@ class Pyfpm(Server):
         """By process title."""
         return [pid for pid in self.family() if _title(pid).startswith("pyfpm: template ")]
 
+    def hot_path(self) -> str:
+        """What the status says of it; empty if it says nothing."""
+        done = subprocess.run(
+            [*self.command, "status", "--format", "json"], capture_output=True, text=True, check=False
+        )
+        found = re.search(r'"hot[ _-]path": *"([^"]+)"', done.stdout)
+        return found[1] if found else ""
+
     def begin_reload(self) -> subprocess.Popen[bytes] | None:
         """`pyfpm reload`, which waits for the outcome."""
         with (self.socket.parent / "reload.log").open("ab") as log:
@@ -143,9 +155,14 @@ def pool_text(name: str, setting: Setting, settings: Iterable[str], *, directory
     return "\n".join(line for line in lines if _is_known(line)) + "\n"
 
 
+def knows(directive: str) -> bool:
+    """Has this pyfpm the directive? Some are newer than this benchmark."""
+    return directive in POOL_DIRECTIVES
+
+
 def _is_known(line: str) -> bool:
     name = line.partition("=")[0].strip()
-    return name != "hotpath" or name in POOL_DIRECTIVES
+    return name != "hotpath" or knows(name)
 
 
 def start_master(directory: Path, pools: str, *, timeout: float = 60.0) -> tuple[subprocess.Popen[bytes], list[str]]:

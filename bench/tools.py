@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import os
 import re
 import shutil
@@ -96,6 +97,17 @@ def php_fpm() -> Path:
         for program in sorted(Path(directory).glob("php-fpm*"), reverse=True):
             return program
     raise Missing("PHP-FPM is not installed")
+
+
+def own_version() -> str:
+    """Of pyfpm, with the commit if this is a checkout."""
+    found = importlib.metadata.version("python-fpm")
+    try:
+        command = ["git", "-C", str(BENCH), "describe", "--always", "--dirty"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except OSError:
+        return found
+    return f"{found} ({done.stdout.strip()})" if done.returncode == 0 else found
 
 
 def versions() -> dict[str, str]:

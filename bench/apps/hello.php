@@ -1,5 +1,8 @@
 <?php
 // The application of PHP-FPM: what hello.py answers, in PHP.
+if (($_SERVER['DOCUMENT_URI'] ?? '') === '/slow') {
+    usleep(500000);
+}
 if (($_SERVER['QUERY_STRING'] ?? '') === 'json') {
     $items = [];
     for ($number = 0; $number < 109; $number++) {

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from bench import load, measure
 from bench.load import Load, Outcome
-from bench.peers import PEERS
+from bench.peers import PEERS, PYFPM, Starter
 from bench.results import Result
 from bench.scenario import Options, scratch
-from bench.servers import Server, Setting
+from bench.servers import Pyfpm, Server, Setting
 from bench.targets import not_kept
 from bench.tools import Missing
 from bench.web import Site, Web
@@ -36,6 +36,10 @@ class Contestant:
         """What the report calls it."""
         return self.label or self.peer
 
+    def site(self, server: Server) -> Site:
+        """Where nginx has it."""
+        return Site(server, self.keepalive, self.streams)
+
 
 @dataclass(frozen=True)
 class LoadCase:
@@ -43,6 +47,7 @@ class LoadCase:
 
     Attributes:
         usual: it is part of the short run.
+        at_half: the load comes at half the rate that the slowest of them can answer, the same for all.
         bare: these peers also take part with connections that are not kept.
         note: what else a reader has to know.
     """
@@ -55,6 +60,7 @@ class LoadCase:
     keepalive: int = 0
     bare: Sequence[str] = ()
     streams: bool = False
+    at_half: bool = False
     usual: bool = True
     note: str = ""
 
@@ -92,20 +98,22 @@ class Group:
                 yield run_case(arena, case, options)
 
 
-def start_arena(stack: ExitStack, setting: Setting, contestants: Sequence[Contestant]) -> Arena:
+def start_arena(
+    stack: ExitStack, setting: Setting, contestants: Sequence[Contestant], peers: Mapping[str, Starter] = PEERS
+) -> Arena:
     """Start every server that takes part; those that are missing are noted and left out."""
     servers: dict[str, Server] = {}
     missing: dict[str, str] = {}
     for peer in dict.fromkeys(one.peer for one in contestants):
         try:
-            servers[peer] = PEERS[peer](setting)
+            servers[peer] = peers[peer](setting)
         except (Missing, OSError, RuntimeError) as error:
             missing[peer] = f"{peer} does not take part: {error}"
             print(missing[peer], file=sys.stderr)
             continue
         stack.callback(servers[peer].stop)
     present = [one for one in contestants if one.peer in servers]
-    sites = dict.fromkeys(Site(servers[one.peer], one.keepalive, one.streams) for one in present)
+    sites = dict.fromkeys(one.site(servers[one.peer]) for one in present)
     web = Web(setting.directory, list(sites))
     stack.callback(web.stop)
     return Arena(servers, web, missing)
@@ -120,15 +128,22 @@ def run_case(arena: Arena, case: LoadCase, options: Options) -> Result:
     for one in case.contestants():
         if one.peer in arena.missing:
             result.note(arena.missing[one.peer])
+    ours = arena.servers.get(PYFPM)
+    if isinstance(ours, Pyfpm) and ours.hot_path() != "compiled":
+        result.note("pyfpm had no compiled hot path in this run")
     for one in list(present):
         try:
             slice_of(arena, one, replace(case.load, seconds=min(WARM_UP, case.load.seconds)))
         except RuntimeError as error:
             result.note(f"{one.name} does not take part: {error}")
             present.remove(one)
-    for number in range(options.rounds):
+    what = options.scaled(case.load)
+    if case.at_half:
+        what = replace(what, rate=half_of_saturation(arena, present, what))
+        result.title += f"; {what.rate:,.0f} requests/s, which is half of what the slowest can answer"
+    for number in range(options.at_most(5, 5) if case.load.requests else options.rounds):
         for one in present if number % 2 == 0 else reversed(present):
-            outcome, measured = slice_of(arena, one, options.scaled(case.load))
+            outcome, measured = slice_of(arena, one, what)
             result.add(one.name, **measured)
             if outcome.failed:
                 result.note(f"{one.name}: some requests failed")
@@ -136,15 +151,23 @@ def run_case(arena: Arena, case: LoadCase, options: Options) -> Result:
     return result
 
 
+def half_of_saturation(arena: Arena, present: Sequence[Contestant], what: Load) -> float:
+    """Requests a second: half the least of their rates under as much load as they take, the better one of two each."""
+    rates: dict[str, float] = {}
+    for one in [*present, *reversed(present)]:
+        outcome, _ = slice_of(arena, one, replace(what, seconds=1.0))
+        rates[one.name] = max(rates.get(one.name, 0.0), outcome.rate)
+    return min(rates.values()) / 2
+
+
 def slice_of(arena: Arena, one: Contestant, what: Load) -> tuple[Outcome, dict[str, float]]:
     """Load one server for a moment; what its processes took for that."""
     server = arena.servers[one.peer]
     pids = server.family()
     measure.forget_peaks(pids)
-    peak = measure.peak_bytes(pids)
+    peaks = measure.peaks(pids)
     before = measure.usage(pids)
-    site = Site(server, one.keepalive, one.streams)
-    outcome = load.run(arena.web.port, site.host, what)
+    outcome = load.run(arena.web.port, one.site(server).host, what)
     spent = measure.usage(pids) - before
     cpu = spent.total / outcome.requests * 1e6
     return outcome, {
@@ -156,6 +179,6 @@ def slice_of(arena: Arena, one: Contestant, what: Load) -> tuple[Outcome, dict[s
         "throughput": max(outcome.bytes, what.upload * outcome.requests) / outcome.seconds / MB,
         "p50": outcome.p50 * 1e3,
         "p99": outcome.p99 * 1e3,
-        "grown": max(0, measure.peak_bytes(pids) - peak) / MB,
+        "grown": max(peak - peaks.get(pid, peak) for pid, peak in measure.peaks(pids).items()) / MB,
         "failed": outcome.failed,
     }
