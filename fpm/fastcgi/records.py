@@ -61,6 +61,11 @@ def pack_stdout(request_id: int, data: bytes) -> bytes:
     return _pack_header(VERSION, _STDOUT, request_id, len(data), 0) + data
 
 
+def pack_head(request_id: int, size: int) -> bytes:
+    """The head of a STDOUT record of 1 to MAX_CONTENT bytes."""
+    return _pack_header(VERSION, _STDOUT, request_id, size, 0)
+
+
 def split_records(data: bytes) -> list[memoryview]:
     """The header and the content of each record in turn, of bytes that are whole records without padding."""
     whole = memoryview(data)

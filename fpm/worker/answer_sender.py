@@ -11,20 +11,25 @@ from time import monotonic
 from typing import Protocol
 
 from fpm.fastcgi.constants import HEADER, MAX_CONTENT, RecordType
-from fpm.fastcgi.records import pack_break, pack_record, pack_stream, split_records
+from fpm.fastcgi.records import pack_break, pack_head, pack_record, pack_stream, split_records
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
 from fpm.worker.accounting import RequestLog
 from fpm.worker.connection import WebConnection
 from fpm.worker.last_word import LastWord
+from fpm.worker.plain_file import read_part
 from fpm.worker.settings import ActiveSettings
 from fpm.worker.socket_io import PeerGone, has_left, send_records, wait, wait_for_room
 from fpm.wsgi.environ import Environ
+from fpm.wsgi.sink import PlainFile
 
 LOOK_AFTER = 0.001
 """Seconds a request must have taken before it is worth a system call to see what its peer has done meanwhile."""
 _EXECUTING, _SENDING = int(Stage.EXECUTING), int(Stage.SENDING)
 RECORD_MAX = HEADER.size + MAX_CONTENT
+FILE_RECORD = 61440
+"""Bytes of a file in one record: whole pages, as many as there is room for."""
+_PAGE = 4096
 _BATCH = 16 * RECORD_MAX
 _OVERHEAD = 8192
 """Bytes of a socket's buffer that its messages take beside what is in them."""
@@ -101,6 +106,55 @@ class AnswerSender:
         if is_long:
             self.release()
 
+    def send_file(self, io: Answer, file: PlainFile, size: int) -> int:
+        """Send a part of a file as records of STDOUT, which the kernel takes from its own memory; see send().
+
+        Returns:
+            How many bytes: fewer if the file has become shorter.
+
+        Raises:
+            PeerGone: nobody takes them.
+            OSError: it cannot be read, or has become shorter in the middle of a record.
+        """
+        if not self._batch:
+            self._size_up(io.connection.fd)
+        # The head of a record and its content take two calls. Whatever follows the head, this is no good record.
+        self.guard(io, FILE_RECORD // HEADER.size + 1)
+        at, end, self._room = file.position, file.position + size, 0
+        while at < end:
+            if self._room < RECORD_MAX:
+                self._await_room(io, b"")
+                self._room = self._batch
+                end = min(end, max(at, os.fstat(file.fd).st_size))
+            part = min(FILE_RECORD - at % _PAGE, end - at)
+            if part:
+                self._send_part(io, file.fd, at, part)
+            self._room -= RECORD_MAX
+            at += part
+        size = at - file.position
+        file.move(at)
+        return size
+
+    def _send_part(self, io: Answer, file: int, at: int, size: int) -> None:
+        """Send one record of a file."""
+        fd, head, sent = io.connection.fd, pack_head(io.request_id, size), 0
+        try:
+            sent = os.write(fd, head)
+            sent += os.sendfile(fd, file, at, size)
+        except BlockingIOError:
+            pass
+        except ConnectionError as error:
+            io.broken = True
+            raise PeerGone(str(error)) from None
+        except OSError:
+            pass  # EINVAL: not from this file system; if it cannot be read at all, read() tells
+        if sent != HEADER.size + size:
+            done = max(0, sent - HEADER.size)
+            data, failure = read_part(file, at + done, size - done)
+            self._send_rest(io, (head[sent:], data), 0)
+            if failure is not None:
+                raise failure
+
     def _send_group(self, io: Answer, buffers: list[bytes | memoryview]) -> None:
         """Send records, which are few enough that a peer who takes anything takes all of them.
 
@@ -123,14 +177,14 @@ class AnswerSender:
 
     def _send_rest(self, io: Answer, buffers: Sequence[bytes | memoryview], sent: int) -> None:
         """Go on where the peer has not taken all at once."""
-        is_guarded, self._room = self.word.is_left, 0
+        times, self._room = self.word.times if self.word.is_left else 0, 0
         try:
             send_records(io.connection.fd, buffers, sent, partial(self._await_room, io))
         except PeerGone:
             io.broken = True
             raise
-        if is_guarded and not self.word.is_left:
-            self.guard(io)
+        if times and not self.word.is_left:
+            self.guard(io, times)
 
     def _size_up(self, fd: int) -> None:
         """Find out how much can be sent at once to a peer that has read what was sent before.
@@ -172,10 +226,14 @@ class AnswerSender:
             # An end of STDERR, which means nothing. A peer that has left answers it with a reset (TCP).
             self.send(io, pack_record(RecordType.STDERR, io.request_id, b""))
 
-    def guard(self, io: Answer) -> None:
-        """An answer is under way: if this process ends now, the web server shall see that it is not complete."""
-        if not self.word.is_left:
-            self.word.leave(io.connection.fd, pack_break(io.request_id))
+    def guard(self, io: Answer, times: int = 1) -> None:
+        """An answer is under way: if this process ends now, the web server shall see that it is not complete.
+
+        Args:
+            times: how often it is to be said: more than once where the head of a record may be out without its content.
+        """
+        if not self.word.is_left or self.word.times < times:
+            self.word.leave(io.connection.fd, pack_break(io.request_id), times)
 
     def release(self) -> None:
         """The answer is complete, or its peer gone."""

@@ -24,6 +24,7 @@ from fpm.worker.service import Service
 from fpm.worker.socket_io import PeerGone
 from fpm.wsgi.environ import Environ
 from fpm.wsgi.response import Response
+from fpm.wsgi.sink import PlainFile
 
 _FINISHED = int(Stage.FINISHED)
 
@@ -150,6 +151,9 @@ class HeldBack:
         self._background = background
         self.pending: bytes | None = None
 
+    can_finish = False
+    """The application may add work until it returns."""
+
     @property
     def finished(self) -> bool:
         """The last piece was given."""
@@ -158,6 +162,14 @@ class HeldBack:
     def send(self, data: bytes, is_last: bool = False) -> None:
         """See Sink."""
         self._io.send(data, is_last)
+
+    def find_file(self, file: object) -> PlainFile | None:
+        """See Sink."""
+        return self._io.find_file(file)
+
+    def send_file(self, head: bytes, file: PlainFile, size: int) -> int:
+        """See Sink."""
+        return self._io.send_file(head, file, size)
 
     def finish(self, data: bytes) -> None:
         """See Sink."""

@@ -20,6 +20,7 @@ from fpm.scoreboard.writer import SlotWriter
 from fpm.worker.process_end import finish_threads, flush_streams
 from fpm.worker.stdio import write_error
 from fpm.wsgi.response import renew_lock
+from fpm.wsgi.sink import PlainFile
 
 
 class ForkGuard:
@@ -54,7 +55,14 @@ class ForkGuard:
 class NullSink:
     """Where the output of a copy goes: nowhere. To finish the response is to come back from the application."""
 
-    finished = False
+    finished = can_finish = False
+
+    def find_file(self, file: object) -> None:
+        """Nothing."""
+
+    def send_file(self, head: bytes, file: PlainFile, size: int) -> int:
+        """Nothing."""
+        return size
 
     def send(self, data: bytes, is_last: bool = False) -> None:
         """Nothing."""

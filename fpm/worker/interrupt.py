@@ -17,7 +17,8 @@ from fpm.protocol.spec import INTERRUPT_SIGNAL
 from fpm.scoreboard.writer import SlotWriter
 from fpm.worker import socket_io
 from fpm.worker.request import Request
-from fpm.wsgi.response import Response, run_application
+from fpm.wsgi.response import Response
+from fpm.wsgi.run import run_application
 
 _OUTERMOST: tuple[CodeType, ...] = (run_application.__code__, Call.run.__code__)
 """Whoever calls these takes whatever they raise."""

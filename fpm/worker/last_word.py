@@ -22,6 +22,9 @@ from fpm.system.descriptors import take_descriptor
 Pair = tuple[socket.socket, socket.socket]
 """SOCK_SEQPACKET: the end at which it is left, and the end where it is read."""
 
+_TIMES = struct.Struct("H")
+"""How many times what follows it is to be said."""
+_TIMES_MAX = 8192
 _WORDS_MAX = 1 << 17
 """Bytes: more than the rest of a record and what breaks the answer off."""
 _ROOM = 1 << 20
@@ -38,12 +41,14 @@ class LastWord:
 
     Attributes:
         is_left: an answer is under way.
+        times: how often what is left is to be said.
     """
 
     def __init__(self, pair: Pair | None) -> None:
         self._pair = pair
         self._fd = -1
         self._words = b""
+        self.times = 1
         self._is_readable = False
         """It is in the socket."""
         self.is_left = False
@@ -52,14 +57,14 @@ class LastWord:
         """List what is for this process and its template alone."""
         return [end.fileno() for end in self._pair or ()]
 
-    def leave(self, fd: int, words: bytes) -> None:
-        """Have this sent on a connection if this process ends now; it replaces what was left before."""
+    def leave(self, fd: int, words: bytes, times: int = 1) -> None:
+        """Have this sent on a connection, as many times, if this process ends now; it replaces what was left before."""
         former, self._is_readable = self._is_readable, False
-        self._fd, self._words, self.is_left = fd, words, True
+        self._fd, self._words, self.times, self.is_left = fd, words, times, True
         if self._pair is not None:
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))
             try:
-                self._pair[0].sendmsg((words,), (rights,), socket.MSG_NOSIGNAL)
+                self._pair[0].sendmsg((_TIMES.pack(times), words), (rights,), socket.MSG_NOSIGNAL)
                 self._is_readable = True
             except OSError:  # ETOOMANYREFS: too many descriptors of this user are on their way
                 self._is_readable = False
@@ -77,7 +82,7 @@ class LastWord:
         """Send it now: this worker gives the answer up."""
         self.withdraw()
         with suppress(OSError):
-            say(self._fd, self._words)
+            say(self._fd, self._words * self.times)
 
     def _take_back(self) -> None:
         if self._pair is not None:
@@ -174,5 +179,5 @@ def _say_left(end: socket.socket) -> None:
             words, fd = data, -1 if taken is None else taken
     if fd >= 0:
         with suppress(OSError):
-            say(fd, words)
+            say(fd, words[_TIMES.size :] * min(_TIMES.unpack_from(words.ljust(_TIMES.size))[0], _TIMES_MAX))
         os.close(fd)

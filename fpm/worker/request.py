@@ -22,7 +22,8 @@ from fpm.worker.socket_io import PeerGone, comes_from_peer
 from fpm.wsgi.body import BodyStream
 from fpm.wsgi.environ import complete_environ, content_length
 from fpm.wsgi.error_pages import ERROR_PAGE, TIMEOUT_PAGE
-from fpm.wsgi.response import Response, run_application
+from fpm.wsgi.response import Response
+from fpm.wsgi.run import run_application
 
 _EXECUTING = int(Stage.EXECUTING)
 
@@ -56,8 +57,7 @@ class Request:
         self.io = io
         self._environ = io.environ
         self.state = NEW
-        self._background: BackgroundWork | None = None
-        """The work after the response, once there is some."""
+        self._background: BackgroundWork | None = None  # the work after the response, once there is some
         self._slow = False  # it has been reported as slow
 
     # ---------------------------------------------------------------- the steps, in their order

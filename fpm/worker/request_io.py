@@ -19,9 +19,11 @@ from fpm.fastcgi.records import (
 from fpm.scoreboard.stages import Stage
 from fpm.worker.answer_sender import LOOK_AFTER
 from fpm.worker.connection import WebConnection
+from fpm.worker.plain_file import find_plain_file
 from fpm.worker.service import Service
 from fpm.worker.socket_io import PeerGone, read_available, wait
 from fpm.wsgi.environ import Environ
+from fpm.wsgi.sink import PlainFile
 
 COPIED_MAX = 16384
 """Bytes that are copied to stand behind their header, as that costs less than to send two buffers."""
@@ -152,6 +154,28 @@ class RequestIO:
             sender.send(self, pack_stdout(self.request_id, data))
         else:
             sender.send_large(self, data)
+
+    @property
+    def can_finish(self) -> bool:
+        """See Sink."""
+        return self.machine is None or self.machine.state is State.ACTIVE
+
+    def find_file(self, file: object) -> PlainFile | None:
+        """See Sink."""
+        return find_plain_file(file)
+
+    def send_file(self, head: bytes, file: PlainFile, size: int) -> int:
+        """See Sink.
+
+        Raises:
+            PeerGone: nobody wants it any more.
+            OSError: it cannot be read, or has become shorter in the middle of a record.
+        """
+        if head:
+            self.send(head)
+        elif self.broken or self.aborted:
+            raise PeerGone("the web server has gone away")
+        return self._service.sender.send_file(self, file, size)
 
     def finish(self, data: bytes) -> None:
         """Sends the last piece and END_REQUEST.

@@ -16,7 +16,7 @@ from fpm.worker.status_pages import StatusPages
 from fpm.worker.stdio import open_errors
 from fpm.wsgi.environ import Environ
 from fpm.wsgi.file_wrapper import FileWrapper
-from fpm.wsgi.response import WSGIApp
+from fpm.wsgi.run import WSGIApp
 
 
 class Service:

@@ -24,7 +24,7 @@ from fpm.worker.service import Service
 from fpm.worker.settings import ActiveSettings
 from fpm.worker.status_pages import StatusPages
 from fpm.worker.stdio import replace_standard_streams
-from fpm.wsgi.response import WSGIApp
+from fpm.wsgi.run import WSGIApp
 
 
 def run_worker(

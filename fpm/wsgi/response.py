@@ -8,27 +8,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from threading import Lock
 from types import TracebackType
-from typing import Any
 
-from fpm.wsgi.environ import Environ
+from fpm.wsgi.file_wrapper import FileWrapper
 from fpm.wsgi.head import encode_head, format_head
 from fpm.wsgi.sink import Sink, Unsent
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
-WSGIApp = Callable[[Environ, Any], Iterable[bytes]]
 
 _COMPLETE = (list, tuple)
+SMALL_FILE = 32768
+"""Bytes up to which a file is read and sent with one call, head and end included."""
 _BODYLESS = frozenset(("204", "304", *map(str, range(100, 200))))
 """Statuses of answers without a body (RFC 9110 6.4.1)."""
 
 
 class Response:
-    """The answer to one request while an application makes it."""
+    """The answer to one request while an application makes it; it has many attributes: what may still follow."""
 
     __slots__ = (
         "_bodyless",
         "_head",
         "_head_only",
+        "_is_complete",
         "_left",
         "_sink",
         "closed",
@@ -46,6 +47,8 @@ class Response:
         self._head: str | None = None
         self._left: int | None = None
         """Bytes that are still to come by the application's Content-Length."""
+        self._is_complete = False
+        """A block has completed it, and the end went out with it."""
         self.started = False
         """The head has gone out; an error can no longer become a 500 page."""
         self.status = ""
@@ -118,7 +121,10 @@ class Response:
         self._drop(len(data))
 
     def _drop(self, size: int) -> None:
-        if size:
+        if self._is_complete:
+            self._note_unsent().surplus += size
+            self.is_enough = True
+        elif size:
             self._note_unsent().after_end += size
 
     def _note_unsent(self) -> Unsent:
@@ -164,6 +170,8 @@ class Response:
         if result is self.given and self.closed:
             return
         if self.closed or self._head is None or not self._bodyless:
+            if type(result) is FileWrapper and self._head is not None and not self.closed:
+                self._send_file(result)
             self._send_pieces(result)
         else:
             iter(result)  # no body is wanted, but what is none at all is an error as ever
@@ -178,13 +186,45 @@ class Response:
         """
         for data in result:
             if data or not isinstance(data, bytes):
-                self.write(data)
-                if self.is_enough and not self.closed:
+                left = self._left
+                if left is None or len(data) < left or not self._complete(data):
+                    self.write(data)
+                if self.is_enough and (not self.closed or self._is_complete):
                     break
-            elif not self.closed:
+            elif not self.closed or self._is_complete:
                 if self._left == 0 or (self._bodyless and self._head is not None):
                     break
                 self._sink.send(data)
+
+    def _send_file(self, wrapper: FileWrapper) -> None:
+        """Has a real file sent by the kernel; what does not go that way is read after it, block by block."""
+        wrapper.left = left = self._left
+        file = self._sink.find_file(wrapper.file)
+        if file is None:
+            return
+        size = file.size if left is None else min(file.size, left)
+        if size <= SMALL_FILE:
+            wrapper.block = SMALL_FILE
+            return
+        with _SENDING:
+            if not self.closed:
+                sent = self._sink.send_file(self._flush(), file, size)
+                self._left = wrapper.left = None if left is None else left - sent
+
+    def _complete(self, data: bytes) -> bool:
+        """Sends a block that completes the Content-Length, and with it the end; False if that has to wait.
+
+        The application goes on to the end of its iterable, and to close(), while the client has its answer.
+        """
+        if self._bodyless or not isinstance(data, bytes) or not self._sink.can_finish:
+            return False
+        with _SENDING:
+            if self.closed:
+                return False
+            piece = self._take(data)
+            self.closed = self._is_complete = True
+            self._sink.finish(piece)
+        return True
 
     def _send_whole(self, body: bytes) -> None:
         """Sends a response whose body is all there, and with it its length."""
@@ -257,17 +297,3 @@ def renew_lock() -> None:
     """For a process that was just forked: the thread that held the lock, if there was one, is not in it."""
     global _SENDING
     _SENDING = Lock()
-
-
-def run_application(application: WSGIApp, environ: Environ, response: Response) -> None:
-    """Calls the application once and sends its answer; its iterable is always closed.
-
-    Raises:
-        Whatever the application raises.
-    """
-    result = application(environ, response.start_response)
-    try:
-        response.send_result(result)
-    finally:
-        if hasattr(result, "close") and result is not response.given:
-            result.close()

@@ -5,12 +5,25 @@ import faulthandler
 import itertools
 import os
 import signal
+import tempfile
 import time
 
 
 def application(environ, start_response):
+    if "/file/" in environ["PATH_INFO"]:
+        return file(environ, start_response)
     start_response("200 OK", [("Content-Type", "text/csv")])
     return rows(WAYS[environ["PATH_INFO"].rpartition("/")[2]])
+
+
+def file(environ, start_response):
+    """A large file, and a worker that is killed after as many microseconds as the path says."""
+    made = tempfile.TemporaryFile()  # noqa: SIM115  the server closes it
+    made.truncate(20_000_000)
+    start_response("200 OK", [("Content-Type", "text/csv"), ("Content-Length", "20000000")])
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    signal.setitimer(signal.ITIMER_REAL, float(environ["PATH_INFO"].rpartition("/")[2]) / 1e6)
+    return environ["wsgi.file_wrapper"](made)
 
 
 def rows(way):

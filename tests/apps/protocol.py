@@ -38,6 +38,13 @@ def ignore(environ, start_response):
     return plain(start_response, b"did not look at the body")
 
 
+def answer_first(environ, start_response):
+    """The whole answer, and only then a look at the body."""
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+    yield b"ok"
+    sys.stderr.write(f"read {len(environ['wsgi.input'].read())} bytes\n")
+
+
 def exact(environ, start_response):
     return plain(start_response, environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
 
@@ -227,6 +234,7 @@ def inner(environ, start_response):
 HANDLERS = {
     "/ignore": ignore,
     "/exact": exact,
+    "/answer_first": answer_first,
     "/large": large,
     "/endless": endless,
     "/late": late,

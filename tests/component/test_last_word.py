@@ -10,7 +10,10 @@ from contextlib import suppress
 
 import pytest
 
+from fpm.fastcgi.records import pack_break
+from fpm.worker.answer_sender import FILE_RECORD
 from fpm.worker.last_word import LastWord, LastWords, say
+from tests.support import raw_fastcgi as raw
 
 PID = 1234
 Pair = tuple[socket.socket, socket.socket]
@@ -69,6 +72,28 @@ def test_the_last_word_of_a_worker_that_has_ended(
     template.say_for(PID)
     template.say_for(PID)
     assert read_all(theirs) == (left[-1] or "" if left else "").encode()
+
+
+@pytest.mark.parametrize("pair_of_worker", [True, False])
+def test_a_word_may_be_said_several_times(words: tuple[LastWords, LastWord], pair: Pair, pair_of_worker: bool) -> None:
+    ours, theirs = pair
+    template, worker = words
+    worker = worker if pair_of_worker else LastWord(None)
+    worker.leave(ours.fileno(), b"word", 3)
+    if not pair_of_worker:
+        worker.say()
+    template.say_for(PID)
+    ours.close()
+    assert read_all(theirs) == b"wordwordword"
+
+
+@pytest.mark.parametrize("promised", [0, 1, 8, 30_001, 61_440])
+def test_whatever_a_head_has_promised_a_file_is_cut_off_behind_it(promised: int) -> None:
+    """The head of a record of a file is out when its worker ends, and nothing of the content."""
+    left = pack_break(1) * (FILE_RECORD // 8 + 1)
+    rest = left[promised:]
+    assert rest[:2] not in (bytes((1, raw.STDOUT)), bytes((1, raw.STDERR)), bytes((1, raw.END)))
+    assert 8 <= len(rest) < 8 + 65535, "neither nothing, nor a whole record"
 
 
 def test_a_worker_without_a_template_says_it_itself(pair: Pair) -> None:

@@ -42,6 +42,18 @@ def test_nothing_is_read_beyond_content_length(pool: WorkerPool, parts: list[byt
         assert json.loads(wire.read_reply().body)["body"] == "12345"
 
 
+def test_an_application_that_answers_first_and_reads_then(pool: WorkerPool) -> None:
+    params = raw.web_params("/answer_first", method="POST", body=b"x" * 100_000)
+    with raw.Wire(pool.address) as wire:
+        wire.send(raw.begin() + raw.stream(raw.PARAMS, raw.pairs(params)) + raw.stream(raw.STDIN, b"x" * 99_999)[:-8])
+        record = wire.read_record()
+        assert record is not None
+        assert record[2].endswith(b"ok")
+        wire.send(raw.stream(raw.STDIN, b"x"))
+        assert wire.read_reply().ended
+    wait_until(lambda: "read 100000 bytes" in pool.worker.output())
+
+
 @pytest.mark.parametrize("way", ["write", "return"])
 def test_an_application_that_goes_on_after_an_abort_sends_nothing(pool: WorkerPool, way: str) -> None:
     params = raw.web_params("/deaf", method="POST", query=way, body=b"12345")

@@ -81,6 +81,10 @@ def test_whatever_ends_the_worker(daemon: Start, nginx: StartNginx) -> None:
     for path in ("/buffered/forked", "/unbuffered/whole"):
         assert ending(server, path) == "200 b'row 0\\nrow 1\\nrow 2\\nthe last row\\n'"
     assert server.error_log().count("invalid FastCGI record type") == len(paths), server.error_log()
+    for way in ("buffered", "unbuffered"):
+        endings = [ending(server, f"/{way}/file/{delay}")[:3] for delay in range(1000, 13000, 1000)]
+        assert "cut" in endings
+        assert set(endings) <= {"cut", "502"}, "502 is an answer of which nothing had been sent"
     with slow_client(fpm, server) as response:
         for pid in fpm.workers("patient"):
             os.kill(pid, signal.SIGKILL)

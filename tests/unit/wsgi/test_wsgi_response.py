@@ -9,7 +9,8 @@ import pytest
 from fpm.wsgi import head
 from fpm.wsgi.file_wrapper import FileWrapper
 from fpm.wsgi.head import format_head
-from fpm.wsgi.response import Response, run_application
+from fpm.wsgi.response import Response
+from fpm.wsgi.run import run_application
 from fpm.wsgi.sink import Unsent
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -20,13 +21,17 @@ END = b"Status: 200 OK\r\n\r\n"
 class Recorder:
     """A sink that keeps what it gets, piece by piece."""
 
-    def __init__(self):
+    def __init__(self, can_finish=False):
         self.finished = False
+        self.can_finish = can_finish
         self.pieces = []
 
     def send(self, data, is_last=False):
         if data:
             self.pieces.append(data)
+
+    def find_file(self, file):
+        return None
 
     def finish(self, data):
         self.pieces.append(data)
@@ -280,6 +285,111 @@ def test_file_wrapper_reads_blocks_and_closes(tmp_path):
     sink = respond(make(FileWrapper(file, 40)))
     assert [len(piece) for piece in sink.pieces[1:]] == [40, 20, 0]
     assert file.closed
+
+
+def test_file_wrapper_reads_no_more_than_the_content_length(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 100)
+    with path.open("rb") as file:
+        response = Response(sink := Recorder(), "GET")
+        run_application(make(iter_of(file), headers=[("Content-Length", "50")]), {}, response)
+        assert (sink.sent.count(b"x"), file.tell(), response.unsent) == (50, 50, None)
+
+
+def iter_of(file):
+    wrapper = FileWrapper(file, 40)
+    wrapper.close = lambda: None
+    return wrapper
+
+
+def complete(blocks, length=5, can_finish=True, method="GET"):
+    """The pieces of a response of five bytes, and the response."""
+    sink = Recorder(can_finish)
+    response = Response(sink, method)
+    headers = [*PLAIN, ("Content-Length", str(length))]
+    run_application(make(blocks, headers=headers), {}, response)
+    return sink, response
+
+
+def test_a_block_that_completes_the_content_length_brings_the_end_with_it():
+    steps = []
+
+    def blocks():
+        yield b"12"
+        yield b"345"
+        steps.append(sink.finished)
+        yield b""
+        steps.append("not asked for")
+
+    sink = Recorder(can_finish=True)
+    response = Response(sink, "GET")
+    run_application(make(blocks(), headers=[*PLAIN, ("Content-Length", "5")]), {}, response)
+    assert [piece[-3:] for piece in sink.pieces] == [b"\n12", b"345"]
+    assert steps == [True]
+    assert not response.unusual
+
+
+def test_the_end_waits_where_the_sink_cannot_take_it():
+    sink, _ = complete(iter([b"12", b"345"]), can_finish=False)
+    assert [piece[-3:] for piece in sink.pieces] == [b"\n12", b"345", b""]
+
+
+@pytest.mark.parametrize("can_finish", [True, False])
+def test_what_comes_after_a_complete_body_is_told_once(can_finish):
+    asked = []
+
+    def blocks():
+        yield b"12345"
+        asked.append(1)
+        yield b"678"
+        asked.append(2)
+        yield b"9"
+
+    sink, response = complete(blocks(), can_finish=can_finish)
+    assert sink.sent.endswith(b"\r\n\r\n12345")
+    assert (sink.finished, asked) == (True, [1])
+    assert response.unsent == Unsent(surplus=3)
+
+
+def test_a_block_that_is_too_long_is_cut_and_ends_it():
+    sink, response = complete(iter([b"1234567", b"8"]))
+    assert (sink.sent[-5:], len(sink.pieces), response.unsent) == (b"12345", 1, Unsent(surplus=2))
+
+
+def test_a_failure_after_the_end_is_raised_and_the_iterable_closed():
+    class Blocks:
+        closed = False
+
+        def __iter__(self):
+            yield b"12345"
+            raise LookupError
+
+        def close(self):
+            self.closed = True
+
+    blocks, sink = Blocks(), Recorder(can_finish=True)
+    with pytest.raises(LookupError):
+        run_application(make(blocks, headers=[("Content-Length", "5")]), {}, Response(sink, "GET"))
+    assert (sink.finished, blocks.closed) == (True, True)
+
+
+def test_write_never_brings_the_end():
+    sink = Recorder(can_finish=True)
+    response = Response(sink, "GET")
+    response.start_response("200 OK", [("Content-Length", "5")])(b"12345")
+    assert not sink.finished
+
+
+def test_finish_early_after_the_end_has_gone_out():
+    sink = Recorder(can_finish=True)
+    response = Response(sink, "GET")
+
+    def blocks():
+        yield b"12345"
+        assert response.finish_early() is False
+
+    run_application(lambda environ, start: start("200 OK", [("Content-Length", "5")]) and blocks(), {}, response)
+    assert (sink.sent[-5:], response.unusual) == (b"12345", False)
 
 
 @pytest.mark.parametrize(
