@@ -178,6 +178,7 @@ class PoolConfig:
     script_name: str | None
     """None: auto; else the prefix ("" or "/prefix")."""
     request_body_spool: bool
+    hotpath: bool
     read_timeout: float
     send_timeout: float
     no_new_privs: bool

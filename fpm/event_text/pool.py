@@ -70,6 +70,7 @@ ROWS: Mapping[type[Event], Row] = {
     pool.EmergencyRestartFailed: (ERROR, "the new template failed, keeping the previous one: {e.error}"),
     pool.TemplateStarted: (NONE, "template {e.pid} started (generation {e.generation})"),
     pool.TemplateReady: (NONE, "template {e.pid} is ready (generation {e.generation})"),
+    pool.PlainHotPath: (NOTICE, "hot path: python, because {e.reason}"),
     pool.TemplateNotice: (NOTICE, "{e.notice}"),
     pool.TemplateKilled: (lambda e: WARNING if e.reason == "late" else NOTICE, _template_killed),
     pool.ForkFailed: (ERROR, "the template cannot fork: {e.error}"),

@@ -79,6 +79,15 @@ class TemplateReady(ProcessEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class PlainHotPath(PoolEvent):
+    """The workers of a generation have not got the compiled hot path, which they should have."""
+
+    generation: int
+    reason: str
+    """A clause."""
+
+
+@dataclass(frozen=True, slots=True)
 class TemplateNotice(ProcessEvent):
     """A template says something about the application."""
 

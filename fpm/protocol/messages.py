@@ -17,6 +17,7 @@ from fpm.protocol.wire import Range, as_object, pack_message, read_object, unpac
 VERSION = 1
 SLOW_REQUEST_MAX = 1024
 """Characters of a slow request's method and URI that are told."""
+PLAIN_REASON_MAX = 500
 
 Level = Literal["debug", "notice", "warning", "error", "alert"]
 SlotIndex = Annotated[int, Range(0, 65534)]
@@ -42,6 +43,10 @@ class TemplateReady:
     """How long the import has taken."""
     stack: bool
     """It writes its stack when it is asked (fpm.worker.self_dump)."""
+    compiled: bool = False
+    """Workers have the compiled hot path."""
+    plain_reason: Annotated[str, Range(0, PLAIN_REASON_MAX)] = ""
+    """Why not, a clause; "" if nothing is to be said of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,8 @@ class WorkerSettings:
     log_limit: int
     listen_is_unix: bool
     has_access_log: bool
+    # Not known to former releases.
+    hotpath: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fpm.scoreboard.hot_path import describe_hot_path, measure_hot_path
 from fpm.scoreboard.number import COUNT, FLAG, TIME, UINT, Line, Metric, Php, Shown, describe_death, number, rows_of
 
 
@@ -268,6 +269,17 @@ class PoolNumbers:
     """Microseconds from which a request is slow; 0: none is."""
     tracks_finished: bool = number(FLAG)
     """A request may become slow after its response, too."""
+    hot_path: int = number(
+        UINT,
+        key="hot path",
+        show=lambda n: describe_hot_path(n.hot_path),
+        metric=Metric(
+            "hot_path_compiled",
+            "Whether the compiled hot path serves, or plain Python.",
+            measure=lambda n: measure_hot_path(n.hot_path),
+        ),
+        line=Line("hot path"),
+    )
 
 
 ROWS = rows_of(PoolNumbers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fpm.log.times import format_access_time
-from fpm.scoreboard.number import Row
+from fpm.scoreboard.number import Row, Shown
 from fpm.scoreboard.numbers import ROWS, PoolNumbers
 from fpm.status.figures import format_age, format_count, format_size, format_span
 from fpm.status.overview import Pool
@@ -40,12 +40,15 @@ def _lines(numbers: PoolNumbers, now: float, dates: bool) -> list[tuple[str, str
     lines: dict[str, list[str]] = {}
     for name, row in ROWS.items():
         if row.line is not None:
-            text = _format(getattr(numbers, name), row, now, dates)
+            value = row.show(numbers) if row.show else getattr(numbers, name)
+            text = _format(value, row, now, dates)
             lines.setdefault(row.line.title, []).extend([row.line.words.format(text)] if text else [])
     return [(title, ", ".join(parts)) for title, parts in lines.items()]
 
 
-def _format(value: float | bool | None, row: Row, now: float, dates: bool) -> str:
+def _format(value: Shown, row: Row, now: float, dates: bool) -> str:
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool):
         return "yes" if value else ""
     if row.unit == "bytes":

@@ -25,6 +25,7 @@ from fpm.launcher.identity import permission_for, settle_dumpable
 from fpm.library import current
 from fpm.log.times import keep_zone
 from fpm.protocol.messages import (
+    PLAIN_REASON_MAX,
     ApplySettings,
     Calibrate,
     Event,
@@ -57,6 +58,7 @@ from fpm.worker.self_dump import listen
 from fpm.worker.stdio import write_error
 from fpm.worker.worker import run_worker
 
+PYTHON = sys.version.split()[0]
 Permit = Callable[[], str]
 FDS_PER_FORK = 5
 """Worker channel, stdout, stderr, the memfd for its stack and, if there is one, the access log."""
@@ -75,7 +77,8 @@ def main() -> NoReturn:
         os.set_inheritable(fd, False)
     set_title(f"pyfpm: template {spec.pool}")
     listens = listen()
-    hot_path.load()  # before anything of the application is here, and once for all workers
+    # Before anything of the application is here, and once for all workers.
+    compiled, reason = load_hot_path(spec)
     permit = permission_for(spec.ptracer)
     for refusal in filter(None, (settle_dumpable(spec), permit())):
         channel.send(pack(Notice(refusal)))
@@ -90,19 +93,20 @@ def main() -> NoReturn:
         # Objects that exist now are never freed: the collector need not touch, and so copy, their pages in the workers.
         gc.collect()
         gc.freeze()
-        ready = TemplateReady(
-            preload=application is not None,
-            python=sys.version.split()[0],
-            chdir=inherited.directory,
-            seconds=round(time.monotonic() - started, 3),
-            stack=listens,
-        )
+        seconds = round(time.monotonic() - started, 3)
+        ready = TemplateReady(application is not None, PYTHON, inherited.directory, seconds, listens, compiled, reason)
         channel.send(pack(ready))
         Template(spec, channel, application, permit).run()
 
     if spec.preload != "no" and may_preload:
         import_within(spec, channel, spec.spawned, serve)
     serve(None)
+
+
+def load_hot_path(spec: TemplateSpec) -> tuple[bool, str]:
+    """Load the compiled part, if the pool wants it; returns whether it is here, and else what is to be said of that."""
+    module, reason = hot_path.load(wanted=spec.worker.hotpath)
+    return module is not None, reason[:PLAIN_REASON_MAX] if spec.worker.hotpath else ""
 
 
 class Template:

@@ -140,6 +140,7 @@ LINES: list[tuple[Event, str, str]] = [
     (pool.EmergencyRestartFailed("why", **P), "ERROR", "the new template failed, keeping the previous one: why"),
     (pool.TemplateStarted(2, **C), "", "template 7 started (generation 2)"),
     (pool.TemplateReady(2, **C), "", "template 7 is ready (generation 2)"),
+    (pool.PlainHotPath(2, "{x}", **P), "NOTICE", "hot path: python, because {x}"),
     (pool.TemplateNotice("{x}", **C), "NOTICE", "{x}"),
     (
         pool.TemplateKilled("reload", 2.04, **C),

@@ -89,6 +89,15 @@ APPLICATION = DirectiveGroup(
             "so that CONTENT_LENGTH can be set. For applications that do not read the body without it.",
         ),
         Directive(
+            "hotpath",
+            "boolean",
+            "yes",
+            "Whether workers use the compiled part of pyfpm, where there is one. With `no`, and where it cannot be "
+            "loaded (the installation found no C compiler, the pool's Python is not CPython or is for another kind of "
+            "machine, /proc is missing in the `chroot`), plain Python does the same, with more CPU time for each "
+            "request. The log says why, and the status which of the two is in force.",
+        ),
+        Directive(
             "read_timeout",
             "time",
             "1h",

@@ -12,6 +12,7 @@ from fpm.config.local_system import LocalSystem
 from fpm.config.model import PoolConfig
 from fpm.config.packed import pack_pool, unpack_pool
 from fpm.config.values import SCRIPT, script_file, split_application
+from fpm.master.pool.hot_paths import HotPaths
 from fpm.master.pool.release import Generation, Release
 
 
@@ -32,6 +33,7 @@ class CurrentConfig:
         """The last generation of another release or configuration, for a rollback."""
         self.same_since = 0
         """The first generation of the present release and configuration; later ones are reloads of the same."""
+        self.hot_paths = HotPaths()
         self.generation = 0
         """0 until the pool begins to serve: a new one does not before the reload that brings it is decided."""
         self.last_generation = 0
@@ -64,6 +66,7 @@ class CurrentConfig:
         elif not release.is_same(self.release):
             self.former, self.same_since = Generation(self.generation, self.release), generation
         self.config, self.release, self.generation = config, release, generation
+        self.hot_paths.forget_before(generation)
 
     def apply_live(self, config: PoolConfig) -> None:
         """Go on with the same generation by other numbers; its directories stay."""

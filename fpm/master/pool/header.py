@@ -10,6 +10,7 @@ from fpm.master.pool.shared_resources import PoolResources
 from fpm.master.pool.start_failures import StartFailures
 from fpm.master.pool.workers import Workers
 from fpm.master.services import Services
+from fpm.scoreboard.hot_path import HotPath
 from fpm.scoreboard.memory import Scoreboard, write_header
 from fpm.scoreboard.reading import absorb
 
@@ -45,7 +46,9 @@ class PoolHeader:
     def write(self) -> None:
         """Something has changed that only the master counts."""
         values = self._record.values
-        values.generation = self._current.generation
+        if values.generation != self._current.generation:
+            values.generation, values.hot_path = self._current.generation, HotPath.UNKNOWN
+        values.hot_path = self._current.hot_paths.of(values.generation, values.hot_path)
         self._record.failing(self._failures.describe(self._services.loop.now, self._services.clock()))
         board = self.board
         if board is None:

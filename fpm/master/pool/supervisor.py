@@ -200,6 +200,7 @@ class PoolSupervisor:
 
     def make_workers(self) -> None:
         """Make the workers that are wanted: the template can fork."""
+        self.header.write()
         if self.config.pm == "ondemand":
             self.starter.responder.retire()
         self.scaler.evaluate()

@@ -13,7 +13,7 @@ from typing import Any
 from fpm.config.model import PoolConfig
 from fpm.events.base import PoolEvent
 from fpm.events.pool import ForkFailed as TemplateForkFailed
-from fpm.events.pool import TemplateNotice, TemplateStarted
+from fpm.events.pool import PlainHotPath, TemplateNotice, TemplateStarted
 from fpm.events.pool import TemplateReady as TemplateIsReady
 from fpm.events.worker import MessageRefused, ProcessOutput
 from fpm.master.listening.inherited import InheritedFds
@@ -208,6 +208,8 @@ class Templates:
             case TemplateReady() if template.state.is_importing:
                 template.learn(message)
                 self._emit(TemplateIsReady(template.generation, pool=self._name, pid=template.pid))
+                if reason := one_line(self._current.hot_paths.note(template.generation, message)):
+                    self._emit(PlainHotPath(template.generation, reason, pool=self._name))
                 self.happen(template, TemplateEvent.READY)
             case Failed() if template.state.is_importing:
                 template.failure = (one_line(message.error), limit_lines(message.traceback))
