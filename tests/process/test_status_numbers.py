@@ -94,6 +94,7 @@ def numbers_everywhere(port: int) -> Numbers:
         "failed since",
         "next start",
         "last death cause",
+        "hot path",  # a word, or its number in the short JSON
     }
     first = {key: value for key, value in pages[1].items() if key not in moving | {"queue wait", "memory pss"}}
     for page in pages:
