@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from fpm.fastcgi.constants import END_BODY, HEADER, MAX_CONTENT, UNKNOWN_BODY, VERSION, ProtocolStatus, RecordType
 
 _STDOUT = int(RecordType.STDOUT)
@@ -18,13 +20,17 @@ def pack_stream(kind: int, request_id: int, data: bytes) -> list[bytes | memoryv
 
     They are of one size, so that a block of 64 KiB, a byte more than a record carries, makes no record of one byte.
     """
-    whole, size = memoryview(data), len(data)
+    size = len(data)
     count = -(-size // MAX_CONTENT)
-    part_size = -(-size // count) if count else 0
+    if count <= 1:
+        return [_pack_header(VERSION, kind, request_id, size, 0), data] if size else []
+    whole, part_size = memoryview(data), -(-size // count)
+    header = _pack_header(VERSION, kind, request_id, part_size, 0)
     buffers: list[bytes | memoryview] = []
-    for start in range(0, size, part_size or 1):
-        part = whole[start : start + part_size]
-        buffers += (_pack_header(VERSION, kind, request_id, len(part), 0), part)
+    for start in range(0, size - part_size, part_size):
+        buffers += (header, whole[start : start + part_size])
+    last = whole[(count - 1) * part_size :]
+    buffers += (_pack_header(VERSION, kind, request_id, len(last), 0), last)
     return buffers
 
 
@@ -58,9 +64,10 @@ def pack_answer(request_id: int, data: bytes) -> bytes:
 
 def pack_stdout(request_id: int, data: bytes) -> bytes:
     """One STDOUT record; `data` has 1 to MAX_CONTENT bytes."""
-    return _pack_header(VERSION, _STDOUT, request_id, len(data), 0) + data
+    return pack_head(request_id, len(data)) + data
 
 
+@lru_cache(64)
 def pack_head(request_id: int, size: int) -> bytes:
     """The head of a STDOUT record of 1 to MAX_CONTENT bytes."""
     return _pack_header(VERSION, _STDOUT, request_id, size, 0)

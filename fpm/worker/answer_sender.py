@@ -19,7 +19,7 @@ from fpm.worker.connection import WebConnection
 from fpm.worker.last_word import LastWord
 from fpm.worker.plain_file import read_part
 from fpm.worker.settings import ActiveSettings
-from fpm.worker.socket_io import PeerGone, has_left, send_records, wait, wait_for_room
+from fpm.worker.socket_io import PeerGone, has_left, send_records, wait_for_room
 from fpm.wsgi.environ import Environ
 from fpm.wsgi.sink import PlainFile
 
@@ -33,8 +33,8 @@ _PAGE = 4096
 _BATCH = 16 * RECORD_MAX
 _OVERHEAD = 8192
 """Bytes of a socket's buffer that its messages take beside what is in them."""
-_SOON = 0.05
-"""Seconds in which nearly every peer takes something: only after them it is looked what it has taken."""
+_SOON = 50
+"""Milliseconds in which nearly every peer takes something: only after them it is looked what it has taken."""
 _REFUSE_AFTER = 1.0
 """Seconds for which an application may go on writing though its answer has all of its body."""
 
@@ -66,6 +66,8 @@ class AnswerSender:
         """The start of a request whose application has written more than its answer takes, and since when."""
         self._batch = 0
         """Bytes that a peer takes at once when it can be sent anything at all; 0: not known yet."""
+        self._poll, self._polled = select.poll(), -1
+        """What waits for room, and the descriptor for which it does."""
         self._room = 0
         """Bytes that the present peer is sure to take without a wait, if it had read all that came before."""
 
@@ -94,16 +96,20 @@ class AnswerSender:
         if not self._batch:
             self._size_up(io.connection.fd)
         buffers = pack_stream(RecordType.STDOUT, io.request_id, data)
-        step = 2 * max(1, self._batch // RECORD_MAX)
-        is_long = len(buffers) > step and not self.word.is_left
-        if is_long:
-            self.guard(io)
+        size, step = len(data) + len(buffers) // 2 * HEADER.size + len(end), 2 * max(1, self._batch // RECORD_MAX)
+        if len(buffers) <= step:
+            if end:
+                buffers.append(end)
+            self._send_group(io, buffers, size)
+            return
+        is_alone = not self.word.is_left
+        self.guard(io)
         for start in range(0, len(buffers), step):
             group = buffers[start : start + step]
             if end and start + step >= len(buffers):
-                group += split_records(end)
-            self._send_group(io, group)
-        if is_long:
+                group.append(end)
+            self._send_group(io, group, sum(map(len, group)))
+        if is_alone:
             self.release()
 
     def send_file(self, io: Answer, file: PlainFile, size: int) -> int:
@@ -155,12 +161,11 @@ class AnswerSender:
             if failure is not None:
                 raise failure
 
-    def _send_group(self, io: Answer, buffers: list[bytes | memoryview]) -> None:
+    def _send_group(self, io: Answer, buffers: list[bytes | memoryview], size: int) -> None:
         """Send records, which are few enough that a peer who takes anything takes all of them.
 
         So it nearly never takes a part of one; for then, what is left of it has to be left to the template.
         """
-        size = sum(map(len, buffers))
         if self._room < size:
             self._await_room(io, b"")
             self._room = self._batch
@@ -173,7 +178,7 @@ class AnswerSender:
             io.broken = True
             raise PeerGone(str(error)) from None
         if sent != size:
-            self._send_rest(io, buffers, sent)
+            self._send_rest(io, split_records(b"".join(buffers)), sent)
 
     def _send_rest(self, io: Answer, buffers: Sequence[bytes | memoryview], sent: int) -> None:
         """Go on where the peer has not taken all at once."""
@@ -250,14 +255,17 @@ class AnswerSender:
 
     def _wait_for_room(self, fd: int, timeout: float) -> bool:
         """See wait_for_room(); nearly always it is a matter of microseconds."""
+        if fd != self._polled:
+            self._polled, self._poll = fd, select.poll()
+            self._poll.register(fd, select.POLLOUT)
         stages, index = self._slot.stages, self._slot.index
-        if stages[index] != _EXECUTING:
-            return wait(fd, select.POLLOUT, _SOON) or wait_for_room(fd, timeout)
-        stages[index] = _SENDING
+        before = stages[index]
+        if before == _EXECUTING:
+            stages[index] = _SENDING
         try:
-            return wait(fd, select.POLLOUT, _SOON) or wait_for_room(fd, timeout)
+            return bool(self._poll.poll(_SOON)) or wait_for_room(fd, timeout)
         finally:
-            stages[index] = _EXECUTING
+            stages[index] = before
 
     def _await_room(self, io: Answer, rest: bytes) -> None:
         """Wait until the peer takes something. If this process ends meanwhile, the begun record is completed first."""

@@ -14,7 +14,7 @@ from fpm.fastcgi.records import (
     pack_answer,
     pack_end,
     pack_finish,
-    pack_stdout,
+    pack_head,
 )
 from fpm.scoreboard.stages import Stage
 from fpm.worker.answer_sender import LOOK_AFTER
@@ -151,7 +151,7 @@ class RequestIO:
         if not is_last and not sender.word.is_left:
             sender.guard(self)
         if len(data) <= COPIED_MAX:
-            sender.send(self, pack_stdout(self.request_id, data))
+            sender.send(self, pack_head(self.request_id, len(data)) + data)
         else:
             sender.send_large(self, data)
 

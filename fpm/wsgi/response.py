@@ -112,9 +112,6 @@ class Response:
             raise TypeError(f"the body must be made of bytes, not {type(data).__name__}")
         with _SENDING:
             if not self.closed:
-                if self._left is None and self.started and not self._bodyless:
-                    self._sink.send(data)
-                    return
                 piece = self._take(data)
                 self._sink.send(piece, self._left == 0 or self._bodyless)
                 return
@@ -185,8 +182,14 @@ class Response:
         Where the application has finished early, it is led to its end: what it does there is work, not output.
         """
         for data in result:
+            left = self._left
+            if type(data) is bytes and data and self.started and (left is None or len(data) < left):
+                with _SENDING:  # the usual case of write(), without a call
+                    if not (self.closed or self._bodyless):
+                        self._left = left and left - len(data)
+                        self._sink.send(data)
+                        continue
             if data or not isinstance(data, bytes):
-                left = self._left
                 if left is None or len(data) < left or not self._complete(data):
                     self.write(data)
                 if self.is_enough and (not self.closed or self._is_complete):
@@ -212,10 +215,7 @@ class Response:
                 self._left = wrapper.left = None if left is None else left - sent
 
     def _complete(self, data: bytes) -> bool:
-        """Sends a block that completes the Content-Length, and with it the end; False if that has to wait.
-
-        The application goes on to the end of its iterable, and to close(), while the client has its answer.
-        """
+        """Sends a block that completes the Content-Length, and with it the end; False if that has to wait."""
         if self._bodyless or not isinstance(data, bytes) or not self._sink.can_finish:
             return False
         with _SENDING:
