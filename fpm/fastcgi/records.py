@@ -55,6 +55,16 @@ def pack_finish(request_id: int) -> bytes:
     return _FINISH_1 if request_id == 1 else pack_record(_STDOUT, request_id, b"") + pack_end(request_id)
 
 
+def pack_refusal(request_id: int) -> bytes:
+    """What keeps a web server from using the connection again; the connection is closed after it.
+
+    FastCGI has no word for that, and what is closed right after END_REQUEST may carry the next request already. nginx
+    takes a connection for the next request only if nothing follows END_REQUEST; other web servers look whether there
+    is something to be read. An empty piece of STDERR means nothing to those that do read it.
+    """
+    return pack_record(RecordType.STDERR, request_id, b"")
+
+
 def pack_answer(request_id: int, data: bytes) -> bytes:
     """A short last piece of an answer (at most MAX_CONTENT bytes) and its end."""
     if request_id == 1 and data:

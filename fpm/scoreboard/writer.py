@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
+from types import ModuleType
 
 from fpm.scoreboard.layout import (
     INTERRUPT,
@@ -13,6 +14,7 @@ from fpm.scoreboard.layout import (
     WAKE_BELOW,
     WAKE_BELOW_OFFSET,
     slot_offset,
+    stages_offset,
 )
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.snapshot import (
@@ -45,6 +47,22 @@ EARLY_OFFSET = ERRORS_OFFSET + 4
 BACKGROUND = struct.Struct(f"<Id{TASKS_SIZE}sd")
 BACKGROUND_OFFSET = EARLY_OFFSET + 4
 
+CALM_AFTER = 200
+COMPILED_LAYOUT = (
+    WAKE_BELOW_OFFSET,
+    stages_offset(),
+    BEGIN_OFFSET,
+    BEGIN.size,
+    DONE_OFFSET,
+    SLOW_OFFSET,
+    USER_OFFSET,
+    int(Stage.ACCEPTING),
+    int(Stage.READING_HEADERS),
+    int(Stage.EXECUTING),
+    int(Stage.END),
+)
+"""Where the compiled hot path writes; it names the same numbers (LAYOUT in fpm/_hotpath.c)."""
+
 _ALL = slice(None)
 _FREE = int(Stage.FREE)
 _CREATING = int(Stage.CREATING)
@@ -57,33 +75,14 @@ _ENDING = int(Stage.END)
 class SlotWriter:
     """Writes one worker's slot.
 
-    It has many attributes: each request writes through views and from numbers that are looked up once.
+    It has many attributes: each request writes through views and from numbers that are looked up once. Where there is
+    a compiled hot path, it counts and writes as well: then these numbers are in its Slot (compile_writer()).
 
     Args:
         index: the slot, given by the master with the fork.
         pid, started: process id, epoch seconds.
         script: what the status page shows as the script.
     """
-
-    __slots__ = (
-        "_begin",
-        "_board",
-        "_counter",
-        "_freed",
-        "_idle",
-        "_memory",
-        "_offset",
-        "_peak_active",
-        "_released",
-        "_sequence",
-        "_sequences",
-        "_slow",
-        "_user",
-        "_wake_below",
-        "index",
-        "requests",
-        "stages",
-    )
 
     def __init__(self, board: Scoreboard, index: int, *, pid: int, started: float, script: str) -> None:
         self._board = board.view
@@ -103,10 +102,13 @@ class SlotWriter:
         self._released = self._freed = 0.0
         self.index = index
         self.requests = 0
+        self.last_long = 0
+        """The last request that took so long that others should not wait for it (fpm.worker.accounting.NOTICED)."""
         self._open()
         IDENTITY.pack_into(self._board, self._offset + IDENTITY_OFFSET, pid, started)
         SCRIPT.pack_into(self._board, self._offset + SCRIPT_OFFSET, script.encode("utf-8", "replace"))
         self._close()
+        self.bind(self._board, self._offset, board.slots, index)
 
     def _open(self) -> None:
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
@@ -131,6 +133,10 @@ class SlotWriter:
             yield
         finally:
             stages[index] = _EXECUTING
+
+    def is_calm(self) -> bool:
+        """Whether of the last CALM_AFTER requests all were short enough to be waited for."""
+        return self.requests - self.last_long >= CALM_AFTER
 
     def others_idle(self) -> bool:
         """Whether another worker is idle; this one does not count, idle or not."""
@@ -246,8 +252,24 @@ class SlotWriter:
         MEMORY.pack_into(self._board, self._offset + MEMORY_OFFSET, memory)
         self._close()
 
+    def bind(self, board: memoryview, offset: int, slots: int, index: int) -> None:
+        """Tell the compiled hot path, where there is one, where the slot is."""
+
+    def unbind(self) -> None:
+        """Have it let go of the memory."""
+
     def close(self) -> None:
         """Lets go of the memory, so that the scoreboard can be unmapped."""
+        self.unbind()
         self._begin.release()
         self._sequences.release()
         self._wake_below.release()
+
+
+def compile_writer(module: ModuleType) -> type[SlotWriter]:
+    """Make the SlotWriter whose numbers the compiled hot path shares.
+
+    Args:
+        module: fpm._hotpath.
+    """
+    return type("CompiledSlotWriter", (module.Slot, SlotWriter), {"__slots__": ()})

@@ -6,9 +6,10 @@ import os
 import resource
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from time import process_time
 from types import CodeType
+from typing import Protocol
 
 from fpm.log.access import AccessRecord, compile_format, suppressed
 from fpm.log.escape import decode_wire, escape
@@ -19,13 +20,24 @@ from fpm.worker.master_channel import MasterChannel
 from fpm.worker.settings import NEVER, ActiveSettings
 from fpm.worker.socket_io import ignore_sigpipe
 from fpm.wsgi.environ import Environ, content_length
-from fpm.wsgi.response import Response
 from fpm.wsgi.sink import Unsent
 
+NOTICED = 25_000
+"""Microseconds that somebody may have to wait for another's request without noticing it."""
 LONG = 1000
 """Microseconds from which a request is long: worth a look at the CPU clock and at the memory."""
 MEASURE_EVERY = 32
 """Of short requests only every so many-th is measured."""
+
+
+class Answered(Protocol):
+    """What the access log says of a response."""
+
+    status: str
+
+    @property
+    def head(self) -> str:
+        """The header fields as lines of text without the status."""
 
 
 class Accounting:
@@ -96,6 +108,8 @@ class Accounting:
             self._memory_limit = NEVER
             self.on_memory(memory)
         self.last_was_long = duration > LONG
+        if duration > NOTICED:
+            self._slot.last_long = self._slot.requests
         before, self._cpu_mark = self._cpu_mark, process_time()
         if cpu >= 0:
             return int((self._cpu_mark - cpu) * 1e6)
@@ -112,7 +126,7 @@ class Accounting:
     def log_access(
         self,
         environ: Environ,
-        response: Response,
+        response: Answered,
         path: str,
         peer: str,
         now: float,
@@ -208,7 +222,7 @@ def tell_unsent(log: RequestLog, environ: Environ, unsent: Unsent) -> None:
         log.write("notice", environ, f"{unsent.after_end} bytes of output after fpm.finish_request() were not sent")
 
 
-def format_traceback(error: BaseException, ours: tuple[CodeType, ...]) -> str:
+def format_traceback(error: BaseException, ours: Container[CodeType]) -> str:
     """The traceback from the application's first frame on; all of it if there is none.
 
     Args:

@@ -75,14 +75,15 @@ class AnswerSender:
         """List what is for this process and its template alone."""
         return self.word.descriptors()
 
-    def send(self, io: Answer, records: bytes) -> None:
-        """Send whole records, few bytes.
+    def send(self, io: Answer, records: bytes, sent: int | None = None) -> None:
+        """Send whole records, few bytes; `sent` bytes of them have been sent already.
 
         Raises:
             PeerGone: nobody takes them.
         """
         try:
-            sent = os.write(io.connection.fd, records)
+            if sent is None:
+                sent = os.write(io.connection.fd, records)
         except BlockingIOError:
             sent = 0
         except OSError as error:

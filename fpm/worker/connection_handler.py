@@ -10,6 +10,7 @@ from fpm.fastcgi.events import NEED_DATA, Reply, RequestBegun
 from fpm.fastcgi.params import ParamsDecoder
 from fpm.fastcgi.simple import PARAMS_START, match_simple_request
 from fpm.scoreboard.stages import Stage
+from fpm.worker.compiled import HotPath
 from fpm.worker.connection import Phase, WebConnection
 from fpm.worker.request import Request
 from fpm.worker.request_io import RequestIO
@@ -33,13 +34,17 @@ class ConnectionHandler:
         self._held = service.connections.held
         self._unix = service.settings.given.listen_is_unix
         self._decoder = ParamsDecoder()
-        self._served: WebConnection | None = None
+        self.hot: HotPath | None = None
+        """The compiled way, where it serves."""
+        self.served: WebConnection | None = None
         """The connection whose request is being served."""
 
     def descriptors(self) -> set[int]:
         """The descriptors of all open connections."""
-        served = set() if self._served is None else {self._served.fd} - {-1}
-        return {*self._held, *served}
+        served = set() if self.served is None else {self.served.fd}
+        if self.hot is not None:
+            served.add(self.hot.serving)
+        return {*self._held, *served} - {-1}
 
     def take(self, connection: WebConnection) -> None:
         """Watch a connection that another worker has parked, and go on with what has come of its request's head."""
@@ -67,6 +72,8 @@ class ConnectionHandler:
         if machine is None:
             simple = match_simple_request(data)
             if simple is not None:
+                if self.hot is not None and self._serve_compiled(self.hot, connection, data):
+                    return
                 keep, end = simple
                 try:
                     params = self._decoder.decode(data, PARAMS_START, end)
@@ -114,20 +121,34 @@ class ConnectionHandler:
 
     def _serve(self, io: RequestIO) -> bool:
         """Serve a request and decide what becomes of its connection; True if it is kept."""
-        connection = self._served = io.connection
+        self.served = io.connection
         if self._held:
-            self._connections.park_others(connection)
+            self._connections.park_others(io.connection)
         request = Request(self._service, io)
-        if request.answer():
+        return self._end(request, has_work=request.answer())
+
+    def _serve_compiled(self, hot: HotPath, connection: WebConnection, data: bytes) -> bool:
+        has_parked = bool(self._held) and self._connections.park_others(connection)
+        return hot.serve(connection, connection.fd, data, not has_parked)
+
+    def finish(self, request: Request, *, has_work: bool) -> None:
+        """Go on with a request that the compiled hot path has begun, and whose response is out."""
+        connection = request.io.connection
+        if self._end(request, has_work=has_work):
+            self._go_on(connection)
+
+    def _end(self, request: Request, *, has_work: bool) -> bool:
+        if has_work:
             request.work()
-        self._served = None
-        kept = False
+        self.served = None
+        io = request.io
+        connection, kept = io.connection, False
         if self._unix and not io.keep and io.machine is None:
             connection.close()  # what settle() would do, for nearly every connection that is not kept
         else:
             kept = self._connections.settle(connection, io.machine, io.keep and not io.broken)
         slot = self._slot
-        slot.stages[slot.index] = _IDLE if self._connections.accepting else _ENDING
+        slot.stages[slot.index] = _IDLE if self._connections.sources.accepting else _ENDING
         request.end()
         return kept
 

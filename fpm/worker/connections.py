@@ -1,4 +1,4 @@
-"""The connections of a worker: accepted, watched while nothing is served on them, parked for other workers, closed.
+"""The connections of a worker: watched while nothing is served on them, parked for other workers, closed.
 
 Each that is held has its deadline. Before a worker serves a request it parks the others: it sends their descriptors to
 whichever worker is idle.
@@ -6,22 +6,17 @@ whichever worker is idle.
 
 from __future__ import annotations
 
-import _socket
-import errno
-import os
 import select
-import socket
-from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
 
 from fpm.fastcgi.connection import Connection
-from fpm.protocol.spec import FD_LISTEN, FD_PARK_PUT, FD_PARK_TAKE
-from fpm.system.descriptors import is_shut_down, no_default_timeout, take_descriptor
-from fpm.worker.connection import LIMITS, PARKED_SIZE, Phase, WebConnection, restore_parked
+from fpm.protocol.spec import FD_LISTEN
+from fpm.scoreboard.writer import SlotWriter
+from fpm.worker.connection import LIMITS, Phase, WebConnection
 from fpm.worker.master_channel import MasterChannel
-from fpm.worker.settings import ActiveSettings, is_within
-from fpm.worker.unusable import lost_error, move_away
+from fpm.worker.settings import ActiveSettings
+from fpm.worker.socket_io import is_readable
+from fpm.worker.sources import Sources
 
 LEAVING_LIMIT = LIMITS[Phase.SILENT]
 """Seconds that a worker which leaves waits for a request on a connection that nobody else can take: as long as any
@@ -34,91 +29,35 @@ _KEPT_LIMIT = LIMITS[_KEPT]
 
 
 class Connections:
-    """The connections that this worker holds, and the sockets from which it gets them.
+    """The connections that this worker holds.
 
-    It has many methods: each is one thing that may happen to them, or to a socket.
+    It has many methods: each is one thing that may happen to them.
 
     Args:
         epoll: watches them.
 
     Attributes:
         held: those that are watched, by descriptor.
-        own: the descriptors that a connection can only get if the application has closed them.
-        accepting: this worker takes new ones; if not, none is kept either.
-        on_error: told what has failed and why, if no connection could be taken.
+        sources: where they come from.
     """
 
-    def __init__(self, epoll: select.epoll, settings: ActiveSettings, master: MasterChannel) -> None:
+    def __init__(self, epoll: select.epoll, settings: ActiveSettings, master: MasterChannel, slot: SlotWriter) -> None:
         self._epoll = epoll
+        self._slot = slot
         self._settings = settings
         self._master = master
         self._unix = settings.given.listen_is_unix
-        with no_default_timeout():
-            self._accept = _socket.socket(fileno=FD_LISTEN)._accept  # type: ignore[attr-defined]
-            self._put = socket.socket(fileno=FD_PARK_PUT)
-            self._take = socket.socket(fileno=FD_PARK_TAKE)
+        self.sources = Sources(epoll, settings, master)
+        self.sources.make_room = self._make_room
+        self._put = self.sources.put
         self.held: dict[int, WebConnection] = {}
-        self.own: frozenset[int] = frozenset()
-        self.accepting = False
-        self._sources = [FD_LISTEN, FD_PARK_TAKE]
+        self._has_parked = False
+        """A kept one had to go for the request that is being served."""
         self._has_said_full = False
-        self.on_error: Callable[[str, OSError], None] = lambda what, error: None
 
-    # ---------------------------------------------------------------- where they come from
+    # ---------------------------------------------------------------- while they are held
 
-    def begin_accepting(self) -> None:
-        """Watch for new connections. Each wakes one worker (EPOLLEXCLUSIVE, epoll_ctl(2))."""
-        self.accepting = True
-        for fd in self._sources:
-            self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
-
-    def stop_accepting(self) -> None:
-        """Stop watching for new connections, and keep none from now on."""
-        self.accepting = False
-        for fd in self._sources:
-            with suppress(OSError):  # EBADF, ENOENT: the application has closed it
-                self._epoll.unregister(fd)
-
-    def recheck(self) -> None:
-        """Look anew whether there are connections: whoever was woken for one may have been killed before it took it."""
-        if self.accepting:
-            # epoll_ctl(2) looks whether a descriptor is ready when it is added; EPOLLEXCLUSIVE cannot be modified.
-            self.stop_accepting()
-            self.begin_accepting()
-
-    def accept(self) -> WebConnection | None:
-        """Take a new connection; None if another worker was faster, or its client may not connect."""
-        try:
-            fd, address = self._accept()
-        except OSError as error:  # EAGAIN: another worker was faster; ECONNABORTED: the client is gone already
-            if error.errno == errno.EINVAL:
-                self._give_up(FD_LISTEN)
-            elif error.errno in (errno.EMFILE, errno.ENFILE) and self._close_oldest_silent(error):
-                return self.accept()
-            self.on_error("accept() failed", error)
-            return None
-        if fd in self.own:
-            fd = self._move(fd)
-        os.set_blocking(fd, False)
-        if self._unix:
-            return WebConnection(fd)
-        connection = WebConnection(fd, address[0])
-        allowed = self._settings.allowed_clients
-        if not allowed or is_within(connection.peer, allowed):
-            return connection
-        peer = connection.peer.removeprefix("::ffff:")
-        self._master.log("error", f"Connection disallowed: IP address '{peer}' has been dropped.")
-        connection.close()
-        return None
-
-    def _give_up(self, fd: int) -> None:
-        """Look no more at a socket that has been shut down (shutdown(2)); the master sees it, and replaces the pool."""
-        if fd in self._sources:
-            self._sources.remove(fd)
-            if self.accepting:
-                self._epoll.unregister(fd)
-
-    def _close_oldest_silent(self, error: OSError) -> bool:
+    def _make_room(self, error: OSError) -> bool:
         """Make room for a new connection: close the one that has been without a whole request for the longest time."""
         silent = [held for held in self.held.values() if held.phase in (Phase.SILENT, Phase.HEAD)]
         if not silent:
@@ -131,29 +70,6 @@ class Connections:
             self._master.log("warning", f"accept() failed: {error.strerror} ({error.errno}); {what} (rlimit_files)")
         min(silent, key=lambda held: held.deadline).close()
         return True
-
-    def take_parked(self) -> WebConnection | None:
-        """Take a connection that another worker has parked; it is not watched yet."""
-        try:
-            data, ancillary, _, _ = self._take.recvmsg(
-                PARKED_SIZE, socket.CMSG_SPACE(4), socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-            )
-        except OSError as error:  # EAGAIN: another worker was faster
-            self.on_error("the parking socket cannot be read", error)
-            return None
-        if not data and not ancillary and is_shut_down(FD_PARK_TAKE):
-            self._give_up(FD_PARK_TAKE)
-            return None
-        fd = take_descriptor(ancillary)
-        if fd in self.own:
-            fd = self._move(fd)
-        return None if fd is None else restore_parked(data, fd)
-
-    def _move(self, fd: int) -> int:
-        self.on_error(f"descriptor {fd} of pyfpm is lost", lost_error())
-        return move_away(fd, self.own)
-
-    # ---------------------------------------------------------------- while they are held
 
     def hold(self, connection: WebConnection) -> None:
         """Watch a connection, or go on watching it."""
@@ -211,13 +127,38 @@ class Connections:
 
     # ---------------------------------------------------------------- around a request
 
-    def park_others(self, served: WebConnection) -> None:
-        """Find another worker for all connections but the one on which a request is to be served."""
+    def park_others(self, served: WebConnection) -> bool:
+        """Find another worker for all connections but the one on which a request is to be served.
+
+        Not if this worker's requests have all been short for long: then they wait here rather than to go around.
+
+        Returns:
+            True if a kept one had to go: then there are more of them than workers.
+        """
+        self._has_parked = False
+        if self._slot.is_calm():
+            return False
         for connection in [held for held in self.held.values() if held is not served]:
+            is_kept = connection.phase is Phase.KEPT
+            self._has_parked = self._has_parked or is_kept
             if connection.phase is Phase.LINGERING or connection.send_to(self._put):
                 continue
-            if connection.phase is Phase.KEPT:
+            if is_kept:
                 connection.close()
+        return self._has_parked
+
+    def may_keep(self, connection: WebConnection) -> bool:
+        """Decide whether a connection may be kept, before its answer ends.
+
+        A worker keeps one, and only if nobody waits whom no other worker would take. Later, while it is idle, it could
+        not be given up without harm: the next request may be on its way.
+        """
+        has_parked, self._has_parked = self._has_parked, False
+        if not self.sources.accepting:
+            return True  # a worker that leaves hands it over, or closes it
+        if has_parked or len(self.held) > (connection.fd in self.held):
+            return False
+        return self._slot.others_idle() or not is_readable(FD_LISTEN)
 
     def release(self, connection: WebConnection, machine: Connection | None, *, keep: bool) -> None:
         """The answer is complete and the application goes on: the web server must not wait for this worker.
@@ -240,7 +181,7 @@ class Connections:
         """
         if connection.fd < 0:
             return False  # it was released before the work after the response
-        if keep and self.accepting:
+        if keep and self.sources.accepting:
             self._keep(connection, machine)
             return True
         if machine is None and self._unix:
@@ -297,3 +238,4 @@ class Connections:
             connection.raw = b"" if connection.machine is None else connection.machine.unread
         if connection.on_close is None:
             self.hold(connection)
+            self.sources.step_back()

@@ -45,7 +45,8 @@ class ForkGuard:
         if request is not None:
             request.disown()
         descriptors = list(self._descriptors())
-        self._slot.__class__ = _Returned
+        kind = type(self._slot)
+        self._slot.__class__ = type("Returned", (kind,), {"__slots__": (), "__getattribute__": _come_back})
         empty = os.memfd_create("pyfpm-copy", os.MFD_CLOEXEC)  # /dev/null may not be there in a jail
         for fd in descriptors:
             os.dup2(empty, fd, inheritable=False)
@@ -72,13 +73,9 @@ class NullSink:
         leave_copy(None)
 
 
-class _Returned(SlotWriter):
-    """In place of the worker's slot: whoever wants to write it has come back from the application."""
-
-    __slots__ = ()
-
-    def __getattribute__(self, name: str) -> NoReturn:
-        leave_copy(None)
+def _come_back(slot: SlotWriter, name: str) -> NoReturn:
+    """Stand in the way of whoever wants to use the slot of the worker: he has come back from the application."""
+    leave_copy(None)
 
 
 def leave_copy(error: BaseException | None) -> NoReturn:

@@ -16,11 +16,10 @@ from functools import cache
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from types import ModuleType
 
+from fpm.scoreboard.writer import COMPILED_LAYOUT
 from fpm.system.machine import machine_type
 
 NAME = "fpm._hotpath"
-LAYOUT = (1,)
-"""What Python and the compiled part have agreed upon; both name it, and it changes with whatever they rely on."""
 UNWANTED = "hotpath = no"
 MISSING = "the installation has no compiled part"
 MFD_NOEXEC_SEAL, MFD_EXEC = 0x08, 0x10
@@ -48,7 +47,7 @@ def _find() -> tuple[ModuleType | None, str]:
         module = _load()
     except (ImportError, OSError, SystemError) as error:
         return None, str(error)
-    if getattr(module, "LAYOUT", None) != LAYOUT:
+    if getattr(module, "LAYOUT", None) != COMPILED_LAYOUT:
         return None, "the compiled part is of another version"
     return module, ""
 

@@ -29,10 +29,16 @@ _PACKAGES = ("site-packages", "dist-packages")
 
 
 class Interrupt:
-    """Raises it in the request that the master has named."""
+    """Raises it in the request that the master has named.
 
-    def __init__(self, slot: SlotWriter) -> None:
+    Args:
+        callers: code of ours from which the compiled hot path calls the application, so that nothing stands between.
+    """
+
+    def __init__(self, slot: SlotWriter, callers: tuple[CodeType, ...] = ()) -> None:
         self._slot = slot
+        self._outermost = (*_OUTERMOST, *callers)
+        self._harmless = (*_HARMLESS, *callers)
 
     def install(self) -> None:
         """Take the signal from now on; the handler costs nothing as long as it does not come."""
@@ -40,28 +46,38 @@ class Interrupt:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         request = current.request
-        if current.is_copy or not isinstance(request, Request):
+        if current.is_copy or request is None:
             return
-        if not self._slot.is_interrupt_wanted() or not _is_within(frame):
+        if not self._slot.is_interrupt_wanted() or not self._is_within(frame):
             return
-        ours = _our_innermost(frame)
+        ours = self._our_innermost(frame)
         if ours is None:
             self._slot.take_interrupt()
             raise RequestTimeout("the request has taken longer than it may")
-        if ours is socket_io.wait.__code__:
+        if ours is socket_io.wait.__code__ and isinstance(request, Request):
             # What the peer has not taken stays half a record: nothing may follow it.
             request.io.broken = request.io.broken or _is_sending(frame)
             self._slot.take_interrupt()
             raise RequestTimeout("the request has taken longer than it may, and the web server was waited for")
         # Soon the application's code goes on, or the request has ended; the master sends the signal again.
 
+    def _is_within(self, frame: FrameType | None) -> bool:
+        while frame is not None:
+            if frame.f_code in self._outermost:
+                return True
+            frame = frame.f_back
+        return False
 
-def _is_within(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code in _OUTERMOST:
-            return True
-        frame = frame.f_back
-    return False
+    def _our_innermost(self, frame: FrameType | None) -> CodeType | None:
+        """The code of ours that runs, itself or in the standard library; None if it is the application's that does."""
+        while frame is not None:
+            name = frame.f_globals.get("__name__", "")
+            if isinstance(name, str) and (name == "fpm" or name.startswith("fpm.")):
+                return None if frame.f_code in self._harmless else frame.f_code
+            if not _is_library(frame.f_code.co_filename):
+                return None
+            frame = frame.f_back
+        return None
 
 
 def _is_sending(frame: FrameType | None) -> bool:
@@ -70,18 +86,6 @@ def _is_sending(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def _our_innermost(frame: FrameType | None) -> CodeType | None:
-    """The code of ours that runs, itself or in the standard library; None if it is the application's that does."""
-    while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if isinstance(name, str) and (name == "fpm" or name.startswith("fpm.")):
-            return None if frame.f_code in _HARMLESS else frame.f_code
-        if not _is_library(frame.f_code.co_filename):
-            return None
-        frame = frame.f_back
-    return None
 
 
 def _is_library(file: str) -> bool:

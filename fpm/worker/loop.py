@@ -10,18 +10,19 @@ import os
 import random
 import select
 import signal
-from dataclasses import dataclass
-from enum import IntEnum
 from time import monotonic
+from types import ModuleType
 
-from fpm.errors import EXIT_OK, EXIT_SOFTWARE
+from fpm.errors import EXIT_SOFTWARE
 from fpm.protocol.messages import ApplySettings, Check, LimitReached, Quit, RecheckSockets, Reopen, Serve, Serving
 from fpm.protocol.spec import FD_LISTEN, FD_PARK_PUT, FD_PARK_TAKE, FD_WAKE, WorkerSettings
 from fpm.scoreboard.stages import Stage
 from fpm.system.listen_queue import ListenQueueReader
+from fpm.worker.compiled import HotPath
 from fpm.worker.connection import Phase, WebConnection
 from fpm.worker.connection_handler import ConnectionHandler
 from fpm.worker.connections import LEAVING_LIMIT
+from fpm.worker.departure import Departure, Leaving
 from fpm.worker.service import Service
 from fpm.worker.socket_io import read_available
 from fpm.worker.unusable import explain_unusable, lost_error
@@ -34,59 +35,41 @@ HANDOVERS_MAX = 8
 """How often a worker that leaves looks again whether the others are still there."""
 
 
-class Leaving(IntEnum):
-    """How far a worker is on its way out."""
-
-    NOT = 0
-    TOLD = 1
-    """It leaves when what is to be done first is done."""
-    HANDED_OVER = 2
-    """Everything that others could take has been handed over; the rest is answered here."""
-
-
-@dataclass(slots=True)
-class Departure:
-    """How this worker leaves."""
-
-    stage: Leaving = Leaving.NOT
-    is_final: bool = False
-    """The pool ends: nobody will take what this worker leaves behind."""
-    queued: int = 0
-    """Connections that wait in the listen queue when the pool ends, and are still answered."""
-    code: int = EXIT_OK
-
-    def begin(self, code: int = EXIT_OK) -> None:
-        """Leave; again does not change how far it has come."""
-        self.stage, self.code = max(self.stage, Leaving.TOLD), max(self.code, code)
-
-
 class WorkerLoop:
     """The loop of one worker. `epoll`: what it waits for; the service's connections are in it."""
 
-    def __init__(self, service: Service, epoll: select.epoll) -> None:
+    def __init__(self, service: Service, epoll: select.epoll, compiled: ModuleType | None = None) -> None:
         self._service = service
         self._slot = service.slot
         self._master = service.master
         self._connections = service.connections
+        self._sources = service.connections.sources
         self._held = service.connections.held
         self._handler = ConnectionHandler(service)
-        self._limit = _draw_limit(service.settings.given)
+        if compiled is not None:
+            self._handler.hot = HotPath(compiled, service, self._handler, epoll)
+        self._limit = 0
         """Requests after which this worker is replaced; 0: no limit."""
         self._memory = 0
         """Bytes, once they have exceeded pm.max_memory."""
         service.accounting.on_memory = self._exceed_memory
-        service.connections.on_error = self._leave_unusable
+        self._sources.on_error = self._leave_unusable
         self._departure = Departure()
         self._epoll = epoll
+        self._set_limit(_draw_limit(service.settings.given))
         self._signalled, self._wake_up = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         epoll.register(self._signalled, select.EPOLLIN)
         epoll.register(self._master.fd, select.EPOLLIN)
-        self._connections.own = frozenset((self._master.fd, epoll.fileno(), self._signalled, self._wake_up, *SHARED))
+        self._sources.own = frozenset((self._master.fd, epoll.fileno(), self._signalled, self._wake_up, *SHARED))
+        if self._handler.hot is not None:
+            self._handler.hot.configure()
 
     def begin_accepting(self) -> None:
         """Take connections from now on."""
-        if not self._connections.accepting:
-            self._connections.begin_accepting()
+        if not self._sources.accepting:
+            self._sources.begin_accepting()
+            if self._handler.hot is not None:
+                self._handler.hot.set_accepting(True)
             self._slot.set_stage(Stage.ACCEPTING)
 
     def descriptors(self) -> list[int]:
@@ -106,9 +89,10 @@ class WorkerLoop:
 
     def _serve(self) -> None:
         """Serve until this worker is to leave and holds no connection any more."""
-        poll, departure, told, read = self._epoll.poll, self._departure, Leaving.TOLD, self._handler.read
+        departure, told, read, hot = self._departure, Leaving.TOLD, self._handler.read, self._handler.hot
+        wait = self._epoll.poll if hot is None else hot.run
         while not departure.stage or self._held:
-            events = poll(self._timeout() if self._held else None)
+            events = wait(self._timeout() if self._held else None)
             if len(events) > 1:
                 events.sort(key=self._rank)
             for fd, _ in events:
@@ -118,11 +102,10 @@ class WorkerLoop:
                     read(self._held[fd])
                 else:
                     self._react(fd)
-                if departure.stage is told:
+                if departure.stage is told or (self._limit and self._slot.requests >= self._limit):
                     break
-                if self._limit and self._slot.requests >= self._limit:
-                    self._reach_limit()
-                    break
+            if self._limit and self._slot.requests >= self._limit and departure.stage is not told:
+                self._reach_limit()
             if departure.stage is told:
                 departure.stage = Leaving.HANDED_OVER
                 self._stop_accepting(replaced=not departure.is_final)
@@ -136,7 +119,7 @@ class WorkerLoop:
         if fd == self._master.fd:
             self._take_message()
         elif fd == FD_PARK_TAKE:
-            connection = self._connections.take_parked()
+            connection = self._sources.take_parked()
             if connection is not None:
                 self._connections.shorten_surplus(monotonic())
                 self._handler.take(connection)
@@ -174,7 +157,7 @@ class WorkerLoop:
                 self.begin_accepting()
                 self._master.send(Serving())
             case RecheckSockets():
-                self._connections.recheck()
+                self._sources.recheck()
             case Check() if fd is not None:
                 os.set_blocking(fd, False)
                 self._connections.hold_new(WebConnection(fd))
@@ -198,6 +181,8 @@ class WorkerLoop:
     def _quit_on_signal(self, number: int, frame: object) -> None:
         """SIGQUIT, which is PHP-FPM's way to end a worker after its request; the loop has to wake up for it."""
         self._departure.begin()
+        if self._handler.hot is not None:
+            self._handler.hot.leave()
 
     def _apply(self, settings: WorkerSettings, log_fd: int | None) -> int | None:
         """Serve by new settings from now on; returns the descriptor if it is not wanted."""
@@ -205,14 +190,17 @@ class WorkerLoop:
         self._service.settings.apply(settings)
         now = (settings.pm_max_requests, settings.pm_max_requests_jitter)
         if now != (former.pm_max_requests, former.pm_max_requests_jitter):
-            self._limit = _draw_limit(settings)
-        return self._service.accounting.settings_changed(log_fd)
+            self._set_limit(_draw_limit(settings))
+        unwanted = self._service.accounting.settings_changed(log_fd)
+        if self._handler.hot is not None:
+            self._handler.hot.configure()
+        return unwanted
 
     # ---------------------------------------------------------------- new connections
 
     def _take_new(self, *, alone: bool) -> None:
         """A new connection: served at once if nothing else is to be done, so that no turn of the loop is needed."""
-        connection = self._connections.accept() if self._connections.accepting else None
+        connection = self._sources.accept() if self._sources.accepting else None
         if connection is None:
             return
         data = read_available(connection.fd) if alone else None
@@ -234,11 +222,17 @@ class WorkerLoop:
 
     def _exceed_memory(self, memory: int) -> None:
         """More than pm.max_memory: leave after this request, as if it were the last of pm.max_requests."""
-        self._memory, self._limit = memory, 1
+        self._memory = memory
+        self._set_limit(1)
+
+    def _set_limit(self, requests: int) -> None:
+        self._limit = requests
+        if self._handler.hot is not None:
+            self._handler.hot.set_limit(requests)
 
     def _reach_limit(self) -> None:
         """pm.max_requests or pm.max_memory is reached: the master hears it, makes a replacement, and then says quit."""
-        self._limit = 0
+        self._set_limit(0)
         self._stop_accepting(replaced=True)
         self._master.send(LimitReached(self._slot.requests, self._memory))
 
@@ -252,10 +246,12 @@ class WorkerLoop:
         If it was this one, just now, then nobody else knows of that connection: so it is taken, if it is there.
         """
         connections, slot = self._connections, self._slot
-        if not connections.accepting:
+        if not self._sources.accepting:
             return
-        connections.stop_accepting()
-        last = connections.accept()
+        self._sources.stop_accepting()
+        if self._handler.hot is not None:
+            self._handler.hot.set_accepting(False)
+        last = self._sources.accept()
         if last is not None:
             connections.hold_new(last)
         slot.set_stage(Stage.END)
@@ -263,7 +259,7 @@ class WorkerLoop:
             connections.hand_over(idle=True, serving=True, now=monotonic())
             return
         for _ in range(HANDOVERS_MAX):
-            while (connection := connections.take_parked()) is not None:
+            while (connection := self._sources.take_parked()) is not None:
                 self._handler.take(connection)
             others = slot.others_idle(), slot.others_serving()
             connections.hand_over(*others, monotonic())
@@ -279,7 +275,7 @@ class WorkerLoop:
         """
         if any(connection.phase is not Phase.LINGERING for connection in self._held.values()):
             return True
-        while not self._slot.others_serving() and (connection := self._connections.take_parked()) is not None:
+        while not self._slot.others_serving() and (connection := self._sources.take_parked()) is not None:
             if connection.phase is Phase.KEPT and not connection.is_readable():
                 connection.close()  # between two requests
             else:
@@ -287,7 +283,7 @@ class WorkerLoop:
                 self._handler.take(connection)
         if self._departure.queued:
             self._departure.queued -= 1  # of a socket that stays open for others, no more than there were
-            accepted = self._connections.accept()
+            accepted = self._sources.accept()
             if accepted is not None:
                 self._connections.hold_new(accepted, LEAVING_LIMIT)
         return bool(self._held)
@@ -298,3 +294,7 @@ def _draw_limit(settings: WorkerSettings) -> int:
     if not settings.pm_max_requests:
         return 0
     return settings.pm_max_requests + random.randint(0, max(0, settings.pm_max_requests_jitter))
+
+
+CALLERS = (WorkerLoop._serve.__code__, ConnectionHandler._serve_compiled.__code__)
+"""What calls the compiled hot path, and so the application."""

@@ -23,7 +23,7 @@ from fpm.wsgi.body import BodyStream
 from fpm.wsgi.environ import complete_environ, content_length
 from fpm.wsgi.error_pages import ERROR_PAGE, TIMEOUT_PAGE
 from fpm.wsgi.response import Response
-from fpm.wsgi.run import run_application
+from fpm.wsgi.run import WSGIApp, run_application
 
 _EXECUTING = int(Stage.EXECUTING)
 
@@ -37,19 +37,11 @@ class Request:
         io: the connection's side, from which the input comes and to which the answer goes.
     """
 
+    # fmt: off
     __slots__ = (
-        "_background",
-        "_cpu",
-        "_environ",
-        "_epoch",
-        "_path",
-        "_service",
-        "_slot",
-        "_slow",
-        "io",
-        "response",
-        "state",
+        "_background", "_cpu", "_environ", "_epoch", "_path", "_service", "_slot", "_slow", "io", "response", "state",
     )
+    # fmt: on
 
     def __init__(self, service: Service, io: RequestIO) -> None:
         self._service = service
@@ -87,9 +79,13 @@ class Request:
         user = environ.get("REMOTE_USER", "")
         slot.begin(self._epoch, method, self._path, environ["QUERY_STRING"], length or 0, user, io.started)
         slot.stages[slot.index] = _EXECUTING
-        response = self.response = Response(io, method)
-        self._call_application()
-        has_work = False
+        self.response = Response(io, method)
+        return self.answer_by(service.application)
+
+    def answer_by(self, application: WSGIApp) -> bool:
+        """Answer with what this application gives; the request has begun. See answer()."""
+        self._call_application(application)
+        service, response, environ, has_work = self._service, self.response, self._environ, False
         if response.unusual:
             if response.unsent is not None:
                 tell_unsent(service.log, environ, response.unsent)
@@ -159,7 +155,7 @@ class Request:
 
     # ---------------------------------------------------------------- until the response is out
 
-    def _call_application(self) -> None:
+    def _call_application(self, application: WSGIApp) -> None:
         service, io, environ, response = self._service, self.io, self._environ, self.response
         current.request = self
         try:
@@ -169,7 +165,7 @@ class Request:
                 return
             if io.machine is not None and service.settings.given.request_body_spool:
                 spool_body(environ)
-            run_application(service.application, environ, response)
+            run_application(application, environ, response)
             if not io.finished and response.short and not response.finished:
                 io.break_off()
                 text = "the body is shorter than its Content-Length; the connection was cut off"
@@ -196,7 +192,7 @@ class Request:
             service.log.write("notice", self._environ, text)
             return
         self._slot.count_error()
-        service.log.write("error", self._environ, f"uncaught exception\n{format_traceback(error, _OUR_FRAMES)}")
+        service.log.write("error", self._environ, f"uncaught exception\n{format_traceback(error, OUR_FRAMES)}")
         if response.finished:
             return
         if response.started:
@@ -297,4 +293,5 @@ class Request:
             service.accounting.report_slow(self._environ, self._path, duration)
 
 
-_OUR_FRAMES = (Request._call_application.__code__, run_application.__code__)
+OUR_FRAMES = {Request._call_application.__code__, run_application.__code__}
+"""Code between the worker and the application, which a traceback need not show."""

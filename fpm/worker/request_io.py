@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Sequence
 from tempfile import TemporaryFile
 from time import monotonic
 
@@ -15,6 +14,7 @@ from fpm.fastcgi.records import (
     pack_end,
     pack_finish,
     pack_head,
+    pack_refusal,
 )
 from fpm.scoreboard.stages import Stage
 from fpm.worker.answer_sender import LOOK_AFTER
@@ -27,8 +27,6 @@ from fpm.wsgi.sink import PlainFile
 
 COPIED_MAX = 16384
 """Bytes that are copied to stand behind their header, as that costs less than to send two buffers."""
-BODY_READ = 31 * 4096
-"""Bytes that are read of a body at once: under glibc's M_MMAP_THRESHOLD, so that they cost no new pages each time."""
 SPOOL_BLOCK = 65536
 DISCARD_TIME = 5.0
 """Seconds in which a body that the application has not read is read to its end on a kept connection."""
@@ -93,8 +91,8 @@ class RequestIO:
         self._unread = False
         """The end of the answer has cut the body off that the application has not read."""
 
-    def pull(self, wanted: int) -> Sequence[memoryview]:
-        """The next pieces of the body, at most as many bytes as are wanted; nothing at its end.
+    def pull(self) -> bytes:
+        """The next piece of the body, b"" at its end.
 
         Raises:
             PeerGone: the body will not come to its end.
@@ -104,12 +102,9 @@ class RequestIO:
         if self.finished and self.released and self._unread:
             raise BodyDropped("the request's body was not read before its response was complete")
         if machine is None or self.finished:
-            return ()
+            return b""
         while machine.state is State.BODY:
-            parts = machine.take_body(wanted)
-            if parts or machine.state is not State.BODY:
-                return parts or ()
-            event: object = NEED_DATA if parts is None else self._next_event(machine)
+            event = self._next_event(machine)
             if event is NEED_DATA:
                 data = self._read()
                 if not data:
@@ -117,10 +112,12 @@ class RequestIO:
                     raise PeerGone("the web server went away in the middle of the body")
                 machine.receive_data(data)
             elif isinstance(event, BodyData):
-                machine.return_body(event.data)
-            elif not isinstance(event, BodyEnd):
+                return event.data
+            elif isinstance(event, BodyEnd):
+                return b""
+            else:
                 self._obey(event)
-        return ()
+        return b""
 
     def _next_event(self, machine: Connection) -> object:
         try:
@@ -191,15 +188,27 @@ class RequestIO:
                 self.send(data)
                 self._discard_body(machine)
                 data = b""
+        refusal = b""
+        if self.keep and not self._service.connections.may_keep(self.connection):
+            self.keep, refusal = False, pack_refusal(self.request_id)
         sender = self._service.sender
         sender.release()
         self.finished = True
         if len(data) <= COPIED_MAX:
-            sender.send(self, pack_answer(self.request_id, data))
+            sender.send(self, pack_answer(self.request_id, data) + refusal)
         else:
-            sender.send_large(self, data, pack_finish(self.request_id))
+            sender.send_large(self, data, pack_finish(self.request_id) + refusal)
         if self.machine is not None:
             self._end(self.machine)
+
+    def send_rest(self, records: bytes, sent: int) -> None:
+        """Send what is left of whole records that end the answer.
+
+        Raises:
+            PeerGone: nobody wants it any more.
+        """
+        self.finished = True
+        self._service.sender.send(self, records, sent)
 
     def release(self) -> None:
         """The answer is complete, the worker goes on: the web server must not wait for the connection."""
@@ -232,7 +241,7 @@ class RequestIO:
     def _read(self) -> bytes:
         """What comes of the body, b"" at the end of the stream."""
         fd, timeout = self.connection.fd, self._service.settings.given.read_timeout
-        data = read_available(fd, BODY_READ)
+        data = read_available(fd)
         while data is None:
             with self._service.slot.waiting(Stage.READING_BODY):
                 came = wait(fd, select.POLLIN, timeout or None)
@@ -240,7 +249,7 @@ class RequestIO:
                 what = f"nothing of the request's body has come for {timeout:g} seconds (read_timeout)"
                 self._service.log.write("warning", self.environ, f"{what}; the connection is closed")
                 raise PeerGone(f"no data for {timeout:g} seconds")
-            data = read_available(fd, BODY_READ)
+            data = read_available(fd)
         return data
 
     def _end(self, machine: Connection) -> None:

@@ -11,13 +11,14 @@ from fpm.library import current
 from fpm.protocol.messages import WorkerReady
 from fpm.protocol.spec import FD_SCOREBOARD, WorkerSettings
 from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.writer import SlotWriter
+from fpm.scoreboard.writer import SlotWriter, compile_writer
+from fpm.worker import hot_path
 from fpm.worker.accounting import Accounting
 from fpm.worker.connections import Connections
 from fpm.worker.fork_guard import ForkGuard
 from fpm.worker.interrupt import Interrupt
 from fpm.worker.last_word import LastWord, Pair
-from fpm.worker.loop import WorkerLoop
+from fpm.worker.loop import CALLERS, WorkerLoop
 from fpm.worker.master_channel import MasterChannel
 from fpm.worker.self_dump import listen
 from fpm.worker.service import Service
@@ -50,16 +51,18 @@ def run_worker(
     current.in_worker = True
     active = ActiveSettings(settings)
     board = Scoreboard.attach(FD_SCOREBOARD, settings.slots)
-    writer = SlotWriter(board, slot, pid=os.getpid(), started=time.time(), script=settings.app)
+    compiled, _ = hot_path.load()
+    make_writer = SlotWriter if compiled is None else compile_writer(compiled)
+    writer = make_writer(board, slot, pid=os.getpid(), started=time.time(), script=settings.app)
     master = MasterChannel(channel)
     epoll = select.epoll()
-    connections = Connections(epoll, active, master)
+    connections = Connections(epoll, active, master, writer)
     accounting = Accounting(active, writer, master, access_log)
     pages, word = StatusPages(active, board), LastWord(last_word)
     service = Service(application, active, writer, master, connections, accounting, pages, word)
-    loop = WorkerLoop(service, epoll)
+    loop = WorkerLoop(service, epoll, compiled)
     ForkGuard(writer, loop.descriptors)
-    Interrupt(writer).install()
+    Interrupt(writer, CALLERS if compiled is not None else ()).install()
     if not hold:
         loop.begin_accepting()
     master.send(WorkerReady(listen()))

@@ -30,10 +30,10 @@ Fields = tuple[str, int | None, tuple[str, ...]]
 _CACHE_LIMIT = 1024
 _CACHED_VALUE = 100
 """Characters of the longest value that is remembered."""
-_fields: dict[tuple[str, str], tuple[str, int | None]] = {}
+known_fields: dict[tuple[str, str], tuple[str, int | None]] = {}
 """Fields that have passed the check -> their line, and the number if it is Content-Length. An application sends few
 different ones again and again, so that a look-up does for most."""
-_statuses: set[str] = {"200 OK"}
+known_statuses: set[str] = {"200 OK"}
 _told: set[str] = set()
 """Names in lower case of fields that were left out, and that somebody was told of."""
 
@@ -49,7 +49,7 @@ def format_head(status: str, headers: list[tuple[str, str]]) -> Fields:
         TypeError: something is not a str, or the headers are not a list of pairs.
         ValueError: a character or a name is not allowed.
     """
-    if status not in _statuses:
+    if status not in known_statuses:
         _check_status(status)
     if not isinstance(headers, list):
         raise TypeError(f"headers must be a list of tuples (name, value), not {_show(headers)}")
@@ -58,7 +58,7 @@ def format_head(status: str, headers: list[tuple[str, str]]) -> Fields:
     left_out: tuple[str, ...] = ()
     try:
         for field in headers:
-            line, size = _fields.get(field) or _check_field(field)
+            line, size = known_fields.get(field) or _check_field(field)
             text += line
             if size is not None:
                 if size == _LEFT_OUT:
@@ -97,8 +97,8 @@ def _check_field(field: tuple[str, str]) -> tuple[str, int | None]:
     else:
         known = (f"{name}: {value}\r\n", _parse_length(value) if lower == "content-length" else None)
     # Only what is exactly str is remembered: a subclass could be equal to one and be something else.
-    if len(_fields) < _CACHE_LIMIT and type(name) is type(value) is str and len(value) <= _CACHED_VALUE:
-        _fields[name, value] = known
+    if len(known_fields) < _CACHE_LIMIT and type(name) is type(value) is str and len(value) <= _CACHED_VALUE:
+        known_fields[name, value] = known
     return known
 
 
@@ -108,8 +108,8 @@ def _check_status(status: str) -> None:
     if not _STATUS.fullmatch(status) or _CONTROL.search(status):
         raise ValueError(f"status {status!r} is not of the form '200 OK'")
     status.encode("latin-1")
-    if len(_statuses) < _CACHE_LIMIT:
-        _statuses.add(status)
+    if len(known_statuses) < _CACHE_LIMIT:
+        known_statuses.add(status)
 
 
 def _check_name(name: str) -> str:

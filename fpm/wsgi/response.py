@@ -10,7 +10,7 @@ from threading import Lock
 from types import TracebackType
 
 from fpm.wsgi.file_wrapper import FileWrapper
-from fpm.wsgi.head import encode_head, format_head
+from fpm.wsgi.head import Fields, encode_head, format_head
 from fpm.wsgi.sink import Sink, Unsent
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
@@ -72,6 +72,22 @@ class Response:
         """What is still to come goes to another sink."""
         self._sink = sink
 
+    def restore(self, status: str, head: str, length: int) -> None:
+        """Go on with a response whose start_response() was called in the compiled hot path.
+
+        Args:
+            length: Content-Length in bytes, -1: not given.
+        """
+        self.set_head(status, (head, None if length < 0 else length, ()))
+
+    def set_head(self, status: str, fields: Fields) -> None:
+        """Take status and fields that have passed the checks (fpm.wsgi.head.format_head)."""
+        self._head, self._left, left_out = fields
+        self.status = status
+        if left_out:
+            self._note_unsent().headers = left_out
+        self._bodyless = self._head_only or status[:3] in _BODYLESS
+
     @property
     def head(self) -> str:
         """The header fields as lines of text without the status, "" before start_response()."""
@@ -99,11 +115,7 @@ class Response:
                 exc_info = None  # no cycle through this frame
         elif self._head is not None:
             raise RuntimeError("start_response() called again without exc_info")
-        self._head, self._left, left_out = format_head(status, headers)
-        self.status = status
-        if left_out:
-            self._note_unsent().headers = left_out
-        self._bodyless = self._head_only or status[:3] in _BODYLESS
+        self.set_head(status, format_head(status, headers))
         return self.write
 
     def write(self, data: bytes) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from fpm.master.processes.bundle import pack_bundle, sealed_memfd
 from fpm.system.machine import machine_type
+from fpm.scoreboard.writer import COMPILED_LAYOUT
 from fpm.worker import hot_path
 from tests.support.interpreter import interpreters
 
@@ -81,7 +82,7 @@ def load_in(python: str, bundle: Bundle) -> dict[str, Any]:
 def test_every_python_takes_the_binary_of_the_bundle(python: str, bundle: bytes) -> None:
     assert load_in(python, json.loads(bundle)) == {
         "reason": "",
-        "layout": list(hot_path.LAYOUT),
+        "layout": list(COMPILED_LAYOUT),
         "same": True,
         "unwanted": [None, "hotpath = no"],
         "entries": [],

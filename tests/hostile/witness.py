@@ -29,8 +29,6 @@ class Witness:
         """What was seen during the last question."""
         self.account = ""
         """What is known of the slowest answer."""
-        self.computed = 0.0
-        """Seconds that the master had a processor during one question, at the most."""
         self._over = threading.Event()
         self._looker = subprocess.Popen(
             [sys.executable, "-m", "tests.hostile.look", str(pid)],
@@ -58,9 +56,8 @@ class Witness:
             yield
         finally:
             seconds, self._asked = time.perf_counter() - self._asked, 0.0
-            after = times(self._pid)
-            self.computed = max(self.computed, after[0] - computed)
             if seconds > self._worst:
+                after = times(self._pid)
                 self._worst = seconds
                 self.account = (
                     f"in these {seconds:.3f} s the master had a processor for {after[0] - computed:.3f} s "

@@ -453,7 +453,7 @@ def test_heads_that_keep_them():
 
 def test_fields_that_are_the_web_servers_are_left_out_and_told_once(monkeypatch):
     monkeypatch.setattr(head, "_told", set())
-    monkeypatch.setattr(head, "_fields", {})
+    monkeypatch.setattr(head, "known_fields", {})
     headers = [("connection", "keep-alive"), ("A", "b"), ("Keep-Alive", "timeout=5"), ("Transfer-Encoding", "chunked")]
     told = ("connection", "Keep-Alive", "Transfer-Encoding")
     for expected in (told, (), ()):
