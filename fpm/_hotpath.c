@@ -160,7 +160,7 @@ static void turn_sequence(Slot *self) {
 }
 
 static void copy_text(unsigned char *field, Py_ssize_t size, Span text) {
-    memcpy(field, text.text, (size_t)(text.size < size ? text.size : size));
+    if (text.size) memcpy(field, text.text, (size_t)(text.size < size ? text.size : size));
 }
 
 /* What the request is. Made elsewhere and copied as one: a reader who finds the slot while it is written must not find
@@ -734,11 +734,12 @@ static int frame(Answer *self, Span status, Body *body) {
 
 /* The records that could not be sent at once: plain Python waits for the peer. */
 static int leave_rest(Answer *self, const Body *body, Py_ssize_t total, Py_ssize_t sent) {
-    PyObject *records = PyBytes_FromStringAndSize(NULL, total), *request = hand_over(self);
+    PyObject *records = PyBytes_FromStringAndSize(NULL, total);
     char *at = records ? PyBytes_AsString(records) : NULL;
     for (int i = 0; at && i < body->count + 2; i++)
         at = (char *)memcpy(at, body->parts[i].iov_base, body->parts[i].iov_len) + body->parts[i].iov_len;
-    int left = at && request ? done(PyObject_CallFunction(self->server->parts[SEND_REST], "OOn", request, records, sent)) : -1;
+    PyObject *request = at ? hand_over(self) : NULL; /* the parts may change from here on */
+    int left = request ? done(PyObject_CallFunction(self->server->parts[SEND_REST], "OOn", request, records, sent)) : -1;
     Py_XDECREF(records);
     return left;
 }
@@ -1003,6 +1004,7 @@ static PyObject *server_run(PyObject *object, PyObject *timeout) {
     struct epoll_event events[EVENTS_MAX];
     double seconds = timeout == Py_None ? -1.0 : PyFloat_AsDouble(timeout);
     if (seconds == -1.0 && PyErr_Occurred()) return NULL;
+    double until = read_clock(CLOCK_MONOTONIC) + seconds;
     int count, wait = seconds < 0 ? -1 : seconds > 1e6 ? 1000000000 : (int)(seconds * 1000 + 0.999);
     do {
         Py_BEGIN_ALLOW_THREADS
@@ -1012,7 +1014,8 @@ static PyObject *server_run(PyObject *object, PyObject *timeout) {
         if (PyErr_CheckSignals() < 0) return NULL;
         int served = count > 0 ? react(self, events, count) : 0;
         if (served <= 0) return served < 0 ? NULL : list_events(events, count > 0 ? count : 0);
-    } while (!must_return(self) && (wait >= 0 || !count_held(self)));
+        /* Connections that are held have deadlines, of which plain Python takes care. */
+    } while (!must_return(self) && (wait < 0 ? !count_held(self) : read_clock(CLOCK_MONOTONIC) < until));
     return PyList_New(0);
 }
 
@@ -1068,7 +1071,9 @@ static int fill_server(Server *self, PyObject *parts) {
     }
     for (int i = 0; i < NAMES; i++) {
         self->names[i] = PyUnicode_InternFromString(NAME_TEXTS[i]);
-        Known *known = self->names[i] && i && i < VARIABLES ? find_known(self, span_of(NAME_TEXTS[i])) : NULL;
+        Known *known = i && i < VARIABLES ? find_known(self, span_of(NAME_TEXTS[i])) : NULL;
+        if (i && i < VARIABLES && !known)
+            return PyErr_Format(PyExc_SystemError, "there is no place for %s", NAME_TEXTS[i]) ? 1 : -1;
         if (!self->names[i] || (known && learn(known, self->names[i], i) < 0)) return -1;
     }
     if (PyDict_Check(self->parts[HELD]) && PyDict_Check(self->parts[CONSTANTS]) && PyDict_Check(self->parts[FIELDS]) &&

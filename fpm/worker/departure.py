@@ -1,11 +1,13 @@
-"""How a worker leaves. Pure."""
+"""When and how a worker leaves."""
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from enum import IntEnum
 
 from fpm.errors import EXIT_OK
+from fpm.protocol.spec import WorkerSettings
 
 
 class Leaving(IntEnum):
@@ -32,3 +34,10 @@ class Departure:
     def begin(self, code: int = EXIT_OK) -> None:
         """Leave; again does not change how far it has come."""
         self.stage, self.code = max(self.stage, Leaving.TOLD), max(self.code, code)
+
+
+def draw_limit(settings: WorkerSettings) -> int:
+    """Decide how many requests this worker serves; 0: no limit. The jitter keeps workers from leaving all at once."""
+    if not settings.pm_max_requests:
+        return 0
+    return settings.pm_max_requests + random.randint(0, max(0, settings.pm_max_requests_jitter))

@@ -7,7 +7,6 @@ socket, the connections held. Nothing here waits for a peer; only a request that
 from __future__ import annotations
 
 import os
-import random
 import select
 import signal
 from time import monotonic
@@ -22,7 +21,7 @@ from fpm.worker.compiled import HotPath
 from fpm.worker.connection import Phase, WebConnection
 from fpm.worker.connection_handler import ConnectionHandler
 from fpm.worker.connections import LEAVING_LIMIT
-from fpm.worker.departure import Departure, Leaving
+from fpm.worker.departure import Departure, Leaving, draw_limit
 from fpm.worker.service import Service
 from fpm.worker.socket_io import read_available
 from fpm.worker.unusable import explain_unusable, lost_error
@@ -36,7 +35,12 @@ HANDOVERS_MAX = 8
 
 
 class WorkerLoop:
-    """The loop of one worker. `epoll`: what it waits for; the service's connections are in it."""
+    """The loop of one worker, with many attributes, as all its parts meet here.
+
+    Args:
+        epoll: what it waits for; the service's connections are in it.
+        compiled: fpm._hotpath, if it serves.
+    """
 
     def __init__(self, service: Service, epoll: select.epoll, compiled: ModuleType | None = None) -> None:
         self._service = service
@@ -56,7 +60,7 @@ class WorkerLoop:
         self._sources.on_error = self._leave_unusable
         self._departure = Departure()
         self._epoll = epoll
-        self._set_limit(_draw_limit(service.settings.given))
+        self._set_limit(draw_limit(service.settings.given))
         self._signalled, self._wake_up = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         epoll.register(self._signalled, select.EPOLLIN)
         epoll.register(self._master.fd, select.EPOLLIN)
@@ -190,7 +194,7 @@ class WorkerLoop:
         self._service.settings.apply(settings)
         now = (settings.pm_max_requests, settings.pm_max_requests_jitter)
         if now != (former.pm_max_requests, former.pm_max_requests_jitter):
-            self._set_limit(_draw_limit(settings))
+            self._set_limit(draw_limit(settings))
         unwanted = self._service.accounting.settings_changed(log_fd)
         if self._handler.hot is not None:
             self._handler.hot.configure()
@@ -287,13 +291,6 @@ class WorkerLoop:
             if accepted is not None:
                 self._connections.hold_new(accepted, LEAVING_LIMIT)
         return bool(self._held)
-
-
-def _draw_limit(settings: WorkerSettings) -> int:
-    """Decide how many requests this worker serves; 0: no limit. The jitter keeps workers from leaving all at once."""
-    if not settings.pm_max_requests:
-        return 0
-    return settings.pm_max_requests + random.randint(0, max(0, settings.pm_max_requests_jitter))
 
 
 CALLERS = (WorkerLoop._serve.__code__, ConnectionHandler._serve_compiled.__code__)

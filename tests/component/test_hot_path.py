@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from fpm.master.processes.bundle import pack_bundle, sealed_memfd
-from fpm.system.machine import machine_type
 from fpm.scoreboard.writer import COMPILED_LAYOUT
+from fpm.system.machine import machine_type
 from fpm.worker import hot_path
 from tests.support.interpreter import interpreters
 

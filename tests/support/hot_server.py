@@ -1,0 +1,72 @@
+"""A compiled server (fpm/_hotpath.c) with as little around it as it needs to read requests."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+import pytest
+
+from fpm.fastcgi.params import decode_params, encode_pair
+from fpm.fastcgi.records import pack_record
+from fpm.fastcgi.simple import PARAMS_START, match_simple_request
+from fpm.scoreboard.layout import board_size, stages_offset
+from fpm.scoreboard.writer import compile_writer
+from fpm.worker import hot_path
+from fpm.wsgi.environ import complete_environ
+
+CONSTANTS: dict[str, Any] = {"wsgi.version": (1, 0), "wsgi.run_once": False}
+UNUSED = ("application", "accounting", "current", "format_head", "hand_over", "kept_phase", "lingering_phase", "resume")
+UNUSED_TOO = ("send_rest", "settle", "take", "tell")
+needs_compiled = pytest.mark.skipif(
+    hot_path.load()[0] is None, reason=f"the hot path is not compiled here: {hot_path.load()[1]}"
+)
+
+
+class Board:
+    """A scoreboard in this process's own memory."""
+
+    slots = 4
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(board_size(self.slots)))
+        self.stages = self.view[stages_offset() : stages_offset() + self.slots]
+
+
+def make_server(mount: str | None = None) -> Any:
+    """Make a server that can only read()."""
+    module, _ = hot_path.load()
+    assert module is not None
+    slot = compile_writer(module)(Board(), 0, pid=1, started=1.0, script="x")
+    parts: dict[str, Any] = dict.fromkeys((*UNUSED, *UNUSED_TOO))
+    parts |= {"constants": CONSTANTS, "make_input": BytesIO, "complete_environ": complete_environ}
+    server = module.Server(slot, -1, -1, -1, True, parts | {"held": {}, "fields": {}, "statuses": set()})
+    server.configure(mount, frozenset(), frozenset(), 1 << 62, False)
+    return server
+
+
+def read_plainly(data: bytes, mount: str | None = None) -> tuple[bool, dict[str, Any], str] | None:
+    """Do what server.read() does, in plain Python."""
+    simple = match_simple_request(data)
+    if simple is None:
+        return None
+    environ: dict[str, Any] = decode_params(data, PARAMS_START, simple[1])
+    path = complete_environ(environ, mount)
+    environ.pop("wsgi.input", None)  # the worker puts its own there
+    return simple[0], environ | CONSTANTS, path
+
+
+def pack_request(pairs: list[tuple[bytes, bytes]], *, keep: bool = False, padding: int = 0) -> bytes:
+    """Pack a request in the shape in which every web server sends one without a body."""
+    content = b"".join(encode_pair(name, value) for name, value in pairs)
+    begin = pack_record(1, 1, bytes([0, 1, keep, 0, 0, 0, 0, 0]))
+    params = pack_record(4, 1, content)
+    params = params[:6] + bytes([padding]) + params[7:] + bytes(padding)
+    return begin + params + pack_record(4, 1, b"") + pack_record(5, 1, b"")
+
+
+def without_input(found: tuple[bool, dict[str, Any], str]) -> tuple[bool, dict[str, Any], str]:
+    """Take the body out of what server.read() returns, which is another object each time."""
+    keep, environ, path = found
+    assert environ.pop("wsgi.input").read() == b""
+    return keep, environ, path
