@@ -508,8 +508,10 @@ static PyObject *hand_over(Answer *self) {
     Py_XDECREF(shown);
     if (is_bad || !self->status) return is_bad ? NULL : self->request;
     PyObject *response = PyObject_GetAttr(self->request, server->names[A_RESPONSE]);
-    int restored = !response ? -1 : done(PyObject_CallMethod(response, "restore", "Os#L", self->status,
-                                             self->out + RECORD_HEADER, self->head_size, self->length));
+    PyObject *length = self->length < 0 ? Py_NewRef(Py_None) : PyLong_FromLongLong(self->length);
+    int restored = !response || !length ? -1 : done(PyObject_CallMethod(response, "set_head", "O(s#O())", self->status,
+                                                        self->out + RECORD_HEADER, self->head_size, length));
+    Py_XDECREF(length);
     Py_XDECREF(response);
     return restored < 0 ? NULL : self->request;
 }

@@ -201,15 +201,6 @@ class RequestIO:
         if self.machine is not None:
             self._end(self.machine)
 
-    def send_rest(self, records: bytes, sent: int) -> None:
-        """Send what is left of whole records that end the answer.
-
-        Raises:
-            PeerGone: nobody wants it any more.
-        """
-        self.finished = True
-        self._service.sender.send(self, records, sent)
-
     def release(self) -> None:
         """The answer is complete, the worker goes on: the web server must not wait for the connection."""
         self.released = True

@@ -49,7 +49,8 @@ class ResumedRequest(Request):
 
         def send(environ: Environ, start_response: object) -> Iterable[bytes]:
             self.response.closed = True
-            self.io.send_rest(records, sent)
+            self.io.finished = True
+            self._service.sender.send(self.io, records, sent)
             return ()
 
         return self.answer_by(send)

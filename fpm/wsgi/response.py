@@ -25,21 +25,12 @@ _BODYLESS = frozenset(("204", "304", *map(str, range(100, 200))))
 class Response:
     """The answer to one request while an application makes it; it has many attributes: what may still follow."""
 
+    # fmt: off
     __slots__ = (
-        "_bodyless",
-        "_head",
-        "_head_only",
-        "_is_complete",
-        "_left",
-        "_sink",
-        "closed",
-        "given",
-        "is_enough",
-        "started",
-        "status",
-        "unsent",
-        "unusual",
+        "_bodyless", "_head", "_head_only", "_is_complete", "_left", "_sink",
+        "closed", "given", "is_enough", "started", "status", "unsent", "unusual",
     )
+    # fmt: on
 
     def __init__(self, sink: Sink, method: str) -> None:
         self._sink = sink
@@ -71,14 +62,6 @@ class Response:
     def redirect(self, sink: Sink) -> None:
         """What is still to come goes to another sink."""
         self._sink = sink
-
-    def restore(self, status: str, head: str, length: int) -> None:
-        """Go on with a response whose start_response() was called in the compiled hot path.
-
-        Args:
-            length: Content-Length in bytes, -1: not given.
-        """
-        self.set_head(status, (head, None if length < 0 else length, ()))
 
     def set_head(self, status: str, fields: Fields) -> None:
         """Take status and fields that have passed the checks (fpm.wsgi.head.format_head)."""
