@@ -51,7 +51,7 @@ def run_worker(
     current.in_worker = True
     active = ActiveSettings(settings)
     board = Scoreboard.attach(FD_SCOREBOARD, settings.slots)
-    compiled, _ = hot_path.load()
+    compiled, _ = hot_path.load(wanted=settings.hotpath)
     make_writer = SlotWriter if compiled is None else compile_writer(compiled)
     writer = make_writer(board, slot, pid=os.getpid(), started=time.time(), script=settings.app)
     master = MasterChannel(channel)

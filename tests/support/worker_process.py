@@ -27,6 +27,8 @@ from tests.support.waiting import wait_until
 ROOT = Path(__file__).parent.parent.parent
 APPS = ROOT / "tests" / "apps"
 
+HOTPATH = True
+"""Whether workers use the compiled hot path, where the test says nothing else; see tests/component/conftest.py."""
 Kind = TypeVar("Kind")
 
 
@@ -58,6 +60,7 @@ def worker_settings(app: str, **changes: Any) -> WorkerSettings:
         "request_terminate_timeout_track_finished": False,
         "has_access_log": False,
         "app": app,
+        "hotpath": HOTPATH,
     }
     return WorkerSettings(**{**values, **changes})
 
