@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from fpm.worker import hot_path
@@ -20,10 +18,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def served_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def served_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Have the workers that the test starts serve with this hot path, unless it says otherwise."""
     module, reason = hot_path.load()
     if request.param == "compiled" and module is None:
         pytest.skip(f"the hot path is not compiled here: {reason}")
     monkeypatch.setattr(worker_process, "HOTPATH", request.param == "compiled")
-    yield request.param
+    return request.param
