@@ -1016,8 +1016,8 @@ static PyObject *server_run(PyObject *object, PyObject *timeout) {
         if (PyErr_CheckSignals() < 0) return NULL;
         int served = count > 0 ? react(self, events, count) : 0;
         if (served <= 0) return served < 0 ? NULL : list_events(events, count > 0 ? count : 0);
-        /* Connections that are held have deadlines, of which plain Python takes care. */
-    } while (!must_return(self) && (wait < 0 ? !count_held(self) : read_clock(CLOCK_MONOTONIC) < until));
+        /* Plain Python takes care of deadlines, and of what is to be done when a worker leaves. */
+    } while (self->accepting && !must_return(self) && (wait < 0 ? !count_held(self) : read_clock(CLOCK_MONOTONIC) < until));
     return PyList_New(0);
 }
 

@@ -1,4 +1,4 @@
-"""When and how a worker leaves."""
+"""When and how a worker leaves. Pure."""
 
 from __future__ import annotations
 
