@@ -10,6 +10,7 @@ WANTED_COMMANDS = chromium:chromium zabbix_agentd:zabbix-agent lighttpd:lighttpd
 BENCH_COMMANDS = nginx:nginx-light gcc:gcc /usr/include/stdio.h:libc6-dev
 # Without them a server is left out of the comparison, or uWSGI is Debian's.
 BENCH_WANTED = /var/lib/dpkg/info/php-fpm.list:php-fpm python3-config:python3-dev uwsgi:uwsgi-core uwsgi_python3:uwsgi-plugin-python3
+LONG_FIRST = tests/process tests/component tests/unit
 DEMO_BIND = 127.0.0.1:8000
 
 .PHONY: help demo test hostile mutants lint types bench bench-report bench-reload bench-trace man setup clean
@@ -24,10 +25,12 @@ test: setup     ## all tests (PYTEST_ARGS="-k word" for some); as root it instal
 	@.ci/setup system $(TEST_COMMANDS)
 	@.ci/setup wanted $(WANTED_COMMANDS)
 	@.ci/setup monitors
-	@# Attacks are measured, so they have the machine for themselves. Process tests mostly wait: four suit two cores.
+	@# Attacks are measured, so they have the machine for themselves. Process tests wait half of the time: four suit two
+	@# cores. A file is one piece of work, so the long ones begin first and the short ones fill what is left at the end.
 	@status=0; $(BIN)/python -m pytest -q -W error $(PYTEST_ARGS) tests/hostile || status=$$?; \
 	[ $$status != 5 ] || status=0; \
-	$(BIN)/python -m pytest -q -n 4 --dist loadfile -W error $(PYTEST_ARGS) && exit $$status
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -o testpaths="$(LONG_FIRST)" -W error \
+	    $(PYTEST_ARGS) && exit $$status
 
 hostile: setup  ## attacks of a pool on the others, in random mixtures for 30 minutes (HOSTILE_ARGS="--minutes 5")
 	@$(BIN)/python -m tests.hostile.mixtures $(HOSTILE_ARGS)

@@ -20,6 +20,10 @@ from tests.support.processes import adopt_orphans, descriptors
 from tests.support.waiting import wait_until
 
 adopt_orphans()
+# With one of these the command executes itself a second time (fpm.__main__), a fifth of what a short one costs. What
+# is about them sets them itself.
+for name in [name for name in os.environ if name.startswith("PYTHON")]:
+    del os.environ[name]
 DAEMONS = pytest.StashKey[list[Daemon]]()
 
 # How long an example takes says how busy the machine is, not whether it is right.
