@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     cases = ", ".join([*names, *OTHERS])
     found.add_argument("case", nargs="*", help=f"of {cases}; a short choice of them if none is named")
     found.add_argument("--full", action="store_true", help="all cases, each three times as long")
-    found.add_argument("--rounds", type=int, default=8, help="pairs of each case; fewer in those that take long")
+    found.add_argument("--rounds", type=int, default=6, help="pairs of each case; fewer in those that take long")
     found.add_argument("--workers", type=int, default=4)
     found.add_argument("--pools", type=int, default=1000)
     found.add_argument("--json", type=Path, metavar="FILE", help="write all samples")
@@ -94,7 +94,7 @@ def report(words: Sequence[str]) -> int:
     return 0
 
 
-def main() -> int:
+def main() -> int | str:
     """Run what was asked for; a target that is not met is said, and no failure."""
     if sys.argv[1:2] == ["report"]:
         return report(sys.argv[2:])
@@ -107,6 +107,10 @@ def main() -> int:
     full = arguments.full or os.environ.get("FULL", "") not in ("", "0")
     chosen = arguments.case or [name for name, usual in names.items() if usual or full]
     options = Options(arguments.rounds, arguments.workers, 3.0 if full else 1.0, arguments.pools)
+    try:
+        tools.compiled("load")
+    except tools.Missing as error:
+        return f"python -m bench: {error}, and the client is written in C"
     run = Run(environment())
     print(", ".join(value if name in WHERE else f"{name} {value}" for name, value in run.environment.items()))
     whole = True

@@ -30,7 +30,7 @@ class Measure:
 
 
 MEASURES = {
-    "cpu": Measure("CPU a request", "µs"),
+    "cpu": Measure("CPU per request", "µs"),
     "user": Measure("of it user", "µs"),
     "system": Measure("system", "µs"),
     "master": Measure("master's CPU", "%"),
@@ -50,7 +50,8 @@ MEASURES = {
     "ready": Measure("ready after", "s"),
     "reload": Measure("a reload takes", "s"),
     "idle": Measure("CPU while idle", "ms/s"),
-    "import": Measure("an import takes", "ms"),
+    "import": Measure("the app's import", "ms"),
+    "request": Measure("its first request", "ms"),
     "failed": Measure("failed", ""),
 }
 

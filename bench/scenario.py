@@ -24,7 +24,7 @@ class Options:
         pools: in the case of many pools.
     """
 
-    rounds: int = 8
+    rounds: int = 6
     workers: int = 4
     stretch: float = 1.0
     pools: int = 1000

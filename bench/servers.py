@@ -182,10 +182,10 @@ def start_master(directory: Path, pools: str, *, timeout: float = 60.0) -> tuple
             )
             if process.poll() is not None:
                 raise RuntimeError(f"pyfpm ended with status {process.returncode}")
-        except RuntimeError as error:
+        except BaseException as error:
             process.kill()
             process.wait()
-            raise RuntimeError(f"{error}; its log: {log_of(directory)}") from None
+            raise _with_log(error, directory) from None
     return process, command
 
 
@@ -232,7 +232,12 @@ def listening(server: Server, workers: int) -> Server:
 
     try:
         measure.wait_for(ready, f"{server.name} is ready")
-    except RuntimeError as error:
+    except BaseException as error:
         server.stop()
-        raise RuntimeError(f"{error}: {log_of(server.socket.parent)}") from None
+        raise _with_log(error, server.socket.parent) from None
     return server
+
+
+def _with_log(error: BaseException, directory: Path) -> BaseException:
+    """A failure with what the server has said; somebody's wish to end the benchmark as it is."""
+    return RuntimeError(f"{error}: {log_of(directory)}") if isinstance(error, RuntimeError) else error

@@ -67,9 +67,10 @@ def venv() -> Path:
         print("installing the servers to compare with", file=sys.stderr)
         subprocess.run([python(), "-m", "venv", VENV], check=True, timeout=120)
         pip: list[str | Path] = [VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "-q", "install"]
-        subprocess.run([*pip, *PACKAGES], check=True, timeout=300)
+        done = subprocess.run([*pip, *PACKAGES], check=False, timeout=300)
         subprocess.run([*pip, "uwsgi"], capture_output=True, timeout=300, check=False)
-        ready.touch()
+        if done.returncode == 0:
+            ready.touch()
     return VENV / "bin"
 
 

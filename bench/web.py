@@ -84,6 +84,7 @@ class Web:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         texts = [site.text(self.port, is_default=number == 0) for number, site in enumerate(sites)]
+        texts = texts or [f"server {{ listen 127.0.0.1:{self.port}; return 404; }}"]
         user = "user root;" if os.geteuid() == 0 else ""
         for name in ("fastcgi_params", "uwsgi_params"):
             shutil.copy(f"/etc/nginx/{name}", directory)
@@ -91,7 +92,11 @@ class Web:
         file.write_text(CONFIGURATION.format(directory=directory, user=user, sites="\n".join(texts)))
         program = shutil.which("nginx", path=tools.search_path()) or "nginx"
         self._process = subprocess.Popen([program, "-c", file, "-e", directory / "nginx.log"], stdin=subprocess.DEVNULL)
-        measure.wait_for(self._listening, "nginx listens")
+        try:
+            measure.wait_for(self._listening, "nginx listens")
+        except BaseException:
+            self.stop()
+            raise
 
     def _listening(self) -> bool:
         if self._process.poll() is not None:

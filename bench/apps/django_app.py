@@ -41,10 +41,14 @@ def page(request):
     return render(request, "page.html", {"title": "20 items", "items": items})
 
 
+def short(request):
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
 def slow(request):
     time.sleep(0.5)
     return HttpResponse("half a second\n", content_type="text/plain")
 
 
 application = get_wsgi_application()
-urlpatterns = [path("", page), path("slow", slow), path("admin/", admin.site.urls)]
+urlpatterns = [path("", page), path("ok", short), path("slow", slow), path("admin/", admin.site.urls)]

@@ -12,7 +12,8 @@ from bench.results import Result
 from bench.scenario import Alone, Options, scratch
 from bench.servers import Server, Setting
 
-PEERS = (PYFPM, PLAIN, PHP, CHEAPER)
+PEERS = (PYFPM, PLAIN, PHP)
+"""uWSGI's --cheaper also takes part in the full run; it takes 9 s."""
 REQUESTS = 50
 POOL = ("pm = dynamic", "pm.start_servers = 2", "pm.min_spare_servers = 2", "pm.max_spare_servers = 4")
 BURST = Load("/slow", connections=REQUESTS, requests=REQUESTS)
@@ -23,9 +24,10 @@ def burst(options: Options) -> Result:
     title = f"{REQUESTS} requests of 0.5 s at once, 2 idle workers, at most {REQUESTS}; Django, PHP-FPM a script"
     result = Result("burst", title, ("last", "p50"))
     for _ in range(options.at_most(1, 3)):  # each starts the servers anew, since a burst leaves workers behind
+        peers = PEERS if options.stretch == 1.0 else (*PEERS, CHEAPER)
         with scratch() as directory, ExitStack() as stack:
             setting = Setting(directory, REQUESTS, application="django_app:application").having(*POOL)
-            arena = start_arena(stack, setting, [Contestant(peer) for peer in PEERS])
+            arena = start_arena(stack, setting, [Contestant(peer) for peer in peers])
             for reason in arena.missing.values():
                 result.note(reason)
             for name, server in arena.servers.items():

@@ -19,7 +19,7 @@ def of(application: str) -> Callable[[Setting, Sequence[LoadCase]], Setting]:
 
 
 DJANGO = Group(
-    [LoadCase("django", "A Django view with a template, the usual middleware, 8 clients",
+    [LoadCase("django", "A Django view with a template, 8 clients",
               Load(connections=8, seconds=0.4), PEERS)],
     prepare=of("django_app:application"),
 )  # fmt: skip

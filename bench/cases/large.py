@@ -35,8 +35,8 @@ def once(path: str, upload: int = 0) -> Load:
 def _case(name: str, title: str, load: Load, *, huge: bool = False) -> LoadCase:
     if huge:
         shown = (*SHOWN[:-1], "grown")
-        return LoadCase(name, f"{title}, one client", load, FEW, shown, streams=True, usual=False)
-    return LoadCase(name, f"{title}, 4 clients", load, PEERS, SHOWN)
+        return LoadCase(name, f"{title}, one client", load, FEW, shown, streams=True, rounds=5, usual=False)
+    return LoadCase(name, f"{title}, 4 clients", load, PEERS, SHOWN, rounds=5)
 
 
 GROUP = Group(

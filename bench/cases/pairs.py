@@ -48,6 +48,7 @@ class LoadCase:
     Attributes:
         usual: it is part of the short run.
         at_half: the load comes at half the rate that the slowest of them can answer, the same for all.
+        rounds: at most so many.
         bare: these peers also take part with connections that are not kept.
         note: what else a reader has to know.
     """
@@ -61,6 +62,7 @@ class LoadCase:
     bare: Sequence[str] = ()
     streams: bool = False
     at_half: bool = False
+    rounds: int = 100
     usual: bool = True
     note: str = ""
 
@@ -141,7 +143,7 @@ def run_case(arena: Arena, case: LoadCase, options: Options) -> Result:
     if case.at_half:
         what = replace(what, rate=half_of_saturation(arena, present, what))
         result.title += f"; {what.rate:,.0f} requests/s, which is half of what the slowest can answer"
-    for number in range(options.at_most(5, 5) if case.load.requests else options.rounds):
+    for number in range(options.at_most(case.rounds, case.rounds)):
         for one in present if number % 2 == 0 else reversed(present):
             outcome, measured = slice_of(arena, one, what)
             result.add(one.name, **measured)

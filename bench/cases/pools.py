@@ -79,7 +79,7 @@ def start_php(directory: Path, count: int) -> Server:
     log = directory / "error.log"
     try:
         measure.wait_for(lambda: log.exists() and "ready to handle" in log.read_text(), "PHP-FPM is ready", timeout=60)
-    except RuntimeError:
+    except BaseException:
         server.stop()
         raise
     return server

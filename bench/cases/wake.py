@@ -19,8 +19,18 @@ from bench.servers import Pyfpm, Server, Setting
 
 APPLICATION = "django_app"
 IDLE = "pm.process_idle_timeout = 1s"
-IMPORT = f"import time; begin = time.perf_counter(); import {APPLICATION}; print(time.perf_counter() - begin)"
-ONE = Load(connections=1, requests=1, seconds=20.0)
+ALONE = f"""
+import io, sys, time
+times = [time.perf_counter()]
+import {APPLICATION}
+times.append(time.perf_counter())
+environ = {{"REQUEST_METHOD": "GET", "PATH_INFO": "/ok", "SERVER_NAME": "a", "SERVER_PORT": "80"}}
+environ |= {{"wsgi.input": io.BytesIO(), "wsgi.url_scheme": "http", "wsgi.errors": sys.stderr}}
+assert b"".join({APPLICATION}.application(environ, lambda status, headers: None)) == b"ok\\n"
+print(times[1] - times[0], time.perf_counter() - times[1])
+"""
+"""What the application takes by itself for its import and its first request, in seconds."""
+ONE = Load("/ok", connections=1, requests=1, seconds=20.0)
 PEERS = (PYFPM, PLAIN, PHP)
 
 
@@ -34,7 +44,7 @@ class Group:
         if not any(case.name in chosen for case in self.cases):
             return
         text = "First byte from an ondemand pool without workers; Django"
-        cold = Result("wake-cold", f"{text}, nothing imported", ("first", "import"))
+        cold = Result("wake-cold", f"{text}, nothing imported", ("first", "import", "request"))
         warm = Result("wake-warm", f"{text}, template present", ("first",))
         with scratch() as directory, ExitStack() as stack:
             setting = Setting(directory, 4, application=f"{APPLICATION}:application").having("pm = ondemand", IDLE)
@@ -46,12 +56,16 @@ class Group:
 
 def _round(arena: Arena, cold: Result, warm: Result) -> None:
     """Each wakes from nothing, then with what that has left."""
-    for name, server in arena.servers.items():
+    for server in arena.servers.values():
         _wait(server, templates=False)
-        took = seconds_of_import() if isinstance(server, Pyfpm) else 0.0
-        cold.add(name, first=_first(arena, name, server), **({"import": took * 1e3} if took else {}))
+    for name, server in arena.servers.items():
+        imported, asked = alone() if isinstance(server, Pyfpm) else (0.0, 0.0)
+        cold.add(name, first=_first(arena, name, server))
+        if imported:
+            cold.add(name, request=asked * 1e3, **{"import": imported * 1e3})
         _wait(server, templates=True)
-        warm.add(name, first=_first(arena, name, server))
+        if not isinstance(server, Pyfpm) or server.templates():  # it may have left in the meantime
+            warm.add(name, first=_first(arena, name, server))
 
 
 def _first(arena: Arena, name: str, server: Server) -> float:
@@ -67,10 +81,12 @@ def _wait(server: Server, *, templates: bool) -> None:
     measure.wait_for(gone, f"{server.name} is idle", timeout=30)
 
 
-def seconds_of_import() -> float:
-    """What the application's import takes in an interpreter of its own."""
-    command = [str(tools.venv() / "python"), "-c", IMPORT]
-    return float(subprocess.run(command, cwd=tools.APPS, capture_output=True, text=True, check=True, timeout=60).stdout)
+def alone() -> tuple[float, float]:
+    """Seconds of the application's import and of its first request, in an interpreter of its own."""
+    command = [str(tools.venv() / "python"), "-c", ALONE]
+    done = subprocess.run(command, cwd=tools.APPS, capture_output=True, text=True, check=True, timeout=60)
+    imported, asked = map(float, done.stdout.split())
+    return imported, asked
 
 
 GROUP = Group()

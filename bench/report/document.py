@@ -23,7 +23,7 @@ machine, behind one nginx, in one run. `make bench FULL=1 BENCH_ARGS="--json FIL
   unless a case says so.
 - Servers are loaded in turn, in short slices: A B C, then C B A, and so on. A ratio is taken of two slices of the same
   round. The figures are medians over the rounds; in brackets are the least and the greatest.
-- *CPU a request* is the time on a processor of all of a server's processes, the master included, as the scheduler
+- *CPU per request* is the time on a processor of all of a server's processes, the master included, as the scheduler
   counts it, divided by the requests that were answered. nginx and the client are not in it. It says more than requests
   per second where client, nginx and server share the processors.
 - The client (`bench/load.c`) has one thread. At a given rate, a request's time counts from when it was due, so a server
@@ -46,7 +46,7 @@ def document(run: Run, picture: str | None = None) -> str:
         return HEAD + NOTHING + "\n## Targets\n\n" + "\n".join(markdown(_wanted())) + "\n"
     parts = [HEAD, "\n## Machine\n", *(f"- {name}: {value}" for name, value in run.environment.items()), ""]
     if picture:
-        parts += [f"![CPU time a request, by server]({picture})", ""]
+        parts += [f"![CPU time per request, by server]({picture})", ""]
     parts += ["## Targets\n", *markdown(_judged(run)), ""]
     parts += ["## Where others are ahead\n", *behind(run), ""]
     parts += ["## All cases", *(part for result in run.results for part in _case(result))]

@@ -97,7 +97,7 @@ def test_many_microseconds_are_milliseconds() -> None:
 
 def test_a_row_has_medians_and_what_ours_is_of_it() -> None:
     table = rows(hello())
-    assert table[0] == ["", "CPU a request", "requests/s", "pyfpm is", "spread"]
+    assert table[0] == ["", "CPU per request", "requests/s", "pyfpm is", "spread"]
     assert table[2] == ["uWSGI FastCGI", "50.0 µs", "7,000 /s", "0.60 x", "0.60..0.60"]
 
 
@@ -112,13 +112,13 @@ def test_the_text_has_targets_and_notes() -> None:
     result.note("flup6 does not take part")
     shown = text(result)
     assert shown.count("flup6 does not take part") == 1
-    assert "pyfpm / uWSGI FastCGI, CPU a request ≤ 0.75: 0.60 (0.60..0.60)  met" in shown
-    assert "pyfpm / PHP-FPM, CPU a request ≤ 0.6: 1.20 (1.20..1.20)  NOT MET" in shown
+    assert "pyfpm / uWSGI FastCGI, CPU per request ≤ 0.75: 0.60 (0.60..0.60)  met" in shown
+    assert "pyfpm / PHP-FPM, CPU per request ≤ 0.6: 1.20 (1.20..1.20)  NOT MET" in shown
     assert len(verdicts(result)) == 4
 
 
 def test_where_others_are_ahead_is_said_but_for_the_floor() -> None:
-    assert behind(a_run()) == ["- hello, CPU a request: PHP-FPM 25.0 µs, pyfpm 30.0 µs"]
+    assert behind(a_run()) == ["- hello, CPU per request: PHP-FPM 25.0 µs, pyfpm 30.0 µs"]
 
 
 def test_more_is_better_for_a_rate() -> None:
@@ -147,7 +147,7 @@ def test_the_readme_gets_its_figures_between_the_marks() -> None:
     written = with_figures(readme, a_run())
     assert written == f"before\n{figures(a_run())}\nafter\n"
     assert with_figures(written, a_run()) == written
-    assert "| Hello world | CPU a request | uWSGI FastCGI | 0.60 |" in written
+    assert "| Hello world | CPU per request | uWSGI FastCGI | 0.60 |" in written
     assert with_figures("no marks", a_run()) == "no marks"
 
 
