@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 import select
-import socket
 from collections.abc import Sequence
 from functools import partial
 from time import monotonic
@@ -33,6 +33,8 @@ _PAGE = 4096
 _BATCH = 16 * RECORD_MAX
 _OVERHEAD = 8192
 """Bytes of a socket's buffer that its messages take beside what is in them."""
+_LARGE_BUFFER = 1 << 19
+"""Bytes of the buffer of a socket whose peer has to be waited for."""
 _SOON = 50
 """Milliseconds in which nearly every peer takes something: only after them it is looked what it has taken."""
 _REFUSE_AFTER = 1.0
@@ -66,6 +68,8 @@ class AnswerSender:
         """The start of a request whose application has written more than its answer takes, and since when."""
         self._batch = 0
         """Bytes that a peer takes at once when it can be sent anything at all; 0: not known yet."""
+        self._is_large = False
+        """The socket of the present peer has a buffer of its own size."""
         self._poll, self._polled = select.poll(), -1
         """What waits for room, and the descriptor for which it does."""
         self._room = 0
@@ -130,8 +134,7 @@ class AnswerSender:
         at, end, self._room = file.position, file.position + size, 0
         while at < end:
             if self._room < RECORD_MAX:
-                self._await_room(io, b"")
-                self._room = self._batch
+                self._make_room(io)
                 end = min(end, max(at, os.fstat(file.fd).st_size))
             part = min(FILE_RECORD - at % _PAGE, end - at)
             if part:
@@ -168,8 +171,7 @@ class AnswerSender:
         So it nearly never takes a part of one; for then, what is left of it has to be left to the template.
         """
         if self._room < size:
-            self._await_room(io, b"")
-            self._room = self._batch
+            self._make_room(io)
         self._room -= size
         try:
             sent = os.writev(io.connection.fd, buffers)
@@ -180,6 +182,13 @@ class AnswerSender:
             raise PeerGone(str(error)) from None
         if sent != size:
             self._send_rest(io, split_records(b"".join(buffers)), sent)
+
+    def _make_room(self, io: Answer) -> None:
+        """Wait until the peer takes as much as it takes at once."""
+        self._await_room(io, b"")
+        if not self._is_large:
+            self._size_up(io.connection.fd, _LARGE_BUFFER)
+        self._room = self._batch
 
     def _send_rest(self, io: Answer, buffers: Sequence[bytes | memoryview], sent: int) -> None:
         """Go on where the peer has not taken all at once."""
@@ -192,19 +201,24 @@ class AnswerSender:
         if times and not self.word.is_left:
             self.guard(io, times)
 
-    def _size_up(self, fd: int) -> None:
+    def _size_up(self, fd: int, wanted: int = 0) -> None:
         """Find out how much can be sent at once to a peer that has read what was sent before.
 
         A Unix socket can be written to (poll(2)) when at most a quarter of its buffer is in use. With TCP there is no
-        such measure, nor a need for one: the buffer is large.
+        such measure, nor a need for one: the buffer is large. `wanted` bytes are set where a peer has to be waited for.
         """
         self._batch = _BATCH
         if self._settings.given.listen_is_unix:
-            connection = socket.socket(fileno=fd)
+            connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
             try:
-                self._batch = connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 4 * 3 - _OVERHEAD
+                size = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF)
+                if size < wanted:
+                    connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, wanted // 2)  # doubled, socket(7)
+                    size = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF)
+                self._batch = size // 4 * 3 - _OVERHEAD
             finally:
                 connection.detach()
+        self._is_large = bool(wanted)
         self._room = self._batch
 
     def look_for_peer(self, io: Answer, is_last: bool) -> None:
@@ -235,14 +249,15 @@ class AnswerSender:
     def guard(self, io: Answer, times: int = 1) -> None:
         """An answer is under way: if this process ends now, the web server shall see that it is not complete.
 
-        Args:
-            times: how often it is to be said: more than once where the head of a record may be out without its content.
+        `times` says how often it is told: more than once where the head of a record may be out without its content.
         """
         if not self.word.is_left or self.word.times < times:
             self.word.leave(io.connection.fd, pack_break(io.request_id), times)
 
     def release(self) -> None:
         """The answer is complete, or its peer gone."""
+        if self._is_large:
+            self._batch, self._is_large = 0, False
         self._room = self._batch
         if self.word.is_left:
             self.word.withdraw()

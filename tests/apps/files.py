@@ -99,6 +99,10 @@ def application(environ, start_response):
     if environ["PATH_INFO"] == "/closed":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"%d" % len(closed)]
+    if environ["PATH_INFO"] == "/body":
+        size = sum(len(block) for block in iter(lambda: environ["wsgi.input"].read(65536), b""))
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"%d" % size]
     asked = json.loads(unquote(environ["QUERY_STRING"]))
     file = KINDS[asked.get("kind", "buffered")](asked["path"])
     if "skip" in asked:

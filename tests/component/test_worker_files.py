@@ -208,3 +208,36 @@ def test_who_takes_nothing_is_given_up(tmp_path: Path) -> None:
         wire.send(raw.request_bytes(raw.web_params("/", query=ask(tmp_path / "file", length=3_000_000))))
         wait_until(lambda: "has taken nothing of the answer for 0.2 seconds (send_timeout)" in pool.logged())
         assert not read_records(wire)[1].ended
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize("way", ["file", "blocks", "body"])
+def test_a_gib_does_not_grow_the_worker(tmp_path: Path, way: str) -> None:
+    with (tmp_path / "file").open("wb") as sparse:
+        sparse.truncate(GIB)
+    params = raw.web_params("/", query=ask(tmp_path / "file", kind="own" if way == "blocks" else "raw", length=GIB))
+    with WorkerPool("files:application") as pool, socket.socket(socket.AF_UNIX) as peer:
+        fill(tmp_path / "warm", 200_000)
+        assert get(pool, tmp_path / "warm", kind="own")[1].ended
+        before = pool.worker.memory_peak()
+        peer.settimeout(60)
+        peer.connect(pool.address)
+        if way == "body":
+            params = raw.web_params("/body", method="POST", body=b"x")
+            params["CONTENT_LENGTH"] = str(GIB)
+            block = raw.record(raw.STDIN, bytes(32768)) * 32
+            peer.sendall(raw.begin() + raw.stream(raw.PARAMS, raw.pairs(params)))
+            for _ in range(GIB // (32 * 32768)):
+                peer.sendall(block)
+            peer.sendall(raw.record(raw.STDIN))
+        else:
+            peer.sendall(raw.request_bytes(params))
+        buffer = bytearray(1 << 20)
+        total, last = 0, b""
+        while size := peer.recv_into(buffer):
+            total, last = total + size, (last + bytes(buffer[:size][-200:]))[-200:]
+        assert (b"%d" % GIB in last) if way == "body" else total > GIB
+        assert last.endswith(raw.record(raw.END, bytes(8))), "it is whole"
+        assert pool.worker.memory_peak() - before < 2 << 20
