@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -18,6 +18,7 @@ from fpm.config.local_system import DEFAULT_FILE, default_control, foreign_contr
 from fpm.config.model import Config, ListenAddress
 from fpm.config.values import parse_address
 from fpm.errors import ConfigError, ControlError
+from fpm.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

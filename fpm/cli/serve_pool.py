@@ -6,11 +6,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from fpm.config.model import UnixAddress
 from fpm.errors import EXIT_FAILED, ConfigError, FpmError, StartError
+from fpm.frozen import dataclass
 from fpm.manager import Manager, Pool, Settings
 from fpm.manager.console import show_event
 from fpm.system.own_command import own_python

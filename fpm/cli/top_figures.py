@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from fpm.cli.columns import Cell, Column
 from fpm.cli.status_rows import (
@@ -16,6 +15,7 @@ from fpm.cli.status_rows import (
     warn_cell,
     worker_state,
 )
+from fpm.frozen import dataclass
 from fpm.status.figures import format_age, format_count, format_rate, format_size, format_span
 from fpm.status.overview import Pool, Worker
 from fpm.status.snapshot import Snapshot

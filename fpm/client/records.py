@@ -16,11 +16,11 @@ import socket
 import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from flup.server import fcgi_base as flup
 
 from fpm.errors import PeerClosed, PeerGarbage, PeerTimeout
+from fpm.frozen import dataclass
 
 REQUEST_ID = 1
 CONTENT_MAX = 65535

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from fpm.errors import PeerGarbage
+from fpm.frozen import dataclass
 
 HEAD_LIMIT = 65536
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")

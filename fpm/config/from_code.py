@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from fpm.config.build import build
@@ -15,6 +15,7 @@ from fpm.config.read import Sections
 from fpm.config.section import Diagnostics, SourceLocation
 from fpm.config.values import forget_shared
 from fpm.errors import ConfigError
+from fpm.frozen import dataclass
 
 CODE = "<code>"
 """Stands for the file name in messages."""

@@ -7,9 +7,11 @@ Nothing here reads files or the system; `fpm.config.load` creates these values. 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
+
+from fpm.frozen import dataclass
 
 Network = IPv4Network | IPv6Network
 ProcessManager = Literal["static", "dynamic", "ondemand"]

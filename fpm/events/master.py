@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fpm.events.base import Event
+from fpm.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

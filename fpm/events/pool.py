@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from fpm.events.base import PoolEvent, ProcessEvent
+from fpm.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ stage ("" while the application runs); `no_stack` why there is no stack, a claus
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from fpm.events.base import ProcessEvent
+from fpm.frozen import dataclass
 from fpm.status.overview import Death
 
 

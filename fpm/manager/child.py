@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from signal import Signals
 from typing import Any
 
@@ -21,6 +20,7 @@ from fpm.event_text.describe import describe
 from fpm.events.base import Event
 from fpm.events.master import MasterOutput
 from fpm.events.wire import unpack_event
+from fpm.frozen import dataclass
 from fpm.protocol.wire import MessageError
 from fpm.system.own_command import own_command
 from fpm.system.spawn import spawn

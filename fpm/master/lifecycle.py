@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from fpm.frozen import dataclass
 
 KILL_AFTER = 1.0
 """Seconds between SIGTERM and SIGKILL when a graceful stop has used up its time (PHP-FPM's second step)."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fpm.config.model import Config, GlobalConfig
+from fpm.frozen import dataclass
 from fpm.log.error import ErrorLog
 from fpm.master.core import EventSink, EventWriter
 from fpm.master.loop.loop import Loop

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
+from fpm.frozen import dataclass
 from fpm.protocol.wire import Range, as_object, read_object
 
 VERSION = 1

@@ -8,9 +8,9 @@ what is written here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
+from fpm.frozen import dataclass
 from fpm.protocol.spec import WorkerSettings
 from fpm.protocol.wire import Range, as_object, pack_message, read_object, unpack_message
 

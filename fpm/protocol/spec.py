@@ -7,8 +7,10 @@ same values whatever their Python version. This module is shared by both sides a
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
+
+from fpm.frozen import dataclass
 
 # Descriptors of a template after exec. The launcher puts them there (dup2) and makes them inheritable.
 FD_CHANNEL = 3

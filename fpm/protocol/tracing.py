@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
+from fpm.frozen import dataclass
 from fpm.protocol.wire import MessageError, Range, as_object, read_object
 from fpm.stacks.layout import Layout
 from fpm.stacks.trace import Frame, ThreadStack, Trace

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from fpm.frozen import dataclass
 
 MESSAGE_MAX = 65536
 """Bytes of one message on a channel. Longer texts are cut by the sender."""

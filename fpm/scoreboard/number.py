@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, field, fields
 from signal import Signals
 from typing import Any
+
+from fpm.frozen import dataclass
 
 COUNT_MAX = 2**53 - 1
 """The largest whole number that every JSON reader keeps exact."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from fpm.frozen import dataclass
 from fpm.scoreboard.number import COUNT, TIME, UINT, codes_of, number
 from fpm.scoreboard.numbers import PoolNumbers
 from fpm.scoreboard.stages import Stage

@@ -7,7 +7,8 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from fpm.frozen import dataclass
 
 CAP_SETGID = 6
 CAP_SETUID = 7

@@ -8,9 +8,11 @@ Pure.
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from itertools import pairwise
 from typing import Any
+
+from fpm.frozen import dataclass
 
 OFFSET_LIMIT = 1 << 20
 """Offsets are below it; the largest real ones (in the interpreter's structure) are some hundred kilobytes."""

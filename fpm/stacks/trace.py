@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from fpm.frozen import dataclass
 
 How = Literal["ptrace", "faulthandler", ""]
 """How a stack was taken: from outside, or by the worker itself on a signal; "" if it was not."""

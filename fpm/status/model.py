@@ -9,8 +9,8 @@ start would leave its mark on it.
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
 
+from fpm.frozen import dataclass
 from fpm.log.escape import decode_wire
 from fpm.scoreboard.numbers import PoolNumbers
 from fpm.scoreboard.reading import absorb

@@ -7,9 +7,10 @@ markup), whoever renders them escapes. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
+from fpm.frozen import dataclass
 from fpm.scoreboard.numbers import PoolNumbers
 from fpm.status.figures import format_span
 from fpm.status.model import PoolStatus

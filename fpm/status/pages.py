@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
+from fpm.frozen import dataclass
 from fpm.log.escape import escape
 from fpm.log.times import format_access_time
 from fpm.scoreboard.numbers import OWN_ROWS, PHP_ROWS, ROWS, show_number

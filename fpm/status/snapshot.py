@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
 
+from fpm.frozen import dataclass
 from fpm.log.escape import decode_wire
 from fpm.scoreboard.reading import read_board
 from fpm.scoreboard.snapshot import Board, ListenQueue, Slot

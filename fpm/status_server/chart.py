@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from fpm.frozen import dataclass
 from fpm.status.overview import Moment
 
 WIDTH = 600

@@ -6,12 +6,12 @@ The answer is a value of a request and of what `look` shows. Pure.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import unquote
 
+from fpm.frozen import dataclass
 from fpm.protocol.status import SiteSpec
 from fpm.status.metrics import METRICS_TYPE, render_metrics
 from fpm.status.overview import Overview, Pool, PoolPage

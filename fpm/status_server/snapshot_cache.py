@@ -8,8 +8,8 @@ import socket
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
 
+from fpm.frozen import dataclass
 from fpm.protocol.status import SnapshotTaken, SnapshotWanted, as_message
 from fpm.protocol.wire import pack_message
 from fpm.status.history import History

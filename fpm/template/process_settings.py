@@ -10,8 +10,8 @@ import fcntl
 import os
 import resource
 import signal
-from dataclasses import dataclass
 
+from fpm.frozen import dataclass
 from fpm.protocol.spec import FD_FIRST_FREE
 from fpm.worker.socket_io import ignore_sigpipe
 

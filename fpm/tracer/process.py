@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 
+from fpm.frozen import dataclass
 from fpm.system.proc_stat import STARTED, STATE, read_stat
 from fpm.tracer.binding import read_remotely
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from fpm.frozen import dataclass
 
 RUNNING = "running"
 LOCK = "waiting for a lock"

@@ -6,8 +6,9 @@ described in one place only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from fpm.frozen import dataclass
 
 Scope = Literal["global", "pool"]
 Kind = Literal[

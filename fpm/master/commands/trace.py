@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from fpm.frozen import dataclass
 from fpm.master.control import Connection
 from fpm.master.pool.child import Child
 from fpm.master.pool.stack_capture import CurrentRequest, read_current_request

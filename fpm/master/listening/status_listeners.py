@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from fpm.config.model import Config, GlobalConfig, ListenAddress, PoolConfig, UnixAddress
 from fpm.errors import StartError
 from fpm.events.base import Emit
 from fpm.events.pool import StatusListenFailed
+from fpm.frozen import dataclass
 from fpm.log.lines import pool_prefix
 from fpm.master.listening.inherited import InheritedFds, dump_listener, restore_listener
 from fpm.protocol.status import SiteSpec

@@ -13,9 +13,9 @@ import struct
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from fpm.frozen import dataclass
 from fpm.master.loop.fair_reader import Share
 from fpm.master.loop.read_budget import message_cost
 from fpm.protocol.messages import Command, Event, pack, unpack_event

@@ -7,10 +7,11 @@ Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from fpm.config.model import PoolConfig
+from fpm.frozen import dataclass
 from fpm.scoreboard.snapshot import Clocks, Slot
 from fpm.scoreboard.stages import Stage
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from fpm.frozen import dataclass
 from fpm.log.escape import cut, decode_wire, escape
 from fpm.master.processes.exits import MEMORY_MAX, Exit, Usage, signal_name
 from fpm.master.processes.oom_reports import OomVerdict

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from signal import Signals
 from typing import Any
 
@@ -16,6 +16,7 @@ from fpm.config.model import PoolConfig
 from fpm.events.base import Event
 from fpm.events.pool import MaxChildrenReached
 from fpm.events.worker import ProcessDied, SlowRequestEnded, WorkerExited
+from fpm.frozen import dataclass
 from fpm.master.processes.exits import Exit
 from fpm.scoreboard.number import UNKNOWN_STATUS
 from fpm.scoreboard.numbers import PoolNumbers

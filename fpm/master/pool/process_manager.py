@@ -8,10 +8,10 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from fpm.config.model import PoolConfig
+from fpm.frozen import dataclass
 
 BUSY_RATE = 8
 """From this spawn rate on a pool is said to be busy (PHP-FPM's figure)."""

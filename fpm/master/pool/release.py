@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fpm.config.model import PoolConfig
+from fpm.frozen import dataclass
 
 RESOLVED = ("chdir", "app", "python", "pythonpath")
 """What symbolic links may change from one generation to the next."""

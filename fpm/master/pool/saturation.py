@@ -12,8 +12,8 @@ import fcntl
 import os
 import termios
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from fpm.frozen import dataclass
 from fpm.master.loop.loop import Loop, Timer
 from fpm.scoreboard.memory import set_wake_below
 from fpm.system.listening import Listener

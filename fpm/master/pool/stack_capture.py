@@ -5,9 +5,8 @@ Nothing is ended before its stack has come or the reason why there is none; who 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fpm.config.model import PoolConfig
+from fpm.frozen import dataclass
 from fpm.log.escape import decode_wire
 from fpm.master.pool.child import Child
 from fpm.master.pool.current_config import CurrentConfig

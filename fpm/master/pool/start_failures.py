@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
+from fpm.frozen import dataclass
 from fpm.master.pool.history import Failing
 from fpm.master.processes.backoff import Backoff, after_template_failure
 

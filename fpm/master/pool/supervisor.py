@@ -7,13 +7,13 @@ the templates', how a generation follows another the generations'; here they are
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
 from fpm.events.base import PoolEvent
+from fpm.frozen import dataclass
 from fpm.master.listening.inherited import InheritedFds, dump_listener
 from fpm.master.loop.fair_reader import Share
 from fpm.master.pool.access_log import AccessLog

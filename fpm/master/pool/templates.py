@@ -7,7 +7,6 @@ the starter for the present template, the trial of a new generation, the respond
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from fpm.config.model import PoolConfig
@@ -16,6 +15,7 @@ from fpm.events.pool import ForkFailed as TemplateForkFailed
 from fpm.events.pool import PlainHotPath, TemplateNotice, TemplateStarted
 from fpm.events.pool import TemplateReady as TemplateIsReady
 from fpm.events.worker import MessageRefused, ProcessOutput
+from fpm.frozen import dataclass
 from fpm.master.listening.inherited import InheritedFds
 from fpm.master.loop.channel import limit_lines, one_line
 from fpm.master.pool.current_config import CurrentConfig

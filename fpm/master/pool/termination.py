@@ -8,12 +8,12 @@ request runs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from signal import Signals
 from typing import Protocol
 
 from fpm.events.base import PoolEvent
 from fpm.events.worker import RequestCutOff, RequestTimedOut, SigkillPending, SigtermIgnored, WorkerSignalled
+from fpm.frozen import dataclass
 from fpm.master.lifecycle import KILL_AFTER
 from fpm.master.pool.child import Child
 from fpm.master.pool.history import STOP

@@ -6,10 +6,10 @@ The old generation serves on meanwhile. The worker on trial accepts nothing unti
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from fpm.config.model import PoolConfig
+from fpm.frozen import dataclass
 from fpm.master.pool.child import Child
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.health_check import start_check

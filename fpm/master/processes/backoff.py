@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from fpm.frozen import dataclass
 
 YOUNG = 10.0
 """Seconds: an exit before this age is early."""

@@ -43,6 +43,7 @@ POOL_MODULES = (
     "fpm.flup_server",
     "fpm.flup_server.arguments",
     "fpm.flup_server.server",
+    "fpm.frozen",
     "fpm.library",
     "fpm.log",
     "fpm.log.access",
@@ -75,6 +76,7 @@ CHILD_MODULES = (
     "fpm.flup_server",
     "fpm.flup_server.arguments",
     "fpm.flup_server.server",
+    "fpm.frozen",
     "fpm.library",
     "fpm.manager",
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
 from signal import Signals
+
+from fpm.frozen import dataclass
 
 SIGNAL_MASK = 0x7F
 CORE_FLAG = 0x80

@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from signal import Signals
 from typing import Any
 
 from fpm.events.master import HelperExited, HelperOutput, HelperStartFailed
+from fpm.frozen import dataclass
 from fpm.master.core import Core
 from fpm.master.loop.channel import HelperChannel
 from fpm.master.loop.fair_reader import FairReader, Share

@@ -11,9 +11,9 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 from fpm.events.master import OrphanKilled
+from fpm.frozen import dataclass
 from fpm.master.core import Core
 from fpm.master.loop.loop import NamedTimers
 from fpm.master.processes.owner import Ids, is_of_pools

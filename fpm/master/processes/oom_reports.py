@@ -9,9 +9,9 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from typing import Literal
 
+from fpm.frozen import dataclass
 from fpm.status.figures import format_size
 
 Answer = Literal["yes", "no", "unknown"]

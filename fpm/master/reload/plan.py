@@ -8,12 +8,13 @@ says which. Pure.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from enum import Enum
 from types import MappingProxyType
 
 from fpm.config.directives import GLOBAL_DIRECTIVES, POOL_DIRECTIVES
 from fpm.config.model import Config, GlobalConfig, PoolConfig
+from fpm.frozen import dataclass
 from fpm.master.pool.release import Release
 
 _ROWS = {row.attribute: row for row in POOL_DIRECTIVES.values()}

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fpm.config.model import Config, PoolConfig
 from fpm.errors import EXIT_FAILED, EXIT_OK, StartError
 from fpm.events.pool import PoolChangeFailed
+from fpm.frozen import dataclass
 from fpm.master.listening.addresses import NewListeners
 from fpm.master.listening.listeners import adjust_listener
 from fpm.master.loop.loop import Timer

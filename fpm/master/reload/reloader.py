@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from fpm.config.model import Config
 from fpm.errors import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, ConfigError, StartError, UnknownPool
 from fpm.events.base import Event
 from fpm.events.master import ReloadEnded, ReloadPlanned, ReloadProgressed, ReloadStarted
+from fpm.frozen import dataclass
 from fpm.master.listening.addresses import NewListeners
 from fpm.master.listening.status_listeners import StatusListeners, serve_without
 from fpm.master.pool.current_config import resolve_release, still_exists

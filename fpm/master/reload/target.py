@@ -8,9 +8,10 @@ its user can see to that at any time, so it must not decide about the others. Pu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from fpm.config.model import Config, PoolConfig
+from fpm.frozen import dataclass
 from fpm.master.reload.plan import Scope, compare_pools
 
 

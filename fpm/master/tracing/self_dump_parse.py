@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from fpm.frozen import dataclass
 from fpm.protocol.spec import BEGIN, END, NUMBERS
 from fpm.stacks.credentials import GONE, Status
 from fpm.stacks.text.faulthandler import DumpedThread, is_repeated, parse_dump

@@ -6,9 +6,9 @@ Workers and templates are targets by way of fpm.master.pool.stack_capture: traci
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
+from fpm.frozen import dataclass
 from fpm.master.processes.self_dump_fd import SelfDumpFd
 from fpm.protocol.tracing import LocalValues
 from fpm.stacks.layout import Layout

@@ -5,7 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import abc
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from fpm.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

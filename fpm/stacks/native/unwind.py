@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from fpm.frozen import dataclass
 from fpm.stacks.native.dwarf import MASK, Cursor, NoSense, evaluate
 from fpm.stacks.native.image import Image
 from fpm.stacks.native.process import Maps, Registers

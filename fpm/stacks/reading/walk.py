@@ -7,9 +7,9 @@ to nowhere, a list without an end, each ends the walk with a note. Every way thr
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from fpm.frozen import dataclass
 from fpm.stacks.layout import ABSENT, Layout
 from fpm.stacks.reading.memory import BYTE, POINTER, Memory, Read, Record, Unreadable
 from fpm.stacks.reading.objects import Objects, RawCode

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, get_args
 
+from fpm.frozen import dataclass
 from fpm.stacks.trace import Trace
 
 Reason = Literal["slow", "interrupt", "terminate", "background", "stop", "startup", "trace"]

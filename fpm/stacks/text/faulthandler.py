@@ -13,8 +13,8 @@ Texts are cut at 500 characters and escaped with backslashes; after 100 frames c
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from fpm.frozen import dataclass
 from fpm.stacks.trace import Frame
 
 HEADER = re.compile(
