@@ -82,7 +82,7 @@ class Interrupt:
 
 def _is_sending(frame: FrameType | None) -> bool:
     while frame is not None:
-        if frame.f_code is socket_io.send_records.__code__:
+        if frame.f_code is socket_io.wait_for_room.__code__:
             return True
         frame = frame.f_back
     return False

@@ -180,5 +180,5 @@ def test_idle_daemon_sleeps(daemon: Start) -> None:
     fpm = daemon(pools, global_={"systemd_interval": 0})
     for pool in pools:
         assert fpm.get(pool, query="0").status == 200
-    wait_until(lambda: not fpm.processes("template ondemand"))
+    wait_until(lambda: not fpm.processes("template ondemand") and not fpm.processes("pool ondemand"))
     quiet([fpm.pid, *(process.pid for process in fpm.processes())], seconds=2.0, switches_allowed=0)
