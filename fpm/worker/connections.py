@@ -141,6 +141,8 @@ class Connections:
         for connection in [held for held in self.held.values() if held is not served]:
             is_kept = connection.phase is Phase.KEPT
             self._has_parked = self._has_parked or is_kept
+            if is_kept and connection.is_readable():
+                connection.enter(Phase.SILENT, monotonic())  # its next request waits, and is counted among those who do
             if connection.phase is Phase.LINGERING or connection.send_to(self._put):
                 continue
             if is_kept:
