@@ -8,7 +8,7 @@ import stat
 import tempfile
 from typing import Any
 
-_FileIO, _Buffered, _BufferedRandom = io.FileIO, (io.BufferedReader, io.BufferedRandom), io.BufferedRandom
+_FileIO, _Buffered = io.FileIO, (io.BufferedReader, io.BufferedRandom)
 _Temporary = tempfile._TemporaryFileWrapper
 
 
@@ -56,8 +56,6 @@ def _look_through(file: Any) -> PlainFile | None:
     raw = file.raw if type(file) in _Buffered else file
     if type(raw) is not _FileIO or "read" in vars(file) or "readinto" in vars(raw) or not raw.readable():
         return None
-    if type(file) is _BufferedRandom:
-        file.flush()
     status = os.fstat(raw.fileno())
     position = file.tell()
     if not stat.S_ISREG(status.st_mode) or status.st_size <= position:

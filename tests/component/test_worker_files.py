@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from fpm.scoreboard.stages import Stage
+from fpm.worker.plain_file import read_part
 from tests.support import raw_fastcgi as raw
 from tests.support.waiting import wait_until
 from tests.support.worker_process import WorkerPool
@@ -208,6 +209,17 @@ def test_who_takes_nothing_is_given_up(tmp_path: Path) -> None:
         wire.send(raw.request_bytes(raw.web_params("/", query=ask(tmp_path / "file", length=3_000_000))))
         wait_until(lambda: "has taken nothing of the answer for 0.2 seconds (send_timeout)" in pool.logged())
         assert not read_records(wire)[1].ended
+
+
+def test_a_record_that_was_promised_has_its_size(tmp_path: Path) -> None:
+    data = fill(tmp_path / "file", 10_000)
+    with (tmp_path / "file").open("rb") as file:
+        assert read_part(file.fileno(), 2000, 3000) == (data[2000:5000], None)
+        part, error = read_part(file.fileno(), 9000, 3000)
+    assert (part, str(error)) == (data[9000:] + bytes(2000), "the file has become shorter while it was sent")
+    with (tmp_path / "file").open("wb") as file:
+        part, error = read_part(file.fileno(), 0, 10)
+    assert (part, type(error)) == (bytes(10), OSError)
 
 
 GIB = 1 << 30
