@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ import psutil
 
 from bench import measure, tools
 from fpm.config.directives import POOL_DIRECTIVES
+from fpm.scoreboard.hot_path import HotPath
 
 IS_ROOT = os.geteuid() == 0
 
@@ -120,13 +122,12 @@ class Pyfpm(Server):
         """By process title."""
         return [pid for pid in self.family() if _title(pid).startswith("pyfpm: template ")]
 
-    def hot_path(self) -> str:
-        """What the status says of it; empty if it says nothing."""
+    def hot_path(self) -> HotPath:
+        """What the status says of it."""
         done = subprocess.run(
             [*self.command, "status", "--format", "json"], capture_output=True, text=True, check=False
         )
-        found = re.search(r'"hot[ _-]path": *"([^"]+)"', done.stdout)
-        return found[1] if found else ""
+        return HotPath(json.loads(done.stdout)[0]["hot path"])
 
     def begin_reload(self) -> subprocess.Popen[bytes] | None:
         """`pyfpm reload`, which waits for the outcome."""

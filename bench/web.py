@@ -36,6 +36,8 @@ http {{
 {sites}
 }}
 """
+IDLE = "200ms"
+"""After which a kept connection is closed: PHP-FPM's workers serve nobody else as long as theirs are open."""
 HTTP_KEPT = 'proxy_http_version 1.1; proxy_set_header Connection "";'
 
 
@@ -63,7 +65,8 @@ class Site:
         lines = [] if module == "proxy" else [f"include {module}_params;", self.server.parameters]
         target, upstream = f"unix:{self.server.socket}", ""
         if self.keepalive:
-            upstream = f"upstream {self.host} {{ server {target}; keepalive {self.keepalive}; }}\n"
+            kept = f"keepalive {self.keepalive}; keepalive_timeout {IDLE};"
+            upstream = f"upstream {self.host} {{ server {target}; {kept} }}\n"
             target = self.host
             lines += ["fastcgi_keep_conn on;"] if module == "fastcgi" else []
             lines += [HTTP_KEPT] if module == "proxy" else []

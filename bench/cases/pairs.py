@@ -16,6 +16,7 @@ from bench.servers import Pyfpm, Server, Setting
 from bench.targets import not_kept
 from bench.tools import Missing
 from bench.web import Site, Web
+from fpm.scoreboard.hot_path import HotPath
 
 WARM_UP = 0.3
 """Seconds of load on each server before the first round."""
@@ -131,7 +132,7 @@ def run_case(arena: Arena, case: LoadCase, options: Options) -> Result:
         if one.peer in arena.missing:
             result.note(arena.missing[one.peer])
     ours = arena.servers.get(PYFPM)
-    if isinstance(ours, Pyfpm) and ours.hot_path() != "compiled":
+    if isinstance(ours, Pyfpm) and ours.hot_path() != HotPath.COMPILED:
         result.note("pyfpm had no compiled hot path in this run")
     for one in list(present):
         try:

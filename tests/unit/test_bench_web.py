@@ -31,7 +31,9 @@ def a_server(protocol: str) -> Server:
 def test_a_site_passes_requests_on(protocol: str, keepalive: int, expected: str) -> None:
     text = Site(a_server(protocol), keepalive).text(80)
     assert expected in text
-    assert ("upstream c-floor-4 { server unix:/run/a; keepalive 4; }" in text) == bool(keepalive)
+    assert ("upstream c-floor-4 { server unix:/run/a; keepalive 4; keepalive_timeout 200ms; }" in text) == bool(
+        keepalive
+    )
 
 
 def test_a_site_that_streams_has_a_name_of_its_own() -> None:
