@@ -2,6 +2,7 @@
 
     receive_data(bytes)   what came from the peer, cut anywhere
     next_event()          what it means; NEED_DATA when it does not mean anything yet
+    take_body(size)       what that is of a body, in pieces that are not copied
     end_request()         the driver has sent END_REQUEST
 
 One request at a time. A second BEGIN_REQUEST while the first request is still coming is answered with CANT_MPX_CONN
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from struct import Struct
 
 from fpm.errors import ProtocolError
 from fpm.fastcgi.constants import BEGIN_BODY, HEADER, KEEP_CONN, PARAMS_LIMIT, VERSION, ProtocolStatus, RecordType, Role
@@ -33,10 +35,17 @@ class State(Enum):
 
 
 _HEADER_SIZE = HEADER.size
+_STDIN = int(RecordType.STDIN)
+_STDIN_START = VERSION << 24 | _STDIN << 16
+_unpack_start = Struct(">IHBx").unpack_from
+"""Version, type and request id as one number; length, padding length."""
+_NOTHING = memoryview(b"")
 
 
 class Connection:
     """One connection from a web server.
+
+    It has many methods: one for each kind of record, and for each way in and out.
 
     Args:
         max_conns, max_reqs: what GET_VALUES is told (4.1): how many connections and requests the pool takes at once.
@@ -52,6 +61,9 @@ class Connection:
             "FCGI_MPXS_CONNS": 0,
         }
         self._buffer = bytearray()
+        """What has come and was not looked at yet, unless it is in the chunk; one of them is always empty."""
+        self._chunk, self._at = _NOTHING, 0
+        """While a body comes: what has come, as it came, and how much of it was taken."""
         self._params = bytearray()
         self._body_left = 0
         self._skip = 0
@@ -72,14 +84,79 @@ class Connection:
 
     def receive_data(self, data: bytes) -> None:
         """Takes bytes from the peer."""
-        self._buffer += data
+        if self.state is not State.BODY or self._buffer:
+            self._buffer += data
+            return
+        rest = self._chunk[self._at :]
+        self._chunk, self._at = memoryview(bytes(rest) + data if rest else data), 0
 
     def end_request(self) -> None:
         """END_REQUEST has gone out; what still comes for the request is ignored."""
         if self.state is not State.ERROR:
             self.state = State.IDLE
+        self._leave_chunk()
         self._skip += self._body_left
         self._body_left = 0
+
+    def take_body(self, size: int) -> list[memoryview] | None:
+        """Take what has come of the body, at most `size` bytes of it (1 or more), and its end if that has come.
+
+        Returns:
+            None if there is nothing before more bytes come; no piece if next_event() has to say what has come.
+        """
+        parts: list[memoryview] = []
+        if self.state is not State.BODY or (self._buffer and not self._enter_chunk()):
+            return parts
+        chunk, at, left, skip = self._chunk, self._at, self._body_left, self._skip
+        if at == len(chunk):
+            return None
+        end, stdin = len(chunk), _STDIN_START | self.request_id
+        is_all = True
+        while True:
+            if left:
+                part = left if left < size else size
+                if part > end - at:
+                    part = end - at
+                parts.append(chunk[at : at + part])
+                at, left, size = at + part, left - part, size - part
+                if left:
+                    break
+            head = at + skip
+            if head + _HEADER_SIZE > end:
+                break
+            start, length, padding = _unpack_start(chunk, head)
+            if start != stdin:
+                is_all = False
+                break
+            at, left, skip = head + _HEADER_SIZE, length, padding
+            if not length:
+                self.state, is_all = State.ACTIVE, False
+                break
+            if at == end or not size:
+                break
+        self._at, self._body_left, self._skip = at, left, skip
+        return None if is_all and not parts else parts
+
+    def _enter_chunk(self) -> bool:
+        """Go on without copies, unless what comes first is no body."""
+        buffer = self._buffer
+        if not self._body_left and (self._skip or len(buffer) < _HEADER_SIZE or buffer[1] != _STDIN):
+            return False
+        self._chunk, self._at = memoryview(bytes(buffer)), 0
+        buffer.clear()
+        return True
+
+    def _leave_chunk(self) -> None:
+        """Go on with the buffer, for all that is no body."""
+        if self._at < len(self._chunk):
+            self._buffer += self._chunk[self._at :]
+        self._chunk, self._at = _NOTHING, 0
+
+    def return_body(self, data: bytes) -> None:
+        """Have a piece of the body back that next_event() has given: take_body() will give it."""
+        self._leave_chunk()
+        self._buffer[:0] = data
+        self._body_left += len(data)
 
     def next_event(self) -> Event:
         """The next event of the bytes received so far.
@@ -89,6 +166,8 @@ class Connection:
         """
         if self.state is State.ERROR:
             raise ProtocolError("the connection is already broken")
+        if self._chunk:
+            self._leave_chunk()
         try:
             while True:
                 event = self._step()
@@ -144,7 +223,7 @@ class Connection:
         buffer = self._buffer
         if not buffer:
             return NEED_DATA
-        data = bytes(buffer[: self._body_left])
+        data = bytes(memoryview(buffer)[: self._body_left])
         del buffer[: len(data)]
         self._body_left -= len(data)
         return BodyData(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from collections.abc import Sequence
 from tempfile import TemporaryFile
 from time import monotonic
 
@@ -27,6 +28,8 @@ from fpm.wsgi.sink import PlainFile
 
 COPIED_MAX = 16384
 """Bytes that are copied to stand behind their header, as that costs less than to send two buffers."""
+BODY_READ = 31 * 4096
+"""Bytes that are read of a body at once: under glibc's M_MMAP_THRESHOLD, so that they cost no new pages each time."""
 SPOOL_BLOCK = 65536
 DISCARD_TIME = 5.0
 """Seconds in which a body that the application has not read is read to its end on a kept connection."""
@@ -91,8 +94,8 @@ class RequestIO:
         self._unread = False
         """The end of the answer has cut the body off that the application has not read."""
 
-    def pull(self) -> bytes:
-        """The next piece of the body, b"" at its end.
+    def pull(self, wanted: int) -> Sequence[memoryview]:
+        """The next pieces of the body, at most as many bytes as are wanted; nothing at its end.
 
         Raises:
             PeerGone: the body will not come to its end.
@@ -102,9 +105,12 @@ class RequestIO:
         if self.finished and self.released and self._unread:
             raise BodyDropped("the request's body was not read before its response was complete")
         if machine is None or self.finished:
-            return b""
+            return ()
         while machine.state is State.BODY:
-            event = self._next_event(machine)
+            parts = machine.take_body(wanted)
+            if parts or machine.state is not State.BODY:
+                return parts or ()
+            event: object = NEED_DATA if parts is None else self._next_event(machine)
             if event is NEED_DATA:
                 data = self._read()
                 if not data:
@@ -112,12 +118,10 @@ class RequestIO:
                     raise PeerGone("the web server went away in the middle of the body")
                 machine.receive_data(data)
             elif isinstance(event, BodyData):
-                return event.data
-            elif isinstance(event, BodyEnd):
-                return b""
-            else:
+                machine.return_body(event.data)
+            elif not isinstance(event, BodyEnd):
                 self._obey(event)
-        return b""
+        return ()
 
     def _next_event(self, machine: Connection) -> object:
         try:
@@ -232,7 +236,7 @@ class RequestIO:
     def _read(self) -> bytes:
         """What comes of the body, b"" at the end of the stream."""
         fd, timeout = self.connection.fd, self._service.settings.given.read_timeout
-        data = read_available(fd)
+        data = read_available(fd, BODY_READ)
         while data is None:
             with self._service.slot.waiting(Stage.READING_BODY):
                 came = wait(fd, select.POLLIN, timeout or None)
@@ -240,7 +244,7 @@ class RequestIO:
                 what = f"nothing of the request's body has come for {timeout:g} seconds (read_timeout)"
                 self._service.log.write("warning", self.environ, f"{what}; the connection is closed")
                 raise PeerGone(f"no data for {timeout:g} seconds")
-            data = read_available(fd)
+            data = read_available(fd, BODY_READ)
         return data
 
     def _end(self, machine: Connection) -> None:

@@ -51,10 +51,10 @@ def comes_from_peer(error: BaseException) -> bool:
     return isinstance(cause, PeerGone)
 
 
-def read_available(fd: int) -> bytes | None:
+def read_available(fd: int, size: int = READ_SIZE) -> bytes | None:
     """What has come, b"" at the end of the stream or after a reset; None if nothing has come yet."""
     try:
-        return os.read(fd, READ_SIZE)
+        return os.read(fd, size)
     except BlockingIOError:
         return None
     except ConnectionError:

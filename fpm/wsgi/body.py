@@ -1,71 +1,86 @@
-"""`wsgi.input`: reads the body as it arrives, keeping at most one chunk unless the application asks for more."""
+"""`wsgi.input`: reads the body as it arrives, and waits for no more of it than the application asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+
+_ALL = 1 << 62
+"""More bytes than there are."""
+_AT_ONCE = 1 << 20
+"""Most bytes that are taken of what has come."""
 
 
 class BodyStream:
-    """A readable stream over a function that returns the next chunk, b"" at the end.
+    """A readable stream over a function that returns what has come.
 
     Args:
-        pull: called only when bytes are needed that have not arrived yet; may raise OSError when the peer is gone.
+        pull: called with a number of bytes, only when some are needed that have not come yet; returns pieces of the
+            body, together no more than that, none at its end; may raise OSError when the peer is gone.
         length: CONTENT_LENGTH in bytes; nothing behind it is read. None: up to what `pull` calls the end.
     """
 
-    __slots__ = ("_chunk", "_left", "_position", "_pull")
+    __slots__ = ("_left", "_piece", "_pieces", "_position", "_pull")
 
-    def __init__(self, pull: Callable[[], bytes], length: int | None) -> None:
+    def __init__(self, pull: Callable[[int], Sequence[memoryview]], length: int | None) -> None:
         self._pull = pull
-        self._left = length
-        self._chunk = b""
+        self._left = _ALL if length is None else length
+        """Bytes that were not pulled yet."""
+        self._piece: memoryview | bytes = b""
+        """What is being read, from the position on."""
         self._position = 0
+        self._pieces: list[memoryview] = []
+        """What comes after it, the next one last."""
 
     def _fill(self) -> bool:
-        """Get a chunk if none is left; return False at the end."""
-        if self._position < len(self._chunk):
-            return True
-        if self._left == 0:
-            return False
-        chunk = self._pull()
-        if self._left is not None:
-            chunk = chunk[: self._left]
-            # An early end of STDIN ends the body, whatever CONTENT_LENGTH promised.
-            self._left = self._left - len(chunk) if chunk else 0
-        elif not chunk:
-            self._left = 0
-        self._chunk, self._position = chunk, 0
-        return bool(chunk)
+        """Go on to the next piece; return False at the end."""
+        self._position = 0
+        if not self._pieces:
+            if not self._left:
+                self._piece = b""
+                return False
+            self._pieces[:] = self._pull(min(self._left, _AT_ONCE))
+            if not self._pieces:
+                # An early end of STDIN ends the body, whatever CONTENT_LENGTH promised.
+                self._left, self._piece = 0, b""
+                return False
+            self._left -= sum(map(len, self._pieces))
+            self._pieces.reverse()
+        self._piece = self._pieces.pop()
+        return True
 
     def read(self, size: int | None = -1) -> bytes:
         """Read up to `size` bytes, fewer only at the end; without a size read the rest."""
-        wanted = -1 if size is None else size
-        parts: list[bytes] = []
+        wanted = _ALL if size is None or size < 0 else size
+        piece, start = self._piece, self._position
+        stop = start + wanted
+        if stop <= len(piece):
+            self._position = stop
+            return bytes(piece[start:stop])
+        parts = [piece[start:]]
+        wanted -= len(parts[0])
         while wanted and self._fill():
-            stop = len(self._chunk) if wanted < 0 else self._position + wanted
-            part = self._chunk[self._position : stop]
-            self._position += len(part)
-            parts.append(part)
-            if wanted > 0:
-                wanted -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            piece = self._piece
+            if len(piece) > wanted:
+                piece = piece[:wanted]
+            parts.append(piece)
+            self._position = len(piece)
+            wanted -= len(piece)
+        return b"".join(parts)
 
     def readline(self, size: int | None = -1) -> bytes:
         """Read a line with its newline, at most `size` bytes of it."""
-        wanted = -1 if size is None else size
+        wanted = _ALL if size is None or size < 0 else size
         parts: list[bytes] = []
-        while wanted and self._fill():
-            newline = self._chunk.find(b"\n", self._position)
-            stop = len(self._chunk) if newline < 0 else newline + 1
-            if wanted > 0:
-                stop = min(stop, self._position + wanted)
-            part = self._chunk[self._position : stop]
+        while wanted and (self._position < len(self._piece) or self._fill()):
+            piece = self._piece = bytes(self._piece)  # which is a copy the first time
+            newline = piece.find(b"\n", self._position)
+            stop = min(len(piece) if newline < 0 else newline + 1, self._position + wanted)
+            part = piece[self._position : stop]
             self._position = stop
             parts.append(part)
             if part.endswith(b"\n"):
                 break
-            if wanted > 0:
-                wanted -= len(part)
+            wanted -= len(part)
         return b"".join(parts)
 
     def readlines(self, hint: int | None = -1) -> list[bytes]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fpm.errors import ProtocolError
-from fpm.fastcgi.connection import Connection
+from fpm.fastcgi.connection import Connection, State
 from fpm.fastcgi.constants import PARAMS_LIMIT
 from fpm.fastcgi.events import NEED_DATA, Aborted, BodyData, BodyEnd, Event, Reply, RequestBegun
 from fpm.fastcgi.params import decode_params
@@ -59,6 +59,69 @@ def chopped(kind: int, data: bytes, sizes: list[int], padding: int) -> bytes:
         out += raw.record(kind, data[at : at + size], padding=padding)
         at, turn = at + size, turn + 1
     return out + raw.record(kind, padding=padding)
+
+
+def take_cut(data: bytes, cuts: list[int], wanted: list[int]) -> tuple[bytes, list[Event]]:
+    """The body by take_body(), asked for so many bytes in turn, and the events beside it."""
+    machine = Connection()
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    body, events, turn = b"", [], 0
+    for start, stop in pairwise(edges):
+        machine.receive_data(data[start:stop])
+        while True:
+            size = wanted[turn % len(wanted)]
+            if parts := machine.take_body(size):
+                assert 0 < sum(map(len, parts)) <= size
+                body, turn = body + b"".join(parts), turn + 1
+                continue
+            if parts is None and machine.state is State.BODY:
+                break
+            event = machine.next_event()
+            if event is NEED_DATA:
+                break
+            if isinstance(event, BodyData):
+                machine.return_body(event.data)
+            elif not isinstance(event, BodyEnd):
+                events.append(event)
+    return body, [*events, machine.state]
+
+
+@given(
+    body=st.binary(max_size=500),
+    sizes=st.lists(st.integers(1, 200), min_size=1, max_size=5),
+    padding=st.integers(0, 255),
+    between=st.sampled_from([b"", raw.record(raw.GET_VALUES, request=0), raw.record(77, b"x" * 9, request=0)]),
+    after=st.sampled_from([b"", raw.record(raw.STDIN, b"too late"), raw.begin()[:5]]),
+    cuts=st.lists(st.integers(0, 10**6), max_size=12),
+    wanted=st.lists(st.integers(1, 300), min_size=1, max_size=4),
+)
+def test_a_body_that_is_taken_in_pieces_is_the_same_however_it_is_cut(
+    body, sizes, padding, between, after, cuts, wanted
+):
+    head = raw.begin() + raw.stream(raw.PARAMS, raw.pairs({"A": "b"}))
+    half = len(body) // 2
+    stream = chopped(raw.STDIN, body[:half], sizes, padding)[: -8 - padding] + between
+    stream += chopped(raw.STDIN, body[half:], sizes, padding) + after
+    got, events = take_cut(head + stream, cuts, wanted)
+    assert got == body
+    assert events[0] == RequestBegun(1, False, {"A": "b"})
+    assert [type(event) for event in events[1:-1]] == [Reply] * bool(between)
+    assert events[-1] is State.ACTIVE
+
+
+def test_what_comes_byte_by_byte_is_not_copied_each_time():
+    """A record amid the body that is none of it, and comes slowly."""
+    machine = Connection()
+    feed(machine, raw.begin() + raw.stream(raw.PARAMS, b""))
+    machine.receive_data(raw.record(raw.GET_VALUES, bytes(60500), request=0)[:60000])
+    machine.take_body(1)
+    machine.next_event()
+    before = machine._buffer
+    for _ in range(100):
+        machine.receive_data(b"b")
+        assert (machine.take_body(1), machine.next_event()) == ([], NEED_DATA)
+    assert machine._buffer is before
+    assert len(machine._buffer) == 60100
 
 
 @given(
