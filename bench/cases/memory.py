@@ -20,8 +20,8 @@ WARMED = "pyfpm, preload.warmup"
 
 
 def start_warmed(setting: Setting) -> Server:
-    """The template answers a request before it forks."""
-    return start_pyfpm(setting.having("preload.warmup = GET /"), name=WARMED)
+    """The template answers a request for each page before it forks."""
+    return start_pyfpm(setting.having("preload.warmup = GET / GET /admin/login/"), name=WARMED)
 
 
 def memory(options: Options) -> Result:

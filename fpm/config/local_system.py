@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import grp
-import hashlib
 import os
 import pwd
 import re
@@ -52,6 +51,8 @@ def default_control(path: str, *, environ: Mapping[str, str], is_root: bool) -> 
 def _control_name(path: str) -> str:
     if path == DEFAULT_FILE:
         return "control.sock"
+    import hashlib  # with OpenSSL, half a megabyte
+
     stem = re.sub(r"[^A-Za-z0-9_.-]", "_", os.path.splitext(os.path.basename(path))[0])[:20]
     return f"control-{stem}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}.sock"
 

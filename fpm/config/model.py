@@ -176,6 +176,8 @@ class PoolConfig:
     """Absolute path of the interpreter, as seen inside the chroot if there is one (`venv = D` gives D/bin/python)."""
     pythonpath: tuple[str, ...]
     preload: Preload
+    preload_warmup: tuple[str, ...]
+    """Each as in "GET /path"."""
     startup_timeout: float
     script_name: str | None
     """None: auto; else the prefix ("" or "/prefix")."""

@@ -72,6 +72,7 @@ ROWS: Mapping[type[Event], Row] = {
     pool.TemplateReady: (NONE, "template {e.pid} is ready (generation {e.generation})"),
     pool.PlainHotPath: (NOTICE, "hot path: python, because {e.reason}"),
     pool.TemplateNotice: (NOTICE, "{e.notice}"),
+    pool.WarmupFailed: (WARNING, "preload.warmup: {e.request}: {e.problem}"),
     pool.TemplateKilled: (lambda e: WARNING if e.reason == "late" else NOTICE, _template_killed),
     pool.ForkFailed: (ERROR, "the template cannot fork: {e.error}"),
     pool.ResponderFailed: (ERROR, "cannot start the 503 responder: {e.error}"),

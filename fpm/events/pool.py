@@ -95,6 +95,15 @@ class TemplateNotice(ProcessEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class WarmupFailed(ProcessEvent):
+    """A request of preload.warmup was not answered well in the template."""
+
+    request: str
+    """Method and path."""
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class TemplateKilled(ProcessEvent):
     """The master kills a template."""
 

@@ -9,7 +9,6 @@ gevent, a clock that a test library has stopped, or a replaced os.write() does n
 
 from __future__ import annotations
 
-import base64
 import builtins
 import importlib
 import importlib.abc
@@ -17,13 +16,15 @@ import importlib.machinery
 import importlib.util
 import json
 import marshal
-import os
+import mmap
 import sys
 from types import CodeType, ModuleType
 from typing import Any
 
 BUNDLE = 5
 """Same as fpm.protocol.spec.FD_BUNDLE."""
+NUMBER = 16
+"""Same as fpm.protocol.spec.BUNDLE_NUMBER."""
 SYSTEM = ("_socket", "datetime", "fcntl", "os", "resource", "select", "signal", "socket")
 """Modules of which fpm has its own copy."""
 
@@ -56,16 +57,34 @@ def _second_time() -> ModuleType:
 
 
 class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader, importlib.abc.ResourceLoader):
-    """Finds and loads `fpm` and its modules from the bundle's JSON, see fpm.master.processes.bundle.pack_bundle."""
+    """Finds and loads `fpm` and its modules from the bundle, see fpm.master.processes.bundle.pack_bundle.
 
-    def __init__(self, bundle: dict[str, Any]) -> None:
-        self._modules: dict[str, list[Any]] = bundle["modules"]
-        self._same_bytecode = bundle["magic"] == importlib.util.MAGIC_NUMBER.hex()
+    Args:
+        bundle: mapped, not read: its pages are those of the master's memfd, the same for all pools.
+    """
+
+    def __init__(self, bundle: mmap.mmap) -> None:
+        self._bundle = bundle
+        end = len(bundle) - NUMBER
+        index = json.loads(bundle[end - int(bundle[end:]) : end])
+        self._modules: dict[str, list[Any]] = index["modules"]
+        self._same_bytecode = index["magic"] == importlib.util.MAGIC_NUMBER.hex()
         self._builtins = own_builtins()
-        self._children = str(bundle["children"])
-        machine, binary = bundle["compiled"]
-        self.compiled: tuple[str, bytes] = (machine, base64.b64decode(binary))
+        self._children, self._binary = index["children"], index["binary"]
+        self._machine = str(index["compiled"])
+
+    def let_go(self) -> None:
+        """Let the kernel take back the pages that have been read; what is wanted later is read again."""
+        self._bundle.madvise(mmap.MADV_DONTNEED)
+
+    def _read(self, place: list[int]) -> bytes:
+        start, length = place
+        return self._bundle[start : start + length]
+
+    @property
+    def compiled(self) -> tuple[str, bytes]:
         """What the compiled part is for, and its binary; b"" if the installation has none."""
+        return self._machine, self._read(self._binary)
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         entry = self._modules.get(fullname)
@@ -80,19 +99,19 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader, 
 
     def get_source(self, fullname: str) -> str | None:
         entry = self._modules.get(fullname)
-        return None if entry is None else str(entry[2])
+        return None if entry is None else self._read(entry[2]).decode()
 
     def get_code(self, fullname: str) -> CodeType | None:
         _, origin, source, code = self._modules[fullname]
         if self._same_bytecode:
-            loaded = marshal.loads(base64.b64decode(code))
+            loaded = marshal.loads(self._read(code))
             if isinstance(loaded, CodeType):
                 return loaded
-        return self.source_to_code(source, origin)
+        return self.source_to_code(self._read(source), origin)
 
     def get_data(self, path: str | bytes) -> bytes:
         """Return the file for sys.path of other Pythons, the only one beside the modules."""
-        return base64.b64decode(self._children)
+        return self._read(self._children)
 
     def exec_module(self, module: ModuleType) -> None:
         code = self.get_code(module.__name__)
@@ -104,7 +123,8 @@ class BundleImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader, 
 
 def install(fd: int = BUNDLE) -> None:
     """Put the importer before all others."""
-    bundle = json.loads(os.pread(fd, os.fstat(fd).st_size, 0))
+    # Private: kernels before 6.7 refuse to share what is sealed against writing, even with those who only read.
+    bundle = mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
     sys.meta_path.insert(0, BundleImporter(bundle))
 
 

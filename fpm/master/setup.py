@@ -16,6 +16,7 @@ from fpm.master.processes.bundle import pack_bundle, sealed_memfd
 from fpm.master.processes.oom import OomWatch
 from fpm.master.processes.process import apply_limits, become_subreaper, keep_descriptors
 from fpm.master.services import Budget, Services
+from fpm.system.heap import give_back_free_memory
 from fpm.system.listen_queue import ListenQueueReader
 
 
@@ -67,12 +68,14 @@ def make_services(
     setup: Setup, settings: GlobalConfig, loop: Loop, log: ErrorLog, sink: EventSink, original_limits: tuple[int, int]
 ) -> Services:
     """Make what all pools share."""
+    bundle_fd = sealed_memfd("pyfpm-bundle", pack_bundle())
+    give_back_free_memory()  # of the bundle's making, and of the configuration's reading: 4 MB
     return Services(
         loop=loop,
         log=log,
         sink=sink,
         settings=settings,
-        bundle_fd=sealed_memfd("pyfpm-bundle", pack_bundle()),
+        bundle_fd=bundle_fd,
         environ={name: value for name, value in setup.environ.items() if name not in MANAGER_VARIABLES},
         original_rlimit_files=original_limits,
         queues=ListenQueueReader(),

@@ -66,6 +66,16 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmupFailed:
+    """A request of preload.warmup was not answered well."""
+
+    request: str
+    """Method and path."""
+    problem: str
+    """What it was answered, or a traceback."""
+
+
+@dataclass(frozen=True, slots=True)
 class Forked:
     """The answer to Fork."""
 
@@ -215,6 +225,7 @@ Event = (
     TemplateReady
     | Failed
     | Notice
+    | WarmupFailed
     | Forked
     | ForkFailed
     | WorkerExited

@@ -37,16 +37,21 @@ INTERRUPT_SIGNAL = 45
 """Raises fpm.RequestTimeout in a worker, see fpm.worker.interrupt. SIGRTMIN+11 of glibc, as the kernel's number: other
 C libraries count from another SIGRTMIN."""
 
+BUNDLE_NUMBER = 16
+"""Digits of a number in the bundle."""
 BOOT_COMMAND = (
-    f"import os,json;"
-    f"exec(compile(json.loads(os.pread({FD_BUNDLE},os.fstat({FD_BUNDLE}).st_size,0))['boot'],'<pyfpm boot>','exec'))"
+    f"import os;"
+    f"exec(compile(os.pread({FD_BUNDLE},int(os.pread({FD_BUNDLE},{BUNDLE_NUMBER},0)),{BUNDLE_NUMBER}),"
+    f"'<pyfpm boot>','exec'))"
 )
 """What `python -c` gets: execute fpm.launcher.boot out of the bundle. The first argument is one of the two modules
 below, the last one only makes room for the process title."""
 LAUNCHER = "fpm.launcher.launch"
 TEMPLATE = "fpm.template.template"
 NO_PRELOAD = "no-preload"
-"""Second argument of a template that has been executed again because its application must not be preloaded."""
+"""Argument of a template that has been executed again because its application must not be preloaded."""
+NO_WARMUP = "no-warmup"
+"""The same, because its application must not answer the requests of preload.warmup in the template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,8 @@ class TemplateSpec:
     python_arguments: list[str]
     app: str
     preload: str
+    preload_warmup: list[str]
+    """Each as in "GET /path"."""
     startup_timeout: float
     spawned: float
     """When the launcher was executed (CLOCK_MONOTONIC, which all processes share): from then on the time counts."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import struct
-import tempfile
 
 PATH_MAX = 90
 """Room for the directory in the path of a Unix socket (108 bytes, unix(7))."""
@@ -17,6 +16,8 @@ def make_socket_directory(prefix: str) -> str:
     Raises:
         OSError: it cannot be made.
     """
+    import tempfile  # not for those who only connect
+
     directory = tempfile.mkdtemp(prefix=prefix)
     if len(directory) > PATH_MAX:
         os.rmdir(directory)

@@ -34,20 +34,20 @@ ENDING_PAUSE = 10
 """Milliseconds between looks at threads that may be ending."""
 
 
-def survey() -> list[str]:
-    """What makes preloading unsafe, a phrase for each; empty if nothing was found."""
+def survey(what: str = "the import") -> list[str]:
+    """What makes preloading unsafe after `what`, a phrase for each; empty if nothing was found."""
     found = []
     threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     native = _settled_native_threads(1 + len(threads)) - 1 - len(threads)
     if threads:
-        found.append(f"{len(threads)} thread(s) alive after the import ({', '.join(threads[:3])})")
+        found.append(f"{len(threads)} thread(s) alive after {what} ({', '.join(threads[:3])})")
     elif native > 0:
-        found.append(f"{native} native thread(s) alive after the import")
+        found.append(f"{native} native thread(s) alive after {what}")
     connected = [peer for peer in map(_connected_to, range(FD_FIRST_FREE, DESCRIPTORS_LOOKED_AT)) if peer]
     if connected:
         found.append(f"connected socket(s) to {', '.join(connected[:3])}")
     if executors := _count_executors():
-        found.append(f"{executors} ProcessPoolExecutor(s) made at import, whose pipes all workers would share")
+        found.append(f"{executors} ProcessPoolExecutor(s) made, whose pipes all workers would share")
     found.extend(reason for module, reason in UNSAFE_MODULES.items() if module in sys.modules)
     return found
 

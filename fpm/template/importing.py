@@ -69,10 +69,7 @@ def import_within(spec: TemplateSpec, channel: socket.socket, begun: float, then
     """
     replace_standard_streams()
     descriptors = StandardDescriptors()
-    # The watchdog is a thread of C: it works also while the import holds the GIL. It ends before the first fork.
-    if spec.startup_timeout > 0:
-        left = begun + spec.startup_timeout * STACK_AT - time.monotonic()
-        faulthandler.dump_traceback_later(max(left, SOONEST), file=2)
+    watch(spec, begun)
 
     def go_on(application: WSGIApplication) -> NoReturn:
         faulthandler.cancel_dump_traceback_later()
@@ -86,6 +83,16 @@ def import_within(spec: TemplateSpec, channel: socket.socket, begun: float, then
             os._exit(EXIT_SOFTWARE)
 
     go_on(_import_or_leave(spec, channel, go_on))
+
+
+def watch(spec: TemplateSpec, begun: float) -> None:
+    """Have the stack shown shortly before the master loses patience.
+
+    The watchdog is a thread of C: it works also while the import holds the GIL. It must be ended before the first fork.
+    """
+    if spec.startup_timeout > 0:
+        left = begun + spec.startup_timeout * STACK_AT - time.monotonic()
+        faulthandler.dump_traceback_later(max(left, SOONEST), file=2)
 
 
 def _import_or_leave(spec: TemplateSpec, channel: socket.socket, go_on: Then) -> WSGIApplication:

@@ -7,7 +7,6 @@ themselves, and it does after them.
 
 from __future__ import annotations
 
-import gc
 import os
 import resource
 import select
@@ -39,7 +38,16 @@ from fpm.protocol.messages import (
     pack,
     unpack_command,
 )
-from fpm.protocol.spec import FD_CHANNEL, FD_FIRST_FREE, FD_SPEC, FD_STACK, NO_PRELOAD, TemplateSpec, unpack_spec
+from fpm.protocol.spec import (
+    FD_CHANNEL,
+    FD_FIRST_FREE,
+    FD_SPEC,
+    FD_STACK,
+    NO_PRELOAD,
+    NO_WARMUP,
+    TemplateSpec,
+    unpack_spec,
+)
 from fpm.protocol.wire import MESSAGE_MAX, MessageError
 from fpm.system.descriptors import close_all, no_default_timeout, receive_with_fds
 from fpm.system.proctitle import set_title
@@ -48,7 +56,7 @@ from fpm.template.calibrator import Calibrator
 from fpm.template.forking import fork_quietly, settle_child
 from fpm.template.importing import WSGIApplication, end_imported, import_within, prepare_interpreter
 from fpm.template.own_children import end_children, own_children
-from fpm.template.preload import look_at_import
+from fpm.template.preload import settle_import, settle_memory
 from fpm.template.process_settings import Inherited
 from fpm.worker import hot_path
 from fpm.worker.fork_guard import leave_copy
@@ -69,7 +77,7 @@ END_LIMIT = 3.0
 def main() -> NoReturn:
     """Run the template to its end; fpm.launcher.boot calls it."""
     # A template that finds an application which must not be preloaded executes itself anew, to be rid of its threads.
-    may_preload = sys.argv[2] != NO_PRELOAD
+    anew = sys.argv[2:-1]
     current.in_pool = True
     spec = unpack_spec(os.pread(FD_SPEC, os.fstat(FD_SPEC).st_size, 0))
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=FD_CHANNEL)
@@ -89,16 +97,14 @@ def main() -> NoReturn:
 
     def serve(application: WSGIApplication | None) -> NoReturn:
         if application is not None:
-            look_at_import(spec, channel, inherited)
-        # Objects that exist now are never freed: the collector need not touch, and so copy, their pages in the workers.
-        gc.collect()
-        gc.freeze()
+            settle_import(spec, channel, inherited, application, may_warm=NO_WARMUP not in anew)
+        settle_memory()
         seconds = round(time.monotonic() - started, 3)
         ready = TemplateReady(application is not None, PYTHON, inherited.directory, seconds, listens, compiled, reason)
         channel.send(pack(ready))
         Template(spec, channel, application, permit).run()
 
-    if spec.preload != "no" and may_preload:
+    if spec.preload != "no" and NO_PRELOAD not in anew:
         import_within(spec, channel, spec.spawned, serve)
     serve(None)
 

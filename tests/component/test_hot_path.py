@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import base64
+import importlib.util
 import json
 import os
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +18,11 @@ from fpm.system.machine import machine_type
 from fpm.worker import hot_path
 from tests.support.interpreter import interpreters
 
-Bundle = dict[str, Any]
 PROBE = """
-import base64, ctypes, json, os, sys
+import ctypes, json, os, sys
 
-bundle = json.loads(os.pread({fd}, os.fstat({fd}).st_size, 0))
 names = {{"__name__": "boot"}}
-exec(compile(bundle["boot"], "<boot>", "exec"), names)
+exec(compile(os.pread({fd}, int(os.pread({fd}, 16, 0)), 16), "<boot>", "exec"), names)
 names["install"]({fd})
 descriptors, path = os.listdir("/proc/self/fd"), list(sys.path)
 
@@ -37,7 +36,7 @@ def gets_ours():
     # Load another file from the same descriptor: dlopen(3) knows what it has loaded by the path.
     number = int(module.__spec__.origin.rpartition("/")[2])
     file = os.memfd_create("another")
-    os.write(file, base64.b64decode(bundle["compiled"][1]).replace(b"PyInit__hotpath", b"PyInit__another"))
+    os.write(file, sys.meta_path[0].compiled[1].replace(b"PyInit__hotpath", b"PyInit__another"))
     if file != number:
         os.dup2(file, number)
     return hasattr(ctypes.CDLL(f"/proc/self/fd/{{number}}"), "PyInit__hotpath")
@@ -60,13 +59,8 @@ needs_binary = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def bundle() -> bytes:
-    return pack_bundle()
-
-
-def load_in(python: str, bundle: Bundle) -> dict[str, Any]:
-    fd = sealed_memfd("bundle", json.dumps(bundle).encode())
+def load_in(python: str, compiled: tuple[str, bytes] | None = None) -> dict[str, Any]:
+    fd = sealed_memfd("bundle", pack_bundle(compiled))
     try:
         command = [python, "-I", "-c", PROBE.format(fd=fd)]
         run = subprocess.run(command, pass_fds=[fd], capture_output=True, text=True, check=False, timeout=60)
@@ -77,10 +71,17 @@ def load_in(python: str, bundle: Bundle) -> dict[str, Any]:
     return answer
 
 
+def installed_binary() -> bytes:
+    spec = importlib.util.find_spec("fpm._hotpath")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).read_bytes()
+
+
 @needs_binary
 @pytest.mark.parametrize("python", interpreters())
-def test_every_python_takes_the_binary_of_the_bundle(python: str, bundle: bytes) -> None:
-    assert load_in(python, json.loads(bundle)) == {
+def test_every_python_takes_the_binary_of_the_bundle(python: str) -> None:
+    assert load_in(python) == {
         "reason": "",
         "layout": list(COMPILED_LAYOUT),
         "same": True,
@@ -104,12 +105,9 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 @needs_binary
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_binary_that_cannot_be_loaded_is_a_reason(damage: str, bundle: bytes) -> None:
+def test_a_binary_that_cannot_be_loaded_is_a_reason(damage: str) -> None:
     change, reason = DAMAGES[damage]
-    changed = json.loads(bundle)
-    machine, binary = changed["compiled"]
-    changed["compiled"] = [machine, base64.b64encode(change(base64.b64decode(binary))).decode()]
-    answer = load_in(interpreters()[0], changed)
+    answer = load_in(interpreters()[0], (machine_type(), change(installed_binary())))
     assert reason in answer["reason"]
     assert "/proc" not in answer["reason"]
     assert answer["layout"] is None
@@ -117,8 +115,6 @@ def test_a_binary_that_cannot_be_loaded_is_a_reason(damage: str, bundle: bytes) 
 
 
 @needs_binary
-def test_a_binary_for_another_machine_is_not_tried(bundle: bytes) -> None:
-    changed = json.loads(bundle)
-    changed["compiled"][0] = "vax with glibc"
+def test_a_binary_for_another_machine_is_not_tried() -> None:
     expected = f"the compiled part is for vax with glibc, this is {machine_type()}"
-    assert load_in(interpreters()[0], changed)["reason"] == expected
+    assert load_in(interpreters()[0], ("vax with glibc", installed_binary()))["reason"] == expected

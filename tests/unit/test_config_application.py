@@ -201,3 +201,29 @@ def test_an_application_that_the_pool_cannot_read(files: Files) -> None:
     text = section("www", user="daemon", chroot=f"{files.directory}/jail", python="/bin/python3", app="app.py:app")
     (complaint,) = files.complaints(text, is_root=True)
     assert "[www] app: user daemon cannot read '/app.py': jail/app.py has mode 0600" in complaint
+
+
+def test_requests_to_warm_the_template_with(files: Files) -> None:
+    found = files.pool(section("www", preload__warmup="get / /login?next=/ HEAD /a"))
+    assert found.preload_warmup == ("GET /", "GET /login?next=/", "HEAD /a")
+    assert files.pool(section("www")).preload_warmup == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "complaint"),
+    [
+        ("/", {}, "expected GET or HEAD and a path, as in GET /, found '/'"),
+        ("POST /", {}, "expected GET or HEAD and a path, as in GET /, found 'POST'"),
+        ("GET / é", {}, "expected GET or HEAD and a path, as in GET /, found 'é'"),
+        ("GET", {}, "write a path after GET, as in GET /"),
+        ("GET / HEAD", {}, "write a path after HEAD, as in GET /"),
+        (
+            "GET /",
+            {"preload": "no"},
+            "with preload = no each worker imports the application itself. Remove one of the two",
+        ),
+    ],
+)
+def test_what_is_no_warm_up(files: Files, text: str, more: dict[str, str], complaint: str) -> None:
+    (found,) = files.complaints(section("www", preload__warmup=text, **more))
+    assert found.endswith(f"[www] preload.warmup: {complaint}.")

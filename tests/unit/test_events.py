@@ -142,6 +142,7 @@ LINES: list[tuple[Event, str, str]] = [
     (pool.TemplateReady(2, **C), "", "template 7 is ready (generation 2)"),
     (pool.PlainHotPath(2, "{x}", **P), "NOTICE", "hot path: python, because {x}"),
     (pool.TemplateNotice("{x}", **C), "NOTICE", "{x}"),
+    (pool.WarmupFailed("GET /", "{x}", **C), "WARNING", "preload.warmup: GET /: {x}"),
     (
         pool.TemplateKilled("reload", 2.04, **C),
         "NOTICE",

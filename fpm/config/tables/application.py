@@ -56,6 +56,17 @@ APPLICATION = DirectiveGroup(
             aliases=(("on", "yes"), ("true", "yes"), ("off", "no"), ("false", "no")),
         ),
         Directive(
+            "preload.warmup",
+            "words",
+            None,
+            "Requests that the application answers in the template, after the import and before the first fork, as in "
+            "`GET / GET /login`: what a first request imports and makes is then shared by the workers. They come from "
+            "127.0.0.1, for the host `localhost`, and no request number counts them. One that is not answered, or with "
+            "a status from 400 on, is named in the log, and the pool starts all the same. They are part of what "
+            "`startup_timeout` limits. With `preload = auto`, if there are threads or connections after them, a line "
+            "is logged and the template does without them. A comma is written `%2C`.",
+        ),
+        Directive(
             "startup_timeout",
             "time",
             "60s",

@@ -14,6 +14,7 @@ from fpm.events.base import PoolEvent
 from fpm.events.pool import ForkFailed as TemplateForkFailed
 from fpm.events.pool import PlainHotPath, TemplateNotice, TemplateStarted
 from fpm.events.pool import TemplateReady as TemplateIsReady
+from fpm.events.pool import WarmupFailed as WarmupFailedEvent
 from fpm.events.worker import MessageRefused, ProcessOutput
 from fpm.frozen import dataclass
 from fpm.master.listening.inherited import InheritedFds
@@ -35,6 +36,7 @@ from fpm.protocol.messages import (
     LogText,
     Notice,
     TemplateReady,
+    WarmupFailed,
     WorkerExited,
     WorkerReady,
 )
@@ -218,6 +220,9 @@ class Templates:
                 template.own_stack.listens = message.stack
             case Notice() | LogText():  # the text is the 503 responder's
                 self._emit(TemplateNotice(limit_lines(message.text), pool=self._name, pid=template.pid))
+            case WarmupFailed():
+                request, problem = one_line(message.request), limit_lines(message.problem)
+                self._emit(WarmupFailedEvent(request, problem, pool=self._name, pid=template.pid))
             case Forked():
                 self.happen(template, TemplateEvent.FORKED)
                 self._workers.forked(template, message.slot, message.pid)

@@ -7,7 +7,6 @@ cannot mix two versions.
 
 from __future__ import annotations
 
-import base64
 import importlib.util
 import io
 import json
@@ -21,6 +20,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
+from fpm.protocol.spec import BUNDLE_NUMBER
 from fpm.system.machine import machine_type
 
 POOL_PACKAGES = (
@@ -110,30 +110,70 @@ def pool_module_names() -> list[str]:
     return names
 
 
-def pack_bundle() -> bytes:
+def pack_bundle(compiled: tuple[str, bytes] | None = None) -> bytes:
     """Pack the modules of the installation.
 
+    Its beginning and its end say where the rest is, in BUNDLE_NUMBER digits each: the length of the source that
+    follows, which installs the importer (fpm.launcher.boot), and the length of the JSON before. Between them are the
+    pieces, which a process reads one by one when it needs them, and so keeps none in memory.
+
+    Args:
+        compiled: what the compiled part is for and its binary, in the place of the installation's.
+
     Returns:
-        JSON: "boot" is the source that installs the importer; "children" a file for sys.path of other Pythons, in
-        base64; "compiled" what the compiled part is for and its binary in base64, "" if there is none; "magic" the
-        bytecode's magic number; "modules" maps a name to [is package, file, source, marshalled code in base64].
+        Of the JSON, "compiled" says what that is for, "magic" is the bytecode's magic number, and "modules" maps a name
+        to [is package, file, place of the source, place of the marshalled code]. "children" is the place of a file for
+        sys.path of other Pythons, "binary" of the compiled part, empty if there is none. A place is [start, length].
     """
-    modules = {}
+    modules: dict[str, list[Any]] = {}
+    sources = {}
+    pieces = _Pieces()
     for name in pool_module_names():
         spec = importlib.util.find_spec(name)
         if spec is None or not isinstance(spec.loader, SourceFileLoader) or spec.origin is None:
             raise ImportError(f"{name} has no source file; pyfpm needs an ordinary installation of itself")
-        code = base64.b64encode(marshal.dumps(spec.loader.get_code(name))).decode()
+        sources[name] = str(spec.loader.get_source(name))
+        if name == "fpm.launcher.boot":
+            pieces.begin(sources[name].encode())
+        code = marshal.dumps(spec.loader.get_code(name))
         is_package = spec.submodule_search_locations is not None
-        modules[name] = [is_package, spec.origin, spec.loader.get_source(name), code]
-    bundle = {
-        "boot": modules["fpm.launcher.boot"][2],
-        "children": base64.b64encode(_pack_for_children(modules)).decode(),
-        "compiled": [machine_type(), base64.b64encode(_read_compiled()).decode()],
+        modules[name] = [is_package, spec.origin, sources[name].encode(), code]
+    for entry in modules.values():
+        entry[2:] = map(pieces.add, entry[2:])
+    machine, binary = compiled or (machine_type(), _read_compiled())
+    index = {
+        "children": pieces.add(_pack_for_children(modules, sources)),
+        "compiled": machine,
+        "binary": pieces.add(binary),
         "magic": importlib.util.MAGIC_NUMBER.hex(),
         "modules": modules,
     }
-    return json.dumps(bundle).encode()
+    return pieces.end(json.dumps(index).encode())
+
+
+class _Pieces:
+    """A bundle that is being written."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def begin(self, boot: bytes) -> None:
+        """Write the beginning."""
+        self._data += _number(boot) + boot
+
+    def add(self, piece: bytes) -> list[int]:
+        """Append it; returns its place."""
+        start = len(self._data)
+        self._data += piece
+        return [start, len(piece)]
+
+    def end(self, index: bytes) -> bytes:
+        """Return the whole."""
+        return bytes(self._data + index + _number(index))
+
+
+def _number(piece: bytes) -> bytes:
+    return b"%0*d" % (BUNDLE_NUMBER, len(piece))
 
 
 def _read_compiled() -> bytes:
@@ -143,14 +183,13 @@ def _read_compiled() -> bytes:
     return Path(spec.origin).read_bytes()
 
 
-def _pack_for_children(modules: Mapping[str, list[Any]]) -> bytes:
+def _pack_for_children(modules: Mapping[str, list[Any]], sources: Mapping[str, str]) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:  # not compressed: a Python may lack zlib
         archive.writestr(zipfile.ZipInfo("fpm/__init__.py"), CHILD_STUB)
         for name in CHILD_MODULES:
-            is_package, _, source, _ = modules[name]
-            path = name.replace(".", "/") + ("/__init__.py" if is_package else ".py")
-            archive.writestr(zipfile.ZipInfo(f"bundled/{path}"), source)
+            path = name.replace(".", "/") + ("/__init__.py" if modules[name][0] else ".py")
+            archive.writestr(zipfile.ZipInfo(f"bundled/{path}"), sources[name])
     return file.getvalue()
 
 

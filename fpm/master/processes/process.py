@@ -7,8 +7,7 @@ import os
 import resource
 import select
 from collections.abc import Callable, Collection
-
-import psutil
+from typing import TYPE_CHECKING
 
 from fpm.config.model import GlobalConfig
 from fpm.errors import StartError
@@ -17,6 +16,9 @@ from fpm.events.master import OrphanKilled
 from fpm.master.processes.exits import Usage
 from fpm.master.processes.owner import Ids, is_of_pools
 from fpm.system.prctl import PR_SET_CHILD_SUBREAPER, load_prctl
+
+if TYPE_CHECKING:
+    import psutil
 
 ROUNDS = 100
 PAUSE = 10
@@ -102,12 +104,18 @@ def own_children() -> list[int]:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
             return [int(child) for child in file.read().split()]
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN
-        return [child.pid for child in psutil.Process().children()]
+        return [child.pid for child in _this_process().children()]
+
+
+def _this_process() -> psutil.Process:
+    import psutil  # a megabyte that a master needs at its end
+
+    return psutil.Process()
 
 
 def descendants() -> list[psutil.Process]:
     """Return all processes below this one."""
-    return psutil.Process().children(recursive=True)
+    return _this_process().children(recursive=True) if own_children() else []
 
 
 def end_orphans(others: Collection[psutil.Process], ids: Collection[Ids], emit: Emit) -> None:
@@ -134,6 +142,8 @@ def end_orphans(others: Collection[psutil.Process], ids: Collection[Ids], emit: 
 
 
 def _end(process: psutil.Process, logged: set[psutil.Process], emit: Emit) -> None:
+    import psutil
+
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return
