@@ -140,14 +140,15 @@ class Accounting:
         record.pool = self._settings.given.pool
         record.pid = self._pid
         record.parent_pid = os.getppid()
-        record.method = environ["REQUEST_METHOD"]
+        # The application may have taken anything out of its environ, and put anything into it.
+        record.method = str(environ.get("REQUEST_METHOD", ""))
         record.uri = path
-        record.query = environ["QUERY_STRING"]
+        record.query = str(environ.get("QUERY_STRING", ""))
         record.script = self._settings.given.app
-        record.user = environ.get("REMOTE_USER", "")
+        record.user = str(environ.get("REMOTE_USER", ""))
         record.remote = peer
         record.status = int(response.status[:3] or 0)
-        record.content_length = content_length(environ) or 0
+        record.content_length = content_length({"CONTENT_LENGTH": str(environ.get("CONTENT_LENGTH", ""))}) or 0
         record.accepted = now
         record.duration = duration
         record.cpu_user = cpu

@@ -134,9 +134,7 @@ class Request:
             background.write_slot()
             return True
         if not response.finished:
-            self.io.break_off()
-            text = "finish_request() was called before all of the Content-Length was there; the connection was cut off"
-            self._service.log.write("warning", self._environ, text)
+            self._cut_off("finish_request() was called before all of the Content-Length was there")
         self.state = RELEASE[self.state]
         self._let_go(background)
         self._account(is_done=False)
@@ -166,10 +164,11 @@ class Request:
             if io.machine is not None and service.settings.given.request_body_spool:
                 spool_body(environ)
             run_application(application, environ, response)
-            if not io.finished and response.short and not response.finished:
-                io.break_off()
-                text = "the body is shorter than its Content-Length; the connection was cut off"
-                service.log.write("warning", environ, text)
+            if not io.finished and not response.finished:
+                if response.short:
+                    self._cut_off("the body is shorter than its Content-Length")
+                else:
+                    response.finish_early()  # the close() of its iterable has written the rest
         except PeerGone:
             self._abandon()
         except RequestTimeout as error:
@@ -178,6 +177,10 @@ class Request:
             self._fail(error)
         finally:
             current.request = None
+
+    def _cut_off(self, why: str) -> None:
+        self.io.break_off()
+        self._service.log.write("warning", self._environ, f"{why}; the connection was cut off")
 
     def _fail(self, error: BaseException) -> None:
         """The application raised: 500 if the head is still ours to give, else an end that the web server notices."""
@@ -226,9 +229,8 @@ class Request:
 
     def _send_page(self, page: bytes) -> None:
         """Answer with a page of ours."""
-        head, empty, body = page.partition(b"\r\n\r\n")
         try:
-            self.response.send_page(head + empty + (b"" if self._environ["REQUEST_METHOD"] == "HEAD" else body))
+            self.response.send_page(page)
         except PeerGone:
             self.io.abandon()
 

@@ -247,7 +247,8 @@ class Response:
     def send_page(self, page: bytes) -> None:
         """Sends another response in place of this one, of which nothing has gone out; head and body as one."""
         self.closed = True
-        self._sink.finish(page)
+        head, empty, body = page.partition(b"\r\n\r\n")
+        self._sink.finish(head + empty + (b"" if self._head_only else body))
 
     def finish_early(self, iterable: Iterable[bytes] | None = None) -> bool:
         """Sends what there is, and all of `iterable`, which is closed then; later output is dropped.

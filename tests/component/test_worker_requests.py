@@ -8,6 +8,7 @@ import pytest
 
 from fpm.protocol.messages import LogText
 from tests.support import raw_fastcgi as raw
+from tests.support.odd_plans import quote_plan
 from tests.support.waiting import wait_until
 from tests.support.worker_process import WorkerPool
 
@@ -79,6 +80,31 @@ def test_a_body_shorter_or_longer_than_its_content_length():
         assert (surplus.body, surplus.ended) == (b"four", True)
         assert "GET /short: the body is shorter than its Content-Length" in pool.logged()
         wait_until(lambda: "GET /surplus: 9 bytes beyond the Content-Length were not sent" in pool.logged())
+
+
+def test_what_close_writes_belongs_to_the_answer():
+    start = ["start", "200 OK", ["list", ["tuple", "Content-Length", "7"]]]
+    plan = {"do": [start], "return": ["closing", ["list", ["bytes", 3]], ["write", ["bytes", 4]]]}
+    with WorkerPool("odd:application") as pool, raw.Wire(pool.address) as wire:
+        for _ in range(2):
+            wire.send(raw.request_bytes(raw.web_params("/", query=quote_plan(plan)), flags=raw.KEEP_CONN))
+            reply = wire.read_reply()
+            assert (reply.body, reply.ended) == (b"0120123", True)
+        assert pool.logged() == ""
+
+
+@pytest.mark.parametrize(
+    "change", [["clear"], ["__setitem__", "REQUEST_METHOD", None], ["__setitem__", "QUERY_STRING", 5]]
+)
+@pytest.mark.parametrize("step", [["nothing"], ["raise", "ValueError"]])
+def test_an_application_may_do_with_its_environ_what_it_likes(change, step, directory):
+    plan = {"do": [["start", "200 OK", ["list"]], ["environ", *change], step], "return": ["generator", ["bytes", 3]]}
+    with WorkerPool("odd:application", access_log=directory / "log", access_format="%m%q%u%l") as pool:
+        for method in ("GET", "HEAD"):
+            reply = raw.exchange(pool.address, raw.web_params("/", method=method, query=quote_plan(plan)))
+            assert reply.ended
+            assert bool(reply.body) == (method == "GET")
+        wait_until(lambda: len((directory / "log").read_bytes().splitlines()) == 2)
 
 
 def test_blocks_of_a_generator_go_out_as_they_are_made():
