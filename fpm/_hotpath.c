@@ -239,11 +239,11 @@ static PyType_Spec slot_spec = {
 /* What plain Python gives; fpm.worker.compiled says what each is. */
 enum Part {
     APPLICATION, CONSTANTS, HELD, CURRENT, FIELDS, STATUSES, FORMAT_HEAD, COMPLETE_ENVIRON, ACCOUNTING,
-    KEPT_PHASE, LINGERING_PHASE, MAKE_INPUT, HAND_OVER, RESUME, SEND_REST, SETTLE, TAKE, TELL, PARTS,
+    KEPT_PHASE, LINGERING_PHASE, MAKE_INPUT, ENDED, HAND_OVER, RESUME, SEND_REST, SETTLE, TAKE, TELL, PARTS,
 };
 static const char *const PART_NAMES[PARTS] = {
     "application", "constants", "held", "current", "fields", "statuses", "format_head", "complete_environ",
-    "accounting", "kept_phase", "lingering_phase", "make_input", "hand_over", "resume", "send_rest",
+    "accounting", "kept_phase", "lingering_phase", "make_input", "ended", "hand_over", "resume", "send_rest",
     "settle", "take", "tell",
 };
 /* Variables that mean something here, and the names of attributes and entries that are used for each request. */
@@ -400,7 +400,7 @@ static int decode_variables(Server *self, Variables *v, const unsigned char *dat
         Span name, value;
         name.size = read_size(data, end, &position);
         value.size = name.size < 0 ? -1 : read_size(data, end, &position);
-        if (value.size < 0 || name.size + value.size > end - position) return 0;
+        if (value.size < 0 || name.size > end - position || value.size > end - position - name.size) return 0;
         name.text = data + position;
         value.text = name.text + name.size;
         position += name.size + value.size;
@@ -484,7 +484,7 @@ typedef struct {
     PyObject *request;       /* fpm.worker.request.Request, once handed over */
     double epoch, started, cpu;
     long long length;        /* Content-Length in bytes, -1: not set */
-    Py_ssize_t head_size;
+    Py_ssize_t head_start, head_size;  /* its lines in `out`, behind the record's header */
     int fd, keep, head_only;
     int is_refused;          /* it is not kept, though the web server would */
     enum State state;
@@ -494,13 +494,18 @@ typedef struct {
 /* The connection for plain Python: an object, or the descriptor of one that has none yet. */
 static PyObject *place_of(Answer *self) { return self->connection ? Py_NewRef(self->connection) : PyLong_FromLong(self->fd); }
 
-/* Gives what has been done of a request to plain Python, which goes on with it. Returns the Request, borrowed. */
+static PyObject *get_head(Answer *self) {
+    return PyUnicode_FromStringAndSize((const char *)self->out + RECORD_HEADER + self->head_start, self->head_size);
+}
+
+/* Gives what has been done of a request to plain Python, which goes on with it. Returns the Request, borrowed; where
+ * there was no need of one before the end, something in its place for what the application has kept. */
 static PyObject *hand_over(Answer *self) {
     Server *server = self->server;
     if (self->request) return self->request;
-    if (self->state == OVER) return PyErr_Format(PyExc_RuntimeError, "the request has ended");
-    self->request = PyObject_CallFunction(server->parts[HAND_OVER], "NiOOddd", place_of(self), self->keep,
-                                          self->environ, self->path, self->epoch, self->started, self->cpu);
+    if (self->state == OVER) return server->parts[ENDED];
+    self->request = PyObject_CallFunction(server->parts[HAND_OVER], "NiOOdddi", place_of(self), self->keep, self->environ,
+                                          self->path, self->epoch, self->started, self->cpu, self->head_only);
     self->state = HANDED_OVER;
     PyObject *shown = self->request ? PyObject_GetAttr(server->parts[CURRENT], server->names[A_REQUEST]) : NULL;
     int is_bad = !shown || (shown == (PyObject *)self &&
@@ -509,8 +514,8 @@ static PyObject *hand_over(Answer *self) {
     if (is_bad || !self->status) return is_bad ? NULL : self->request;
     PyObject *response = PyObject_GetAttr(self->request, server->names[A_RESPONSE]);
     PyObject *length = self->length < 0 ? Py_NewRef(Py_None) : PyLong_FromLongLong(self->length);
-    int restored = !response || !length ? -1 : done(PyObject_CallMethod(response, "set_head", "O(s#O())", self->status,
-                                                        self->out + RECORD_HEADER, self->head_size, length));
+    int restored = !response || !length ? -1 : done(PyObject_CallMethod(response, "set_head", "O(NO())", self->status,
+                                                                        get_head(self), length));
     Py_XDECREF(length);
     Py_XDECREF(response);
     return restored < 0 ? NULL : self->request;
@@ -576,12 +581,18 @@ static int set_head(Answer *self, PyObject *status, PyObject *headers, PyObject 
     if (known) return known;
     forget_head(self);
     *checked = PyObject_CallFunctionObjArgs(self->server->parts[FORMAT_HEAD], status, headers, NULL);
-    if (!*checked || PyTuple_Size(PyTuple_GetItem(*checked, 2))) return *checked ? 0 : -1;
+    if (!*checked) return -1;
+    /* The checks may have called the application, if it makes its own kind of str, and that start_response(). */
+    if (PyTuple_Size(PyTuple_GetItem(*checked, 2)) || self->status || self->state != ANSWERING) return 0;
     return add_lines(self, PyTuple_GetItem(*checked, 0), PyTuple_GetItem(*checked, 1));
 }
 
-static PyObject *answer_write(PyObject *object, PyObject *args) { return delegate((Answer *)object, A_WRITE, args, NULL); }
-static PyMethodDef write_method = {"write", answer_write, METH_VARARGS, "The callable of PEP 3333."};
+static PyObject *answer_write(PyObject *object, PyObject *args, PyObject *keywords) {
+    return delegate((Answer *)object, A_WRITE, args, keywords);
+}
+
+static PyMethodDef write_method = {
+    "write", (PyCFunction)(void (*)(void))answer_write, METH_VARARGS | METH_KEYWORDS, "The callable of PEP 3333."};
 
 /* start_response(status, headers, exc_info=None): see fpm.wsgi.response.Response.start_response(). */
 static PyObject *answer_start_response(PyObject *object, PyObject *args, PyObject *keywords) {
@@ -591,9 +602,9 @@ static PyObject *answer_start_response(PyObject *object, PyObject *args, PyObjec
         return delegate(self, A_START_RESPONSE, args, keywords);
     PyObject *status = PyTuple_GetItem(args, 0);
     int result = set_head(self, status, PyTuple_GetItem(args, 1), &checked);
-    if (result <= 0) forget_head(self);
+    if (result <= 0 && !self->status) forget_head(self);
     if (result == 0 && !checked) return delegate(self, A_START_RESPONSE, args, NULL);
-    if (result > 0 && self->state == ANSWERING) {
+    if (result > 0) {
         self->status = Py_NewRef(status);
     } else if (checked) {
         /* The checks tell of each field that is left out once, so it is not done again. */
@@ -607,10 +618,7 @@ static PyObject *answer_start_response(PyObject *object, PyObject *args, PyObjec
 }
 
 /* The header lines, for the access log. */
-static PyObject *answer_head(PyObject *object, void *Py_UNUSED(closure)) {
-    Answer *self = (Answer *)object;
-    return PyUnicode_FromStringAndSize((const char *)self->out + RECORD_HEADER, self->head_size);
-}
+static PyObject *answer_head(PyObject *object, void *Py_UNUSED(closure)) { return get_head((Answer *)object); }
 
 /* What somebody has kept of an answer that is over can do nothing more. */
 static void end_answer(Answer *self) {
@@ -620,12 +628,25 @@ static void end_answer(Answer *self) {
     Py_CLEAR(self->path);
 }
 
+/* Applications keep start_response() in environ, which the Request keeps. */
+static int answer_traverse(PyObject *object, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(((Answer *)object)->environ);
+    Py_VISIT(((Answer *)object)->request);
+    return 0;
+}
+
+static int answer_clear(PyObject *object) {
+    end_answer((Answer *)object);
+    Py_CLEAR(((Answer *)object)->request);
+    return 0;
+}
+
 static void answer_dealloc(PyObject *object) {
-    Answer *self = (Answer *)object;
-    end_answer(self);
-    Py_XDECREF(self->status);
-    Py_XDECREF(self->request);
-    Py_XDECREF((PyObject *)self->server);
+    PyObject_GC_UnTrack(object);
+    answer_clear(object);
+    Py_XDECREF(((Answer *)object)->status);
+    Py_XDECREF((PyObject *)((Answer *)object)->server);
     free_object(object);
 }
 
@@ -642,10 +663,11 @@ static PyMemberDef answer_members[] = {
 };
 static PyGetSetDef answer_getset[] = {{"head", answer_head, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};
 static PyType_Slot answer_slots[] = {
-    {Py_tp_dealloc, answer_dealloc}, {Py_tp_getattro, answer_getattr}, {Py_tp_members, answer_members},
-    {Py_tp_getset, answer_getset}, {0, NULL}};
+    {Py_tp_dealloc, answer_dealloc}, {Py_tp_traverse, answer_traverse}, {Py_tp_clear, answer_clear},
+    {Py_tp_getattro, answer_getattr}, {Py_tp_members, answer_members}, {Py_tp_getset, answer_getset}, {0, NULL}};
 static PyType_Spec answer_spec = {
-    "fpm._hotpath.Answer", sizeof(Answer), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, answer_slots};
+    "fpm._hotpath.Answer", sizeof(Answer), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, answer_slots};
 
 /* ------------------------------------------------------------------ sending it */
 
@@ -691,7 +713,8 @@ static int has_come(Answer *self) {
 /* May the connection be kept after this answer? See fpm.worker.connections.Connections.may_keep(). */
 static int may_keep(Answer *self) {
     Server *server = self->server;
-    if (self->is_refused || count_held(server) > (self->connection != NULL)) return 0;
+    int is_held = self->connection && find_held(server, self->fd);
+    if (self->is_refused || count_held(server) > is_held) return 0;
     struct pollfd waiting = {.fd = server->listen, .events = POLLIN};
     return count_idle(server->slot) > 0 || poll(&waiting, 1, 0) == 0;
 }
@@ -714,23 +737,31 @@ static int settle(Answer *self) {
     return is_kept ? 1 : -1;
 }
 
-/* Puts the record of the whole answer around its body; 0 if one record does not hold it. */
+static char *append(char *at, Span text) { return (char *)memcpy(at, text.text, (size_t)text.size) + text.size; }
+
+static char *append_status(char *at, Span status) {
+    return append(append(append(at, span_of("Status: ")), status), span_of("\r\n"));
+}
+
+/* Puts the record of the whole answer around its body; 0, with nothing done, if one record does not hold it. */
 static int frame(Answer *self, Span status, Body *body) {
-    static const unsigned char finish[] = {1, 6, 0, 1, 0, 0, 0, 0, 1, 3, 0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                                           1, 7, 0, 1, 0, 0, 0, 0};
-    char status_line[STATUS_MAX + 16], length_line[48] = "", *head = (char *)self->out + RECORD_HEADER;
-    PyOS_snprintf(status_line, sizeof status_line, "Status: %.*s\r\n", (int)status.size, status.text);
-    if (self->length < 0)
-        PyOS_snprintf(length_line, sizeof length_line, "Content-Length: %zd\r\n", body->size);
-    /* The status is last (fpm.wsgi.head.encode_head), but first where the application gives no header. */
-    const char *first = self->head_size ? length_line : status_line, *second = self->head_size ? status_line : length_line;
-    Py_ssize_t content = self->head_size + body->size;
-    content += PyOS_snprintf(head + self->head_size, END_ROOM, "%s%s\r\n", first, second);
+    char line[32] = "", *head = (char *)self->out + RECORD_HEADER, *at = head + self->head_size;
+    if (self->length < 0) PyOS_snprintf(line, sizeof line, "Content-Length: %zd\r\n", body->size);
+    Span length = span_of(line);
+    Py_ssize_t content = self->head_size + length.size + status.size + (Py_ssize_t)strlen("Status: \r\n\r\n") + body->size;
     if (content > CONTENT_MAX) return 0;
+    /* The status is last (fpm.wsgi.head.encode_head), but first where the application gives no header. */
+    int is_first = !self->head_size;
+    if (is_first) at = append_status(at, status);
+    self->head_start = is_first ? at - head : 0;
+    at = append(at, length);
+    self->head_size += length.size; /* as the access log sees it */
+    self->length = body->size;
+    if (!is_first) at = append_status(at, status);
+    at = append(at, span_of("\r\n"));
     const unsigned char header[] = {1, 6, 0, 1, (unsigned char)(content >> 8), (unsigned char)content, 0, 0};
     memcpy(self->out, header, sizeof header);
-    body->parts[0] = (struct iovec){self->out, (size_t)(RECORD_HEADER + content - body->size)};
-    body->parts[body->count + 1] = (struct iovec){(void *)finish, self->is_refused ? sizeof finish : sizeof finish - RECORD_HEADER};
+    body->parts[0] = (struct iovec){self->out, (size_t)(at - (char *)self->out)};
     return 1;
 }
 
@@ -748,15 +779,19 @@ static int leave_rest(Answer *self, const Body *body, Py_ssize_t total, Py_ssize
 
 /* Sends a whole answer; 0 if it is not as usual. */
 static int send_answer(Answer *self, Body *body) {
+    static const unsigned char finish[] = {1, 6, 0, 1, 0, 0, 0, 0, 1, 3, 0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                                           1, 7, 0, 1, 0, 0, 0, 0};
     Span status;
     int is_ascii = ascii_span(self->status, &status);
     if (is_ascii <= 0) return is_ascii;
-    if (!has_body(self, status) || (self->length >= 0 && self->length != body->size) || has_come(self))
+    if (!has_body(self, status) || (self->length >= 0 && self->length != body->size) || has_come(self) ||
+        !frame(self, status, body))
         return 0;
     self->keep &= self->server->accepting; /* a worker that leaves keeps none */
     self->is_refused = self->keep && !may_keep(self);
     self->keep &= !self->is_refused;
-    if (!frame(self, status, body)) return 0;
+    size_t finish_size = self->is_refused ? sizeof finish : sizeof finish - RECORD_HEADER;
+    body->parts[body->count + 1] = (struct iovec){(void *)finish, finish_size};
     Py_ssize_t sent, total = 0;
     for (int i = 0; i < body->count + 2; i++) total += (Py_ssize_t)body->parts[i].iov_len;
     struct msghdr message = {.msg_iov = body->parts, .msg_iovlen = (size_t)body->count + 2};
@@ -765,12 +800,7 @@ static int send_answer(Answer *self, Body *body) {
     } while (sent < 0 && errno == EINTR);
     if (sent >= 0 ? sent < total : errno == EAGAIN) return leave_rest(self, body, total, sent < 0 ? 0 : sent);
     self->keep &= sent >= 0; /* else the peer is gone */
-    if (self->length < 0) {
-        /* What the access log sees. */
-        self->head_size += PyOS_snprintf((char *)self->out + RECORD_HEADER + self->head_size, END_ROOM,
-                                         "Content-Length: %zd\r\n", body->size);
-        self->length = body->size;
-    }
+    self->state = OVER;
     return 1;
 }
 
@@ -894,7 +924,7 @@ static int serve(Server *self, PyObject *connection, int fd, const unsigned char
         result = answer->cpu < -1.5 || is_own < 0 ? -1 : show(self, &v, answer->epoch, answer->started);
         if (result > 0) result = is_own ? resume(answer, NULL, NULL) : call_application(answer);
         self->serving = -1;
-        if (answer->state == ANSWERING) end_answer(answer);
+        if (answer->state != HANDED_OVER) end_answer(answer);
         set_stage(self->slot, self->accepting ? ACCEPTING : END);
         Py_DECREF((PyObject *)answer);
     } else if (result > 0) {
@@ -949,7 +979,9 @@ static int take_new(Server *self) {
         if (is_lost || serve_new(self, fd) < 0)
             return is_lost < 0 ? -1 : is_lost ? done(PyObject_CallFunction(self->parts[TAKE], "iy", fd, "")) : -1;
         /* As long as others are idle, it is they who are woken for the next. */
-        if (must_return(self) || (count_held(self) && !is_calm(self->slot)) || count_idle(self->slot) > 1 || read_clock(CLOCK_MONOTONIC) - before > LOOK_AFTER) break;
+        if (must_return(self) || (count_held(self) && !is_calm(self->slot)) || count_idle(self->slot) > 1 ||
+            read_clock(CLOCK_MONOTONIC) - before > LOOK_AFTER)
+            break;
     }
     return 1;
 }

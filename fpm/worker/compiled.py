@@ -17,7 +17,7 @@ from fpm.protocol.spec import FD_LISTEN, FD_WAKE
 from fpm.worker.connection import Phase, WebConnection
 from fpm.worker.request import Request
 from fpm.worker.request_io import RequestIO
-from fpm.worker.resumed import ResumedRequest
+from fpm.worker.resumed import EndedRequest, ResumedRequest
 from fpm.worker.service import Service
 from fpm.wsgi.environ import Environ, complete_environ
 from fpm.wsgi.head import format_head, known_fields, known_statuses
@@ -74,6 +74,7 @@ class HotPath:
             "kept_phase": Phase.KEPT,
             "lingering_phase": Phase.LINGERING,
             "make_input": BytesIO,
+            "ended": EndedRequest(),
             "hand_over": self._hand_over,
             "resume": self._resume,
             "send_rest": self._send_rest,
@@ -123,12 +124,13 @@ class HotPath:
         epoch: float,
         started: float,
         cpu: float,
+        head_only: int,
     ) -> ResumedRequest:
         """Make the Request of one that was begun there."""
         connection = WebConnection(place) if isinstance(place, int) else place
         self._handler.served = connection
         io = RequestIO(connection, 1, bool(keep), None, started, self._service, environ)
-        return ResumedRequest(self._service, io, path, epoch, cpu)
+        return ResumedRequest(self._service, io, path, epoch, cpu, head_only=bool(head_only))
 
     def _resume(self, request: ResumedRequest, is_called: int, result: Any, error: BaseException | None) -> None:
         """Go on with a request: with what its application has returned or raised, if it was called."""

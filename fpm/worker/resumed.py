@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from types import CodeType
 
+from fpm.library import Call, NoRequestError
+from fpm.worker.fork_guard import NullSink
 from fpm.worker.request import OUR_FRAMES, Request
 from fpm.worker.request_io import RequestIO
 from fpm.worker.request_steps import BEGIN
@@ -20,15 +22,18 @@ class ResumedRequest(Request):
         path: the whole decoded path.
         epoch: when it began, epoch seconds.
         cpu: the process's CPU time then, in seconds; -1.0: not measured.
+        head_only: it is a HEAD request; its application may have changed what environ says of that.
     """
 
     __slots__ = ()
 
-    def __init__(self, service: Service, io: RequestIO, path: str, epoch: float, cpu: float) -> None:
+    def __init__(
+        self, service: Service, io: RequestIO, path: str, epoch: float, cpu: float, *, head_only: bool
+    ) -> None:
         super().__init__(service, io)
         self.state = BEGIN[self.state]
         self._path, self._epoch, self._cpu = path, epoch, cpu
-        self.response = Response(io, self._environ["REQUEST_METHOD"])
+        self.response = Response(io, "HEAD" if head_only else "")
 
     def answer_now(self) -> bool:
         """Call the application, which has not been called; see Request.answer()."""
@@ -57,3 +62,28 @@ class ResumedRequest(Request):
 
 
 OUR_FRAMES.update(code for code in ResumedRequest.answer_with.__code__.co_consts if isinstance(code, CodeType))
+
+
+class _OverSink(NullSink):
+    finished = True
+
+
+class EndedRequest:
+    """What is left of the requests that the hot path has answered, for what applications have kept of them.
+
+    Attributes:
+        response: its start_response() and write() do what those of any response do that is complete.
+    """
+
+    def __init__(self) -> None:
+        self.response = Response(_OverSink(), "")
+        self.response.set_head("200 OK", ("", None, ()))
+        self.response.started = self.response.closed = True
+
+    def finish_early(self, iterable: Iterable[bytes] | None, task: str) -> bool:
+        """See CurrentRequest: another thread has been late."""
+        return False
+
+    def call_after(self, call: Call) -> None:
+        """See CurrentRequest: another thread has been late."""
+        raise NoRequestError("after_response() was called after the end of the request")

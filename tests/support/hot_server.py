@@ -17,7 +17,7 @@ from fpm.wsgi.environ import complete_environ
 
 CONSTANTS: dict[str, Any] = {"wsgi.version": (1, 0), "wsgi.run_once": False}
 UNUSED = ("application", "accounting", "current", "format_head", "hand_over", "kept_phase", "lingering_phase", "resume")
-UNUSED_TOO = ("send_rest", "settle", "take", "tell")
+UNUSED_TOO = ("ended", "send_rest", "settle", "take", "tell")
 needs_compiled = pytest.mark.skipif(
     hot_path.load()[0] is None, reason=f"the hot path is not compiled here: {hot_path.load()[1]}"
 )

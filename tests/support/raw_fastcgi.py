@@ -186,6 +186,11 @@ class Wire:
         content = self._exactly(length + padding)
         return None if content is None else (kind, request, content[:length])
 
+    def read_buffered(self) -> bytes:
+        """What has come behind the records that were read."""
+        data, self._buffer = self._buffer, b""
+        return data
+
     def read_reply(self, request: int = 1) -> Reply:
         """Everything up to this request's END_REQUEST or the end of the connection."""
         reply = Reply()
