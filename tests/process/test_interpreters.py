@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.support.pools import echo, together, wait_state
 from tests.support.waiting import wait_until
 
 
+@cache
 def interpreters() -> list[str]:
     """Every Python from 3.11 on that this machine has, one of each version, the one that runs the tests among them."""
     found = {f"{sys.version_info.major}.{sys.version_info.minor}": sys.executable}

@@ -152,13 +152,17 @@ def read_imports(node: ast.AST, is_late: bool = False, is_typing: bool = False) 
 
 
 @cache
-def trees() -> dict[str, ast.Module]:
+def modules() -> dict[str, Path]:
     found = {}
     for path in sorted((ROOT / "fpm").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        found[name] = ast.parse(path.read_text(), str(path))
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {name: ast.parse(path.read_text(), str(path)) for name, path in modules().items()}
 
 
 @cache
@@ -201,7 +205,7 @@ def ways_to_the_world(module: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("module", sorted(trees()))
+@pytest.mark.parametrize("module", sorted(modules()))
 def test_a_module_is_pure_or_has_effects(module: str) -> None:
     ways = ways_to_the_world(module)
     if not imports()[module] or any(name.startswith(f"{module}.") for name in trees()):
@@ -217,7 +221,7 @@ def top_of(module: str) -> str:
     return module.split(".")[1] if "." in module else "fpm"
 
 
-@pytest.mark.parametrize("module", sorted(trees()))
+@pytest.mark.parametrize("module", sorted(modules()))
 def test_processes_share_libraries_and_the_protocol_alone(module: str) -> None:
     here = top_of(module)
     for ours in needs()[module]:
@@ -242,7 +246,7 @@ def test_no_two_folders_need_each_other(folder: str) -> None:
     assert_one_way(graph)
 
 
-@pytest.mark.parametrize("module", sorted(trees()))
+@pytest.mark.parametrize("module", sorted(modules()))
 def test_dependencies_stay_where_they_belong(module: str) -> None:
     for one in imports()[module]:
         top = one.name.partition(".")[0]
@@ -269,7 +273,7 @@ def test_a_pool_needs_the_standard_library_only(module: str) -> None:
         assert late_ok, f"{module} imports {one.name} in a function: too late after a fork or a chroot"
 
 
-@pytest.mark.parametrize("module", sorted(name for name in trees() if not name.startswith("fpm.cli")))
+@pytest.mark.parametrize("module", sorted(name for name in modules() if not name.startswith("fpm.cli")))
 def test_only_the_command_line_prints(module: str) -> None:
     calls = [node for node in ast.walk(trees()[module]) if isinstance(node, ast.Call)]
     printed = [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
@@ -281,7 +285,7 @@ PRINTERS = frozenset({"fpm.cli.output", "fpm.cli.tables", "fpm.cli.top_screen"})
 """Those that know what they print to a terminal: escaped text, and cells of tables, which are escaped."""
 
 
-@pytest.mark.parametrize("module", sorted(name for name in trees() if name.startswith("fpm.cli.")))
+@pytest.mark.parametrize("module", sorted(name for name in modules() if name.startswith("fpm.cli.")))
 def test_commands_print_escaped_text_only(module: str) -> None:
     found = [
         node.lineno
