@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 
 from fpm.errors import ProtocolError
@@ -53,6 +54,30 @@ class ConnectionHandler:
             raw, connection.raw = connection.raw, b""
             connection.machine = self._settings.make_machine()
             self._feed(connection, connection.machine, raw)
+
+    def take_new(self, count: int, is_wanted: Callable[[float], bool]) -> None:
+        """Take a new connection and serve it at once, and then the next ones, so that no turn of the loop is needed.
+
+        Args:
+            count: how many at most; 0: take one, and wait for its turn, as there is something else to be done.
+            is_wanted: given the start of a request, tells whether something else is to be done now.
+        """
+        sources, connections = self._connections.sources, self._connections
+        for _ in range(count or 1):
+            connection = sources.accept() if sources.accepting else None
+            if connection is None:
+                return
+            began = monotonic()
+            data = read_available(connection.fd) if count else None
+            if data is None:
+                connections.hold_new(connection)
+                return
+            if data:
+                self.receive(connection, data)
+            else:
+                connection.close()
+            if is_wanted(began):
+                return
 
     def read(self, connection: WebConnection) -> None:
         """Read a connection that is held and has become readable."""

@@ -17,19 +17,21 @@ from fpm.protocol.messages import ApplySettings, Check, LimitReached, Quit, Rech
 from fpm.protocol.spec import FD_LISTEN, FD_PARK_PUT, FD_PARK_TAKE, FD_WAKE, WorkerSettings
 from fpm.scoreboard.stages import Stage
 from fpm.system.listen_queue import ListenQueueReader
+from fpm.worker.answer_sender import LOOK_AFTER
 from fpm.worker.compiled import HotPath
 from fpm.worker.connection import Phase, WebConnection
 from fpm.worker.connection_handler import ConnectionHandler
 from fpm.worker.connections import LEAVING_LIMIT
 from fpm.worker.departure import Departure, Leaving, draw_limit
 from fpm.worker.service import Service
-from fpm.worker.socket_io import read_available
 from fpm.worker.unusable import explain_unusable, lost_error
 
 SHARED = (FD_WAKE, FD_PARK_TAKE, FD_PARK_PUT, FD_LISTEN)
 """Descriptors of the whole pool."""
 SIGNALS_AT_ONCE = 512
 """Signals that the loop has been woken for and reads in one turn."""
+IN_A_ROW = 16
+"""New connections that are served before the loop looks at anything else."""
 HANDOVERS_MAX = 8
 """How often a worker that leaves looks again whether the others are still there."""
 
@@ -101,7 +103,7 @@ class WorkerLoop:
                 events.sort(key=self._rank)
             for fd, _ in events:
                 if fd == FD_LISTEN:
-                    self._take_new(alone=len(events) == 1)
+                    self._handler.take_new(IN_A_ROW if len(events) == 1 else 0, self._is_wanted)
                 elif fd in self._held:
                     read(self._held[fd])
                 else:
@@ -202,18 +204,11 @@ class WorkerLoop:
 
     # ---------------------------------------------------------------- new connections
 
-    def _take_new(self, *, alone: bool) -> None:
-        """A new connection: served at once if nothing else is to be done, so that no turn of the loop is needed."""
-        connection = self._sources.accept() if self._sources.accepting else None
-        if connection is None:
-            return
-        data = read_available(connection.fd) if alone else None
-        if data:
-            self._handler.receive(connection, data)
-        elif data is None:
-            self._connections.hold_new(connection)
-        else:
-            connection.close()
+    def _is_wanted(self, began: float) -> bool:
+        """Look whether something comes before the next new connection: it is all cheap to see."""
+        is_at_limit = self._limit and self._slot.requests >= self._limit
+        is_elsewhere = self._held or self._departure.stage or is_at_limit
+        return bool(is_elsewhere) or monotonic() - began > LOOK_AFTER or self._slot.others_idle()
 
     def _leave_unusable(self, what: str, error: OSError) -> None:
         """Leave if no connection can be taken any more: trying again would be a busy loop; a new worker can."""
