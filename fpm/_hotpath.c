@@ -249,14 +249,14 @@ static const char *const PART_NAMES[PARTS] = {
 /* Variables that mean something here, and the names of attributes and entries that are used for each request. */
 enum Name {
     OTHER, SCRIPT_NAME, PATH_INFO, REQUEST_METHOD, QUERY_STRING, CONTENT_LENGTH, CONTENT_TYPE, SCRIPT_FILENAME, HTTPS,
-    REQUEST_SCHEME, SERVER_PROTOCOL, SERVER_NAME, SERVER_PORT, REMOTE_USER, HTTP_HOST, UNWANTED, UNWANTED_LAST = 18,
+    REQUEST_SCHEME, SERVER_PROTOCOL, SERVER_NAME, SERVER_PORT, REMOTE_USER, HTTP_HOST, SERVER_SOFTWARE, UNWANTED, UNWANTED_LAST = 19,
     VARIABLES, A_REQUEST = VARIABLES, A_RESPONSE, A_PHASE, A_DEADLINE, A_MACHINE, A_LAST_WAS_LONG,
     A_CLOSE, A_WRITE, A_START_RESPONSE, URL_SCHEME, INPUT, HTTP, HTTPS_SCHEME, PORT_80, PORT_443, NOTHING, NAMES,
 };
 static const char *const NAME_TEXTS[NAMES] = {
     "", "SCRIPT_NAME", "PATH_INFO", "REQUEST_METHOD", "QUERY_STRING", "CONTENT_LENGTH", "CONTENT_TYPE",
     "SCRIPT_FILENAME", "HTTPS", "REQUEST_SCHEME", "SERVER_PROTOCOL", "SERVER_NAME", "SERVER_PORT", "REMOTE_USER",
-    "HTTP_HOST", "HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE", "request",
+    "HTTP_HOST", "SERVER_SOFTWARE", "HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE", "request",
     "response", "phase", "deadline", "machine", "last_was_long", "close", "write", "start_response",
     "wsgi.url_scheme", "wsgi.input", "http", "https", "80", "443", "",
 };
@@ -281,7 +281,7 @@ typedef struct {
     int logs;                /* there is an access log */
     int is_unix;             /* the listening socket; on others plain Python accepts */
     int accepting, leaving;
-    int epoll, listen, wake;
+    int epoll, listen, parking, wake;
     int serving;             /* the descriptor of the connection that is being answered, -1: none */
     Known known[KNOWN_MAX];
 } Server;
@@ -486,6 +486,7 @@ typedef struct {
     long long length;        /* Content-Length in bytes, -1: not set */
     Py_ssize_t head_start, head_size;  /* its lines in `out`, behind the record's header */
     int fd, keep, head_only;
+    int is_nginx;            /* which sees that a connection is not to be used again */
     int is_refused;          /* it is not kept, though the web server would */
     enum State state;
     unsigned char out[OUT_SIZE];
@@ -713,10 +714,11 @@ static int has_come(Answer *self) {
 /* May the connection be kept after this answer? See fpm.worker.connections.Connections.may_keep(). */
 static int may_keep(Answer *self) {
     Server *server = self->server;
+    if (!self->is_nginx) return 1;
     int is_held = self->connection && find_held(server, self->fd);
     if (self->is_refused || count_held(server) > is_held) return 0;
-    struct pollfd waiting = {.fd = server->listen, .events = POLLIN};
-    return count_idle(server->slot) > 0 || poll(&waiting, 1, 0) == 0;
+    struct pollfd waiting[] = {{.fd = server->listen, .events = POLLIN}, {.fd = server->parking, .events = POLLIN}};
+    return count_idle(server->slot) > 0 || poll(waiting, 2, 0) == 0;
 }
 
 /* What becomes of the connection when its answer is out. See fpm.worker.connections.Connections.settle(). */
@@ -901,6 +903,7 @@ static Answer *make_answer(Server *self, const Variables *v, PyObject *connectio
     answer->length = -1;
     answer->fd = fd;
     answer->keep = keep;
+    answer->is_nginx = begins(v->values[SERVER_SOFTWARE], span_of("nginx"));
     answer->head_only = same(v->values[REQUEST_METHOD], span_of("HEAD"));
     return answer;
 }
@@ -1117,11 +1120,11 @@ static int fill_server(Server *self, PyObject *parts) {
     return -1;
 }
 
-/* Server(slot, epoll, listen, wake, is_unix, parts) */
+/* Server(slot, epoll, listen, parking, wake, is_unix, parts): three descriptors that are waited for, and an eventfd. */
 static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords)) {
     PyObject *slot, *parts, *module = PyType_GetModule(type);
-    int epoll, listen, wake, is_unix;
-    if (!module || !PyArg_ParseTuple(args, "OiiipO", &slot, &epoll, &listen, &wake, &is_unix, &parts))
+    int epoll, listen, parking, wake, is_unix;
+    if (!module || !PyArg_ParseTuple(args, "OiiiipO", &slot, &epoll, &listen, &parking, &wake, &is_unix, &parts))
         return NULL;
     Server *self = (Server *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
     PyObject *slot_type = self ? PyObject_GetAttrString(module, "Slot") : NULL;
@@ -1136,6 +1139,7 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNU
         self->slow_limit = UINT64_MAX;
         self->epoll = epoll;
         self->listen = listen;
+        self->parking = parking;
         self->wake = wake;
         self->is_unix = is_unix;
         self->serving = -1;

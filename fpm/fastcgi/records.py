@@ -59,8 +59,8 @@ def pack_refusal(request_id: int) -> bytes:
     """What keeps a web server from using the connection again; the connection is closed after it.
 
     FastCGI has no word for that, and what is closed right after END_REQUEST may carry the next request already. nginx
-    takes a connection for the next request only if nothing follows END_REQUEST; other web servers look whether there
-    is something to be read. An empty piece of STDERR means nothing to those that do read it.
+    takes a connection for the next request only if nothing follows END_REQUEST. An empty piece of STDERR means nothing
+    to who does read it.
     """
     return pack_record(RecordType.STDERR, request_id, b"")
 

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from fpm.library import current
-from fpm.protocol.spec import FD_LISTEN, FD_WAKE
+from fpm.protocol.spec import FD_LISTEN, FD_PARK_TAKE, FD_WAKE
 from fpm.worker.connection import Phase, WebConnection
 from fpm.worker.request import Request
 from fpm.worker.request_io import RequestIO
@@ -83,7 +83,9 @@ class HotPath:
             "tell": self._tell,
         }
         is_unix = service.settings.given.listen_is_unix
-        self._server: Any = module.Server(service.slot, epoll.fileno(), FD_LISTEN, FD_WAKE, is_unix, parts)
+        self._server: Any = module.Server(
+            service.slot, epoll.fileno(), FD_LISTEN, FD_PARK_TAKE, FD_WAKE, is_unix, parts
+        )
         self.run: Callable[[float | None], list[Event]] = self._server.run
         """Serve what can be served here, and return the events for plain Python."""
         self.serve: Callable[[WebConnection, int, bytes, bool], bool] = self._server.serve

@@ -10,13 +10,14 @@ import select
 from time import monotonic
 
 from fpm.fastcgi.connection import Connection
-from fpm.protocol.spec import FD_LISTEN
+from fpm.protocol.spec import FD_LISTEN, FD_PARK_TAKE
 from fpm.scoreboard.writer import SlotWriter
 from fpm.worker.connection import LIMITS, Phase, WebConnection
 from fpm.worker.master_channel import MasterChannel
 from fpm.worker.settings import ActiveSettings
 from fpm.worker.socket_io import is_readable
 from fpm.worker.sources import Sources
+from fpm.wsgi.environ import Environ
 
 LEAVING_LIMIT = LIMITS[Phase.SILENT]
 """Seconds that a worker which leaves waits for a request on a connection that nobody else can take: as long as any
@@ -149,18 +150,22 @@ class Connections:
                 connection.close()
         return self._has_parked
 
-    def may_keep(self, connection: WebConnection) -> bool:
+    def may_keep(self, connection: WebConnection, environ: Environ) -> bool:
         """Decide whether a connection may be kept, before its answer ends.
 
         A worker keeps one, and only if nobody waits whom no other worker would take. Later, while it is idle, it could
-        not be given up without harm: the next request may be on its way.
+        not be given up without harm: the next request may be on its way. At the end of an answer it can, where it can
+        be said (fpm.fastcgi.records.pack_refusal): by nginx it is understood.
+
+        Args:
+            environ: tells which web server it is.
         """
         has_parked, self._has_parked = self._has_parked, False
-        if not self.sources.accepting:
+        if not self.sources.accepting or not str(environ.get("SERVER_SOFTWARE")).startswith("nginx"):
             return True  # a worker that leaves hands it over, or closes it
         if has_parked or len(self.held) > (connection.fd in self.held):
             return False
-        return self._slot.others_idle() or not is_readable(FD_LISTEN)
+        return self._slot.others_idle() or not (is_readable(FD_LISTEN) or is_readable(FD_PARK_TAKE))
 
     def release(self, connection: WebConnection, machine: Connection | None, *, keep: bool) -> None:
         """The answer is complete and the application goes on: the web server must not wait for this worker.

@@ -193,7 +193,7 @@ class RequestIO:
                 self._discard_body(machine)
                 data = b""
         refusal = b""
-        if self.keep and not self._service.connections.may_keep(self.connection):
+        if self.keep and not self._service.connections.may_keep(self.connection, self.environ):
             self.keep, refusal = False, pack_refusal(self.request_id)
         sender = self._service.sender
         sender.release()
