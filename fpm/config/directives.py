@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from fpm.config.tables import application, global_directives, logs, manager, socket
 from fpm.config.tables.entry import Directive, DirectiveGroup, Scope
 
@@ -64,6 +62,8 @@ def unknown(scope: Scope, name: str) -> str:
         return "is a pool directive. Move it into the section of a pool, such as [www]"
     if scope == "pool" and lower in GLOBAL_DIRECTIVES:
         return "is a global directive, not a pool directive. Move it into [global]"
+    from difflib import get_close_matches  # for mistakes only
+
     near = get_close_matches(lower, [*DIRECTIVES[scope], INCLUDE], n=1, cutoff=0.6)
     if near:
         return f"unknown directive. Did you mean '{near[0]}'?"

@@ -7,6 +7,9 @@ direction is written as `\\xNN`, byte for byte. Pure.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 
 def _spell(code: int) -> str:
     return "".join(f"\\x{byte:02x}" for byte in chr(code).encode("utf-8", "surrogatepass"))
@@ -15,13 +18,19 @@ def _spell(code: int) -> str:
 _TAB = 0x09
 _BIDI = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 """Characters that change the reading direction, so that a line would display as something else."""
-_NO_TEXT = [0xFFFE, 0xFFFF, *range(0xD800, 0xE000)]
-"""Characters that XML 1.0 (production 2) or UTF-8 does not allow."""
+_NO_TEXT = [0xFFFE, 0xFFFF]
+"""Characters that XML 1.0 (production 2) does not allow, beside the surrogates."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""What UTF-8 does not allow. In the tables they would take half a megabyte of every process."""
 _UNSAFE = {code: _spell(code) for code in [*range(0x20), 0x7F, 0x2028, 0x2029, *_BIDI, *_NO_TEXT]}
 # C1 controls (0x9b starts a terminal's control sequence) come mostly from bytes that are not UTF-8.
 _UNSAFE |= {code: f"\\x{code:02x}" for code in range(0x80, 0xA0)}
 _UNSAFE_WITHOUT_TAB = {code: text for code, text in _UNSAFE.items() if code != _TAB}
 _UNSAFE_AND_QUOTE = _UNSAFE | {ord('"'): "\\x22", ord("\\"): "\\x5c"}
+
+
+def _translate(text: str, table: Mapping[int, str]) -> str:
+    return _SURROGATE.sub(lambda found: _spell(ord(found[0])), text.translate(table))
 
 
 def decode_wire(text: str) -> str:
@@ -39,12 +48,12 @@ def show_stray_bytes(text: str) -> str:
 
 def escape(text: str) -> str:
     """Write unsafe characters, including tabs, as `\\xNN`."""
-    return text if text.isprintable() else text.translate(_UNSAFE)
+    return text if text.isprintable() else _translate(text, _UNSAFE)
 
 
 def escape_line(text: str) -> str:
     """Escape all but tabs, for lines of free text."""
-    return text if text.isprintable() else text.translate(_UNSAFE_WITHOUT_TAB)
+    return text if text.isprintable() else _translate(text, _UNSAFE_WITHOUT_TAB)
 
 
 def escape_lines(text: str) -> str:
@@ -58,7 +67,7 @@ def escape_field(text: str) -> str:
     """Escape `"` and the backslash as well, for a field in quotes, as nginx does."""
     if text.isprintable() and '"' not in text and "\\" not in text:
         return text
-    return text.translate(_UNSAFE_AND_QUOTE)
+    return _translate(text, _UNSAFE_AND_QUOTE)
 
 
 def cut(line: str, limit: int) -> str:
