@@ -20,6 +20,8 @@ from fpm.worker.socket_io import PeerGone, read_available
 
 _IDLE = int(Stage.ACCEPTING)
 _ENDING = int(Stage.END)
+TRIED_EVERY = 8
+"""Requests after which it is looked whether others wait."""
 _LINGERING = Phase.LINGERING
 """As it is looked at for each request, and a member costs a call to get (Python 3.11)."""
 
@@ -35,6 +37,8 @@ class ConnectionHandler:
         self._held = service.connections.held
         self._unix = service.settings.given.listen_is_unix
         self._decoder = ParamsDecoder()
+        self._is_crowded = False
+        """When it was looked last, after a request, the next connection waited already."""
         self.hot: HotPath | None = None
         """The compiled way, where it serves."""
         self.served: WebConnection | None = None
@@ -63,8 +67,10 @@ class ConnectionHandler:
             is_wanted: given the start of a request, tells whether something else is to be done now.
         """
         sources, connections = self._connections.sources, self._connections
-        for _ in range(count or 1):
+        for number in range(count or 1):
             connection = sources.accept() if sources.accepting else None
+            if number:
+                self._is_crowded = connection is not None
             if connection is None:
                 return
             began = monotonic()
@@ -76,7 +82,8 @@ class ConnectionHandler:
                 self.receive(connection, data)
             else:
                 connection.close()
-            if is_wanted(began):
+            # To find that nobody waits costs more than to wait for somebody; so it is tried where it has paid before.
+            if not (self._is_crowded or self._slot.requests % TRIED_EVERY == 0) or is_wanted(began):
                 return
 
     def read(self, connection: WebConnection) -> None:
