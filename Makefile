@@ -13,7 +13,7 @@ BENCH_WANTED = /var/lib/dpkg/info/php-fpm.list:php-fpm python3-config:python3-de
 LONG_FIRST = tests/process tests/component tests/unit
 DEMO_BIND = 127.0.0.1:8000
 
-.PHONY: help demo test hostile mutants lint types bench bench-report bench-reload bench-trace man setup clean
+.PHONY: help demo test hostile fuzz mutants lint types bench bench-report bench-reload bench-trace man setup clean
 
 help:           ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ test: setup     ## all tests (PYTEST_ARGS="-k word" for some); as root it instal
 
 hostile: setup  ## attacks of a pool on the others, in random mixtures for 30 minutes (HOSTILE_ARGS="--minutes 5")
 	@$(BIN)/python -m tests.hostile.mixtures $(HOSTILE_ARGS)
+
+fuzz: setup     ## odd inputs for the compiled hot path, with sanitizers: 10 million, minutes (FUZZ_ARGS="--count 100000")
+	@nice -n 10 $(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 mutants: setup  ## faults planted one at a time (tests/mutants.toml), that the tests must notice (MUTANTS="name name")
 	@$(BIN)/python -m tests.plant_mutants $(MUTANTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -33,9 +34,9 @@ class Board:
         self.stages = self.view[stages_offset() : stages_offset() + self.slots]
 
 
-def make_server(mount: str | None = None) -> Any:
+def make_server(mount: str | None = None, module: ModuleType | None = None) -> Any:
     """Make a server that can only read()."""
-    module, _ = hot_path.load()
+    module = module or hot_path.load()[0]
     assert module is not None
     slot = compile_writer(module)(Board(), 0, pid=1, started=1.0, script="x")
     parts: dict[str, Any] = dict.fromkeys((*UNUSED, *UNUSED_TOO))
