@@ -38,6 +38,7 @@ enum {
     OUT_SIZE = 4096,         /* bytes for a record's header and the head of an answer */
     END_ROOM = 256,          /* of them for what is added at its end: status and Content-Length */
     STATUS_MAX = 100,        /* bytes of a status that is sent from here */
+    STATUS_ROOM = 12,        /* bytes around it, with the empty line: "Status: \r\n\r\n" */
     ITEMS_MAX = 16,          /* parts of a body that go out without being joined */
     CONTENT_MAX = 65535,     /* of one record (FastCGI 3.3) */
     RECORD_HEADER = 8,
@@ -60,11 +61,15 @@ typedef struct {
 
 static Span span_of(const char *text) { return (Span){(const unsigned char *)text, (Py_ssize_t)strlen(text)}; }
 
+/* Are the bytes the same? */
 static int same(Span one, Span other) {
     return one.size == other.size && !memcmp(one.text, other.text, (size_t)one.size);
 }
 
-static int begins(Span span, Span with) { return span.size >= with.size && !memcmp(span.text, with.text, (size_t)with.size); }
+/* Does it begin so? */
+static int begins(Span span, Span with) {
+    return span.size >= with.size && !memcmp(span.text, with.text, (size_t)with.size);
+}
 
 static PyObject *decode(Span span) { return PyUnicode_DecodeLatin1((const char *)span.text, span.size, NULL); }
 
@@ -81,12 +86,14 @@ static int done(PyObject *result) {
     return result ? 1 : -1;
 }
 
+/* The time of a clock in seconds, as Python has it. */
 static double read_clock(clockid_t clock) {
     struct timespec now;
     clock_gettime(clock, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+/* The end of each of our objects, when what it holds has been let go of. */
 static void free_object(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
@@ -120,13 +127,15 @@ typedef struct {
     unsigned long long requests, memory, last_long;
     unsigned int sequence, slow;
     int peak_active;
-    char has_user;
+    char has_user, was_long;
 } Slot;
 
+/* Shows what this worker does now (fpm.scoreboard.stages.Stage). */
 static void set_stage(Slot *self, unsigned char stage) {
     __atomic_store_n(self->stages + self->index, stage, __ATOMIC_RELEASE);
 }
 
+/* How many workers are idle, this one included. */
 static Py_ssize_t count_idle(Slot *self) {
     Py_ssize_t idle = 0;
     for (Py_ssize_t i = 0; i < self->slots; i++) idle += self->stages[i] == ACCEPTING;
@@ -159,6 +168,7 @@ static void turn_sequence(Slot *self) {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
+/* Copies a text to its field, cut to `size` bytes; what is left of the field stays as it is. */
 static void copy_text(unsigned char *field, Py_ssize_t size, Span text) {
     if (text.size) memcpy(field, text.text, (size_t)(text.size < size ? text.size : size));
 }
@@ -212,6 +222,7 @@ static PyObject *slot_bind(PyObject *object, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* Lets go of the memory. */
 static void slot_dealloc(PyObject *object) {
     if (((Slot *)object)->slot) PyBuffer_Release(&((Slot *)object)->board);
     free_object(object);
@@ -227,6 +238,7 @@ static PyMemberDef slot_members[] = {
     {"_slow", T_UINT, offsetof(Slot, slow), 0, NULL},
     {"_peak_active", T_INT, offsetof(Slot, peak_active), 0, NULL},
     {"_user", T_BOOL, offsetof(Slot, has_user), 0, NULL},
+    {"was_long", T_BOOL, offsetof(Slot, was_long), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 static PyType_Slot slot_slots[] = {
@@ -237,35 +249,40 @@ static PyType_Spec slot_spec = {
 /* ------------------------------------------------------------------ the server: what is the same for each request */
 
 /* What plain Python gives; fpm.worker.compiled says what each is. */
-enum Part {
-    APPLICATION, CONSTANTS, HELD, CURRENT, FIELDS, STATUSES, FORMAT_HEAD, COMPLETE_ENVIRON, ACCOUNTING,
-    KEPT_PHASE, LINGERING_PHASE, MAKE_INPUT, ENDED, HAND_OVER, RESUME, SEND_REST, SETTLE, TAKE, TELL, PARTS,
-};
-static const char *const PART_NAMES[PARTS] = {
-    "application", "constants", "held", "current", "fields", "statuses", "format_head", "complete_environ",
-    "accounting", "kept_phase", "lingering_phase", "make_input", "ended", "hand_over", "resume", "send_rest",
-    "settle", "take", "tell",
-};
-/* Variables that mean something here, and the names of attributes and entries that are used for each request. */
-enum Name {
+#define EACH_PART(X) X(APPLICATION, application) X(CONSTANTS, constants) X(HELD, held) X(CURRENT, current) \
+    X(FIELDS, fields) X(STATUSES, statuses) X(FORMAT_HEAD, format_head) X(COMPLETE_ENVIRON, complete_environ) \
+    X(ACCOUNTING, accounting) X(KEPT_PHASE, kept_phase) X(LINGERING_PHASE, lingering_phase) \
+    X(MAKE_INPUT, make_input) X(ENDED, ended) X(HAND_OVER, hand_over) X(RESUME, resume) X(SEND_REST, send_rest) \
+    X(SETTLE, settle) X(TAKE, take) X(TELL, tell) X(MOUNT, mount) X(OWN_PATHS, own_paths) X(OWN, own)
+#define CONSTANT_OF(constant, text) constant,
+#define TEXT_OF(constant, text) #text,
+enum Part { EACH_PART(CONSTANT_OF) PARTS };
+static const char *const PART_NAMES[PARTS] = {EACH_PART(TEXT_OF)};
+
+/* Variables that mean something here: their order is that of their texts. */
+enum Role {
     OTHER, SCRIPT_NAME, PATH_INFO, REQUEST_METHOD, QUERY_STRING, CONTENT_LENGTH, CONTENT_TYPE, SCRIPT_FILENAME, HTTPS,
-    REQUEST_SCHEME, SERVER_PROTOCOL, SERVER_NAME, SERVER_PORT, REMOTE_USER, HTTP_HOST, SERVER_SOFTWARE, UNWANTED, UNWANTED_LAST = 19,
-    VARIABLES, A_REQUEST = VARIABLES, A_RESPONSE, A_PHASE, A_DEADLINE, A_MACHINE, A_LAST_WAS_LONG,
-    A_CLOSE, A_WRITE, A_START_RESPONSE, URL_SCHEME, INPUT, HTTP, HTTPS_SCHEME, PORT_80, PORT_443, NOTHING, NAMES,
+    REQUEST_SCHEME, SERVER_PROTOCOL, SERVER_NAME, SERVER_PORT, REMOTE_USER, HTTP_HOST, SERVER_SOFTWARE, UNWANTED,
+    UNWANTED_LAST = UNWANTED + 3, ROLES,
+};
+/* Names of attributes and entries that are used for each request; the first are those of the variables. */
+enum Name {
+    A_REQUEST = ROLES, A_RESPONSE, A_PHASE, A_DEADLINE, A_MACHINE, A_WRITE, A_START_RESPONSE, URL_SCHEME, INPUT, HTTP,
+    HTTPS_SCHEME, PORT_80, PORT_443, NOTHING, NAMES,
 };
 static const char *const NAME_TEXTS[NAMES] = {
     "", "SCRIPT_NAME", "PATH_INFO", "REQUEST_METHOD", "QUERY_STRING", "CONTENT_LENGTH", "CONTENT_TYPE",
     "SCRIPT_FILENAME", "HTTPS", "REQUEST_SCHEME", "SERVER_PROTOCOL", "SERVER_NAME", "SERVER_PORT", "REMOTE_USER",
-    "HTTP_HOST", "SERVER_SOFTWARE", "HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE", "request",
-    "response", "phase", "deadline", "machine", "last_was_long", "close", "write", "start_response",
-    "wsgi.url_scheme", "wsgi.input", "http", "https", "80", "443", "",
+    "HTTP_HOST", "SERVER_SOFTWARE", "HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE",
+    "request", "response", "phase", "deadline", "machine", "write", "start_response", "wsgi.url_scheme", "wsgi.input",
+    "http", "https", "80", "443", "",
 };
 
-/* The name of a variable, and its value in the request before: most are the same again. The texts lie in the objects. */
+/* The name of a variable, and its value in the request before: most are the same again. The texts are the objects'. */
 typedef struct {
     PyObject *name, *value;
     Span name_text, value_text;
-    int role;                /* what it means here (enum Name) */
+    int role;                /* what it means here (enum Role) */
 } Known;
 
 typedef struct {
@@ -273,9 +290,6 @@ typedef struct {
     PyObject *parts[PARTS], *names[NAMES];
     Slot *slot;
     PyTypeObject *answer_type;
-    PyObject *mount;         /* script_name; None: auto */
-    PyObject *own_paths;     /* frozenset of paths that the worker answers itself */
-    PyObject *own;           /* frozenset of descriptors of pyfpm */
     unsigned long long slow_limit;  /* us */
     unsigned long long limit;       /* requests, 0: none */
     int logs;                /* there is an access log */
@@ -300,7 +314,7 @@ static PyObject *find_held(Server *self, int fd) {
 
 typedef struct {
     PyObject *environ, *path;
-    Span values[VARIABLES];
+    Span values[ROLES];
     unsigned int seen;
     int repeated;            /* a variable whose meaning depends on which comes last */
     Py_ssize_t count;
@@ -414,7 +428,7 @@ static int is_usual(Server *self, const Variables *v, int *secure, Span *host) {
     const unsigned int needed = 1u << REQUEST_METHOD | 1u << QUERY_STRING | 1u << SERVER_PROTOCOL;
     unsigned int refused = 1u << PATH_INFO;
     for (int role = UNWANTED; role <= UNWANTED_LAST; role++) refused |= 1u << role;
-    if (self->mount != Py_None || !has(v, SCRIPT_NAME) || v->values[SCRIPT_NAME].text[0] != '/' ||
+    if (self->parts[MOUNT] != Py_None || !has(v, SCRIPT_NAME) || v->values[SCRIPT_NAME].text[0] != '/' ||
         (v->seen & needed) != needed || v->seen & refused || has(v, CONTENT_LENGTH) ||
         (is_seen(v, HTTP_HOST) && !has(v, HTTP_HOST)))
         return 0;
@@ -429,6 +443,7 @@ static int is_usual(Server *self, const Variables *v, int *secure, Span *host) {
     return host->size && host->text[0] != '[';
 }
 
+/* Puts a value into environ by a name that is always there; 0 with an exception set, also if there is no value. */
 static int set_entry(Server *self, Variables *v, int name, PyObject *value) {
     return value && PyDict_SetItem(v->environ, self->names[name], value) == 0;
 }
@@ -459,13 +474,14 @@ static int read_request(Server *self, const unsigned char *data, Py_ssize_t size
     if (is_usual(self, v, &secure, &host))
         result = complete_usual(self, v, secure, host);
     else
-        v->path = PyObject_CallFunctionObjArgs(self->parts[COMPLETE_ENVIRON], v->environ, self->mount, NULL);
+        v->path = PyObject_CallFunctionObjArgs(self->parts[COMPLETE_ENVIRON], v->environ, self->parts[MOUNT], NULL);
     PyObject *input = v->path && result > 0 ? PyObject_CallObject(self->parts[MAKE_INPUT], NULL) : NULL;
     result = input && PyDict_Update(v->environ, self->parts[CONSTANTS]) == 0 && set_entry(self, v, INPUT, input);
     Py_XDECREF(input);
     return result ? 1 : -1;
 }
 
+/* Lets go of what read_request() has made. */
 static void clear_variables(Variables *v) {
     Py_CLEAR(v->environ);
     Py_CLEAR(v->path);
@@ -493,8 +509,11 @@ typedef struct {
 } Answer;
 
 /* The connection for plain Python: an object, or the descriptor of one that has none yet. */
-static PyObject *place_of(Answer *self) { return self->connection ? Py_NewRef(self->connection) : PyLong_FromLong(self->fd); }
+static PyObject *place_of(Answer *self) {
+    return self->connection ? Py_NewRef(self->connection) : PyLong_FromLong(self->fd);
+}
 
+/* The lines of the head without the status, as plain Python and the access log want them. */
 static PyObject *get_head(Answer *self) {
     return PyUnicode_FromStringAndSize((const char *)self->out + RECORD_HEADER + self->head_start, self->head_size);
 }
@@ -502,24 +521,14 @@ static PyObject *get_head(Answer *self) {
 /* Gives what has been done of a request to plain Python, which goes on with it. Returns the Request, borrowed; where
  * there was no need of one before the end, something in its place for what the application has kept. */
 static PyObject *hand_over(Answer *self) {
-    Server *server = self->server;
     if (self->request) return self->request;
-    if (self->state == OVER) return server->parts[ENDED];
-    self->request = PyObject_CallFunction(server->parts[HAND_OVER], "NiOOdddi", place_of(self), self->keep, self->environ,
-                                          self->path, self->epoch, self->started, self->cpu, self->head_only);
+    if (self->state == OVER) return self->server->parts[ENDED];
+    self->request = PyObject_CallFunction(
+        self->server->parts[HAND_OVER], "ONiOOdddiONL", (PyObject *)self, place_of(self), self->keep, self->environ,
+        self->path, self->epoch, self->started, self->cpu, self->head_only, self->status ? self->status : Py_None,
+        get_head(self), self->length);
     self->state = HANDED_OVER;
-    PyObject *shown = self->request ? PyObject_GetAttr(server->parts[CURRENT], server->names[A_REQUEST]) : NULL;
-    int is_bad = !shown || (shown == (PyObject *)self &&
-                            PyObject_SetAttr(server->parts[CURRENT], server->names[A_REQUEST], self->request) < 0);
-    Py_XDECREF(shown);
-    if (is_bad || !self->status) return is_bad ? NULL : self->request;
-    PyObject *response = PyObject_GetAttr(self->request, server->names[A_RESPONSE]);
-    PyObject *length = self->length < 0 ? Py_NewRef(Py_None) : PyLong_FromLongLong(self->length);
-    int restored = !response || !length ? -1 : done(PyObject_CallMethod(response, "set_head", "O(NO())", self->status,
-                                                                        get_head(self), length));
-    Py_XDECREF(length);
-    Py_XDECREF(response);
-    return restored < 0 ? NULL : self->request;
+    return self->request;
 }
 
 /* Calls a method of the Request's response, after handing over. */
@@ -567,6 +576,7 @@ static int add_field(Answer *self, PyObject *field) {
     return add_lines(self, PyTuple_GetItem(known, 0), PyTuple_GetItem(known, 1));
 }
 
+/* Forgets the lines that were taken, and what they said. */
 static void forget_head(Answer *self) {
     self->head_size = 0;
     self->length = -1;
@@ -588,6 +598,7 @@ static int set_head(Answer *self, PyObject *status, PyObject *headers, PyObject 
     return add_lines(self, PyTuple_GetItem(*checked, 0), PyTuple_GetItem(*checked, 1));
 }
 
+/* What start_response() returns. A body in pieces is plain Python's. */
 static PyObject *answer_write(PyObject *object, PyObject *args, PyObject *keywords) {
     return delegate((Answer *)object, A_WRITE, args, keywords);
 }
@@ -618,9 +629,6 @@ static PyObject *answer_start_response(PyObject *object, PyObject *args, PyObjec
     return result < 0 ? NULL : PyCFunction_NewEx(&write_method, object, NULL);
 }
 
-/* The header lines, for the access log. */
-static PyObject *answer_head(PyObject *object, void *Py_UNUSED(closure)) { return get_head((Answer *)object); }
-
 /* What somebody has kept of an answer that is over can do nothing more. */
 static void end_answer(Answer *self) {
     self->state = OVER;
@@ -637,12 +645,14 @@ static int answer_traverse(PyObject *object, visitproc visit, void *arg) {
     return 0;
 }
 
+/* Breaks the cycle. */
 static int answer_clear(PyObject *object) {
     end_answer((Answer *)object);
     Py_CLEAR(((Answer *)object)->request);
     return 0;
 }
 
+/* Lets go of everything. */
 static void answer_dealloc(PyObject *object) {
     PyObject_GC_UnTrack(object);
     answer_clear(object);
@@ -654,18 +664,9 @@ static void answer_dealloc(PyObject *object) {
 static PyMethodDef start_response_method = {
     "start_response", (PyCFunction)(void (*)(void))answer_start_response, METH_VARARGS | METH_KEYWORDS,
     "The callable of PEP 3333."};
-static PyMemberDef answer_members[] = {
-    {"status", T_OBJECT, offsetof(Answer, status), READONLY, NULL},
-    {"connection", T_OBJECT, offsetof(Answer, connection), READONLY, NULL},
-    {"environ", T_OBJECT, offsetof(Answer, environ), READONLY, NULL},
-    {"path", T_OBJECT, offsetof(Answer, path), READONLY, NULL},
-    {"epoch", T_DOUBLE, offsetof(Answer, epoch), READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
-};
-static PyGetSetDef answer_getset[] = {{"head", answer_head, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};
 static PyType_Slot answer_slots[] = {
     {Py_tp_dealloc, answer_dealloc}, {Py_tp_traverse, answer_traverse}, {Py_tp_clear, answer_clear},
-    {Py_tp_getattro, answer_getattr}, {Py_tp_members, answer_members}, {Py_tp_getset, answer_getset}, {0, NULL}};
+    {Py_tp_getattro, answer_getattr}, {0, NULL}};
 static PyType_Spec answer_spec = {
     "fpm._hotpath.Answer", sizeof(Answer), 0,
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, answer_slots};
@@ -679,6 +680,7 @@ typedef struct {
     Py_ssize_t size;
 } Body;
 
+/* Adds a block to the body; 0 if it is not exactly bytes, too large, or one too many. */
 static int add_part(Body *body, PyObject *bytes) {
     char *start;
     Py_ssize_t size;
@@ -708,7 +710,8 @@ static int has_body(Answer *self, Span status) {
 /* Have bytes come that plain Python must see: an abort, a second request? It is not looked at once for short ones. */
 static int has_come(Answer *self) {
     char byte;
-    return read_clock(CLOCK_MONOTONIC) - self->started > LOOK_AFTER && recv(self->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    return read_clock(CLOCK_MONOTONIC) - self->started > LOOK_AFTER &&
+           recv(self->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 /* May the connection be kept after this answer? See fpm.worker.connections.Connections.may_keep(). */
@@ -741,6 +744,7 @@ static int settle(Answer *self) {
 
 static char *append(char *at, Span text) { return (char *)memcpy(at, text.text, (size_t)text.size) + text.size; }
 
+/* Writes the status as a line, and returns where it ends. */
 static char *append_status(char *at, Span status) {
     return append(append(append(at, span_of("Status: ")), status), span_of("\r\n"));
 }
@@ -750,7 +754,7 @@ static int frame(Answer *self, Span status, Body *body) {
     char line[32] = "", *head = (char *)self->out + RECORD_HEADER, *at = head + self->head_size;
     if (self->length < 0) PyOS_snprintf(line, sizeof line, "Content-Length: %zd\r\n", body->size);
     Span length = span_of(line);
-    Py_ssize_t content = self->head_size + length.size + status.size + (Py_ssize_t)strlen("Status: \r\n\r\n") + body->size;
+    Py_ssize_t content = self->head_size + length.size + status.size + STATUS_ROOM + body->size;
     if (content > CONTENT_MAX) return 0;
     /* The status is last (fpm.wsgi.head.encode_head), but first where the application gives no header. */
     int is_first = !self->head_size;
@@ -774,9 +778,10 @@ static int leave_rest(Answer *self, const Body *body, Py_ssize_t total, Py_ssize
     for (int i = 0; at && i < body->count + 2; i++)
         at = (char *)memcpy(at, body->parts[i].iov_base, body->parts[i].iov_len) + body->parts[i].iov_len;
     PyObject *request = at ? hand_over(self) : NULL; /* the parts may change from here on */
-    int left = request ? done(PyObject_CallFunction(self->server->parts[SEND_REST], "OOn", request, records, sent)) : -1;
+    PyObject *send_rest = self->server->parts[SEND_REST];
+    PyObject *left = request ? PyObject_CallFunction(send_rest, "OOn", request, records, sent) : NULL;
     Py_XDECREF(records);
-    return left;
+    return done(left);
 }
 
 /* Sends a whole answer; 0 if it is not as usual. */
@@ -823,7 +828,9 @@ static int account(Answer *self) {
     int slow = duration > server->slow_limit;
     end_slot(slot, duration, used, slow);
     if (!slow && !server->logs) return 1;
-    return done(PyObject_CallFunction(server->parts[TELL], "OKKi", (PyObject *)self, duration, used, slow));
+    return done(PyObject_CallFunction(
+        server->parts[TELL], "OOONOdKKi", self->connection ? self->connection : Py_None, self->environ, self->status,
+        get_head(self), self->path, self->epoch, duration, used, slow));
 }
 
 /* Has plain Python go on with a request: with what its application has returned or raised, if it was called. */
@@ -856,7 +863,8 @@ static int call_application(Answer *self) {
     PyObject *result = PyObject_CallFunctionObjArgs(server->parts[APPLICATION], self->environ, start_response, NULL);
     PyObject *error = result ? NULL : take_error();
     Py_DECREF(start_response);
-    int sent = self->state == ANSWERING && self->status && result && add_parts(&body, result) ? send_answer(self, &body) : 0;
+    int is_whole = self->state == ANSWERING && self->status && result && add_parts(&body, result);
+    int sent = is_whole ? send_answer(self, &body) : 0;
     if (sent == 0)
         sent = resume(self, result, error);
     else if (sent > 0 && PyObject_SetAttr(server->parts[CURRENT], server->names[A_REQUEST], Py_None) < 0)
@@ -866,14 +874,6 @@ static int call_application(Answer *self) {
     if (sent < 0 || self->state == HANDED_OVER)
         return sent; /* plain Python has done the rest */
     return account(self) < 0 || settle(self) < 0 ? -1 : 1;
-}
-
-/* The CPU time at which the request begins, -1.0 where it is not wanted; -2.0 with an exception. */
-static double begin_cpu(Server *self) {
-    PyObject *was_long = PyObject_GetAttr(self->parts[ACCOUNTING], self->names[A_LAST_WAS_LONG]);
-    int wanted = was_long ? PyObject_IsTrue(was_long) : -1;
-    Py_XDECREF(was_long);
-    return wanted < 0 ? -2.0 : wanted ? read_clock(CLOCK_PROCESS_CPUTIME_ID) : -1.0;
 }
 
 /* Shows the request in the slot, see fpm.worker.request.Request. */
@@ -892,6 +892,7 @@ static int show(Server *self, const Variables *v, double epoch, double started) 
     return 1;
 }
 
+/* An answer to a request that has been read; NULL with an exception set. */
 static Answer *make_answer(Server *self, const Variables *v, PyObject *connection, int fd, int keep) {
     allocfunc allocate = (allocfunc)PyType_GetSlot(self->answer_type, Py_tp_alloc);
     Answer *answer = (Answer *)allocate(self->answer_type, 0);
@@ -919,12 +920,12 @@ static int serve(Server *self, PyObject *connection, int fd, const unsigned char
         if (take_slot(self->slot) && write(self->wake, &one, sizeof one) < 0)
             errno = 0; /* an eventfd that is full has woken the master already */
         answer->is_refused = !may_stay;
-        answer->cpu = begin_cpu(self);
+        answer->cpu = self->slot->was_long ? read_clock(CLOCK_PROCESS_CPUTIME_ID) : -1.0;
         answer->epoch = read_clock(CLOCK_REALTIME);
         answer->started = read_clock(CLOCK_MONOTONIC);
         self->serving = fd;
-        int is_own = PySet_Size(self->own_paths) ? PySet_Contains(self->own_paths, v.path) : 0;
-        result = answer->cpu < -1.5 || is_own < 0 ? -1 : show(self, &v, answer->epoch, answer->started);
+        int is_own = PySet_Size(self->parts[OWN_PATHS]) ? PySet_Contains(self->parts[OWN_PATHS], v.path) : 0;
+        result = is_own < 0 ? -1 : show(self, &v, answer->epoch, answer->started);
         if (result > 0) result = is_own ? resume(answer, NULL, NULL) : call_application(answer);
         self->serving = -1;
         if (answer->state != HANDED_OVER) end_answer(answer);
@@ -967,7 +968,7 @@ static int must_return(Server *self) {
 /* Is it a number that only a descriptor of pyfpm can have? */
 static int is_own(Server *self, int fd) {
     PyObject *number = PyLong_FromLong(fd);
-    int result = number ? PySet_Contains(self->own, number) : -1;
+    int result = number ? PySet_Contains(self->parts[OWN], number) : -1;
     Py_XDECREF(number);
     return result;
 }
@@ -1005,7 +1006,7 @@ static int serve_held(Server *self, int fd) {
     Py_INCREF(connection);
     int served = serve(self, connection, fd, data, size, 1);
     if (served == 0)
-        served = done(PyObject_CallFunction(self->parts[TAKE], "Oy#", connection, (const char *)data, (Py_ssize_t)size));
+        served = done(PyObject_CallFunction(self->parts[TAKE], "Oy#", connection, (const char *)data, size));
     Py_DECREF(connection);
     return served;
 }
@@ -1025,6 +1026,7 @@ static int react(Server *self, const struct epoll_event *events, int count) {
     return result;
 }
 
+/* Events as select.epoll.poll() returns them. */
 static PyObject *list_events(const struct epoll_event *events, int count) {
     PyObject *list = PyList_New(count);
     for (int i = 0; list && i < count; i++) {
@@ -1034,8 +1036,8 @@ static PyObject *list_events(const struct epoll_event *events, int count) {
     return list;
 }
 
-/* run(timeout): serves what it can until something comes that is for plain Python, or `timeout` seconds (None: no limit)
- * have passed without anything. Returns (descriptor, events) pairs like select.epoll.poll(). */
+/* run(timeout): serves what it can until something comes that is for plain Python, or `timeout` seconds (None: no
+ * limit) have passed without anything. Returns (descriptor, events) pairs like select.epoll.poll(). */
 static PyObject *server_run(PyObject *object, PyObject *timeout) {
     Server *self = (Server *)object;
     struct epoll_event events[EVENTS_MAX];
@@ -1052,11 +1054,13 @@ static PyObject *server_run(PyObject *object, PyObject *timeout) {
         int served = count > 0 ? react(self, events, count) : 0;
         if (served <= 0) return served < 0 ? NULL : list_events(events, count > 0 ? count : 0);
         /* Plain Python takes care of deadlines, and of what is to be done when a worker leaves. */
-    } while (self->accepting && !must_return(self) && (wait < 0 ? !count_held(self) : read_clock(CLOCK_MONOTONIC) < until));
+    } while (self->accepting && !must_return(self) &&
+             (wait < 0 ? !count_held(self) : read_clock(CLOCK_MONOTONIC) < until));
     return PyList_New(0);
 }
 
-/* serve(connection, descriptor, data, may_stay): True if the request was served; False, with nothing done, if it is not ours. */
+/* serve(connection, descriptor, data, may_stay): True if the request was served; False, with nothing done, if it is not
+ * ours. */
 static PyObject *server_serve(PyObject *object, PyObject *args) {
     PyObject *connection;
     const char *data;
@@ -1081,24 +1085,6 @@ static PyObject *server_read(PyObject *object, PyObject *args) {
     return result;
 }
 
-/* configure(mount, own_paths, own, slow_limit, logs): settings that may change while the worker lives. */
-static PyObject *server_configure(PyObject *object, PyObject *args) {
-    Server *self = (Server *)object;
-    PyObject *mount, *own_paths, *own, *former[] = {self->mount, self->own_paths, self->own};
-    unsigned long long slow_limit;
-    int logs;
-    if (!PyArg_ParseTuple(args, "OOOKp", &mount, &own_paths, &own, &slow_limit, &logs)) return NULL;
-    if (!PyFrozenSet_Check(own_paths) || !PyFrozenSet_Check(own))
-        return PyErr_Format(PyExc_TypeError, "own_paths and own must be frozensets");
-    self->mount = Py_NewRef(mount);
-    self->own_paths = Py_NewRef(own_paths);
-    self->own = Py_NewRef(own);
-    self->slow_limit = slow_limit;
-    self->logs = logs;
-    for (int i = 0; i < 3; i++) Py_XDECREF(former[i]);
-    Py_RETURN_NONE;
-}
-
 /* Takes the parts out of a dictionary, and makes the names. */
 static int fill_server(Server *self, PyObject *parts) {
     for (int i = 0; i < PARTS; i++) {
@@ -1108,16 +1094,12 @@ static int fill_server(Server *self, PyObject *parts) {
     }
     for (int i = 0; i < NAMES; i++) {
         self->names[i] = PyUnicode_InternFromString(NAME_TEXTS[i]);
-        Known *known = i && i < VARIABLES ? find_known(self, span_of(NAME_TEXTS[i])) : NULL;
-        if (i && i < VARIABLES && !known)
+        Known *known = i && i < ROLES ? find_known(self, span_of(NAME_TEXTS[i])) : NULL;
+        if (i && i < ROLES && !known)
             return PyErr_Format(PyExc_SystemError, "there is no place for %s", NAME_TEXTS[i]) ? 1 : -1;
         if (!self->names[i] || (known && learn(known, self->names[i], i) < 0)) return -1;
     }
-    if (PyDict_Check(self->parts[HELD]) && PyDict_Check(self->parts[CONSTANTS]) && PyDict_Check(self->parts[FIELDS]) &&
-        PySet_Check(self->parts[STATUSES]))
-        return 1;
-    PyErr_SetString(PyExc_TypeError, "a part has a wrong type");
-    return -1;
+    return 1;
 }
 
 /* Server(slot, epoll, listen, parking, wake, is_unix, parts): three descriptors that are waited for, and an eventfd. */
@@ -1133,9 +1115,6 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNU
     if (is_slot > 0 && ((Slot *)slot)->slot && PyDict_Check(parts)) {
         self->slot = (Slot *)Py_NewRef(slot);
         self->answer_type = (PyTypeObject *)PyObject_GetAttrString(module, "Answer");
-        self->mount = Py_NewRef(Py_None);
-        self->own_paths = PyFrozenSet_New(NULL);
-        self->own = PyFrozenSet_New(NULL);
         self->slow_limit = UINT64_MAX;
         self->epoll = epoll;
         self->listen = listen;
@@ -1143,7 +1122,7 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNU
         self->wake = wake;
         self->is_unix = is_unix;
         self->serving = -1;
-        if (self->answer_type && self->own_paths && self->own && fill_server(self, parts) > 0) return (PyObject *)self;
+        if (self->answer_type && fill_server(self, parts) > 0) return (PyObject *)self;
     } else if (is_slot >= 0) {
         PyErr_SetString(PyExc_TypeError, "a Slot that is bound, and a dictionary of parts are wanted");
     }
@@ -1151,22 +1130,10 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNU
     return NULL;
 }
 
-static int server_traverse(PyObject *object, visitproc visit, void *arg) {
-    Server *self = (Server *)object;
-    Py_VISIT(Py_TYPE(object));
-    for (int i = 0; i < PARTS; i++) Py_VISIT(self->parts[i]);
-    return 0;
-}
-
-static int server_clear(PyObject *object) {
-    for (int i = 0; i < PARTS; i++) Py_CLEAR(((Server *)object)->parts[i]);
-    return 0;
-}
-
+/* Lets go of everything. */
 static void server_dealloc(PyObject *object) {
     Server *self = (Server *)object;
-    PyObject_GC_UnTrack(object);
-    server_clear(object);
+    for (int i = 0; i < PARTS; i++) Py_XDECREF(self->parts[i]);
     for (int i = 0; i < NAMES; i++) Py_XDECREF(self->names[i]);
     for (int i = 0; i < KNOWN_MAX; i++) {
         Py_XDECREF(self->known[i].name);
@@ -1174,9 +1141,6 @@ static void server_dealloc(PyObject *object) {
     }
     Py_XDECREF((PyObject *)self->slot);
     Py_XDECREF((PyObject *)self->answer_type);
-    Py_XDECREF(self->mount);
-    Py_XDECREF(self->own_paths);
-    Py_XDECREF(self->own);
     free_object(object);
 }
 
@@ -1184,24 +1148,29 @@ static PyMethodDef server_methods[] = {
     {"run", server_run, METH_O, "run(timeout) -> [(descriptor, events)]"},
     {"serve", server_serve, METH_VARARGS, "serve(connection, descriptor, data, may_stay) -> bool"},
     {"read", server_read, METH_VARARGS, "read(data) -> (keep, environ, path) | None"},
-    {"configure", server_configure, METH_VARARGS, "configure(mount, own_paths, own, slow_limit, logs)"},
     {NULL, NULL, 0, NULL},
 };
 static PyMemberDef server_members[] = {
     {"accepting", T_INT, offsetof(Server, accepting), 0, NULL},
     {"leaving", T_INT, offsetof(Server, leaving), 0, NULL},
     {"limit", T_ULONGLONG, offsetof(Server, limit), 0, NULL},
+    {"slow_limit", T_ULONGLONG, offsetof(Server, slow_limit), 0, NULL},
+    {"logs", T_INT, offsetof(Server, logs), 0, NULL},
+    {"mount", T_OBJECT, offsetof(Server, parts[MOUNT]), 0, NULL},
+    {"own_paths", T_OBJECT, offsetof(Server, parts[OWN_PATHS]), 0, NULL},
+    {"own", T_OBJECT, offsetof(Server, parts[OWN]), 0, NULL},
     {"serving", T_INT, offsetof(Server, serving), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 static PyType_Slot server_slots[] = {
-    {Py_tp_new, server_new}, {Py_tp_dealloc, server_dealloc}, {Py_tp_traverse, server_traverse},
-    {Py_tp_clear, server_clear}, {Py_tp_methods, server_methods}, {Py_tp_members, server_members}, {0, NULL}};
-static PyType_Spec server_spec = {
-    "fpm._hotpath.Server", sizeof(Server), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, server_slots};
+    {Py_tp_new, server_new}, {Py_tp_dealloc, server_dealloc}, {Py_tp_methods, server_methods},
+    {Py_tp_members, server_members}, {0, NULL}};
+/* Without the collector: a worker has one, for its whole life. */
+static PyType_Spec server_spec = {"fpm._hotpath.Server", sizeof(Server), 0, Py_TPFLAGS_DEFAULT, server_slots};
 
 /* ------------------------------------------------------------------ the module */
 
+/* Gives a new object a name in the module; 0, or -1 with an exception set, also if there is no object. */
 static int add(PyObject *module, const char *name, PyObject *value) {
     int result = value ? PyModule_AddObjectRef(module, name, value) : -1;
     Py_XDECREF(value);
@@ -1223,6 +1192,7 @@ static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}}
 static struct PyModuleDef module_definition = {
     PyModuleDef_HEAD_INIT, "_hotpath", "The hot path of a worker, compiled.", 0, NULL, module_slots, NULL, NULL, NULL};
 
+/* What Python calls first. */
 __attribute__((visibility("default"))) PyMODINIT_FUNC PyInit__hotpath(void) {
     return PyModuleDef_Init(&module_definition);
 }

@@ -102,6 +102,8 @@ class SlotWriter:
         self._released = self._freed = 0.0
         self.index = index
         self.requests = 0
+        self.was_long = False
+        """The last request was long: so the next one is measured from its start (fpm.worker.accounting.LONG)."""
         self.last_long = 0
         """The last request that took so long that others should not wait for it (fpm.worker.accounting.NOTICED)."""
         self._open()

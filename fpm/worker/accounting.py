@@ -33,7 +33,9 @@ MEASURE_EVERY = 32
 class Answered(Protocol):
     """What the access log says of a response."""
 
-    status: str
+    @property
+    def status(self) -> str:
+        """The status, or "" before there was one."""
 
     @property
     def head(self) -> str:
@@ -48,7 +50,6 @@ class Accounting:
 
     Attributes:
         on_memory: called when pm.max_memory is exceeded, with the bytes; once.
-        last_was_long: so the next one is measured from its start.
     """
 
     def __init__(self, settings: ActiveSettings, slot: SlotWriter, master: MasterChannel, log_fd: int | None) -> None:
@@ -62,7 +63,6 @@ class Accounting:
         self._memory_at_start = _memory_peak()
         self._memory_limit = NEVER
         self.on_memory: Callable[[int], None] | None = None
-        self.last_was_long = False
         self._cpu_mark = process_time()
 
     def settings_changed(self, log_fd: int | None) -> int | None:
@@ -107,7 +107,7 @@ class Accounting:
         if memory > self._memory_limit and self.on_memory is not None:
             self._memory_limit = NEVER
             self.on_memory(memory)
-        self.last_was_long = duration > LONG
+        self._slot.was_long = duration > LONG
         if duration > NOTICED:
             self._slot.last_long = self._slot.requests
         before, self._cpu_mark = self._cpu_mark, process_time()

@@ -10,7 +10,7 @@ import select
 from collections.abc import Callable
 from io import BytesIO
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fpm.library import current
 from fpm.protocol.spec import FD_LISTEN, FD_PARK_TAKE, FD_WAKE
@@ -26,15 +26,11 @@ Event = tuple[int, int]
 """A descriptor and what has happened to it, as select.epoll.poll() gives them."""
 
 
-class Sent(Protocol):
-    """An answer that the hot path has sent."""
+class Sent(NamedTuple):
+    """An answer that the hot path has sent, for the access log."""
 
-    environ: Environ
-    path: str
     status: str
     head: str
-    epoch: float
-    connection: WebConnection | None
 
 
 class Handler(Protocol):
@@ -81,6 +77,9 @@ class HotPath:
             "settle": self._settle,
             "take": self._take,
             "tell": self._tell,
+            "mount": None,
+            "own_paths": frozenset(),
+            "own": frozenset(),
         }
         is_unix = service.settings.given.listen_is_unix
         self._server: Any = module.Server(
@@ -96,7 +95,9 @@ class HotPath:
         settings = self._service.settings
         has_log = self._service.accounting.access_log is not None
         own, mount = self._connections.sources.own, settings.given.script_name
-        self._server.configure(mount, settings.own_paths, own, settings.slow_limit, has_log)
+        server = self._server
+        server.mount, server.own_paths, server.own = mount, settings.own_paths, own
+        server.slow_limit, server.logs = settings.slow_limit, has_log
 
     @property
     def serving(self) -> int:
@@ -119,6 +120,7 @@ class HotPath:
 
     def _hand_over(
         self,
+        answer: Any,
         place: int | WebConnection,
         keep: int,
         environ: Environ,
@@ -127,12 +129,20 @@ class HotPath:
         started: float,
         cpu: float,
         head_only: int,
+        status: str | None,
+        head: str,
+        length: int,
     ) -> ResumedRequest:
-        """Make the Request of one that was begun there."""
+        """Make the Request of one that was begun there, and has got a head if there is a status."""
         connection = WebConnection(place) if isinstance(place, int) else place
         self._handler.served = connection
         io = RequestIO(connection, 1, bool(keep), None, started, self._service, environ)
-        return ResumedRequest(self._service, io, path, epoch, cpu, head_only=bool(head_only))
+        request = ResumedRequest(self._service, io, path, epoch, cpu, head_only=bool(head_only))
+        if status is not None:
+            request.response.set_head(status, (head, None if length < 0 else length, ()))
+        if current.request is answer:
+            current.request = request
+        return request
 
     def _resume(self, request: ResumedRequest, is_called: int, result: Any, error: BaseException | None) -> None:
         """Go on with a request: with what its application has returned or raised, if it was called."""
@@ -159,11 +169,22 @@ class HotPath:
         else:
             self._connections.hold_new(connection)
 
-    def _tell(self, answer: Sent, duration: int, used: int, slow: int) -> None:
+    def _tell(
+        self,
+        connection: WebConnection | None,
+        environ: Environ,
+        status: str,
+        head: str,
+        path: str,
+        epoch: float,
+        duration: int,
+        used: int,
+        slow: int,
+    ) -> None:
         """Tell of a request whose response is out what is to be told."""
         accounting = self._service.accounting
         if slow:
-            accounting.report_slow(answer.environ, answer.path, duration)
+            accounting.report_slow(environ, path, duration)
         if accounting.access_log is not None:
-            peer = "" if answer.connection is None else answer.connection.peer
-            accounting.log_access(answer.environ, answer, answer.path, peer, answer.epoch, duration, used)
+            peer = "" if connection is None else connection.peer
+            accounting.log_access(environ, Sent(status, head), path, peer, epoch, duration, used)

@@ -64,7 +64,7 @@ class Request:
         service, slot, io, environ = self._service, self._slot, self.io, self._environ
         if slot.take():
             os.eventfd_write(FD_WAKE, 1)
-        self._cpu = process_time() if service.accounting.last_was_long else -1.0
+        self._cpu = process_time() if slot.was_long else -1.0
         """The process's CPU time in seconds; -1.0: not measured."""
         self._epoch = time.time()
         self._path = complete_environ(environ, service.settings.given.script_name)

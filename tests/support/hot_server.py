@@ -40,9 +40,9 @@ def make_server(mount: str | None = None, module: ModuleType | None = None) -> A
     assert module is not None
     slot = compile_writer(module)(Board(), 0, pid=1, started=1.0, script="x")
     parts: dict[str, Any] = dict.fromkeys((*UNUSED, *UNUSED_TOO))
-    parts |= {"constants": CONSTANTS, "make_input": BytesIO, "complete_environ": complete_environ}
+    parts |= {"constants": CONSTANTS, "make_input": BytesIO, "complete_environ": complete_environ, "mount": mount}
+    parts |= {"own_paths": frozenset(), "own": frozenset()}
     server = module.Server(slot, -1, -1, -1, -1, True, parts | {"held": {}, "fields": {}, "statuses": set()})
-    server.configure(mount, frozenset(), frozenset(), 1 << 62, False)
     return server
 
 
