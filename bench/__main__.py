@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import tools
-from bench.cases import burst, deploys, frameworks, hello, large, memory, pools, traces, wake
+from bench.cases import burst, deploys, frameworks, hello, large, memory, pools, scaling, traces, wake
 from bench.report import table
 from bench.report.document import document, with_figures
 from bench.report.picture import picture
@@ -33,7 +33,12 @@ GROUPS: list[Group] = [
     memory.GROUP,
     pools.GROUP,
 ]
-OTHERS = {"broken": deploys.broken_deploy, "good": deploys.good_reloads, "trace": traces.trace}
+OTHERS = {
+    "broken": deploys.broken_deploy,
+    "good": deploys.good_reloads,
+    "trace": traces.trace,
+    "scaling": scaling.scaling,
+}
 """Only if named; they print what they find."""
 
 

@@ -195,7 +195,7 @@ class Master:
         return self.control
 
     def _check_ready(self) -> None:
-        if self.ready or not all(pool.state.is_settled for pool in self.pools.values()):
+        if self.ready or not self.pools.are_settled:
             return
         self.ready = True
         failed = [name for name, pool in self.pools.items() if pool.failures.failure is not None]

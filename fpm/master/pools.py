@@ -29,6 +29,8 @@ class Pools(dict[str, PoolSupervisor]):
         """Those of the reload in progress, before it takes effect."""
         self.draining: list[PoolSupervisor] = []
         """Those that have been removed and still have processes."""
+        self._awaited: PoolSupervisor | None = None
+        """One that was not settled when all were last looked at."""
 
     def in_force(self, files: Config) -> Config:
         """Return the configuration by which the pools run; after a rollback it is not what the files say."""
@@ -58,6 +60,16 @@ class Pools(dict[str, PoolSupervisor]):
     def are_empty(self) -> bool:
         """Has every process exited?"""
         return all(pool.is_empty for pool in self.all())
+
+    @property
+    def are_settled(self) -> bool:
+        """Does each one serve, or has it failed? Every pool that settles asks, so not all are looked at each time."""
+        one = self._awaited
+        if one is not None and self.get(one.config.name) is one and not one.state.is_settled:
+            return False
+        # They settle in their order, mostly.
+        self._awaited = next((pool for pool in reversed(self.values()) if not pool.state.is_settled), None)
+        return self._awaited is None
 
     def list_pids(self) -> tuple[int, ...]:
         """List the processes that have not ended, as far as they are known."""

@@ -17,6 +17,9 @@ from fpm.scoreboard.reading import READ_TRIES, copy_slot, try_clocks, try_slot
 from fpm.scoreboard.snapshot import Clocks, Slot
 from fpm.scoreboard.stages import Stage
 
+_STAGES = [Stage(byte) if byte in Stage.__members__.values() else Stage.FREE for byte in range(256)]
+"""By what stands there, which may be anything."""
+
 
 @dataclass(slots=True)
 class WorkerSlot:
@@ -30,8 +33,7 @@ class WorkerSlot:
     @property
     def stage(self) -> Stage:
         """What is done there."""
-        byte = self.board.stages[self.number]
-        return Stage(byte) if byte in Stage.__members__.values() else Stage.FREE
+        return _STAGES[self.board.stages[self.number]]
 
     def read(self) -> Slot:
         """Read everything."""

@@ -45,6 +45,9 @@ class WorkerState(Enum):
     """Sent SIGKILL."""
     GONE = "gone"
 
+    # Each is one object. Enum's own hash is a function in Python, called for every worker whenever they are counted.
+    __hash__ = object.__hash__
+
     @property
     def is_counted(self) -> bool:
         """Is it one of those that the process manager counts?"""

@@ -6,6 +6,7 @@ Rules of the file. The table decides, its actions are carried out here, by the t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -66,12 +67,13 @@ class Workers:
     # ---------------------------------------------------------------- how many there are
 
     def census(self) -> Census:
-        """Count those that the process manager counts."""
-        counted = [child for child in self.children if child.state.is_counted]
-        starting = sum(child.state.is_starting for child in counted)
-        idle = sum(not child.state.is_starting and child.stage is Stage.ACCEPTING for child in counted)
-        leaving = sum(child.state.is_leaving for child in self.children)
-        return Census(idle, len(counted) - starting - idle, starting, leaving)
+        """Count those that the process manager counts: for each worker that starts, and there may be thousands."""
+        states = Counter([child.state for child in self.children])
+        starting = sum(count for state, count in states.items() if state.is_starting)
+        leaving = sum(count for state, count in states.items() if state.is_leaving)
+        ready = {state for state in states if state.is_counted and not state.is_starting}
+        idle = sum(child.stage is Stage.ACCEPTING for child in self.children if child.state in ready)
+        return Census(idle, sum(states[state] for state in ready) - idle, starting, leaving)
 
     def idle_children(self) -> list[tuple[float, Child]]:
         """List seconds idle and worker, the longest idle first."""
