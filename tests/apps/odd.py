@@ -7,7 +7,9 @@ comes with the query `"diary"`. tests/support/odd_plans.py makes such queries.
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import re
 import sys
 from io import BytesIO
@@ -78,6 +80,21 @@ MAKERS = {
     "iterator": lambda *items: iter(items),
     "file": lambda size: BytesIO(pattern(size)),
 }
+
+
+def take_census():
+    """Count what this process holds: objects, references to all that can be reached, allocations, bytes."""
+    gc.collect()
+    objects = gc.get_objects()
+    seen = {id(one): one for one in objects}
+    for one in objects:
+        seen.update((id(other), other) for other in gc.get_referents(one))
+    references = sum(map(sys.getrefcount, seen.values()))
+    count = len(objects)
+    del objects, seen, one
+    with open("/proc/self/statm") as file:
+        resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return {"objects": count, "references": references, "blocks": sys.getallocatedblocks(), "resident": resident}
 
 
 class Turn:
@@ -189,6 +206,9 @@ class Odd:
             body, self.diary = json.dumps(self.diary).encode(), []
             start_response("200 OK", [("Content-Type", "application/json")])
             return [body]
+        if plan == "census":
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps(take_census()).encode()]
         turn = Turn(self, environ, start_response)
         for step in plan["do"]:
             turn.run(step)
