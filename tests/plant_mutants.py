@@ -24,6 +24,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "tests/mutants.toml"
+SOURCE, BINARY = "fpm/_hotpath.c", "fpm/_hotpath.abi3.so"
 NOT_COPIED = (".git", ".venv", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis", "build", "dist")
 FAILED = 1
 """pytest's exit status when tests failed; higher ones say that they could not run."""
@@ -91,6 +92,18 @@ def plant(mutant: Mutant, tree: Path, number: int) -> None:
     os.utime(path, (time, time))
 
 
+def compile_again(tree: Path) -> bool:
+    """Compile the hot path of the copy anew; False if it is compiled here, and cannot be there."""
+    if not (ROOT / BINARY).exists():
+        return True  # there is no compiler: its tests are skipped
+    (tree / BINARY).unlink(missing_ok=True)
+    build = tree.with_suffix(".build")
+    command = [str(tree / ".venv/bin/python"), "setup.py", "-q", "build_ext", "--inplace", "--force"]
+    places = ["--build-lib", str(build), "--build-temp", str(build)]
+    subprocess.run([*command, *places], cwd=tree, env=_environ(), capture_output=True, timeout=300, check=False)
+    return (tree / BINARY).exists()
+
+
 def run_tests(tests: Sequence[str], tree: Path, seconds: float) -> tuple[str, str]:
     """Run tests in the copy.
 
@@ -126,11 +139,17 @@ def _interrupt(process: subprocess.Popen[bytes]) -> None:
 
 def try_mutant(mutant: Mutant, tree: Path, number: int) -> str:
     """Plant one, run its tests, restore the file; see run_tests for what it may be."""
+    is_compiled = mutant.file == SOURCE
     plant(mutant, tree, number)
     try:
+        if is_compiled and not compile_again(tree):
+            return "broken"
         return run_tests(mutant.tests, tree, mutant.seconds)[0]
     finally:
         shutil.copy2(ROOT / mutant.file, tree / mutant.file)
+        if is_compiled and (ROOT / BINARY).exists():
+            (tree / BINARY).unlink(missing_ok=True)  # it may be mapped
+            shutil.copy2(ROOT / BINARY, tree / BINARY)
 
 
 def try_all(mutants: Sequence[Mutant], tree: Path) -> int:

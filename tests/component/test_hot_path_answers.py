@@ -155,6 +155,25 @@ def answer_of(size: int, *steps: Plan) -> Plan:
     return {"do": [["start", "200 OK", ["list", ["tuple", "X-A", "b"]]], *steps], "return": ["list", ["bytes", size]]}
 
 
+LATE = [
+    ["write", ["bytes", 3]],
+    ["write", ["bytes", 3], "keywords"],
+    ["write", "text"],
+    ["start", "200 OK", ["list"]],
+    ["start", "200 OK", ["list"], "error"],
+    ["start", "200 O\nK", ["list"], "error"],
+]
+
+
+@pytest.mark.parametrize("size", [5, 70000])
+def test_what_is_kept_of_a_request_and_called_after_its_end_does_the_same(size: int) -> None:
+    with Twins() as twins:
+        for late in LATE:
+            assert b"01234" in twins.compare(answer_of(size, ["keep"])).answer
+            outcome = twins.compare(answer_of(5, ["try", ["late", late]]))
+            assert b"nothing is kept" not in outcome.diary
+
+
 def test_a_request_that_is_slow_counts_and_is_told() -> None:
     params = raw.web_params("/slow", query=quote_plan(answer_of(5, ["busy", 0.1])))
     for hotpath in (True, False):
