@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import struct
 import sys
@@ -60,12 +61,16 @@ def daemonize() -> StartReport:
     try:
         pid = os.fork()
         if pid:
+            # Python calls a handler between two of its instructions: a signal that comes just before a system call
+            # that blocks would wait until that returns. So the signal writes to a pipe, and both are waited for.
+            woken, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            signal.set_wakeup_fd(waker)
             signal.signal(signal.SIGINT, lambda *_: _stop(pid))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if pid:
         os.close(writer)
-        os._exit(_await_report(reader, pid))
+        os._exit(_await_report(reader, woken, pid))
     os.close(reader)
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -81,13 +86,10 @@ def _stop(pid: int) -> None:
         os.kill(pid, signal.SIGTERM)
 
 
-def _await_report(reader: int, pid: int) -> int:
+def _await_report(reader: int, woken: int, pid: int) -> int:
     message = b""
-    while True:
-        chunk = os.read(reader, _TEXT_MAX)
+    while chunk := _read_report(reader, woken):
         message += chunk
-        if not chunk:
-            break
     if len(message) >= _STATUS.size:
         status: int = _STATUS.unpack_from(message)[0]
         text = message[_STATUS.size :].decode("utf-8", "replace")
@@ -98,6 +100,18 @@ def _await_report(reader: int, pid: int) -> int:
         with contextlib.suppress(OSError):
             os.write(2, text.rstrip("\n").encode("utf-8", "backslashreplace") + b"\n")
     return status
+
+
+def _read_report(reader: int, woken: int) -> bytes:
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    poll.register(woken, select.POLLIN)
+    while True:
+        ready = {fd for fd, _ in poll.poll()}
+        if woken in ready:
+            os.read(woken, _TEXT_MAX)  # the handler has been called by now
+        if reader in ready:
+            return os.read(reader, _TEXT_MAX)
 
 
 def _describe_end(status: int) -> str:
