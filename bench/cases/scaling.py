@@ -36,12 +36,16 @@ TURNS = 5
 def scaling() -> bool:
     """Print a row for each number of pools, of children, and of slots; there is no goal to be met."""
     _table(
-        "ondemand pools", ["ready s", "PSS MB", "descriptors", "idle ms/s", "reload s", "status s", "metrics s", "kB"]
+        "ondemand pools",
+        ["ready s", "its CPU s", "PSS MB", "descriptors", "idle ms/s", "reload CPU s", "metrics s", "kB"],
     )
     for count in POOLS:
         with scratch() as directory:
             _row(count, _pools(directory, count))
-    _table("children of one pool", ["ready s", "PSS each MB", "master MB", "idle ms/s", "status s", "stop s"])
+    _table(
+        "children of one pool",
+        ["ready s", "master CPU s", "MB each", "master MB", "descriptors", "idle ms/s", "status s"],
+    )
     for count in CHILDREN:
         with scratch() as directory:
             _row(count, _children(directory, count))
@@ -76,8 +80,11 @@ def _pools(directory: Path, count: int) -> list[float]:
     ready = time.monotonic() - before
     server = Pyfpm(PYFPM, process, directory / "p0.sock", command=command)
     try:
-        figures = [ready, measure.pss_bytes(process.pid) / MB, len(list(Path(f"/proc/{process.pid}/fd").iterdir()))]
-        figures += [_idle(process.pid), _timed([*command, "reload"]), _timed([*command, "status"])]
+        figures = [ready, measure.cpu_seconds(process.pid), measure.pss_bytes(process.pid) / MB]
+        figures += [_descriptors(process.pid), _idle(process.pid)]
+        before = measure.cpu_seconds(process.pid)
+        _timed([*command, "reload"])
+        figures.append(measure.cpu_seconds(process.pid) - before)
         size, seconds = _scrape(directory / "status")
         return [*figures, seconds, size / 1024]
     finally:
@@ -92,15 +99,13 @@ def _children(directory: Path, count: int) -> list[float]:
     server = Pyfpm(PYFPM, process, directory / "many.sock", command=command)
     try:
         measure.wait_for(lambda: len(server.family()) >= count + 2, "all children", timeout=120)
-        ready = time.monotonic() - before
+        ready, spent = time.monotonic() - before, measure.cpu_seconds(process.pid)
         pids = server.family()
         each = sum(measure.pss_bytes(pid) for pid in pids[1:]) / count / MB
-        figures = [ready, each, measure.pss_bytes(process.pid) / MB, _idle(process.pid)]
-        figures.append(_timed([*command, "status", "many", "--full"]))
-        before = time.monotonic()
+        figures = [ready, spent, each, measure.pss_bytes(process.pid) / MB, _descriptors(process.pid)]
+        return [*figures, _idle(process.pid), _timed([*command, "status", "many", "--full"])]
     finally:
         server.stop()
-    return [*figures, time.monotonic() - before]
 
 
 def _slots(count: int) -> list[float]:
@@ -134,6 +139,10 @@ def _best(action: Callable[[], object]) -> float:
     return min(found)
 
 
+def _descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
 def _idle(pid: int) -> float:
     """Milliseconds of CPU time a second."""
     before = measure.cpu_seconds(pid)
@@ -158,6 +167,8 @@ def _scrape(path: Path) -> tuple[int, float]:
             "--fail",
             "--max-time",
             "60",
+            "--retry",
+            "9",
             "--unix-socket",
             str(path),
             "http://localhost/metrics",

@@ -57,7 +57,9 @@ def test_the_manual_page_has_every_command_and_no_other() -> None:
     assert described == {name for name, command in COMMANDS.items() if not command.hidden}
 
 
-@pytest.mark.parametrize("name", [*GUIDES, "docs/background-work.md", "docs/flup.md", "examples/hello/pool.conf"])
+@pytest.mark.parametrize(
+    "name", [*GUIDES, "docs/background-work.md", "docs/flup.md", "docs/scaling.md", "examples/hello/pool.conf"]
+)
 def test_directives_in_documents_exist(name: str) -> None:
     assert_directives((TOP / name).read_text())
 
