@@ -76,9 +76,10 @@ def test_a_request_that_waits_on_a_kept_connection_is_answered(daemon: Start, wo
     fpm = daemon({"www": {"app": "held:application", "pm.max_children": workers}})
     hold = fpm.apps / "hold"
     with ExitStack() as stack:
-        kept, *busy = [stack.enter_context(raw_fastcgi.Wire(fpm.address("www"))) for _ in range(workers + 1)]
+        kept = stack.enter_context(raw_fastcgi.Wire(fpm.address("www")))
         kept.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/nap"), flags=raw_fastcgi.KEEP_CONN))
         assert kept.read_reply().ended
+        busy = [stack.enter_context(raw_fastcgi.Wire(fpm.address("www"))) for _ in range(workers)]
         hold.touch()
         for number, wire in enumerate(busy, 1):
             wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/nap")))
