@@ -296,6 +296,7 @@ typedef struct {
     int is_unix;             /* the listening socket; on others plain Python accepts */
     int accepting, leaving;
     int epoll, listen, parking, wake;
+    int calling;             /* the application runs */
     int serving;             /* the descriptor of the connection that is being answered, -1: none */
     Known known[KNOWN_MAX];
 } Server;
@@ -860,7 +861,9 @@ static int call_application(Answer *self) {
         Py_XDECREF(start_response);
         return -1;
     }
+    server->calling = 1;
     PyObject *result = PyObject_CallFunctionObjArgs(server->parts[APPLICATION], self->environ, start_response, NULL);
+    server->calling = 0;
     PyObject *error = result ? NULL : take_error();
     Py_DECREF(start_response);
     int is_whole = self->state == ANSWERING && self->status && result && add_parts(&body, result);
@@ -1159,6 +1162,7 @@ static PyMemberDef server_members[] = {
     {"mount", T_OBJECT, offsetof(Server, parts[MOUNT]), 0, NULL},
     {"own_paths", T_OBJECT, offsetof(Server, parts[OWN_PATHS]), 0, NULL},
     {"own", T_OBJECT, offsetof(Server, parts[OWN]), 0, NULL},
+    {"calling", T_INT, offsetof(Server, calling), READONLY, NULL},
     {"serving", T_INT, offsetof(Server, serving), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };

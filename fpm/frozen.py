@@ -46,7 +46,7 @@ def _process(cls: type[Any], eq: bool, kw_only: bool) -> type[Any]:
 
 def _make_init(cls: type[Any], fields: tuple[Field[Any], ...]) -> Callable[..., None]:
     """Compile __init__; what is stored goes through the slots themselves, past __setattr__."""
-    names: dict[str, Any] = {"_missing": MISSING}
+    names: dict[str, Any] = {"_missing": MISSING, "__name__": cls.__module__}
     positional, keywords, body = ["self"], list[str](), list[str]()
     for one in fields:
         name, value, parameter = one.name, one.name, one.name

@@ -104,6 +104,10 @@ class HotPath:
         """The descriptor of the connection whose request is being served here, -1: none."""
         return int(self._server.serving)
 
+    def is_calling(self) -> bool:
+        """Whether the application has been called from here and has not returned."""
+        return bool(self._server.calling)
+
     def set_accepting(self, is_accepting: bool) -> None:
         """Take new connections, or no more."""
         self._server.accepting = is_accepting

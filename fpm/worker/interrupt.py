@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from types import CodeType, FrameType
 
 from fpm.library import Call, RequestTimeout, current
@@ -33,11 +34,17 @@ class Interrupt:
 
     Args:
         callers: code of ours from which the compiled hot path calls the application, so that nothing stands between.
+        is_calling: tells whether it has called it and it has not returned; only then is it the application that runs.
     """
 
-    def __init__(self, slot: SlotWriter, callers: tuple[CodeType, ...] = ()) -> None:
+    def __init__(
+        self,
+        slot: SlotWriter,
+        callers: tuple[CodeType, ...] = (),
+        is_calling: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._slot = slot
-        self._outermost = (*_OUTERMOST, *callers)
+        self._is_calling = is_calling
         self._harmless = (*_HARMLESS, *callers)
 
     def install(self) -> None:
@@ -62,8 +69,10 @@ class Interrupt:
         # Soon the application's code goes on, or the request has ended; the master sends the signal again.
 
     def _is_within(self, frame: FrameType | None) -> bool:
+        if self._is_calling():
+            return True
         while frame is not None:
-            if frame.f_code in self._outermost:
+            if frame.f_code in _OUTERMOST:
                 return True
             frame = frame.f_back
         return False

@@ -70,6 +70,11 @@ class WorkerLoop:
         if self._handler.hot is not None:
             self._handler.hot.configure()
 
+    @property
+    def hot(self) -> HotPath | None:
+        """The compiled hot path, where it serves."""
+        return self._handler.hot
+
     def begin_accepting(self) -> None:
         """Take connections from now on."""
         if not self._sources.accepting:

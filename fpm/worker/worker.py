@@ -62,7 +62,7 @@ def run_worker(
     service = Service(application, active, writer, master, connections, accounting, pages, word)
     loop = WorkerLoop(service, epoll, compiled)
     ForkGuard(writer, loop.descriptors)
-    Interrupt(writer, CALLERS if compiled is not None else ()).install()
+    (Interrupt(writer) if loop.hot is None else Interrupt(writer, CALLERS, loop.hot.is_calling)).install()
     if not hold:
         loop.begin_accepting()
     master.send(WorkerReady(listen()))

@@ -164,3 +164,13 @@ class Sent:
 def test_a_pickle() -> None:
     sent = Sent(1, (2, 3))
     assert pickle.loads(pickle.dumps(sent)) == sent
+
+
+def test_who_looks_at_the_stack_sees_whose_code_it_is() -> None:
+    """fpm.worker.interrupt tells the application's code from ours by the name of its module."""
+
+    @frozen.dataclass(frozen=True, slots=True)
+    class Point:
+        x: int
+
+    assert Point.__init__.__globals__["__name__"] == __name__
