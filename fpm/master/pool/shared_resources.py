@@ -104,7 +104,7 @@ class PoolResources:
             OSError: no descriptors or no memory left.
         """
         if self.current is None or self.current.board.slots < slots or self.current.is_spoiled:
-            self.take(SharedResources.create(self._loop, slots, self.current))
+            self.take(SharedResources.create(self._loop, slots, self.current or self._responder))
         assert self.current is not None
         return self.current
 
@@ -116,18 +116,20 @@ class PoolResources:
         """
         if self.current is not None and self.current.board.slots >= slots and not self.current.is_spoiled:
             return self.current
-        shared = SharedResources.create(self._loop, slots, self.current)
+        shared = SharedResources.create(self._loop, slots, self.current or self._responder)
         self.others.append(shared)
         return shared
 
     def for_responder(self) -> SharedResources:
         """Provide the 503 responder, which has a scoreboard of its own.
 
+        Its parking socket is the pool's, also if it comes before all workers: what it parks when it leaves is theirs.
+
         Raises:
             OSError: no descriptors or no memory left.
         """
         if self._responder is None:
-            self._responder = SharedResources.create(self._loop, 1)
+            self._responder = SharedResources.create(self._loop, 1, self.current)
         return self._responder
 
     def park_for(self, shared: SharedResources) -> tuple[int, int]:
