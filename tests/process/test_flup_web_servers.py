@@ -80,7 +80,10 @@ def test_lighttpd_starts_it_by_bin_path(starting_server: Callable[[str], Startin
     wait_gone(family)
     assert "run() returned False" in server.log()
     # lighttpd starts it again. Killed, it leaves nothing behind.
-    who = wait_until(lambda: server.request("GET", "/who").body, every=0.2, message=server.log())
+    reply = wait_until(
+        lambda: (found := server.request("GET", "/who")).status == 200 and found, every=0.2, message=server.log()
+    )
+    who = reply.body
     script = psutil.Process(json.loads(who)["pid"]).parents()[2]
     family = [script, *script.children(recursive=True)]
     assert len(family) >= 4
