@@ -257,12 +257,8 @@ class SlotWriter:
     def bind(self, board: memoryview, offset: int, slots: int, index: int) -> None:
         """Tell the compiled hot path, where there is one, where the slot is."""
 
-    def unbind(self) -> None:
-        """Have it let go of the memory."""
-
     def close(self) -> None:
         """Lets go of the memory, so that the scoreboard can be unmapped."""
-        self.unbind()
         self._begin.release()
         self._sequences.release()
         self._wake_below.release()

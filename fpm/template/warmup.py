@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from io import BytesIO
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from fpm.library import Call, after_response, current, finish_request
+from fpm.library import Call, current
 from fpm.protocol.messages import WarmupFailed, pack
 from fpm.protocol.spec import TemplateSpec
 from fpm.worker.accounting import format_traceback
 from fpm.worker.fork_guard import leave_copy
-from fpm.worker.stdio import open_errors
+from fpm.worker.service import make_constants
 from fpm.wsgi.environ import Environ, complete_environ
-from fpm.wsgi.file_wrapper import FileWrapper
 from fpm.wsgi.response import Response
 from fpm.wsgi.run import WSGIApp, run_application
 from fpm.wsgi.sink import PlainFile
@@ -123,21 +121,7 @@ def _environ(method: str, target: str, mount: str | None) -> Environ:
         "HTTP_USER_AGENT": "pyfpm (preload.warmup)",
     }
     complete_environ(environ, mount)
-    given: dict[str, Callable[..., Any]] = {"fpm.finish_request": finish_request, "fpm.after_response": after_response}
-    environ.update(given)
-    environ.update(
-        {
-            "wsgi.version": (1, 0),
-            "wsgi.errors": open_errors(),
-            "wsgi.multithread": False,
-            "wsgi.multiprocess": True,
-            "wsgi.run_once": False,
-            "wsgi.input_terminated": True,
-            "wsgi.file_wrapper": FileWrapper,
-            "wsgi.input": BytesIO(),
-        }
-    )
-    return environ
+    return environ | make_constants() | {"wsgi.input": BytesIO()}
 
 
 OUR_FRAMES = {_try.__code__, Warmup.answer.__code__, run_application.__code__}

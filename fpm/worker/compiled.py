@@ -138,8 +138,7 @@ class HotPath:
         length: int,
     ) -> ResumedRequest:
         """Make the Request of one that was begun there, and has got a head if there is a status."""
-        connection = WebConnection(place) if isinstance(place, int) else place
-        self._handler.served = connection
+        connection = self._handler.served = _connection_at(place)
         io = RequestIO(connection, 1, bool(keep), None, started, self._service, environ)
         request = ResumedRequest(self._service, io, path, epoch, cpu, head_only=bool(head_only))
         if status is not None:
@@ -159,8 +158,7 @@ class HotPath:
         self._handler.finish(request, has_work=has_work)
 
     def _settle(self, place: int | WebConnection, keep: int) -> None:
-        connection = WebConnection(place) if isinstance(place, int) else place
-        self._connections.settle(connection, None, bool(keep))
+        self._connections.settle(_connection_at(place), None, bool(keep))
 
     def _take(self, place: int | WebConnection, data: bytes) -> None:
         """Take a connection from which something has come that is for plain Python, or nothing yet."""
@@ -192,3 +190,8 @@ class HotPath:
         if accounting.access_log is not None:
             peer = "" if connection is None else connection.peer
             accounting.log_access(environ, Sent(status, head), path, peer, epoch, duration, used)
+
+
+def _connection_at(place: int | WebConnection) -> WebConnection:
+    """A connection, or one made of a descriptor that has had none."""
+    return WebConnection(place) if isinstance(place, int) else place

@@ -48,14 +48,19 @@ class Service:
         self.pid = os.getpid()
         self.log = RequestLog(master)
         self.sender = AnswerSender(settings, slot, self.log, last_word)
-        self.constants: Environ = {
-            "wsgi.version": (1, 0),
-            "wsgi.errors": open_errors(),
-            "wsgi.multithread": False,
-            "wsgi.multiprocess": True,
-            "wsgi.run_once": False,
-            "wsgi.input_terminated": True,
-            "wsgi.file_wrapper": FileWrapper,
-            "fpm.finish_request": finish_request,
-            "fpm.after_response": after_response,
-        }
+        self.constants = make_constants()
+
+
+def make_constants() -> Environ:
+    """Make what is the same in each request's environ."""
+    return {
+        "wsgi.version": (1, 0),
+        "wsgi.errors": open_errors(),
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+        "wsgi.input_terminated": True,
+        "wsgi.file_wrapper": FileWrapper,
+        "fpm.finish_request": finish_request,
+        "fpm.after_response": after_response,
+    }

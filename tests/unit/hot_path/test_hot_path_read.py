@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fpm.errors import ProtocolError
 from tests.support.hot_server import (
+    NGINX,
     make_server,
     needs_compiled,
     pack_request,
@@ -19,29 +20,6 @@ from tests.support.hot_server import (
 
 pytestmark = needs_compiled
 
-NGINX = [
-    (b"QUERY_STRING", b"a=b"),
-    (b"REQUEST_METHOD", b"GET"),
-    (b"CONTENT_TYPE", b""),
-    (b"CONTENT_LENGTH", b""),
-    (b"SCRIPT_NAME", b"/caf\xc3\xa9"),
-    (b"REQUEST_URI", b"/caf%C3%A9?a=b"),
-    (b"DOCUMENT_URI", b"/caf\xc3\xa9"),
-    (b"DOCUMENT_ROOT", b"/srv"),
-    (b"SERVER_PROTOCOL", b"HTTP/1.1"),
-    (b"REQUEST_SCHEME", b"http"),
-    (b"GATEWAY_INTERFACE", b"CGI/1.1"),
-    (b"SERVER_SOFTWARE", b"nginx/1.22.1"),
-    (b"REMOTE_ADDR", b"127.0.0.1"),
-    (b"REMOTE_PORT", b"50000"),
-    (b"SERVER_ADDR", b"127.0.0.1"),
-    (b"SERVER_PORT", b"80"),
-    (b"SERVER_NAME", b""),
-    (b"REDIRECT_STATUS", b"200"),
-    (b"HTTP_HOST", b"example.org:8080"),
-    (b"HTTP_USER_AGENT", b"curl/7.88.1"),
-]
-"""What nginx sends with its fastcgi_params."""
 NAMES = [name for name, _ in NGINX] + [
     b"PATH_INFO",
     b"SCRIPT_FILENAME",
