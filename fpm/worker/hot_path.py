@@ -11,13 +11,13 @@ import importlib.util
 import os
 import struct
 import sys
-from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
 from functools import cache
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from types import ModuleType
 
 from fpm.scoreboard.writer import COMPILED_LAYOUT
 from fpm.system.machine import machine_type
+from fpm.system.memfd import write_sealed
 
 NAME = "fpm._hotpath"
 UNWANTED = "hotpath = no"
@@ -107,9 +107,7 @@ def _load_from(fd: int) -> ModuleType:
 def _sealed(binary: bytes) -> int:
     """Put it into an anonymous file that can be executed and never be changed; returns the descriptor."""
     fd = _executable_memfd()
-    with open(fd, "wb", closefd=False) as file:
-        file.write(binary)
-    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
+    write_sealed(fd, binary)
     return fd
 
 

@@ -15,13 +15,13 @@ import os
 import pkgutil
 import zipfile
 from collections.abc import Mapping
-from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
 from fpm.protocol.spec import BUNDLE_NUMBER
 from fpm.system.machine import machine_type
+from fpm.system.memfd import write_sealed
 
 POOL_PACKAGES = (
     "fpm.events",
@@ -63,6 +63,7 @@ POOL_MODULES = (
     "fpm.system.keyring",
     "fpm.system.listen_queue",
     "fpm.system.machine",
+    "fpm.system.memfd",
     "fpm.system.prctl",
     "fpm.system.proc_stat",
     "fpm.system.proctitle",
@@ -200,7 +201,5 @@ def sealed_memfd(name: str, data: bytes) -> int:
         The descriptor, close-on-exec.
     """
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with open(fd, "wb", closefd=False) as file:
-        file.write(data)
-    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
+    write_sealed(fd, data)
     return fd
