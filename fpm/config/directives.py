@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from fpm.config.tables import application, global_directives, logs, manager, socket
+from fpm.config.tables import application, bounds, environment, global_directives, jail, kernel, logs, manager, socket
 from fpm.config.tables.entry import Directive, DirectiveGroup, Scope
 
 GROUPS: tuple[DirectiveGroup, ...] = (
     *global_directives.GROUPS,
-    *application.GROUPS[:1],
+    *application.GROUPS,
     *socket.GROUPS,
     *manager.GROUPS,
     *logs.GROUPS,
-    *application.GROUPS[1:],
+    *environment.GROUPS,
+    *jail.GROUPS,
+    *kernel.GROUPS,
+    *bounds.GROUPS,
 )
 
 

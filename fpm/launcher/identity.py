@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 from collections.abc import Callable
 
+from fpm.launcher.limits import apply_limits
+from fpm.launcher.restrict import prepare_restrictions
+from fpm.launcher.step import step
 from fpm.protocol.spec import TemplateSpec
 from fpm.system.keyring import load_join_keyring
-from fpm.system.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PTRACER, load_prctl
+from fpm.system.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PTRACER, load_prctl
 
 
 def apply_identity(spec: TemplateSpec) -> None:
-    """Apply rlimits, priority, chroot, keyring, groups, gid, uid, chdir and no_new_privs, in this order.
+    """Apply limits, chroot, keyring, groups, gid, uid, chdir and the restrictions, in this order.
 
     The process is not dumpable then, until exec(2) makes it so again: see settle_dumpable().
 
@@ -25,44 +27,25 @@ def apply_identity(spec: TemplateSpec) -> None:
         OSError: a step failed; `filename` says which.
     """
     # Before chroot: nothing is loaded from inside the jail.
-    prctl, join_keyring = load_prctl(), load_join_keyring()
-    _step("rlimit_files", lambda: _limit_files(spec))
-    processes = spec.rlimit_processes
-    if processes:
-        limits = (processes, processes)
-        _step(f"rlimit_processes = {processes}", lambda: resource.setrlimit(resource.RLIMIT_NPROC, limits))
-    core = spec.rlimit_core
-    if core is not None:
-        value = resource.RLIM_INFINITY if core < 0 else core
-        _step(f"rlimit_core = {core}", lambda: resource.setrlimit(resource.RLIMIT_CORE, (value, value)))
-    priority = spec.priority
-    if priority is not None:
-        _step(f"process.priority = {priority}", lambda: os.setpriority(os.PRIO_PROCESS, 0, priority))
+    prctl, join_keyring, restrict = load_prctl(), load_join_keyring(), prepare_restrictions(spec)
+    apply_limits(spec)
     root = spec.chroot
     if root is not None:
-        _step(f"chroot = {root}", lambda: os.chroot(root))
+        step(f"chroot = {root}", lambda: os.chroot(root))
         os.chdir("/")
     _change_user(spec, join_keyring)
     directory = spec.chdir
     if directory is not None:
         # After the change of user: a directory that only root can enter must fail here, not surprise later.
-        _step(f"chdir = {directory}", lambda: os.chdir(directory))
+        step(f"chdir = {directory}", lambda: os.chdir(directory))
     # What workers leave behind stays below their template, and comes to the master when the template has ended.
-    _step("a subreaper", lambda: prctl(PR_SET_CHILD_SUBREAPER, 1))
-    if spec.no_new_privs:
-        _step("no_new_privs", lambda: prctl(PR_SET_NO_NEW_PRIVS, 1))
-
-
-def _limit_files(spec: TemplateSpec) -> None:
-    soft, hard = spec.original_rlimit_files
-    if spec.rlimit_files:
-        soft = hard = spec.rlimit_files
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    step("a subreaper", lambda: prctl(PR_SET_CHILD_SUBREAPER, 1))
+    restrict()
 
 
 def _change_user(spec: TemplateSpec, join_keyring: Callable[[], None]) -> None:
     if spec.uid is not None and spec.gid is not None:
-        _step("a session keyring of its own (kernel.keys.root_maxkeys)", join_keyring)
+        step("a session keyring of its own (kernel.keys.root_maxkeys)", join_keyring)
         change_user(spec.uid, spec.gid, spec.groups)
 
 
@@ -72,18 +55,9 @@ def change_user(uid: int, gid: int, groups: list[int]) -> None:
     Raises:
         OSError: a step failed; `filename` says which.
     """
-    _step(f"group = {gid}", lambda: os.setresgid(gid, gid, gid))
-    _step(f"supplementary groups of uid {uid}", lambda: os.setgroups(groups))
-    _step(f"user = {uid}", lambda: os.setresuid(uid, uid, uid))
-
-
-def _step(name: str, action: Callable[[], None]) -> None:
-    try:
-        action()
-    except ValueError as error:  # resource.setrlimit raises it for a limit above the hard one
-        raise OSError(0, str(error), name) from error
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, name) from error
+    step(f"group = {gid}", lambda: os.setresgid(gid, gid, gid))
+    step(f"supplementary groups of uid {uid}", lambda: os.setgroups(groups))
+    step(f"user = {uid}", lambda: os.setresuid(uid, uid, uid))
 
 
 def settle_dumpable(spec: TemplateSpec) -> str:
