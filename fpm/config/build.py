@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from fpm.config import check, check_application, check_identity, check_paths
+from fpm.config import check, check_application, check_bounds, check_identity, check_paths
 from fpm.config.directives import DIRECTIVES
 from fpm.config.machine_application import check_application as check_usable
 from fpm.config.machine_paths import check_global_paths, check_openers, check_pool_paths
@@ -80,6 +80,7 @@ def check_pool(pool: Section, system: System, report: Diagnostics, prefix: str) 
     check.check_logs(pool, report)
     check.check_env(pool, report)
     check.check_confinement(pool, report)
+    check_bounds.check_bounds(pool, system, report)
     refuse_later(pool, report)
     check_application.resolve_application(pool, system, report)
     check.check_told(pool, report)
@@ -147,7 +148,7 @@ def _default(directive: Directive) -> Any:
         return ()
     if directive.default is not None:
         return parse_value(directive, directive.default)
-    return () if directive.kind in ("networks", "words") else None
+    return () if directive.kind in ("networks", "words", "cpus") else None
 
 
 _DEFAULTS: dict[Scope, dict[str, Any]] = {

@@ -11,12 +11,12 @@ _ID_MAX = 2**32 - 2
 
 
 def resolve_identity(pool: Section, system: System, report: Diagnostics) -> None:
-    """Set `identity` from `user` and `group`."""
+    """Set `identity` from `user`, `group` and `supplementary_groups`."""
     pool.values["identity"] = None
     if not pool.is_valid("user", "group"):
         return
     if not system.is_root:
-        for name in ("user", "group"):
+        for name in ("user", "group", "supplementary_groups"):
             if pool.values[name]:
                 sentence = f"'{name}' directive is ignored when pyfpm is not running as root"
                 report.notice(pool.location_of(name), pool.name, name, sentence)
@@ -34,8 +34,33 @@ def resolve_identity(pool: Section, system: System, report: Diagnostics) -> None
             "please specify user and group other than root. To run a pool as root anyway, start pyfpm with -R",
         )
         return
-    groups = system.memberships(account, gid)
-    pool.values["identity"] = Identity(account.uid, gid, groups, account.name, account.home or "/")
+    groups = _supplementary(pool, system, report, account, gid)
+    if groups is not None:
+        pool.values["identity"] = Identity(account.uid, gid, groups, account.name, account.home or "/")
+
+
+NO_GROUPS = ("none",)
+"""Value of `supplementary_groups` that leaves the primary group alone."""
+
+
+def _supplementary(
+    pool: Section, system: System, report: Diagnostics, account: Account, gid: int
+) -> tuple[int, ...] | None:
+    """Return all groups of the pool's processes, the primary one among them; None after an error."""
+    names = pool.values["supplementary_groups"]
+    if not names:
+        return system.memberships(account, gid)
+    groups = {gid}
+    for name in names if names != NO_GROUPS else ():
+        found = _group(pool, system, report, "supplementary_groups", name)
+        if found is None:
+            return None
+        groups.add(found)
+    if 0 in groups - {gid} and not system.allow_root:
+        sentence = "the group root may read and write files of the system. Leave it out; to use it anyway, start pyfpm"
+        report.add_error(pool, "supplementary_groups", f"{sentence} with -R")
+        return None
+    return tuple(sorted(groups))
 
 
 def _account(pool: Section, system: System, report: Diagnostics) -> Account | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from fpm.config.bound_values import spell_cpus
 from fpm.config.directives import GLOBAL_DIRECTIVES, POOL_DIRECTIVES
 from fpm.config.local_system import group_name, user_name
 from fpm.config.model import Config, GlobalConfig, PoolConfig
@@ -62,6 +63,8 @@ def _text(directive: Directive, value: Any) -> str:
         return "unlimited"
     if directive.kind == "account":
         return user_name(value) if directive.name.endswith(".owner") else group_name(value)
+    if directive.kind == "cpus":
+        return spell_cpus(value)
     if isinstance(value, tuple):
         return (":" if directive.name == "pythonpath" else " ").join(str(item) for item in value)
     return str(value) if value != "" else '""'

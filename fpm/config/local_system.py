@@ -17,16 +17,14 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from fpm.config.hung_paths import is_hung
+from fpm.config.local_cpus import online_cpus
+from fpm.config.local_paths import walk_path
 from fpm.config.permissions import PathComponent
 from fpm.config.system import Account, Interpreter
 from fpm.paths.place import Opener, who_opens
 
 DEFAULT_FILE = "/etc/pyfpm/pyfpm.conf"
 """Main file for commands without `-c`."""
-
-_ACL = "system.posix_acl_access"
-_LINKS_MAX = 40
-"""Symbolic links on one path, as in the kernel (MAXSYMLINKS)."""
 
 
 def runtime_directory(*, environ: Mapping[str, str], is_root: bool) -> str:
@@ -95,6 +93,7 @@ class LocalSystem:
         self._components: dict[tuple[str, str], tuple[PathComponent, ...]] = {}
         self._interpreters: dict[tuple[str, str], Interpreter] = {}
         self._real: dict[str, str] = {}
+        self._cpus: frozenset[int] = frozenset()
 
     def user(self, text: str) -> Account | None:
         if text not in self._users:
@@ -116,6 +115,11 @@ class LocalSystem:
 
     def own_identity(self) -> tuple[int, tuple[int, ...]]:
         return os.geteuid(), tuple({os.getegid(), *os.getgroups()})
+
+    def cpus(self) -> frozenset[int]:
+        if not self._cpus:
+            self._cpus = online_cpus()
+        return self._cpus
 
     def control(self, path: str) -> str:
         return default_control(path, environ=self.environ, is_root=self.is_root)
@@ -140,7 +144,7 @@ class LocalSystem:
         key = (path, root)
         if key not in self._components:
             missing = (PathComponent(root + path, 0, 0, 0, False),)
-            self._components[key] = missing if is_hung(root + path) else tuple(_walk(path, root))
+            self._components[key] = missing if is_hung(root + path) else tuple(walk_path(path, root))
         return self._components[key]
 
     def opener(self, path: str, groups: tuple[int, ...] | None) -> Opener:
@@ -203,49 +207,6 @@ def _look_up_group(text: str) -> int | None:
         return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _walk(path: str, root: str) -> Iterator[PathComponent]:
-    """Yield the components of `path` as path_resolution(7) meets them; symbolic links are followed inside `root`."""
-    todo = [part for part in path.split("/") if part][::-1]
-    here: list[str] = []
-    try:
-        yield _component("/", root, os.lstat(root or "/"))
-    except OSError:
-        yield PathComponent(root or "/", 0, 0, 0, False)
-        return
-    links = 0
-    while todo:
-        part = todo.pop()
-        if part in (".", ".."):
-            here = here[:-1] if part == ".." else here
-            continue
-        shown = "/" + "/".join([*here, part])
-        try:
-            found = os.lstat(root + shown)
-            target = os.readlink(root + shown) if stat.S_ISLNK(found.st_mode) else ""
-        except (OSError, ValueError):
-            yield PathComponent(root + shown, 0, 0, 0, False)
-            return
-        if not target:
-            here.append(part)
-            yield _component(shown, root, found)
-            continue
-        links += 1
-        if links > _LINKS_MAX:
-            yield PathComponent(root + shown, 0, 0, 0, False)
-            return
-        here = [] if target.startswith("/") else here
-        todo.extend([part for part in target.split("/") if part][::-1])
-
-
-def _component(shown: str, root: str, found: os.stat_result) -> PathComponent:
-    path = root + shown if shown != "/" else root or "/"
-    try:
-        has_acl = _ACL in os.listxattr(path)
-    except OSError:
-        has_acl = False
-    return PathComponent(path, found.st_mode, found.st_uid, found.st_gid, has_acl)
-
-
 def _own_interpreter() -> Interpreter:
     found = dict.fromkeys([os.path.dirname(os.__file__), sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")])
     return Interpreter(sys.version_info[:2], tuple(path for path in found if os.path.isdir(path)))
@@ -285,7 +246,7 @@ _PROGRAM_MAX = 64 << 20
 
 def _interpreter(python: str, root: str) -> Interpreter:
     """Derive version and library directories from the file behind `python` (/usr/bin/python3.11)."""
-    file = list(_walk(python, root))[-1]
+    file = list(walk_path(python, root))[-1]
     real = file.path[len(root) :]
     name = re.fullmatch(r"python3\.(\d+)t?d?", os.path.basename(real))
     if name is None:

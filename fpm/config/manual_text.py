@@ -97,6 +97,8 @@ a size, or
 .Li unlimited
 .It Em mode
 an octal number
+.It Em cpus
+numbers of CPUs and ranges of them, as in 0-3,6
 .It Em choice
 one of a list of words
 .It Em account
@@ -117,7 +119,7 @@ absolute, or relative to
 The directory of a file that pyfpm writes must exist.
 .It Em url
 the path of a URL, beginning with a slash
-.It Em application , mount , format , text
+.It Em application , mount , format , priority , text
 as described for the directive
 .El
 """.lstrip("\n")

@@ -117,6 +117,8 @@ class PoolConfig:
     prefix: str
     identity: Identity | None
     """None: the master is not root, and processes keep its identity."""
+    supplementary_groups: tuple[str, ...]
+    """As written; `identity` has their numbers."""
     listen: ListenAddress
     listen_backlog: int
     """As for listen(2); -1 means the system's maximum."""
@@ -166,6 +168,15 @@ class PoolConfig:
     rlimit_files: int
     rlimit_processes: int
     rlimit_core: int | None
+    rlimit_as: int | None
+    rlimit_fsize: int | None
+    rlimit_memlock: int | None
+    cpu_affinity: tuple[int, ...]
+    """Numbers of CPUs in order; empty: unchanged."""
+    io_priority: str | None
+    """Class and level, as in "best-effort 4"."""
+    oom_score_adjust: int | None
+    umask: int | None
     chroot: str | None
     chdir: str | None
     clear_env: bool

@@ -51,6 +51,9 @@ class System(Protocol):
     def own_identity(self) -> tuple[int, tuple[int, ...]]:
         """Return the effective uid and all groups of this process."""
 
+    def cpus(self) -> frozenset[int]:
+        """Return the CPUs that are online."""
+
     def control(self, file: str) -> str:
         """Return the path of the control socket for this main file, used if the file does not set one."""
 

@@ -12,6 +12,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
+from fpm.config.bound_values import parse_cpus, parse_io_priority
+from fpm.config.invalid_value import InvalidValue as InvalidValue
 from fpm.config.model import ListenAddress, Network, ReloadCheck, TcpAddress, UnixAddress
 from fpm.config.tables.entry import Directive
 
@@ -33,10 +35,6 @@ SCRIPT = "script:"
 _MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _APPLICATION = re.compile(rf"(?P<where>{_MODULE}|[^:]*\.py):(?P<name>{_MODULE})(?P<call>\(\))?")
 _HOST_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:/\[\]]*):(?P<port>[^:/]*)")
-
-
-class InvalidValue(ValueError):
-    """A value cannot be parsed; the text is the sentence for the user."""
 
 
 def parse_value(directive: Directive, text: str) -> Any:
@@ -178,7 +176,10 @@ def _limit(directive: Directive, text: str) -> int | None:
     match = _SIZE.fullmatch(text)
     if match is None:
         raise InvalidValue(f"must be a size in bytes, or 'unlimited', found '{text}'")
-    return int(match[1]) * _SIZE_UNITS[match[2].lower()] or None
+    value = int(match[1]) * _SIZE_UNITS[match[2].lower()]
+    if 0 < value < directive.minimum:
+        raise InvalidValue(f"must be at least {directive.minimum} bytes, or 0 for unchanged, found {text}")
+    return value or None
 
 
 def _account(directive: Directive, text: str) -> str:
@@ -293,5 +294,7 @@ _PARSERS: dict[str, Callable[[Directive, str], Any]] = {
     "application": _application,
     "mount": _mount,
     "check": _check,
+    "cpus": lambda directive, text: parse_cpus(text),
+    "priority": lambda directive, text: parse_io_priority(text),
 }
 _SHARED = frozenset(_PARSERS) - {"text", "path", "file", "address", "application"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from fpm.launcher.step import step
@@ -18,6 +19,8 @@ def prepare_restrictions(spec: TemplateSpec) -> Callable[[], None]:
     prctl = load_prctl()
 
     def restrict() -> None:
+        if spec.umask is not None:
+            os.umask(spec.umask)
         if spec.no_new_privs:
             step("no_new_privs", lambda: prctl(PR_SET_NO_NEW_PRIVS, 1))
 

@@ -7,6 +7,7 @@ same values whatever their Python version. This module is shared by both sides a
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -123,6 +124,7 @@ class TemplateSpec:
     rlimit_processes: int
     """0: unchanged."""
     rlimit_core: int | None
+    """None: unchanged; -1: unlimited."""
     original_rlimit_files: list[int]
     priority: int | None
     dumpable: bool
@@ -132,6 +134,18 @@ class TemplateSpec:
     """Pid that each process names as its tracer (kernel.yama.ptrace_scope = 1); 0: none."""
     listen_is_ours: bool = True
     """The listening socket is of no use to anybody when the master is gone."""
+    # Not known to former releases.
+    rlimit_as: int | None = None
+    """As rlimit_core; the next two likewise."""
+    rlimit_fsize: int | None = None
+    rlimit_memlock: int | None = None
+    cpu_affinity: Sequence[int] = ()
+    """Empty: unchanged."""
+    io_priority: str | None = None
+    """Class and level, as in "best-effort 4"; None: unchanged."""
+    oom_score_adjust: int | None = None
+    umask: int | None = None
+    """Of the processes, also after the import of the application; None: unchanged."""
 
 
 def pack_spec(spec: TemplateSpec) -> bytes:

@@ -73,7 +73,7 @@ def import_within(spec: TemplateSpec, channel: socket.socket, begun: float, then
 
     def go_on(application: WSGIApplication) -> NoReturn:
         faulthandler.cancel_dump_traceback_later()
-        settle_process(descriptors)
+        settle_process(descriptors, spec.umask)
         try:
             then(application)
         except BaseException:  # nothing may unwind into a script, which could catch it

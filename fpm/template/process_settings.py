@@ -45,10 +45,16 @@ def _is_open(fd: int) -> bool:
     return True
 
 
-def settle_process(descriptors: StandardDescriptors) -> None:
-    """Put right what fpm needs in this process, after the application's import."""
+def settle_process(descriptors: StandardDescriptors, umask: int | None) -> None:
+    """Put right what fpm and the administrator need in this process, after the application's import.
+
+    Args:
+        umask: the pool's; None: it has none, and the application's own may stay.
+    """
     descriptors.restore()
     ignore_sigpipe()
+    if umask is not None:
+        os.umask(umask)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,37 @@ def test_root_pools_with_permission(files: Files) -> None:
 def test_group_of_root_is_refused_as_well(files: Files) -> None:
     (complaint,) = files.complaints(section("www", user="daemon", group="root"), is_root=True)
     assert complaint.startswith("main.conf:7: [www] group: please specify user and group other than root")
+
+
+@pytest.mark.parametrize(
+    ("groups", "part"),
+    [
+        ("daemon root", "the group root may read and write files of the system"),
+        ("0", "the group root may read and write files of the system"),
+        ("no-such-group", "cannot get gid for group 'no-such-group'"),
+        ("none daemon", "cannot get gid for group 'none'"),
+    ],
+)
+def test_supplementary_groups_refused(files: Files, groups: str, part: str) -> None:
+    (complaint,) = files.complaints(section("www", user="daemon", supplementary_groups=groups), is_root=True)
+    assert "[www] supplementary_groups: " in complaint
+    assert part in complaint
+
+
+def test_supplementary_groups(files: Files) -> None:
+    bin_gid = grp.getgrnam("bin").gr_gid
+    for groups, expected in (("none", {1}), ("bin", {1, bin_gid}), ("1", {1}), ("", {1})):
+        pool = files.pool(section("www", user="daemon", supplementary_groups=groups), is_root=True)
+        assert pool.identity is not None
+        assert set(pool.identity.groups) == expected, groups
+    allowed = files.pool(section("www", user="daemon", supplementary_groups="root"), is_root=True, allow_root=True)
+    assert allowed.identity is not None
+    assert set(allowed.identity.groups) == {0, 1}
+
+
+def test_cpus_that_are_not_online(files: Files) -> None:
+    (complaint,) = files.complaints(section("www", cpu_affinity="0,8191"))
+    assert "[www] cpu_affinity: CPU 8191 is not online; this machine has 0" in complaint
 
 
 def test_users_are_ignored_for_others_than_root(files: Files) -> None:

@@ -84,6 +84,7 @@ THIRD_PARTY = {
 LATE = {
     ("fpm.system.prctl", "ctypes"),  # in the launcher before chroot, and in the template before the import
     ("fpm.system.keyring", "ctypes"),  # in the launcher before chroot
+    ("fpm.system.io_priority", "ctypes"),  # the same
     ("fpm.system.proctitle", "ctypes"),  # where /proc is missing, at the first title, which the template sets
     (
         "fpm.template.calibrator",

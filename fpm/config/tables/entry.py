@@ -31,6 +31,8 @@ Kind = Literal[
     "application",
     "mount",
     "check",
+    "cpus",
+    "priority",
 ]
 """`path` is a directory or an executable, `file` a file that pyfpm writes: its directory must exist."""
 

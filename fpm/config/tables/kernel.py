@@ -17,6 +17,15 @@ KERNEL = DirectiveGroup(
             "or Postfix's `sendmail` (which is setgid) needs `no`; sending mail by SMTP does not.",
             differs="PHP-FPM allows a pool to run setuid programs.",
         ),
+        Directive(
+            "umask",
+            "mode",
+            None,
+            "Permissions that files made by the pool's processes do not get, as in `027`. If it is set, it is also put "
+            "back after the import of the application; what a request sets stays.",
+            default_note="that of the daemon; the import of the application may change it",
+            differs="PHP-FPM has no such directive.",
+        ),
     ),
 )
 

@@ -19,8 +19,18 @@ IDENTITY = DirectiveGroup(
             "group",
             "account",
             None,
-            "Group of the pool's processes, a name or a number. The user's supplementary groups are set as well.",
+            "Group of the pool's processes, a name or a number. See `supplementary_groups` for the others.",
             default_note="the user's primary group",
+        ),
+        Directive(
+            "supplementary_groups",
+            "words",
+            None,
+            "Groups of the pool's processes beside `group`, names or numbers, in place of the user's in the group "
+            "database. `none` means no others. Group root is rejected unless pyfpm is started with `-R`. Ignored with "
+            "a notice when pyfpm does not run as root.",
+            default_note="the groups that the user is a member of",
+            differs="PHP-FPM always sets the user's.",
         ),
         Directive(
             "prefix",

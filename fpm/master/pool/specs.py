@@ -58,7 +58,9 @@ def _shared(config: PoolConfig, target: type[WorkerSettings | TemplateSpec]) -> 
 
 
 def _as_json(value: Any) -> Any:
-    return [str(item) for item in value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [item if isinstance(item, int) else str(item) for item in value]
+    return value
 
 
 def unavailable_settings(config: PoolConfig, *, log_limit: int) -> WorkerSettings:
@@ -88,6 +90,13 @@ def unavailable_spec(spec: TemplateSpec) -> TemplateSpec:
         rlimit_files=0,
         rlimit_processes=0,
         rlimit_core=None,
+        rlimit_as=None,
+        rlimit_fsize=None,
+        rlimit_memlock=None,
+        cpu_affinity=(),
+        io_priority=None,
+        oom_score_adjust=None,
+        umask=None,
         priority=None,
         no_new_privs=True,
     )

@@ -60,6 +60,7 @@ POOL_MODULES = (
     "fpm.status.pages",
     "fpm.system",
     "fpm.system.descriptors",
+    "fpm.system.io_priority",
     "fpm.system.keyring",
     "fpm.system.listen_queue",
     "fpm.system.machine",
