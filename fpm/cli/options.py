@@ -12,11 +12,11 @@ import click
 from click.core import ParameterSource
 
 from fpm.client.control import ask
+from fpm.config.addresses import parse_address
 from fpm.config.build import refuse_obstacles
 from fpm.config.load import find_control, load
 from fpm.config.local_system import DEFAULT_FILE, default_control, foreign_controls
 from fpm.config.model import Config, ListenAddress
-from fpm.config.values import parse_address
 from fpm.errors import ConfigError, ControlError
 from fpm.frozen import dataclass
 

@@ -23,7 +23,8 @@ from fpm.cli.serve_pool import ServedPool, ServeError, served_pool
 from fpm.client.gateway import Gateway
 from fpm.config.model import TcpAddress
 from fpm.errors import EXIT_FAILED, StartError
-from fpm.system.listening import SocketAccess, open_address
+from fpm.system.listening import open_address
+from fpm.system.socket_access import SocketAccess
 
 BACKLOG = 128
 END_TIME = 1.0

@@ -11,7 +11,7 @@ from flup.server import fcgi_base as flup
 from fpm.client.records import REQUEST_ID, TimeLimits, Wire, encode_request, parse_end, read_record
 from fpm.client.request import connectable
 from fpm.client.response import Head, parse_head, split_head
-from fpm.config.model import ListenAddress, UnixAddress
+from fpm.config.model import ListenAddress, TcpAddress
 from fpm.errors import ConnectFailed, PeerClosed, PeerGarbage, PeerRefused
 from fpm.system.unix_sockets import connect_unix
 
@@ -155,7 +155,7 @@ def connect(address: ListenAddress, *, timeout: float) -> socket.socket:
     """
     address = connectable(address)
     try:
-        if not isinstance(address, UnixAddress):
+        if isinstance(address, TcpAddress):
             return socket.create_connection((address.host, address.port), timeout)
         return connect_unix(address.path, timeout)
     except (TimeoutError, BlockingIOError):

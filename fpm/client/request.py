@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
-from fpm.config.model import ListenAddress, TcpAddress, UnixAddress
+from fpm.config.model import AbstractAddress, ListenAddress, TcpAddress, UnixAddress
 
 SOFTWARE = "pyfpm"
 
@@ -109,8 +109,11 @@ def parse_target(text: str) -> ListenAddress | None:
     Raises:
         ValueError: it looks like a TCP address, but its port is not a number from 1 to 65535.
     """
-    if text.startswith("unix:"):
-        return UnixAddress(text.removeprefix("unix:"))
+    path = text.removeprefix("unix:")
+    if path.startswith("@"):
+        return AbstractAddress(path[1:])
+    if path != text:
+        return UnixAddress(path)
     if "/" in text:
         return UnixAddress(text)
     host, colon, port = text.rpartition(":")

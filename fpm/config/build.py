@@ -7,6 +7,7 @@ from typing import Any
 
 from fpm.config import check, check_application, check_bounds, check_identity, check_paths
 from fpm.config.directives import DIRECTIVES
+from fpm.config.invalid_value import InvalidValue
 from fpm.config.machine_application import check_application as check_usable
 from fpm.config.machine_paths import check_global_paths, check_openers, check_pool_paths
 from fpm.config.model import Config, GlobalConfig, PoolConfig
@@ -14,15 +15,13 @@ from fpm.config.read import Sections
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import System
 from fpm.config.tables.entry import Directive, Scope
-from fpm.config.values import InvalidValue, parse_value
+from fpm.config.values import parse_value
 from fpm.errors import ConfigError
 
 _LATER = "is not available yet in this version, and the pool must not run without it unnoticed. "
 _INSTEAD = {
     "chroot.automount": "Make what the application needs in the chroot yourself, and remove the line",
     "rootfs": "Use chroot, or remove the line",
-    "listen.acl_users": "Set listen.owner, listen.group and listen.mode instead",
-    "listen.acl_groups": "Set listen.group and listen.mode instead",
 }
 
 _EMPTY_IS_UNSET = frozenset({"path", "file", "account", "address", "application", "url", "text"})
@@ -143,12 +142,16 @@ def _parse_array(section: Section, directive: Directive, report: Diagnostics) ->
     section.values[directive.name] = tuple(values)
 
 
+_SEVERAL = frozenset({"networks", "words", "users", "groups", "extensions", "cpus"})
+"""Kinds of directives whose value is a tuple."""
+
+
 def _default(directive: Directive) -> Any:
     if directive.array:
         return ()
     if directive.default is not None:
         return parse_value(directive, directive.default)
-    return () if directive.kind in ("networks", "words", "cpus") else None
+    return () if directive.kind in _SEVERAL else None
 
 
 _DEFAULTS: dict[Scope, dict[str, Any]] = {

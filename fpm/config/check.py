@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from posixpath import basename, dirname, join
 
-from fpm.config.model import ListenAddress, UnixAddress
+from fpm.config.model import AbstractAddress, ListenAddress, TcpAddress, UnixAddress
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import System
 from fpm.log.access import compile_format
@@ -89,12 +89,14 @@ def check_pages(pool: Section, report: Diagnostics) -> None:
     same = values["ping.path"] and values["ping.path"] == values["pm.status_path"]
     if same and pool.is_valid("ping.path", "pm.status_path"):
         report.add_error(pool, "ping.path", f"'{values['ping.path']}' is also pm.status_path. Choose another path")
-    if values["listen.allowed_clients"] and isinstance(values["listen"], UnixAddress):
+    if values["listen.allowed_clients"] and isinstance(values["listen"], UnixAddress | AbstractAddress):
         report.notice(
             pool.location_of("listen.allowed_clients"),
             pool.name,
             "listen.allowed_clients",
-            "is ignored for a Unix socket. listen.mode, listen.owner and listen.group control who may connect",
+            "is ignored for a Unix socket. listen.mode, listen.owner and listen.group control who may connect"
+            if isinstance(values["listen"], UnixAddress)
+            else "is ignored for an abstract Unix socket. Listen at a path, and set listen.group",
         )
 
 
@@ -246,9 +248,11 @@ def _taken(
     ports: dict[int, list[tuple[str, Holder]]],
 ) -> Holder | None:
     """Return who has this address already, or else record it for `holder`."""
-    if isinstance(address, UnixAddress):
+    if not isinstance(address, TcpAddress):
         # On most systems /var/run is a link to /run.
-        path = join(system.real(dirname(address.path)), basename(address.path))
+        path = str(address)
+        if isinstance(address, UnixAddress):
+            path = join(system.real(dirname(path)), basename(path))
         other = unix.get(path)
         unix.setdefault(path, holder)
         return other

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from posixpath import join, normpath
+from posixpath import join, normpath, splitext
 
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import System
@@ -18,6 +18,7 @@ def resolve_application(pool: Section, system: System, report: Diagnostics) -> N
     values["pythonpath"] = tuple(normpath(join(base, entry)) for entry in entries if entry)
     if pool.is_valid("app"):
         _resolve_app(pool, base)
+        _limit_extensions(pool, report)
     if values["venv"] and values["python"]:
         report.add_error(pool, "venv", "python is also set. Remove one of the two")
     if pool.is_valid("preload.warmup", "preload"):
@@ -48,6 +49,27 @@ def _resolve_warmup(pool: Section, report: Diagnostics) -> None:
         problem = "with preload = no each worker imports the application itself. Remove one of the two"
         report.add_error(pool, "preload.warmup", problem)
     pool.values["preload.warmup"] = tuple(requests)
+
+
+_OF_PHP = frozenset({".php", ".phar", ".php3", ".php4", ".php5", ".php7", ".html", ".htm"})
+
+
+def _limit_extensions(pool: Section, report: Diagnostics) -> None:
+    """Check the extension of the application's file."""
+    name, app = "security.limit_extensions", pool.values["app"]
+    allowed = pool.values[name]
+    if not allowed or not pool.is_valid(name):
+        return
+    path = script_file(app) or split_application(app)[0]
+    if (app.startswith(SCRIPT) and script_file(app) is None) or not (app.startswith(SCRIPT) or path.endswith(".py")):
+        report.notice(pool.location_of(name), pool.name, name, f"has no effect: app = {app} names a module, no file")
+    elif not path.endswith(allowed):
+        what = "lists only extensions of PHP's files, as from a configuration of PHP-FPM"
+        if not _OF_PHP.issuperset(allowed):
+            what = f"does not allow the file of the application, {path}"
+        extension = splitext(path)[1]
+        advice = f"Add {extension}, or remove the line" if extension else "Rename the file, or remove the line"
+        report.add_error(pool, name, f"{what}. {advice}: app names the only file that is run")
 
 
 def _resolve_app(pool: Section, base: str) -> None:

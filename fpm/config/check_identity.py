@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fpm.config.model import Identity, UnixAddress
+from fpm.config.model import AbstractAddress, Identity, UnixAddress
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import Account, System
 
@@ -106,13 +106,54 @@ def resolve_socket_owner(pool: Section, system: System, report: Diagnostics) -> 
     """Replace `listen.owner` and `listen.group` by numbers, and check the names in the access control lists."""
     values = pool.values
     resolve_owner(pool, system, report, "listen")
-    for user in values["listen.acl_users"]:
-        if system.user(user) is None:
-            report.add_error(pool, "listen.acl_users", f"cannot get uid for user '{user}'. No such user")
-    for name in values["listen.acl_groups"]:
-        if system.group(name) is None:
-            report.add_error(pool, "listen.acl_groups", f"cannot get gid for group '{name}'. No such group")
-    _warn_of_closed_socket(pool, system, report)
+    for name in ("listen.acl_users", "listen.acl_groups"):
+        if pool.is_valid(name):
+            found = (_number(pool, system, report, name, text) for text in values[name])
+            values[name] = tuple(dict.fromkeys(number for number in found if number is not None))
+    if isinstance(values["listen"], UnixAddress):
+        _tell_of_list(pool, report)
+        _warn_of_closed_socket(pool, system, report)
+    elif isinstance(values["listen"], AbstractAddress) and pool.is_valid("listen"):
+        _tell_of_no_file(pool, report)
+
+
+def _number(pool: Section, system: System, report: Diagnostics, name: str, text: str) -> int | None:
+    """Look up one name of an access control list."""
+    if name == "listen.acl_groups":
+        return _group(pool, system, report, name, text)
+    account = system.user(text)
+    if account is None or account.uid > _ID_MAX:
+        report.add_error(pool, name, f"cannot get uid for user '{text}'. No such user")
+        return None
+    return account.uid
+
+
+_LISTS = ("listen.acl_users", "listen.acl_groups")
+
+
+def _tell_of_list(pool: Section, report: Diagnostics) -> None:
+    """Say what an access control list makes void."""
+    lists = [name for name in _LISTS if pool.values[name]]
+    for name in ("listen.owner", "listen.group"):
+        if lists and pool.is_set(name) and pool.is_valid(name):
+            sentence = f"is ignored, as {lists[0]} is set. Add the name to {_LISTS[name == 'listen.group']} instead"
+            report.notice(pool.location_of(name), pool.name, name, sentence)
+
+
+def _tell_of_no_file(pool: Section, report: Diagnostics) -> None:
+    """Say who can connect to a socket that has no owner and no mode."""
+    report.notice(
+        pool.location_of("listen"),
+        pool.name,
+        "listen",
+        f"every process in this network namespace can connect to {pool.values['listen']}: an abstract socket has no "
+        "owner and no mode. If other users have accounts here, listen at a path, as in /run/pyfpm/NAME.sock",
+    )
+    for name in ("listen.owner", "listen.group", "listen.mode", *_LISTS):
+        if pool.is_set(name) and pool.is_valid(name):
+            report.notice(
+                pool.location_of(name), pool.name, name, "is ignored for an abstract socket, which has no file"
+            )
 
 
 def resolve_owner(section: Section, system: System, report: Diagnostics, socket: str) -> None:
@@ -132,7 +173,7 @@ def resolve_owner(section: Section, system: System, report: Diagnostics, socket:
 def _warn_of_closed_socket(pool: Section, system: System, report: Diagnostics) -> None:
     """Warn of a socket that only root can use, the most frequent cause of "permission denied" in a web server's log."""
     values = pool.values
-    if not system.is_root or not isinstance(values["listen"], UnixAddress):
+    if not system.is_root or any(values[name] for name in _LISTS):
         return
     if not pool.is_valid("listen", "listen.mode", "listen.owner", "listen.group") or values["listen.mode"] & 0o002:
         return
@@ -141,6 +182,6 @@ def _warn_of_closed_socket(pool: Section, system: System, report: Diagnostics) -
             pool.location_of("listen"),
             pool.name,
             "listen",
-            "only root can connect to this socket. Set listen.owner or listen.group to the web server's user or "
-            "group, as in listen.group = www-data",
+            "only root can connect to this socket. Set listen.owner, listen.group or listen.acl_users to the web "
+            "server's user or group, as in listen.group = www-data",
         )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from posixpath import join, normpath
 
+from fpm.config.addresses import SUN_PATH_MAX
 from fpm.config.model import UnixAddress
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import System
-from fpm.config.values import SUN_PATH_MAX
 
 
 def resolve_global(

@@ -7,14 +7,14 @@ from typing import Any
 
 from fpm.config import directives
 from fpm.config.directives import DIRECTIVES
+from fpm.config.invalid_value import InvalidValue
 from fpm.config.section import Diagnostics, Section, Setting, SourceLocation
 from fpm.config.tables.entry import Directive, Scope
-from fpm.config.values import InvalidValue
 
 _BY_ATTRIBUTE: dict[Scope, dict[str, Directive]] = {
     scope: {directive.attribute: directive for directive in table.values()} for scope, table in DIRECTIVES.items()
 }
-_SEVERAL = frozenset({"networks", "words"})
+_SEVERAL = frozenset({"networks", "words", "users", "groups", "extensions"})
 """Kinds of directives whose value is a list in one line."""
 
 

@@ -44,8 +44,6 @@ NOT_FOR_PYTHON: dict[str, str] = {
     "php_admin_value": _PHP_INI,
     "php_admin_flag": _PHP_INI,
     "php_admin_value_file": _PHP_INI,
-    "security.limit_extensions": "has no meaning for Python: the web server does not choose which file is run. "
-    "Remove the line; app names the only entry point",
     "apparmor_hat": "is not supported. Remove the line; confine pools with user, chroot and no_new_privs, or the whole "
     "daemon with AppArmorProfile= in its systemd unit",
 }

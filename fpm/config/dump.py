@@ -65,9 +65,12 @@ def _text(directive: Directive, value: Any) -> str:
         return user_name(value) if directive.name.endswith(".owner") else group_name(value)
     if directive.kind == "cpus":
         return spell_cpus(value)
+    if directive.kind in _NAMES:
+        return " ".join(_NAMES[directive.kind](number) for number in value)
     if isinstance(value, tuple):
         return (":" if directive.name == "pythonpath" else " ").join(str(item) for item in value)
     return str(value) if value != "" else '""'
 
 
+_NAMES = {"users": user_name, "groups": group_name}
 _UNSET = {"limit": "0", "mount": "auto"}

@@ -21,6 +21,7 @@ from fpm.config.local_cpus import online_cpus
 from fpm.config.local_paths import walk_path
 from fpm.config.permissions import PathComponent
 from fpm.config.system import Account, Interpreter
+from fpm.paths.mounts import has_access_lists, no_lists
 from fpm.paths.place import Opener, who_opens
 
 DEFAULT_FILE = "/etc/pyfpm/pyfpm.conf"
@@ -146,6 +147,9 @@ class LocalSystem:
             missing = (PathComponent(root + path, 0, 0, 0, False),)
             self._components[key] = missing if is_hung(root + path) else tuple(walk_path(path, root))
         return self._components[key]
+
+    def without_lists(self, directory: str) -> str:
+        return "" if is_hung(directory) or has_access_lists(directory) else no_lists(self.real(directory))
 
     def opener(self, path: str, groups: tuple[int, ...] | None) -> Opener:
         return who_opens(path, groups)

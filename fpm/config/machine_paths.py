@@ -41,6 +41,7 @@ def check_pool_paths(pool: Section, system: System, report: Diagnostics) -> None
         )
     for name, sentence in _unusable(pool, system, "access.log", "slowlog", "listen", "pm.status_listen"):
         report.add_obstacle(pool, name, sentence)
+    _check_lists(pool, system, report)
     chroot, chdir, rootfs = values["chroot"], values["chdir"], values["rootfs"]
     if chroot and pool.is_valid("chroot") and not system.is_directory(chroot):
         sentence = f"the chroot path '{chroot}' does not exist or is not a directory. Create it"
@@ -51,6 +52,17 @@ def check_pool_paths(pool: Section, system: System, report: Diagnostics) -> None
         report.add_obstacle(pool, "chdir", sentence)
     if rootfs and pool.is_valid("rootfs") and not system.is_directory(rootfs):
         report.add_obstacle(pool, "rootfs", f"'{rootfs}' is not the absolute path of a directory")
+
+
+def _check_lists(pool: Section, system: System, report: Diagnostics) -> None:
+    """Check that the file system of the socket has access control lists, if one is wanted."""
+    name = next((name for name in ("listen.acl_users", "listen.acl_groups") if pool.values[name]), None)
+    address = pool.values["listen"]
+    if name is None or not isinstance(address, UnixAddress) or not pool.is_valid("listen", name):
+        return
+    lacking = system.without_lists(dirname(address.path))
+    if lacking:
+        report.add_obstacle(pool, name, f"'{address}' cannot have an access control list: {lacking}")
 
 
 def _unusable(section: Section, system: System, *names: str) -> list[tuple[str, str]]:

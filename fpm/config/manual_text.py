@@ -105,6 +105,7 @@ one of a list of words
 a user or group, by name or by number
 .It Em address
 .Li /path/to/socket ,
+.Li @name ,
 .Li address:port ,
 .Li [IPv6 address]:port
 or
@@ -113,6 +114,10 @@ or
 IP addresses and networks such as 10.0.0.0/8, separated by commas or spaces
 .It Em words
 words separated by commas or spaces
+.It Em users , groups
+names or numbers, separated by commas or spaces
+.It Em extensions
+of files, with their dots, separated by commas or spaces
 .It Em path , file
 absolute, or relative to
 .Ic prefix .

@@ -30,6 +30,21 @@ class UnixAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class AbstractAddress:
+    """A listening address on a Unix socket without a file (unix(7)): `@name`; `name` is without the @."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"@{self.name}"
+
+    @property
+    def path(self) -> str:
+        """What bind(2) and connect(2) take for the name."""
+        return f"\0{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class TcpAddress:
     """A listening address on TCP.
 
@@ -45,7 +60,7 @@ class TcpAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-ListenAddress = UnixAddress | TcpAddress
+ListenAddress = UnixAddress | AbstractAddress | TcpAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +140,8 @@ class PoolConfig:
     listen_owner: int | None
     listen_group: int | None
     listen_mode: int
-    listen_acl_users: tuple[str, ...]
-    listen_acl_groups: tuple[str, ...]
+    listen_acl_users: tuple[int, ...]
+    listen_acl_groups: tuple[int, ...]
     listen_allowed_clients: tuple[Network, ...]
     process_priority: int | None
     process_dumpable: bool | None
@@ -186,6 +201,8 @@ class PoolConfig:
     python: str
     """Absolute path of the interpreter, as seen inside the chroot if there is one (`venv = D` gives D/bin/python)."""
     pythonpath: tuple[str, ...]
+    security_limit_extensions: tuple[str, ...]
+    """Of the application's file; empty: any."""
     preload: Preload
     preload_warmup: tuple[str, ...]
     """Each as in "GET /path"."""

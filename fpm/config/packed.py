@@ -7,8 +7,8 @@ from dataclasses import asdict, fields, is_dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
-from fpm.config.model import Identity, PoolConfig, ReloadCheck, TcpAddress, UnixAddress
-from fpm.config.values import parse_address
+from fpm.config.addresses import parse_address
+from fpm.config.model import AbstractAddress, Identity, PoolConfig, ReloadCheck, TcpAddress, UnixAddress
 
 
 def pack_pool(config: PoolConfig) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def unpack_pool(values: Mapping[str, Any], base: PoolConfig) -> PoolConfig:
 
 
 def _pack(value: Any) -> Any:
-    if isinstance(value, UnixAddress | TcpAddress):
+    if isinstance(value, UnixAddress | AbstractAddress | TcpAddress):
         return {"address": str(value)}
     if isinstance(value, IPv4Network | IPv6Network):
         return {"network": str(value)}

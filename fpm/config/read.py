@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 
 from fpm.config import directives
+from fpm.config.invalid_value import InvalidValue
 from fpm.config.section import Diagnostics, Section, Setting, SourceLocation
 from fpm.config.tables.entry import Directive
-from fpm.config.values import InvalidValue
 from fpm.config.variables import copied_variable, expand
 
 _POOL_NAME = re.compile(r"\w[\w.@+~-]{0,62}")

@@ -74,5 +74,8 @@ class System(Protocol):
     def kind(self, path: str) -> Literal["", "file", "directory", "other"]:
         """Return what exists at `path`, following links; "" if there is nothing, or nothing that can be seen."""
 
+    def without_lists(self, directory: str) -> str:
+        """Say that the file system of a directory has no access control lists; "" if it has, or is not there."""
+
     def opener(self, path: str, groups: tuple[int, ...] | None) -> Opener:
         """Say who opens the file of a path; `groups` are those of a pool that has a user of its own."""

@@ -9,16 +9,13 @@ import re
 import shlex
 from collections.abc import Callable
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
+from fpm.config.addresses import parse_address, parse_networks, split_words
 from fpm.config.bound_values import parse_cpus, parse_io_priority
-from fpm.config.invalid_value import InvalidValue as InvalidValue
-from fpm.config.model import ListenAddress, Network, ReloadCheck, TcpAddress, UnixAddress
+from fpm.config.invalid_value import InvalidValue
+from fpm.config.model import ReloadCheck
 from fpm.config.tables.entry import Directive
-
-SUN_PATH_MAX = 107
-"""Bytes of a Unix socket's path: sun_path of unix(7) without its final NUL."""
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _TIME = re.compile(r"([0-9]{1,12})(ms|s|m|h|d|)", re.IGNORECASE)
@@ -30,11 +27,11 @@ _BOOLEANS |= dict.fromkeys(("no", "off", "false", "none", "0"), False)
 _MODE = re.compile(r"0?[0-7]{3}")
 _URL = re.compile(r"/[A-Za-z0-9/_.~-]+")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_.@\\-][A-Za-z0-9_.@\\ -]{0,254}\$?")
+_EXTENSION = re.compile(r"\.[A-Za-z0-9_]+")
 SCRIPT = "script:"
 """Prefix of an `app` that is a program which calls WSGIServer itself, unless a module has that name."""
 _MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _APPLICATION = re.compile(rf"(?P<where>{_MODULE}|[^:]*\.py):(?P<name>{_MODULE})(?P<call>\(\))?")
-_HOST_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:/\[\]]*):(?P<port>[^:/]*)")
 
 
 def parse_value(directive: Directive, text: str) -> Any:
@@ -57,54 +54,6 @@ def _parse_shared(directive: Directive, text: str) -> Any:
 def forget_shared() -> None:
     """Drop the cached values, once all files are read."""
     _parse_shared.cache_clear()
-
-
-def parse_address(text: str) -> ListenAddress:
-    """Parse a listening address; the path of a Unix socket is returned as written and may be relative.
-
-    Raises:
-        InvalidValue: lists the accepted forms.
-    """
-    if text.isascii() and text.isdigit():
-        return TcpAddress("", _port(text))
-    if "/" in text or (":" not in text and text.endswith((".sock", ".socket"))):
-        if text.startswith("unix:"):
-            raise InvalidValue(f"write the path alone, '{text[5:]}' (the 'unix:' is for nginx)")
-        return UnixAddress(text)
-    match = _HOST_PORT.fullmatch(text)
-    if match is None:
-        raise InvalidValue(
-            f"'{text}' is not a listening address. Write /path/to/socket, address:port, [IPv6 address]:port, or port"
-        )
-    return TcpAddress(_host(match["host"]), _port(match["port"]))
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 8 and 1 <= int(text) <= 65535):
-        raise InvalidValue(f"invalid port value '{text}'. A port is a number from 1 to 65535")
-    return int(text)
-
-
-def _host(text: str) -> str:
-    if text in ("", "*"):
-        return ""
-    if text.lower() == "localhost":
-        return "127.0.0.1"
-    try:
-        address = ip_address(text.strip("[]"))
-    except ValueError:
-        raise InvalidValue(
-            f"'{text}' is not an IP address. Host names are not resolved: write the address, or only a port for all "
-            "addresses"
-        ) from None
-    if isinstance(address, IPv6Address) != text.startswith("["):
-        raise InvalidValue(f"'{text}': write an IPv6 address, and no other, in brackets, as in [::1]:9000")
-    return str(address)
-
-
-def split_words(text: str) -> list[str]:
-    """Split words separated by commas or spaces."""
-    return text.replace(",", " ").split()
 
 
 def _integer(directive: Directive, text: str) -> int:
@@ -188,26 +137,19 @@ def _account(directive: Directive, text: str) -> str:
     return text
 
 
-def _networks(directive: Directive, text: str) -> tuple[Network, ...]:
-    return tuple(_network(word) for word in split_words(text))
-
-
-def _network(word: str) -> Network:
-    try:
-        return ip_network(word)
-    except ValueError as error:
-        if "has host bits set" in str(error):
-            raise InvalidValue(
-                f"'{word}' is an address within a network. Write {ip_network(word, strict=False)}"
-            ) from None
-        raise InvalidValue(f"Wrong IP address '{word}'. Write addresses or networks, as in 10.0.0.0/8 ::1") from None
-
-
 def _words(directive: Directive, text: str) -> tuple[str, ...]:
     words = tuple(split_words(text))
     for word in words:
         if directive.choices and word not in directive.choices:
             raise InvalidValue(f"expected words from {', '.join(directive.choices)}, found '{word}'")
+    return words
+
+
+def _extensions(directive: Directive, text: str) -> tuple[str, ...]:
+    words = tuple(split_words(text))
+    for word in words:
+        if not _EXTENSION.fullmatch(word):
+            raise InvalidValue(f"expected extensions with their dot, as in .py .wsgi, found '{word}'")
     return words
 
 
@@ -288,8 +230,11 @@ _PARSERS: dict[str, Callable[[Directive, str], Any]] = {
     "limit": _limit,
     "account": _account,
     "address": lambda directive, text: parse_address(text),
-    "networks": _networks,
+    "networks": lambda directive, text: parse_networks(text),
     "words": _words,
+    "users": _words,
+    "groups": _words,
+    "extensions": _extensions,
     "url": _url,
     "application": _application,
     "mount": _mount,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from fpm.config.values import InvalidValue
+from fpm.config.invalid_value import InvalidValue
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}|\$pool")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

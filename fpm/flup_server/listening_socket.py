@@ -7,7 +7,8 @@ import socket
 
 from fpm.config.model import ListenAddress, TcpAddress, UnixAddress
 from fpm.flup_server.arguments import Address
-from fpm.system.listening import Listener, SocketAccess, bind_address, remove_socket
+from fpm.system.listening import Listener, bind_address, remove_socket
+from fpm.system.socket_access import SocketAccess
 
 INHERITED = 0
 """FCGI_LISTENSOCK_FILENO, FastCGI 1.0 section 2.2."""

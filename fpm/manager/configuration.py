@@ -71,6 +71,8 @@ def _address_of(name: str, listening: socket.socket) -> str:
         return address
     if listening.family == socket.AF_UNIX and isinstance(address, str) and address:
         return os.path.abspath(address)
+    if listening.family == socket.AF_UNIX and isinstance(address, bytes) and address:
+        return "@" + os.fsdecode(address[1:])
     raise ConfigError([f"<code>: [{name}] listen: a socket without a path or a port cannot be listened on."])
 
 

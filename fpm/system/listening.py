@@ -10,10 +10,11 @@ import stat
 from dataclasses import dataclass
 
 from fpm.config.hung_paths import is_hung
-from fpm.config.model import ListenAddress, TcpAddress, UnixAddress
+from fpm.config.model import AbstractAddress, ListenAddress, TcpAddress, UnixAddress
 from fpm.errors import StartError
 from fpm.paths.files import pinned_socket
 from fpm.paths.place import Place, UnsafePath, find
+from fpm.system.socket_access import NoAccessLists, SocketAccess, apply_access
 from fpm.system.stale_sockets import refuse_occupied, remove_stale
 
 BACKLOG_MAX = 65535
@@ -45,7 +46,7 @@ class Listener:
         self.remove_file()
 
     def adjust(self, access: SocketAccess) -> None:
-        """Give the socket's file another owner and mode, if it was created here.
+        """Give the socket's file another owner, mode and access control list, if it was created here.
 
         Raises:
             OSError: that is not possible, or another file has taken its place, which stays as it is.
@@ -53,8 +54,7 @@ class Listener:
         if self.inode is None or not isinstance(self.address, UnixAddress):
             return
         with find(self.address.path, follow=False) as place, pinned_socket(place, self.inode) as pinned:
-            _change_owner(pinned, access)
-            os.chmod(pinned, access.mode)
+            apply_access(pinned, access, place.directory)
 
     @property
     def is_lost(self) -> bool:
@@ -112,15 +112,6 @@ def stand_in(address: ListenAddress, missing: str) -> Listener:
     return Listener(address, listening, missing=missing)
 
 
-@dataclass(frozen=True, slots=True)
-class SocketAccess:
-    """Mode and owner of a Unix socket; None: the process's own."""
-
-    mode: int
-    owner: int | None
-    group: int | None
-
-
 def open_address(address: ListenAddress, backlog: int, access: SocketAccess) -> Listener:
     """Bind and listen like bind_address(), and word every error.
 
@@ -138,7 +129,7 @@ def bind_address(address: ListenAddress, backlog: int, access: SocketAccess) -> 
 
     Args:
         backlog: as for listen(2); -1: the system's maximum.
-        access: mode and owner of a Unix socket's file.
+        access: of a Unix socket's file.
 
     Raises:
         StartError: another process listens on this path, or it is no socket.
@@ -147,6 +138,8 @@ def bind_address(address: ListenAddress, backlog: int, access: SocketAccess) -> 
     backlog = backlog if backlog >= 0 else BACKLOG_MAX
     if isinstance(address, UnixAddress):
         return _open_unix(address, backlog, access)
+    if isinstance(address, AbstractAddress):
+        return _open_abstract(address, backlog)
     return _open_tcp(address, backlog)
 
 
@@ -197,7 +190,7 @@ def _bind_unix(place: Place, listening: socket.socket, backlog: int, access: Soc
     inode = made.st_dev, made.st_ino
     try:
         with pinned_socket(place, None) as pinned:
-            _change_owner(pinned, access)
+            apply_access(pinned, access, place.directory)
         listening.listen(backlog)  # nobody can connect before
     except OSError:
         place.remove(inode)
@@ -205,10 +198,15 @@ def _bind_unix(place: Place, listening: socket.socket, backlog: int, access: Soc
     return inode
 
 
-def _change_owner(pinned: str, access: SocketAccess) -> None:
-    if access.owner is not None or access.group is not None:
-        owner, group = access.owner, access.group
-        os.chown(pinned, -1 if owner is None else owner, -1 if group is None else group)
+def _open_abstract(address: AbstractAddress, backlog: int) -> Listener:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listening.bind(address.path)
+        listening.listen(backlog)
+    except OSError:
+        listening.close()
+        raise
+    return Listener(address, listening)
 
 
 def _open_tcp(address: TcpAddress, backlog: int) -> Listener:
@@ -243,6 +241,8 @@ def _bind_tcp(address: TcpAddress, family: int, host: str, backlog: int) -> List
 
 
 def _reason(error: OSError) -> str:
+    if isinstance(error, NoAccessLists):
+        return f"{error.strerror}"
     if error.errno == errno.EADDRINUSE:
         return "the address is in use by another process"
     if error.errno == errno.EACCES:

@@ -44,7 +44,7 @@ def listening(given: ExitStack, address: raw_fastcgi.Address) -> socket.socket:
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     listener = given.enter_context(socket.socket(family))
     listener.bind(address)
-    if isinstance(address, str):
+    if isinstance(address, str) and not address.startswith("\0"):
         os.chmod(address, 0o666)
     listener.listen(16)
     return listener
@@ -194,6 +194,14 @@ def test_a_unix_socket_by_its_address(daemon: Start, given: ExitStack, name: str
     assert fpm.cli("stop").returncode == 0
     assert fpm.wait() == 0
     os.unlink(path)
+
+
+def test_an_abstract_socket_by_its_address(daemon: Start, given: ExitStack) -> None:
+    name = f"pyfpm-unit-{os.getpid()}"
+    fpm = daemon({"www": {"listen": f"@{name}"}}, started=False)
+    listener = listening(given, f"\0{name}")
+    start_with(fpm, [("", listener.fileno())])
+    assert b"Hello" in fpm.get("www").body
 
 
 def test_tcp_sockets_by_name_and_by_address(daemon: Start, given: ExitStack) -> None:

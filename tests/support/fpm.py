@@ -352,6 +352,8 @@ class Daemon:
 
 
 def _address(listen: str, prefix: Path) -> raw_fastcgi.Address:
+    if listen.startswith("@"):
+        return f"\0{listen[1:]}"
     if "/" in listen:
         return str(prefix / listen)
     host, _, port = listen.rpartition(":")

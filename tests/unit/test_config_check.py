@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fpm.config.model import Identity
+from fpm.config.dump import dump
+from fpm.config.model import AbstractAddress, Identity
 from fpm.master.pool.specs import worker_settings
 from fpm.protocol.messages import ApplySettings, pack
 from fpm.protocol.wire import MESSAGE_MAX
@@ -101,7 +102,11 @@ def test_jitter(files: Files, requests: str | None, jitter: str | None, expected
         ({"events.mechanism": "epoll"}, "events.mechanism", "always uses epoll"),
         ({"listen.setfib": "1"}, "listen.setfib", "no meaning on Linux"),
         ({"php_admin_value[memory_limit]": "1"}, "php_admin_value", "no meaning for Python"),
-        ({"security.limit_extensions": ".php"}, "security.limit_extensions", "no meaning for Python"),
+        ({"security.limit_extensions": "py"}, "security.limit_extensions", "with their dot, as in .py .wsgi"),
+        ({"listen.allowed_clients": "web.example.org"}, "listen.allowed_clients", "Host names are not resolved"),
+        ({"listen": "@"}, "listen", "1 to 107 bytes after the '@', found 0"),
+        ({"listen": "@" + "x" * 108}, "listen", "1 to 107 bytes after the '@', found 108"),
+        ({"listen": "unix:@www"}, "listen", "write the path alone, '@www'"),
         ({"log_level": "debug"}, "log_level", "is a global directive"),
         ({"pm.max_childern": "1"}, "pm.max_childern", "Did you mean 'pm.max_children'?"),
         ({"usr": "1"}, "usr", "Did you mean 'user'?"),
@@ -261,7 +266,7 @@ def test_a_socket_that_only_root_can_use_is_mentioned(files: Files) -> None:
     text = section("www", listen="a.sock", user="root")
     (notice,) = files.notices(text, is_root=True, allow_root=True)
     assert notice.startswith("main.conf:3: [www] listen: only root can connect to this socket. Set listen.owner")
-    for more in ("listen.group = daemon\n", "listen.mode = 0666\n"):
+    for more in ("listen.group = daemon\n", "listen.mode = 0666\n", "listen.acl_users = daemon\n"):
         assert files.notices(text + more, is_root=True, allow_root=True) == []
 
 
@@ -270,15 +275,54 @@ def test_allowed_clients_of_a_unix_socket_are_mentioned(files: Files) -> None:
     assert "is ignored for a Unix socket" in notice
 
 
+def test_an_access_control_list_has_numbers_and_takes_the_place_of_owner_and_group(files: Files) -> None:
+    lists = {"listen__acl_users": "daemon, 65534 daemon", "listen__acl_groups": "root"}
+    text = section("www", listen="a.sock", listen__owner="daemon", listen__group="daemon", **lists)
+    pool = files.pool(text)
+    assert (pool.listen_acl_users, pool.listen_acl_groups) == ((1, 65534), (0,))
+    lines = dump(files.load(text))
+    assert "\tlisten.acl_users = daemon nobody" in lines
+    assert "\tlisten.acl_groups = root" in lines
+    assert files.notices(text) == [
+        "main.conf:6: [www] listen.owner: is ignored, as listen.acl_users is set. Add the name to listen.acl_users "
+        "instead.",
+        "main.conf:7: [www] listen.group: is ignored, as listen.acl_users is set. Add the name to listen.acl_groups "
+        "instead.",
+    ]
+
+
+def test_an_abstract_socket_is_for_everybody_and_for_one_pool(files: Files) -> None:
+    text = section("www", listen="@pyfpm-$pool", listen__mode="0600", listen__allowed_clients="127.0.0.1")
+    assert files.pool(text).listen == AbstractAddress("pyfpm-www")
+    open_to_all, mode, clients = sorted(files.notices(text))
+    assert "every process in this network namespace can connect to @pyfpm-www" in open_to_all
+    assert "listen.mode: is ignored for an abstract socket, which has no file" in mode
+    assert "is ignored for an abstract Unix socket" in clients
+    (complaint,) = files.complaints(section("a", listen="@one") + section("b", listen="@one"))
+    assert "already used in another pool 'a' (@one, main.conf:3)" in complaint
+
+
+def test_extensions_of_the_application(files: Files) -> None:
+    for name in ("app.py", "app.fcgi"):
+        files.write(name, "")
+    script = f"script:{files.directory}/app.fcgi"
+    for app, allowed in (("app.py:a", ".php .py"), (script, ".fcgi"), (script, "")):
+        assert files.notices(section("www", app=app, **{"security.limit_extensions": allowed})) == []
+    (notice,) = files.notices(section("www", **{"security.limit_extensions": ".php"}))
+    assert "has no effect: app = wsgiref.simple_server:demo_app names a module, no file" in notice
+    (complaint,) = files.complaints(section("www", app=script, **{"security.limit_extensions": ".php .phar"}))
+    assert "lists only extensions of PHP's files, as from a configuration of PHP-FPM. Add .fcgi, or remove" in complaint
+    (complaint,) = files.complaints(section("www", app="app.py:a", **{"security.limit_extensions": ".wsgi"}))
+    assert "does not allow the file of the application, app.py. Add .py, or remove the line" in complaint
+
+
 def test_what_confines_and_does_not_work_yet_is_a_mistake(files: Files) -> None:
-    none = {"chroot.automount": "no", "network": "host", "namespaces": "", "rootfs": "", "listen.acl_users": ""}
+    none = {"chroot.automount": "no", "network": "host", "namespaces": "", "rootfs": ""}
     assert files.notices(section("a", listen="1", **none)) == []
     later = {"chroot.automount": "yes", "rootfs": str(files.directory), "namespaces": "pid", "network": "none"}
-    later |= {"listen.acl_users": "root", "listen.acl_groups": "root"}
     for name, value in later.items():
         (complaint,) = files.complaints(section("a", listen="1", **{name: value}))
         assert f"[a] {name}: is not available yet in this version, and the pool must not run without it" in complaint
-    assert complaint.endswith("Set listen.group and listen.mode instead.")
 
 
 @pytest.mark.parametrize("name", ["control", "pid"])

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fpm.config.addresses import parse_address
 from fpm.config.directives import DIRECTIVES, GLOBAL_DIRECTIVES, POOL_DIRECTIVES
+from fpm.config.invalid_value import InvalidValue
 from fpm.config.model import TcpAddress, UnixAddress
 from fpm.config.tables.entry import Directive
-from fpm.config.values import InvalidValue, parse_address, parse_value
+from fpm.config.values import parse_value
 from fpm.config.variables import copied_variable, expand
 
 ALL = [directive for table in DIRECTIVES.values() for directive in table.values()]

@@ -22,7 +22,8 @@ ELSEWHERE = {
     "fpm/config/manual.py": "`make man`, which nobody runs as root",
     "fpm/manager/configuration.py": "in a directory that it has made for itself alone (mkdtemp)",
     "fpm/system/unix_sockets.py": "removes such a directory",
-    "fpm/system/listening.py": "what it changes is pinned (fpm.paths.files.pinned_socket)",
+    "fpm/system/listening.py": "the name of an abstract socket is no path",
+    "fpm/system/socket_access.py": "what it changes is pinned (fpm.paths.files.pinned_socket)",
 }
 
 

@@ -43,6 +43,16 @@ APPLICATION = DirectiveGroup(
             "Relative paths are relative to `chdir`, else to `prefix`.",
         ),
         Directive(
+            "security.limit_extensions",
+            "extensions",
+            None,
+            "Extensions that the file of `app = script:PATH` or of `app = file.py:callable` may have, as in "
+            "`.py .wsgi .fcgi`. No effect on an application that is named by its module.",
+            default_note="any",
+            differs="In PHP-FPM the default is `.php .phar`, and a request for another file is refused with 403. Here "
+            "the web server cannot choose the file, and a wrong one is an error of the configuration.",
+        ),
+        Directive(
             "preload",
             "choice",
             "auto",

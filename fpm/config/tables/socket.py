@@ -52,7 +52,9 @@ SOCKET = DirectiveGroup(
             "address",
             None,
             "Address at which the pool accepts FastCGI requests: `/path/to/socket`, `address:port`, "
-            "`[v6 address]:port`, or `port` for all addresses. A path can be at most 107 bytes long.",
+            "`[v6 address]:port`, `port` for all addresses, or `@name` for an abstract Unix socket (unix(7)). Such a "
+            "socket has no file, so every process in the network namespace can connect to it. A path or a name can be "
+            "at most 107 bytes long.",
             differs="A path that is too long is an error; PHP-FPM truncates it.",
             mandatory=True,
         ),
@@ -84,24 +86,29 @@ SOCKET = DirectiveGroup(
         Directive("listen.mode", "mode", "0660", "Mode of the Unix socket, octal.", applies="socket"),
         Directive(
             "listen.acl_users",
-            "words",
+            "users",
             None,
-            "Users who may connect to the Unix socket, by a POSIX access control list.",
-            version="later",
+            "Users who may connect to the Unix socket, by a POSIX access control list (acl(5)), beside those whom "
+            "`listen.mode` allows: names or numbers, separated by commas or spaces. With a list, the socket belongs to "
+            "the user that pyfpm runs as, and `listen.owner` and `listen.group` are ignored with a notice.",
+            default_note="no list",
+            differs="A file system without access control lists is an error of the pool; PHP-FPM logs it and exits.",
+            applies="socket",
         ),
         Directive(
             "listen.acl_groups",
-            "words",
+            "groups",
             None,
-            "Groups that may connect to the Unix socket, by a POSIX access control list.",
-            version="later",
+            "Groups whose members may connect to the Unix socket, like `listen.acl_users`.",
+            default_note="no list",
+            applies="socket",
         ),
         Directive(
             "listen.allowed_clients",
             "networks",
             None,
             "Addresses and networks (`10.0.0.0/8`) that may connect by TCP, separated by commas or spaces. "
-            "Not for Unix sockets.",
+            "Host names are not resolved, and so are errors. Not for Unix sockets.",
             default_note="any",
             differs="Networks are accepted, and a wrong address is an error at startup; PHP-FPM then rejects all "
             "clients.",

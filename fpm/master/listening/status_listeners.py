@@ -13,8 +13,10 @@ from fpm.events.pool import StatusListenFailed
 from fpm.frozen import dataclass
 from fpm.log.lines import pool_prefix
 from fpm.master.listening.inherited import InheritedFds, dump_listener, restore_listener
+from fpm.master.listening.listeners import socket_access
 from fpm.protocol.status import SiteSpec
-from fpm.system.listening import Listener, SocketAccess, open_address
+from fpm.system.listening import Listener, open_address
+from fpm.system.socket_access import SocketAccess
 
 BACKLOG = 128
 DEFAULT_STATUS_PATH = "/status"
@@ -43,9 +45,8 @@ def wanted_sites(config: Config) -> dict[ListenAddress, Wanted]:
         found[settings.status_listen] = Wanted(site, access, "")
     for pool in config.pools:
         if pool.pm_status_listen is not None:
-            access = SocketAccess(pool.listen_mode, pool.listen_owner, pool.listen_group)
             site = _guarded(_pool_site(pool), pool.pm_status_listen, settings)
-            found[pool.pm_status_listen] = Wanted(site, access, pool.name)
+            found[pool.pm_status_listen] = Wanted(site, socket_access(pool), pool.name)
     return found
 
 

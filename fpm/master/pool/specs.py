@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from fpm.config.model import PoolConfig, UnixAddress
+from fpm.config.model import PoolConfig, TcpAddress
 from fpm.protocol.spec import TemplateSpec, WorkerSettings
 from fpm.scoreboard.reading import SLOTS_MAX
 
@@ -46,7 +46,7 @@ def worker_settings(config: PoolConfig, *, log_limit: int, slots: int) -> Worker
         pool=config.name,
         slots=slots,
         log_limit=log_limit,
-        listen_is_unix=isinstance(config.listen, UnixAddress),
+        listen_is_unix=not isinstance(config.listen, TcpAddress),
         has_access_log=config.access_log is not None,
     )
 
