@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from fpm.config import check, check_application, check_bounds, check_identity, check_paths
+from fpm.config.check_kernel import check_kernel
 from fpm.config.directives import DIRECTIVES
 from fpm.config.invalid_value import InvalidValue
 from fpm.config.machine_application import check_application as check_usable
@@ -80,6 +81,7 @@ def check_pool(pool: Section, system: System, report: Diagnostics, prefix: str) 
     check.check_env(pool, report)
     check.check_confinement(pool, report)
     check_bounds.check_bounds(pool, system, report)
+    check_kernel(pool, system, report)
     refuse_later(pool, report)
     check_application.resolve_application(pool, system, report)
     check.check_told(pool, report)

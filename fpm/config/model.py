@@ -17,6 +17,7 @@ Network = IPv4Network | IPv6Network
 ProcessManager = Literal["static", "dynamic", "ondemand"]
 Preload = Literal["auto", "yes", "no"]
 SlowLogFormat = Literal["text", "json"]
+Seccomp = Literal["off", "default", "strict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,7 @@ class PoolConfig:
     read_timeout: float
     send_timeout: float
     no_new_privs: bool
+    seccomp: Seccomp
     chroot_automount: bool
     rootfs: str | None
     namespaces: tuple[str, ...]

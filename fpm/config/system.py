@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from fpm.config.permissions import PathComponent
+from fpm.frozen import dataclass
 
 if TYPE_CHECKING:
     from fpm.paths.place import Opener
@@ -29,6 +30,19 @@ class Interpreter(NamedTuple):
     """Directories that it must be able to read."""
     other: str = ""
     """What it is if it is no CPython, as in "is PyPy"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What the kernel of this machine can do to confine a pool, as this process finds it."""
+
+    seccomp: bool
+    landlock: int
+    """The version of its interface (ABI, landlock(7)); 0: there is none."""
+    apparmor: bool
+    selinux: bool
+    missing: Mapping[str, str]
+    """Why there is none, by the names above, as in "the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK)"."""
 
 
 class System(Protocol):
@@ -79,3 +93,6 @@ class System(Protocol):
 
     def opener(self, path: str, groups: tuple[int, ...] | None) -> Opener:
         """Say who opens the file of a path; `groups` are those of a pool that has a user of its own."""
+
+    def abilities(self) -> Abilities:
+        """Tell what the kernel can do to confine pools; it is asked once."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, Literal
 
 from fpm.frozen import dataclass
 
@@ -53,6 +53,9 @@ NO_PRELOAD = "no-preload"
 """Argument of a template that has been executed again because its application must not be preloaded."""
 NO_WARMUP = "no-warmup"
 """The same, because its application must not answer the requests of preload.warmup in the template."""
+
+
+Seccomp = Literal["off", "default", "strict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ class TemplateSpec:
     priority: int | None
     dumpable: bool
     no_new_privs: bool
+    seccomp: Seccomp
     worker: WorkerSettings
     ptracer: int = 0
     """Pid that each process names as its tracer (kernel.yama.ptrace_scope = 1); 0: none."""

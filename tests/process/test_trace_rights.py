@@ -67,8 +67,7 @@ def test_the_fallback_takes_nothing_from_the_application(daemon: Start) -> None:
     """Sleeps have their whole length, nothing is interrupted (PEP 475), and an upgrade keeps it all."""
     fpm = begin(daemon, NEITHER, **{"pm.max_children": 12})
     fpm.wait_log(
-        "WARNING: .*stacks cannot be read from outside: .*process_vm_readv.*; processes write their own stacks",
-        timeout=30,
+        r"WARNING: \[pool www\] not by ptrace: a seccomp filter forbids it; .*processes write their stacks", timeout=30
     )
     with holding(fpm, *["/nap"] * 11):
         entries = wait_until(

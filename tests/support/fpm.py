@@ -44,6 +44,8 @@ IS_ROOT = os.geteuid() == 0
 POOL_USER = "nobody"
 TROUBLE = re.compile(r"^\[[^]]+\] (WARNING|ERROR|ALERT): ")
 STOP_TIMEOUT = 60.0
+EVERYWHERE = dict(pair.split("=", 1) for pair in os.environ.get("PYFPM_TEST_POOL", "").split(";") if pair)
+"""What all pools get that do not say otherwise, as in `PYFPM_TEST_POOL="seccomp=strict" pytest tests/process`."""
 LOG_SHOWN = 20_000
 
 Settings = Mapping[str, object]
@@ -105,6 +107,7 @@ class Daemon:
         }
         if IS_ROOT:
             values |= {"user": POOL_USER, "listen.mode": "0666"}
+        values |= EVERYWHERE
         if "venv" in settings:
             del values["python"]
         values |= settings

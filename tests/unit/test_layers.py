@@ -85,6 +85,7 @@ LATE = {
     ("fpm.system.prctl", "ctypes"),  # in the launcher before chroot, and in the template before the import
     ("fpm.system.keyring", "ctypes"),  # in the launcher before chroot
     ("fpm.system.io_priority", "ctypes"),  # the same
+    ("fpm.kernel.system_call", "ctypes"),  # in the launcher before chroot
     ("fpm.system.proctitle", "ctypes"),  # where /proc is missing, at the first title, which the template sets
     (
         "fpm.template.calibrator",

@@ -99,6 +99,7 @@ def unavailable_spec(spec: TemplateSpec) -> TemplateSpec:
         umask=None,
         priority=None,
         no_new_privs=True,
+        seccomp="off",
     )
 
 

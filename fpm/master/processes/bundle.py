@@ -26,6 +26,7 @@ from fpm.system.memfd import write_sealed
 POOL_PACKAGES = (
     "fpm.events",
     "fpm.fastcgi",
+    "fpm.kernel",
     "fpm.launcher",
     "fpm.paths",
     "fpm.protocol",

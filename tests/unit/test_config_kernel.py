@@ -1,0 +1,70 @@
+"""The directives of "less kernel": what their text must be, and what is said of a kernel that cannot do it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fpm.config.build import parse_all
+from fpm.config.check_kernel import check_kernel
+from fpm.config.local_system import LocalSystem
+from fpm.config.section import Diagnostics, Section, Setting, SourceLocation
+from fpm.config.system import Abilities
+from fpm.kernel.denied import GROUPS, STRICT_GROUPS
+from tests.support.configuration import Files, section
+
+NOTHING = Abilities(
+    False, 0, False, False, {name: f"no {name} here" for name in ("seccomp", "landlock", "apparmor", "selinux")}
+)
+HERE = SourceLocation(0, 3, "a.conf")
+DOCUMENT = Path(__file__).parents[2] / "docs" / "seccomp.md"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def obstacles(abilities: Abilities, **settings: str) -> list[str]:
+    """What is said of a pool on a machine with these abilities."""
+    report = Diagnostics()
+    pool = Section("pool", "www", HERE, {name: Setting(HERE, text) for name, text in settings.items()})
+    parse_all(pool, Diagnostics())
+    machine: Any = SimpleNamespace(abilities=lambda: abilities)
+    check_kernel(pool, machine, report)
+    assert not report.failed
+    return list(report.obstacles().get("www", ()))
+
+
+def test_a_kernel_without_filters_is_an_obstacle_for_the_pool() -> None:
+    assert obstacles(NOTHING, seccomp="strict") == [
+        "a.conf:3: [www] seccomp: no seccomp here. Remove the line to run without it."
+    ]
+    assert obstacles(NOTHING, seccomp="off") == []
+
+
+def test_a_filter_needs_no_new_privs(files: Files) -> None:
+    (said,) = files.complaints(section("www", seccomp="strict", no_new_privs="no"))
+    assert said.startswith("main.conf:6: [www] seccomp: needs no_new_privs = yes")
+    assert files.pool(section("www", seccomp="off", no_new_privs="no")).seccomp == "off"
+    (said,) = files.complaints(section("www", seccomp="stric"))
+    assert "expected off, default or strict, found 'stric'" in said
+
+
+def test_abilities_of_this_machine_are_asked_once() -> None:
+    system = LocalSystem(environ={}, is_root=False, allow_root=False)
+    found = system.abilities()
+    assert system.abilities() is found
+    for name in ("seccomp", "landlock", "apparmor", "selinux"):
+        assert bool(getattr(found, name)) is (name not in found.missing)
+        assert found.missing.get(name, "a reason")
+
+
+def test_the_document_has_the_lists() -> None:
+    default, strict = DOCUMENT.read_text().split("## `strict`")
+    for text, groups in ((default, GROUPS), (strict, STRICT_GROUPS)):
+        for title, names in groups.items():
+            assert f"| {title} | {', '.join(f'`{name}`' for name in names)} |" in text
