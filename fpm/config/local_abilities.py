@@ -6,6 +6,7 @@ import errno
 import os
 import struct
 from collections.abc import Callable
+from functools import cache
 
 from fpm.config.system import Abilities
 from fpm.kernel.bpf import refuse
@@ -18,8 +19,9 @@ SELINUX = ("/sys/fs/selinux/enforce", "/proc/self/attr/exec")
 _FILTERED = "this process may not even ask for it (a container's filter of system calls?)"
 
 
+@cache
 def look() -> Abilities:
-    """Ask for everything."""
+    """Ask for everything, once: a kernel does not learn while it runs."""
     try:
         call = load_system_call()
     except ImportError as error:
@@ -82,7 +84,7 @@ def _selinux() -> str:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="ascii") as file:
-            return file.read().strip()
-    except (OSError, UnicodeDecodeError):
+        with open(path, "rb") as file:
+            return file.read().decode("ascii", "replace").strip()
+    except OSError:
         return ""

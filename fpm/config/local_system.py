@@ -96,7 +96,6 @@ class LocalSystem:
         self._interpreters: dict[tuple[str, str], Interpreter] = {}
         self._real: dict[str, str] = {}
         self._cpus: frozenset[int] = frozenset()
-        self._abilities: Abilities | None = None
 
     def user(self, text: str) -> Account | None:
         if text not in self._users:
@@ -165,9 +164,7 @@ class LocalSystem:
         return self._interpreters[key]
 
     def abilities(self) -> Abilities:
-        if self._abilities is None:
-            self._abilities = look()
-        return self._abilities
+        return look()
 
 
 def user_name(uid: int) -> str:

@@ -30,13 +30,13 @@ KERNEL = DirectiveGroup(
             "seccomp",
             "choice",
             "off",
-            "Which system calls the kernel refuses to the pool's processes and their children. `default` refuses what "
-            "container runtimes refuse: mounts, namespaces, modules, clocks, keyrings, bpf(2), io_uring(7), input for "
-            "other terminals. `strict` refuses in addition what web applications do not need: debugging, and sockets "
-            "other than Unix, IPv4, IPv6 and what looking up names and addresses needs. A refused call fails with EPERM; "
-            "clone3(2) and calls newer than this version of pyfpm with ENOSYS, so that libraries use older ones. "
-            "Programs of another architecture (i386, x32) are killed by SIGSYS. It needs `no_new_privs = yes`, and "
-            "x86_64 or aarch64. docs/seccomp.md lists the calls.",
+            "Which system calls the kernel refuses to the pool's processes and their children. `default` refuses "
+            "what container runtimes refuse: mounts, namespaces, modules, clocks, keyrings, bpf(2), io_uring(7), "
+            "input for other terminals. `strict` refuses in addition what web applications do not need: "
+            "debugging, and sockets other than Unix, IPv4, IPv6 and what looking up names and addresses needs. A "
+            "refused call fails with EPERM; clone3(2) and calls newer than this version of pyfpm with ENOSYS, so "
+            "that libraries use older ones. Programs of another architecture (i386, x32) are killed by SIGSYS. It"
+            " needs `no_new_privs = yes`, and x86_64 or aarch64. docs/seccomp.md lists the calls.",
             choices=("off", "default", "strict"),
             aliases=(("no", "off"), ("false", "off")),
             differs="PHP-FPM has no filter of system calls.",
