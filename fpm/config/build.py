@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from fpm.config import check, check_application, check_bounds, check_identity, check_paths
+from fpm.config import check, check_application, check_bounds, check_identity, check_jail, check_paths
 from fpm.config.check_kernel import check_kernel
 from fpm.config.directives import DIRECTIVES
 from fpm.config.invalid_value import InvalidValue
@@ -18,12 +18,6 @@ from fpm.config.system import System
 from fpm.config.tables.entry import Directive, Scope
 from fpm.config.values import parse_value
 from fpm.errors import ConfigError
-
-_LATER = "is not available yet in this version, and the pool must not run without it unnoticed. "
-_INSTEAD = {
-    "chroot.automount": "Make what the application needs in the chroot yourself, and remove the line",
-    "rootfs": "Use chroot, or remove the line",
-}
 
 _EMPTY_IS_UNSET = frozenset({"path", "file", "account", "address", "application", "url", "text"})
 """Kinds for which an empty value means unset, as for PHP-FPM's strings."""
@@ -79,23 +73,14 @@ def check_pool(pool: Section, system: System, report: Diagnostics, prefix: str) 
     check.check_pages(pool, report)
     check.check_logs(pool, report)
     check.check_env(pool, report)
-    check.check_confinement(pool, report)
+    check_jail.resolve_jail(pool, system, report)
     check_bounds.check_bounds(pool, system, report)
     check_kernel(pool, system, report)
-    refuse_later(pool, report)
     check_application.resolve_application(pool, system, report)
     check.check_told(pool, report)
     check_pool_paths(pool, system, report)
     check_openers(pool, system, report)
     check_usable(pool, system, report)
-
-
-def refuse_later(section: Section, report: Diagnostics) -> None:
-    """Refuse what confines a pool, but does not work yet."""
-    for name in section.settings:
-        is_used = section.values[name] != _DEFAULTS[section.scope][name]
-        if DIRECTIVES[section.scope][name].version == "later" and is_used and section.is_valid(name):
-            report.add_error(section, name, _LATER + _INSTEAD.get(name, "Remove the line"))
 
 
 def parse_all(section: Section, report: Diagnostics) -> None:

@@ -184,15 +184,6 @@ def check_logs(pool: Section, report: Diagnostics) -> None:
         report.notice(where, pool.name, "request_slowlog_interval", "has no effect without request_slowlog_timeout")
 
 
-def check_confinement(pool: Section, report: Diagnostics) -> None:
-    """Check the directives of the jail against each other."""
-    network = pool.values["network"] or ""
-    if network not in ("host", "none") and not (network.startswith("netns:") and network[6:].strip()):
-        report.add_error(pool, "network", f"expected host, none or netns:NAME, found '{network}'")
-    if pool.values["rootfs"] and pool.values["chroot"]:
-        report.add_error(pool, "rootfs", "chroot is also set. Remove one of the two")
-
-
 ADDRESSES = ("control", "pid", "listen", "pm.status_listen", "status_listen")
 """Directives that name what only one of them can have: a listening address, or the path of a file that is made anew."""
 Holder = tuple[Section, str]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from posixpath import join, normpath, splitext
 
+from fpm.config.application_value import SCRIPT, script_file, split_application
+from fpm.config.check_jail import root_of, root_of_python
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import System
-from fpm.config.values import SCRIPT, script_file, split_application
 
 
 def resolve_application(pool: Section, system: System, report: Diagnostics) -> None:
     """Make `app`, `python` and `pythonpath` absolute, as seen in the chroot if there is one."""
     values = pool.values
-    root = values["chroot"] or ""
-    base = values["chdir"] or ("/" if root else values["prefix"])
+    base = values["chdir"] or ("/" if root_of(pool) else values["prefix"])
     entries = (values["pythonpath"] or "").split(":")
     values["pythonpath"] = tuple(normpath(join(base, entry)) for entry in entries if entry)
     if pool.is_valid("app"):
@@ -23,7 +23,7 @@ def resolve_application(pool: Section, system: System, report: Diagnostics) -> N
         report.add_error(pool, "venv", "python is also set. Remove one of the two")
     if pool.is_valid("preload.warmup", "preload"):
         _resolve_warmup(pool, report)
-    base = "/" if root else values["prefix"]
+    base = "/" if root_of_python(pool) else values["prefix"]
     if values["venv"]:
         values["python"] = join(base, values["venv"], "bin/python")
     else:

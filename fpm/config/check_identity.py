@@ -36,7 +36,8 @@ def resolve_identity(pool: Section, system: System, report: Diagnostics) -> None
         return
     groups = _supplementary(pool, system, report, account, gid)
     if groups is not None:
-        pool.values["identity"] = Identity(account.uid, gid, groups, account.name, account.home or "/")
+        names = tuple((number, name) for number in groups if (name := system.group_name(number)))
+        pool.values["identity"] = Identity(account.uid, gid, groups, account.name, account.home or "/", names)
 
 
 NO_GROUPS = ("none",)

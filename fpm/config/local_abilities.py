@@ -6,8 +6,10 @@ import errno
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
+from fpm.config.jail_rights import jail_obstacle, lacking_command
 from fpm.config.system import Abilities
 from fpm.kernel.bpf import refuse
 from fpm.kernel.calls import MACHINES
@@ -19,9 +21,16 @@ SELINUX = ("/sys/fs/selinux/enforce", "/proc/self/attr/exec")
 _FILTERED = "this process may not even ask for it (a container's filter of system calls?)"
 
 
+def look(*, is_root: bool) -> Abilities:
+    """Ask for everything."""
+    kernel = _look_at_kernel()
+    found = {"jail": jail_obstacle(is_root=is_root), "ip": lacking_command("ip", "iproute2")}
+    return replace(kernel, missing={**kernel.missing, **{name: reason for name, reason in found.items() if reason}})
+
+
 @cache
-def look() -> Abilities:
-    """Ask for everything, once: a kernel does not learn while it runs."""
+def _look_at_kernel() -> Abilities:
+    """Ask once: a kernel does not learn while it runs."""
     try:
         call = load_system_call()
     except ImportError as error:

@@ -115,6 +115,10 @@ class LocalSystem:
             self._memberships[key] = tuple(sorted({gid, *os.getgrouplist(account.name, gid)}))
         return self._memberships[key]
 
+    def group_name(self, gid: int) -> str:
+        name = group_name(gid)
+        return "" if name == str(gid) else name
+
     def own_identity(self) -> tuple[int, tuple[int, ...]]:
         return os.geteuid(), tuple({os.getegid(), *os.getgroups()})
 
@@ -164,7 +168,7 @@ class LocalSystem:
         return self._interpreters[key]
 
     def abilities(self) -> Abilities:
-        return look()
+        return look(is_root=self.is_root)
 
 
 def user_name(uid: int) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from fpm.config.application_value import SCRIPT, script_file, split_application
+from fpm.config.check_jail import root_of, root_of_python
 from fpm.config.permissions import EXECUTE, READ, PathComponent, describe, obstacle
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import System
-from fpm.config.values import SCRIPT, script_file, split_application
 
 OLDEST = (3, 11)
 """The oldest Python that can run the pool's part of pyfpm."""
@@ -15,7 +16,7 @@ _Identity = tuple[int, tuple[int, ...]]
 
 def check_application(pool: Section, system: System, report: Diagnostics) -> None:
     """Check that the pool's user can use its directory, its application and its interpreter."""
-    if not pool.is_valid("chroot", "chdir", "prefix"):
+    if not pool.is_valid("chroot", "rootfs", "chdir", "prefix"):
         return
     identity: _Identity | None = None  # `user` has an error: there is nobody to check with
     if pool.values["identity"] is not None:
@@ -26,14 +27,14 @@ def check_application(pool: Section, system: System, report: Diagnostics) -> Non
     if pool.is_valid("app"):
         _check_app(pool, system, report, identity)
     if pool.is_valid("venv", "python"):
-        _check_python(pool, system, report, pool.values["chroot"] or "", identity)
+        _check_python(pool, system, report, root_of_python(pool), identity)
 
 
 def _check_chdir(pool: Section, system: System, report: Diagnostics, identity: _Identity | None) -> None:
     path = pool.values["chdir"]
     if not path or identity is None:
         return
-    blocked = obstacle(system.components(path, pool.values["chroot"] or ""), *identity, EXECUTE)
+    blocked = obstacle(system.components(path, root_of(pool)), *identity, EXECUTE)
     if blocked:
         report.add_obstacle(
             pool,
@@ -49,7 +50,7 @@ def _check_app(pool: Section, system: System, report: Diagnostics, identity: _Id
         path, _ = split_application(app)
         if not path.endswith(".py") or app.startswith(SCRIPT):
             return
-    components = system.components(path, pool.values["chroot"] or "")
+    components = system.components(path, root_of(pool))
     if not components[-1].mode:
         report.add_obstacle(
             pool,
@@ -74,6 +75,8 @@ def _check_python(pool: Section, system: System, report: Diagnostics, root: str,
         return
     if identity is None:
         return
+    if values["chroot.automount"]:
+        components = components[-1:]  # the directories above it are not those of the machine
     blocked = obstacle(components, *identity, EXECUTE)
     if blocked is None and not _is_program(components[-1]):
         report.add_obstacle(pool, name, f"'{python}' is not a program. Set the path of the interpreter itself")
@@ -97,7 +100,10 @@ def _check_libraries(
         report.add_obstacle(pool, name, f"'{python}' {what}; pools need CPython {oldest} or later. {advice}")
         return
     for library in found.libraries:
-        blocked = obstacle(system.components(library, root), *identity, READ | EXECUTE)
+        components = system.components(library, root)
+        if pool.values["chroot.automount"]:
+            components = components[-1:]
+        blocked = obstacle(components, *identity, READ | EXECUTE)
         if blocked:
             report.add_obstacle(
                 pool,
@@ -115,8 +121,9 @@ def _is_program(component: PathComponent) -> bool:
 def _missing(pool: Section, component: PathComponent, root: str) -> str:
     python = pool.values["python"]
     if root:
+        kind = "rootfs" if pool.values["rootfs"] else "chroot"
         return (
-            f"there is no '{python}' inside the chroot '{root}' (no {component.path}). Install an interpreter there, "
+            f"there is no '{python}' inside the {kind} '{root}' (no {component.path}). Install an interpreter there, "
             "and set its path as seen from inside: python = /usr/bin/python3"
         )
     if pool.values["venv"]:

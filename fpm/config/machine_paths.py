@@ -43,11 +43,12 @@ def check_pool_paths(pool: Section, system: System, report: Diagnostics) -> None
         report.add_obstacle(pool, name, sentence)
     _check_lists(pool, system, report)
     chroot, chdir, rootfs = values["chroot"], values["chdir"], values["rootfs"]
+    root = rootfs or chroot
     if chroot and pool.is_valid("chroot") and not system.is_directory(chroot):
         sentence = f"the chroot path '{chroot}' does not exist or is not a directory. Create it"
         report.add_obstacle(pool, "chroot", sentence)
-    if chdir and pool.is_valid("chroot", "chdir") and not system.is_directory((chroot or "") + chdir):
-        within = f" within the chroot path '{chroot}' ('{chroot}{chdir}')" if chroot else ""
+    if chdir and pool.is_valid("chroot", "rootfs", "chdir") and not system.is_directory((root or "") + chdir):
+        within = f" within the {'rootfs' if rootfs else 'chroot'} path '{root}' ('{root}{chdir}')" if root else ""
         sentence = f"the chdir path '{chdir}'{within} does not exist or is not a directory"
         report.add_obstacle(pool, "chdir", sentence)
     if rootfs and pool.is_valid("rootfs") and not system.is_directory(rootfs):

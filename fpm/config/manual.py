@@ -17,11 +17,6 @@ from fpm.config.manual_text import HEAD, TAIL
 from fpm.config.sample import main_sample, pool_sample
 from fpm.config.tables.entry import Directive
 
-LATER = (
-    "It is not available yet: this version refuses to start with it, so that no pool runs less confined than its file "
-    "says."
-)
-
 _WIDTH = 78
 _LITERAL = re.compile(r"`([^`]+)`")
 _SENTENCE_END = re.compile(r"(?<=[.?!:])\s+(?=[A-Z`$0-9])")
@@ -47,8 +42,6 @@ def _directive(directive: Directive) -> Iterator[str]:
     yield from _sentences(directive.help)
     if directive.choices and directive.kind == "choice":
         yield from _sentences(f"One of {', '.join(f'`{choice}`' for choice in directive.choices)}.")
-    if directive.version == "later":
-        yield from _sentences(LATER)
     yield from _sentences(_default(directive))
 
 

@@ -73,6 +73,8 @@ class Identity:
     groups: tuple[int, ...]
     user: str
     home: str
+    group_names: tuple[tuple[int, str], ...] = ()
+    """Names of the groups that have one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +221,16 @@ class PoolConfig:
     chroot_automount: bool
     rootfs: str | None
     namespaces: tuple[str, ...]
+    """With those that other directives need."""
+    hostname: str
     network: str
+    """host, none, netns:NAME, or veth ADDRESS/PREFIX."""
+    network_bridge: str
+    network_gateway: str
+    mount: tuple[str, ...]
+    """Lines for fpm.protocol.mounts."""
+    private_tmp: bool
+    private_tmp_size: int
     reload_check: ReloadCheck | None
 
 

@@ -49,5 +49,7 @@ def _unpack(value: Any) -> Any:
     if "address" in value:
         return parse_address(value["address"])
     if "uid" in value:
-        return Identity(**{**value, "groups": tuple(value["groups"])})
+        return Identity(
+            **{**value, "groups": tuple(value["groups"]), "group_names": _unpack(value.get("group_names", []))}
+        )
     return ReloadCheck(**value)

@@ -105,8 +105,7 @@ def _group(group: DirectiveGroup) -> Iterator[str]:
 
 def _directive(directive: Directive) -> Iterator[str]:
     note = f" Default: {directive.default_note.rstrip('.')}." if directive.default_note else ""
-    later = " It is not available yet in this version." if directive.version == "later" else ""
-    yield from _comment(_SWITCH.sub(r'"\1"', f"{directive.help}{later}{note}").replace("`", ""))
+    yield from _comment(_SWITCH.sub(r'"\1"', f"{directive.help}{note}").replace("`", ""))
     if directive.name in _ACTIVE:
         yield f"{directive.name} = {_ACTIVE[directive.name]}"
         return

@@ -42,7 +42,8 @@ class Abilities:
     apparmor: bool
     selinux: bool
     missing: Mapping[str, str]
-    """Why there is none, by the names above, as in "the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK)"."""
+    """Why there is none, by the names above, as in "the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK)". Under
+    "jail", why this process cannot make namespaces and mounts; under "ip", that iproute2 is missing."""
 
 
 class System(Protocol):
@@ -61,6 +62,9 @@ class System(Protocol):
 
     def memberships(self, account: Account, gid: int) -> tuple[int, ...]:
         """Return a user's supplementary groups including `gid`, as initgroups(3) would set them."""
+
+    def group_name(self, gid: int) -> str:
+        """Return the name of a group; "" if it has none."""
 
     def own_identity(self) -> tuple[int, tuple[int, ...]]:
         """Return the effective uid and all groups of this process."""

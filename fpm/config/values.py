@@ -6,16 +6,17 @@ Types and units are PHP-FPM's (fpm_conf.c), see pyfpm.conf(5). Pure.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 from fpm.config.addresses import parse_address, parse_networks, split_words
+from fpm.config.application_value import parse_application
 from fpm.config.bound_values import parse_cpus, parse_io_priority
 from fpm.config.invalid_value import InvalidValue
 from fpm.config.model import ReloadCheck
 from fpm.config.tables.entry import Directive
+from fpm.protocol.mounts import InvalidMount, parse_mount
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _TIME = re.compile(r"([0-9]{1,12})(ms|s|m|h|d|)", re.IGNORECASE)
@@ -28,10 +29,6 @@ _MODE = re.compile(r"0?[0-7]{3}")
 _URL = re.compile(r"/[A-Za-z0-9/_.~-]+")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_.@\\-][A-Za-z0-9_.@\\ -]{0,254}\$?")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9_]+")
-SCRIPT = "script:"
-"""Prefix of an `app` that is a program which calls WSGIServer itself, unless a module has that name."""
-_MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
-_APPLICATION = re.compile(rf"(?P<where>{_MODULE}|[^:]*\.py):(?P<name>{_MODULE})(?P<call>\(\))?")
 
 
 def parse_value(directive: Directive, text: str) -> Any:
@@ -137,8 +134,17 @@ def _account(directive: Directive, text: str) -> str:
     return text
 
 
+def _mount_line(directive: Directive, text: str) -> str:
+    try:
+        parse_mount(text)
+    except InvalidMount as error:
+        raise InvalidValue(str(error)) from None
+    return " ".join(text.split())
+
+
 def _words(directive: Directive, text: str) -> tuple[str, ...]:
-    words = tuple(split_words(text))
+    aliases = dict(directive.aliases)
+    words = tuple(aliases.get(word, word) for word in split_words(text))
     for word in words:
         if directive.choices and word not in directive.choices:
             raise InvalidValue(f"expected words from {', '.join(directive.choices)}, found '{word}'")
@@ -162,39 +168,6 @@ def _url(directive: Directive, text: str) -> str:
     if directive.array or _URL.fullmatch(text):
         return text
     raise InvalidValue(f"{word} '{text}' must contain only the following characters '[alphanum]/_-.~'")
-
-
-def _application(directive: Directive, text: str) -> str:
-    if _APPLICATION.fullmatch(text):
-        return text
-    if text.startswith(SCRIPT):
-        return _script(text)
-    raise InvalidValue(f"expected module:callable, path/to/file.py:callable or module:factory(), found '{text}'")
-
-
-def _script(text: str) -> str:
-    try:
-        words = shlex.split(text.removeprefix(SCRIPT))
-    except ValueError as error:  # a quote that is not closed
-        raise InvalidValue(f"cannot parse the words after 'script:' ({error}), found '{text}'") from None
-    is_module = len(words) > 1 and words[0] == "-m"
-    if not is_module and not (words and words[0].startswith("/")):
-        raise InvalidValue(f"expected script:/absolute/path or script:-m module, and arguments, found '{text}'")
-    return text
-
-
-def script_file(app: str) -> str | None:
-    """Return the file of a checked `app` that is a script; None for `script:-m` and for callables."""
-    if not app.startswith(SCRIPT) or _APPLICATION.fullmatch(app):
-        return None
-    word = shlex.split(app.removeprefix(SCRIPT))[0]
-    return word if word.startswith("/") else None
-
-
-def split_application(app: str) -> tuple[str, str]:
-    """Split a checked `app`, no script, into module or path of a .py file, and callable (`()` if it is a factory)."""
-    where, _, name = app.rpartition(":")
-    return where, name
 
 
 def _mount(directive: Directive, text: str) -> str | None:
@@ -236,8 +209,9 @@ _PARSERS: dict[str, Callable[[Directive, str], Any]] = {
     "groups": _words,
     "extensions": _extensions,
     "url": _url,
-    "application": _application,
+    "application": lambda directive, text: parse_application(text),
     "mount": _mount,
+    "mount_line": _mount_line,
     "check": _check,
     "cpus": lambda directive, text: parse_cpus(text),
     "priority": lambda directive, text: parse_io_priority(text),

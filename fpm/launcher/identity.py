@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Callable
 
+from fpm.launcher.jail.build import build_jail
 from fpm.launcher.limits import apply_limits
 from fpm.launcher.restrict import prepare_restrictions
 from fpm.launcher.step import step
@@ -18,8 +20,8 @@ from fpm.system.keyring import load_join_keyring
 from fpm.system.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PTRACER, load_prctl
 
 
-def apply_identity(spec: TemplateSpec) -> None:
-    """Apply limits, chroot, keyring, groups, gid, uid, chdir and the restrictions, in this order.
+def apply_identity(spec: TemplateSpec, channel: socket.socket) -> None:
+    """Apply limits, jail, keyring, groups, gid, uid, chdir and the restrictions, in this order.
 
     The process is not dumpable then, until exec(2) makes it so again: see settle_dumpable().
 
@@ -29,11 +31,9 @@ def apply_identity(spec: TemplateSpec) -> None:
     # Before chroot: nothing is loaded from inside the jail.
     prctl, join_keyring, restrict = load_prctl(), load_join_keyring(), prepare_restrictions(spec)
     apply_limits(spec)
-    root = spec.chroot
-    if root is not None:
-        step(f"chroot = {root}", lambda: os.chroot(root))
-        os.chdir("/")
+    finish_jail = build_jail(spec, channel)
     _change_user(spec, join_keyring)
+    finish_jail()
     directory = spec.chdir
     if directory is not None:
         # After the change of user: a directory that only root can enter must fail here, not surprise later.

@@ -40,7 +40,7 @@ def main() -> NoReturn:
     if spec.mode == "unavailable":
         set_title(f"pyfpm: unavailable {spec.pool}")  # while /proc can still be seen
     try:
-        apply_identity(spec)
+        apply_identity(spec, channel)
     except OSError as error:
         _fail(channel, "identity", f"cannot apply {error.filename}: {error.strerror}")
     if spec.mode == "unavailable":

@@ -117,7 +117,9 @@ class Reaper:
         """End a template's process group: the zombie still holds its pid, so the group cannot be another's yet."""
         for pool in self._pools.all():
             template = pool.templates.find(pid)
-            if template is not None and pool.is_stopping:
+            if template is not None:
+                template.hear_of_itself()
+            if template is not None and template.pid == pid and pool.is_stopping:
                 template.kill_group()
 
     def _after_reaping(self, pid: int, status: int, usage: Usage) -> None:

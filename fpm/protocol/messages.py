@@ -31,6 +31,11 @@ Seconds = Annotated[float, Range(0, 1e9)]
 
 
 @dataclass(frozen=True, slots=True)
+class Entered:
+    """The launcher has gone on in a pid namespace: the sender is the template from now on."""
+
+
+@dataclass(frozen=True, slots=True)
 class TemplateReady:
     """The template can fork workers."""
 
@@ -222,7 +227,8 @@ class Check:
 
 
 Event = (
-    TemplateReady
+    Entered
+    | TemplateReady
     | Failed
     | Notice
     | WarmupFailed

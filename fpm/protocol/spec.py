@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, field, fields
 from typing import Any, Literal
 
 from fpm.frozen import dataclass
@@ -134,6 +134,20 @@ class TemplateSpec:
     no_new_privs: bool
     seccomp: Seccomp
     worker: WorkerSettings
+    # Not known to former releases.
+    user: str = ""
+    """Its name, and those of the groups, are all that the pool knows of users where it sees no other's."""
+    group_names: list[tuple[int, str]] = field(default_factory=list)
+    namespaces: list[str] = field(default_factory=list)
+    chroot_automount: bool = False
+    rootfs: str | None = None
+    hostname: str = ""
+    network: str = "host"
+    mount: list[str] = field(default_factory=list)
+    """Lines for fpm.protocol.mounts."""
+    private_tmp: bool = False
+    private_tmp_size: int = 0
+    """Bytes."""
     ptracer: int = 0
     """Pid that each process names as its tracer (kernel.yama.ptrace_scope = 1); 0: none."""
     listen_is_ours: bool = True

@@ -20,6 +20,14 @@ ARGUMENTS = 45
 LINE_MAX = 4096
 
 
+def parent_of(pid: int) -> int:
+    """Return the parent of a process; 0 if it is gone."""
+    try:
+        return int(read_stat(f"/proc/{pid}/stat")[PARENT])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def read_stat(path: str) -> list[bytes]:
     """Return the fields from the state on; fewer or none for a process that is exiting.
 

@@ -35,7 +35,7 @@ def offer_library() -> None:
 
 
 def _place(data: bytes) -> str | None:
-    prefix = f"pyfpm-import-{os.geteuid()}-"
+    prefix = f"pyfpm-import-{os.geteuid()}-{_pid_namespace()}-"
     for directory in filter(None, [os.environ.get("TMPDIR"), *PLACES]):
         directory = os.path.abspath(directory)
         _remove_orphans(directory, prefix)
@@ -43,6 +43,14 @@ def _place(data: bytes) -> str | None:
         if _is_ours(path, data) or (_write(path, data) and _is_ours(path, data)):
             return path
     return None
+
+
+def _pid_namespace() -> int:
+    """Identify the namespace in which pids mean something; pools may share a directory, and not the namespace."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:  # a jail without /proc
+        return 0
 
 
 def _remove_orphans(directory: str, prefix: str) -> None:

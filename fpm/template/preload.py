@@ -9,13 +9,14 @@ import sys
 from typing import NoReturn
 
 from fpm.launcher.launch import execute_template
-from fpm.protocol.messages import Notice, pack
+from fpm.protocol.messages import PLAIN_REASON_MAX, Notice, pack
 from fpm.protocol.spec import NO_PRELOAD, NO_WARMUP, TemplateSpec
 from fpm.template.fork_safety import survey, survey_generators, survey_ports
 from fpm.template.importing import WSGIApplication, watch
 from fpm.template.own_children import end_children, own_children
 from fpm.template.process_settings import Inherited
 from fpm.template.warmup import warm_up
+from fpm.worker import hot_path
 from fpm.worker.process_end import run_handlers
 
 
@@ -75,3 +76,9 @@ def settle_memory() -> None:
 def _tell(channel: socket.socket, text: str) -> None:
     if text:
         channel.send(pack(Notice(text)))
+
+
+def load_hot_path(spec: TemplateSpec) -> tuple[bool, str]:
+    """Load the compiled part, if the pool wants it; returns whether it is here, and else what is to be said of that."""
+    module, reason = hot_path.load(wanted=spec.worker.hotpath)
+    return module is not None, reason[:PLAIN_REASON_MAX] if spec.worker.hotpath else ""

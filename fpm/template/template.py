@@ -24,9 +24,9 @@ from fpm.launcher.identity import permission_for, settle_dumpable
 from fpm.library import current
 from fpm.log.times import keep_zone
 from fpm.protocol.messages import (
-    PLAIN_REASON_MAX,
     ApplySettings,
     Calibrate,
+    Entered,
     Event,
     Fork,
     Forked,
@@ -56,9 +56,8 @@ from fpm.template.calibrator import Calibrator
 from fpm.template.forking import fork_quietly, settle_child
 from fpm.template.importing import WSGIApplication, end_imported, import_within, prepare_interpreter
 from fpm.template.own_children import end_children, own_children
-from fpm.template.preload import settle_import, settle_memory
+from fpm.template.preload import load_hot_path, settle_import, settle_memory
 from fpm.template.process_settings import Inherited
-from fpm.worker import hot_path
 from fpm.worker.fork_guard import leave_copy
 from fpm.worker.last_word import LastWords
 from fpm.worker.process_end import flush_streams, leave_unused, run_end
@@ -107,12 +106,6 @@ def main() -> NoReturn:
     if spec.preload != "no" and NO_PRELOAD not in anew:
         import_within(spec, channel, spec.spawned, serve)
     serve(None)
-
-
-def load_hot_path(spec: TemplateSpec) -> tuple[bool, str]:
-    """Load the compiled part, if the pool wants it; returns whether it is here, and else what is to be said of that."""
-    module, reason = hot_path.load(wanted=spec.worker.hotpath)
-    return module is not None, reason[:PLAIN_REASON_MAX] if spec.worker.hotpath else ""
 
 
 class Template:
@@ -244,6 +237,8 @@ class Template:
         try:
             settle_child()
             channel, access_log = self._take_descriptors(fds)
+            if "pid" in self.spec.namespaces:
+                channel.send(pack(Entered()))
             self.permit()  # if it fails, it has failed in the template, too, which has said so
             set_title(f"pyfpm: pool {self.spec.pool}")
 

@@ -88,7 +88,7 @@ def test_jitter(files: Files, requests: str | None, jitter: str | None, expected
         ),
         ({"request_slowlog_trace_depth": "0"}, "request_slowlog_trace_depth", "from 1"),
         ({"process__priority": "-20"}, "process.priority", "from -19 to 20"),
-        ({"network": "moon"}, "network", "expected host, none or netns:NAME"),
+        ({"network": "moon"}, "network", "expected host, none, netns:NAME or veth"),
         ({"rootfs": "nowhere"}, "rootfs", "is not the absolute path of a directory"),
         ({"chdir": "relative"}, "chdir", "must start with a '/'"),
         ({"chdir": "/nowhere/at/all"}, "chdir", "does not exist or is not a directory"),
@@ -314,15 +314,6 @@ def test_extensions_of_the_application(files: Files) -> None:
     assert "lists only extensions of PHP's files, as from a configuration of PHP-FPM. Add .fcgi, or remove" in complaint
     (complaint,) = files.complaints(section("www", app="app.py:a", **{"security.limit_extensions": ".wsgi"}))
     assert "does not allow the file of the application, app.py. Add .py, or remove the line" in complaint
-
-
-def test_what_confines_and_does_not_work_yet_is_a_mistake(files: Files) -> None:
-    none = {"chroot.automount": "no", "network": "host", "namespaces": "", "rootfs": ""}
-    assert files.notices(section("a", listen="1", **none)) == []
-    later = {"chroot.automount": "yes", "rootfs": str(files.directory), "namespaces": "pid", "network": "none"}
-    for name, value in later.items():
-        (complaint,) = files.complaints(section("a", listen="1", **{name: value}))
-        assert f"[a] {name}: is not available yet in this version, and the pool must not run without it" in complaint
 
 
 @pytest.mark.parametrize("name", ["control", "pid"])

@@ -86,6 +86,7 @@ LATE = {
     ("fpm.system.keyring", "ctypes"),  # in the launcher before chroot
     ("fpm.system.io_priority", "ctypes"),  # the same
     ("fpm.kernel.system_call", "ctypes"),  # in the launcher before chroot
+    ("fpm.launcher.jail.calls", "ctypes"),  # the same
     ("fpm.system.proctitle", "ctypes"),  # where /proc is missing, at the first title, which the template sets
     (
         "fpm.template.calibrator",

@@ -24,6 +24,8 @@ ELSEWHERE = {
     "fpm/system/unix_sockets.py": "removes such a directory",
     "fpm/system/listening.py": "the name of an abstract socket is no path",
     "fpm/system/socket_access.py": "what it changes is pinned (fpm.paths.files.pinned_socket)",
+    "fpm/launcher/jail/mounter.py": "in file systems that it has made in its own mount namespace",
+    "fpm/launcher/jail/namespaces.py": "its own files of /proc",
 }
 
 

@@ -36,13 +36,12 @@ Kind = Literal[
     "check",
     "cpus",
     "priority",
+    "mount_line",
 ]
 """`path` is a directory or an executable, `file` a file that pyfpm writes: its directory must exist."""
 
 Array = Literal["", "key", "list"]
 """`key`: written NAME[KEY] = VALUE; `list`: written NAME[] = VALUE, any number of times."""
-
-Version = Literal["", "later"]
 
 Applies = Literal["live", "socket", "generation"]
 """How a reload applies a change: to the running workers, to the open listening socket, or by a new generation."""
@@ -69,8 +68,6 @@ class Directive:
     array: Array = ""
     mandatory: bool = False
     applies: Applies = "generation"
-    version: Version = ""
-    """`later`: not available in this version, which refuses all but the default."""
 
     @property
     def attribute(self) -> str:

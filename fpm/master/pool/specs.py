@@ -86,6 +86,7 @@ def unavailable_spec(spec: TemplateSpec) -> TemplateSpec:
         spec,
         mode="unavailable",
         chroot=None,
+        namespaces=[],
         chdir="/",
         rlimit_files=0,
         rlimit_processes=0,
@@ -101,6 +102,18 @@ def unavailable_spec(spec: TemplateSpec) -> TemplateSpec:
         no_new_privs=True,
         seccomp="off",
     )
+
+
+def _identity(config: PoolConfig) -> dict[str, Any]:
+    one = config.identity
+    if one is None:
+        return {"uid": None, "gid": None, "groups": []}
+    names = list(one.group_names)
+    return {"uid": one.uid, "gid": one.gid, "groups": list(one.groups), "user": one.user, "group_names": names}
+
+
+def _has_own_root(config: PoolConfig) -> bool:
+    return bool(config.chroot or config.rootfs or config.chroot_automount)
 
 
 def template_spec(
@@ -125,17 +138,14 @@ def template_spec(
         ptracer: who may trace the processes, see fpm.launcher.identity; 0: nobody needs to be named.
         dumpable: for pools without their own process.dumpable.
     """
-    identity = config.identity
     return TemplateSpec(
-        **_shared(config, TemplateSpec) | {"chdir": config.chdir or ("/" if config.chroot else None)},
+        **_shared(config, TemplateSpec) | {"chdir": config.chdir or ("/" if _has_own_root(config) else None)},
+        **_identity(config),
         pool=config.name,
         generation=generation,
         mode="template",
         python_arguments=[],
         spawned=now,
-        uid=identity.uid if identity else None,
-        gid=identity.gid if identity else None,
-        groups=list(identity.groups) if identity else [],
         environ=pool_environ(config, inherited),
         original_rlimit_files=list(original_rlimit_files),
         priority=config.process_priority if config.process_priority is not None else priority,

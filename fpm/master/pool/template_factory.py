@@ -11,6 +11,7 @@ from fpm.config.model import PoolConfig
 from fpm.master.loop.fair_reader import Share
 from fpm.master.pool.shared_resources import PoolResources, SharedResources
 from fpm.master.pool.specs import template_spec, unavailable_settings, unavailable_spec, worker_settings
+from fpm.master.pool.template_handover import restore_template
 from fpm.master.pool.template_process import TemplateKeeper, TemplateProcess
 from fpm.master.pool.template_state import TemplateState
 from fpm.master.services import Services
@@ -60,7 +61,7 @@ class TemplateFactory:
 
     def restore(self, config: PoolConfig, state: Mapping[str, Any], keeper: TemplateKeeper) -> TemplateProcess:
         """Go on with one that the former pyfpm has made."""
-        return TemplateProcess.restore(self.services, config, self._share, keeper, state)
+        return restore_template(self.services, config, self._share, keeper, state)
 
     def _spec(self, config: PoolConfig, shared: SharedResources, state: TemplateState, generation: int) -> TemplateSpec:
         limit, slots = self.services.settings.log_limit, shared.board.slots

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
 
 from fpm.config.model import PoolConfig
 from fpm.event_text.worker import output_text
 from fpm.log.lines import pool_prefix
-from fpm.master.listening.inherited import InheritedFds, take_inherited
 from fpm.master.loop.channel import PoolChannel, Received
 from fpm.master.loop.fair_reader import FairReader, Share
 from fpm.master.loop.loop import Timer
@@ -24,7 +22,17 @@ from fpm.master.processes.owner import OwnerCheck, ids_of
 from fpm.master.processes.self_dump_fd import SelfDumpFd
 from fpm.master.services import Services
 from fpm.master.tracing.layout_request import LayoutRequest
-from fpm.protocol.messages import ApplySettings, Calibrate, Event, Fork, LayoutFailed, LayoutFound, Quit, TemplateReady
+from fpm.protocol.messages import (
+    ApplySettings,
+    Calibrate,
+    Entered,
+    Event,
+    Fork,
+    LayoutFailed,
+    LayoutFound,
+    Quit,
+    TemplateReady,
+)
 from fpm.protocol.spec import (
     BOOT_COMMAND,
     FD_BUNDLE,
@@ -35,11 +43,11 @@ from fpm.protocol.spec import (
     TemplateSpec,
     WorkerSettings,
     pack_spec,
-    unpack_spec,
 )
 from fpm.protocol.wire import MessageError
 from fpm.stacks.layout import Layout
 from fpm.system.own_command import own_python
+from fpm.system.proc_stat import parent_of
 from fpm.system.spawn import spawn
 
 LAST_TIME = 0.05
@@ -98,7 +106,10 @@ class TemplateProcess:
         services.pool_ids.add(self.owner.ids)
         self.layout = LayoutRequest(services.loop, services.emit, spec.pool, self._ask_layout)
         self.pid = 0
+        """The launcher's at first; where that goes on in a pid namespace, another one's."""
         self.outputs: list[OutputReader] = []
+        self.has_entered = False
+        """It has said that it goes on in a pid namespace."""
         self._keeper = keeper
         self._share = share
         self._reader: FairReader | None = None
@@ -121,7 +132,7 @@ class TemplateProcess:
         spec_fd = sealed_memfd("pyfpm-spec", pack_spec(self.spec))
         try:
             for stream in STREAMS:
-                self.outputs.append(self._output(stream))
+                self.outputs.append(self.output(stream))
             title = f"pyfpm: launcher {self.spec.pool}"  # with room for the longer ones that follow
             arguments = [own_python(), "-I", "-S", "-B", "-c", BOOT_COMMAND, LAUNCHER, title]
             self.pid = spawn(arguments, self._placed(spec_fd) | shared, {})
@@ -130,7 +141,7 @@ class TemplateProcess:
             for output in self.outputs:
                 output.close_writer()
         self.channel.close_peer()
-        self._watch()
+        self.watch()
         timeout = self.config.startup_timeout
         if self.state.is_importing and timeout > 0:
             self._timer = self.services.loop.call_later(
@@ -226,51 +237,16 @@ class TemplateProcess:
         for output in self.outputs:
             output.finish()
 
-    # ---------------------------------------------------------------- an upgrade of pyfpm
-
-    def dump(self, kept: InheritedFds) -> dict[str, Any]:
-        """Describe it for the next master, be it gone already: its workers name it."""
-        is_gone = self.state is TemplateState.GONE
-        return {
-            "pid": self.pid,
-            "state": self.state.name,
-            "spec": asdict(self.spec),
-            "started": self.started,
-            "preload": self.preload,
-            "directory": self.directory,
-            "channel": -1 if is_gone else kept.keep(self.channel.fd),
-            "outputs": [] if is_gone else [kept.keep(output.fd) for output in self.outputs],
-            "own_stack": [-1 if is_gone else kept.keep(self.own_stack.fd), self.own_stack.listens],
-        }
-
-    @classmethod
-    def restore(
-        cls, services: Services, config: PoolConfig, share: Share, keeper: TemplateKeeper, state: Mapping[str, Any]
-    ) -> TemplateProcess:
-        """Make the same from what `dump` has said."""
-        spec = unpack_spec(json.dumps(state["spec"]).encode())
-        where = TemplateState[state["state"]]
-        own_stack = SelfDumpFd.restore(*state["own_stack"])
-        is_gone = where is TemplateState.GONE
-        channel = PoolChannel(None if is_gone else take_inherited(state["channel"]))
-        template = cls(services, config, spec, share, keeper, where, channel, own_stack)
-        for name in ("pid", "started", "preload", "directory"):
-            setattr(template, name, state[name])
-        if is_gone:
-            template.close()
-            return template
-        streams = zip(STREAMS, state["outputs"], strict=False)
-        template.outputs = [template._output(stream, take_inherited(fd)) for stream, fd in streams if fd >= 0]
-        template._watch()
-        return template
-
     # ---------------------------------------------------------------- what it says
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """Read whatever it says from now on."""
         self.cgroup = self.services.oom.learn(self.pid)
         self._reader = FairReader(self._share, self.channel.fd, self._on_channel)
 
-    def _output(self, stream: str, fd: int | None = None) -> OutputReader:
+    def output(self, stream: str, fd: int | None = None) -> OutputReader:
+        """Read what it writes to a standard stream, by a new pipe or by `fd`."""
+
         def write_line(line: str, closed: bool) -> None:
             self.last_words.add(line, self.services.loop.now)
             self._keeper.write_line(self, stream, line, closed)
@@ -287,10 +263,27 @@ class TemplateProcess:
         return count
 
     def _take(self, received: Received[Event | MessageError]) -> None:
-        if isinstance(received.message, LayoutFound | LayoutFailed):
+        if isinstance(received.message, Entered):
+            self._go_on_as(received.pid)
+        elif isinstance(received.message, LayoutFound | LayoutFailed):
             self.layout.take(received.message)
         else:
             self._keeper.on_message(self, received.message)
+
+    def _go_on_as(self, pid: int) -> None:
+        """The launcher has cloned itself into a pid namespace. It says so before anything of the pool can speak."""
+        if "pid" not in self.spec.namespaces or self.has_entered or parent_of(pid) != os.getpid():
+            return
+        self.has_entered = True
+        self.services.reapers[self.pid] = lambda status: None
+        self.pid = pid
+        if self.state.killed_by_master:
+            self.kill_group()
+
+    def hear_of_itself(self) -> None:
+        """The process with its pid has ended: is it only the launcher, which has gone on as another one?"""
+        if "pid" in self.spec.namespaces and not self.has_entered and self._reader is not None:
+            self._on_channel()
 
     def _forget_channel(self) -> None:
         if self._reader is not None:

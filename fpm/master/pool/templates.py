@@ -23,6 +23,7 @@ from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.exits import PoolExits
 from fpm.master.pool.shared_resources import SharedResources
 from fpm.master.pool.template_factory import TemplateFactory
+from fpm.master.pool.template_handover import dump_template
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.template_state import TemplateAction, TemplateEvent, TemplateState
 from fpm.master.pool.template_termination import TemplateTermination
@@ -160,7 +161,7 @@ class Templates:
 
     def dump(self, kept: InheritedFds, ended: Iterable[TemplateProcess]) -> list[dict[str, Any]]:
         """Describe them for the next master, and those that have ended and left workers behind."""
-        return [template.dump(kept) for template in [*self._processes, *ended]]
+        return [dump_template(template, kept) for template in [*self._processes, *ended]]
 
     def restore(self, states: Iterable[dict[str, Any]]) -> dict[int, TemplateProcess]:
         """Go on where `dump` was; returns all by their pids. One that is not the pool's template leaves."""

@@ -120,11 +120,14 @@ class Workers:
         self.happen(child, WorkerEvent.EXITED, exit_=exit_)
 
     def forked(self, template: TemplateProcess, slot: int, pid: int) -> None:
-        """The template says which process it has forked for a slot."""
+        """The template says which process it has forked for a slot.
+
+        In a pid namespace it does not know by which pid the master knows it: the worker's first message tells.
+        """
         for child in _of(self.children, template, slot):
             if not child.process.reported_pid:
                 child.process.reported_pid = pid
-                if not child.pid:
+                if not child.pid and "pid" not in template.spec.namespaces:
                     child.process.learn(pid, template.pid)
                 self.happen(child, WorkerEvent.FORKED)
 

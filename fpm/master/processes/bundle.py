@@ -28,6 +28,7 @@ POOL_PACKAGES = (
     "fpm.fastcgi",
     "fpm.kernel",
     "fpm.launcher",
+    "fpm.launcher.jail",
     "fpm.paths",
     "fpm.protocol",
     "fpm.scoreboard",

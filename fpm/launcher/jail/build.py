@@ -1,0 +1,62 @@
+"""Builds what the pool sees, in the order that the kernel asks for."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+from fpm.launcher.jail.calls import Calls
+from fpm.launcher.jail.mounter import Mounter
+from fpm.launcher.jail.namespaces import enter_pid_namespace, enter_user_namespace, leave_namespaces
+from fpm.launcher.jail.plan import plan_root
+from fpm.launcher.jail.sources import Sources
+from fpm.launcher.step import step
+from fpm.protocol.spec import TemplateSpec
+
+LINKS_MAX = 40
+"""Symbolic links that are followed, as in the kernel (MAXSYMLINKS)."""
+
+
+def build_jail(spec: TemplateSpec, channel: socket.socket) -> Callable[[], None]:
+    """Leave the daemon's namespaces and make the pool's root.
+
+    Returns:
+        What remains to be done as the pool's user. It raises OSError, too.
+
+    Raises:
+        OSError: a step failed; `filename` says which.
+    """
+    if not spec.namespaces:
+        _change_root(spec.chroot)
+        return lambda: None
+    calls = Calls()
+    leave_namespaces(spec, calls)
+    if "pid" in spec.namespaces:
+        step("namespaces = pid", lambda: enter_pid_namespace(calls, channel))
+    plan = plan_root(spec, programs(spec.python))
+    if plan is None:
+        _change_root(spec.chroot)
+    else:
+        Mounter(calls, Sources(spec)).make(plan)
+    # As root it is the last: the other namespaces then belong to the machine, and not even their root is the pool.
+    is_late = "user" in spec.namespaces and os.geteuid() == 0
+    return (lambda: enter_user_namespace(calls)) if is_late else (lambda: None)
+
+
+def _change_root(root: str | None) -> None:
+    if root is not None:
+        step(f"chroot = {root}", lambda: os.chroot(root))
+        os.chdir("/")
+
+
+def programs(path: str) -> list[str]:
+    """List the paths by which an interpreter is found: each leads to the next by a symbolic link."""
+    found = [path]
+    while len(found) < LINKS_MAX:
+        try:
+            path = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+        except OSError:
+            break
+        found.append(path)
+    return found

@@ -1,0 +1,120 @@
+"""Leaves the namespaces of the daemon (namespaces(7))."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import os
+import socket
+import struct
+from typing import NoReturn
+
+from fpm.launcher.jail.calls import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    CLONE_PARENT,
+    Calls,
+)
+from fpm.launcher.step import step
+from fpm.protocol.messages import Entered, pack
+from fpm.protocol.spec import TemplateSpec
+
+FLAGS = {
+    "mount": CLONE_NEWNS,
+    "net": CLONE_NEWNET,
+    "ipc": CLONE_NEWIPC,
+    "uts": CLONE_NEWUTS,
+    "cgroup": CLONE_NEWCGROUP,
+}
+"""Those that a process leaves by itself; `pid` is for its children, and `user` has a time of its own."""
+NETNS = "/run/netns"
+"""Where ip-netns(8) keeps those that have a name."""
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+INTERFACE = struct.Struct("16sH14x")
+"""struct ifreq of netdevice(7)."""
+
+
+def leave_namespaces(spec: TemplateSpec, calls: Calls) -> None:
+    """Unshare all but `pid`.
+
+    Raises:
+        OSError: a step failed; `filename` says which.
+    """
+    if "user" in spec.namespaces and os.geteuid() != 0:
+        enter_user_namespace(calls)
+    for name in [name for name in FLAGS if name in spec.namespaces]:
+        if name == "net" and spec.network.startswith("netns:"):
+            step(f"network = {spec.network}", lambda: _join_network(calls, spec.network.removeprefix("netns:")))
+        else:
+            step(f"namespaces = {name}", lambda name=name: calls.unshare(FLAGS[name]))  # type: ignore[misc]
+    if spec.hostname:
+        step(f"hostname = {spec.hostname}", lambda: socket.sethostname(spec.hostname))
+    if "net" in spec.namespaces and not spec.network.startswith("netns:"):
+        step("the loopback interface", _raise_loopback)
+
+
+def enter_user_namespace(calls: Calls) -> None:
+    """Enter one in which this user and group are themselves and nobody else is anybody.
+
+    Raises:
+        OSError: the kernel, or its settings, do not allow it.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    step("namespaces = user", lambda: calls.unshare(CLONE_NEWUSER))
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        step(f"namespaces = user ({name})", lambda name=name, text=text: _write(f"/proc/self/{name}", text))  # type: ignore[misc]
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def _join_network(calls: Calls, name: str) -> None:
+    fd = os.open(f"{NETNS}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        calls.setns(fd, CLONE_NEWNET)
+    finally:
+        os.close(fd)
+
+
+def _raise_loopback() -> None:
+    """Without it, 127.0.0.1 is not there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = array.array("B", INTERFACE.pack(b"lo", 0))
+        fcntl.ioctl(any_socket, SIOCGIFFLAGS, request)
+        name, flags = INTERFACE.unpack(request)
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, INTERFACE.pack(name, flags | IFF_UP))
+
+
+def enter_pid_namespace(calls: Calls, channel: socket.socket) -> None:
+    """Go on as the first process of a new pid namespace; this one ends.
+
+    The new process is the master's child, as this one was. It says so with its first message, on which the kernel
+    writes its pid as the master knows it; nothing of the pool can have spoken before.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    said, saying = os.pipe2(os.O_CLOEXEC)
+    pid = calls.clone(CLONE_NEWPID | CLONE_PARENT)
+    if pid:
+        os.close(saying)
+        _leave_when_said(said)
+    os.close(said)
+    os.setsid()
+    channel.send(pack(Entered()))
+    os.close(saying)
+
+
+def _leave_when_said(said: int) -> NoReturn:
+    """End as soon as the master can know who goes on, for it sees that this process ends, too."""
+    with contextlib.suppress(OSError):
+        os.read(said, 1)
+    os._exit(0)
