@@ -81,7 +81,10 @@ def foreign_controls(path: str, *, environ: Mapping[str, str], is_root: bool) ->
 
 
 class LocalSystem:
-    """Answers about this machine, cached from the first question on. The methods are documented in System."""
+    """Answers about this machine, cached from the first question on. The methods are documented in System.
+
+    It has many attributes: one for each kind of answer that is kept.
+    """
 
     def __init__(self, *, environ: Mapping[str, str], is_root: bool, allow_root: bool) -> None:
         self.environ = environ
