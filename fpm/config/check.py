@@ -27,6 +27,7 @@ def check_global(section: Section, report: Diagnostics) -> None:
 def check_manager(pool: Section, report: Diagnostics) -> None:
     """Check the numbers of workers that the process manager needs, and compute the rest."""
     values = pool.values
+    _check_memory(pool, report)
     most = values["pm.max_children"] or 0
     if values["pm.max_requests_jitter"] is None:
         values["pm.max_requests_jitter"] = values["pm.max_requests"] // 10
@@ -41,6 +42,18 @@ def check_manager(pool: Section, report: Diagnostics) -> None:
         report.add_error(
             pool, "pm.process_idle_timeout", f"pm.process_idle_timeout({timeout:g}s) must be greater than 0s"
         )
+
+
+_MEMORY = (("pm.max_memory", "pm.max_memory_hard"), ("pm.memory_soft", "pm.memory_hard"))
+"""Soft and hard limits."""
+
+
+def _check_memory(pool: Section, report: Diagnostics) -> None:
+    for soft, hard in _MEMORY:
+        low, high = pool.values[soft], pool.values[hard]
+        if pool.is_valid(soft, hard) and 0 < high <= low:
+            sentence = f"{hard}({high}) must be greater than {soft}({low}). Raise it, or lower {soft}"
+            report.add_error(pool, hard, sentence)
 
 
 _SPARE = ("pm.start_servers", "pm.min_spare_servers", "pm.max_spare_servers")

@@ -168,7 +168,10 @@ class PoolConfig:
     access_format: str
     access_suppress_path: tuple[str, ...]
     pm_max_memory: int
-    """Bytes; 0: no limit. The next one likewise."""
+    """Bytes; 0: no limit. The next four likewise."""
+    pm_max_memory_hard: int
+    pm_memory_soft: int
+    pm_memory_hard: int
     pm_background_max: int
     slowlog: str | None
     slowlog_format: SlowLogFormat

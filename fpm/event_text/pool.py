@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fpm.event_text.rows import ERROR, NONE, NOTICE, WARNING, Row, as_clause
 from fpm.events import pool
 from fpm.events.base import Event
+from fpm.status.figures import format_size
 
 
 def _pool_failed(event: pool.PoolFailed) -> str:
@@ -56,6 +57,21 @@ def _scaled(event: pool.Scaled) -> str:
     return f"workers: {', '.join(filter(None, changes))} ({event.reason}); there were {present}"
 
 
+_MEMORY_MEASURES = {
+    "pm.memory_soft": "it keeps one spare worker only",
+    "pm.memory_hard": "it does not grow, and its largest workers leave",
+}
+
+
+def _over_memory(event: pool.PoolOverMemory) -> str:
+    used, size = format_size(event.used), format_size(event.size)
+    return f"uses {used} of memory, more than {event.limit} ({size}): {_MEMORY_MEASURES[event.limit]}"
+
+
+def _memory_eased(event: pool.PoolMemoryEased) -> str:
+    return f"uses {format_size(event.used)} of memory, less than {event.limit} ({format_size(event.size)}) again"
+
+
 ROWS: Mapping[type[Event], Row] = {
     pool.PoolFailed: (ERROR, _pool_failed),
     pool.PoolRecovered: (NONE, "the application has started again"),
@@ -83,6 +99,8 @@ ROWS: Mapping[type[Event], Row] = {
         "seems busy (you may need to increase pm.start_servers, or pm.min/max_spare_servers), "
         "spawning {e.created} children, there are {e.idle} idle, and {e.total} total children",
     ),
+    pool.PoolOverMemory: (WARNING, _over_memory),
+    pool.PoolMemoryEased: (NOTICE, _memory_eased),
     pool.WorkerNotCreated: (ERROR, "{e.error}"),
     pool.AccessLogReopened: (NOTICE, "access log file re-opened"),
     pool.AccessLogFailed: (ERROR, "{e.error}; keeping the previous file"),

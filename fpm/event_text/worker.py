@@ -47,9 +47,33 @@ def _died(event: worker.ProcessDied) -> str:
 
 
 def _over_memory(event: worker.WorkerOverMemory) -> str:
+    when = f'request "{escape(event.request)}"' if event.request else f"{event.requests} requests"
     return (
         f"child {event.pid} has used {format_size(event.memory)} of memory, more than pm.max_memory "
-        f"({format_size(event.limit)}); it is replaced after {event.requests} requests"
+        f"({format_size(event.limit)}); it is replaced after {when}"
+    )
+
+
+def _discarded(event: worker.WorkerDiscarded) -> str:
+    return (
+        f"child {event.pid} uses {format_size(event.memory)} of memory, more than pm.max_memory_hard "
+        f"({format_size(event.limit)}); it is idle and is replaced"
+    )
+
+
+def _killed_for_memory(event: worker.WorkerKilledForMemory) -> str:
+    request = f', request "{escape(event.request)}" ({event.seconds:.6f} sec),' if event.request else ""
+    return (
+        f"child {event.pid}{request} uses {format_size(event.memory)} of memory, more than pm.max_memory_hard "
+        f"({format_size(event.limit)}), sending SIGKILL{in_parentheses(event.doing)}{as_clause(event.no_stack)}"
+    )
+
+
+def _reclaimed(event: worker.WorkerReclaimed) -> str:
+    when = f'after request "{escape(event.request)}"' if event.request else "now"
+    return (
+        f"child {event.pid}, which uses {format_size(event.memory)} of memory, leaves {when} (pm.memory_hard), "
+        "and is not replaced before the pool uses less"
     )
 
 
@@ -118,6 +142,9 @@ ROWS: Mapping[type[Event], Row] = {
         "child {e.pid} keeps serving past pm.{e.limit}: nothing can replace it",
     ),
     worker.WorkerOverMemory: (NOTICE, _over_memory),
+    worker.WorkerDiscarded: (WARNING, _discarded),
+    worker.WorkerKilledForMemory: (WARNING, _killed_for_memory),
+    worker.WorkerReclaimed: (NOTICE, _reclaimed),
     worker.MemoryLimitLow: (WARNING, _limit_low),
     worker.MemoryLimitNotApplied: (WARNING, _limit_not_applied),
     worker.WorkerSignalled: (WARNING, _signalled),

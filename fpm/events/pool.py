@@ -7,6 +7,8 @@ from typing import Literal
 from fpm.events.base import PoolEvent, ProcessEvent
 from fpm.frozen import dataclass
 
+PoolLimit = Literal["pm.memory_soft", "pm.memory_hard"]
+
 
 @dataclass(frozen=True, slots=True)
 class PoolFailed(PoolEvent):
@@ -170,6 +172,25 @@ class PoolBusy(PoolEvent):
     created: int
     idle: int
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOverMemory(PoolEvent):
+    """The pool has begun to use more memory than one of its limits. Sizes are bytes."""
+
+    limit: PoolLimit
+    size: int
+    """Of the limit."""
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolMemoryEased(PoolEvent):
+    """The pool is well below a limit again that it has been above."""
+
+    limit: PoolLimit
+    size: int
+    used: int
 
 
 @dataclass(frozen=True, slots=True)

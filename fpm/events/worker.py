@@ -65,6 +65,39 @@ class WorkerOverMemory(ProcessEvent):
     memory: int
     limit: int
     requests: int
+    request: str = ""
+    """The one that runs, when the master has noticed it during that."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDiscarded(ProcessEvent):
+    """An idle worker is above pm.max_memory_hard. Sizes are bytes."""
+
+    memory: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerKilledForMemory(ProcessEvent):
+    """A worker is above pm.max_memory_hard. Sizes are bytes."""
+
+    request: str
+    """Empty without one."""
+    seconds: float
+    """That it has run; without one, since the worker was made."""
+    memory: int
+    limit: int
+    doing: str
+    no_stack: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReclaimed(ProcessEvent):
+    """A worker leaves, after its request, because its pool is above pm.memory_hard. Sizes are bytes."""
+
+    memory: int
+    request: str
+    """Empty if it is idle."""
 
 
 @dataclass(frozen=True, slots=True)

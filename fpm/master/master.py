@@ -44,7 +44,8 @@ from fpm.master.loop.loop import Loop
 from fpm.master.loop.signals import SignalReader
 from fpm.master.notifier import Notifier
 from fpm.master.pool.current_config import restore_config
-from fpm.master.pool.supervisor import PoolCallbacks, PoolSupervisor
+from fpm.master.pool.pool_callbacks import PoolCallbacks
+from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.pools import Pools, Reaper
 from fpm.master.processes.path_looks import paths_of
 from fpm.master.processes.process import descendants, end_orphans
@@ -52,7 +53,6 @@ from fpm.master.reload.reloader import Reloader, Request
 from fpm.master.services import Services
 from fpm.master.setup import Setup, make_services, prepare_process
 from fpm.master.shutdown import Shutdown
-from fpm.master.status.memory import MemorySampler
 from fpm.master.status.process import StatusProcess
 from fpm.master.status.snapshot_source import refresh_memory, take_snapshot
 from fpm.master.upgrade.upgrade import Upgrade
@@ -134,7 +134,6 @@ class Master:
         self.services = services
         self.reaper = Reaper(self.pools, services, [process.pid for process in self._others])
         self.reloader = Reloader(self, time.time)
-        self.memory = MemorySampler(services)
         self.status_process = StatusProcess(
             services,
             self.status_listeners,
@@ -148,7 +147,7 @@ class Master:
             census=lambda: [pool.workers.census() for pool in self.pools.values()],
         )
         self.sink.add_reader(self.notifier.take)
-        self._at_end += [services.close, self.memory.close, self.reaper.leftovers.close, self.status_process.close]
+        self._at_end += [services.close, self.reaper.leftovers.close, self.status_process.close]
 
     def _begin(self) -> None:
         """Nothing runs yet."""

@@ -12,6 +12,7 @@ from fpm.master.core import Core
 from fpm.master.loop.hangups import HangupWatch
 from fpm.master.loop.read_budget import TokenBucket
 from fpm.master.processes.log_opener import LogOpener
+from fpm.master.processes.memory_sampler import MemorySampler
 from fpm.master.processes.oom import OomWatch
 from fpm.master.processes.owner import Ids
 from fpm.master.processes.path_looks import PathLooks
@@ -62,6 +63,7 @@ class Services(Core):
     """Of all processes that pools have had."""
     log_opener: LogOpener = field(init=False)
     slow_files: SlowFiles = field(init=False)
+    memory: MemorySampler = field(init=False)
     resamples: TokenBucket = field(default_factory=lambda: TokenBucket(20.0, 20.0))
     """Stacks of requests that go on being slow (request_slowlog_interval), of all pools together."""
 
@@ -69,9 +71,11 @@ class Services(Core):
         self.stacks, self.paths, self.hangups = Stacks(self), PathLooks(self), HangupWatch(self.loop)
         self.log_opener = LogOpener(self)
         self.slow_files = SlowFiles(self, self.log_opener)
+        self.memory = MemorySampler(self)
 
     def close(self) -> None:
         """End what belongs to no single pool."""
+        self.memory.close()
         self.stacks.close()
         self.paths.close()
         self.log_opener.close()

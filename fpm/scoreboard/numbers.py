@@ -9,9 +9,17 @@ here (and of fpm.scoreboard.snapshot.Slot, if workers count it), and the code th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fpm.scoreboard.hot_path import describe_hot_path, measure_hot_path
+from fpm.scoreboard.memory_level import describe_memory, measure_memory
 from fpm.scoreboard.number import COUNT, FLAG, TIME, UINT, Line, Metric, Php, Shown, describe_death, number, rows_of
+
+
+def _deaths(cause: str, words: str, *, code: str = COUNT) -> Any:
+    """A number of workers that have died of one cause."""
+    metric = Metric("deaths", "Workers that have died unexpectedly, by cause.", "counter", label=f'cause="{cause}"')
+    return number(code, key=f"deaths by {cause}", metric=metric, line=Line("deaths", words))
 
 
 @dataclass(slots=True)
@@ -178,39 +186,14 @@ class PoolNumbers:
         metric=Metric("recycled_workers", "Workers that left at pm.max_requests.", "counter"),
         line=Line("recycled", "{} at pm.max_requests"),
     )
-    deaths_by_exit: int = number(
-        COUNT,
-        key="deaths by exit",
-        metric=Metric("deaths", "Workers that have died unexpectedly, by cause.", "counter", label='cause="exit"'),
-        line=Line("deaths", "{} by exit"),
-    )
-    deaths_by_signal: int = number(
-        COUNT,
-        key="deaths by signal",
-        metric=Metric("deaths", "", "counter", label='cause="signal"'),
-        line=Line("deaths", "{} by signal"),
-    )
+    deaths_by_exit: int = _deaths("exit", "{} by exit")
+    deaths_by_signal: int = _deaths("signal", "{} by signal")
     """A signal of their own making (SIGSEGV, SIGABRT ...)."""
-    deaths_by_kill: int = number(
-        COUNT,
-        key="deaths by kill",
-        metric=Metric("deaths", "", "counter", label='cause="kill"'),
-        line=Line("deaths", "{} by SIGKILL"),
-    )
+    deaths_by_kill: int = _deaths("kill", "{} by SIGKILL")
     """That is neither the master's nor the kernel's for lack of memory, as far as that is known."""
-    deaths_by_timeout: int = number(
-        COUNT,
-        key="deaths by timeout",
-        metric=Metric("deaths", "", "counter", label='cause="timeout"'),
-        line=Line("deaths", "{} by timeout"),
-    )
+    deaths_by_timeout: int = _deaths("timeout", "{} by timeout")
     """Ended by the master because they had not left, or not started, in time."""
-    deaths_by_oom: int = number(
-        COUNT,
-        key="deaths by oom",
-        metric=Metric("deaths", "", "counter", label='cause="oom"'),
-        line=Line("deaths", "{} out of memory"),
-    )
+    deaths_by_oom: int = _deaths("oom", "{} out of memory")
     recycled_memory: int = number(
         COUNT,
         key="recycled memory",
@@ -280,6 +263,19 @@ class PoolNumbers:
         ),
         line=Line("hot path"),
     )
+    deaths_by_memory: int = _deaths("memory", "{} at pm.max_memory_hard", code=UINT)
+    memory_level: int = number(
+        UINT,
+        key="memory limit",
+        show=lambda n: describe_memory(n.memory_level),
+        metric=Metric(
+            "memory_limit_exceeded",
+            "Whether the pool uses more than pm.memory_soft (1) or pm.memory_hard (2).",
+            measure=lambda n: measure_memory(n.memory_level),
+        ),
+        line=Line("memory limit"),
+    )
+    """0: the pool as a whole has no limit; see fpm.scoreboard.memory_level."""
 
 
 ROWS = rows_of(PoolNumbers)

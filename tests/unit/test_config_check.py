@@ -74,6 +74,16 @@ def test_jitter(files: Files, requests: str | None, jitter: str | None, expected
             "pm.start_servers",
             "pm.start_servers(4) must not be less than pm.min_spare_servers(1) and not greater",
         ),
+        (
+            {"pm__max_memory": "1G", "pm__max_memory_hard": "512M"},
+            "pm.max_memory_hard",
+            "pm.max_memory_hard(536870912) must be greater than pm.max_memory(1073741824)",
+        ),
+        (
+            {"pm__memory_soft": "4G", "pm__memory_hard": "4G"},
+            "pm.memory_hard",
+            "pm.memory_hard(4294967296) must be greater than pm.memory_soft(4294967296)",
+        ),
         ({"pm__max_spawn_rate": "0"}, "pm.max_spawn_rate", "from 1"),
         ({"pm__process_idle_timeout": "0"}, "pm.process_idle_timeout", "(0s) must be greater than 0s"),
         ({"ping__response": '""'}, "ping.response", "is not long enough"),

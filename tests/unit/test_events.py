@@ -172,6 +172,21 @@ LINES: list[tuple[Event, str, str]] = [
         "workers: 1 retired (idle); there were 4 idle, 0 active, 0 starting",
     ),
     (
+        pool.PoolOverMemory("pm.memory_soft", 2**20, 2**21, **P),
+        "WARNING",
+        "uses 2.0 MiB of memory, more than pm.memory_soft (1.0 MiB): it keeps one spare worker only",
+    ),
+    (
+        pool.PoolOverMemory("pm.memory_hard", 2**20, 2**21, **P),
+        "WARNING",
+        "uses 2.0 MiB of memory, more than pm.memory_hard (1.0 MiB): it does not grow, and its largest workers leave",
+    ),
+    (
+        pool.PoolMemoryEased("pm.memory_hard", 2**21, 2**20, **P),
+        "NOTICE",
+        "uses 1.0 MiB of memory, less than pm.memory_hard (2.0 MiB) again",
+    ),
+    (
         pool.MaxChildrenReached(5, **P),
         "WARNING",
         "server reached pm.max_children setting (5), consider raising it",
@@ -246,6 +261,40 @@ LINES: list[tuple[Event, str, str]] = [
         worker.WorkerOverMemory(2**21, 2**20, 9, **C),
         "NOTICE",
         "child 7 has used 2.0 MiB of memory, more than pm.max_memory (1.0 MiB); it is replaced after 9 requests",
+    ),
+    (
+        worker.WorkerOverMemory(2**21, 2**20, 9, "GET /\n", **C),
+        "NOTICE",
+        "child 7 has used 2.0 MiB of memory, more than pm.max_memory (1.0 MiB); it is replaced after request "
+        '"GET /\\x0a"',
+    ),
+    (
+        worker.WorkerDiscarded(2**21, 2**20, **C),
+        "WARNING",
+        "child 7 uses 2.0 MiB of memory, more than pm.max_memory_hard (1.0 MiB); it is idle and is replaced",
+    ),
+    (
+        worker.WorkerKilledForMemory("GET /\n", 2.5, 2**21, 2**20, "", "", **C),
+        "WARNING",
+        'child 7, request "GET /\\x0a" (2.500000 sec), uses 2.0 MiB of memory, more than pm.max_memory_hard (1.0 MiB), '
+        "sending SIGKILL",
+    ),
+    (
+        worker.WorkerKilledForMemory("", 2.5, 2**21, 2**20, "", "no stack: gone", **C),
+        "WARNING",
+        "child 7 uses 2.0 MiB of memory, more than pm.max_memory_hard (1.0 MiB), sending SIGKILL; no stack: gone",
+    ),
+    (
+        worker.WorkerReclaimed(2**21, "GET /\n", **C),
+        "NOTICE",
+        'child 7, which uses 2.0 MiB of memory, leaves after request "GET /\\x0a" (pm.memory_hard), and is not '
+        "replaced before the pool uses less",
+    ),
+    (
+        worker.WorkerReclaimed(2**21, "", **C),
+        "NOTICE",
+        "child 7, which uses 2.0 MiB of memory, leaves now (pm.memory_hard), and is not replaced before the pool uses "
+        "less",
     ),
     (
         worker.MemoryLimitLow(2**20, 2, 3.0, **C),

@@ -28,7 +28,7 @@ from tests.support import overviews
 from tests.support.configuration import Files, section
 from tests.support.overviews import NUMBERS
 
-ALL = replace(NUMBERS, queue_wait=120, hot_path=1)
+ALL = replace(NUMBERS, queue_wait=120, hot_path=1, memory_level=1)
 FULL = PoolStatus("www", "dynamic", ALL, ())
 
 

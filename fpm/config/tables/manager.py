@@ -6,6 +6,8 @@ from fpm.config.tables.entry import Directive, DirectiveGroup
 
 MAX_CHILDREN = 32768
 """More workers than any machine is known to run; a scoreboard counts its slots in 16 bits."""
+MEMORY_MAX = 2**50
+"""Bytes; more than any machine is known to have."""
 
 MANAGER = DirectiveGroup(
     "Pool: the process manager",
@@ -98,9 +100,50 @@ MANAGER = DirectiveGroup(
             "0",
             "A worker whose peak resident size (including memory shared with its template) exceeds this is replaced "
             "after its request, as a protection against memory leaks; the new one is started first, and the size is "
-            "logged. If a worker exceeds the limit from the start, the limit is not applied and one warning is "
-            "logged. 0 means no limit.",
+            "logged. Every five seconds the master also looks at idle workers and at those with a request that lasts, "
+            "which is not cut off. If a worker exceeds the limit from the start, the limit is not applied and one "
+            "warning is logged. 0 means no limit.",
             differs="PHP-FPM has no such directive.",
+            maximum=MEMORY_MAX,
+            applies="live",
+        ),
+        Directive(
+            "pm.max_memory_hard",
+            "size",
+            "0",
+            "A worker whose resident size (including memory shared with its template) exceeds this is killed. Its "
+            "stack is written to the slow log before, and its request, its size and the limit to the error log. If it "
+            "is idle, it is only replaced. The master looks every two seconds, and does not count the processes that "
+            "a worker has started. It must be greater than `pm.max_memory`. 0 means no limit.",
+            differs="PHP-FPM has no such directive.",
+            maximum=MEMORY_MAX,
+            applies="live",
+        ),
+        Directive(
+            "pm.memory_soft",
+            "size",
+            "0",
+            "If the processes of the pool (workers and templates) together use more memory than this, no spare "
+            "workers are created beyond one, and with `dynamic` and `ondemand` idle workers beyond "
+            "`pm.min_spare_servers` (or one) are stopped, the largest first. It is logged when this begins, and when "
+            "it ends because less than nine tenths are used. What they use is the sum of their proportional set sizes "
+            "(PSS), which count shared memory once, corrected between two measurements by the growth of their "
+            "resident sizes. Where the PSS cannot be read (root without CAP_SYS_PTRACE), it is the resident size of "
+            "the template and what that of each worker exceeds it by. 0 means no limit.",
+            differs="PHP-FPM has no such directive.",
+            maximum=MEMORY_MAX,
+            applies="live",
+        ),
+        Directive(
+            "pm.memory_hard",
+            "size",
+            "0",
+            "As `pm.memory_soft`. If the pool uses more than this, it also does not grow, and one worker every two "
+            "seconds has to leave: the largest idle one as long as there are two, then the largest busy one after its "
+            "request. It is not replaced before the pool uses less. One worker always remains. It must be greater "
+            "than `pm.memory_soft`. 0 means no limit.",
+            differs="PHP-FPM has no such directive.",
+            maximum=MEMORY_MAX,
             applies="live",
         ),
         Directive(

@@ -18,6 +18,7 @@ from fpm.master.pool.worker_slot import WorkerSlot
 from fpm.master.pool.worker_state import WorkerAction, WorkerEvent, WorkerState
 from fpm.master.pool.worker_table import WORKER_TABLE
 from fpm.master.processes.exits import Exit, Usage
+from fpm.master.processes.memory_notes import MemoryNotes
 from fpm.master.processes.self_dump_fd import SelfDumpFd
 from fpm.master.services import Services
 from fpm.scoreboard.memory import Scoreboard
@@ -60,11 +61,9 @@ class WorkerNotes:
     """The request because of which it was sent SIGTERM; 0: none."""
     cgroup: str = ""
     """Its memory cgroup, for fpm.master.processes.oom."""
-    pss: int | None = None
-    """Bytes, when last looked at."""
-    pss_at: float = 0.0
-    """When that was, monotonic seconds; and before when it is not looked at again."""
-    pss_due: float = 0.0
+    memory: MemoryNotes = field(default_factory=MemoryNotes)
+    memory_at_start: int = 0
+    """Bytes, with what it shares, when it became ready or as it has told."""
     usage: Usage = field(default_factory=Usage)
     """Known when it has ended."""
     end: WorkerEnd | None = None
@@ -183,6 +182,7 @@ class Child:
             "idle_since": notes.idle_since,
             "logged_request": notes.logged_request,
             "ended_request": notes.ended_request,
+            "memory_at_start": notes.memory_at_start,
         }
 
     @classmethod
@@ -200,4 +200,5 @@ class Child:
         child.process.restore(state["process"])
         child.notes.started, child.notes.idle_since = state["started"], state["idle_since"]
         child.notes.logged_request, child.notes.ended_request = state["logged_request"], state["ended_request"]
+        child.notes.memory_at_start = state.get("memory_at_start", 0)
         return child

@@ -11,6 +11,7 @@ from dataclasses import field
 
 from fpm.frozen import dataclass
 from fpm.log.escape import cut, decode_wire, escape
+from fpm.master.pool.history import MEMORY_HARD, MEMORY_SOFT
 from fpm.master.processes.exits import MEMORY_MAX, Exit, Usage, signal_name
 from fpm.master.processes.oom_reports import OomVerdict
 from fpm.scoreboard.snapshot import Slot
@@ -152,6 +153,8 @@ _AFTER_LEAVING = {
     "reload": "replaced by the new generation",
     "reload abandoned": "not replaced, its generation has failed",
     "idle": "not replaced, there are enough",
+    MEMORY_SOFT: "not replaced, the pool is above pm.memory_soft",
+    MEMORY_HARD: "not replaced, the pool is above pm.memory_hard",
 }
 
 

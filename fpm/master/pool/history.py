@@ -28,6 +28,10 @@ STOP = "stop"
 """Why workers leave when the pool ends."""
 MAX_REQUESTS = "max_requests"
 MAX_MEMORY = "max_memory"
+MAX_MEMORY_HARD = "pm.max_memory_hard"
+MEMORY_SOFT = "pm.memory_soft"
+MEMORY_HARD = "pm.memory_hard"
+"""The pool as a whole is above it."""
 STOP_SIGNALS = frozenset({Signals.SIGTERM, Signals.SIGKILL})
 
 
@@ -115,7 +119,9 @@ class Record:
         self._count_leaving(death.retire_reason)
         values.last_death = death.at
         values.last_death_status = UNKNOWN_STATUS if event.status is None else event.status
-        if death.killed_by_master:
+        if death.killed_by_master and death.retire_reason == MAX_MEMORY_HARD:
+            values.deaths_by_memory += 1
+        elif death.killed_by_master:
             values.deaths_by_timeout += 1
         elif death.oom == "yes":
             values.deaths_by_oom += 1

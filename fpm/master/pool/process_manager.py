@@ -8,10 +8,12 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 
 from fpm.config.model import PoolConfig
 from fpm.frozen import dataclass
+from fpm.master.pool.memory_limits import Level
 
 BUSY_RATE = 8
 """From this spawn rate on a pool is said to be busy (PHP-FPM's figure)."""
@@ -98,6 +100,21 @@ class WatchPlan:
     notice: Notice
     below: int = 0
     look_again: bool = False
+
+
+def limit_by_memory(config: PoolConfig, census: Census, level: Level) -> PoolConfig:
+    """Return the numbers by which a pool goes on that uses more memory than it should.
+
+    Above the soft limit it has no spare worker but one; above the hard one it does not grow at all.
+    """
+    if level is Level.WITHIN:
+        return config
+    is_short = census.idle + census.starting == 0
+    most = config.pm_max_children
+    if level is Level.HARD or config.pm == "static":
+        growth = int(is_short) if level is Level.SOFT else 0
+        most = min(most, max(census.total + growth, 1))
+    return replace(config, pm_max_children=most, pm_min_spare_servers=min(config.pm_min_spare_servers, 1))
 
 
 def first_workers(config: PoolConfig) -> int:

@@ -13,6 +13,7 @@ from fpm.events.base import PoolEvent
 from fpm.events.pool import MaxChildrenReached, PoolBusy
 from fpm.master.pool import process_manager
 from fpm.master.pool.current_config import CurrentConfig
+from fpm.master.pool.memory_limits import Level
 from fpm.master.pool.process_manager import Census, Demand
 from fpm.master.pool.template_starter import TemplateStarter
 from fpm.master.pool.turns import SHORTEST, Turns, release_replaced, retire_surplus, supersede_former
@@ -59,6 +60,8 @@ class Scaler:
         self._rate = 1
         self._reached_max = False
         self._backoff = Backoff()
+        self.memory = Level.WITHIN
+        """How the pool's memory stands to its limits."""
 
     @property
     def config(self) -> PoolConfig:
@@ -116,6 +119,12 @@ class Scaler:
         else:
             self.replace_one()
 
+    def set_memory(self, level: Level) -> None:
+        """The pool's memory stands differently to its limits: it may grow again, or less."""
+        self.memory = level
+        self.turns.maintain_in(None)
+        self.evaluate()
+
     def worker_ready(self) -> None:
         """A new worker serves: those that have waited for it may leave."""
         all_ready = self._demand.wanted() == 0 and self.workers.census().starting == 0
@@ -167,7 +176,8 @@ class Scaler:
             return
         census = self.workers.census()
         idle = self.workers.idle_children()
-        turn = process_manager.decide_maintenance(self.config, census, self._rate, [seconds for seconds, _ in idle])
+        config = process_manager.limit_by_memory(self.config, census, self.memory)
+        turn = process_manager.decide_maintenance(config, census, self._rate, [seconds for seconds, _ in idle])
         self._rate = turn.rate
         if census.total - turn.retire < self.config.pm_max_children:
             self._reached_max = False  # the next time is another episode
@@ -188,11 +198,13 @@ class Scaler:
         self.evaluate()
 
     def _wanted(self, census: Census) -> int:
-        return self._demand.wanted(process_manager.missing_workers(self.config, census))
+        config = process_manager.limit_by_memory(self.config, census, self.memory)
+        return self._demand.wanted(process_manager.missing_workers(config, census))
 
     def _make(self, census: Census, wanted: int, waiting: int) -> None:
         room = self.config.pm_max_children - census.total
-        burst = process_manager.decide_burst(self.config, census, waiting)
+        limited = process_manager.limit_by_memory(self.config, census, self.memory)
+        burst = process_manager.decide_burst(limited, census, waiting)
         if waiting - census.starting > room and self.config.pm != "static":
             self._say_max_reached()
         count = max(burst, min(wanted, room))
@@ -234,15 +246,15 @@ class Scaler:
 
     def _watch(self, census: Census) -> None:
         """Choose how the next change is noticed."""
-        timers = self.turns.timers
+        timers, config = self.turns.timers, process_manager.limit_by_memory(self.config, census, self.memory)
         if self.config.pm != "static" and census.total == 0:
             if self._starter.templates.present is not None and "idle-template" not in timers:
                 timers.set("idle-template", self.config.pm_process_idle_timeout, self._leave_idle_template)
         elif self.config.pm != "static" and "maintain" not in timers:
             idle = [seconds for seconds, _ in self.workers.idle_children()]
-            turn = process_manager.decide_maintenance(self.config, census, self._rate, idle)
+            turn = process_manager.decide_maintenance(config, census, self._rate, idle)
             self.turns.maintain_in(SHORTEST if turn.spawn or turn.retire else turn.look_again)
-        self.turns.watch(self.config, census)
+        self.turns.watch(config, census)
 
     def _leave_idle_template(self) -> None:
         if self.config.pm == "ondemand" and not self.workers.children:
@@ -259,7 +271,7 @@ class Scaler:
         return True
 
     def _say_max_reached(self) -> None:
-        if not self._reached_max:
+        if not self._reached_max and self.memory is not Level.HARD:
             self._reached_max = True
             self._emit(MaxChildrenReached(self.config.pm_max_children, pool=self.config.name))
             self._write_header()

@@ -6,14 +6,12 @@ the templates', how a generation follows another the generations'; here they are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Collection
 from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
 from fpm.events.base import PoolEvent
-from fpm.frozen import dataclass
 from fpm.master.listening.inherited import InheritedFds, dump_listener
 from fpm.master.loop.fair_reader import Share
 from fpm.master.pool.access_log import AccessLog
@@ -22,6 +20,8 @@ from fpm.master.pool.exits import PoolExits
 from fpm.master.pool.generations import Generations
 from fpm.master.pool.header import PoolHeader
 from fpm.master.pool.history import STOP, Record
+from fpm.master.pool.memory_watch import MemoryWatch
+from fpm.master.pool.pool_callbacks import PoolCallbacks
 from fpm.master.pool.pool_state import POOL_TABLE, PoolAction, PoolState, PoolTrigger
 from fpm.master.pool.responder import Responder
 from fpm.master.pool.scaling import Scaler
@@ -42,18 +42,6 @@ from fpm.master.pool.workers import Workers
 from fpm.master.services import Services
 from fpm.master.slowlog.slow_log import SlowLog
 from fpm.system.listening import Listener
-
-
-@dataclass(frozen=True, slots=True)
-class PoolCallbacks:
-    """Whom a pool tells."""
-
-    on_settled: Callable[[], None]
-    """It serves for the first time, or has failed for the first time."""
-    on_empty: Callable[[], None]
-    """It is stopping and its last process has gone."""
-    on_change: Callable[[str], None]
-    """A worker of the pool with this name serves, or a process has gone: a reload may have come further."""
 
 
 class PoolSupervisor:
@@ -91,10 +79,10 @@ class PoolSupervisor:
             services, current, self.templates, self.resources, failures, responder, self, self.emit
         )
         self.header = PoolHeader(services, self.record, current, self.resources, failures, self.workers)
-        asked = partial(self.happen, PoolTrigger.WORKERS_ASKED)
         self.scaler = Scaler(
-            services, current, listener, self.workers, self.starter, asked, self.header.write, self.emit
+            services, current, listener, self.workers, self.starter, self._asked, self.header.write, self.emit
         )
+        self.memory = MemoryWatch(self)
         self.timeouts = RequestTimeouts(services, config, self.workers, stacks, self.resources.all, self.emit)
         self.generations = Generations(
             services, current, self.workers, self.templates, self.starter, self.scaler, self.access_log, self
@@ -185,6 +173,7 @@ class PoolSupervisor:
     def close(self) -> None:
         """Give all descriptors back, after the last process has gone; the socket file is removed."""
         self.timeouts.close()
+        self.memory.close()
         self.guard.close()
         self.scaler.stop()
         self.starter.close()
@@ -215,6 +204,7 @@ class PoolSupervisor:
         """Follow the configuration in force, where it is not only read."""
         self.slow_log.change(self.config)
         self.timeouts.take_config(self.config)
+        self.memory.take_config()
         self.record.take_config(self.config)
         self.header.write()
 
@@ -239,6 +229,10 @@ class PoolSupervisor:
     def emit(self, event: PoolEvent) -> None:
         """Something has happened in this pool."""
         self.record.take(self.services.emit(event))
+
+    def _asked(self) -> None:
+        self.memory.watch()
+        self.happen(PoolTrigger.WORKERS_ASKED)
 
     def _wants_responder(self) -> bool:
         return not self.is_stopping and not self.listener.missing and not self.workers.has_serving
@@ -291,4 +285,5 @@ class PoolSupervisor:
     def resume(self) -> None:
         """Serve on, when all pools have been restored."""
         self.scaler.resume()
+        self.memory.watch()
         self.starter.look_at_stacks()

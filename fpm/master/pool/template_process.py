@@ -18,6 +18,7 @@ from fpm.master.loop.output import OutputReader
 from fpm.master.pool.death_report import LastWords
 from fpm.master.pool.template_state import TEMPLATE_TABLE, TemplateAction, TemplateEvent, TemplateState
 from fpm.master.processes.bundle import sealed_memfd
+from fpm.master.processes.memory_notes import MemoryNotes
 from fpm.master.processes.owner import OwnerCheck, ids_of
 from fpm.master.processes.self_dump_fd import SelfDumpFd
 from fpm.master.services import Services
@@ -99,6 +100,7 @@ class TemplateProcess:
         self.last_words = LastWords()
         self.cgroup = ""
         """Its memory cgroup, for fpm.master.processes.oom."""
+        self.memory = MemoryNotes()
         self.channel = channel or PoolChannel()
         self.own_stack = own_stack or SelfDumpFd.create()
         self.owner = OwnerCheck(services.emit, spec.pool, ids_of(spec), spec.no_new_privs)

@@ -16,7 +16,7 @@ from fpm.events.worker import RequestCutOff, RequestTimedOut, SigkillPending, Si
 from fpm.frozen import dataclass
 from fpm.master.lifecycle import KILL_AFTER
 from fpm.master.pool.child import Child
-from fpm.master.pool.history import STOP
+from fpm.master.pool.history import MAX_MEMORY, MEMORY_HARD, STOP
 from fpm.master.pool.stack_capture import StackCapture, explain, read_current_request, why_no_stack
 from fpm.master.pool.template_state import TemplateEvent
 from fpm.master.pool.worker_state import WorkerAction, WorkerEvent, WorkerState
@@ -32,6 +32,10 @@ STACK_LEAD = 1.0
 """Seconds before a signal in which the stack is taken; less if the time to leave is short."""
 STACK_TIME = 3.5
 """Seconds that a stack may take where nobody waits for the worker's end."""
+REQUEST_LOOK = 1.0
+"""Seconds between two looks, at least, whether a request that may take its time has ended."""
+AFTER_REQUEST = frozenset({MAX_MEMORY, MEMORY_HARD})
+"""Reasons for which no request is cut off."""
 UNKNOWN = Exit()
 
 
@@ -107,11 +111,30 @@ class WorkerTermination:
 
     def _limit_leaving(self, child: Child, change: Change) -> None:
         timeout = self._services.settings.process_control_timeout if change.timeout is None else change.timeout
+        reason = child.retire_reason if change.event is WorkerEvent.RESTORED else change.reason
+        request = read_current_request(child, self._services.loop.now).number
+        if request and change.timeout is None and reason in AFTER_REQUEST:
+            self._await_request(child, request, timeout)
+        else:
+            self._limit(child, timeout)
+
+    def _await_request(self, child: Child, request: int, timeout: float) -> None:
+        """Its request is cut off by nothing but its own limits: the time to leave begins after it."""
+
+        def look() -> None:
+            if read_current_request(child, self._services.loop.now).number == request:
+                self._await_request(child, request, timeout)
+            else:
+                self._limit(child, timeout)
+
+        child.set_timer(max(timeout, REQUEST_LOOK), look)
+
+    def _limit(self, child: Child, timeout: float) -> None:
         lead = min(STACK_LEAD, timeout / 2)
         if lead > 0:
             child.set_timer(timeout - lead, lambda: self._take_last_stack(child, lead))
         else:
-            self._when_taken(child, "stop", STACK_LEAD, lambda: self._is_late(child))
+            self.when_taken(child, "stop", STACK_LEAD, lambda: self._is_late(child))
 
     def _take_last_stack(self, child: Child, seconds: float) -> None:
         """Its time is nearly up."""
@@ -169,9 +192,9 @@ class WorkerTermination:
                 child.notes.ended_request = request
                 self._keeper.happen(child, WorkerEvent.TIMEOUT, reason=limit)
 
-        self._when_taken(child, "background" if limit == "background_timeout" else "terminate", STACK_TIME, end)
+        self.when_taken(child, "background" if limit == "background_timeout" else "terminate", STACK_TIME, end)
 
-    def _when_taken(self, child: Child, reason: Reason, seconds: float, then: Callable[[], None]) -> None:
+    def when_taken(self, child: Child, reason: Reason, seconds: float, then: Callable[[], None]) -> None:
         """Go on when the stack has come, or when so many seconds are over, if the worker still lives."""
         child.notes.last_stack = None
         left = [then]
@@ -206,7 +229,7 @@ class WorkerTermination:
         if words.has_dump:
             give_up("; its stack is in its last output")
         else:
-            self._when_taken(child, "startup", STACK_TIME, lambda: give_up(explain(child.notes.last_stack)))
+            self.when_taken(child, "startup", STACK_TIME, lambda: give_up(explain(child.notes.last_stack)))
 
     def _end_template(self, child: Child, change: Change) -> None:
         """Its template has not even forked it: a lock that a thread held, or a function of os.register_at_fork."""
@@ -239,7 +262,7 @@ class WorkerTermination:
             self._keeper.exited(child, UNKNOWN)
         else:
             # It has closed its channel and lives on: it can be told nothing any more.
-            self._when_taken(child, "stop", STACK_LEAD, lambda: self._keeper.happen(child, WorkerEvent.SILENT))
+            self.when_taken(child, "stop", STACK_LEAD, lambda: self._keeper.happen(child, WorkerEvent.SILENT))
 
     def _await_end(self, child: Child, change: Change) -> None:
         if child.process.is_gone():

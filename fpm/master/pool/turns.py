@@ -11,6 +11,7 @@ from fpm.master.pool.child import Child
 from fpm.master.pool.process_manager import Census, Notice
 from fpm.master.pool.saturation import SaturationWatch
 from fpm.master.pool.template_process import TemplateProcess
+from fpm.master.pool.termination import AFTER_REQUEST
 from fpm.master.pool.worker_state import WorkerEvent, WorkerState
 from fpm.master.pool.workers import Workers
 from fpm.master.services import Services
@@ -95,6 +96,9 @@ def supersede_former(workers: Workers, present: TemplateProcess | None) -> int:
     ]
     for child in former:
         workers.happen(child, WorkerEvent.SUPERSEDE, reason="reload")
+    for child in _in_state(workers, WorkerState.RETIRING):
+        if child.retire_reason in AFTER_REQUEST and child.template is not present:
+            workers.retire(child, "reload")  # from now on its request has as much time as those of the others
     return len(former)
 
 
@@ -108,7 +112,7 @@ def release_replaced(workers: Workers, *, all_ready: bool) -> None:
     for child in superseded if all_ready else superseded[:1]:
         workers.retire(child, "reload")
     for child in _in_state(workers, WorkerState.AT_LIMIT)[:1]:
-        workers.retire(child, child.retire_reason)
+        workers.retire(child, child.retire_reason if child.template.state.is_present else "reload")
 
 
 def retire_surplus(workers: Workers, surplus: int) -> None:

@@ -153,17 +153,22 @@ class Recycling:
         """The configuration in force."""
         return self._current.config
 
-    def over_memory(self, child: Child, memory: int) -> None:
-        """A worker has stopped accepting because of the bytes of its peak."""
+    def over_memory(self, child: Child, memory: int, request: str = "") -> None:
+        """A worker is replaced because of the bytes of its peak, or of its size.
+
+        Args:
+            request: the one that runs, or "".
+        """
         limit, requests = self.config.pm_max_memory, child.slot.read().requests
         name, pid = self.config.name, child.pid
-        self._emit(WorkerOverMemory(memory, limit, requests, pool=name, pid=pid))
+        self._emit(WorkerOverMemory(memory, limit, requests, request, pool=name, pid=pid))
         age = self._services.loop.now - child.notes.started
         if age < YOUNG and requests <= FEW:
             self._warn(MemoryLimitLow(limit, requests, age, pool=name, pid=pid))
 
     def over_memory_at_start(self, child: Child, memory: int) -> None:
         """A worker has used more than pm.max_memory before its first request: it serves without the limit."""
+        child.notes.memory_at_start = max(child.notes.memory_at_start, memory)
         if memory:
             self._warn(MemoryLimitNotApplied(memory, self.config.pm_max_memory, pool=self.config.name, pid=child.pid))
 

@@ -124,7 +124,7 @@ class WorkerReactions:
         trial = self._pool.generations.trial
         if trial is None:
             return
-        if change.event in (WorkerEvent.FAILED, WorkerEvent.GIVE_UP):
+        if change.event in (WorkerEvent.FAILED, WorkerEvent.GIVE_UP, WorkerEvent.OVER_MEMORY):
             trial.worker_failed(child, change.error or change.reason, change.traceback)
         elif change.event is WorkerEvent.SILENT:
             trial.worker_failed(child, "its first worker has closed its channel", child.notes.last_words.text())
@@ -146,8 +146,15 @@ class WorkerReactions:
         self._pool.scaler.replace_one()
 
     def _refill(self, child: Child, change: Change) -> None:
-        if not self._pool.state.is_stopping:
-            self._pool.scaler.refill()
+        pool = self._pool
+        if pool.state.is_stopping:
+            return
+        requests = child.slot.read().requests
+        if change.event is WorkerEvent.OVER_MEMORY and not requests:
+            # The next one will be as large: a pause that grows.
+            pool.scaler.worker_died(pool.services.loop.now - child.notes.started, requests)
+        else:
+            pool.scaler.refill()
 
     def _respawn(self, child: Child, change: Change) -> None:
         """Make another; several in a row that end before they serve, and nobody who does: the pool has failed."""

@@ -31,6 +31,10 @@ _TRIAL_SILENT: _Row = {_E.SILENT: to(_S.TERMINATING, _A.HURRY, _A.SIGNAL_TERM, _
 _TIMEOUT: _Row = {_E.TIMEOUT: to(_S.TERMINATING, _A.HURRY, _A.SIGNAL_TERM)}
 _TIMEOUT_REFILL: _Row = {_E.TIMEOUT: to(_S.TERMINATING, _A.HURRY, _A.SIGNAL_TERM, _A.REFILL)}
 
+_KILL: _Row = {_E.OVER_MEMORY: to(_S.KILLED, _A.HURRY, _A.SIGNAL_KILL)}
+_KILL_REFILL: _Row = {_E.OVER_MEMORY: to(_S.KILLED, _A.HURRY, _A.SIGNAL_KILL, _A.REFILL)}
+_KILL_TRIAL: _Row = {_E.OVER_MEMORY: to(_S.KILLED, _A.FAIL_TRIAL, _A.HURRY, _A.SIGNAL_KILL)}
+
 
 def _hung_up(state: WorkerState) -> _Row:
     return {_E.HUNG_UP: to(state, _A.AWAIT_REPORT)}
@@ -55,6 +59,7 @@ _ROWS: dict[WorkerState, _Row] = {
         **_LEAVE,
         **_DIE,
         **_SILENT,
+        _E.OVER_MEMORY: to(_S.KILLED, _A.FAIL_START, _A.HURRY, _A.SIGNAL_KILL),
         **_hung_up(_S.STARTING),
         _E.READY: to(_S.SERVING, _A.NOTE_READY, _A.TELL_READY),
         _E.FAILED: to(_S.FAILED, _A.FAIL_START),
@@ -79,6 +84,7 @@ _ROWS: dict[WorkerState, _Row] = {
         **_LEAVE,
         **_FAIL_TRIAL,
         **_TRIAL_SILENT,
+        **_KILL_TRIAL,
         **_hung_up(_S.TRIAL_STARTING),
         _E.READY: to(_S.ON_TRIAL, _A.NOTE_READY, _A.TELL_TRIAL_READY),
         _E.START_TIMEOUT: to(_S.TRIAL_STARTING, _A.EXPLAIN_START),
@@ -88,6 +94,7 @@ _ROWS: dict[WorkerState, _Row] = {
     _S.ON_TRIAL: {
         **_LEAVE,
         **_TRIAL_SILENT,
+        **_KILL_TRIAL,
         **_hung_up(_S.ON_TRIAL),
         _E.SERVE: to(_S.ACTIVATING, _A.SEND_SERVE),
         _E.LIMIT: to(_S.TRIAL_AT_LIMIT),
@@ -97,6 +104,7 @@ _ROWS: dict[WorkerState, _Row] = {
     _S.TRIAL_AT_LIMIT: {
         **_LEAVE,
         **_TRIAL_SILENT,
+        **_KILL_TRIAL,
         **_hung_up(_S.TRIAL_AT_LIMIT),
         # The workers of its generation are made next anyway.
         _E.SERVE: to(_S.AT_LIMIT, _A.SEND_SERVE),
@@ -108,6 +116,7 @@ _ROWS: dict[WorkerState, _Row] = {
         **_DIE,
         **_SILENT,
         **_TIMEOUT_REFILL,
+        **_KILL_REFILL,
         **_hung_up(_S.ACTIVATING),
         _E.SERVING: to(_S.SERVING, _A.TELL_SERVING),
         _E.SUPERSEDE: to(_S.SUPERSEDED),
@@ -118,6 +127,7 @@ _ROWS: dict[WorkerState, _Row] = {
         **_DIE,
         **_SILENT,
         **_TIMEOUT_REFILL,
+        **_KILL_REFILL,
         **_hung_up(_S.SERVING),
         _E.SUPERSEDE: to(_S.SUPERSEDED),
         _E.LIMIT: to(_S.AT_LIMIT, _A.REPLACE),
@@ -127,6 +137,7 @@ _ROWS: dict[WorkerState, _Row] = {
         **_END,
         **_SILENT,
         **_TIMEOUT,
+        **_KILL,
         **_hung_up(_S.SUPERSEDED),
         _E.LIMIT: to(_S.RETIRING, _A.SEND_QUIT, _A.LIMIT_LEAVING),
     },
@@ -135,13 +146,17 @@ _ROWS: dict[WorkerState, _Row] = {
         **_END,
         **_SILENT,
         **_TIMEOUT,
+        **_KILL,
         **_hung_up(_S.AT_LIMIT),
         _E.SERVE: to(_S.AT_LIMIT, _A.SEND_SERVE),
+        # The master has seen it first: it goes on until it is replaced.
+        _E.LIMIT: to(_S.AT_LIMIT, _A.SEND_SERVE),
     },
     _S.FAILED: {
         **_LEAVE,
         **_END,
         **_SILENT,
+        **_KILL,
         **_hung_up(_S.FAILED),
         _E.START_TIMEOUT: to(_S.FAILED, _A.EXPLAIN_START),
         _E.GIVE_UP: to(_S.KILLED, _A.HURRY, _A.SIGNAL_KILL),
@@ -164,6 +179,7 @@ _ROWS: dict[WorkerState, _Row] = {
         **_END,
         **_SILENT,
         **_TIMEOUT,
+        **_KILL,
         **_hung_up(_S.RETIRING),
         _E.LATE: to(_S.TERMINATING, _A.HURRY, _A.SIGNAL_TERM),
         _E.RESTORED: to(_S.RETIRING, _A.SEND_QUIT, _A.LIMIT_LEAVING),
@@ -172,6 +188,7 @@ _ROWS: dict[WorkerState, _Row] = {
         **_END,
         **_SILENT,
         **_TIMEOUT,
+        **_KILL,
         **_hung_up(_S.STOPPING),
         _E.TERMINATE: to(_S.STOPPING, _A.LIMIT_LEAVING, _A.SIGNAL_TERM),
         _E.LATE: to(_S.KILLED, _A.HURRY, _A.SIGNAL_KILL),
@@ -180,6 +197,7 @@ _ROWS: dict[WorkerState, _Row] = {
     },
     _S.TERMINATING: {
         **_END,
+        **_KILL,
         **_hung_up(_S.TERMINATING),
         _E.SURVIVED: to(_S.SPARED, _A.SEND_QUIT, _A.LIMIT_LEAVING),
         _E.LATE: to(_S.KILLED, _A.HURRY, _A.SIGNAL_KILL),
@@ -191,6 +209,7 @@ _ROWS: dict[WorkerState, _Row] = {
         **_END,
         **_SILENT,
         **_TIMEOUT,
+        **_KILL,
         **_hung_up(_S.SPARED),
         _E.RETIRE: to(_S.SPARED, _A.SEND_QUIT, _A.LIMIT_LEAVING),
         _E.TERMINATE: to(_S.TERMINATING, _A.HURRY, _A.SIGNAL_TERM),
@@ -212,23 +231,24 @@ _BIRTH = frozenset({_E.FORKED, _E.FORK_FAILED, _E.NOT_FORKED, _E.READY, _E.FAILE
 _SERVICE = frozenset({_E.SERVE, _E.SERVING, _E.SUPERSEDE, _E.LIMIT})
 _ESCALATION = frozenset({_E.SURVIVED, _E.LATE, _E.UNREACHABLE})
 _IGNORED: dict[WorkerState, frozenset[WorkerEvent]] = {
-    _S.REQUESTED: _ESCALATION | {_E.GIVE_UP, _E.SERVE, _E.SERVING, _E.LIMIT, _E.TIMEOUT},
+    _S.REQUESTED: _ESCALATION | {_E.GIVE_UP, _E.SERVE, _E.SERVING, _E.LIMIT, _E.TIMEOUT, _E.OVER_MEMORY},
     _S.STARTING: _ESCALATION | {_E.FORKED, _E.FORK_FAILED, _E.NOT_FORKED, _E.SERVE, _E.SERVING, _E.LIMIT, _E.TIMEOUT},
-    _S.TRIAL_REQUESTED: _SERVICE | _ESCALATION | {_E.GIVE_UP, _E.TIMEOUT},
+    _S.TRIAL_REQUESTED: _SERVICE | _ESCALATION | {_E.GIVE_UP, _E.TIMEOUT, _E.OVER_MEMORY},
     _S.TRIAL_STARTING: _SERVICE | _ESCALATION | {_E.FORKED, _E.FORK_FAILED, _E.NOT_FORKED, _E.TIMEOUT},
     _S.ON_TRIAL: _BIRTH | _ESCALATION | {_E.SERVING, _E.SUPERSEDE, _E.TIMEOUT},
     _S.TRIAL_AT_LIMIT: _BIRTH | _ESCALATION | {_E.SERVING, _E.SUPERSEDE, _E.LIMIT, _E.TIMEOUT},
     _S.ACTIVATING: _BIRTH | _ESCALATION | {_E.SERVE, _E.RESTORED},
     _S.SERVING: _BIRTH | _ESCALATION | {_E.SERVE, _E.SERVING, _E.RESTORED},
     _S.SUPERSEDED: _BIRTH | _ESCALATION | {_E.SERVE, _E.SERVING, _E.SUPERSEDE, _E.RESTORED},
-    _S.AT_LIMIT: _BIRTH | _ESCALATION | {_E.SERVING, _E.SUPERSEDE, _E.LIMIT, _E.RESTORED},
+    _S.AT_LIMIT: _BIRTH | _ESCALATION | {_E.SERVING, _E.SUPERSEDE, _E.RESTORED},
     _S.FAILED: (_BIRTH - {_E.START_TIMEOUT, _E.GIVE_UP}) | _SERVICE | _ESCALATION | {_E.TIMEOUT},
-    _S.WITHDRAWN: _SERVICE | {_E.READY, _E.FAILED, _E.START_TIMEOUT, _E.GIVE_UP, _E.TIMEOUT, _E.SURVIVED},
+    _S.WITHDRAWN: _SERVICE
+    | {_E.READY, _E.FAILED, _E.START_TIMEOUT, _E.GIVE_UP, _E.TIMEOUT, _E.SURVIVED, _E.OVER_MEMORY},
     _S.RETIRING: _BIRTH | _SERVICE | {_E.SURVIVED, _E.UNREACHABLE},
     _S.STOPPING: _BIRTH | _SERVICE | {_E.RETIRE, _E.SURVIVED},
     _S.TERMINATING: _BIRTH | _SERVICE | {_E.RETIRE, _E.TERMINATE, _E.TIMEOUT},
     _S.SPARED: _BIRTH | _SERVICE | {_E.SURVIVED, _E.UNREACHABLE},
-    _S.KILLED: _BIRTH | _SERVICE | {_E.RETIRE, _E.TERMINATE, _E.TIMEOUT, _E.SURVIVED},
+    _S.KILLED: _BIRTH | _SERVICE | {_E.RETIRE, _E.TERMINATE, _E.TIMEOUT, _E.SURVIVED, _E.OVER_MEMORY},
     _S.GONE: frozenset(_E),
 }
 

@@ -17,7 +17,7 @@ from fpm.master.loop.fair_reader import Share
 from fpm.master.pool.access_log import AccessLog
 from fpm.master.pool.child import Child, WorkerEnd
 from fpm.master.pool.current_config import CurrentConfig
-from fpm.master.pool.history import Record
+from fpm.master.pool.history import MAX_MEMORY, Record
 from fpm.master.pool.process_manager import Census
 from fpm.master.pool.stack_capture import StackCapture
 from fpm.master.pool.template_process import TemplateProcess
@@ -31,6 +31,7 @@ from fpm.protocol.messages import ApplySettings, RecheckSockets, Reopen, Serve
 from fpm.protocol.spec import WorkerSettings
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.stages import Stage
+from fpm.system.proc_memory import read_resident
 
 
 class Workers:
@@ -111,6 +112,18 @@ class Workers:
     def retire(self, child: Child, reason: str, timeout: float | None = None) -> None:
         """Let it finish its request and leave; TERM after `timeout` seconds, KILL a second later."""
         self.happen(child, WorkerEvent.RETIRE, reason=reason, timeout=timeout)
+
+    def recycle(self, child: Child, memory: int, request: str) -> None:
+        """Replace one that the master has seen above pm.max_memory.
+
+        Args:
+            memory: bytes.
+            request: the one that runs, or "".
+        """
+        former = child.state
+        self.happen(child, WorkerEvent.LIMIT, reason=MAX_MEMORY)
+        if child.state is not former:
+            self._recycling.over_memory(child, memory, request)
 
     def exited(self, child: Child, exit_: Exit, usage: Usage | None = None) -> None:
         """A worker has ended."""
@@ -238,6 +251,7 @@ def _idle_since(child: Child) -> float:
 def _note_ready(child: Child, change: Change) -> None:
     child.notes.cgroup = child.services.oom.learn(child.pid)
     child.notes.idle_since = child.services.loop.now
+    child.notes.memory_at_start = max(child.notes.memory_at_start, read_resident(child.pid))
     child.clear_timer()
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fpm.stacks.text.entry import Entry
     from fpm.stacks.text.format import Form
 
-_ENDING = ("terminate", "background", "stop", "startup")
+_ENDING = ("terminate", "background", "memory", "stop", "startup")
 """Reasons of a stack that is taken before a process is ended: no such end is silent."""
 
 

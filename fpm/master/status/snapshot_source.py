@@ -18,7 +18,6 @@ from fpm.master.pools import Pools
 from fpm.master.reload.reloader import Reloader
 from fpm.master.services import Services
 from fpm.master.shutdown import Shutdown
-from fpm.master.status.memory import MemorySampler
 from fpm.scoreboard.reading import join_board, pack_header
 from fpm.status.overview import Daemon
 from fpm.status.snapshot import PoolFacts, WorkerFacts, pack_snapshot
@@ -32,7 +31,6 @@ class SnapshotSource(Protocol):
     shutdown: Shutdown
     pools: Pools
     reloader: Reloader
-    memory: MemorySampler
     started: float
     """Epoch seconds."""
 
@@ -51,7 +49,8 @@ def take_snapshot(host: SnapshotSource, name: str | None = None, *, workers: boo
 
 def refresh_memory(host: SnapshotSource) -> None:
     """Bring the memory of some workers up to date for the next snapshot, within a bound of its own."""
-    host.memory.sample(host.pools, host.services.loop.now)
+    processes = [one for pool in host.pools.values() for one in pool.memory.measurable()]
+    host.services.memory.sample(processes, host.services.loop.now)
 
 
 def describe_daemon(host: SnapshotSource) -> Daemon:
@@ -113,14 +112,14 @@ def _copy_slots(pool: PoolSupervisor) -> list[tuple[int, bytes]]:
 def _total_pss(pool: PoolSupervisor) -> int | None:
     total = 0
     for child in pool.workers.children:
-        if child.notes.pss is None:
+        if child.notes.memory.pss is None:
             return None
-        total += child.notes.pss
+        total += child.notes.memory.pss
     return total
 
 
 def _workers(pool: PoolSupervisor) -> list[WorkerFacts]:
     return [
-        WorkerFacts(child.process.name, child.template.generation, child.retire_reason, child.notes.pss)
+        WorkerFacts(child.process.name, child.template.generation, child.retire_reason, child.notes.memory.pss)
         for child in pool.workers.children
     ]

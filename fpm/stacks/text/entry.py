@@ -7,9 +7,9 @@ from typing import Literal, get_args
 from fpm.frozen import dataclass
 from fpm.stacks.trace import Trace
 
-Reason = Literal["slow", "interrupt", "terminate", "background", "stop", "startup", "trace"]
-"""Why the stack was taken: request_slowlog_timeout, request_interrupt, request_terminate_timeout, background_timeout, a
-worker that does not leave in time, one that does not start in time, `pyfpm trace`."""
+Reason = Literal["slow", "interrupt", "terminate", "background", "memory", "stop", "startup", "trace"]
+"""Why the stack was taken: request_slowlog_timeout, request_interrupt, request_terminate_timeout, background_timeout,
+pm.max_memory_hard, a worker that does not leave in time, one that does not start in time, `pyfpm trace`."""
 
 
 @dataclass(frozen=True, slots=True)

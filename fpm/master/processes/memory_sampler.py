@@ -1,7 +1,8 @@
-"""Measures how much memory workers really use (PSS), only while somebody asks, and never for much of a processor.
+"""Measures how much memory workers really use (PSS), never for much of a processor, and only while somebody asks:
+the status, or a pool that is near its limit.
 
 A process of its own looks at them, the longest unseen first, as far as the accounts of a process and of its pool allow
-(`fpm.master.status.memory_reader` says why). What takes too long is killed, and that process left out for a long time.
+(`fpm.master.processes.memory_reader` says why). What takes too long is killed, and that process left out for long.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import Any
 from fpm.events.master import HelperOutput
 from fpm.master.core import Core
 from fpm.master.loop.loop import NamedTimers
-from fpm.master.pool.child import Child
-from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.processes.helper_process import HelperProcess, Owner
+from fpm.master.processes.memory_notes import Measurable
 from fpm.protocol.memory import MemoryWanted, ReaderReady, as_message, read_answer
 from fpm.protocol.wire import MessageError
+from fpm.system.proc_memory import read_resident
 
 FRESH = 5.0
 """Seconds for which a number is not measured again."""
@@ -38,30 +39,37 @@ IDLE_TIME = 60.0
 
 
 class MemorySampler:
-    """Keeps `WorkerNotes.pss` up to date."""
+    """Keeps `MemoryNotes.pss` up to date."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         owner = Owner(lambda: bool(self._asked), self._on_start, self._on_message, lambda: None, self._on_end)
-        self._process = HelperProcess(core, "the memory reader", "fpm.master.status.memory_reader", owner)
+        self._process = HelperProcess(core, "the memory reader", "fpm.master.processes.memory_reader", owner)
         self._is_ready = False
-        self._asked: deque[Child] = deque()
+        self._asked: deque[Measurable] = deque()
         """Those that it looks at now, in this order."""
         self._pool_due: dict[str, float] = {}
         """Monotonic seconds before which a pool has used its share up."""
         self._timers = NamedTimers(core.loop)
 
-    def sample(self, pools: Mapping[str, PoolSupervisor], now: float) -> None:
-        """Have some workers looked at; `now` is monotonic seconds."""
+    def sample(self, processes: Iterable[Measurable], now: float) -> None:
+        """Have some of these processes looked at, after those that others have asked for.
+
+        Args:
+            now: monotonic seconds.
+        """
         self._timers.set("idle", IDLE_TIME, self._process.stop)
-        if self._asked:
-            return
-        self._pool_due = {name: due for name, due in self._pool_due.items() if name in pools}
-        self._asked.extend(choose(pools.values(), self._pool_due, now))
-        if self._is_ready:
-            self._send()
-        else:
+        self._pool_due = {name: due for name, due in self._pool_due.items() if due > now}
+        waiting = {id(one.notes) for one in self._asked}
+        pools = {one.pool for one in self._asked}
+        wanted = [one for one in processes if one.pool not in pools and id(one.notes) not in waiting]
+        chosen = choose(wanted, self._pool_due, now)[: PIDS_MAX - len(self._asked)]
+        was_idle = not self._asked
+        self._asked.extend(chosen)
+        if not self._is_ready:
             self._process.start()
+        elif chosen:
+            self._send(chosen, was_idle=was_idle)
 
     def close(self) -> None:
         """End it, at the end of the master."""
@@ -71,11 +79,12 @@ class MemorySampler:
     def _on_start(self) -> None:
         self._timers.set("late", START_TIME, self._process.stop)
 
-    def _send(self) -> None:
-        if self._process.send(as_message(MemoryWanted([child.pid for child in self._asked]))):
+    def _send(self, chosen: list[Measurable], *, was_idle: bool) -> None:
+        if not self._process.send(as_message(MemoryWanted([one.pid for one in chosen]))):
+            for _ in chosen:
+                self._asked.pop()
+        elif was_idle:
             self._await_next()
-        else:
-            self._asked.clear()
 
     def _await_next(self) -> None:
         """Look that it comes to the next of them in time."""
@@ -92,11 +101,12 @@ class MemorySampler:
             return
         if isinstance(read, ReaderReady):
             self._is_ready = True
-            self._send()
+            self._timers.cancel("late")
+            self._send(list(self._asked), was_idle=True)
         elif self._asked:
-            child = self._asked.popleft()
-            child.notes.pss = read.pss
-            self._charge(child, read.seconds)
+            one = self._asked.popleft()
+            one.notes.pss, one.notes.resident_then = read.pss, read_resident(one.pid)
+            self._charge(one, read.seconds)
             self._await_next()
 
     def _on_late(self) -> None:
@@ -111,26 +121,20 @@ class MemorySampler:
         self._timers.cancel("late")
         self._asked.clear()
 
-    def _charge(self, child: Child, seconds: float) -> None:
-        now, pool = self._core.loop.now, child.template.spec.pool
-        child.notes.pss_at, child.notes.pss_due = now, now + max(FRESH, seconds / SHARE)
-        self._pool_due[pool] = max(self._pool_due.get(pool, now), now) + seconds / POOL_SHARE
+    def _charge(self, one: Measurable, seconds: float) -> None:
+        now, notes = self._core.loop.now, one.notes
+        notes.pss_at, notes.pss_due = now, now + max(FRESH, seconds / SHARE)
+        self._pool_due[one.pool] = max(self._pool_due.get(one.pool, now), now) + seconds / POOL_SHARE
 
 
-def choose(pools: Iterable[PoolSupervisor], pool_due: Mapping[str, float], now: float) -> list[Child]:
+def choose(processes: Iterable[Measurable], pool_due: Mapping[str, float], now: float) -> list[Measurable]:
     """Choose whom to look at: the longest unseen first, of each pool not too many."""
-    due = [
-        child
-        for pool in pools
-        if pool_due.get(pool.config.name, now) <= now
-        for child in pool.workers.children
-        if child.pid and child.notes.pss_due <= now
-    ]
-    due.sort(key=lambda child: child.notes.pss_at)
+    due = [one for one in processes if one.pid and one.notes.pss_due <= now and pool_due.get(one.pool, now) <= now]
+    due.sort(key=lambda one: one.notes.pss_at)
     counts: Counter[str] = Counter()
     chosen = []
-    for child in due:
-        counts[child.template.spec.pool] += 1
-        if counts[child.template.spec.pool] <= AT_ONCE:
-            chosen.append(child)
+    for one in due:
+        counts[one.pool] += 1
+        if counts[one.pool] <= AT_ONCE:
+            chosen.append(one)
     return chosen[:PIDS_MAX]

@@ -1,4 +1,4 @@
-"""`python -m fpm.master.status.memory_reader`: says how much memory processes use (PSS), one after another.
+"""`python -m fpm.master.processes.memory_reader`: says how much memory processes use (PSS), one after another.
 
 The kernel walks all mappings of a process for that (proc(5), smaps_rollup), and waits for whoever changes them: with
 thousands of mappings it may take minutes. So it is a process that the master can kill.

@@ -1,0 +1,215 @@
+"""Memory limits that the master looks after: of one worker, soft and hard, and of a pool as a whole."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from tests.support.fpm import Daemon, Start
+from tests.support.held import holding, release
+from tests.support.looking import fetch, read_metrics
+from tests.support.pools import free_port, numbers, write_app
+from tests.support.reloads import reload
+from tests.support.waiting import hold_for, wait_until
+
+GROWING = """
+import os
+import threading
+import time
+
+KEPT = [bytearray(os.urandom(1)) * (int(os.environ.get("AT_START", 0)) << 20)]
+
+def grow(size):
+    KEPT.append(bytearray(b"x") * (int(size) << 20))
+
+def hold_on():
+    for _ in range(6000):
+        if not os.path.exists(os.path.join(os.path.dirname(__file__), "hold")):
+            return
+        time.sleep(0.01)
+
+def application(environ, start_response):
+    path, size = environ["PATH_INFO"], environ["QUERY_STRING"]
+    if path == "/later":
+        threading.Timer(0.2, grow, [size]).start()
+    elif size:
+        grow(size)
+    if path == "/hold":
+        hold_on()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+"""
+"""It keeps as many MiB as the query says: at once, after the response, or as long as a file exists."""
+POOL: dict[str, Any] = {"app": "growing:application", "pm": "static", "pm.max_children": 1, "slowlog": "slow.log"}
+
+
+def start(daemon: Start, settings: dict[str, Any], **global_: str) -> Daemon:
+    fpm = daemon({"www": {**POOL, **settings}}, global_=global_, started=False)
+    write_app(fpm, "growing", GROWING)
+    fpm.expect_log("seems to be less than the application needs")
+    fpm.start()
+    return fpm
+
+
+def ask(fpm: Daemon, path: str = "/", size: str = "") -> int:
+    return int(fpm.get("www", path, query=size).body)
+
+
+# -------------------------------------------------------------------------------------------------- one worker
+
+
+@pytest.mark.parametrize("preload", ["yes", "no"])
+def test_a_busy_worker_above_the_soft_limit_is_replaced_and_not_cut_off(daemon: Start, preload: str) -> None:
+    fpm = start(daemon, {"pm.max_memory": "100M", "preload": preload}, process_control_timeout="200ms")
+    with holding(fpm, "/hold?120") as (held,):
+        gone = fpm.wait_log(
+            r"NOTICE: \[pool www\] child (\d+) has used \S+ MiB of memory, more than pm.max_memory \(100 MiB\); "
+            r'it is replaced after request "GET /hold\?120"'
+        )
+        pid = int(gone[1])
+        successor = ask(fpm)
+        assert successor != pid
+        # Far longer than a worker has to leave otherwise.
+        hold_for(lambda: pid in fpm.workers("www"), 3.0)
+        assert not held.done()
+        release(fpm)
+        assert int(held.result().body) == pid
+    fpm.wait_log(rf"child {pid} exited with code 0 after")
+    assert fpm.wait_workers("www", 1) == [successor]
+    figures = numbers(fpm, "www")
+    assert (figures["recycled memory"], figures["deaths"]) == (1, [])
+    assert not (fpm.directory / "slow.log").read_text()
+
+
+def test_an_idle_worker_that_grows_is_seen_without_a_request(daemon: Start) -> None:
+    fpm = start(daemon, {"pm.max_memory": "100M"})
+    pid = ask(fpm, "/later", "120")
+    fpm.wait_log(rf"child {pid} has used \S+ MiB of memory, more than pm.max_memory")
+    fpm.wait_log(rf"child {pid} exited with code 0 after")
+    assert ask(fpm) != pid
+    assert numbers(fpm, "www")["recycled memory"] == 1
+
+
+def test_a_worker_that_is_large_from_the_start_stays(daemon: Start) -> None:
+    fpm = start(daemon, {"pm.max_memory": "100M", "env[AT_START]": "120"})
+    fpm.wait_log(r"uses \S+ MiB of memory right after its start, more than pm.max_memory")
+    pid = ask(fpm)
+    hold_for(lambda: fpm.workers("www") == [pid], 7.0, message="it has been replaced")
+
+
+def test_a_busy_worker_above_the_hard_limit_is_killed_with_its_stack(daemon: Start) -> None:
+    fpm = start(daemon, {})
+    with holding(fpm, "/hold?220") as (held,):
+        (pid,) = fpm.workers("www")
+        # All limits apply to what runs.
+        fpm.configure({"www": {**POOL, "pm.max_memory": "100M", "pm.max_memory_hard": "200M"}})
+        reload(fpm, changed=True)
+        fpm.wait_log(
+            rf'WARNING: \[pool www\] child {pid}, request "GET /hold\?220" \(\d+\.\d+ sec\), uses \S+ MiB of memory, '
+            r"more than pm.max_memory_hard \(200 MiB\), sending SIGKILL"
+        )
+        assert held.result().stdout == b""
+    died = fpm.wait_log(rf"WARNING: \[pool www\] child {pid} exited on signal 9 \(SIGKILL\) after.*")[0]
+    assert "terminated by the master (pm.max_memory_hard)" in died
+    assert 'request "GET /hold?220" for' in died
+    assert "hold_on (" in died
+    assert "out of memory" not in died
+    entry = (fpm.directory / "slow.log").read_text()
+    assert entry.count("reason = memory") == 1
+    assert f"pid {pid}" in entry
+    assert "hold_on" in entry
+    assert ask(fpm) != pid
+    figures = numbers(fpm, "www")
+    assert (figures["deaths by memory"], figures["deaths by timeout"], figures["deaths by oom"]) == (1, 0, 0)
+
+
+def test_an_idle_worker_above_the_hard_limit_is_replaced(daemon: Start) -> None:
+    fpm = start(daemon, {"pm.max_memory_hard": "100M"})
+    pid = ask(fpm, "/later", "120")
+    fpm.wait_log(
+        rf"WARNING: \[pool www\] child {pid} uses \S+ MiB of memory, more than pm.max_memory_hard \(100 MiB\); it "
+        "is idle and is replaced"
+    )
+    fpm.wait_log(rf"child {pid} exited with code 0 after")
+    assert ask(fpm) != pid
+    assert numbers(fpm, "www")["deaths"] == []
+
+
+def test_a_hard_limit_below_what_a_worker_needs_is_no_fast_loop(daemon: Start) -> None:
+    fpm = start(daemon, {"pm.max_memory_hard": "100M", "env[AT_START]": "120"})
+    fpm.wait_log(r"(?s)it is idle and is replaced(.*it is idle and is replaced){3}")
+    fpm.expect_log("it is idle and is replaced")
+    wait_until(lambda: not fpm.workers("www"))
+    hold_for(lambda: not fpm.workers("www"), 0.2, message="there is no pause")
+    wait_until(lambda: fpm.workers("www"), message="the pause has no end")
+
+
+# -------------------------------------------------------------------------------------------------- a pool
+
+
+DYNAMIC = {
+    "pm": "dynamic",
+    "pm.max_children": 4,
+    "pm.start_servers": 3,
+    "pm.min_spare_servers": 1,
+    "pm.max_spare_servers": 3,
+    "pm.process_idle_timeout": "1h",
+}
+
+
+def test_a_pool_above_its_soft_limit_gives_its_spare_workers_up(daemon: Start) -> None:
+    fpm = start(daemon, {**DYNAMIC, "pm.memory_soft": "300M"})
+    assert numbers(fpm, "www")["memory limit"] == "kept"
+    with holding(fpm, "/hold?310"):
+        fpm.wait_log(
+            r"WARNING: \[pool www\] uses \S+ MiB of memory, more than pm.memory_soft \(300 MiB\): it keeps one spare"
+        )
+        wait_until(lambda: numbers(fpm, "www")["idle processes"] == 1)
+        assert numbers(fpm, "www")["memory limit"] == "above pm.memory_soft"
+        # The request that is in hand is nobody's loss, and others are served.
+        (busy,) = {one["pid"] for one in numbers(fpm, "www")["processes"] if one["state"] == "Running"}
+        assert ask(fpm) != busy
+        hold_for(lambda: busy in fpm.workers("www"), 2.0)
+    os.kill(busy, 9)
+    fpm.expect_log(rf"child {busy} exited")
+    fpm.wait_log(r"NOTICE: \[pool www\] uses \S+ MiB of memory, less than pm.memory_soft \(300 MiB\) again")
+    assert fpm.log().count("more than pm.memory_soft") == 1
+    assert numbers(fpm, "www")["memory limit"] == "kept"
+
+
+def test_a_pool_above_its_hard_limit_shrinks_and_serves_on(daemon: Start) -> None:
+    settings = {"pm.max_children": 3, "process_control_timeout": "200ms"}
+    fpm = start(daemon, {"pm.max_children": 3, "pm.memory_soft": "200M", "pm.memory_hard": "400M"},
+                process_control_timeout=settings["process_control_timeout"])  # fmt: skip
+    with holding(fpm, "/hold?150", "/hold?200", "/hold?100") as held:
+        sizes = {int(one["request uri"].split("?")[1]): one["pid"] for one in numbers(fpm, "www")["processes"]}
+        fpm.wait_log(r"WARNING: \[pool www\] uses \S+ MiB of memory, more than pm.memory_hard \(400 MiB\)")
+        # Without the largest it is below: one leaves, the others do not. Nothing is cut off.
+        fpm.wait_log(
+            rf"NOTICE: \[pool www\] child {sizes[200]}, which uses \S+ MiB of memory, leaves after request "
+            r'"GET /hold\?200" \(pm.memory_hard\)'
+        )
+        hold_for(lambda: len(fpm.workers("www")) == 3, 4.0)
+        assert fpm.log().count("(pm.memory_hard)") == 1
+        assert numbers(fpm, "www")["memory limit"] == "above pm.memory_hard"
+    assert [int(one.result().body) for one in held] == [sizes[150], sizes[200], sizes[100]]
+    fpm.wait_log(rf"child {sizes[200]} exited with code 0 after")
+    fpm.wait_log(r"uses \S+ MiB of memory, less than pm.memory_hard \(400 MiB\) again")
+    assert ask(fpm) in (sizes[150], sizes[100])
+    assert numbers(fpm, "www")["deaths"] == []
+    # Without limits the pool is as large as it was.
+    fpm.configure({"www": {**POOL, "pm.max_children": 3}})
+    reload(fpm, changed=True)
+    fpm.wait_workers("www", 3)
+    assert "memory limit" not in numbers(fpm, "www")
+
+
+def test_the_level_is_in_the_metrics(daemon: Start) -> None:
+    where = free_port()
+    fpm = start(daemon, {"pm.memory_soft": "1G"}, status_listen=f"127.0.0.1:{where}")
+    ask(fpm)
+    metrics = read_metrics(fetch(where, "/metrics").body)
+    assert metrics["pyfpm_memory_limit_exceeded", "www"] == 0
+    assert metrics["pyfpm_deaths_total", "www", "memory"] == 0
