@@ -33,6 +33,9 @@ FD_LISTEN = 10
 FD_STACK = 11
 """memfd of this process alone, to which it writes its stack when the master asks; see fpm.worker.self_dump."""
 FD_FIRST_FREE = 12
+FD_WORLD_TAKE = 12
+"""Only a launcher has it, see fpm.launcher.jail.world."""
+FD_WORLD_PUT = 13
 
 INTERRUPT_SIGNAL = 45
 """Raises fpm.RequestTimeout in a worker, see fpm.worker.interrupt. SIGRTMIN+11 of glibc, as the kernel's number: other
@@ -145,6 +148,10 @@ class TemplateSpec:
     network: str = "host"
     mount: list[str] = field(default_factory=list)
     """Lines for fpm.protocol.mounts."""
+    network_bridge: str = ""
+    network_gateway: str = ""
+    world: list[str] = field(default_factory=list)
+    """What the generations of the pool share: "net", "mnt"."""
     private_tmp: bool = False
     private_tmp_size: int = 0
     """Bytes."""

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from fpm.launcher.jail.calls import Calls
 from fpm.launcher.jail.mounter import Mounter
-from fpm.launcher.jail.namespaces import enter_pid_namespace, enter_user_namespace, leave_namespaces
+from fpm.launcher.jail.namespaces import enter_late, enter_pid_namespace, leave_namespaces
 from fpm.launcher.jail.plan import plan_root
 from fpm.launcher.jail.sources import Sources
+from fpm.launcher.jail.world import join_world
 from fpm.launcher.step import step
 from fpm.protocol.spec import TemplateSpec
 
@@ -31,17 +32,18 @@ def build_jail(spec: TemplateSpec, channel: socket.socket) -> Callable[[], None]
         _change_root(spec.chroot)
         return lambda: None
     calls = Calls()
-    leave_namespaces(spec, calls)
+    world = join_world(spec, calls)
+    leave_namespaces(spec, calls, world.network)
     if "pid" in spec.namespaces:
         step("namespaces = pid", lambda: enter_pid_namespace(calls, channel))
-    plan = plan_root(spec, programs(spec.python))
+    plan = plan_root(spec, programs(spec.python), world.trees)
     if plan is None:
         _change_root(spec.chroot)
     else:
-        Mounter(calls, Sources(spec)).make(plan)
+        Mounter(calls, Sources(spec), world.trees).make(plan)
     # As root it is the last: the other namespaces then belong to the machine, and not even their root is the pool.
     is_late = "user" in spec.namespaces and os.geteuid() == 0
-    return (lambda: enter_user_namespace(calls)) if is_late else (lambda: None)
+    return enter_late(calls) if is_late else (lambda: None)
 
 
 def _change_root(root: str | None) -> None:

@@ -30,6 +30,8 @@ MNT_DETACH = 2
 
 # The same numbers on all machines (asm-generic/unistd.h and every table since Linux 5.1).
 CLONE3 = 435
+OPEN_TREE = 428
+MOVE_MOUNT = 429
 OPENAT2 = 437
 MOUNT_SETATTR = 442
 CLONE_ARGS = struct.Struct("8Q")
@@ -40,6 +42,10 @@ RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_IN_ROOT = 0x10
 MOUNT_ATTR = struct.Struct("4Q")
 """mount_setattr(2): set, clear, propagation, user namespace."""
+AT_FDCWD = -100
+OPEN_TREE_CLONE = 1
+MOVE_MOUNT_BETWEEN_DESCRIPTORS = 0x04 | 0x40
+"""move_mount(2): both paths are empty."""
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
@@ -88,6 +94,14 @@ class Calls:
         """openat2(2): open a path as a process would whose root is the directory `root`."""
         how = OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
         return self._syscall(OPENAT2, root, _text(path), how, OPEN_HOW.size)
+
+    def open_tree(self, path: str) -> int:
+        """open_tree(2): make a mount like the one at a path, attached nowhere."""
+        return self._syscall(OPEN_TREE, AT_FDCWD, _text(path), OPEN_TREE_CLONE | os.O_CLOEXEC)
+
+    def attach(self, tree: int, place: int) -> None:
+        """move_mount(2): attach what open_tree() has made at an open directory."""
+        self._syscall(MOVE_MOUNT, tree, b"", place, b"", MOVE_MOUNT_BETWEEN_DESCRIPTORS)
 
     def set_attributes(self, fd: int, attributes: int) -> None:
         """mount_setattr(2): set MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC on a mount and all below it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fpm.launcher.jail.calls import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, MS_SLAVE, Calls
 from fpm.launcher.jail.sources import Sources
@@ -24,6 +24,7 @@ from fpm.launcher.jail.steps import (
     Plan,
     Step,
     TextFile,
+    Tree,
 )
 from fpm.launcher.step import step as named
 
@@ -38,20 +39,23 @@ class Mounter:
 
     Args:
         sources: opens what the steps show.
+        trees: what the generations of the pool share, see fpm.launcher.jail.world.
     """
 
-    def __init__(self, calls: Calls, sources: Sources) -> None:
+    def __init__(self, calls: Calls, sources: Sources, trees: Mapping[str, int]) -> None:
         self._calls = calls
         self._sources = sources
+        self._trees = trees
         self._root = -1
         self._made: set[int] = set()
-        """Devices (st_dev) of the file systems made here, in which nobody else can have made anything yet."""
+        """Devices (st_dev) of the file systems made for this pool, in which missing targets are made."""
         self._actions: dict[type[Step], Callable[..., None]] = {
             Bind: self._bind,
             Mirror: self._mirror,
             Entries: self._entries,
             FileSystem: self._file_system,
             Overlay: self._overlay,
+            Tree: self._tree,
             TextFile: self._text_file,
             Link: self._link,
             Directory: self._directory,
@@ -162,6 +166,17 @@ class Mounter:
         if one.kind == "tmpfs":
             self._made.add(os.fstat(mounted).st_dev)
         os.close(mounted)
+
+    def _tree(self, one: Tree) -> None:
+        if one.may_lack and not self._exists(one.target):
+            return
+        place = self._place(one.target, is_directory=True)
+        try:
+            self._calls.attach(self._trees[one.target], place)
+        finally:
+            os.close(place)
+        # Former generations write there. What they could make of it is in their own jail.
+        self._made.add(os.fstat(self._trees[one.target]).st_dev)
 
     def _overlay(self, one: Overlay) -> None:
         data = "lowerdir=" + ":".join(self._sources.path(lower) for lower in one.lower)

@@ -8,6 +8,7 @@ import fcntl
 import os
 import socket
 import struct
+from collections.abc import Callable
 from typing import NoReturn
 
 from fpm.launcher.jail.calls import (
@@ -24,6 +25,7 @@ from fpm.launcher.jail.calls import (
 from fpm.launcher.step import step
 from fpm.protocol.messages import Entered, pack
 from fpm.protocol.spec import TemplateSpec
+from fpm.system.prctl import PR_SET_DUMPABLE, load_prctl
 
 FLAGS = {
     "mount": CLONE_NEWNS,
@@ -40,8 +42,11 @@ INTERFACE = struct.Struct("16sH14x")
 """struct ifreq of netdevice(7)."""
 
 
-def leave_namespaces(spec: TemplateSpec, calls: Calls) -> None:
+def leave_namespaces(spec: TemplateSpec, calls: Calls, network: int) -> None:
     """Unshare all but `pid`.
+
+    Args:
+        network: descriptor of the network namespace that the pool has already; -1: there is none.
 
     Raises:
         OSError: a step failed; `filename` says which.
@@ -49,13 +54,15 @@ def leave_namespaces(spec: TemplateSpec, calls: Calls) -> None:
     if "user" in spec.namespaces and os.geteuid() != 0:
         enter_user_namespace(calls)
     for name in [name for name in FLAGS if name in spec.namespaces]:
-        if name == "net" and spec.network.startswith("netns:"):
+        if name == "net" and network >= 0:
+            step(f"network = {spec.network}", lambda: calls.setns(network, CLONE_NEWNET))
+        elif name == "net" and spec.network.startswith("netns:"):
             step(f"network = {spec.network}", lambda: _join_network(calls, spec.network.removeprefix("netns:")))
         else:
             step(f"namespaces = {name}", lambda name=name: calls.unshare(FLAGS[name]))  # type: ignore[misc]
     if spec.hostname:
         step(f"hostname = {spec.hostname}", lambda: socket.sethostname(spec.hostname))
-    if "net" in spec.namespaces and not spec.network.startswith("netns:"):
+    if "net" in spec.namespaces and spec.network == "none":
         step("the loopback interface", _raise_loopback)
 
 
@@ -69,6 +76,25 @@ def enter_user_namespace(calls: Calls) -> None:
     step("namespaces = user", lambda: calls.unshare(CLONE_NEWUSER))
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         step(f"namespaces = user ({name})", lambda name=name, text=text: _write(f"/proc/self/{name}", text))  # type: ignore[misc]
+
+
+def enter_late(calls: Calls) -> Callable[[], None]:
+    """Prepare for a user namespace that is entered after the change of user.
+
+    Returns:
+        What enters it. Meanwhile the process is dumpable, for else the files in /proc by which users are mapped would
+        belong to root.
+    """
+    prctl = load_prctl()
+
+    def enter() -> None:
+        prctl(PR_SET_DUMPABLE, 1)
+        try:
+            enter_user_namespace(calls)
+        finally:
+            prctl(PR_SET_DUMPABLE, 0)
+
+    return enter
 
 
 def _write(path: str, text: str) -> None:

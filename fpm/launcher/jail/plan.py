@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from posixpath import basename, dirname
 
 from fpm.launcher.jail.steps import (
@@ -16,6 +16,7 @@ from fpm.launcher.jail.steps import (
     Plan,
     Step,
     TextFile,
+    Tree,
 )
 from fpm.protocol.mounts import MountLine, parse_mount
 from fpm.protocol.spec import TemplateSpec
@@ -38,21 +39,24 @@ SMALL = "mode=755,size=1m"
 """Of a file system that holds mount points and a few lines of text."""
 
 
-def plan_root(spec: TemplateSpec, programs: Iterable[str]) -> Plan | None:
+def plan_root(spec: TemplateSpec, programs: Iterable[str], shared: Collection[str]) -> Plan | None:
     """Decide how the root is made; None where the pool sees that of the machine as it is.
 
     Args:
         programs: the paths by which the interpreter is found: as it is written, and each link after that.
+        shared: the temporary directories that the generations of the pool share.
     """
     if "mount" not in spec.namespaces:
         return None
     lines = [parse_mount(line) for line in spec.mount]
     own = [step for line in lines for step in _of_line(line)]
     if spec.chroot_automount:
-        return Plan("", (*_system(), *_devices(spec), *_world(spec), *_application(spec, programs), *own))
+        return Plan(
+            "", (*_system(), *_devices(spec, shared), *_world(spec, shared), *_application(spec, programs), *own)
+        )
     base = spec.rootfs or spec.chroot or "/"
-    world = _world(spec, may_lack=base == spec.chroot)
-    devices = _devices(spec) if spec.rootfs else ()
+    world = _world(spec, shared, may_lack=base == spec.chroot)
+    devices = _devices(spec, shared) if spec.rootfs else ()
     shown = _application(spec, programs) if base == "/" and spec.private_tmp else ()
     hidden = [step for step in shown if isinstance(step, Bind) and _is_in(step.target, ("/tmp", "/var/tmp"))]
     return Plan(base, (*devices, *world, *hidden, *own))
@@ -69,16 +73,16 @@ def _system() -> Iterator[Step]:
     yield Directory("/run")
 
 
-def _devices(spec: TemplateSpec) -> Iterator[Step]:
+def _devices(spec: TemplateSpec, shared: Collection[str]) -> Iterator[Step]:
     yield FileSystem("tmpfs", "/dev", SAFE, SMALL)
     for name in DEVICES:
         yield Bind(f"/dev/{name}", f"/dev/{name}", frozenset({"dev", "noexec"}), is_theirs=False, may_lack=True)
     for name, stream in STREAMS.items():
         yield Link(f"/dev/{name}", f"/proc/self/fd{stream}")
-    yield FileSystem("tmpfs", "/dev/shm", SAFE, f"mode=1777,size={spec.private_tmp_size}")
+    yield _temporary(spec, "/dev/shm", shared)
 
 
-def _world(spec: TemplateSpec, *, may_lack: bool = False) -> Iterator[Step]:
+def _world(spec: TemplateSpec, shared: Collection[str], *, may_lack: bool = False) -> Iterator[Step]:
     """What is the pool's own: processes, temporary files, names."""
     if "pid" in spec.namespaces:
         yield FileSystem("proc", "/proc", SAFE, may_lack=may_lack)
@@ -87,10 +91,16 @@ def _world(spec: TemplateSpec, *, may_lack: bool = False) -> Iterator[Step]:
         yield FileSystem("proc", "/proc", SAFE, "hidepid=2")
     if spec.private_tmp or spec.chroot_automount:
         for target in ("/tmp", "/var/tmp"):
-            yield FileSystem("tmpfs", target, data=f"mode=1777,size={spec.private_tmp_size}", may_lack=may_lack)
+            yield _temporary(spec, target, shared, may_lack=may_lack)
     if spec.chroot_automount:
         yield TextFile("/etc/passwd", _passwd(spec))
         yield TextFile("/etc/group", _groups(spec))
+
+
+def _temporary(spec: TemplateSpec, target: str, shared: Collection[str], *, may_lack: bool = False) -> Step:
+    if target in shared:
+        return Tree(target, may_lack)
+    return FileSystem("tmpfs", target, data=f"mode=1777,size={spec.private_tmp_size}", may_lack=may_lack)
 
 
 def _passwd(spec: TemplateSpec) -> str:

@@ -86,7 +86,16 @@ class Directory:
     mode: int = 0o755
 
 
-Step = Bind | Mirror | Entries | FileSystem | Overlay | TextFile | Link | Directory
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Attach what the generations of the pool share there."""
+
+    target: str
+    may_lack: bool = False
+    """Nothing is said where the directory does not exist."""
+
+
+Step = Bind | Mirror | Entries | FileSystem | Overlay | Tree | TextFile | Link | Directory
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from fpm.master.listening.inherited import InheritedFds, take_inherited
 from fpm.master.loop.loop import Loop
+from fpm.master.pool.pool_world import PoolWorld
 from fpm.master.pool.saturation import WakeupFd
 from fpm.scoreboard.memory import Scoreboard
 from fpm.system.descriptors import is_shut_down
@@ -87,6 +88,7 @@ class PoolResources:
         self.others: list[SharedResources] = []
         """Of former generations, and of one that is being checked."""
         self._responder: SharedResources | None = None
+        self.world = PoolWorld()
 
     @property
     def board(self) -> Scoreboard | None:
@@ -168,5 +170,6 @@ class PoolResources:
 
     def close(self) -> None:
         """Give everything back."""
+        self.world.close()
         for shared in [*self.all(), *([self._responder] if self._responder is not None else [])]:
             shared.close()

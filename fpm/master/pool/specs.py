@@ -87,6 +87,7 @@ def unavailable_spec(spec: TemplateSpec) -> TemplateSpec:
         mode="unavailable",
         chroot=None,
         namespaces=[],
+        world=[],
         chdir="/",
         rlimit_files=0,
         rlimit_processes=0,
@@ -116,6 +117,18 @@ def _has_own_root(config: PoolConfig) -> bool:
     return bool(config.chroot or config.rootfs or config.chroot_automount)
 
 
+def world_of(config: PoolConfig) -> tuple[str, ...]:
+    """Return what the jails of all generations of a pool share, see fpm.launcher.jail.world.
+
+    Who is not root cannot enter what a former generation has made.
+    """
+    if config.identity is None:
+        return ()
+    has_files = config.private_tmp or config.chroot_automount
+    wanted = {"net": config.network.startswith("veth "), "mnt": has_files and "mount" in config.namespaces}
+    return tuple(name for name, is_wanted in wanted.items() if is_wanted)
+
+
 def template_spec(
     config: PoolConfig,
     *,
@@ -141,6 +154,7 @@ def template_spec(
     return TemplateSpec(
         **_shared(config, TemplateSpec) | {"chdir": config.chdir or ("/" if _has_own_root(config) else None)},
         **_identity(config),
+        world=list(world_of(config)),
         pool=config.name,
         generation=generation,
         mode="template",

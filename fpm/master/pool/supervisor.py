@@ -263,6 +263,7 @@ class PoolSupervisor:
             "current": self.current.dump(),
             "failure": self.failures.dump(),
             "resources": self.resources.dump(kept),
+            "world": self.resources.world.dump(kept),
             "templates": self.templates.dump(kept, ended),
             "children": [{**child.dump(kept), "board": boards.index(child.board)} for child in children],
         }
@@ -275,6 +276,7 @@ class PoolSupervisor:
         self.slow_log.change(self.config)
         self.access_log.restore(state["access_log"], self.config)
         self.resources.restore(state["resources"])
+        self.resources.world.restore(state.get("world", {"key": [], "ends": []}))
         templates = self.templates.restore(state["templates"])
         boards = [shared.board for shared in self.resources.all()]
         for child in state["children"]:

@@ -52,6 +52,7 @@ class TemplateFactory:
                     FD_PARK_TAKE: take,
                     FD_PARK_PUT: put,
                     FD_LISTEN: listen,
+                    **({} if state.is_responder else self._resources.world.descriptors(config)),
                 }
             )
         except OSError:
