@@ -26,6 +26,7 @@ ELSEWHERE = {
     "fpm/system/socket_access.py": "what it changes is pinned (fpm.paths.files.pinned_socket)",
     "fpm/launcher/jail/mounter.py": "in file systems that it has made in its own mount namespace",
     "fpm/launcher/jail/namespaces.py": "its own files of /proc",
+    "fpm/launcher/jail/world.py": "in a file system that it has made in its own mount namespace",
 }
 
 
