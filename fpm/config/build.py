@@ -9,6 +9,7 @@ from fpm.config import check, check_application, check_bounds, check_identity, c
 from fpm.config.check_kernel import check_kernel
 from fpm.config.directives import DIRECTIVES
 from fpm.config.invalid_value import InvalidValue
+from fpm.config.isolation import apply_isolation
 from fpm.config.machine_application import check_application as check_usable
 from fpm.config.machine_paths import check_global_paths, check_openers, check_pool_paths
 from fpm.config.model import Config, GlobalConfig, PoolConfig
@@ -73,6 +74,7 @@ def check_pool(pool: Section, system: System, report: Diagnostics, prefix: str) 
     check.check_pages(pool, report)
     check.check_logs(pool, report)
     check.check_env(pool, report)
+    apply_isolation(pool, system, report)
     check_jail.resolve_jail(pool, system, report)
     check_bounds.check_bounds(pool, system, report)
     check_kernel(pool, system, report)

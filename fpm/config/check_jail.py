@@ -41,6 +41,7 @@ def resolve_jail(pool: Section, system: System, report: Diagnostics) -> None:
         sentence = "is for a chroot, and rootfs has all that it needs inside. Remove one of the two"
         report.add_error(pool, "chroot.automount", sentence)
     values["hostname"] = values["hostname"] or ""
+    values["private_tmp.size"] = values["private_tmp.size"] or 0
     wanted = set(values["namespaces"] or ())
     if not pool.is_valid("namespaces", "network", "mount"):
         return

@@ -16,6 +16,7 @@ from fpm.frozen import dataclass
 Network = IPv4Network | IPv6Network
 ProcessManager = Literal["static", "dynamic", "ondemand"]
 Preload = Literal["auto", "yes", "no"]
+Isolation = Literal["none", "basic", "strong", "sealed"]
 SlowLogFormat = Literal["text", "json"]
 Seccomp = Literal["off", "default", "strict"]
 
@@ -221,6 +222,7 @@ class PoolConfig:
     send_timeout: float
     no_new_privs: bool
     seccomp: Seccomp
+    isolation: Isolation
     chroot_automount: bool
     rootfs: str | None
     namespaces: tuple[str, ...]
@@ -234,6 +236,7 @@ class PoolConfig:
     """Lines for fpm.protocol.mounts."""
     private_tmp: bool
     private_tmp_size: int
+    """Bytes; 0: half of the machine's memory."""
     reload_check: ReloadCheck | None
 
 

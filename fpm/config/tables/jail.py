@@ -9,6 +9,21 @@ JAIL = DirectiveGroup(
     "pool",
     (
         Directive(
+            "isolation",
+            "choice",
+            None,
+            "How much the pool is kept apart, as a set of other directives; what the file says of one of them counts "
+            "more. `basic`: `private_tmp = yes` (unless the application lies in `/tmp`), `no_new_privs = yes` and "
+            "`seccomp = default`. `strong`: in addition `chroot.automount = yes`, `namespaces = mount pid ipc uts "
+            "cgroup`, `private_tmp.size = 256M` and `rlimit_processes = 512`, so that the pool sees no files, names "
+            "and processes but its own and the system's programs and libraries. `sealed`: in addition `seccomp = "
+            "strict` and `network = none`. `pyfpm test --dump` shows what has been chosen. What the machine cannot do "
+            "is left out with a notice; with `sealed`, the pool does not start then.",
+            default_note="`basic` where pyfpm runs as root, else `none`",
+            choices=("none", "basic", "strong", "sealed"),
+            differs="PHP-FPM has no such thing.",
+        ),
+        Directive(
             "chroot",
             "path",
             None,
@@ -110,8 +125,10 @@ JAIL = DirectiveGroup(
         Directive(
             "private_tmp.size",
             "size",
-            "256M",
-            "How much each of `/tmp`, `/var/tmp` and `/dev/shm` of the pool may hold, where they are its own.",
+            None,
+            "How much `/tmp`, `/var/tmp` and `/dev/shm` of the pool may hold together, where they are its own. "
+            "They are in memory.",
+            default_note="half of the machine's memory",
             minimum=65_536,
             maximum=2**50,
         ),

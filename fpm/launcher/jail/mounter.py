@@ -89,7 +89,7 @@ class Mounter:
         calls = self._calls
         calls.mount(self._sources.path(base), SCAFFOLD, "", MS_BIND | MS_REC)
         self._root = os.open(SCAFFOLD, os.O_PATH | os.O_CLOEXEC)
-        calls.set_attributes(self._root, MS_NOSUID | MS_NODEV)
+        calls.set_attributes(self._root, MS_NOSUID)  # a chroot may have devices of its own
 
     def _new_root(self) -> None:
         self._calls.mount("pyfpm", SCAFFOLD, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=4m")

@@ -100,7 +100,8 @@ def _world(spec: TemplateSpec, shared: Collection[str], *, may_lack: bool = Fals
 def _temporary(spec: TemplateSpec, target: str, shared: Collection[str], *, may_lack: bool = False) -> Step:
     if target in shared:
         return Tree(target, may_lack)
-    return FileSystem("tmpfs", target, data=f"mode=1777,size={spec.private_tmp_size}", may_lack=may_lack)
+    size = f",size={spec.private_tmp_size}" if spec.private_tmp_size else ""
+    return FileSystem("tmpfs", target, data=f"mode=1777{size}", may_lack=may_lack)
 
 
 def _passwd(spec: TemplateSpec) -> str:

@@ -96,7 +96,7 @@ def _make(spec: TemplateSpec, calls: Calls) -> dict[str, int]:
 def _make_files(spec: TemplateSpec, calls: Calls) -> int:
     with _elsewhere(calls, FILES, CLONE_NEWNS):
         calls.mount("none", "/", "", MS_REC | MS_SLAVE)
-        options = f"mode=755,size={spec.private_tmp_size}"
+        options = "mode=755" + (f",size={spec.private_tmp_size}" if spec.private_tmp_size else "")
         calls.mount("pyfpm", SCAFFOLD, "tmpfs", MS_NOSUID | MS_NODEV, options)
         made = _open(FILES)
         os.chdir(SCAFFOLD)

@@ -1,0 +1,86 @@
+"""Presets of confinement: what `isolation` turns on, as far as the machine can do it and the file does not say other.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from posixpath import join
+
+from fpm.config.directives import POOL_DIRECTIVES
+from fpm.config.section import Diagnostics, Section
+from fpm.config.system import System
+from fpm.config.values import parse_value
+
+_BASIC = {"private_tmp": "yes", "no_new_privs": "yes", "seccomp": "default"}
+_STRONG = {
+    **_BASIC,
+    "chroot.automount": "yes",
+    "namespaces": "mount pid ipc uts cgroup",
+    "private_tmp.size": "256M",
+    "rlimit_processes": "512",
+}
+PRESETS: dict[str, dict[str, str]] = {
+    "none": {},
+    "basic": _BASIC,
+    "strong": _STRONG,
+    "sealed": {**_STRONG, "seccomp": "strict", "network": "none"},
+}
+"""What each of them sets."""
+OF_ROOT = "basic"
+"""The preset of pools that say nothing, where pyfpm runs as root."""
+MUST = "sealed"
+"""The preset that has all of it, or does not start."""
+_NEEDS = {
+    "private_tmp": "jail",
+    "chroot.automount": "jail",
+    "namespaces": "jail",
+    "network": "jail",
+    "seccomp": "seccomp",
+}
+"""Names in fpm.config.system.Abilities.missing."""
+_SHARED = ("/tmp/", "/var/tmp/")
+
+
+def apply_isolation(pool: Section, system: System, report: Diagnostics) -> None:
+    """Set the directives of the preset that the file does not set.
+
+    What this machine cannot do is left out, with a notice if the file names the preset; with `sealed` the pool fails.
+    """
+    values = pool.values
+    if not pool.is_valid("isolation"):
+        return
+    is_asked = values["isolation"] is not None
+    preset = values["isolation"] = values["isolation"] or (OF_ROOT if system.is_root else "none")
+    for name, text in PRESETS[preset].items():
+        if pool.is_set(name) or not pool.is_valid(name):
+            continue
+        lacking = _lacking(name, pool, system)
+        if not lacking:
+            values[name] = parse_value(POOL_DIRECTIVES[name], text)
+        elif preset == MUST:
+            report.add_obstacle(pool, "isolation", f"{preset} needs {name} = {text}: {lacking}")
+        elif is_asked:
+            sentence = f"{preset} goes without {name} = {text}: {lacking}"
+            report.notice(pool.location_of("isolation"), pool.name, "isolation", sentence)
+
+
+def _lacking(name: str, pool: Section, system: System) -> str:
+    """Say why a directive cannot be set; "" if it can."""
+    values = pool.values
+    if name == "chroot.automount" and values["rootfs"]:
+        return "rootfs is set, which takes its place"
+    if name == "private_tmp" and PRESETS[values["isolation"]] is _BASIC and _lies_in_tmp(pool):
+        return "the application itself lies there"
+    if name == "seccomp" and not values["no_new_privs"]:
+        return "no_new_privs is off"
+    need = _NEEDS.get(name)
+    return system.abilities().missing.get(need, "") if need else ""
+
+
+def _lies_in_tmp(pool: Section) -> bool:
+    values = pool.values
+    paths = [values["chdir"], values["pythonpath"], values["venv"], values["python"], values["app"]]
+    base = values["chdir"] or values["prefix"]
+    shown = [join(base, part) for path in paths if path for part in path.split(":")]
+    return not values["chroot"] and any(f"{path}/".startswith(_SHARED) for path in shown)
