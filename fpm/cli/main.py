@@ -21,7 +21,7 @@ COMMANDS = {
     **dict.fromkeys(("run", "start", "resume", "test"), "fpm.cli.daemon"),
     **dict.fromkeys(("stop", "reload", "rollback", "upgrade", "reopen-logs"), "fpm.cli.commands"),
     **dict.fromkeys(("ping", "request"), "fpm.cli.fastcgi_commands"),
-    **{name: f"fpm.cli.{name}" for name in ("serve", "slow", "status", "top", "trace")},
+    **{name: f"fpm.cli.{name}" for name in ("doctor", "serve", "slow", "status", "top", "trace")},
 }
 """The module of each command. A monitor asks often, and what a master needs takes it two thirds of the time to load."""
 

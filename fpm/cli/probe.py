@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from fpm.config.model import Config, PoolConfig
 from fpm.event_text.describe import describe
@@ -28,22 +28,39 @@ def stack_notices(config: Config) -> Iterator[str]:
 
     Each user and interpreter is tried once, by a process with the same identity as the pool's.
     """
-    kinds: dict[str, list[str]] = {}
-    for pool in config.pools:
-        if wants_stacks(pool):
-            kinds.setdefault(json.dumps(_kind(pool)), []).append(pool.name)
+    kinds = _kinds_of(pool for pool in config.pools if wants_stacks(pool))
     if not kinds:
         return
-    tried = list(kinds)[:KINDS_MAX]
-    found = dict(zip(tried, _probe(tried), strict=False))
-    for kind in tried:
-        pools, reason = kinds[kind], found.get(kind, "the probe did not answer")
+    found = _try(kinds)
+    for kind, reason in found.items():
         if reason:
+            pools = kinds[kind]
             names = ", ".join(pools[:NAMES_MAX]) + (" ..." if len(pools) > NAMES_MAX else "")
             text = f"stacks of slow requests cannot be read by ptrace: {reason}. Workers write them themselves instead"
             yield _line(StacksUnavailable(f"{text} (pyfpm(8), STACKS)", pool=names))
-    if all(found.get(kind) == "" for kind in tried):
+    if all(reason == "" for reason in found.values()):
         yield _line(StacksAvailable())
+
+
+def unreadable_stacks(pools: Iterable[PoolConfig]) -> dict[str, str]:
+    """Return, by the names of pools, why the stacks of their processes cannot be read; those that can are left out."""
+    kinds = _kinds_of(pools)
+    return {pool: reason for kind, reason in _try(kinds).items() if reason for pool in kinds[kind]}
+
+
+def _kinds_of(pools: Iterable[PoolConfig]) -> dict[str, list[str]]:
+    """Return the names of pools by user and interpreter."""
+    kinds: dict[str, list[str]] = {}
+    for pool in pools:
+        kinds.setdefault(json.dumps(_kind(pool)), []).append(pool.name)
+    return kinds
+
+
+def _try(kinds: Iterable[str]) -> dict[str, str | None]:
+    """Try some of the kinds; return why each cannot be traced, "" if it can, None if its process cannot be made."""
+    tried = list(kinds)[:KINDS_MAX]
+    answers = dict(zip(tried, _probe(tried), strict=False)) if tried else {}
+    return {kind: answers.get(kind, "the probe did not answer") for kind in tried}
 
 
 def _line(event: Event) -> str:

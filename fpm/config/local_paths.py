@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator
 
 from fpm.config.permissions import PathComponent
+from fpm.paths.access_lists import ATTRIBUTE, unpack_list
 
-_ACL = "system.posix_acl_access"
 _LINKS_MAX = 40
 """Symbolic links on one path, as in the kernel (MAXSYMLINKS)."""
 
@@ -50,7 +50,8 @@ def walk_path(path: str, root: str) -> Iterator[PathComponent]:
 def _component(shown: str, root: str, found: os.stat_result) -> PathComponent:
     path = root + shown if shown != "/" else root or "/"
     try:
-        has_acl = _ACL in os.listxattr(path)
+        has_acl = ATTRIBUTE in os.listxattr(path)
+        acl = unpack_list(os.getxattr(path, ATTRIBUTE)) if has_acl else None
     except OSError:
-        has_acl = False
-    return PathComponent(path, found.st_mode, found.st_uid, found.st_gid, has_acl)
+        has_acl, acl = False, None
+    return PathComponent(path, found.st_mode, found.st_uid, found.st_gid, has_acl, acl)

@@ -9,6 +9,8 @@ import stat
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
+from fpm.paths.access_lists import AccessList
+
 READ = 4
 WRITE = 2
 EXECUTE = 1
@@ -24,29 +26,34 @@ class PathComponent(NamedTuple):
     gid: int
     has_acl: bool
     """The component has a POSIX access control list, so the mode bits alone do not decide."""
+    acl: AccessList | None = None
+    """That list, if it could be read."""
 
 
 def obstacle(components: Iterable[PathComponent], uid: int, groups: Collection[int], want: int) -> PathComponent | None:
     """Find the first component that keeps a user from using the last one.
 
     `want` is READ, WRITE, EXECUTE or their sum, on the last component; the directories before it need EXECUTE (search).
-    Components with an access control list count as passable. The superuser passes, but cannot execute a file without
-    any execute bit.
+    Components whose access control list cannot be read count as passable. The superuser passes, but cannot execute a
+    file without any execute bit.
     """
     parts = list(components)
     for index, component in enumerate(parts):
         if not component.mode:
             return component
         needed = want if index == len(parts) - 1 else EXECUTE
-        if not component.has_acl and not permits(component, uid, groups, needed):
+        is_unknown = component.has_acl and component.acl is None
+        if not is_unknown and not permits(component, uid, groups, needed):
             return component
     return None
 
 
 def permits(component: PathComponent, uid: int, groups: Collection[int], want: int) -> bool:
-    """Tell whether the mode bits of one component allow the wanted access."""
+    """Tell whether the mode bits of one component, or its access control list, allow the wanted access."""
     if uid == 0:
         return not (want & EXECUTE) or stat.S_ISDIR(component.mode) or bool(component.mode & 0o111)
+    if component.acl is not None:
+        return component.acl.permits((component.uid, component.gid), uid, groups, want)
     if component.uid == uid:
         shift = 6
     elif component.gid in groups:

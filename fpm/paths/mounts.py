@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+from fpm.paths.access_lists import ATTRIBUTE
+
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 """A blank, tab, newline or backslash in /proc/PID/mountinfo (proc(5))."""
 
@@ -30,7 +32,7 @@ def file_system_of(path: str) -> str:
 def has_access_lists(directory: str) -> bool:
     """Has the file system of this directory POSIX access control lists (acl(5))? True where that cannot be seen."""
     try:
-        os.getxattr(directory, "system.posix_acl_access")
+        os.getxattr(directory, ATTRIBUTE)
     except OSError as error:
         return error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS)
     return True

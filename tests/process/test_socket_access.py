@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fpm.system.socket_access import ATTRIBUTE
+from fpm.paths.access_lists import ATTRIBUTE
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon, Start
 from tests.support.held import HOLD, holding

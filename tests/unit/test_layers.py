@@ -65,7 +65,7 @@ PROCESSES = frozenset({"master", "launcher", "template", "worker", "tracer", "st
 """Folders of fpm/ that are one process each. What they say to each other is in fpm/protocol."""
 POOL = frozenset({"launcher", "template", "worker"})
 """Those that run under a pool's user, one forked or executed by the other."""
-PROGRAMS = frozenset({"cli", "manager", "flup_server", "__main__"})
+PROGRAMS = frozenset({"cli", "doctor", "manager", "flup_server", "__main__"})
 """What people start or import; they may start a master of their own."""
 
 THIRD_PARTY = {

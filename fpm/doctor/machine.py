@@ -1,0 +1,109 @@
+"""What there is here: memory, limits, systemd's unit, and the daemon if it runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from fpm.config.model import GlobalConfig
+from fpm.doctor.capacity import Machine
+from fpm.doctor.helpers import run_program
+from fpm.doctor.service import read_show
+
+UNIT = "pyfpm.service"
+"""What the unit is called where the daemon does not run."""
+SHOW_TIME = 10.0
+PROPERTIES = "LoadState,TimeoutStopUSec,LimitNOFILE,MemoryMax"
+CGROUPS = "/sys/fs/cgroup"
+UNLIMITED = 1 << 60
+"""From there on a number of cgroup v1 means no limit."""
+
+
+def unit_of(pid: int) -> str:
+    """Return the unit of systemd that a process belongs to; pyfpm.service for pid 0."""
+    if not pid:
+        return UNIT
+    found = re.search(r"/([^/\n]+\.service)(?:/|$)", _read(f"/proc/{pid}/cgroup"), re.MULTILINE)
+    return found[1] if found else UNIT
+
+
+def show_unit(unit: str) -> dict[str, str]:
+    """Ask systemd for what matters of a unit; empty if there is no systemd, or no such unit."""
+    done = run_program(["systemctl", "show", "--property", PROPERTIES, "--", unit], SHOW_TIME)
+    found = read_show(done.stdout) if done is not None and done.returncode == 0 else {}
+    return found if found.get("LoadState") == "loaded" else {}
+
+
+def look_at_machine(settings: GlobalConfig, pid: int, unit: str, properties: Mapping[str, str]) -> Machine:
+    """Gather what limits the pools.
+
+    Args:
+        pid: of the daemon; 0: it does not run.
+        unit: of systemd.
+        properties: of the unit; empty: there is none.
+    """
+    limits = list(_cgroup_limits(pid or os.getpid()))
+    if not pid and properties.get("MemoryMax", "").isdigit():
+        limits.append((int(properties["MemoryMax"]), f"{unit} (MemoryMax)"))
+    limit, name = min(limits, default=(None, ""), key=lambda one: one[0] or 0)
+    descriptors, source = _descriptors(settings, pid, unit, properties)
+    somaxconn = _read("/proc/sys/net/core/somaxconn").strip()
+    return Machine(
+        ram=_ram(),
+        limit=limit,
+        limit_name=name,
+        somaxconn=int(somaxconn) if somaxconn.isdigit() else None,
+        descriptors=descriptors,
+        descriptors_source=source,
+        unit=unit if properties else "",
+    )
+
+
+def _ram() -> int | None:
+    found = re.search(r"^MemTotal:\s+(\d+) kB", _read("/proc/meminfo"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def _cgroup_limits(pid: int) -> Iterator[tuple[int, str]]:
+    """Yield the memory limits of a process's control group and of all above it, v2 and v1."""
+    for line in _read(f"/proc/{pid}/cgroup").splitlines():
+        number, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if number == "0":
+            base, file = CGROUPS, "memory.max"
+        elif "memory" in controllers.split(","):
+            base, file = f"{CGROUPS}/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        parts = [part for part in path.split("/") if part and part != ".."]
+        for count in range(len(parts), -1, -1):
+            group = "/".join(parts[:count])
+            text = _read(f"{base}/{group}/{file}" if group else f"{base}/{file}").strip()
+            if text.isdigit() and int(text) < UNLIMITED:
+                yield int(text), f"the control group /{group} ({file})"
+
+
+def _descriptors(settings: GlobalConfig, pid: int, unit: str, properties: Mapping[str, str]) -> tuple[int | None, str]:
+    """Find RLIMIT_NOFILE of the master: it takes as much as it may."""
+    if pid:
+        found = re.search(r"^Max open files\s+\d+\s+(\d+)", _read(f"/proc/{pid}/limits"), re.MULTILINE)
+        if found:
+            return int(found[1]), f"of the running daemon, pid {pid}"
+    if settings.rlimit_files:
+        return settings.rlimit_files, "rlimit_files in [global]"
+    if properties.get("LimitNOFILE", "").isdigit():
+        return int(properties["LimitNOFILE"]), f"LimitNOFILE of {unit}"
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard == resource.RLIM_INFINITY:
+        return None, ""
+    return hard, "the limit of this shell"
+
+
+def _read(path: str) -> str:
+    """Read a file of /proc or /sys; "" if it cannot be read."""
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
