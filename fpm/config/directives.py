@@ -44,8 +44,7 @@ NOT_FOR_PYTHON: dict[str, str] = {
     "php_admin_value": _PHP_INI,
     "php_admin_flag": _PHP_INI,
     "php_admin_value_file": _PHP_INI,
-    "apparmor_hat": "is not supported. Remove the line; confine pools with user, chroot and no_new_privs, or the whole "
-    "daemon with AppArmorProfile= in its systemd unit",
+    "apparmor_hat": "is not supported. Remove the line; apparmor_profile sets a profile for the pool",
 }
 
 

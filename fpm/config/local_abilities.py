@@ -13,9 +13,13 @@ from fpm.config.jail_rights import jail_obstacle, lacking_command
 from fpm.config.system import Abilities
 from fpm.kernel.bpf import refuse
 from fpm.kernel.calls import MACHINES
-from fpm.kernel.system_call import SECCOMP_GET_ACTION_AVAIL, load_system_call, own_machine
+from fpm.kernel.system_call import (
+    LANDLOCK_CREATE_RULESET_VERSION,
+    SECCOMP_GET_ACTION_AVAIL,
+    load_system_call,
+    own_machine,
+)
 
-LANDLOCK_CREATE_RULESET_VERSION = 1
 APPARMOR = ("/sys/module/apparmor/parameters/enabled", "/proc/self/attr/apparmor/exec")
 SELINUX = ("/sys/fs/selinux/enforce", "/proc/self/attr/exec")
 _FILTERED = "this process may not even ask for it (a container's filter of system calls?)"

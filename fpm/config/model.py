@@ -222,6 +222,10 @@ class PoolConfig:
     send_timeout: float
     no_new_privs: bool
     seccomp: Seccomp
+    landlock: tuple[str, ...]
+    """Words: read PATH... write PATH...; see fpm.kernel.landlock.parse_rules."""
+    apparmor_profile: str | None
+    selinux_context: str | None
     isolation: Isolation
     chroot_automount: bool
     rootfs: str | None

@@ -60,6 +60,9 @@ EXAMPLES = {
     "chroot": "/srv/jail/$pool",
     "rootfs": "/srv/rootfs/$pool",
     "namespaces": "mount ipc",
+    "landlock": "read /srv/$pool write /srv/$pool/media",
+    "apparmor_profile": "pyfpm-$pool",
+    "selinux_context": "system_u:system_r:httpd_t:s0",
 }
 """Values to show for directives without a default."""
 

@@ -12,6 +12,8 @@ from fpm.kernel.calls import number_of
 
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_GET_ACTION_AVAIL = 2
+LANDLOCK_CREATE_RULESET_VERSION = 1
+"""Ask for the version instead of making a ruleset."""
 SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4
 """Kernels before 5.16 would else switch mitigations on for the process, which slow it down far more than the filter."""
 

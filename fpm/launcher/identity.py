@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Callable
 
+from fpm.launcher.capabilities import drops_capabilities, load_capabilities
 from fpm.launcher.jail.build import build_jail
 from fpm.launcher.limits import apply_limits
 from fpm.launcher.restrict import prepare_restrictions
@@ -29,10 +30,10 @@ def apply_identity(spec: TemplateSpec, channel: socket.socket) -> None:
         OSError: a step failed; `filename` says which.
     """
     # Before chroot: nothing is loaded from inside the jail.
-    prctl, join_keyring, restrict = load_prctl(), load_join_keyring(), prepare_restrictions(spec)
+    prctl, become_user, restrict = load_prctl(), _prepare_user(spec), prepare_restrictions(spec)
     apply_limits(spec)
     finish_jail = build_jail(spec, channel)
-    _change_user(spec, join_keyring)
+    become_user()
     finish_jail()
     directory = spec.chdir
     if directory is not None:
@@ -43,10 +44,20 @@ def apply_identity(spec: TemplateSpec, channel: socket.socket) -> None:
     restrict()
 
 
-def _change_user(spec: TemplateSpec, join_keyring: Callable[[], None]) -> None:
-    if spec.uid is not None and spec.gid is not None:
+def _prepare_user(spec: TemplateSpec) -> Callable[[], None]:
+    """Load what the change of user needs; returns what carries it out."""
+    uid, gid = spec.uid, spec.gid
+    if uid is None or gid is None:
+        return lambda: None
+    join_keyring, bound = load_join_keyring(), load_capabilities().bound if drops_capabilities(spec) else None
+
+    def change() -> None:
         step("a session keyring of its own (kernel.keys.root_maxkeys)", join_keyring)
-        change_user(spec.uid, spec.gid, spec.groups)
+        if bound is not None:
+            step("an empty bounding set of capabilities", bound)
+        change_user(uid, gid, spec.groups)
+
+    return change
 
 
 def change_user(uid: int, gid: int, groups: list[int]) -> None:

@@ -136,6 +136,10 @@ class TemplateSpec:
     dumpable: bool
     no_new_privs: bool
     seccomp: Seccomp
+    landlock: list[str]
+    """As in the configuration: read PATH... write PATH...; empty: not restricted."""
+    apparmor_profile: str | None
+    selinux_context: str | None
     worker: WorkerSettings
     # Not known to former releases.
     user: str = ""

@@ -11,8 +11,11 @@ from collections.abc import Callable
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
+PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
 PR_SET_PTRACER = 0x59616D61
 
 
@@ -36,3 +39,22 @@ def load_prctl() -> Callable[[int, int | bytes], None]:
             raise OSError(number, os.strerror(number))
 
     return prctl
+
+
+def load_capset() -> Callable[[bytes, bytes], None]:
+    """Load the C library and return a function that calls capset(2) with its two structures; it raises OSError.
+
+    Raises:
+        ImportError: this Python has no ctypes.
+    """
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def capset(header: bytes, sets: bytes) -> None:
+        # The kernel writes its own version into a header that it does not know, so the header is a copy.
+        if libc.capset(ctypes.create_string_buffer(header, len(header)), sets) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    return capset

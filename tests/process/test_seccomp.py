@@ -281,7 +281,7 @@ def test_it_holds_in_template_and_workers_and_after_the_template_has_executed_it
         "plain": {"seccomp": "default"},
         "late": {"seccomp": "strict", "preload": "no"},
         "again": {"seccomp": "strict", "app": "threaded:application"},
-        "off": {},
+        "off": {"isolation": "none"},
     }
     fpm = daemon(pools, started=False)
     source = "import threading, time\nthreading.Thread(target=time.sleep, args=(3600,), daemon=True).start()\n"

@@ -67,3 +67,39 @@ def test_the_document_has_the_lists() -> None:
     for text, groups in ((default, GROUPS), (strict, STRICT_GROUPS)):
         for title, names in groups.items():
             assert f"| {title} | {', '.join(f'`{name}`' for name in names)} |" in text
+
+
+@pytest.mark.parametrize("name", ["landlock", "apparmor_profile", "selinux_context"])
+def test_what_the_kernel_has_not_is_named(name: str) -> None:
+    values = {"landlock": "read /srv", "apparmor_profile": "shop", "selinux_context": "system_u:system_r:httpd_t:s0:c1"}
+    ability = name.partition("_")[0]
+    assert obstacles(NOTHING, **{name: values[name]}) == [
+        f"a.conf:3: [www] {name}: no {ability} here. Remove the line to run without it."
+    ]
+    assert obstacles(NOTHING, **{name: ""}) == []
+
+
+@pytest.mark.parametrize(
+    ("directive", "text", "said"),
+    [
+        ("landlock", "/srv", "write read or write before '/srv'"),
+        ("landlock", "read srv", "expected read, write or an absolute path, found 'srv'"),
+        ("landlock", "write", "write a path after write"),
+        ("selinux_context", "httpd_t", "expected user:role:type or user:role:type:level, found 'httpd_t'"),
+    ],
+)
+def test_mistakes_in_the_text(files: Files, directive: str, text: str, said: str) -> None:
+    (complaint,) = files.complaints(section("www", **{directive: text}))
+    assert complaint.startswith(f"main.conf:6: [www] {directive}: {said}")
+
+
+def test_paths_must_be_there(files: Files) -> None:
+    directory = files.directory / "data"
+    directory.mkdir()
+    text = section("www", landlock=f"read {directory} write {directory}/gone /nor/this")
+    found = [one for one in files.complaints(text) if "there is no" in one]
+    if not LocalSystem(environ={}, is_root=False, allow_root=False).abilities().landlock:
+        pytest.skip("without Landlock nobody asks")
+    assert found == [
+        "main.conf:6: [www] landlock: there is no 'data/gone' (data/gone is missing). Create it, or correct the path."
+    ]

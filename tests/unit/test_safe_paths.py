@@ -20,6 +20,7 @@ CHANGING = {
 OF_PATHS = {"write_text", "write_bytes", "touch", "hardlink_to", "symlink_to"}
 ELSEWHERE = {
     "fpm/config/manual.py": "`make man`, which nobody runs as root",
+    "fpm/launcher/label.py": "files of the process file system, by a descriptor of it",
     "fpm/manager/configuration.py": "in a directory that it has made for itself alone (mkdtemp)",
     "fpm/system/unix_sockets.py": "removes such a directory",
     "fpm/system/listening.py": "the name of an abstract socket is no path",

@@ -41,6 +41,39 @@ KERNEL = DirectiveGroup(
             aliases=(("no", "off"), ("false", "off")),
             differs="PHP-FPM has no filter of system calls.",
         ),
+        Directive(
+            "landlock",
+            "words",
+            None,
+            "Files that the pool's processes and their children can reach, as in `read /srv/data write "
+            "/srv/uploads`: after `read` paths to read and to execute from, after `write` paths below which "
+            "everything is allowed. They are absolute, as seen in the jail, and must exist; what is below them "
+            "belongs to them. Allowed in any case, as far as the user may: reading /usr, /bin, /sbin, /lib*, "
+            "/etc, /proc, the interpreter's and the environment's directories, `chdir`, `pythonpath` and the "
+            "directory of the application's file; writing /tmp, /var/tmp, /dev/shm, TMPDIR and devices such as "
+            "/dev/null. The root as a whole is allowed only if it is named. Everything else is refused with "
+            "EACCES. Connecting to sockets is not restricted, nor is what was open before, as logs are. From "
+            "Linux 6.12 on the processes cannot signal others, nor connect to abstract sockets of others. Not "
+            "only for root; needs `no_new_privs = yes` and a kernel with Landlock (5.13). Before 5.19 files "
+            "cannot be moved between directories. The whole list is in docs/security.md.",
+            default_note="no restriction",
+        ),
+        Directive(
+            "apparmor_profile",
+            "text",
+            None,
+            "Profile of AppArmor under which the pool's interpreter is executed; it must be loaded. With "
+            "`no_new_privs`, a daemon that is confined itself can only give a part of its own profile.",
+            differs="PHP-FPM changes the hat of its own profile (`apparmor_hat`).",
+        ),
+        Directive(
+            "selinux_context",
+            "text",
+            None,
+            "Security context (`user:role:type:level`) in which the pool's interpreter is executed. The policy must "
+            "allow the transition, with `no_new_privs` also as nnp_transition.",
+            differs="PHP-FPM has no such directive.",
+        ),
     ),
 )
 

@@ -102,6 +102,9 @@ def unavailable_spec(spec: TemplateSpec) -> TemplateSpec:
         priority=None,
         no_new_privs=True,
         seccomp="off",
+        landlock=[],
+        apparmor_profile=None,
+        selinux_context=None,
     )
 
 
