@@ -11,6 +11,7 @@ from tests.support.fpm import Daemon, Start
 from tests.support.held import holding, release
 from tests.support.looking import fetch, read_metrics
 from tests.support.pools import free_port, numbers, write_app
+from tests.support.processes import quiet
 from tests.support.reloads import reload
 from tests.support.waiting import hold_for, wait_until
 
@@ -81,6 +82,41 @@ def test_a_busy_worker_above_the_soft_limit_is_replaced_and_not_cut_off(daemon: 
     figures = numbers(fpm, "www")
     assert (figures["recycled memory"], figures["deaths"]) == (1, [])
     assert not (fpm.directory / "slow.log").read_text()
+
+
+def test_a_request_that_may_take_its_time_may_do_so_after_an_upgrade(daemon: Start) -> None:
+    fpm = start(daemon, {"pm.max_memory": "100M"}, process_control_timeout="200ms")
+    with holding(fpm, "/hold?120") as (held,):
+        (pid,) = fpm.workers("www")
+        fpm.wait_log(r"it is replaced after request")
+        fpm.wait_workers("www", 2)
+        done = fpm.cli("upgrade")
+        assert done.returncode == 0, done.stderr
+        hold_for(lambda: pid in fpm.workers("www"), 3.0)
+    assert int(held.result().body) == pid
+    fpm.wait_workers("www", 1)
+
+
+def test_a_reload_gives_such_a_request_as_much_time_as_the_others(daemon: Start) -> None:
+    fpm = start(daemon, {"pm.max_memory": "100M"}, process_control_timeout="200ms")
+    with holding(fpm, "/hold?120") as (held,):
+        (pid,) = fpm.workers("www")
+        fpm.wait_log(r"it is replaced after request")
+        fpm.wait_workers("www", 2)
+        fpm.expect_log(rf"child {pid}")
+        reload(fpm)
+        wait_until(lambda: pid not in fpm.workers("www"))
+        assert held.result().stdout == b""
+
+
+def test_without_workers_nobody_looks(daemon: Start) -> None:
+    limits = {"pm.max_memory": "1G", "pm.max_memory_hard": "2G", "pm.memory_soft": "3G", "pm.memory_hard": "4G"}
+    ondemand = {"pm": "ondemand", "pm.process_idle_timeout": "1s", "pm.max_children": 2}
+    fpm = start(daemon, {**ondemand, **limits}, systemd_interval="0")
+    for _ in range(2):
+        ask(fpm)
+        fpm.wait_workers("www", 0)
+        quiet([fpm.pid], seconds=7.0)
 
 
 def test_an_idle_worker_that_grows_is_seen_without_a_request(daemon: Start) -> None:

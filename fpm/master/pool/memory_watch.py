@@ -90,8 +90,13 @@ class MemoryWatch:
         if is_limited(self._pool.config):
             self._timers.set("look", 0.0, self._look)
         else:
-            self.close()
-            self._enter(Standing())
+            self._rest()
+
+    def _rest(self) -> None:
+        """There are no workers or no limits any more: the next worker that is asked for, or limit, begins anew."""
+        self.close()
+        self._used = 0
+        self._enter(Standing())
 
     def close(self) -> None:
         """Look no more."""
@@ -109,9 +114,8 @@ class MemoryWatch:
 
     def _look(self) -> None:
         if not self._pool.workers.children:
-            self._used = 0
-            self._enter(Standing())
-            return  # the next worker that is asked for begins anew
+            self._rest()
+            return
         began, config, now = time.monotonic(), self._pool.config, self._pool.services.loop.now
         children = list(self._pool.workers.children)
         self._in_hand &= set(children)
