@@ -74,12 +74,16 @@ def test_the_503_responder_has_less_rights_than_its_pool(daemon: Start) -> None:
 CHECKED = """
 import os
 
+def status(pid):
+    return dict(line.split(":", 1) for line in open(f"/proc/{pid}/status").read().splitlines())
+
 def application(environ, start_response):
     found = []
+    master = status(os.getppid())["PPid"]  # others check beside this one
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         try:
-            if b"fpm.client.check" in open(f"/proc/{pid}/cmdline", "rb").read():
-                lines = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status").read().splitlines())
+            lines = status(pid)
+            if b"fpm.client.check" in open(f"/proc/{pid}/cmdline", "rb").read() and lines["PPid"] == master:
                 found.append([set(lines[key].split()) for key in ("Uid", "Gid", "Groups", "NoNewPrivs")])
         except OSError:
             pass
