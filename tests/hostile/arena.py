@@ -45,8 +45,10 @@ MORE_MEMORY = 8 << 20
 class Arena:
     """A running daemon, and what the neighbour's clients wait for beside an honest busy pool."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, more: Mapping[str, str] | None = None) -> None:
+        """`more`: directives of all three pools."""
         self.limits = limits
+        self.more = dict(more or {})
         self.fpm = Daemon({})
         self.directory = self.fpm.directory
         self.site = self.directory / "sites" / "attacker"
@@ -79,6 +81,7 @@ class Arena:
             "slowlog": site / "logs" / "slow.log",
             "request_slowlog_timeout": "200ms" if attacker else "0",
             "startup_timeout": "10s",
+            **self.more,
         }
 
     def _make_directories(self) -> None:
