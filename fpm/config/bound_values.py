@@ -8,6 +8,11 @@ from fpm.config.invalid_value import InvalidValue
 
 CPUS_MAX = 8192
 """CPUs that any kernel is built for (NR_CPUS)."""
+QUOTA_MIN, PERIOD_MAX = 1000, 1_000_000
+"""Microseconds, as the kernel wants them (tg_set_cfs_bandwidth, kernel/sched/core.c)."""
+SHARE_PERIOD = 100_000
+"""Microseconds of the period for a percentage; it is the kernel's default."""
+_SHARE = re.compile(r"([0-9]{1,7})[ \t]*%|([0-9]{1,12})[ \t]+([0-9]{1,7})")
 _CPUS = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?")
 _IO_PRIORITY = re.compile(r"(best-effort|realtime)[ \t]+([0-7])|idle", re.IGNORECASE)
 
@@ -26,6 +31,25 @@ def parse_cpus(text: str) -> tuple[int, ...]:
             raise InvalidValue(f"expected numbers of CPUs and ranges of them, as in 0-3,6, found '{text}'")
         found.update(range(first, last + 1))
     return tuple(sorted(found))
+
+
+def parse_share(text: str) -> str | None:
+    """Parse a share of CPU time; it is returned as in cpu.max, quota and period in microseconds. None for no text.
+
+    Raises:
+        InvalidValue: says what was expected.
+    """
+    match = _SHARE.fullmatch(text)
+    if match and match[1]:
+        quota, period = int(match[1]) * SHARE_PERIOD // 100, SHARE_PERIOD
+    else:
+        quota, period = (int(match[2]), int(match[3])) if match else (0, 0)
+    if text and not (quota >= QUOTA_MIN and QUOTA_MIN <= period <= PERIOD_MAX):
+        raise InvalidValue(
+            "expected a percentage of one CPU of at least 1%, as in 150%, or quota and period in microseconds, each at "
+            f"least {QUOTA_MIN} and the period at most {PERIOD_MAX}, as in 50000 100000, found '{text}'"
+        )
+    return f"{quota} {period}" if text else None
 
 
 def spell_cpus(cpus: frozenset[int] | tuple[int, ...]) -> str:

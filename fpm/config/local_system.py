@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
+from fpm.cgroups.local import look_at_support
+from fpm.cgroups.support import Support
 from fpm.config.hung_paths import is_hung
 from fpm.config.local_abilities import look
 from fpm.config.local_cpus import online_cpus
@@ -99,6 +101,7 @@ class LocalSystem:
         self._interpreters: dict[tuple[str, str], Interpreter] = {}
         self._real: dict[str, str] = {}
         self._cpus: frozenset[int] = frozenset()
+        self._cgroups: Support | None = None
 
     def user(self, text: str) -> Account | None:
         if text not in self._users:
@@ -129,6 +132,11 @@ class LocalSystem:
         if not self._cpus:
             self._cpus = online_cpus()
         return self._cpus
+
+    def cgroups(self) -> Support:
+        if self._cgroups is None:
+            self._cgroups = look_at_support()
+        return self._cgroups
 
     def control(self, path: str) -> str:
         return default_control(path, environ=self.environ, is_root=self.is_root)

@@ -124,7 +124,7 @@ absolute, or relative to
 The directory of a file that pyfpm writes must exist.
 .It Em url
 the path of a URL, beginning with a slash
-.It Em application , mount , format , priority , text
+.It Em application , mount , format , priority , share , text
 as described for the directive
 .El
 """.lstrip("\n")

@@ -198,6 +198,14 @@ class PoolConfig:
     io_priority: str | None
     """Class and level, as in "best-effort 4"."""
     oom_score_adjust: int | None
+    cgroup: Literal["auto", "yes"]
+    cgroup_memory_max: int | None
+    cgroup_memory_high: int | None
+    cgroup_cpu_max: str | None
+    """Quota and period in microseconds: "150000 100000"."""
+    cgroup_cpu_weight: int | None
+    cgroup_pids_max: int | None
+    cgroup_io_weight: int | None
     umask: int | None
     chroot: str | None
     chdir: str | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from fpm.cgroups.support import Support
 from fpm.config.permissions import PathComponent
 from fpm.frozen import dataclass
 
@@ -71,6 +72,9 @@ class System(Protocol):
 
     def cpus(self) -> frozenset[int]:
         """Return the CPUs that are online."""
+
+    def cgroups(self) -> Support:
+        """Return what this process may do with control groups."""
 
     def control(self, file: str) -> str:
         """Return the path of the control socket for this main file, used if the file does not set one."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from fpm.config.addresses import parse_address, parse_networks, split_words
 from fpm.config.application_value import parse_application
-from fpm.config.bound_values import parse_cpus, parse_io_priority
+from fpm.config.bound_values import parse_cpus, parse_io_priority, parse_share
 from fpm.config.invalid_value import InvalidValue
 from fpm.config.model import ReloadCheck
 from fpm.config.tables.entry import Directive
@@ -215,5 +215,6 @@ _PARSERS: dict[str, Callable[[Directive, str], Any]] = {
     "check": _check,
     "cpus": lambda directive, text: parse_cpus(text),
     "priority": lambda directive, text: parse_io_priority(text),
+    "share": lambda directive, text: parse_share(text),
 }
 _SHARED = frozenset(_PARSERS) - {"text", "path", "file", "address", "application"}

@@ -66,6 +66,7 @@ ROWS: Mapping[type[Event], Row] = {
         ALERT,
         lambda e: f"SIGKILL does not end {', '.join(map(str, e.pids))} (uninterruptible sleep?); exiting without them",
     ),
+    master.CgroupLeft: (WARNING, "the cgroup {e.path} cannot be removed, it still has processes (cgroup.procs)"),
     master.OrphanExited: (DEBUG, "process {e.pid}, left behind by an application, exited {e.cause}"),
     master.OrphanKilled: (
         NOTICE,

@@ -205,6 +205,13 @@ class ProcessesLeft(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CgroupLeft(Event):
+    """A control group of a pool that is gone still has processes."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessMaxReached(Event):
     """There are as many workers as process.max allows."""
 

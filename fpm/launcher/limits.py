@@ -6,16 +6,20 @@ import os
 import resource
 
 from fpm.launcher.step import step
+from fpm.paths.files import write_kernel_file
 from fpm.protocol.spec import TemplateSpec
 from fpm.system.io_priority import load_set_io_priority
 
 
 def apply_limits(spec: TemplateSpec) -> None:
-    """Apply rlimits, priorities and CPUs, of which some need root and /proc.
+    """Enter the cgroup; apply rlimits, priorities and CPUs, of which some need root and /proc.
 
     Raises:
         OSError: a step failed; `filename` says which.
     """
+    if spec.cgroup_directory:
+        # First: all that follows is the pool's.
+        step(f"cgroup {spec.cgroup_directory}", lambda: write_kernel_file(f"{spec.cgroup_directory}/cgroup.procs", "0"))
     step("rlimit_files", lambda: _limit_files(spec))
     if spec.rlimit_processes:
         _limit("rlimit_processes", resource.RLIMIT_NPROC, spec.rlimit_processes)

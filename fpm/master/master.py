@@ -292,6 +292,7 @@ class Master:
         if self.control is not None:
             self.control.close()
         end_orphans(self._others, self.services.pool_ids, self.emit)
+        self.services.cgroups.close()
         self._pid_file.remove()
         self.loop.close()
         if self.signals is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fpm.config.model import GlobalConfig
 from fpm.events.master import RestartNeeded
 from fpm.log.lines import parse_level
+from fpm.master.cgroups import Cgroups
 from fpm.master.core import Core
 from fpm.master.loop.hangups import HangupWatch
 from fpm.master.loop.read_budget import TokenBucket
@@ -64,6 +65,7 @@ class Services(Core):
     log_opener: LogOpener = field(init=False)
     slow_files: SlowFiles = field(init=False)
     memory: MemorySampler = field(init=False)
+    cgroups: Cgroups = field(init=False)
     resamples: TokenBucket = field(default_factory=lambda: TokenBucket(20.0, 20.0))
     """Stacks of requests that go on being slow (request_slowlog_interval), of all pools together."""
 
@@ -72,6 +74,7 @@ class Services(Core):
         self.log_opener = LogOpener(self)
         self.slow_files = SlowFiles(self, self.log_opener)
         self.memory = MemorySampler(self)
+        self.cgroups = Cgroups(self, self.settings.control)
 
     def close(self) -> None:
         """End what belongs to no single pool."""

@@ -164,6 +164,8 @@ class TemplateSpec:
     listen_is_ours: bool = True
     """The listening socket is of no use to anybody when the master is gone."""
     # Not known to former releases.
+    cgroup_directory: str = ""
+    """Of the pool's control group, which the launcher enters; "": it stays in the master's."""
     rlimit_as: int | None = None
     """As rlimit_core; the next two likewise."""
     rlimit_fsize: int | None = None

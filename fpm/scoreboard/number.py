@@ -73,6 +73,8 @@ class Line:
     title: str
     words: str = "{}"
     """The text around the number."""
+    is_optional: bool = False
+    """Nothing is shown while it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Row:
     php: Php | None = None
     """The key is PHP-FPM's."""
     unit: str = ""
-    """"time" (epoch seconds), "bytes", "limit" (0: there is none), or nothing."""
+    """"time" (epoch seconds), "bytes", "milliseconds", "limit" (0: there is none), or nothing."""
     show: Callable[[Any], Shown] | None = None
     """What the page shows of the table's numbers, if it is not the number itself."""
     metric: Metric | None = None

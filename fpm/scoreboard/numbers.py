@@ -3,279 +3,123 @@
 The header of the scoreboard holds the rows that have a code, in this order (it is the order of the status page, too).
 The master keeps one `PoolNumbers` for each pool, in which the counters are sums and maxima over workers that are gone;
 fpm.status.model adds what the living ones have, and reckons the rest. To add a number: a row at the end of the table
-here (and of fpm.scoreboard.snapshot.Slot, if workers count it), and the code that counts it. Pure.
+here, or of fpm.scoreboard.counted if it is kept in the scoreboard (and of fpm.scoreboard.snapshot.Slot, if workers
+count it), and the code that counts it. Pure.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from fpm.scoreboard.hot_path import describe_hot_path, measure_hot_path
-from fpm.scoreboard.memory_level import describe_memory, measure_memory
-from fpm.scoreboard.number import COUNT, FLAG, TIME, UINT, Line, Metric, Php, Shown, describe_death, number, rows_of
-
-
-def _deaths(cause: str, words: str, *, code: str = COUNT) -> Any:
-    """A number of workers that have died of one cause."""
-    metric = Metric("deaths", "Workers that have died unexpectedly, by cause.", "counter", label=f'cause="{cause}"')
-    return number(code, key=f"deaths by {cause}", metric=metric, line=Line("deaths", words))
+from fpm.scoreboard.counted import CountedNumbers
+from fpm.scoreboard.group_pressure import measure_pressure, show_pressure
+from fpm.scoreboard.number import Line, Metric, Shown, number, rows_of
 
 
 @dataclass(slots=True)
-class PoolNumbers:
-    """All numbers of one pool. Keys of PHP-FPM come first."""
+class PoolNumbers(CountedNumbers):
+    """All numbers of one pool: what is counted, and what the kernel says of its cgroup to those who ask the master."""
 
-    start_time: float = number(
-        TIME,
-        key="start time",
-        php=Php("", "", ""),
-        unit="time",
-        metric=Metric(
-            "start_time_seconds", "When the pool began, in epoch seconds.", measure=lambda n: int(n.start_time)
-        ),
-        line=Line("started"),
-    )
-    start_since: int = number(
-        key="start since", php=Php("start_since", "counter", "The number of seconds since FPM has started.")
-    )
-    requests: int = number(
-        COUNT,
-        merge=sum,
-        key="accepted conn",
-        php=Php("accepted_connections", "counter", "The number of requests accepted by the pool."),
-        metric=Metric("requests", "Requests taken.", "counter"),
-        line=Line("requests"),
-    )
-    listen_queue: int = number(
-        key="listen queue",
-        php=Php("listen_queue", "gauge", "The number of requests in the queue of pending connections."),
-        metric=Metric("listen_queue", "Connections that wait for a worker."),
-        line=Line("listen queue"),
-    )
-    max_listen_queue: int = number(
-        COUNT,
-        key="max listen queue",
-        php=Php(
-            "max_listen_queue",
-            "counter",
-            "The maximum number of requests in the queue of pending connections since FPM has started.",
-        ),
-        metric=Metric("listen_queue_max", "The most that have been seen to wait."),
-        line=Line("listen queue", "longest {}"),
-    )
-    listen_queue_len: int = number(
-        key="listen queue len",
-        php=Php("listen_queue_length", "gauge", "The size of the socket queue of pending connections."),
-        metric=Metric("listen_queue_limit", "How many may wait before the kernel refuses them."),
-        line=Line("listen queue", "limit {}"),
-    )
-    idle: int = number(
-        key="idle processes",
-        php=Php("idle_processes", "gauge", "The number of idle processes."),
-        metric=Metric("workers", "Workers by what they do.", label='state="idle"'),
-    )
-    active: int = number(
-        key="active processes",
-        php=Php("active_processes", "gauge", "The number of active processes."),
-        metric=Metric("workers", "", label='state="active"'),
-    )
-    total: int = number(
-        key="total processes", php=Php("total_processes", "gauge", "The number of idle + active processes.")
-    )
-    max_active: int = number(
-        COUNT,
-        merge=max,
-        key="max active processes",
-        php=Php("max_active_processes", "counter", "The maximum number of active processes since FPM has started."),
-        metric=Metric("active_workers_max", "The most active at once."),
-        line=Line("most busy"),
-    )
-    max_children_reached: int = number(
-        COUNT,
-        key="max children reached",
-        php=Php(
-            "max_children_reached",
-            "counter",
-            "The number of times, the process limit has been reached, when pm tries to start more children "
-            "(works only for pm 'dynamic' and 'ondemand').",
-        ),
-        metric=Metric(
-            "workers_limit_reached", "How often pm.max_children has been reached while requests waited.", "counter"
-        ),
-        line=Line("most busy", "limit reached {} times"),
-    )
-    slow_requests: int = number(
-        COUNT,
-        merge=sum,
-        key="slow requests",
-        php=Php(
-            "slow_requests", "counter", "The number of requests that exceeded your 'request_slowlog_timeout' value."
-        ),
-        metric=Metric("slow_requests", "Requests that took longer than request_slowlog_timeout.", "counter"),
-        line=Line("requests", "{} slow"),
-    )
-    memory_peak: int = number(
-        COUNT,
-        merge=max,
-        key="memory peak",
-        php=Php("memory_peak", "gauge", "The memory usage peak since FPM has started."),
-        unit="bytes",
-        metric=Metric("memory_peak_bytes", "The largest memory of one worker so far."),
-        line=Line("memory", "largest worker {}"),
-    )
-
-    # From here on ours. No key begins with idle, active or total, none contains "pool", each has at most 20 characters.
-    generation: int = number(
-        UINT, key="generation", metric=Metric("generation", "The generation that serves."), line=Line("generation")
-    )
-    last_reload: float = number(
-        TIME,
-        key="last reload",
-        unit="time",
-        metric=Metric(
-            "last_reload_time_seconds",
-            "When the last reload ended, in epoch seconds.",
-            measure=lambda n: int(n.last_reload) or None,
-        ),
-        line=Line("last reload"),
-    )
-    last_reload_failed: bool = number(
-        FLAG,
-        key="last reload failed",
-        metric=Metric(
-            "last_reload_ok",
-            "Whether the last reload succeeded.",
-            measure=lambda n: int(not n.last_reload_failed) if n.last_reload else None,
-        ),
-        line=Line("last reload", "failed"),
-    )
-    failed: bool = number(FLAG, key="failed", metric=Metric("failed", "Whether the application does not start."))
-    """Clients get 503 unless workers of a former generation serve."""
-    failed_since: float = number(TIME, key="failed since", unit="time")
-    start_failures: int = number(
-        UINT, key="start failures", metric=Metric("start_failures", "Starts in a row that have failed.")
-    )
-    next_start: float = number(TIME, key="next start", unit="time")
-    max_children: int = number(UINT, key="children limit", metric=Metric("workers_limit", "pm.max_children."))
-    """Its own name is a part of one of PHP-FPM's keys, which somebody may look for with grep(1)."""
-    min_spare: int = number(UINT, key="min spare")
-    max_spare: int = number(UINT, key="max spare")
-    max_requests: int = number(UINT, key="requests limit", unit="limit", line=Line("pm.max_requests"))
-    busy_percent: int = number(
-        key="busy percent",
-        metric=Metric(
-            "busy_ratio",
-            "Active workers of pm.max_children, from 0 to 1.",
-            measure=lambda n: round(min(n.active / max(n.max_children, 1), 1.0), 4),
-        ),
-    )
-    background: int = number(
-        key="background", metric=Metric("background_requests", "Workers that go on after their response.")
-    )
-    errors: int = number(
-        COUNT,
-        merge=sum,
-        key="errors",
-        metric=Metric("errors", "Requests that ended in an uncaught exception.", "counter"),
-        line=Line("requests", "{} errors"),
-    )
-    recycled: int = number(
-        COUNT,
-        key="recycled",
-        metric=Metric("recycled_workers", "Workers that left at pm.max_requests.", "counter"),
-        line=Line("recycled", "{} at pm.max_requests"),
-    )
-    deaths_by_exit: int = _deaths("exit", "{} by exit")
-    deaths_by_signal: int = _deaths("signal", "{} by signal")
-    """A signal of their own making (SIGSEGV, SIGABRT ...)."""
-    deaths_by_kill: int = _deaths("kill", "{} by SIGKILL")
-    """That is neither the master's nor the kernel's for lack of memory, as far as that is known."""
-    deaths_by_timeout: int = _deaths("timeout", "{} by timeout")
-    """Ended by the master because they had not left, or not started, in time."""
-    deaths_by_oom: int = _deaths("oom", "{} out of memory")
-    recycled_memory: int = number(
-        COUNT,
-        key="recycled memory",
-        metric=Metric("memory_recycled_workers", "Workers that left at pm.max_memory.", "counter"),
-        line=Line("recycled", "{} at pm.max_memory"),
-    )
-    last_death: float = number(
-        TIME,
-        key="last death",
-        unit="time",
-        metric=Metric(
-            "last_death_time_seconds",
-            "When a worker last died unexpectedly, in epoch seconds.",
-            measure=lambda n: int(n.last_death) or None,
-        ),
-    )
-    last_death_status: int = number(
-        UINT, key="last death cause", show=lambda n: describe_death(n.last_death_status) if n.last_death else "-"
-    )
-    """Wait status."""
-    queue_wait: int | None = number(
+    cgroup_memory: int | None = number(
         default=None,
-        key="queue wait",
-        metric=Metric(
-            "queue_wait_seconds",
-            "How long the last one in the queue will wait at the present rate.",
-            measure=lambda n: None if n.queue_wait is None else n.queue_wait / 1000,
-        ),
-    )
-    """Milliseconds."""
-    memory_pss: int | None = number(
-        default=None,
-        key="memory pss",
+        key="cgroup memory",
         unit="bytes",
-        metric=Metric("memory_pss_bytes", "Memory of all workers, shared pages counted once."),
-        line=Line("memory", "all workers {}"),
+        metric=Metric("cgroup_memory_bytes", "Memory of the pool's cgroup, page cache included."),
+        line=Line("cgroup", "memory {}", is_optional=True),
     )
-    background_oldest: int = number(
-        key="background oldest",
-        metric=Metric("background_oldest_seconds", "For how long the oldest of them has gone on."),
+    cgroup_memory_peak: int | None = number(
+        default=None,
+        key="cgroup peak",
+        unit="bytes",
+        metric=Metric("cgroup_memory_peak_bytes", "The most memory that the pool's cgroup has had."),
+        line=Line("cgroup", "at most {}", is_optional=True),
     )
-    """Seconds."""
-    background_early: int = number(
-        COUNT,
-        merge=sum,
-        key="background early",
+    cgroup_processes: int | None = number(
+        default=None,
+        key="cgroup tasks",
+        metric=Metric("cgroup_tasks", "Processes and threads in the pool's cgroup."),
+        line=Line("cgroup", "{} processes and threads", is_optional=True),
+    )
+    cgroup_cpu: int | None = number(
+        default=None,
+        key="cgroup cpu",
+        unit="milliseconds",
         metric=Metric(
-            "background_early",
-            "Requests whose work after the response ran before it, because of pm.background_max.",
+            "cgroup_cpu_seconds",
+            "CPU time of the pool's cgroup.",
             "counter",
+            measure=lambda n: None if n.cgroup_cpu is None else n.cgroup_cpu / 1000,
         ),
+        line=Line("cgroup", "CPU time {}", is_optional=True),
     )
-    background_max: int = number(UINT, key="background limit")
-    """0: no limit."""
-    slow_limit: int = number(COUNT)
-    """Microseconds from which a request is slow; 0: none is."""
-    tracks_finished: bool = number(FLAG)
-    """A request may become slow after its response, too."""
-    hot_path: int = number(
-        UINT,
-        key="hot path",
-        show=lambda n: describe_hot_path(n.hot_path),
+    """Milliseconds, as is the next."""
+    cgroup_throttled: int | None = number(
+        default=None,
+        key="cgroup throttled",
+        unit="milliseconds",
         metric=Metric(
-            "hot_path_compiled",
-            "Whether the compiled hot path serves, or plain Python.",
-            measure=lambda n: measure_hot_path(n.hot_path),
+            "cgroup_throttled_seconds",
+            "For how long the pool's cgroup was held up by cgroup.cpu_max.",
+            "counter",
+            measure=lambda n: None if n.cgroup_throttled is None else n.cgroup_throttled / 1000,
         ),
-        line=Line("hot path"),
+        line=Line("cgroup", "held up {}", is_optional=True),
     )
-    deaths_by_memory: int = _deaths("memory", "{} at pm.max_memory_hard", code=UINT)
-    memory_level: int = number(
-        UINT,
-        key="memory limit",
-        show=lambda n: describe_memory(n.memory_level),
+    cpu_pressure: int | None = number(
+        default=None,
+        key="cpu pressure",
+        show=lambda n: show_pressure(n.cpu_pressure),
         metric=Metric(
-            "memory_limit_exceeded",
-            "Whether the pool uses more than pm.memory_soft (1) or pm.memory_hard (2).",
-            measure=lambda n: measure_memory(n.memory_level),
+            "cgroup_pressure_ratio",
+            "Part of the last 10 s in which some process of the pool's cgroup waited for this (PSI).",
+            label='resource="cpu"',
+            measure=lambda n: measure_pressure(n.cpu_pressure),
         ),
-        line=Line("memory limit"),
+        line=Line("pressure", "CPU {} %", is_optional=True),
     )
-    """0: the pool as a whole has no limit; see fpm.scoreboard.memory_level."""
+    """Hundredths of a percent, as are the next two; a page shows percent."""
+    memory_pressure: int | None = number(
+        default=None,
+        key="memory pressure",
+        show=lambda n: show_pressure(n.memory_pressure),
+        metric=Metric(
+            "cgroup_pressure_ratio",
+            "",
+            label='resource="memory"',
+            measure=lambda n: measure_pressure(n.memory_pressure),
+        ),
+        line=Line("pressure", "memory {} %", is_optional=True),
+    )
+    io_pressure: int | None = number(
+        default=None,
+        key="io pressure",
+        show=lambda n: show_pressure(n.io_pressure),
+        metric=Metric(
+            "cgroup_pressure_ratio", "", label='resource="io"', measure=lambda n: measure_pressure(n.io_pressure)
+        ),
+        line=Line("pressure", "disks {} %", is_optional=True),
+    )
+    cgroup_high: int | None = number(
+        default=None,
+        metric=Metric(
+            "cgroup_memory_events",
+            "What the kernel has counted at the memory limits of the pool's cgroup.",
+            "counter",
+            label='event="high"',
+        ),
+    )
+    cgroup_max: int | None = number(
+        default=None, metric=Metric("cgroup_memory_events", "", "counter", label='event="max"')
+    )
+    cgroup_oom: int | None = number(
+        default=None, metric=Metric("cgroup_memory_events", "", "counter", label='event="oom"')
+    )
+    cgroup_oom_kill: int | None = number(
+        default=None,
+        key="cgroup oom kills",
+        metric=Metric("cgroup_memory_events", "", "counter", label='event="oom_kill"'),
+        line=Line("cgroup", "{} killed for lack of memory", is_optional=True),
+    )
 
 
 ROWS = rows_of(PoolNumbers)

@@ -25,7 +25,7 @@ LINE_STACK_MAX = 160
 _FRAME = re.compile(r' *File "(.*)", line (\d+) in (.*)')
 FATAL = "Fatal Python error: "
 """How faulthandler begins (Modules/faulthandler.c)."""
-LINE_CLAUSES = ("core", "oom", "retire", "request", "pending", "served", "memory", "stack", "output")
+LINE_CLAUSES = ("core", "oom", "events", "retire", "request", "pending", "served", "memory", "stack", "output")
 """What the error log has between how it ended and what happens next."""
 
 
@@ -41,6 +41,7 @@ def death_clauses(death: Death, *, script: str = "", stack_in: str = "the slow l
     return {
         "core": f"core dump: {death.core}" if death.core else "",
         "oom": _oom(death),
+        "events": f"its cgroup's memory.events: {death.memory_events}" if death.memory_events else "",
         "retire": _retire(death),
         "request": _request(death, script),
         "pending": f"not run: {death.pending_tasks}" if death.pending_tasks else "",
@@ -131,7 +132,7 @@ def _output(lines: tuple[str, ...]) -> str:
     return f'"{cut(escape_field(lines[0]), LINE_STACK_MAX)}"' + (f" in {where}" if where else "")
 
 
-NOTES = ("oom", "retire", "core", "pending", "memory", "cpu", "next")
+NOTES = ("oom", "events", "retire", "core", "pending", "memory", "cpu", "next")
 """What is shown beside the request and the stack, the most important first."""
 
 

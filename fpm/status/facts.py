@@ -41,9 +41,10 @@ def _lines(numbers: PoolNumbers, now: float, dates: bool) -> list[tuple[str, str
     for name, row in ROWS.items():
         if row.line is not None:
             value = row.show(numbers) if row.show else getattr(numbers, name)
-            text = _format(value, row, now, dates)
+            is_hidden = row.line.is_optional and value is None
+            text = "" if is_hidden else _format(value, row, now, dates)
             lines.setdefault(row.line.title, []).extend([row.line.words.format(text)] if text else [])
-    return [(title, ", ".join(parts)) for title, parts in lines.items()]
+    return [(title, ", ".join(parts)) for title, parts in lines.items() if parts]
 
 
 def _format(value: Shown, row: Row, now: float, dates: bool) -> str:
@@ -55,6 +56,8 @@ def _format(value: Shown, row: Row, now: float, dates: bool) -> str:
         return format_size(value)
     if value is None:
         return "-"
+    if row.unit == "milliseconds":
+        return format_span(value / 1000)
     if row.unit == "time":
         ago = f"{format_age(now - value)} ago"
         return "never" if not value else f"{format_access_time(value)} ({ago})" if dates else ago

@@ -51,6 +51,8 @@ class Death:
     """Killed by the kernel for lack of memory: "yes", "no" or "unknown"."""
     oom_note: str = ""
     """Which memory, or why it is not known; and who says so."""
+    memory_events: str = ""
+    """What the pool's cgroup had counted until then (memory.events): "high 12, max 3, oom 1, oom_kill 1"."""
     request_state: str = ""
     """"running", "after the response" (work in the background), "finished" (it was idle), or "" without a request."""
     request_age: float = 0.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, field, fields
 from typing import Any
 
 from fpm.frozen import dataclass
@@ -52,6 +52,8 @@ class PoolFacts:
     traceback: str = ""
     pss: int | None = None
     """Bytes of all workers, if each is known."""
+    cgroup: Mapping[str, int] = field(default_factory=dict)
+    """Figures of the pool's group, by the names of PoolNumbers; see fpm.cgroups.figures."""
     workers: Sequence[WorkerFacts] = ()
     deaths: Sequence[Death] = ()
     slow: Sequence[SlowRequest] = ()
@@ -119,6 +121,8 @@ def assemble_pool(facts: PoolFacts, data: memoryview, now: float) -> Pool:
     board = read_board(data, facts.slots, facts.room)
     queue = ListenQueue(*facts.queue)
     status = build_status(pool=facts.name, pm=facts.pm, board=board, queue=queue, now=now, memory_pss=facts.pss)
+    for name, value in facts.cgroup.items():
+        setattr(status.numbers, name, value)
     workers = _workers(facts, board, status, now)
     return Pool(
         name=facts.name,

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from fpm.cgroups.places import directory_of, parse_membership, parse_mounts
 from fpm.master.pool.death_report import LastWords
-from fpm.master.processes.oom_reports import directory_of, parse_membership, parse_mounts
 from tests.support.fpm import Daemon, Start
 from tests.support.interpreter import interpreters
 from tests.support.looking import fetch, read_metrics

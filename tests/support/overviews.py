@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from fpm.scoreboard.numbers import PoolNumbers
+from fpm.scoreboard.numbers import ROWS, PoolNumbers
 from fpm.status.model import PoolStatus
 from fpm.status.overview import Daemon, Death, LastReload, Moment, Overview, Pool, PoolPage, SlowRequest, Worker
 
@@ -154,7 +154,7 @@ def history(busiest: int, limit: int, seconds: int = 300) -> tuple[Moment, ...]:
 
 def pool(name: str = "shop", **values: Any) -> Pool:
     """One pool; PoolNumbers may be given by their fields, too."""
-    numbers = replace(NUMBERS, **{key: values.pop(key) for key in list(values) if key in PoolNumbers.__slots__})
+    numbers = replace(NUMBERS, **{key: values.pop(key) for key in list(values) if key in ROWS})
     status = PoolStatus(name, values.pop("process_manager", "dynamic"), numbers, ())
     usual: dict[str, Any] = {
         "name": name,

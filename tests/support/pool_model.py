@@ -334,7 +334,10 @@ class PoolModel:
             reapers={},
             clock=time.time,
             settings=SimpleNamespace(  # type: ignore[arg-type]
-                process_control_timeout=30.0, emergency_restart_threshold=0, emergency_restart_interval=0.0
+                process_control_timeout=30.0,
+                emergency_restart_threshold=0,
+                emergency_restart_interval=0.0,
+                control="",
             ),
             bundle_fd=-1,
             environ={},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import os
 from pathlib import Path
 
 import pytest
@@ -234,9 +235,11 @@ def test_supplementary_groups_refused(files: Files, groups: str, part: str) -> N
     assert part in complaint
 
 
-def test_supplementary_groups(files: Files) -> None:
+def test_supplementary_groups(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     bin_gid = grp.getgrnam("bin").gr_gid
-    for groups, expected in (("none", {1}), ("bin", {1, bin_gid}), ("1", {1}), ("", {1})):
+    monkeypatch.setattr(os, "getgrouplist", lambda user, gid: [gid, 4])
+    assert set(files.pool(section("www", user="daemon"), is_root=True).identity.groups) == {1, 4}
+    for groups, expected in (("none", {1}), ("bin", {1, bin_gid}), ("1", {1}), ("", {1, 4})):
         pool = files.pool(section("www", user="daemon", supplementary_groups=groups), is_root=True)
         assert pool.identity is not None
         assert set(pool.identity.groups) == expected, groups

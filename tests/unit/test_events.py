@@ -86,6 +86,11 @@ LINES: list[tuple[Event, str, str]] = [
         "SIGKILL does not end 7, 8 (uninterruptible sleep?); exiting without them",
     ),
     (
+        master.CgroupLeft("/sys/fs/cgroup/pyfpm-1/pool-www"),
+        "WARNING",
+        "the cgroup /sys/fs/cgroup/pyfpm-1/pool-www cannot be removed, it still has processes (cgroup.procs)",
+    ),
+    (
         master.OrphanExited("with code 1", pid=9),
         "DEBUG",
         "process 9, left behind by an application, exited with code 1",

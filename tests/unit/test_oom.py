@@ -8,19 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fpm.cgroups.places import Membership, Mount, directory_of, parse_membership, parse_mounts
 from fpm.master.processes.oom import OomWatch
 from fpm.master.processes.oom_reports import (
     Kill,
-    Membership,
-    Mount,
     OomVerdict,
-    directory_of,
     judge,
     limit_files,
     parse_kills,
     parse_limit,
-    parse_membership,
-    parse_mounts,
     parse_record,
 )
 

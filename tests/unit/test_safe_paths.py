@@ -22,6 +22,7 @@ ELSEWHERE = {
     "fpm/config/manual.py": "`make man`, which nobody runs as root",
     "fpm/launcher/label.py": "files of the process file system, by a descriptor of it",
     "fpm/manager/configuration.py": "in a directory that it has made for itself alone (mkdtemp)",
+    "fpm/cgroups/files.py": "in the tree of cgroup v2 alone, whose files are the kernel's, and following no links",
     "fpm/system/unix_sockets.py": "removes such a directory",
     "fpm/system/listening.py": "the name of an abstract socket is no path",
     "fpm/system/socket_access.py": "what it changes is pinned (fpm.paths.files.pinned_socket)",

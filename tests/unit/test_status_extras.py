@@ -28,7 +28,8 @@ from tests.support import overviews
 from tests.support.configuration import Files, section
 from tests.support.overviews import NUMBERS
 
-ALL = replace(NUMBERS, queue_wait=120, hot_path=1, memory_level=1)
+OF_GROUPS = tuple(name for name in ROWS if name.startswith("cgroup_") or name.endswith("_pressure"))
+ALL = replace(NUMBERS, queue_wait=120, hot_path=1, memory_level=1, **dict.fromkeys(OF_GROUPS, 4321))
 FULL = PoolStatus("www", "dynamic", ALL, ())
 
 
@@ -61,7 +62,10 @@ def numbers_of(board: Board, now: float) -> PoolNumbers:
 def test_every_number_of_ours_has_a_key_of_its_own() -> None:
     keys = [row.key for row in ROWS.values() if row.key]
     assert len(set(keys)) == len(keys)
-    assert {name for name, row in ROWS.items() if not row.key} == {"slow_limit", "tracks_finished"}
+    assert {name for name, row in ROWS.items() if not row.key} == {
+        *("slow_limit", "tracks_finished"),
+        *("cgroup_high", "cgroup_max", "cgroup_oom"),
+    }
 
 
 def test_a_number_is_shown_wherever_its_row_says() -> None:

@@ -90,4 +90,92 @@ BOUNDS = DirectiveGroup(
     ),
 )
 
-GROUPS = (BOUNDS,)
+_OWN = "PHP-FPM has no such directive."
+
+CGROUP = DirectiveGroup(
+    "Pool: control group",
+    "pool",
+    (
+        Directive(
+            "cgroup",
+            "choice",
+            "auto",
+            "Whether the pool's template and workers, with all that they start, have a control group of their own "
+            "(cgroup v2), whose CPU time, memory and pressure (PSI) are shown in the status. `auto`: if one of the "
+            "directives below is set. It needs a delegated group: `Delegate=yes` in the systemd unit, or root in a "
+            "container that may write /sys/fs/cgroup. See `docs/bounds.md`.",
+            choices=("auto", "yes"),
+            differs=_OWN,
+        ),
+        Directive(
+            "cgroup.memory_max",
+            "size",
+            None,
+            "Memory of all the pool's processes together, their page cache included; what goes beyond it is reclaimed, "
+            "and if that is not enough, the kernel kills one of them (memory.max).",
+            default_note="no limit",
+            minimum=1 << 20,
+            maximum=2**53,
+            applies="live",
+            differs=_OWN,
+        ),
+        Directive(
+            "cgroup.memory_high",
+            "size",
+            None,
+            "Memory of all the pool's processes together beyond which they are slowed down while memory is reclaimed "
+            "(memory.high). Nothing is killed.",
+            default_note="no limit",
+            minimum=1 << 20,
+            maximum=2**53,
+            applies="live",
+            differs=_OWN,
+        ),
+        Directive(
+            "cgroup.cpu_max",
+            "share",
+            None,
+            "CPU time of all the pool's processes together: a percentage of one CPU, as in `150%`, or as the kernel "
+            "writes it, microseconds in each period of so many microseconds (cpu.max), as in `50000 100000`.",
+            default_note="no limit",
+            applies="live",
+            differs=_OWN,
+        ),
+        Directive(
+            "cgroup.cpu_weight",
+            "integer",
+            None,
+            "Share of the CPUs that the pool gets while they are busy, beside those of other groups (cpu.weight).",
+            default_note="100, as every group",
+            minimum=1,
+            maximum=10000,
+            applies="live",
+            differs=_OWN,
+        ),
+        Directive(
+            "cgroup.pids_max",
+            "integer",
+            None,
+            "Processes and threads of the pool, whatever user they have (pids.max).",
+            default_note="no limit",
+            minimum=1,
+            maximum=4194304,
+            applies="live",
+            differs=_OWN,
+        ),
+        Directive(
+            "cgroup.io_weight",
+            "integer",
+            None,
+            "Share of busy disks that the pool gets beside other groups (io.weight); the kernel must have it enabled "
+            "for the disk (io.cost.qos).",
+            default_note="100, as every group",
+            minimum=1,
+            maximum=10000,
+            applies="live",
+            differs=_OWN,
+        ),
+    ),
+)
+
+GROUPS = (BOUNDS, CGROUP)

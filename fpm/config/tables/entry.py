@@ -37,6 +37,7 @@ Kind = Literal[
     "cpus",
     "priority",
     "mount_line",
+    "share",
 ]
 """`path` is a directory or an executable, `file` a file that pyfpm writes: its directory must exist."""
 

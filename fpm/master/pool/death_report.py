@@ -41,6 +41,8 @@ class Facts:
     slot: Slot | None = None
     """As it was at the end; None without one."""
     verdict: OomVerdict = field(default_factory=lambda: OomVerdict("no"))
+    memory_events: str = ""
+    """What the pool's cgroup has counted since it was made."""
     core: str = ""
     told: str = ""
     ended: bool = False
@@ -66,6 +68,7 @@ def certify(facts: Facts, now: float) -> Death:
         core=facts.core if facts.exit.core else "",
         oom=facts.verdict.answer,
         oom_note=_note(facts.verdict),
+        memory_events=facts.memory_events,
         request_state=state,
         request_age=age,
         task=decode_wire(slot.task)[:TEXT_MAX] if slot is not None and state == AFTER_RESPONSE else "",

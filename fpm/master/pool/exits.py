@@ -50,6 +50,7 @@ class PoolExits:
             usage=notes.usage,
             slot=end.slot,
             verdict=self._verdict(pid, end.exit, notes.cgroup or child.template.cgroup, ended=ended),
+            memory_events=self._memory_events(end.exit, ended=ended),
             core=_core_of(pid, end.exit, child.template),
             told=told,
             ended=ended,
@@ -69,6 +70,7 @@ class PoolExits:
             age=now - template.started,
             usage=usage,
             verdict=self._verdict(template.pid, exit_, template.cgroup, ended=killed),
+            memory_events=self._memory_events(exit_, ended=killed) if template.spec.cgroup_directory else "",
             core=_core_of(template.pid, exit_, template),
             told="startup_timeout" if killed else "",
             ended=killed,
@@ -103,6 +105,10 @@ class PoolExits:
         if exit_.signal != Signals.SIGKILL or ended:
             return OomVerdict("no")
         return self._services.oom.examine(pid, cgroup)
+
+    def _memory_events(self, exit_: Exit, *, ended: bool) -> str:
+        is_foreign = exit_.signal == Signals.SIGKILL and not ended
+        return self._services.cgroups.memory_events(self._pool) if is_foreign else ""
 
 
 def _core_of(pid: int, exit_: Exit, template: TemplateProcess) -> str:

@@ -78,7 +78,7 @@ class Generations:
         if self.trial is not None:
             self.trial.fail("a reload has begun")  # else whoever waits for its verdict would wait for ever
         self.abandon()
-        missing = self._owner.prepare()
+        missing = self._owner.prepare() or self._services.cgroups.prepare(config)
         if missing:
             done(Verdict(missing))
             return

@@ -92,6 +92,7 @@ def unavailable_spec(spec: TemplateSpec) -> TemplateSpec:
         rlimit_files=0,
         rlimit_processes=0,
         rlimit_core=None,
+        cgroup_directory="",
         rlimit_as=None,
         rlimit_fsize=None,
         rlimit_memlock=None,

@@ -12,6 +12,7 @@ from typing import Any
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
 from fpm.events.base import PoolEvent
+from fpm.events.pool import PoolChangeFailed
 from fpm.master.listening.inherited import InheritedFds, dump_listener
 from fpm.master.loop.fair_reader import Share
 from fpm.master.pool.access_log import AccessLog
@@ -53,10 +54,10 @@ class PoolSupervisor:
     def __init__(self, services: Services, config: PoolConfig, listener: Listener, callbacks: PoolCallbacks) -> None:
         self.services = services
         self.listener = listener
-        self.state = PoolState.NEW
-        self._callbacks = callbacks
+        self.state, self._callbacks = PoolState.NEW, callbacks
         self.current = current = CurrentConfig(config)
         self.record = Record(config, services.clock())
+        services.cgroups.hold(config.name)
         share, self.slow_log = Share(services.loop), SlowLog(services, services.slow_files, config.name)
         self.access_log = AccessLog(services, share.budget, self.emit, lambda: self.workers.reopen_logs())
         stacks, self.exits = StackCapture(services, current, self.slow_log), PoolExits(services, config.name, self.emit)
@@ -133,14 +134,14 @@ class PoolSupervisor:
         self.scaler.start()
 
     def prepare(self) -> str:
-        """Have the listening socket and the logs, if they have not been had before; returns why one cannot be."""
+        """Have the listening socket, the logs and the cgroup, if they are not had yet; returns why one cannot be."""
         try:
             self.guard.bind_missing()
             self.access_log.follow(self.config)
             self.slow_log.use(self.config)
         except StartError as error:
             return str(error)
-        return ""
+        return self.services.cgroups.prepare(self.config)
 
     def reopen_logs(self) -> None:
         """Open the logs anew and hand the access log to the workers (SIGUSR1)."""
@@ -184,6 +185,7 @@ class PoolSupervisor:
         self.resources.close()
         self.slow_log.close()
         self.access_log.close()
+        self.services.cgroups.release(self.config.name)
 
     # ---------------------------------------------------------------- what its parts tell
 
@@ -206,6 +208,8 @@ class PoolSupervisor:
         self.timeouts.take_config(self.config)
         self.memory.take_config()
         self.record.take_config(self.config)
+        if refusal := self.services.cgroups.apply(self.config):
+            self.emit(PoolChangeFailed(refusal, pool=self.config.name))
         self.header.write()
 
     def check_empty(self) -> None:
@@ -274,6 +278,7 @@ class PoolSupervisor:
         self.current.restore(state["current"])
         self.failures.restore(state["failure"])
         self.slow_log.change(self.config)
+        self.services.cgroups.prepare(self.config)
         self.access_log.restore(state["access_log"], self.config)
         self.resources.restore(state["resources"])
         self.resources.world.restore(state.get("world", {"key": [], "ends": []}))

@@ -82,5 +82,6 @@ class TemplateFactory:
             ptracer=os.getpid() if needs_named_tracer() else 0,
             dumpable=must_become_its_user(),
         )
-        spec = replace(spec, listen_is_ours=self._listener.is_ours)
+        group = self.services.cgroups.directory_of(config)
+        spec = replace(spec, listen_is_ours=self._listener.is_ours, cgroup_directory=group)
         return unavailable_spec(spec) if state.is_responder else spec

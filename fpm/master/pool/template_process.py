@@ -243,7 +243,7 @@ class TemplateProcess:
 
     def watch(self) -> None:
         """Read whatever it says from now on."""
-        self.cgroup = self.services.oom.learn(self.pid)
+        self.cgroup = self.services.oom.learn(self.pid, self.spec.cgroup_directory)
         self._reader = FairReader(self._share, self.channel.fd, self._on_channel)
 
     def output(self, stream: str, fd: int | None = None) -> OutputReader:

@@ -11,18 +11,15 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+from fpm.cgroups.places import Mount, directory_of, parse_membership, parse_mounts
 from fpm.master.processes.oom_reports import (
     Kill,
-    Mount,
     OomVerdict,
-    directory_of,
     events_file,
     judge,
     limit_files,
     parse_kills,
     parse_limit,
-    parse_membership,
-    parse_mounts,
     parse_record,
 )
 
@@ -80,12 +77,17 @@ class OomWatch:
         """From what /proc/PID/cgroup says; nearly all processes say the same."""
         self._log = KernelLog(kmsg, proc)
 
-    def learn(self, pid: int) -> str:
+    def learn(self, pid: int, entering: str = "") -> str:
         """Find the memory cgroup of a process while it lives.
+
+        Args:
+            entering: the directory of the group that it is about to enter.
 
         Returns:
             Its directory, for `examine`; "" if it is unknown.
         """
+        if entering and self._follow(entering):
+            return entering
         text = read_kernel_file(f"{self._proc}/{pid}/cgroup")
         if text is None:
             return ""
@@ -119,19 +121,30 @@ class OomWatch:
 
     def _find(self, said: str) -> str:
         membership = parse_membership(said)
-        if membership is None:
+        directory = None if membership is None else directory_of(membership, self._known_mounts())
+        if membership is None or directory is None:
             return ""
+        self._add_counter(directory, membership.version, _count(directory, membership.version))
+        return directory
+
+    def _follow(self, directory: str) -> bool:
+        """Count in a group of version 2; returns whether it counts kills."""
+        count = _count(directory, 2)
+        if count is not None and directory not in self._counters:
+            self._add_counter(directory, 2, count)
+        return count is not None
+
+    def _known_mounts(self) -> tuple[Mount, ...]:
         if self._mounts is None:
             text = read_kernel_file(f"{self._proc}/self/mountinfo") or b""
             self._mounts = parse_mounts(text.decode("utf-8", "surrogateescape"))
-        directory = directory_of(membership, self._mounts)
-        if directory is None:
-            return ""
+        return self._mounts
+
+    def _add_counter(self, directory: str, version: int, count: int | None) -> None:
         if len(self._counters) >= CGROUPS_MAX:
             self._counters.clear()
-        top = next(mount.point for mount in self._mounts if mount.version == membership.version)
-        self._counters[directory] = Counter(membership.version, top, _count(directory, membership.version))
-        return directory
+        top = next((mount.point for mount in self._known_mounts() if mount.version == version), directory)
+        self._counters[directory] = Counter(version, top, count)
 
     def _update_counter(self, directory: str) -> None:
         counter = self._counters.get(directory)

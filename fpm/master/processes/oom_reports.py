@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Literal
 
 from fpm.frozen import dataclass
@@ -20,25 +20,6 @@ KERNEL_FACILITY = 0
 LIMIT_NONE = 1 << 62
 """A cgroup v1 limit of at least so many bytes means no limit."""
 _KILL = re.compile(r"(?:(Memory cgroup )?[Oo]ut of memory[^:]*: )?Kill(?:ed)? process (\d{1,7}) \(")
-_OCTAL = re.compile(r"\\([0-7]{3})")
-
-
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """A process's memory cgroup, as named in /proc/PID/cgroup."""
-
-    version: Literal[1, 2]
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """A mount point of cgroups."""
-
-    version: Literal[1, 2]
-    root: str
-    """The cgroup at the mount point."""
-    point: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,50 +40,6 @@ class OomVerdict:
     """With yes, which memory; with unknown, why."""
     source: str = ""
     """Where it comes from: "kernel log", "cgroup"."""
-
-
-def parse_membership(text: str) -> Membership | None:
-    """Parse /proc/PID/cgroup (cgroups(7)): v1 where that has the memory controller, else v2."""
-    found = None
-    for line in text.splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if not path.startswith("/"):
-            continue
-        if "memory" in controllers.split(","):
-            return Membership(1, path)
-        if not controllers:
-            found = Membership(2, path)
-    return found
-
-
-def parse_mounts(text: str) -> tuple[Mount, ...]:
-    """Parse /proc/PID/mountinfo (proc_pid_mountinfo(5)) for mounts that may contain memory cgroups."""
-    found = []
-    for line in text.splitlines():
-        front, _, back = line.partition(" - ")
-        places, kinds = front.split(" "), back.split(" ")
-        if len(places) < 5 or len(kinds) < 3:
-            continue
-        root, point = (_OCTAL.sub(lambda match: chr(int(match[1], 8)), text) for text in places[3:5])
-        if kinds[0] == "cgroup2":
-            found.append(Mount(2, root, point))
-        elif kinds[0] == "cgroup" and "memory" in kinds[2].split(","):
-            found.append(Mount(1, root, point))
-    return tuple(found)
-
-
-def directory_of(membership: Membership, mounts: Iterable[Mount]) -> str | None:
-    """Return the directory of a cgroup; None if no mount shows it."""
-    for mount in mounts:
-        if mount.version != membership.version:
-            continue
-        root = mount.root.rstrip("/")
-        # In a cgroup namespace, paths outside it start with /.. (cgroup_namespaces(7)).
-        below = membership.path == mount.root or membership.path.startswith(f"{root}/")
-        if below and ".." not in membership.path.split("/"):
-            return posixpath.join(mount.point, membership.path[len(root) :].lstrip("/")).rstrip("/")
-    return None
 
 
 def events_file(directory: str, version: int) -> str:

@@ -12,6 +12,7 @@ from dataclasses import fields, replace
 from enum import Enum
 from types import MappingProxyType
 
+from fpm.cgroups.bounds import has_group
 from fpm.config.directives import GLOBAL_DIRECTIVES, POOL_DIRECTIVES
 from fpm.config.model import Config, GlobalConfig, PoolConfig
 from fpm.frozen import dataclass
@@ -210,6 +211,7 @@ def _plan_pool(
     changed = compare_pools(old.config, new)
     ways = {_ROWS[attribute].applies if attribute in _ROWS else "generation" for attribute in changed}
     needs_generation = "generation" in ways or new.pm_max_children > old.room
+    needs_generation |= has_group(new) != has_group(old.config)  # processes enter it when they begin
     if other_priority and new.process_priority is None:
         needs_generation, changed = True, changed | {"process_priority"}
     elsewhere = release.differences(old.release)

@@ -48,9 +48,10 @@ def take_snapshot(host: SnapshotSource, name: str | None = None, *, workers: boo
 
 
 def refresh_memory(host: SnapshotSource) -> None:
-    """Bring the memory of some workers up to date for the next snapshot, within a bound of its own."""
+    """Bring the memory of some workers and groups up to date for the next snapshot, within a bound of its own."""
     processes = [one for pool in host.pools.values() for one in pool.memory.measurable()]
     host.services.memory.sample(processes, host.services.loop.now)
+    host.services.cgroups.sample(host.services.loop.now)
 
 
 def describe_daemon(host: SnapshotSource) -> Daemon:
@@ -94,6 +95,7 @@ def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, by
         error=failure.error if failure else lost,
         traceback=failure.traceback if failure else "",
         pss=_total_pss(pool),
+        cgroup=pool.services.cgroups.figures_of(config.name),
         workers=_workers(pool) if workers else (),
         deaths=list(pool.record.deaths) if workers else (),
         slow=list(pool.record.slow) if workers else (),
