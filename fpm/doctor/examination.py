@@ -20,7 +20,9 @@ from fpm.doctor.programs import ask_nginx, find_web_user, nginx_command
 from fpm.doctor.request import Request, Source, pack_request
 from fpm.doctor.shell import Shell
 from fpm.doctor.trial import Tried, measure_running, try_pool
+from fpm.doctor.trial_config import cannot_be_tried
 from fpm.errors import FpmError
+from fpm.status.overview import Pool
 from fpm.status.snapshot import Snapshot
 
 LOOK_TIME = 15.0
@@ -120,8 +122,17 @@ class Examination:
                 found.append(Finding("test", "problem", line.rstrip("."), pool.name))
         if lacking or not self._wanted.with_import or any(one.check in ("venv", "paths") for one in found):
             return Tried([], None, None)
+        present = self._present(pool.name)
+        if present is not None and (reason := cannot_be_tried(pool)):
+            text = f"the application was not started beside the daemon's own: {reason}. `pyfpm status` says how that is"
+            found.append(Finding("import", "note", text, pool.name))
+            return Tried([], None, None)
         tried = try_pool(self._request, pool.name)
         found += tried.findings
+        if present is not None and present.error and not tried.findings:
+            text = f"the running daemon could not start it: {present.error.rstrip('.')}. It would start now"
+            command = self._shell.reload(pool.name)
+            found.append(Finding("state", "problem", text, pool.name, commands=(command,)))
         return tried
 
     def _judge_numbers(self, pool: PoolConfig, tried: Tried) -> list[Finding]:
@@ -133,9 +144,14 @@ class Examination:
         return found + capacity.judge_worker_descriptors(pool, tried.descriptors, self._shell)
 
     def _measure_running(self, name: str) -> Memory | None:
-        pools = self._running.pools if self._running is not None else ()
-        workers = [worker.pid for pool in pools if pool.name == name for worker in pool.workers]
+        present = self._present(name)
+        workers = [worker.pid for worker in present.workers] if present is not None else []
         return measure_running(workers) if workers else None
+
+    def _present(self, name: str) -> Pool | None:
+        """Return what the running daemon says of a pool; None if it has none, or does not run."""
+        pools = self._running.pools if self._running is not None else ()
+        return next((pool for pool in pools if pool.name == name), None)
 
     def _judge_nginx(self, pool: PoolConfig, dump: Dump) -> list[Finding]:
         others = [str(other.listen) for other in self._config.pools]

@@ -69,7 +69,7 @@ def look_at_socket(pool: PoolConfig, system: LocalSystem) -> SocketFacts | None:
 
 def look_at_venv(pool: PoolConfig, system: LocalSystem) -> VenvFacts | None:
     """Look at the pool's virtual environment; None if it has none, or one in a root of its own."""
-    if pool.chroot or pool.rootfs:
+    if (pool.chroot or pool.rootfs) and not pool.chroot_automount:
         return None
     directory = dirname(dirname(pool.python))
     text = _read_settings(join(directory, "pyvenv.cfg"))

@@ -34,6 +34,15 @@ def narrow(config: Config, name: str, directory: str, seconds: float) -> Config:
     return Config(settings, (alone,), (), {name: config.obstacles.get(name, ())})
 
 
+def cannot_be_tried(pool: PoolConfig) -> str:
+    """Say why a pool cannot be started a second time while it runs; "" if it can."""
+    if pool.network.startswith("veth"):
+        return f"two cannot have its address, {pool.network.removeprefix('veth').strip()}"
+    if any(line.startswith("overlay ") for line in pool.mount):
+        return "two cannot write through its overlay"
+    return ""
+
+
 def _quiet(pool: PoolConfig) -> PoolConfig:
     """Return the pool with one worker, for nobody else, and with no files of its own."""
     return replace(

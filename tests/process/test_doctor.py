@@ -177,6 +177,17 @@ def test_the_application_is_imported_as_its_user_with_its_limits(daemon: Start) 
     assert examine(fpm, *WEB) == []
 
 
+def test_a_pool_that_has_failed_and_would_start_now_is_reloaded(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "broken:application"}}, started=False)
+    fpm.expect_log("broken", "failed")
+    fpm.start()
+    write_app(fpm, "broken", "from hello import application")
+    found = the_problem(fpm, *WEB)
+    assert "No module named 'broken'. It would start now" in found["text"]
+    mend(fpm, found)
+    assert examine(fpm, *WEB) == []
+
+
 def test_an_application_that_is_never_ready_has_its_time(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "sleeping:application", "startup_timeout": "1s"}}, started=False)
     write_app(fpm, "sleeping", "import time\ntime.sleep(3600)")
