@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.support.fpm import Daemon, Start
@@ -161,6 +162,17 @@ def test_a_busy_worker_above_the_hard_limit_is_killed_with_its_stack(daemon: Sta
     assert (figures["deaths by memory"], figures["deaths by timeout"], figures["deaths by oom"]) == (1, 0, 0)
 
 
+@pytest.mark.root
+def test_pids_of_a_namespace_are_no_hindrance(daemon: Start) -> None:
+    fpm = start(daemon, {"namespaces": "pid mount", "pm.max_memory_hard": "200M"})
+    with holding(fpm, "/hold?220") as (held,):
+        killed = fpm.wait_log(r'child (\d+), request "GET /hold\?220" .*more than pm.max_memory_hard .*SIGKILL$')
+        assert held.result().stdout == b""
+    died = fpm.wait_log(rf"child {killed[1]} exited on signal 9 \(SIGKILL\) after.*")[0]
+    assert "terminated by the master (pm.max_memory_hard)" in died
+    assert "hold_on (" in died
+
+
 def test_an_idle_worker_above_the_hard_limit_is_replaced(daemon: Start) -> None:
     fpm = start(daemon, {"pm.max_memory_hard": "100M"})
     pid = ask(fpm, "/later", "120")
@@ -240,6 +252,27 @@ def test_a_pool_above_its_hard_limit_shrinks_and_serves_on(daemon: Start) -> Non
     reload(fpm, changed=True)
     fpm.wait_workers("www", 3)
     assert "memory limit" not in numbers(fpm, "www")
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [(), pytest.param(("/usr/bin/setpriv", "--bounding-set=-sys_ptrace,-perfmon,-sys_admin"), marks=pytest.mark.root)],
+    ids=["pss", "resident-sizes"],
+)
+def test_shared_memory_counts_once(daemon: Start, wrapper: tuple[str, ...]) -> None:
+    settings = {"pm.max_children": 4, "preload": "yes", "env[AT_START]": "100", "process.dumpable": "no"}
+    pool = {**POOL, **settings, "pm.memory_soft": "300M", "pm.memory_hard": "400M"}
+    fpm = daemon({"www": pool}, started=False)
+    write_app(fpm, "growing", GROWING)
+    fpm.start(wrapper=wrapper)
+    pids = fpm.wait_workers("www", 4)
+    assert sum(psutil.Process(pid).memory_info().rss for pid in pids) > 400 << 20
+    hold_for(lambda: fpm.workers("www") == pids, 9.0, message="what is shared was counted more than once")
+    figures = numbers(fpm, "www")
+    assert figures["memory limit"] == "kept"
+    assert ("memory pss" in figures) is not bool(wrapper)
+    with holding(fpm, "/hold?250"):
+        fpm.wait_log(r"uses \S+ MiB of memory, more than pm.memory_soft")
 
 
 def test_the_level_is_in_the_metrics(daemon: Start) -> None:
