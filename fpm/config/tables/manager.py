@@ -114,7 +114,8 @@ MANAGER = DirectiveGroup(
             "A worker whose resident size (including memory shared with its template) exceeds this is killed. Its "
             "stack is written to the slow log before, and its request, its size and the limit to the error log. If it "
             "is idle, it is only replaced. The master looks every two seconds, and does not count the processes that "
-            "a worker has started. It must be greater than `pm.max_memory`. 0 means no limit.",
+            "a worker has started (`cgroup.memory_max` is exact and counts all). It must be greater than "
+            "`pm.max_memory`. 0 means no limit.",
             differs="PHP-FPM has no such directive.",
             maximum=MEMORY_MAX,
             applies="live",
