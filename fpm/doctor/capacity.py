@@ -59,16 +59,18 @@ class Machine:
 
 def judge_memory(pool: PoolConfig, memory: Memory | None, machine: Machine, shell: Shell) -> list[Finding]:
     """Judge whether all workers of one pool find room."""
-    if memory is None or not machine.bounds:
+    own = [(pool.cgroup_memory_max or 0, "of cgroup.memory_max"), (pool.pm_memory_hard, "of pm.memory_hard")]
+    bounds = sorted([*machine.bounds, *(limit for limit in own if limit[0])])
+    if memory is None or not bounds:
         return []
-    bound, name = machine.bounds[0]
+    bound, name = bounds[0]
     need = memory.for_all(pool)
     if need <= bound * SHARE:
         return []
     text = (
         f"pm.max_children = {pool.pm_max_children} takes about {format_size(need)} ({format_size(memory.each)} for "
         f"each worker and {format_size(memory.shared)} that they share, {memory.source}), and there are "
-        f"{format_size(bound)} {name}: the kernel would kill workers"
+        f"{format_size(bound)} {name}: workers would be killed"
     )
     fitting = int((bound * SHARE - memory.shared) // max(memory.each, 1))
     if fitting < 1:

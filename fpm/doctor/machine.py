@@ -6,20 +6,20 @@ import os
 import re
 import resource
 from collections.abc import Iterator, Mapping
+from os.path import basename, dirname
 from pathlib import Path
 
+from fpm.cgroups.places import directory_of, parse_membership, parse_mounts
 from fpm.config.model import GlobalConfig
 from fpm.doctor.capacity import Machine
 from fpm.doctor.helpers import run_program
 from fpm.doctor.service import read_show
+from fpm.master.processes.oom_reports import limit_files, parse_limit
 
 UNIT = "pyfpm.service"
 """What the unit is called where the daemon does not run."""
 SHOW_TIME = 10.0
 PROPERTIES = "LoadState,TimeoutStopUSec,LimitNOFILE,MemoryMax"
-CGROUPS = "/sys/fs/cgroup"
-UNLIMITED = 1 << 60
-"""From there on a number of cgroup v1 means no limit."""
 
 
 def unit_of(pid: int) -> str:
@@ -69,20 +69,19 @@ def _ram() -> int | None:
 
 def _cgroup_limits(pid: int) -> Iterator[tuple[int, str]]:
     """Yield the memory limits of a process's control group and of all above it, v2 and v1."""
-    for line in _read(f"/proc/{pid}/cgroup").splitlines():
-        number, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if number == "0":
-            base, file = CGROUPS, "memory.max"
-        elif "memory" in controllers.split(","):
-            base, file = f"{CGROUPS}/memory", "memory.limit_in_bytes"
-        else:
-            continue
-        parts = [part for part in path.split("/") if part and part != ".."]
-        for count in range(len(parts), -1, -1):
-            group = "/".join(parts[:count])
-            text = _read(f"{base}/{group}/{file}" if group else f"{base}/{file}").strip()
-            if text.isdigit() and int(text) < UNLIMITED:
-                yield int(text), f"the control group /{group} ({file})"
+    membership = parse_membership(_read(f"/proc/{pid}/cgroup"))
+    mounts = parse_mounts(_read("/proc/self/mountinfo"))
+    place = directory_of(membership, mounts) if membership is not None else None
+    if membership is None or place is None:
+        return
+    points = [mount.point for mount in mounts if mount.version == membership.version]
+    top = max((point for point in points if place.startswith(point)), key=len, default=place)
+    group = membership.path
+    for file in limit_files(place, top, membership.version):
+        limit = parse_limit(_read(file))
+        if limit is not None:
+            yield limit, f"the control group {group} ({basename(file)})"
+        group = dirname(group)
 
 
 def _descriptors(settings: GlobalConfig, pid: int, unit: str, properties: Mapping[str, str]) -> tuple[int | None, str]:

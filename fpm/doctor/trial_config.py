@@ -63,4 +63,16 @@ def _quiet(pool: PoolConfig) -> PoolConfig:
         request_slowlog_timeout=0.0,
         preload_warmup=(),
         reload_check=None,
+        # A control group has the pool's name: the running daemon's would be taken over, and removed at the end.
+        cgroup="auto",
+        cgroup_memory_max=None,
+        cgroup_memory_high=None,
+        cgroup_cpu_max=None,
+        cgroup_cpu_weight=None,
+        cgroup_pids_max=None,
+        cgroup_io_weight=None,
+        pm_max_memory=0,
+        pm_max_memory_hard=0,
+        pm_memory_soft=0,
+        pm_memory_hard=0,
     )

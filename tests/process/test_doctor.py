@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.process.test_certificates import memory_cgroup
 from tests.process.test_socket_access import may_connect
 from tests.support.fpm import IS_ROOT, POOL_USER, Daemon, Start
 from tests.support.hung import hung
@@ -177,6 +179,22 @@ def test_the_application_is_imported_as_its_user_with_its_limits(daemon: Start) 
     assert examine(fpm, *WEB) == []
 
 
+@pytest.mark.root
+def test_the_application_is_imported_in_its_jail(daemon: Start, directory: Path) -> None:
+    """Other directories in /tmp are not there with isolation = strong, and Python in it works."""
+    fpm = daemon({"www": {"app": "reading:application", "isolation": "strong"}}, started=False)
+    (directory / "of_the_machine").write_text("")
+    (directory / "of_the_machine").chmod(0o644)
+    write_app(fpm, "reading", f"open({str(directory / 'of_the_machine')!r})\nfrom hello import application")
+    found = examine(fpm, *WEB, status=1)
+    assert "FileNotFoundError" in found[0]["text"], found
+    write_app(fpm, "reading", "import json, ssl\nfrom hello import application")
+    assert examine(fpm, *WEB) == []
+    fpm.configure({"www": {"app": "reading:application", "isolation": "none"}})
+    write_app(fpm, "reading", f"open({str(directory / 'of_the_machine')!r})\nfrom hello import application")
+    assert examine(fpm, *WEB) == []
+
+
 def test_a_pool_that_has_failed_and_would_start_now_is_reloaded(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "broken:application"}}, started=False)
     fpm.expect_log("broken", "failed")
@@ -274,12 +292,33 @@ def test_too_many_workers_for_the_memory(daemon: Start, systemd: Path) -> None:
     environ = with_systemd(systemd, MEMORY=str(400 << 20))
     found = the_problem(fpm, *WEB, environ=environ)
     assert found["check"] == "memory"
-    assert "400 MiB of pyfpm.service (MemoryMax): the kernel would kill workers" in found["text"]
+    assert "400 MiB of pyfpm.service (MemoryMax): workers would be killed" in found["text"]
     line = re.fullmatch(r"pm.max_children = (\d+)", *found["lines"])
     assert line is not None
     assert 4 <= int(line[1]) <= 9
     mend(fpm, {**found, "commands": []})
     assert examine(fpm, *WEB, environ=environ) == []
+
+
+@pytest.mark.root
+def test_the_limit_of_the_running_daemon_counts_with_its_workers(daemon: Start) -> None:
+    pool = {"app": "heavy:application", "preload": "no", "pm": "dynamic", "pm.max_children": 20}
+    spare = {"pm.start_servers": 2, "pm.min_spare_servers": 1, "pm.max_spare_servers": 12}
+    fpm = daemon({"www": {**pool, **spare}}, started=False)
+    write_app(fpm, "heavy", "DATA = bytearray(b'x' * (40 << 20))\nfrom hello import application")
+    with memory_cgroup(300) as group:
+        fpm.start(wrapper=["/bin/sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"])
+        found = the_problem(fpm, *WEB)
+        assert (
+            "measured of 2 workers of the running daemon), and there are 300 MiB of the control group /"
+            in found["text"]
+        )
+        names = [line.partition(" = ")[0] for line in found["lines"]]
+        assert names == ["pm.max_children", "pm.max_spare_servers"]
+        mend(fpm, found)
+        assert examine(fpm, *WEB) == []
+        fpm.signal(signal.SIGTERM)
+        assert fpm.wait() == 0
 
 
 def test_systemd_that_does_not_wait(daemon: Start, systemd: Path) -> None:
