@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from fpm.config.check_jail import root_of
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import System
 from fpm.kernel.landlock import parse_rules
@@ -31,6 +32,7 @@ def check_kernel(pool: Section, system: System, report: Diagnostics) -> None:
             report.add_obstacle(pool, name, sentence)
     if _is_used(pool, "landlock"):
         _check_paths(pool, system, report)
+        _check_root(pool, report)
 
 
 def _is_used(pool: Section, name: str) -> bool:
@@ -72,3 +74,11 @@ def _check_paths(pool: Section, system: System, report: Diagnostics) -> None:
             sentence = f"there is no '{rule.path}' ({last.path} is missing). Create it, or correct the path"
             report.add_obstacle(pool, "landlock", sentence)
             return
+
+
+def _check_root(pool: Section, report: Diagnostics) -> None:
+    """Say what becomes of an application at the root of a jail, which is not implied."""
+    directory = pool.values["chdir"] or ("/" if root_of(pool) else "")
+    if directory == "/" and all(rule.path != "/" for rule in parse_rules(pool.values["landlock"])):
+        sentence = "does not allow '/' as a whole, so no module is found there. Move the application, or add read /"
+        report.notice(pool.location_of("landlock"), pool.name, "landlock", sentence)

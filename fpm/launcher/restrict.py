@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 
-from fpm.kernel.bpf import compile_filter
-from fpm.kernel.calls import MACHINES
-from fpm.kernel.denied import Level, denied
-from fpm.kernel.system_call import load_filter, own_machine
 from fpm.launcher.capabilities import drops_capabilities, load_capabilities
 from fpm.launcher.label import prepare_labels
-from fpm.launcher.landlock import prepare_landlock
 from fpm.launcher.step import step
 from fpm.protocol.spec import TemplateSpec
 from fpm.system.prctl import PR_SET_NO_NEW_PRIVS, load_prctl
@@ -48,18 +42,17 @@ def _prepare_steps(spec: TemplateSpec) -> Steps:
     if spec.no_new_privs:
         prctl = load_prctl()
         steps.append(("no_new_privs", lambda: prctl(PR_SET_NO_NEW_PRIVS, 1)))
-    steps += [*prepare_landlock(spec), *prepare_labels(spec)]
+    if spec.landlock:
+        from fpm.launcher.landlock import prepare_landlock  # a millisecond, for pools that want it
+
+        steps += prepare_landlock(spec)
+    steps += prepare_labels(spec)
     if spec.seccomp != "off":
+        from fpm.launcher.seccomp import prepare_filter  # the same
+
         # The last of all: no other step need be allowed by the filter.
-        steps.append((f"seccomp = {spec.seccomp}", _prepare_filter(spec.seccomp)))
+        steps.append((f"seccomp = {spec.seccomp}", prepare_filter(spec.seccomp)))
     return steps
-
-
-def _prepare_filter(level: Level) -> Callable[[], None]:
-    machine = own_machine()
-    if machine not in MACHINES:
-        raise OSError(errno.ENOSYS, f"pyfpm does not know the system calls of {machine}", f"seccomp = {level}")
-    return load_filter(compile_filter(denied(level), machine))
 
 
 def _set_umask(mask: int) -> None:

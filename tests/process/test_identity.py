@@ -153,10 +153,16 @@ def test_workers_have_a_keyring_of_their_own_and_are_not_dumpable(daemon: Start)
         "plain": {"app": "keys:application"},
         "open": {"app": "keys:application", "process.dumpable": True},
         "late": {"app": "keys:application", "preload": "no", "process.dumpable": False},
+        "anew": {"app": "threaded:application"},
     }
     fpm = daemon(pools, started=False)
     write_app(fpm, "keys", KEYS)
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(3600,), daemon=True).start()\n"
+    write_app(fpm, "threaded", f"{thread}from keys import application\n")
     fpm.start(wrapper=wrapper)
+    assert "[pool anew] preload = auto: not safe to fork from" in fpm.log(), (
+        "the template has executed itself once more"
+    )
     for pool in pools:
         assert name.encode() not in fpm.get(pool).body
         for title in ("template", "pool"):

@@ -9,12 +9,14 @@ from errno import ENOSYS, EPERM
 
 import pytest
 
+from fpm.config.local_abilities import look as look_at
 from fpm.kernel.calls import MACHINES, NUMBERS, number_of
 from fpm.kernel.denied import GROUPS, STRICT_GROUPS
 from fpm.kernel.system_call import own_machine
 from tests.support.fpm import Daemon, Start
 from tests.support.pools import wait_state, write_app
 from tests.support.processes import status_of
+from tests.support.traces import look
 
 pytestmark = pytest.mark.skipif(own_machine() not in MACHINES, reason="seccomp knows no calls of this machine")
 
@@ -313,3 +315,19 @@ def test_it_needs_no_new_privs(daemon: Start) -> None:
     tested = fpm.cli("test")
     assert tested.returncode == 78
     assert "[www] seccomp: needs no_new_privs = yes" in tested.stderr
+
+
+@pytest.mark.root
+@pytest.mark.skipif("jail" in look_at(is_root=True).missing, reason="no namespaces here")
+def test_a_jail_under_a_filter_is_looked_at_and_serves(daemon: Start) -> None:
+    """Filter and rules come after the jail, for which they would not allow the calls."""
+    jail = {"namespaces": "mount pid ipc uts net", "private_tmp": False, "landlock": "read /usr", "seccomp": "strict"}
+    if not look_at(is_root=True).landlock:
+        del jail["landlock"]
+    fpm = daemon({"www": {"app": "held:application", **jail}})
+    entry = look(fpm, "/nap", place="nap")
+    assert entry["how"] == "ptrace"
+    status = status_of(fpm.workers("www")[0])
+    assert (status["Seccomp"], status["NSpid"].split()[1:] != []) == ("2", True)
+    assert fpm.cli("reload").returncode == 0
+    assert fpm.get("www", "/measure").status == 200

@@ -107,7 +107,7 @@ class Daemon:
         }
         if IS_ROOT:
             values |= {"user": POOL_USER, "listen.mode": "0666"}
-        values |= EVERYWHERE
+        values |= EVERYWHERE if settings.get("no_new_privs") is not False else {}
         if "venv" in settings:
             del values["python"]
         values |= settings

@@ -103,3 +103,10 @@ def test_paths_must_be_there(files: Files) -> None:
     assert found == [
         "main.conf:6: [www] landlock: there is no 'data/gone' (data/gone is missing). Create it, or correct the path."
     ]
+
+
+def test_an_application_at_the_root_is_told(files: Files) -> None:
+    (told,) = files.notices(section("www", chdir="/", landlock="read /usr"))
+    assert told.startswith("main.conf:7: [www] landlock: does not allow '/' as a whole, so no module is found there.")
+    assert files.notices(section("www", chdir="/", landlock="read /")) == []
+    assert files.notices(section("www", landlock="read /usr")) == []

@@ -85,6 +85,8 @@ LATE = {
     ("fpm.system.prctl", "ctypes"),  # in the launcher before chroot, and in the template before the import
     ("fpm.system.keyring", "ctypes"),  # in the launcher before chroot
     ("fpm.system.io_priority", "ctypes"),  # the same
+    ("fpm.launcher.restrict", "fpm.launcher.landlock.prepare_landlock"),  # the same
+    ("fpm.launcher.restrict", "fpm.launcher.seccomp.prepare_filter"),  # the same
     ("fpm.kernel.system_call", "ctypes"),  # in the launcher before chroot
     ("fpm.launcher.jail.calls", "ctypes"),  # the same
     ("fpm.system.proctitle", "ctypes"),  # where /proc is missing, at the first title, which the template sets
