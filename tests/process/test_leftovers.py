@@ -101,6 +101,27 @@ def test_a_socket_that_an_application_has_shut_down_is_replaced(daemon: Start, w
     assert fpm.get("www").status == 200
 
 
+def test_an_abstract_socket_that_an_application_has_shut_down_is_replaced(daemon: Start) -> None:
+    """Its name is free only when the last process has let go of it."""
+    pool = {"app": "shuts:application", "pm.max_children": 2, "listen": f"@pyfpm-test-{os.getpid()}"}
+    fpm = daemon({"www": pool}, started=False)
+    write_app(fpm, "shuts", f"SOCKETS = {{'/listening': [{FD_LISTEN}]}}\n{SHUTS}")
+    fpm.start()
+    fpm.expect_log("has shut down the listening socket", "the listening socket cannot be replaced")
+    assert fpm.get("www", "/listening").status == 200
+
+    def serves() -> bool:
+        try:
+            return fpm.get("www").status == 200
+        except OSError:
+            return False
+
+    wait_until(serves, timeout=30)
+    wait_until(lambda: len(fpm.workers("www")) == 2)
+    assert fpm.cli("reload").returncode == 0
+    assert fpm.get("www").status == 200
+
+
 KEEPS = """
 import os, select, socket, threading
 

@@ -10,6 +10,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 
+from fpm.config.model import AbstractAddress
 from fpm.errors import StartError
 from fpm.events.base import PoolEvent
 from fpm.events.pool import SocketShutDown
@@ -19,7 +20,7 @@ from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.generations import Generations
 from fpm.master.pool.scaling import Scaler
 from fpm.master.services import Services
-from fpm.system.listening import Listener
+from fpm.system.listening import Listener, stand_in
 
 PAUSE = 2.0
 """Seconds between two replacements, and until one that has failed is tried again."""
@@ -47,6 +48,8 @@ class SocketGuard:
         self._watched: dict[str, int] = {}
         self._last = -PAUSE
         self._kept: socket.socket | None = None
+        self._stands_in = False
+        """The listening socket is one that nobody can connect to, until the address is free."""
         self._watch("listening", listener.socket.fileno())
 
     def watch_parking(self, fd: int) -> None:
@@ -63,7 +66,10 @@ class SocketGuard:
             self._bind()
 
     def _bind(self) -> None:
-        fresh = open_listener(self._current.config)
+        self._use(open_listener(self._current.config))
+        self._stands_in = False
+
+    def _use(self, fresh: Listener) -> None:
         self._forget("listening")
         self._scaler.turns.saturation.off()
         self._listener.take(fresh)
@@ -112,7 +118,11 @@ class SocketGuard:
         except StartError as error:
             self._emit(SocketShutDown(which, str(error), pool=self._current.config.name))
             self._timers.set(which, PAUSE, lambda: self._replace(which))
-            return
+            if not isinstance(self._listener.address, AbstractAddress) or self._stands_in:
+                return
+            # Its name is taken as long as any process has the old socket: this one, and those of the pool.
+            self._use(stand_in(self._listener.address, ""))
+            self._stands_in = True
         self._renew()
 
     def _renew(self) -> None:
