@@ -71,6 +71,10 @@ def parse_mount(text: str) -> MountLine:
     flags, values = _options(kind, [option for word in words for option in word.split(",") if option])
     if kind == "overlay" and ("upperdir" in values) != ("workdir" in values):
         raise InvalidMount("upperdir and workdir need each other. Set both, or none for an overlay that is read-only")
+    if kind == "overlay" and len(sources) < 2 and "upperdir" not in values:
+        raise InvalidMount(
+            f"an overlay of one directory needs upperdir= and workdir=, or use: bind {text.split()[1]} {target} ro"
+        )
     return MountLine(kind, sources, target, flags, tuple(values.items()))
 
 

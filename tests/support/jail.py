@@ -12,11 +12,17 @@ from pathlib import Path
 NOT_NEEDED = ("test", "idlelib", "tkinter", "lib2to3", "ensurepip", "site-packages", "dist-packages", "config-*")
 
 
-def build_jail(root: Path, python: str) -> None:
-    """Put the interpreter, the libraries that ldd(1) names and the standard library below `root`, at their paths."""
+def build_jail(root: Path, python: str, *, is_whole: bool = False) -> None:
+    """Put the interpreter, the libraries that ldd(1) names and the standard library below `root`, at their paths.
+
+    Args:
+        is_whole: also the libraries of compiled modules, as of sqlite3 and ctypes.
+    """
     real = os.path.realpath(python)
-    report = subprocess.run(["ldd", real], capture_output=True, text=True, check=True, timeout=20).stdout
-    for path in {real, *re.findall(r"(/\S+)", report)}:
+    compiled = [str(path) for directory in _standard_library(python) for path in Path(directory).glob("*.so")]
+    command = ["ldd", real, *(compiled if is_whole else ())]
+    report = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    for path in {real, *re.findall(r"(?:^\t|=> )(/[^\s:]+)", report, re.MULTILINE)}:
         _link(path, root)
     if real != python:
         _link(python, root)

@@ -99,6 +99,10 @@ class Calls:
         """open_tree(2): make a mount like the one at a path, attached nowhere."""
         return self._syscall(OPEN_TREE, AT_FDCWD, _text(path), OPEN_TREE_CLONE | os.O_CLOEXEC)
 
+    def copy_tree(self, fd: int) -> int:
+        """open_tree(2): copy the mount of an open file or directory, and all below it, attached nowhere."""
+        return self._syscall(OPEN_TREE, fd, b"", OPEN_TREE_CLONE | os.O_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE)
+
     def attach(self, tree: int, place: int) -> None:
         """move_mount(2): attach what open_tree() has made at an open directory."""
         self._syscall(MOVE_MOUNT, tree, b"", place, b"", MOVE_MOUNT_BETWEEN_DESCRIPTORS)

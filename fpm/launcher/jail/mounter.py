@@ -2,7 +2,8 @@
 
 Sources are opened before anything is mounted, each through a descriptor. What lies where a pool's user can make links
 is opened with his rights: he cannot have shown to him what he could not reach. Targets are looked up as a process in
-the new root would; a missing one is made only on a file system that was made here.
+the new root would (where that is the machine's, not by a link of another user); a missing one is made only on a file
+system that was made here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import stat
 from collections.abc import Callable, Mapping
 
 from fpm.launcher.jail.calls import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, MS_SLAVE, Calls
+from fpm.launcher.jail.reach import reach
 from fpm.launcher.jail.sources import Sources
 from fpm.launcher.jail.steps import (
     Bind,
@@ -47,6 +49,8 @@ class Mounter:
         self._sources = sources
         self._trees = trees
         self._root = -1
+        self._is_machine = False
+        """The root stays that of the machine."""
         self._made: set[int] = set()
         """Devices (st_dev) of the file systems made for this pool, in which missing targets are made."""
         self._actions: dict[type[Step], Callable[..., None]] = {
@@ -70,26 +74,27 @@ class Mounter:
         calls = self._calls
         named("a private mount namespace", lambda: calls.mount("none", "/", "", MS_REC | MS_SLAVE))
         self._sources.open_all(plan)
-        if plan.base == "/":
+        self._is_machine = plan.base == "/"
+        if self._is_machine:
             self._root = os.open("/", os.O_PATH | os.O_CLOEXEC)
         elif plan.base:
-            named(f"the root {plan.base}", lambda: self._take_root(plan.base))
+            named(f"the root {plan.base}", lambda: self._take_root(plan.base, plan.options))
         else:
             named("a new root", self._new_root)
         for one in plan.steps:
             named(_name(one), lambda one=one: self._actions[type(one)](one))  # type: ignore[misc]
-        if plan.base != "/":
+        if not self._is_machine:
             named("the new root", lambda: self._enter(is_new=not plan.base))
         os.close(self._root)
         self._sources.close()
 
     # ---------------------------------------------------------------- the root itself
 
-    def _take_root(self, base: str) -> None:
+    def _take_root(self, base: str, options: frozenset[str]) -> None:
         calls = self._calls
         calls.mount(self._sources.path(base), SCAFFOLD, "", MS_BIND | MS_REC)
         self._root = os.open(SCAFFOLD, os.O_PATH | os.O_CLOEXEC)
-        calls.set_attributes(self._root, MS_NOSUID)  # a chroot may have devices of its own
+        calls.set_attributes(self._root, _flags(options))
 
     def _new_root(self) -> None:
         self._calls.mount("pyfpm", SCAFFOLD, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=4m")
@@ -112,34 +117,27 @@ class Mounter:
         source = self._sources.fd(one)
         if source is None:
             return
-        is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
-        self._attach(source, self._place(one.target, is_directory=is_directory), one.target, one.options)
+        self._attach(source, one.target, one.options)
 
-    def _attach(self, source: int, place: int, target: str, options: frozenset[str]) -> None:
+    def _attach(self, source: int, target: str, options: frozenset[str]) -> None:
+        """Show a file or directory; what counts in it is settled before anybody can see it."""
+        copy = self._calls.copy_tree(source)
         try:
-            self._calls.mount(_path(source), _path(place), "", MS_BIND | MS_REC)
+            self._calls.set_attributes(copy, _flags(options))
+            place = self._place(target, is_directory=stat.S_ISDIR(os.fstat(source).st_mode))
+            try:
+                self._calls.attach(copy, place)
+            finally:
+                os.close(place)
         finally:
-            os.close(place)
-        self._restrict(target, options)
-
-    def _restrict(self, target: str, options: frozenset[str]) -> None:
-        """Set the attributes of what has been mounted at a target."""
-        flags = MS_NOSUID | (0 if "dev" in options else MS_NODEV)
-        for option in options & FLAGS.keys():
-            flags |= FLAGS[option]
-        mounted = self._calls.open_in(self._root, target)
-        try:
-            self._calls.set_attributes(mounted, flags)
-        finally:
-            os.close(mounted)
+            os.close(copy)
 
     def _mirror(self, one: Mirror) -> None:
         found = self._sources.mirrored(one.path)
         if isinstance(found, str):
             self._link(Link(one.path, found))
         elif found is not None:
-            is_directory = stat.S_ISDIR(os.fstat(found).st_mode)
-            self._attach(found, self._place(one.path, is_directory=is_directory), one.path, frozenset({"ro"}))
+            self._attach(found, one.path, frozenset({"ro"}))
 
     def _entries(self, one: Entries) -> None:
         for name, source in self._sources.entries(one.source):
@@ -148,21 +146,17 @@ class Mounter:
                 if not self._exists(target):
                     self._link(Link(target, source))
             elif not self._exists(target):
-                is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
-                self._attach(source, self._place(target, is_directory=is_directory), target, frozenset())
+                self._attach(source, target, frozenset())
 
     def _file_system(self, one: FileSystem) -> None:
         if one.may_lack and not self._exists(one.target):
             return
-        flags = MS_NOSUID | MS_NODEV
-        for option in one.options & FLAGS.keys():
-            flags |= FLAGS[option]
         place = self._place(one.target, is_directory=True)
         try:
-            self._calls.mount("pyfpm", _path(place), one.kind, flags, one.data)
+            self._calls.mount("pyfpm", _path(place), one.kind, _flags(one.options), one.data)
         finally:
             os.close(place)
-        mounted = self._calls.open_in(self._root, one.target)
+        mounted = self._open(one.target)
         if one.kind == "tmpfs":
             self._made.add(os.fstat(mounted).st_dev)
         os.close(mounted)
@@ -184,10 +178,9 @@ class Mounter:
             data += f",upperdir={self._sources.path(one.upper)},workdir={self._sources.path(one.work)}"
         place = self._place(one.target, is_directory=True)
         try:
-            self._calls.mount("pyfpm", _path(place), "overlay", MS_NOSUID | MS_NODEV, data)
+            self._calls.mount("pyfpm", _path(place), "overlay", _flags(one.options), data)
         finally:
             os.close(place)
-        self._restrict(one.target, one.options)
 
     def _text_file(self, one: TextFile) -> None:
         parent = self._place(os.path.dirname(one.target), is_directory=True)
@@ -212,9 +205,16 @@ class Mounter:
 
     # ---------------------------------------------------------------- targets
 
+    def _open(self, target: str) -> int:
+        """Open a target as a process in the new root would.
+
+        In the machine's own root set-user-ID programs count, so nobody but root may have /etc or /usr hidden by a link.
+        """
+        return reach(target) if self._is_machine else self._calls.open_in(self._root, target)
+
     def _exists(self, target: str) -> bool:
         try:
-            os.close(self._calls.open_in(self._root, target))
+            os.close(self._open(target))
         except FileNotFoundError:
             return False
         return True
@@ -226,7 +226,7 @@ class Mounter:
             OSError: it does not exist, and lies on a file system that was there before.
         """
         try:
-            return self._calls.open_in(self._root, target)
+            return self._open(target)
         except FileNotFoundError:
             parent = self._place(os.path.dirname(target), is_directory=True)
         try:
@@ -240,7 +240,15 @@ class Mounter:
                 os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=parent))
         finally:
             os.close(parent)
-        return self._calls.open_in(self._root, target)
+        return self._open(target)
+
+
+def _flags(options: frozenset[str]) -> int:
+    """Return the attributes of a mount."""
+    flags = MS_NOSUID | (0 if "dev" in options else MS_NODEV)
+    for option in options & FLAGS.keys():
+        flags |= FLAGS[option]
+    return flags
 
 
 def _path(fd: int) -> str:

@@ -59,7 +59,8 @@ def plan_root(spec: TemplateSpec, programs: Iterable[str], shared: Collection[st
     devices = _devices(spec, shared) if spec.rootfs else ()
     shown = _application(spec, programs) if base == "/" and spec.private_tmp else ()
     hidden = [step for step in shown if isinstance(step, Bind) and _is_in(step.target, ("/tmp", "/var/tmp"))]
-    return Plan(base, (*devices, *world, *hidden, *own))
+    options = frozenset() if spec.rootfs else frozenset({"dev"})  # those of a chroot are all that it has
+    return Plan(base, (*devices, *world, *hidden, *own), options)
 
 
 def _is_in(path: str, directories: Iterable[str]) -> bool:
@@ -91,7 +92,8 @@ def _world(spec: TemplateSpec, shared: Collection[str], *, may_lack: bool = Fals
         yield FileSystem("proc", "/proc", SAFE, "hidepid=2")
     if spec.private_tmp or spec.chroot_automount:
         for target in ("/tmp", "/var/tmp"):
-            yield _temporary(spec, target, shared, may_lack=may_lack)
+            # A tree without the directory has nothing to hide there.
+            yield _temporary(spec, target, shared, may_lack=not spec.chroot_automount)
     if spec.chroot_automount:
         yield TextFile("/etc/passwd", _passwd(spec))
         yield TextFile("/etc/group", _groups(spec))

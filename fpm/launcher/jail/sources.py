@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from fpm.launcher.jail.reach import reach
 from fpm.launcher.jail.steps import Bind, Entries, Mirror, Overlay, Plan
 from fpm.launcher.step import step as named
 from fpm.paths.place import find
@@ -96,13 +97,13 @@ class Sources:
     def _as_user(self, path: str) -> int:
         uid, gid = self._spec.uid, self._spec.gid
         if uid is None or gid is None or os.geteuid() != 0:
-            return os.open(path, PINNED)
+            return reach(path)
         groups = os.getgroups()
         os.setgroups(self._spec.groups)
         os.setegid(gid)
         os.seteuid(uid)
         try:
-            return os.open(path, PINNED)
+            return reach(path)
         finally:
             os.seteuid(0)
             os.setegid(0)

@@ -105,7 +105,9 @@ class Plan:
     Attributes:
         base: the directory that becomes the root; "" for a new, empty file system, read-only in the end; "/" for that
             of the machine.
+        options: of the base, as of `Bind`.
     """
 
     base: str
     steps: tuple[Step, ...]
+    options: frozenset[str] = frozenset()

@@ -1,0 +1,184 @@
+"""`chroot.automount`: a root that holds only what the pool needs, and in which all of Python works."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from tests.support.fpm import Daemon, Start
+from tests.support.inside import INSIDE, inside, mounts_of, opened_to_all, refused
+from tests.support.pools import echo
+
+pytestmark = pytest.mark.root
+
+TOP = {"bin", "dev", "etc", "lib", "proc", "run", "tmp", "usr", "var"}
+"""What there is in any case; lib32, lib64, sbin and the like as the machine has them."""
+
+
+@pytest.fixture
+def jailed(daemon: Start) -> Daemon:
+    """Two pools: `open` has the application at its own path, `closed` a directory that is its root."""
+    fpm = daemon({"open": {}}, started=False)
+    root = fpm.directory / "root"
+    (root / "srv").mkdir(parents=True)
+    (root / "srv" / "inside.py").write_text((fpm.apps / "inside.py").read_text())
+    (root / "srv" / "lazy.py").write_text("WORD = 'late'\n")
+    (fpm.apps / "lazy.py").write_text("WORD = 'late'\n")
+    opened_to_all([root, *root.rglob("*"), fpm.apps / "lazy.py"])
+    common = {**INSIDE, "chroot.automount": True}
+    fpm.configure({"open": common, "closed": {**common, "chroot": root, "chdir": "/srv"}})
+    return fpm.start()
+
+
+WORKS = {
+    "a module of the application, late": "import lazy; answer = lazy.WORD == 'late'",
+    "json": "import json; answer = json.loads('[1]') == [1]",
+    "certificates": """
+import ssl
+answer = len(ssl.create_default_context().get_ca_certs()) > 20
+""",
+    "time zones": """
+import zoneinfo, datetime
+answer = str(datetime.datetime(2025, 7, 1, tzinfo=zoneinfo.ZoneInfo('Europe/Berlin')).utcoffset()) == '2:00:00'
+""",
+    "names of services": "import socket; answer = socket.getservbyname('https') == 443",
+    "names of hosts": """
+import socket
+answer = socket.getaddrinfo('localhost', 80, socket.AF_INET)[0][4][0] == '127.0.0.1'
+""",
+    "locales": "import locale; answer = locale.setlocale(locale.LC_ALL, 'C.UTF-8') == 'C.UTF-8'",
+    "a shell": "import subprocess; answer = subprocess.check_output('echo $((6*7))', shell=True) == b'42\\n'",
+    "Python in a process of its own": """
+import subprocess, sys
+answer = subprocess.check_output([sys.executable, '-c', 'import json; print(1)']) == b'1\\n'
+""",
+    "temporary files": """
+import tempfile, os
+with tempfile.NamedTemporaryFile() as file, tempfile.TemporaryDirectory() as directory:
+    file.write(b'x')
+    answer = (os.path.dirname(file.name), os.path.dirname(directory)) == ('/tmp', '/tmp')
+""",
+    "shared memory and semaphores": """
+import multiprocessing, multiprocessing.shared_memory
+lock = multiprocessing.get_context('fork').Lock()
+with lock:
+    pass
+memory = multiprocessing.shared_memory.SharedMemory(create=True, size=64)
+memory.buf[0] = 7
+memory.close()
+memory.unlink()
+answer = True
+""",
+    "processes that work together": """
+import multiprocessing
+with multiprocessing.get_context('fork').Pool(2) as pool:
+    answer = pool.map(abs, [-1, -2, -3]) == [1, 2, 3]
+""",
+    "a database": """
+import sqlite3
+connection = sqlite3.connect('/tmp/database')
+connection.execute('create table if not exists one (number)')
+connection.execute('insert into one values (1)')
+connection.commit()
+answer = connection.execute('select count(*) from one').fetchone()[0] >= 1
+connection.close()
+""",
+    "random numbers": "import secrets; answer = bool(secrets.token_bytes(8) and open('/dev/urandom', 'rb').read(4))",
+    "the null device": "open('/dev/null', 'w').write('x'); answer = True",
+    "types of files": "import mimetypes; answer = mimetypes.guess_type('a.html')[0] == 'text/html'",
+    "a compiled module": "import ctypes, decimal, lzma, bz2, uuid, hashlib; answer = bool(ctypes.CDLL(None).getpid())",
+    "its own name": "import getpass, pwd, os; answer = getpass.getuser() == pwd.getpwuid(os.getuid()).pw_name",
+}
+
+
+@pytest.mark.parametrize("pool", ["open", "closed"])
+def test_all_of_python_works(jailed: Daemon, pool: str) -> None:
+    failed = {what: told for what, code in WORKS.items() if (told := inside(jailed, pool, code)) is not True}
+    assert failed == {}
+
+
+@pytest.mark.parametrize("pool", ["open", "closed"])
+def test_there_is_nothing_else(jailed: Daemon, pool: str) -> None:
+    top = set(inside(jailed, pool, "import os; answer = os.listdir('/')"))
+    own = {"srv"} if pool == "closed" else {jailed.apps.parts[1]}
+    assert top - {"sbin", "lib32", "lib64", "libx32", "nix"} == TOP | own
+    for path in ("/root", "/home", "/sys", "/boot", "/etc/shadow", "/etc/ssh", "/etc/nginx", "/var/log", "/dev/vda"):
+        assert inside(jailed, pool, "import os; answer = os.path.lexists(path)", path=path) is False
+    assert inside(jailed, pool, "import os; answer = os.listdir('/run')") == []
+    found = inside(jailed, pool, "import os; answer = os.listdir('/tmp')")
+    assert [name for name in found if not name.startswith("pyfpm-")] == []
+    users = inside(jailed, pool, "import pwd; answer = [user.pw_name for user in pwd.getpwall()]")
+    assert users == ["root", "nobody"]
+    groups = inside(jailed, pool, "import grp; answer = [group.gr_name for group in grp.getgrall()]")
+    assert groups == ["root", "nogroup"]
+
+
+@pytest.mark.parametrize("pool", ["open", "closed"])
+@pytest.mark.parametrize(
+    "path", ["/usr/x", "/usr/bin/env", "/etc/x", "/etc/hosts", "/etc/passwd", "/x", "/dev/x", "/lib/x", "/run/x"]
+)
+def test_what_is_the_machines_cannot_be_written(jailed: Daemon, pool: str, path: str) -> None:
+    told = refused(jailed, pool, "open(path, 'a')", path=path)
+    assert "Read-only file system" in told or "Permission denied" in told, told
+
+
+def test_not_even_by_root(daemon: Start) -> None:
+    fpm = daemon({"www": {**INSIDE, "chroot.automount": True, "user": "root", "group": "root"}}, started=False)
+    fpm.start("-R", "run")
+    for path in ("/usr/x", "/etc/hosts", "/x", "/etc/x"):
+        assert "Read-only file system" in refused(fpm, "www", "open(path, 'a')", path=path)
+
+
+def test_only_processes_of_the_same_user_are_seen(jailed: Daemon) -> None:
+    code = "import os; answer = sorted(int(pid) for pid in os.listdir('/proc') if pid.isdecimal())"
+    seen = inside(jailed, "open", code)
+    assert jailed.pid not in seen
+    assert os.getpid() not in seen
+    (worker,) = jailed.workers("open")
+    assert worker in seen
+
+
+def test_mounts_are_those_of_the_pool_alone(jailed: Daemon) -> None:
+    (worker,) = jailed.workers("open")
+    before = mounts_of(os.getpid())
+    assert not [line for line in mounts_of(worker) if line.startswith(("/root", "/sys", "/boot"))]
+    assert mounts_of(os.getpid()) == before
+    for line in Path(f"/proc/{worker}/mountinfo").read_text().splitlines():
+        options = line.split()[5].split(",")
+        assert "nosuid" in options, line
+        assert "nodev" in options or line.split()[4].startswith("/dev/"), line
+        # Nothing that the pool mounts would come to the machine.
+        assert "shared:" not in line
+
+
+def test_names_are_those_of_the_pools_user(daemon: Start) -> None:
+    second = next(user for user in pwd.getpwall() if user.pw_uid not in (0, 65534) and user.pw_gid not in (0, 65534))
+    fpm = daemon({"www": {**INSIDE, "chroot.automount": True, "user": second.pw_name}})
+    code = "import pwd, os; answer = list(pwd.getpwuid(os.getuid()))[:4], [one.pw_name for one in pwd.getpwall()]"
+    own, users = inside(fpm, "www", code)
+    assert own == [second.pw_name, "x", second.pw_uid, second.pw_gid]
+    assert users == ["root", second.pw_name, "nobody"]
+
+
+def test_temporary_files_are_the_pools_and_as_large_as_they_may_be(daemon: Start) -> None:
+    settings = {**INSIDE, "chroot.automount": True, "private_tmp.size": "1M"}
+    fpm = daemon({"one": settings, "two": settings})
+    inside(fpm, "one", "open('/tmp/mine', 'w').write('x')")
+    assert inside(fpm, "two", "import os; answer = os.path.exists('/tmp/mine')") is False
+    assert not Path("/tmp/mine").exists()
+    told = refused(fpm, "one", "open('/tmp/large', 'wb').write(bytes(2_000_000))")
+    assert "No space left on device" in told
+    assert inside(fpm, "two", "answer = open('/tmp/fits', 'wb').write(bytes(500_000))") == 500_000
+    for path in ("/tmp/large", "/var/tmp/x", "/dev/shm/x"):
+        inside(fpm, "one", "import os; os.path.exists('/tmp/large') and os.unlink('/tmp/large')")
+        inside(fpm, "one", "open(path, 'w').write('x')", path=path)
+
+
+def test_the_application_is_where_it_was(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "echo:application", "chroot.automount": True}})
+    told = echo(fpm, "www")
+    assert told["cwd"] == str(fpm.apps)
+    assert os.stat(f"/proc/{fpm.workers('www')[0]}/root").st_dev != os.stat("/").st_dev
