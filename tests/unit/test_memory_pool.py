@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from signal import Signals
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fpm.events.pool import MaxChildrenReached
-from fpm.events.worker import ProcessDied
+from fpm.events.worker import ProcessDied, WorkerKilledForMemory
 from fpm.master.pool.child import Child
 from fpm.master.pool.history import MAX_MEMORY, MAX_MEMORY_HARD, MEMORY_HARD
 from fpm.master.pool.memory_limits import Level
+from fpm.master.pool.memory_watch import MemoryWatch
 from fpm.master.pool.template_state import TemplateState
 from fpm.master.pool.worker_state import WorkerAction, WorkerEvent, WorkerState
 from fpm.master.pool.worker_table import WORKER_TABLE
@@ -253,3 +257,74 @@ def test_one_on_trial_makes_its_generation_fail(pool: Make) -> None:
     kill(model, trial)
     assert trial.state is WorkerState.KILLED
     assert [verdict.error for verdict in model.verdicts] == ["too large"]
+
+
+# -------------------------------------------------------------------------------------------------- looked at
+
+
+def watched(model: PoolModel, *, hard: int, stage: Stage = Stage.EXECUTING) -> tuple[MemoryWatch, Child]:
+    """A pool with one worker, which is as large as this process, and who looks after its memory."""
+    host: Any = model
+    host.templates, host.record = SimpleNamespace(all=list), model.workers.record
+    (child,) = model.children
+    process: Any = child.process
+    process.pid = os.getpid()
+    model.work(child, stage)
+    limit(model, hard)
+    return MemoryWatch(host), child
+
+
+def limit(model: PoolModel, hard: int) -> None:
+    model.config = replace(model.config, pm_max_memory_hard=hard)
+
+
+def stacks_that_take_their_time(model: PoolModel) -> list[Callable[[Any], None]]:
+    waiting: list[Callable[[Any], None]] = []
+    stacks: Any = model.workers.termination._stacks
+    stacks.take = lambda child, reason, done: waiting.append(done)
+    return waiting
+
+
+def test_a_busy_one_is_killed_when_its_stack_has_come(pool: Make) -> None:
+    model = pool(workers=1)
+    watch, child = watched(model, hard=1 << 20)
+    waiting = stacks_that_take_their_time(model)
+    for _ in range(3):
+        watch._look()
+        assert child.state is WorkerState.SERVING
+    assert len(waiting) == 1, "a look that finds it too large again takes another stack"
+    waiting[0](None)
+    assert child.state is WorkerState.KILLED
+    (event,) = [event for event in model.events if isinstance(event, WorkerKilledForMemory)]
+    assert (event.limit, event.memory > 1 << 20) == (1 << 20, True)
+    watch._look()
+    assert len(waiting) == 1
+
+
+def test_one_that_has_got_smaller_is_spared(pool: Make) -> None:
+    model = pool(workers=1)
+    watch, child = watched(model, hard=1 << 20)
+    waiting = stacks_that_take_their_time(model)
+    watch._look()
+    limit(model, 1 << 50)
+    waiting.pop()(None)
+    assert (child.state, signals(child)) == (WorkerState.SERVING, [])
+    limit(model, 1 << 20)
+    watch._look()
+    assert len(waiting) == 1, "it is not looked after any more"
+
+
+def test_an_idle_one_leaves_and_is_replaced_once(pool: Make) -> None:
+    model = pool(workers=1)
+    watch, child = watched(model, hard=1 << 20, stage=Stage.ACCEPTING)
+    watch._look()
+    assert (child.state, asked(model)) == (WorkerState.RETIRING, 1)
+
+
+def test_an_idle_one_that_waits_for_its_replacement_gets_no_second_one(pool: Make) -> None:
+    model = pool(workers=1)
+    watch, child = watched(model, hard=1 << 20, stage=Stage.ACCEPTING)
+    model.workers.recycle(child, 1 << 30, "")
+    assert asked(model) == 1
+    watch._look()
+    assert (child.state, asked(model)) == (WorkerState.RETIRING, 1)
