@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any, cast
 
 from fpm.config.model import GlobalConfig
@@ -142,7 +142,7 @@ class Looker:
             loop=self.loop,
             log=log,
             sink=EventSink(time.time, log_reader(log)),
-            settings=cast(GlobalConfig, None),
+            settings=cast(GlobalConfig, SimpleNamespace(control="")),
             bundle_fd=-1,
             environ={},
             original_rlimit_files=(1024, 1024),
