@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import tools
-from bench.cases import burst, deploys, frameworks, hello, large, memory, pools, scaling, traces, wake
+from bench.cases import burst, deploys, frameworks, hello, isolation, large, memory, pools, scaling, traces, wake
 from bench.report import table
 from bench.report.document import document, with_figures
 from bench.report.picture import picture
@@ -38,6 +38,7 @@ OTHERS = {
     "good": deploys.good_reloads,
     "trace": traces.trace,
     "scaling": scaling.scaling,
+    "isolation": isolation.isolation,
 }
 """Only if named; they print what they find."""
 
