@@ -148,3 +148,18 @@ def test_systemd_waits_longer_for_a_reload_than_the_reload_itself() -> None:
     assert ours
     assert theirs
     assert int(ours[1]) < int(theirs[1])
+
+
+def test_what_the_document_on_security_names_exists() -> None:
+    text = (TOP / "docs/security.md").read_text()
+    sources: dict[str, str] = {}
+    for path in (TOP / "tests").rglob("*.py"):
+        sources[path.name] = sources.get(path.name, "") + path.read_text()
+    for named in set(re.findall(r"tests/[\w/]+(?:\.py)?", text)):
+        assert (TOP / named).exists(), named
+    for file, function in re.findall(r"(test_\w+\.py)(?:::(test_\w+))?", text):
+        assert file in sources, file
+        assert not function or f"def {function}(" in sources[file], f"{file}::{function}"
+    rows = "".join(source for name, source in sources.items() if name in ("attacks.py", "reaches.py", "exhausting.py"))
+    for row in re.findall(r'"([^"\n]+)"', text):
+        assert f'"{row}"' in rows or row in rows, f"no attack is called {row!r}"
