@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from posixpath import join
 
+from fpm.cgroups.support import explain_missing
 from fpm.config.directives import POOL_DIRECTIVES
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import System
@@ -19,6 +20,9 @@ _STRONG = {
     "namespaces": "mount pid ipc uts cgroup",
     "private_tmp.size": "256M",
     "rlimit_processes": "512",
+    "cgroup.pids_max": "512",
+    "cgroup.cpu_weight": "100",
+    "cgroup.io_weight": "100",
 }
 PRESETS: dict[str, dict[str, str]] = {
     "none": {},
@@ -39,6 +43,8 @@ _NEEDS = {
     "seccomp": "seccomp",
 }
 """Names in fpm.config.system.Abilities.missing."""
+_SHARES = {"cgroup.pids_max": "pids", "cgroup.cpu_weight": "cpu", "cgroup.io_weight": "io"}
+"""Directives with the controllers that they need. A machine without these is none that keeps pools less apart."""
 _SHARED = ("/tmp/", "/var/tmp/")
 
 
@@ -52,22 +58,27 @@ def apply_isolation(pool: Section, system: System, report: Diagnostics) -> None:
         return
     is_asked = values["isolation"] is not None
     preset = values["isolation"] = values["isolation"] or (OF_ROOT if system.is_root else "none")
+    lacking: dict[str, list[str]] = {}
     for name, text in PRESETS[preset].items():
         if pool.is_set(name) or not pool.is_valid(name):
             continue
-        lacking = _lacking(name, pool, system)
-        if not lacking:
+        reason = _lacking(name, pool, system)
+        if not reason:
             values[name] = parse_value(POOL_DIRECTIVES[name], text)
-        elif preset == MUST:
-            report.add_obstacle(pool, "isolation", f"{preset} needs {name} = {text}: {lacking}")
+        elif preset == MUST and name not in _SHARES:
+            report.add_obstacle(pool, "isolation", f"{preset} needs {name} = {text}: {reason}")
         elif is_asked:
-            sentence = f"{preset} goes without {name} = {text}: {lacking}"
-            report.notice(pool.location_of("isolation"), pool.name, "isolation", sentence)
+            lacking.setdefault(reason, []).append(f"{name} = {text}")
+    for reason, what in lacking.items():
+        sentence = f"{preset} goes without {', '.join(what)}: {reason}"
+        report.notice(pool.location_of("isolation"), pool.name, "isolation", sentence)
 
 
 def _lacking(name: str, pool: Section, system: System) -> str:
     """Say why a directive cannot be set; "" if it can."""
     values = pool.values
+    if name in _SHARES:
+        return _without_groups(system)
     if name == "chroot.automount" and values["rootfs"]:
         return "rootfs is set, which takes its place"
     if name == "private_tmp" and PRESETS[values["isolation"]] is _BASIC and _lies_in_tmp(pool):
@@ -76,6 +87,12 @@ def _lacking(name: str, pool: Section, system: System) -> str:
         return "no_new_privs is off"
     need = _NEEDS.get(name)
     return system.abilities().missing.get(need, "") if need else ""
+
+
+def _without_groups(system: System) -> str:
+    support = system.cgroups()
+    missing = (explain_missing(controller, support) for controller in _SHARES.values())
+    return support.missing or next(filter(None, missing), "")
 
 
 def _lies_in_tmp(pool: Section) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fpm.cgroups.support import Support
 from fpm.config.isolation import MUST, PRESETS, apply_isolation
 from fpm.config.local_system import LocalSystem
 from fpm.config.section import Diagnostics, Section, Setting, SourceLocation
@@ -24,6 +25,10 @@ class Machine(LocalSystem):
     def __init__(self, *, is_root: bool = True, **missing: str) -> None:
         super().__init__(environ={}, is_root=is_root, allow_root=False)
         self.missing = missing
+        self.groups = Support("/sys/fs/cgroup/system.slice/pyfpm.service", frozenset({"cpu", "io", "pids"}))
+
+    def cgroups(self) -> Support:
+        return self.groups
 
     def abilities(self) -> Abilities:
         return replace(super().abilities(), missing=self.missing)
@@ -71,10 +76,25 @@ def test_what_the_machine_lacks_is_said(preset: str) -> None:
     values, report = choose(Machine(jail=JAIL), isolation=preset)
     assert values["private_tmp"] is False
     assert values["seccomp"] == PRESETS[preset]["seccomp"]
-    told = report.obstacles().get("www", ()) if preset == MUST else report.notices()
-    verb = "needs" if preset == MUST else "goes without"
-    assert f"pool.conf:3: [www] isolation: {preset} {verb} private_tmp = yes: {JAIL}." in told
-    assert bool(report.obstacles()) is (preset == MUST)
+    if preset == MUST:
+        assert f"pool.conf:3: [www] isolation: sealed needs private_tmp = yes: {JAIL}." in report.obstacles()["www"]
+        return
+    assert not report.obstacles()
+    (notice,) = report.notices()
+    more = "" if preset == "basic" else ", chroot.automount = yes, namespaces = mount pid ipc uts cgroup"
+    assert notice == f"pool.conf:3: [www] isolation: {preset} goes without private_tmp = yes{more}: {JAIL}."
+
+
+@pytest.mark.parametrize("preset", ["strong", "sealed"])
+def test_shares_of_the_machine_are_given_where_there_are_groups(preset: str) -> None:
+    values, report = choose(Machine(), isolation=preset)
+    assert (values["cgroup.pids_max"], values["cgroup.cpu_weight"], report.notices()) == (512, 100, ())
+    machine = Machine()
+    machine.groups = Support(missing="there is no cgroup v2 here")
+    values, report = choose(machine, isolation=preset)
+    assert values["cgroup.pids_max"] is None
+    (notice,) = report.notices()
+    assert notice.endswith("cgroup.cpu_weight = 100, cgroup.io_weight = 100: there is no cgroup v2 here.")
 
 
 def test_nothing_is_said_of_what_nobody_has_asked_for() -> None:

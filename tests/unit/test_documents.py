@@ -161,5 +161,5 @@ def test_what_the_document_on_security_names_exists() -> None:
         assert file in sources, file
         assert not function or f"def {function}(" in sources[file], f"{file}::{function}"
     rows = "".join(source for name, source in sources.items() if name in ("attacks.py", "reaches.py", "exhausting.py"))
-    for row in re.findall(r'"([^"\n]+)"', text):
-        assert f'"{row}"' in rows or row in rows, f"no attack is called {row!r}"
+    for row in re.findall(r'"([^"\n-]+)"', text):
+        assert f'"{row}"' in rows, f"no attack is called {row!r}"

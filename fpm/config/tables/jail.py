@@ -15,10 +15,12 @@ JAIL = DirectiveGroup(
             "How much the pool is kept apart, as a set of other directives; what the file says of one of them counts "
             "more. `basic`: `private_tmp = yes` (unless the application lies in `/tmp`), `no_new_privs = yes` and "
             "`seccomp = default`. `strong`: in addition `chroot.automount = yes`, `namespaces = mount pid ipc uts "
-            "cgroup`, `private_tmp.size = 256M` and `rlimit_processes = 512`, so that the pool sees no files, names "
-            "and processes but its own and the system's programs and libraries. `sealed`: in addition `seccomp = "
-            "strict` and `network = none`. `pyfpm test --dump` shows what has been chosen. What the machine cannot do "
-            "is left out with a notice; with `sealed`, the pool does not start then.",
+            "cgroup`, `private_tmp.size = 256M` and `rlimit_processes = 512`, and where there is a delegated control "
+            "group `cgroup.pids_max = 512` and equal shares of processors and disks. The pool then sees no files, "
+            "names and processes but its own, and the system's programs and libraries. `sealed`: in addition "
+            "`seccomp = strict` and `network = none`. `pyfpm test --dump` shows what has been chosen. What the machine "
+            "cannot do is left out with a notice; with `sealed`, the pool does not start then, unless it is the "
+            "control group.",
             default_note="`basic` where pyfpm runs as root, else `none`",
             choices=("none", "basic", "strong", "sealed"),
             differs="PHP-FPM has no such thing.",
