@@ -20,13 +20,16 @@ _FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 @contextmanager
-def opened(base: str, *names: str) -> Iterator[int]:
+def opened(base: str | int, *names: str) -> Iterator[int]:
     """Open a group below another, name by name.
+
+    Args:
+        base: a path, or the descriptor of a group, which stays open.
 
     Raises:
         OSError: there is none, or one of the names is a link.
     """
-    fd = os.open(base, _DIRECTORY)
+    fd = os.open(base, _DIRECTORY) if isinstance(base, str) else os.dup(base)
     try:
         for name in names:
             inner = os.open(name, _DIRECTORY, dir_fd=fd)

@@ -123,16 +123,16 @@ class Cgroups:
         if support is None:
             return
         end = time.monotonic() + LAST_WAIT
-        with suppress(OSError), opened(support.base) as base:
-            with opened(support.base, self._own) as above:
-                left = [group for group in list_groups(above) if group != MASTER]
-                while left and time.monotonic() < end:
-                    left = [group for group in left if not remove_group(above, group)]
-                    select.select([], [], [], 0.01 if left else 0.0)
-                for group in left:
-                    self._core.emit(CgroupLeft(self._path(group)))
-                has_master = MASTER in list_groups(above)
-            if not left and not has_master:
+        with suppress(OSError), opened(support.base) as base, opened(support.base, self._own) as above:
+            left = [group for group in list_groups(above) if group != MASTER]
+            while left and time.monotonic() < end:
+                left = [group for group in left if not remove_group(above, group)]
+                select.select([], [], [], 0.01 if left else 0.0)
+            for group in left:
+                self._core.emit(CgroupLeft(self._path(group)))
+            if not left:
+                if MASTER in list_groups(above) and list_groups(base) == [self._own]:
+                    _move_back(base, above)
                 remove_group(base, self._own)
 
     # ---------------------------------------------------------------- figures
@@ -245,6 +245,19 @@ class Cgroups:
             return
         later = min(2 * pause, LONGEST_PAUSE)
         self._timers.set(group, pause, lambda: self._remove(group, attempt + 1, later))
+
+
+def _move_back(base: int, above: int) -> None:
+    """Leave the group of the daemon as it was before: without controllers for others, and with its processes.
+
+    Raises:
+        OSError: they cannot be moved.
+    """
+    for group in (above, base):
+        for controller in (read_file(group, "cgroup.subtree_control") or "").split():
+            write_file(group, "cgroup.subtree_control", f"-{controller}")
+    with opened(above, MASTER) as master:
+        move_processes(master, base)
 
 
 def _enable(group: int, path: str, wanted: Collection[str], needed: Mapping[str, str]) -> None:

@@ -110,7 +110,8 @@ def test_members_and_figures_over_reload_and_upgrade(daemon: Start) -> None:
         assert group.stat().st_ino == inode
     assert fpm.get("www", "/burn").body == b"burnt"
     wait_until(lambda: (figure(fpm, "www", "cgroup cpu") or 0) >= 300, message="the CPU time of the group")
-    assert {"cpu pressure", "memory pressure", "io pressure"} <= set(fpm.figures("www"))
+    if (group / "cpu.pressure").exists():
+        assert {"cpu pressure", "memory pressure", "io pressure"} <= set(fpm.figures("www"))
     assert "cgroup cpu" not in fpm.figures("plain")
     assert "cgroup cpu:" in fpm.cli("status", "--format", "text", "www").stdout
     shown = read_metrics(fetch(port, "/metrics").body)
@@ -134,7 +135,8 @@ def test_a_group_begins_and_ends_with_its_pool(daemon: Start) -> None:
     # Another address: for a while there are two supervisors of one name.
     fpm.configure({"www": {**GROUP, "listen": fpm.directory / "other.sock"}, "kept": {}})
     assert fpm.cli("reload", "--changed").returncode == 0
-    wait_until(lambda: facts(fpm, "www")["state"] == "running" and len(fpm.workers("www")) == 1)
+    wait_until(lambda: facts(fpm, "www")["state"] == "running" and len(pids(fpm, "template www", "pool www")) == 2)
+    wait_until(lambda: figure(fpm, "www", "cgroup cpu") is not None, timeout=10)
     assert members(group_of(fpm, "www")) == pids(fpm, "template www", "pool www")
 
 
@@ -287,7 +289,8 @@ def test_a_delegated_group_is_left_free_for_groups_below(daemon: Start) -> None:
                 wait_until(lambda before=before: not set(before) & set(fpm.workers("www")))
         fpm.cli("stop")
         fpm.wait()
-        assert [entry.name for entry in top_of(fpm, base).iterdir() if entry.is_dir()] == [MASTER]
+        assert not top_of(fpm, base).exists(), "all is as it was"
+        assert not (service / "cgroup.subtree_control").read_text().split()
         fpm.start(wrapper=entering(service))
         assert members(group_of(fpm, "www", base)) == pids(fpm, "template www", "pool www")
         fpm.cli("stop")
@@ -342,7 +345,7 @@ def test_pids_max(daemon: Start) -> None:
     fpm = greedy(daemon, pids_max=20)
     assert (group_of(fpm, "www") / "pids.max").read_text() == "20\n"
     assert 5 < int(fpm.get("www", "/threads").body) < 20
-    assert 0 < (figure(fpm, "www", "cgroup tasks") or 0) <= 20
+    wait_until(lambda: 0 < (figure(fpm, "www", "cgroup tasks") or 0) < 5, message="the threads have ended")
 
 
 @needs("cpu")
