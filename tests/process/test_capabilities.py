@@ -95,12 +95,16 @@ def test_a_daemon_without_the_right_to_bound_goes_on(daemon: Start) -> None:
 
 @pytest.mark.root
 @pytest.mark.skipif("jail" in look(is_root=False).missing, reason="users may not make namespaces here")
-def test_a_user_namespace_gives_none(daemon: Start) -> None:
+@pytest.mark.parametrize("wrapper", [(), run_as(POOL_USER)], ids=["of root", "of a user"])
+def test_a_user_namespace_gives_none(daemon: Start, wrapper: tuple[str, ...]) -> None:
     """Who makes one has every capability in it."""
-    fpm = owned(daemon({"www": {"app": "back:application", "namespaces": "user", "user": None}}, started=False))
+    pool = {"app": "back:application", "namespaces": "user", "isolation": "none", "user": None if wrapper else "nobody"}
+    fpm = daemon({"www": pool}, started=False)
     write_app(fpm, "back", BACK)
-    os.chmod(fpm.directory / "notify", 0o666)
-    fpm.start(wrapper=run_as(POOL_USER))
+    if wrapper:
+        owned(fpm)
+        os.chmod(fpm.directory / "notify", 0o666)
+    fpm.start(wrapper=wrapper)
     found = json.loads(fpm.get("www").body)
     status = found.pop("status")
     assert {name: int(status[name], 16) for name in SETS} == dict.fromkeys(SETS, 0)

@@ -20,6 +20,8 @@ from tests.support.traces import look
 
 pytestmark = pytest.mark.skipif(own_machine() not in MACHINES, reason="seccomp knows no calls of this machine")
 
+OWN_FILTERS = int(status_of(os.getpid())["Seccomp_filters"])
+
 ASK = """
 import ctypes, errno, json, os
 
@@ -63,6 +65,7 @@ def names() -> list[str]:
 
 
 @pytest.mark.root
+@pytest.mark.skipif(OWN_FILTERS > 0, reason="these tests are under a filter themselves, so its answers are not ours")
 def test_each_call_of_the_lists_even_for_root(daemon: Start) -> None:
     """Root could do all of it, so it is the filter that refuses. Other arguments than these would do harm."""
     fpm = daemon({f"{level}": {"app": "ask:application", "user": "root", "seccomp": level} for level in LEVELS},
@@ -295,9 +298,9 @@ def test_it_holds_in_template_and_workers_and_after_the_template_has_executed_it
         for title in ("template", "pool"):
             for process in fpm.processes(f"{title} {pool}"):
                 status = status_of(process.pid)
-                wanted = ("0", "0") if pool == "off" else ("2", "1")
-                assert (status["Seccomp"], status["Seccomp_filters"]) == wanted, (pool, title)
-    assert status_of(fpm.pid)["Seccomp"] == status_of(os.getpid())["Seccomp"]
+                # In a container there may be one already.
+                assert int(status["Seccomp_filters"]) - OWN_FILTERS == (pool != "off"), (pool, title)
+    assert int(status_of(fpm.pid)["Seccomp_filters"]) == OWN_FILTERS
 
 
 def test_the_503_responder_runs_no_code_of_others(daemon: Start) -> None:
