@@ -10,11 +10,11 @@ from shutil import which
 
 from fpm.client.control import fetch_snapshot
 from fpm.config.model import Config, PoolConfig
-from fpm.doctor import capacity, nginx, service, stack_advice
+from fpm.doctor import capacity, nginx, service, socket_access, stack_advice
 from fpm.doctor.capacity import Memory
 from fpm.doctor.findings import Finding, in_order, read_finding
 from fpm.doctor.helpers import ends_in_time, helper
-from fpm.doctor.machine import look_at_machine, show_unit, unit_of
+from fpm.doctor.machine import look_at_machine, selinux_enforces, show_unit, unit_of
 from fpm.doctor.nginx_text import Dump
 from fpm.doctor.programs import ask_nginx, find_web_user, nginx_command
 from fpm.doctor.request import Request, Source, pack_request
@@ -159,6 +159,7 @@ class Examination:
 
     def _judge_machine(self) -> list[Finding]:
         found = list(self._of_nginx)
+        found += socket_access.hint_of_selinux(selinux_enforces())
         found += capacity.judge_descriptors(self._config, self._machine)
         found += capacity.judge_all_memory(self._config, self._memories, self._machine)
         if self._properties:

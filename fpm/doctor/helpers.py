@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from fpm.master.notifier import MANAGER_VARIABLES
 from fpm.system.own_command import own_command
 
 LINE_MAX = 4 << 20
@@ -96,10 +97,12 @@ def ends_in_time(module: str, arguments: Sequence[str], seconds: float) -> bool:
 def run_program(arguments: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str] | None:
     """Execute another program and wait for its end; None if it is not there, or takes longer."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    # systemctl tells a service manager how it has ended, in the name of the service.
+    environ = {name: value for name, value in os.environ.items() if name not in MANAGER_VARIABLES}
     try:
         return subprocess.run(
             arguments,
-            env={**os.environ, "PATH": path, "LC_ALL": "C"},
+            env={**environ, "PATH": path, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",

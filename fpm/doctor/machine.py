@@ -37,6 +37,11 @@ def show_unit(unit: str) -> dict[str, str]:
     return found if found.get("LoadState") == "loaded" else {}
 
 
+def selinux_enforces() -> bool:
+    """Tell whether SELinux is on, and more than warns."""
+    return _read("/sys/fs/selinux/enforce").strip() == "1"
+
+
 def look_at_machine(settings: GlobalConfig, pid: int, unit: str, properties: Mapping[str, str]) -> Machine:
     """Gather what limits the pools.
 

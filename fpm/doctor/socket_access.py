@@ -134,3 +134,14 @@ def _remedy(pool: PoolConfig, facts: SocketFacts, web: WebUser) -> tuple[str, ..
         mode = pool.listen_mode | 0o660
         return (f"listen.group = {web.group}", *([f"listen.mode = {mode:04o}"] if mode != pool.listen_mode else []))
     return (f"listen.acl_users = {web.name}",) if facts.lists else ("listen.mode = 0666",)
+
+
+def hint_of_selinux(enforcing: bool) -> list[Finding]:
+    """Say that more than the rights of files decides here."""
+    if not enforcing:
+        return []
+    text = (
+        'SELinux is enforcing, and what it forbids is not looked at here. If the web server gets "permission denied" '
+        "from a socket, `ausearch -m avc -ts recent` says why"
+    )
+    return [Finding(CHECK, "note", text)]

@@ -17,6 +17,7 @@ from fpm.doctor.trial_config import narrow
 from fpm.errors import FpmError
 from fpm.log.error import ErrorLog
 from fpm.master.master import Master
+from fpm.master.notifier import MANAGER_VARIABLES
 from fpm.master.setup import Setup
 
 
@@ -47,7 +48,9 @@ def main(arguments: list[str]) -> int:
         )
         config = narrow(whole, request.pools[0], directory, seconds)
         log = ErrorLog(None, level=config.global_.log_level, limit=config.global_.log_limit)
-        setup = Setup(environ=os.environ, load=lambda: config, on_ready=on_ready, parent_fd=ends)
+        # The service manager, if there is one, is to hear nothing of this master.
+        environ = {name: value for name, value in os.environ.items() if name not in MANAGER_VARIABLES}
+        setup = Setup(environ=environ, load=lambda: config, on_ready=on_ready, parent_fd=ends)
         master = Master(config, log, setup)
         return master.run()
     except FpmError as error:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ import pytest
 
 from tests.process.test_certificates import memory_cgroup
 from tests.process.test_socket_access import may_connect
+from tests.process.test_trace_rights import NO_PTRACE
 from tests.support.fpm import IS_ROOT, POOL_USER, Daemon, Start
 from tests.support.hung import hung
 from tests.support.interpreter import pool_python, pyfpm_command
@@ -363,6 +365,23 @@ def test_too_few_descriptors_for_the_master_and_for_a_worker(daemon: Start) -> N
     assert "rlimit_files = 40 leaves an application" in found["text"]
     mend(fpm, {**found, "commands": []})
     assert examine(fpm, *WEB) == []
+
+
+def test_stacks_that_cannot_be_taken_are_a_warning(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, started=False)
+    (found,) = examine(fpm, *WEB, wrapper=NO_PTRACE)
+    assert (found["check"], found["level"]) == ("stacks", "warning")
+    assert "cannot be read by ptrace: a seccomp filter forbids it" in found["text"]
+
+
+def test_a_service_manager_hears_nothing_of_the_trial(daemon: Start, directory: Path) -> None:
+    fpm = daemon({"www": {}}, started=False)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as manager:
+        manager.bind(str(directory / "notify"))
+        (directory / "notify").chmod(0o666)
+        assert examine(fpm, *WEB, environ={"NOTIFY_SOCKET": str(directory / "notify")}) == []
+        with pytest.raises(BlockingIOError):
+            manager.recv(4096)
 
 
 # ---------------------------------------------------------------- nginx

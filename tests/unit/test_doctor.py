@@ -158,6 +158,12 @@ def test_other_sockets_and_an_unknown_user(pool: PoolConfig, files: Files) -> No
     assert "nginx, Apache and Caddy cannot" in found.text
 
 
+def test_selinux_is_mentioned_where_it_decides() -> None:
+    assert socket_access.hint_of_selinux(False) == []
+    (found,) = socket_access.hint_of_selinux(True)
+    assert found.level == "note"
+
+
 # ---------------------------------------------------------------- the virtual environment
 
 VENV = VenvFacts(
