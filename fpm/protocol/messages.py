@@ -222,6 +222,14 @@ class Serve:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """How the master calls a worker in a pid namespace, and its template: there they do not know."""
+
+    pid: Pid
+    parent: Pid
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """Serve an internal request; it comes on the connected stream socket whose descriptor is with this message."""
 
@@ -245,7 +253,7 @@ Event = (
     | SlowRequest
 )
 """What comes from a pool."""
-Command = Fork | ApplySettings | Calibrate | Quit | Reopen | RecheckSockets | Serve | Check
+Command = Fork | ApplySettings | Calibrate | Quit | Reopen | RecheckSockets | Serve | Named | Check
 """What the master sends."""
 
 _EVENTS: dict[str, type[Any]] = {kind.__name__: kind for kind in Event.__args__}

@@ -112,6 +112,13 @@ class SlotWriter:
         self._close()
         self.bind(self._board, self._offset, board.slots, index)
 
+    def rename(self, pid: int) -> None:
+        """Show another pid."""
+        where = self._offset + IDENTITY_OFFSET
+        self._open()
+        IDENTITY.pack_into(self._board, where, pid, IDENTITY.unpack_from(self._board, where)[1])
+        self._close()
+
     def _open(self) -> None:
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         self._sequences[self._counter] = self._sequence

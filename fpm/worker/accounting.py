@@ -49,6 +49,7 @@ class Accounting:
         log_fd: the access log, or None.
 
     Attributes:
+        pid, parent: of this process and of its template, as the master knows them; 0: as this process does.
         on_memory: called when pm.max_memory is exceeded, with the bytes; once.
     """
 
@@ -59,7 +60,7 @@ class Accounting:
         self.access_log: AccessLog | None = None
         if log_fd is not None and settings.given.has_access_log:
             self.access_log = AccessLog(settings.given, log_fd)
-        self._pid = os.getpid()
+        self.pid, self.parent = os.getpid(), 0
         self._memory_at_start = _memory_peak()
         self._memory_limit = NEVER
         self.on_memory: Callable[[int], None] | None = None
@@ -138,8 +139,8 @@ class Accounting:
         assert log is not None, "it is only called with an access log"
         record = AccessRecord()
         record.pool = self._settings.given.pool
-        record.pid = self._pid
-        record.parent_pid = os.getppid()
+        record.pid = self.pid
+        record.parent_pid = self.parent or os.getppid()
         # The application may have taken anything out of its environ, and put anything into it.
         record.method = str(environ.get("REQUEST_METHOD", ""))
         record.uri = path

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
-from fpm.protocol.messages import Command, Event, Level, LogText, pack, unpack_command
+from fpm.protocol.messages import Command, Event, Level, LogText, Named, pack, unpack_command
 from fpm.protocol.wire import MESSAGE_MAX, MessageError
 from fpm.system.descriptors import take_descriptor
 from fpm.worker.stdio import write_error
@@ -16,6 +17,8 @@ class MasterChannel:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self.fd = channel.fileno()
+        self.on_named: Callable[[int, int], None] = lambda pid, parent: None
+        """Takes the pids that the master has for this worker and its template, see fpm.protocol.messages.Named."""
 
     def send(self, message: Event) -> bool:
         """Sends a message; False if the master is gone or does not read."""
@@ -48,7 +51,11 @@ class MasterChannel:
             return None
         fd = take_descriptor(ancillary)
         try:
-            return unpack_command(data), fd
+            command = unpack_command(data)
         except MessageError as error:
             self.log("warning", f"a message of the master was refused: {error}")
             return None, fd
+        if isinstance(command, Named):
+            self.on_named(command.pid, command.parent)
+            return None, fd
+        return command, fd

@@ -49,6 +49,12 @@ class Service:
         self.log = RequestLog(master)
         self.sender = AnswerSender(settings, slot, self.log, last_word)
         self.constants = make_constants()
+        master.on_named = self.rename
+
+    def rename(self, pid: int, parent: int) -> None:
+        """Show the worker and its template, in status and access log, by the pids that the machine has for them."""
+        self.slot.rename(pid)
+        self.accounting.pid, self.accounting.parent = pid, parent
 
 
 def make_constants() -> Environ:

@@ -31,6 +31,7 @@ from fpm.protocol.messages import (
     LargeAtStart,
     LimitReached,
     LogText,
+    Named,
     Serve,
     Serving,
     SlowRequest,
@@ -83,6 +84,8 @@ class WorkerMessages:
                 self._emit(StrangerRejected(pool=self._pool, pid=received.pid))
                 child.channel.socket.shutdown(2)
                 return
+            if "pid" in child.template.spec.namespaces:
+                child.channel.send(Named(child.pid, child.template.pid))
             self._keeper.happen(child, WorkerEvent.FORKED)
         match message := received.message:
             case WorkerReady():
