@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psutil
@@ -17,6 +18,7 @@ from tests.support.reloads import reload
 from tests.support.waiting import hold_for, wait_until
 
 GROWING = """
+import mmap
 import os
 import threading
 import time
@@ -32,18 +34,28 @@ def hold_on():
             return
         time.sleep(0.01)
 
+def seem_idle():
+    from fpm.scoreboard.layout import stages_offset
+    from fpm.scoreboard.stages import Stage
+    for name in os.listdir("/proc/self/fd"):
+        if os.path.exists(f"/proc/self/fd/{name}") and "scoreboard" in os.readlink(f"/proc/self/fd/{name}"):
+            with mmap.mmap(int(name), 0) as board:
+                board[stages_offset()] = Stage.ACCEPTING
+
 def application(environ, start_response):
     path, size = environ["PATH_INFO"], environ["QUERY_STRING"]
     if path == "/later":
         threading.Timer(0.2, grow, [size]).start()
     elif size:
         grow(size)
-    if path == "/hold":
+    if path == "/lie":
+        seem_idle()
+    if path in ("/hold", "/lie"):
         hold_on()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(os.getpid()).encode()]
 """
-"""It keeps as many MiB as the query says: at once, after the response, or as long as a file exists."""
+"""It keeps as many MiB as the query says; it may do so after its response, go on as long as a file exists, and lie."""
 POOL: dict[str, Any] = {"app": "growing:application", "pm": "static", "pm.max_children": 1, "slowlog": "slow.log"}
 
 
@@ -160,6 +172,20 @@ def test_a_busy_worker_above_the_hard_limit_is_killed_with_its_stack(daemon: Sta
     assert ask(fpm) != pid
     figures = numbers(fpm, "www")
     assert (figures["deaths by memory"], figures["deaths by timeout"], figures["deaths by oom"]) == (1, 0, 0)
+
+
+def test_what_a_worker_says_of_itself_does_not_save_it(daemon: Start) -> None:
+    fpm = start(daemon, {"pm.max_memory_hard": "200M"})
+    fpm.expect_log("it is idle and is replaced")
+    pid = ask(fpm)
+    (fpm.apps / "hold").touch()
+    with ThreadPoolExecutor(1) as client:
+        lying = client.submit(fpm.get, "www", "/lie", query="220")
+        fpm.wait_log(rf"child {pid} uses \S+ MiB of memory, more than pm.max_memory_hard \(200 MiB\), sending SIGKILL")
+        assert lying.result().stdout == b""
+    release(fpm)
+    fpm.wait_log(rf"child {pid} exited on signal 9 \(SIGKILL\) after.*terminated by the master \(pm.max_memory_hard\)")
+    assert ask(fpm) != pid
 
 
 @pytest.mark.root
