@@ -257,6 +257,7 @@ def test_a_pool_above_its_hard_limit_shrinks_and_serves_on(daemon: Start) -> Non
     settings = {"pm.max_children": 3, "process_control_timeout": "200ms"}
     fpm = start(daemon, {"pm.max_children": 3, "pm.memory_soft": "200M", "pm.memory_hard": "400M"},
                 process_control_timeout=settings["process_control_timeout"])  # fmt: skip
+    fpm.expect_log("more than pm.memory_soft")  # if somebody looks before the third has grown
     with holding(fpm, "/hold?150", "/hold?200", "/hold?100") as held:
         sizes = {int(one["request uri"].split("?")[1]): one["pid"] for one in numbers(fpm, "www")["processes"]}
         fpm.wait_log(r"WARNING: \[pool www\] uses \S+ MiB of memory, more than pm.memory_hard \(400 MiB\)")
