@@ -12,7 +12,7 @@ from functools import cache
 from fpm.config.jail_rights import jail_obstacle, lacking_command
 from fpm.config.system import Abilities
 from fpm.kernel.bpf import refuse
-from fpm.kernel.calls import MACHINES
+from fpm.kernel.calls import MACHINES, UNIFIED
 from fpm.kernel.system_call import (
     LANDLOCK_CREATE_RULESET_VERSION,
     SECCOMP_GET_ACTION_AVAIL,
@@ -74,8 +74,8 @@ def _landlock(call: Callable[..., int]) -> tuple[int, str]:
             return 0, "Landlock is not among the security modules that the kernel was booted with (lsm=landlock,...)"
         if error.errno == errno.EPERM:
             return 0, _FILTERED
-        if own_machine() not in MACHINES:
-            return 0, f"pyfpm knows the system calls of {' and '.join(MACHINES)}, and this is {own_machine()}"
+        if own_machine() not in UNIFIED | MACHINES.keys():
+            return 0, f"pyfpm does not know the system calls of this kind of machine ({own_machine()})"
         return 0, "the kernel has no Landlock (Linux 5.13 or later with CONFIG_SECURITY_LANDLOCK)"
 
 
@@ -85,7 +85,7 @@ def _apparmor() -> str:
         return "the kernel has no AppArmor (CONFIG_SECURITY_APPARMOR)"
     if _read(enabled) != "Y":
         return "AppArmor is not among the security modules that the kernel was booted with (apparmor=1, lsm=)"
-    return "" if os.path.exists(attribute) else f"there is no {attribute} (Linux 5.1 or later)"
+    return "" if os.path.exists(attribute) else f"there is no {attribute} (Linux 5.8 or later)"
 
 
 def _selinux() -> str:

@@ -24,6 +24,10 @@ MACHINES = {
 }
 """By the name that uname(2) gives. Both are little-endian, which fpm.kernel.bpf relies on."""
 
+UNIFIED = frozenset({"ppc64le", "riscv64", "s390x", "loongarch64"})
+"""Machines of which only the numbers from UNIFIED_FROM on are known, which they share with those above."""
+UNIFIED_FROM = 424
+
 LAST_KNOWN = 469
 """file_setattr(2), Linux 6.17: what has a higher number was not there when the lists were made."""
 
@@ -111,7 +115,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "vhangup": (153, 58),
     "vmsplice": (278, 75),
 }
-"""Name to the numbers on x86_64 and aarch64; None: this machine has no such call. From 424 on all have the same."""
+"""Name to the numbers on x86_64 and aarch64; None: this machine has no such call."""
 
 
 def number_of(name: str, machine: str) -> int | None:
@@ -122,4 +126,7 @@ def number_of(name: str, machine: str) -> int | None:
     """
     numbers = NUMBERS[name]
     known = MACHINES.get(machine)
-    return None if known is None else numbers[known.column]
+    if known is not None:
+        return numbers[known.column]
+    shared = numbers[0] or 0
+    return shared if machine in UNIFIED and shared >= UNIFIED_FROM else None

@@ -11,7 +11,7 @@ import pytest
 
 from fpm.kernel import denied
 from fpm.kernel.bpf import compile_filter
-from fpm.kernel.calls import LAST_KNOWN, MACHINES, NUMBERS, number_of
+from fpm.kernel.calls import LAST_KNOWN, MACHINES, NUMBERS, UNIFIED, number_of
 from fpm.kernel.denied import GROUPS, STRICT_GROUPS, Level
 from tests.support.bpf import ALLOW, ERRNO, KILL, run
 
@@ -131,3 +131,13 @@ def test_what_is_allowed_needs_no_look_at_arguments(machine: str) -> None:
 def test_an_unknown_machine_is_refused(machine: str) -> None:
     with pytest.raises(KeyError):
         compile_filter(denied.denied("default"), f"{machine} with 32 bits")
+
+
+@pytest.mark.parametrize("other", sorted(UNIFIED))
+def test_other_machines_share_the_numbers_of_new_calls(machine: str, other: str) -> None:
+    """Landlock needs no more than these, so it works there as well."""
+    for name in ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"):
+        assert number_of(name, other) == number_of(name, machine)
+    for name in ("mount", "seccomp", "iopl"):
+        assert number_of(name, other) is None
+    assert number_of("landlock_add_rule", "i686 with 32 bits") is None
