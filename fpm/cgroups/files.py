@@ -1,7 +1,7 @@
 """Makes, changes and removes groups: directories that only the kernel fills.
 
-They are reached from a descriptor of the directory above, and no links are followed. Nothing here waits: what the
-kernel would have to reclaim first (memory.max) is left to it.
+They are reached from a descriptor of the directory above, and no links are followed. A lower memory limit of a group in
+use may make the caller wait, see fpm.cgroups.write_memory; nothing else does.
 """
 
 from __future__ import annotations

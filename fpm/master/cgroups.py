@@ -14,7 +14,7 @@ from __future__ import annotations
 import select
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from fpm.cgroups.bounds import (
@@ -28,15 +28,19 @@ from fpm.cgroups.bounds import (
     pool_group,
     settings_of,
 )
+from fpm.cgroups.changes import enable, may_take_long, move_back, write_setting
 from fpm.cgroups.figures import READ, describe_events, read_figures
-from fpm.cgroups.files import list_groups, make_group, move_processes, opened, read_file, remove_group, write_file
+from fpm.cgroups.files import list_groups, make_group, move_processes, opened, read_file, remove_group
 from fpm.cgroups.local import look_at_support
 from fpm.cgroups.support import Support, explain_missing
 from fpm.config.model import PoolConfig
 from fpm.errors import StartError
 from fpm.events.master import CgroupLeft
+from fpm.events.pool import PoolChangeFailed
 from fpm.master.core import Core
 from fpm.master.loop.loop import NamedTimers
+from fpm.master.processes.helper_process import OneAnswer
+from fpm.system.spawn import spawn_helper
 
 ATTEMPTS = 14
 """How often the removal of a group is tried: within two minutes."""
@@ -44,6 +48,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 20.0
 """Seconds between two attempts; each is twice as long as the one before."""
 LAST_WAIT = 0.5
 """Seconds at the end of the daemon for the groups that processes have just left."""
+RECLAIM_TIME = 30.0
+"""Seconds that a lower memory limit may take."""
 FRESH = 1.0
 """Seconds for which figures are shown again."""
 SAMPLE_TIME = 0.005
@@ -132,7 +138,7 @@ class Cgroups:
                 self._core.emit(CgroupLeft(self._path(group)))
             if not left:
                 if MASTER in list_groups(above) and list_groups(base) == [self._own]:
-                    _move_back(base, above)
+                    move_back(base, above)
                 remove_group(base, self._own)
 
     # ---------------------------------------------------------------- figures
@@ -168,25 +174,48 @@ class Cgroups:
                 is_new = make_group(above, group)
             with opened(base, self._own, group) as fd:
                 if is_new or anew or group not in self._applied:
-                    self._write(fd, group, settings_of(config))
+                    self._write(fd, config, is_new=is_new)
         except StartError as error:
             return str(error)
         except OSError as error:
             return f"the cgroup {self._path(group)} cannot be made: {error.strerror}"
         return ""
 
-    def _write(self, fd: int, group: str, settings: list[Setting]) -> None:
+    def _write(self, fd: int, config: PoolConfig, *, is_new: bool) -> None:
+        group, settings = pool_group(config.name), settings_of(config)
         former = self._applied.get(group, [])
         self._applied[group] = settings
+        slow = [setting for setting in settings if not is_new and may_take_long(fd, setting)]
         try:
             for setting in settings:
-                _write_setting(fd, setting)
+                if setting not in slow:
+                    write_setting(fd, setting)
+            if slow:
+                self._write_slowly(config.name, slow)
         except StartError:
             for setting in former:
                 with suppress(StartError):
-                    _write_setting(fd, setting)
+                    write_setting(fd, setting)
             self._applied[group] = former
             raise
+
+    def _write_slowly(self, pool: str, settings: list[Setting]) -> None:
+        def done(wrong: str | None) -> None:
+            if wrong is not None:
+                names = ", ".join(setting.directive for setting in settings)
+                self._core.emit(PoolChangeFailed(f"{names}: {wrong}", pool=pool))
+
+        arguments = [self._path(pool_group(pool)), *(f"{setting.file}={setting.text}" for setting in settings)]
+        try:
+            OneAnswer(
+                self._core,
+                "the kernel",
+                lambda out: spawn_helper("fpm.cgroups.write_memory", arguments, {1: out, 2: out}),
+                RECLAIM_TIME,
+                done,
+            )
+        except OSError as error:
+            raise StartError(f"the memory limits of the cgroup cannot be written: {error.strerror}") from error
 
     def _set_up(self, config: Bounded) -> str:
         """Have what all groups are in, with the controllers that this one needs.
@@ -211,8 +240,8 @@ class Cgroups:
                     make_group(above, MASTER)
                     with opened(support.base, self._own, MASTER) as master:
                         move_processes(base, master)
-                _enable(base, support.base, wanted, needed)
-                _enable(above, f"{support.base}/{self._own}", wanted, needed)
+                enable(base, support.base, wanted, needed)
+                enable(above, f"{support.base}/{self._own}", wanted, needed)
         return support.base
 
     # ---------------------------------------------------------------- removing
@@ -245,41 +274,3 @@ class Cgroups:
             return
         later = min(2 * pause, LONGEST_PAUSE)
         self._timers.set(group, pause, lambda: self._remove(group, attempt + 1, later))
-
-
-def _move_back(base: int, above: int) -> None:
-    """Leave the group of the daemon as it was before: without controllers for others, and with its processes.
-
-    Raises:
-        OSError: they cannot be moved.
-    """
-    for group in (above, base):
-        for controller in (read_file(group, "cgroup.subtree_control") or "").split():
-            write_file(group, "cgroup.subtree_control", f"-{controller}")
-    with opened(above, MASTER) as master:
-        move_processes(master, base)
-
-
-def _enable(group: int, path: str, wanted: Collection[str], needed: Mapping[str, str]) -> None:
-    """Have controllers for the groups in a group; one that is wanted for its figures only may be refused.
-
-    Raises:
-        StartError: the kernel refuses one that is needed.
-    """
-    present = (read_file(group, "cgroup.subtree_control") or "").split()
-    for controller in sorted(set(wanted) - set(present)):
-        try:
-            write_file(group, "cgroup.subtree_control", f"+{controller}")
-        except OSError as error:
-            if controller in needed:
-                sentence = f"the controller {controller} cannot be enabled in {path}: {error.strerror}"
-                raise StartError(f"{needed[controller]}: {sentence}") from None
-
-
-def _write_setting(fd: int, setting: Setting) -> None:
-    try:
-        write_file(fd, setting.file, setting.text)
-    except OSError as error:
-        if setting.is_set:
-            reason = f"this kernel has no {setting.file}" if isinstance(error, FileNotFoundError) else error.strerror
-            raise StartError(f"{setting.directive} cannot be applied ({setting.text}): {reason}") from None

@@ -386,6 +386,17 @@ def test_memory_max_kills_and_the_certificate_says_so(daemon: Start) -> None:
     assert (figure(fpm, "www", "cgroup oom kills") or 0) >= 1
 
 
+@needs("memory")
+def test_a_lower_memory_limit_is_written_while_the_pool_serves(daemon: Start) -> None:
+    fpm = greedy(daemon, memory_max="2G")
+    group, workers = group_of(fpm, "www"), fpm.workers("www")
+    for size in (300, 200, 1000):
+        fpm.configure({"www": {"app": "greedy:application", "cgroup.memory_max": f"{size}M"}})
+        assert fpm.cli("reload", "--changed").returncode == 0
+        wait_until(lambda size=size: (group / "memory.max").read_text() == f"{size << 20}\n")
+    assert fpm.workers("www") == workers
+
+
 def test_json_has_the_figures_as_numbers(daemon: Start) -> None:
     fpm = daemon({"www": GROUP})
     found = json.loads(fpm.cli("status", "--format", "json", "www").stdout)

@@ -27,6 +27,7 @@ from fpm.cgroups.places import parse_old_controllers, parse_unified
 from fpm.cgroups.support import Support, explain_missing, find_base, not_delegated
 from fpm.scoreboard.numbers import ROWS
 from fpm.status.facts import pool_facts
+from fpm.system.spawn import run_once
 from tests.support import overviews
 
 HYBRID = "9:name=systemd:/\n8:pids:/\n5:cpu,cpuacct:/\n4:memory:/jobs/a b\n0::/system.slice/pyfpm.service\n"
@@ -176,6 +177,14 @@ def test_figures() -> None:
     assert set(read_figures(texts)) < set(ROWS)
     assert describe_events(EVENTS) == "high 12, oom 1, oom_kill 1"
     assert describe_events("") == ""
+
+
+def test_limits_written_by_a_helper(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("")
+    done = run_once("fpm.cgroups.write_memory", [str(tmp_path), "memory.max=4096"], 30.0)
+    assert (done.returncode, (tmp_path / "memory.max").read_text()) == (0, "4096")
+    done = run_once("fpm.cgroups.write_memory", [str(tmp_path), "memory.high=1"], 30.0)
+    assert (done.returncode, done.stdout) == (1, "No such file or directory (memory.high)\n")
 
 
 def test_figures_are_shown_where_they_are_known() -> None:
