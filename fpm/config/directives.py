@@ -48,9 +48,14 @@ NOT_FOR_PYTHON: dict[str, str] = {
 }
 
 
+SPELLINGS = {"rlimit_nproc": "rlimit_processes"}
+"""Other names of directives: RLIMIT_NPROC is what setrlimit(2) calls it, as the limits beside it are called."""
+
+
 def find(scope: Scope, name: str) -> Directive | None:
     """Find the directive with this name, in upper or lower case, for a section of this scope."""
-    return DIRECTIVES[scope].get(name.lower())
+    lower = name.lower()
+    return DIRECTIVES[scope].get(SPELLINGS.get(lower, lower))
 
 
 def unknown(scope: Scope, name: str) -> str:

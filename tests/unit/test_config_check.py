@@ -373,3 +373,7 @@ def test_what_a_worker_is_told_fits_into_a_message(files: Files) -> None:
     pool = files.pool(section("www", pm__status_allow=networks[:45_000].rpartition(" ")[0]))
     settings = worker_settings(pool, log_limit=1 << 20, slots=SLOTS_MAX)
     assert len(pack(ApplySettings(settings))) < MESSAGE_MAX
+
+
+def test_a_directive_with_two_names(files: Files) -> None:
+    assert files.pool(section("www", rlimit_nproc="7")).rlimit_processes == 7

@@ -19,7 +19,8 @@ BOUNDS = DirectiveGroup(
             "integer",
             "0",
             "Limit of processes and threads (RLIMIT_NPROC) of the pool's user, counted over all that this user runs; "
-            "the pool's processes can make none beyond it. It does not hold for root. 0 means unchanged.",
+            "the pool's processes can make none beyond it. It does not hold for root. 0 means unchanged. "
+            "`rlimit_nproc` is the same directive.",
             differs="PHP-FPM has no such limit: an application can take every process of the machine.",
         ),
         Directive(
