@@ -124,8 +124,12 @@ class Mounter:
         copy = self._calls.copy_tree(source)
         try:
             self._calls.set_attributes(copy, _flags(options))
-            place = self._place(target, is_directory=stat.S_ISDIR(os.fstat(source).st_mode))
+            is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
+            place = self._place(target, is_directory=is_directory)
             try:
+                if is_directory is not stat.S_ISDIR(os.fstat(place).st_mode):
+                    kinds = ("a directory", "a file") if is_directory else ("a file", "a directory")
+                    raise OSError(0, f"the source is {kinds[0]} and the target {kinds[1]}; both must be the same")
                 self._calls.attach(copy, place)
             finally:
                 os.close(place)

@@ -1,0 +1,158 @@
+"""Nothing of a jail is left behind: no process, no mount, no namespace, no interface; however the pool ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.fpm import Daemon, Start
+from tests.support.inside import INSIDE, inside
+from tests.support.pools import wait_state
+from tests.support.processes import is_zombie
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.root
+
+SEALED = {**INSIDE, "chroot.automount": True, "namespaces": "mount pid net ipc uts user cgroup"}
+
+
+def mounts() -> list[str]:
+    """What is mounted in the namespace of the tests, without the numbers."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return sorted(line.split()[4] for line in lines)
+
+
+def users_of(namespaces: set[str]) -> list[int]:
+    """The processes that are in one of these namespaces."""
+    found = []
+    for process in psutil.process_iter():
+        for name in ("mnt", "pid", "net"):
+            try:
+                if os.readlink(f"/proc/{process.pid}/ns/{name}") in namespaces:
+                    found.append(process.pid)
+            except OSError:
+                continue
+    return found
+
+
+def own_namespaces(fpm: Daemon, pool: str) -> set[str]:
+    """Those of a pool's worker that are not the machine's."""
+    (worker,) = fpm.workers(pool)
+    names = ("mnt", "pid", "net")
+    found = {os.readlink(f"/proc/{worker}/ns/{name}") for name in names}
+    return found - {os.readlink(f"/proc/self/ns/{name}") for name in names}
+
+
+def leave_somebody(fpm: Daemon, pool: str) -> None:
+    """Have a process there that nobody waits for, in a session of its own."""
+    code = "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True); answer = 1"
+    inside(fpm, pool, code)
+
+
+def test_a_pool_that_a_reload_removes(daemon: Start) -> None:
+    before = mounts()
+    fpm = daemon({"www": SEALED, "other": {}})
+    leave_somebody(fpm, "www")
+    namespaces = own_namespaces(fpm, "www")
+    assert len(namespaces) == 3
+    with fpm.no_descriptor_leak():
+        fpm.configure({"other": {}})
+        assert fpm.cli("reload").returncode == 0
+        wait_until(lambda: not users_of(namespaces))
+    (fpm.directory / "www.sock").unlink(missing_ok=True)
+    assert mounts() == before
+    assert fpm.get("other").status == 200
+
+
+def test_a_daemon_that_stops(daemon: Start) -> None:
+    before = mounts()
+    fpm = daemon({"www": SEALED})
+    leave_somebody(fpm, "www")
+    namespaces = own_namespaces(fpm, "www")
+    assert fpm.cli("stop").returncode == 0
+    assert fpm.wait() == 0
+    wait_until(lambda: not users_of(namespaces))
+    assert mounts() == before
+
+
+def test_a_master_that_is_killed(daemon: Start) -> None:
+    """Its workers leave after the request in hand, the template with them, and then the kernel ends all others."""
+    before = mounts()
+    fpm = daemon({"www": SEALED, "root": {**INSIDE, "chroot.automount": True}})
+    leave_somebody(fpm, "www")
+    namespaces = own_namespaces(fpm, "www") | own_namespaces(fpm, "root")
+    family = fpm.processes("pyfpm")
+    fpm.signal(signal.SIGKILL)
+    assert fpm.wait() == -signal.SIGKILL
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert [one for one in alive if not is_zombie(one)] == []
+    wait_until(lambda: not users_of(namespaces))
+    assert mounts() == before
+    for path in (*fpm.directory.glob("*.sock"), fpm.pid_file):
+        path.unlink()
+    fpm.forget()
+
+
+STEPS = {
+    "a target that is missing": (
+        {"mount[]": "tmpfs /nowhere/at/all"},
+        "mount tmpfs /nowhere/at/all: there is no /nowhere; create it, empty, and try again",
+    ),
+    "a source that is missing": (
+        {"mount[]": "bind /nowhere /mnt"},
+        "mount bind /nowhere /mnt: No such file or directory",
+    ),
+    "a source that is missing, in a new root": (
+        {"chroot.automount": True, "mount[]": "bind /nowhere /mnt"},
+        "mount bind /nowhere /mnt: No such file or directory",
+    ),
+    "an upper directory on another kind of file system": (
+        {"mount[]": "overlay /usr /mnt upperdir=/proc,workdir=/proc"},
+        "mount overlay /mnt: ",
+    ),
+    "a file upon a directory": (
+        {"mount[]": "bind /etc/hosts /mnt"},
+        "mount bind /etc/hosts /mnt: the source is a file and the target a directory; both must be the same",
+    ),
+    "a file below a directory of the system": (
+        {"chroot.automount": True, "mount[]": "bind /etc/hosts /usr/not-there"},
+        "mount bind /etc/hosts /usr/not-there: there is no /usr/not-there; create it, empty, and try again",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", STEPS)
+@pytest.mark.parametrize("more", ["", "pid net user"])
+def test_a_step_that_fails_is_named_and_leaves_nothing(daemon: Start, what: str, more: str) -> None:
+    before = mounts()
+    settings, error = STEPS[what]
+    fpm = daemon({"www": {**INSIDE, **settings, "namespaces": more or None}, "other": {}}, started=False)
+    fpm.expect_log(r"\[pool www\] failed to start")
+    fpm.start()
+    said = wait_state(fpm, "www", "failed")["error"]
+    assert said.startswith(f"cannot apply {error}"), said
+    assert mounts() == before
+    wait_until(lambda: not fpm.processes("template www") and not fpm.processes("launcher www"))
+    assert (fpm.get("www").status, fpm.get("other").status) == (503, 200)
+
+
+def test_a_template_that_is_killed_half_way(daemon: Start) -> None:
+    """The jail is made, and the application is not there yet."""
+    before = mounts()
+    fpm = daemon({"www": {}}, started=False)
+    (fpm.apps / "hanging.py").write_text("import time\ntime.sleep(600)\n")
+    fpm.configure({"www": {**SEALED, "app": "hanging:application"}, "other": {}})
+    fpm.expect_log(r"\[pool www\] failed to start")
+    fpm.start("run", ready=False)
+    (template,) = wait_until(lambda: fpm.processes("template www"))
+    wait_until(lambda: os.readlink(f"/proc/{template.pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"))
+    template.kill()
+    fpm.wait_log(r"\[pool www\] failed to start: its template exited on signal 9")
+    assert mounts() == before
+    fpm.configure({"www": SEALED, "other": {}})
+    assert fpm.cli("reload").returncode == 0
+    assert inside(fpm, "www", "answer = 1") == 1
