@@ -30,7 +30,7 @@ def look_at_support(proc: str = "/proc/self") -> Support:
     if place is None:
         return Support(missing=f"no mount of cgroup v2 shows the cgroup of this process, {base}")
     if not os.access(place, os.W_OK):
-        return Support(missing=f"{place} cannot be written: cgroup v2 is mounted read-only, or is another user's")
+        return Support(missing=f"{place} cannot be written: mounted read-only (most containers), or another user's")
     controllers = frozenset(_read(f"{place}/cgroup.controllers").split())
     # The root of all groups is the only one without this file.
     is_top = not os.path.exists(f"{place}/cgroup.type")

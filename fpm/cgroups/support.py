@@ -55,7 +55,7 @@ def not_delegated(path: str) -> Support:
     """Say that a process is in a group which is not its own."""
     sentence = (
         f"the cgroup of this process, {path}, is not delegated to it. Write Delegate=yes below [Service] in the unit "
-        "of pyfpm (systemctl edit pyfpm), and restart it"
+        "of pyfpm (systemctl edit pyfpm), and restart it; a container needs a cgroup namespace of its own"
     )
     return Support(missing=sentence, depends_on_start=path.endswith(".scope"))
 

@@ -14,7 +14,7 @@ from fpm.config.tables.entry import Directive, Scope
 _BY_ATTRIBUTE: dict[Scope, dict[str, Directive]] = {
     scope: {directive.attribute: directive for directive in table.values()} for scope, table in DIRECTIVES.items()
 }
-_SEVERAL = frozenset({"networks", "words", "users", "groups", "extensions"})
+_SEVERAL = frozenset({"networks", "words", "users", "groups", "extensions", "cpus"})
 """Kinds of directives whose value is a list in one line."""
 
 

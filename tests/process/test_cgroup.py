@@ -194,6 +194,40 @@ def test_what_is_left_at_the_end_is_said(daemon: Start) -> None:
         wait_until(lambda: remove_group(base, top_of(fpm).name))
 
 
+LEAVES = """
+import errno, os
+
+def attempt(action):
+    try:
+        action()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return "done"
+
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+def application(environ, start_response):
+    start_response("200 OK", [])
+    own = environ["QUERY_STRING"]
+    groups = (os.path.dirname(os.path.dirname(own)), os.path.dirname(own), own)
+    found = [attempt(lambda: write(f"{group}/cgroup.procs", str(os.getpid()))) for group in groups]
+    found += [attempt(lambda: write(f"{own}/{name}", "1")) for name in ("cgroup.kill", "cgroup.freeze", "cpu.pressure")]
+    found += [attempt(lambda: os.mkdir(f"{own}/inner")), attempt(lambda: os.rmdir(own))]
+    return [" ".join(found).encode()]
+"""
+
+
+def test_an_application_cannot_leave_or_change_its_group(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "leaves:application", **GROUP}}, started=False)
+    write_app(fpm, "leaves", LEAVES)
+    fpm.start()
+    found = fpm.get("www", query=str(group_of(fpm, "www"))).body.decode().split()
+    assert set(found) == {"EACCES"}, found
+    assert members(group_of(fpm, "www")) == pids(fpm, "template www", "pool www")
+
+
 # ---------------------------------------------------------------- where it cannot be
 
 
