@@ -54,7 +54,7 @@ def judge(pool: PoolConfig, facts: SocketFacts | None, web: WebUser | None, shel
     """Judge one pool; without facts it does not listen at a path."""
     address = pool.listen
     if isinstance(address, AbstractAddress):
-        text = f"{address} is an abstract socket: HAProxy can connect to it, nginx, Apache and Caddy cannot"
+        text = f"{address} is an abstract socket: nginx cannot connect to it, HAProxy can where it knows abnsz{address}"
         return [Finding(CHECK, "note", text, pool.name)]
     if isinstance(address, TcpAddress) or facts is None:
         return []

@@ -155,7 +155,7 @@ def test_other_sockets_and_an_unknown_user(pool: PoolConfig, files: Files) -> No
     assert socket_access.judge(files.pool(section("www", listen="9000")), None, WEB, SHELL) == []
     (found,) = socket_access.judge(files.pool(section("www", listen="@www")), None, WEB, SHELL)
     assert found.level == "note"
-    assert "nginx, Apache and Caddy cannot" in found.text
+    assert "nginx cannot connect to it, HAProxy can where it knows abnsz@www" in found.text
 
 
 def test_selinux_is_mentioned_where_it_decides() -> None:

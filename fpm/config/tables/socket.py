@@ -53,8 +53,8 @@ SOCKET = DirectiveGroup(
             None,
             "Address at which the pool accepts FastCGI requests: `/path/to/socket`, `address:port`, "
             "`[v6 address]:port`, `port` for all addresses, or `@name` for an abstract Unix socket (unix(7)). Such a "
-            "socket has no file, so every process in the network namespace can connect to it. A path or a name can be "
-            "at most 107 bytes long.",
+            "socket has no file, so every process in the network namespace can connect to it; nginx cannot. A path or "
+            "a name can be at most 107 bytes long.",
             differs="A path that is too long is an error; PHP-FPM truncates it.",
             mandatory=True,
         ),
