@@ -50,6 +50,8 @@ def resolve_jail(pool: Section, system: System, report: Diagnostics) -> None:
         values["network"] = "none"
     if values["network"] != "host":
         wanted.add("net")
+    if not system.is_root and (values["chroot.automount"] or values["rootfs"]):
+        wanted.add("pid")  # who is root in a user namespace only may mount no other /proc
     if "pid" in wanted:
         wanted.add("mount")
     if wanted and not system.is_root:
@@ -66,9 +68,6 @@ def _check_rights(pool: Section, system: System, report: Diagnostics) -> None:
     reason = system.abilities().missing.get("jail", "")
     if reason:
         report.add_obstacle(pool, name, f"cannot be applied: {reason}")
-    network = pool.values["network"]
-    if not system.is_root and network not in ("host", "none"):
-        report.add_error(pool, "network", f"only root can have '{network}'. Use host or none, or run pyfpm as root")
 
 
 def _check_network(pool: Section, system: System, report: Diagnostics) -> None:
@@ -77,9 +76,11 @@ def _check_network(pool: Section, system: System, report: Diagnostics) -> None:
     values["network"] = network
     bridge, gateway = values["network.bridge"] or "", values["network.gateway"] or ""
     values["network.bridge"], values["network.gateway"] = bridge, gateway
-    if network.startswith("veth "):
+    if network not in ("host", "none") and not system.is_root and _is_known(network):
+        report.add_error(pool, "network", f"only root can have '{network}'. Use host or none, or run pyfpm as root")
+    elif network.startswith("veth "):
         _check_veth(pool, system, report, network.removeprefix("veth "))
-    elif network not in ("host", "none") and not _NETNS.fullmatch(network):
+    elif not _is_known(network):
         sentence = f"expected host, none, netns:NAME or veth ADDRESS/PREFIX, found '{network}'"
         report.add_error(pool, "network", sentence)
     elif network.startswith("netns:") and not system.kind(f"/run/netns/{network.removeprefix('netns:')}"):
@@ -89,6 +90,10 @@ def _check_network(pool: Section, system: System, report: Diagnostics) -> None:
         for name, value in (("network.bridge", bridge), ("network.gateway", gateway)):
             if value:
                 report.add_error(pool, name, "is for network = veth ADDRESS/PREFIX only. Remove the line")
+
+
+def _is_known(network: str) -> bool:
+    return network in ("host", "none") or network.startswith("veth ") or _NETNS.fullmatch(network) is not None
 
 
 def _check_veth(pool: Section, system: System, report: Diagnostics, text: str) -> None:

@@ -60,11 +60,10 @@ def parse_mount(text: str) -> MountLine:
         if words[:1] and (not words[0].startswith("/") or (words[1:2] and words[1].startswith("/"))):
             del words[0]
     else:
-        sources = tuple(words.pop(0).split(":")) if words else ()
-        if not sources or not all(source.startswith("/") for source in sources):
+        source = words.pop(0) if words else ""
+        sources = tuple(source.split(":")) if kind == "overlay" else (source,)
+        if not all(one.startswith("/") for one in sources):
             raise InvalidMount(f"expected an absolute path after {kind}, as in {kind} /srv/data /data, found '{text}'")
-    if kind == "bind" and len(sources) > 1:
-        sources = (":".join(sources),)
     target = words.pop(0) if words else ""
     if not target.startswith("/") or ".." in target.split("/"):
         raise InvalidMount(f"expected where the pool sees it, an absolute path without '..', found '{target or text}'")
@@ -73,7 +72,7 @@ def parse_mount(text: str) -> MountLine:
         raise InvalidMount("upperdir and workdir need each other. Set both, or none for an overlay that is read-only")
     if kind == "overlay" and len(sources) < 2 and "upperdir" not in values:
         raise InvalidMount(
-            f"an overlay of one directory needs upperdir= and workdir=, or use: bind {text.split()[1]} {target} ro"
+            f"an overlay of one directory needs upperdir= and workdir=, or use: bind {sources[0]} {target} ro"
         )
     return MountLine(kind, sources, target, flags, tuple(values.items()))
 
