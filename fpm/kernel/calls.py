@@ -63,6 +63,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "kcmp": (312, 272),
     "kexec_file_load": (320, 294),
     "kexec_load": (246, 104),
+    "ioprio_set": (251, 30),
     "keyctl": (250, 219),
     "landlock_add_rule": (445, 445),
     "landlock_create_ruleset": (444, 444),
@@ -79,6 +80,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "nfsservctl": (180, 42),
     "open_by_handle_at": (304, 265),
     "open_tree": (428, 428),
+    "openat2": (437, 437),
     "open_tree_attr": (467, 467),
     "perf_event_open": (298, 241),
     "personality": (135, 92),
@@ -118,6 +120,13 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
 """Name to the numbers on x86_64 and aarch64; None: this machine has no such call."""
 
 
+OTHERS: dict[str, dict[str, int]] = {
+    "ioprio_set": {"riscv64": 30, "loongarch64": 30, "ppc64le": 273, "s390x": 282},
+    "keyctl": {"riscv64": 219, "loongarch64": 219, "ppc64le": 271, "s390x": 280},
+}
+"""Older calls that every pool needs, on the machines of UNIFIED."""
+
+
 def number_of(name: str, machine: str) -> int | None:
     """Return the number of a call; None where the machine has no such call, or is not known.
 
@@ -129,4 +138,6 @@ def number_of(name: str, machine: str) -> int | None:
     if known is not None:
         return numbers[known.column]
     shared = numbers[0] or 0
-    return shared if machine in UNIFIED and shared >= UNIFIED_FROM else None
+    if machine in UNIFIED and shared >= UNIFIED_FROM:
+        return shared
+    return OTHERS.get(name, {}).get(machine)

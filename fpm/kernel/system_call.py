@@ -34,7 +34,8 @@ def load_system_call() -> Callable[..., int]:
     """
     import ctypes
 
-    libc = ctypes.CDLL(None, use_errno=True)
+    # PyDLL keeps the interpreter's lock: after clone3() there is no other thread that could give it back.
+    libc = ctypes.PyDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     machine = own_machine()
 

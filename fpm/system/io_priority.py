@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
-IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "loongarch64": 30, "ppc64le": 273, "s390x": 282}
-"""Numbers of ioprio_set(2)."""
+from fpm.kernel.system_call import load_system_call
+
 WHO_PROCESS = 1
 CLASSES = {"realtime": 1, "best-effort": 2, "idle": 3}
 CLASS_SHIFT = 13
@@ -26,18 +25,9 @@ def load_set_io_priority() -> Callable[[str], None]:
     Raises:
         ImportError: this Python has no ctypes.
     """
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    machine = os.uname().machine
-    number = IOPRIO_SET.get(machine)
+    call = load_system_call()
 
     def set_io_priority(text: str) -> None:
-        if number is None:
-            raise OSError(0, f"the number of ioprio_set(2) is not known for {machine}. Remove the line")
-        arguments = (number, WHO_PROCESS, 0, io_priority_number(text))
-        if libc.syscall(*map(ctypes.c_long, arguments)) < 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
+        call("ioprio_set", WHO_PROCESS, 0, io_priority_number(text))
 
     return set_io_priority

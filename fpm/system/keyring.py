@@ -7,12 +7,11 @@ administrator's Kerberos tickets and file system keys for example.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
 
+from fpm.kernel.system_call import load_system_call
+
 KEYCTL_JOIN_SESSION_KEYRING = 1
-KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "loongarch64": 219, "ppc64le": 271, "s390x": 280}
-"""Numbers of keyctl(2): no C library has a function for it."""
 REFUSED = frozenset({errno.ENOSYS, errno.EPERM})
 """What kernels without keys and the seccomp filters of containers say, which have no keyring to give away either."""
 
@@ -26,18 +25,13 @@ def load_join_keyring() -> Callable[[], None]:
     Raises:
         ImportError: this Python has no ctypes.
     """
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    number = KEYCTL.get(os.uname().machine)
+    call = load_system_call()
 
     def join() -> None:
-        if number is None:
-            return
-        name = ctypes.c_void_p(None)
-        if libc.syscall(ctypes.c_long(number), ctypes.c_long(KEYCTL_JOIN_SESSION_KEYRING), name) < 0:
-            code = ctypes.get_errno()
-            if code not in REFUSED:
-                raise OSError(code, os.strerror(code))
+        try:
+            call("keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0)
+        except OSError as error:
+            if error.errno not in REFUSED:
+                raise
 
     return join

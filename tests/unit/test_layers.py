@@ -83,9 +83,7 @@ THIRD_PARTY = {
 
 LATE = {
     ("fpm.system.prctl", "ctypes"),  # in the launcher before chroot, and in the template before the import
-    ("fpm.system.keyring", "ctypes"),  # in the launcher before chroot
-    ("fpm.system.io_priority", "ctypes"),  # the same
-    ("fpm.launcher.restrict", "fpm.launcher.landlock.prepare_landlock"),  # the same
+    ("fpm.launcher.restrict", "fpm.launcher.landlock.prepare_landlock"),  # in the launcher before chroot
     ("fpm.launcher.restrict", "fpm.launcher.seccomp.prepare_filter"),  # the same
     ("fpm.kernel.system_call", "ctypes"),  # in the launcher before chroot
     ("fpm.launcher.jail.calls", "ctypes"),  # the same

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import ctypes
+from fpm.kernel.system_call import load_system_call
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -28,12 +26,6 @@ MS_REC = 16384
 MS_SLAVE = 1 << 19
 MNT_DETACH = 2
 
-# The same numbers on all machines (asm-generic/unistd.h and every table since Linux 5.1).
-CLONE3 = 435
-OPEN_TREE = 428
-MOVE_MOUNT = 429
-OPENAT2 = 437
-MOUNT_SETATTR = 442
 CLONE_ARGS = struct.Struct("8Q")
 """struct clone_args of its first version, clone(2); all but the flags are 0 here."""
 OPEN_HOW = struct.Struct("3Q")
@@ -60,10 +52,10 @@ class Calls:
     def __init__(self) -> None:
         import ctypes
 
-        # PyDLL keeps the interpreter's lock: after clone() there is no other thread that could give it back.
-        self._libc: ctypes.PyDLL = ctypes.PyDLL(None, use_errno=True)
+        self._libc = ctypes.CDLL(None, use_errno=True)
         self._errno = ctypes.get_errno
         self._long = ctypes.c_long
+        self._call = load_system_call()
 
     def mount(self, source: str, target: str, kind: str, flags: int, data: str = "") -> None:
         """mount(2)."""
@@ -88,40 +80,34 @@ class Calls:
 
     def clone(self, flags: int) -> int:
         """clone3(2) without a new stack: like fork(2), but none of Python's handlers run. Returns the pid, or 0."""
-        return self._syscall(CLONE3, CLONE_ARGS.pack(flags, 0, 0, 0, 0, 0, 0, 0), CLONE_ARGS.size)
+        return self._call("clone3", CLONE_ARGS.pack(flags, 0, 0, 0, 0, 0, 0, 0), CLONE_ARGS.size)
 
     def open_in(self, root: int, path: str, flags: int = os.O_PATH) -> int:
         """openat2(2): open a path as a process would whose root is the directory `root`."""
         how = OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
-        return self._syscall(OPENAT2, root, _text(path), how, OPEN_HOW.size)
+        return self._call("openat2", root, _text(path), how, OPEN_HOW.size)
 
     def open_tree(self, path: str) -> int:
         """open_tree(2): make a mount like the one at a path, attached nowhere."""
-        return self._syscall(OPEN_TREE, AT_FDCWD, _text(path), OPEN_TREE_CLONE | os.O_CLOEXEC)
+        return self._call("open_tree", AT_FDCWD, _text(path), OPEN_TREE_CLONE | os.O_CLOEXEC)
 
     def copy_tree(self, fd: int) -> int:
         """open_tree(2): copy the mount of an open file or directory, and all below it, attached nowhere."""
-        return self._syscall(OPEN_TREE, fd, b"", OPEN_TREE_CLONE | os.O_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE)
+        return self._call("open_tree", fd, b"", OPEN_TREE_CLONE | os.O_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE)
 
     def attach(self, tree: int, place: int) -> None:
         """move_mount(2): attach what open_tree() has made at an open directory."""
-        self._syscall(MOVE_MOUNT, tree, b"", place, b"", MOVE_MOUNT_BETWEEN_DESCRIPTORS)
+        self._call("move_mount", tree, b"", place, b"", MOVE_MOUNT_BETWEEN_DESCRIPTORS)
 
     def set_attributes(self, fd: int, attributes: int) -> None:
         """mount_setattr(2): set MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC on a mount and all below it."""
         packed = MOUNT_ATTR.pack(attributes, 0, 0, 0)  # MOUNT_ATTR_* of these four are the numbers of MS_*
-        self._syscall(MOUNT_SETATTR, fd, b"", AT_EMPTY_PATH | AT_RECURSIVE, packed, MOUNT_ATTR.size)
+        self._call("mount_setattr", fd, b"", AT_EMPTY_PATH | AT_RECURSIVE, packed, MOUNT_ATTR.size)
 
-    def _syscall(self, number: int, *arguments: int | bytes) -> int:
-        long = self._long
-        values: list[Any] = [value if isinstance(value, bytes) else long(value) for value in arguments]
-        return self._check(self._libc.syscall(long(number), *values))
-
-    def _check(self, result: int) -> int:
+    def _check(self, result: int) -> None:
         if result < 0:
             number = self._errno()
             raise OSError(number, os.strerror(number))
-        return result
 
 
 def _text(text: str) -> bytes:
