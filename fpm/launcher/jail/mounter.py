@@ -12,7 +12,17 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 
-from fpm.launcher.jail.calls import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, MS_SLAVE, Calls
+from fpm.launcher.jail.calls import (
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_RDONLY,
+    MS_REC,
+    MS_REMOUNT,
+    MS_SLAVE,
+    Calls,
+)
 from fpm.launcher.jail.reach import reach
 from fpm.launcher.jail.sources import Sources
 from fpm.launcher.jail.steps import (
@@ -105,7 +115,7 @@ class Mounter:
         """pivot_root(2) with the old root on top of the new one, from where it is detached."""
         if is_new:
             # Only the new file system: what is mounted in it is as it was asked for.
-            self._calls.mount("", SCAFFOLD, "", MS_BIND | 32 | MS_RDONLY | MS_NOSUID | MS_NODEV)
+            self._calls.mount("", SCAFFOLD, "", MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
         os.fchdir(self._root)
         self._calls.pivot_root(".", ".")
         self._calls.detach(".")
