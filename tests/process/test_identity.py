@@ -107,6 +107,15 @@ def test_environment_is_cleared_and_filled(daemon: Start) -> None:
 
 
 @pytest.mark.root
+def test_a_pool_with_a_tmp_of_its_own_is_told_so(daemon: Start) -> None:
+    own = {**ECHO, "clear_env": False, "private_tmp": True}
+    pools = {"own": own, "other": {**own, "env[TMPDIR]": "/var/tmp"}, "shared": {**own, "private_tmp": False}}
+    fpm = daemon(pools, environ={"TMPDIR": "/of/the/daemon"})
+    found = {pool: echo(fpm, pool)["os.environ"]["TMPDIR"] for pool in pools}
+    assert found == {"own": "/tmp", "other": "/var/tmp", "shared": "/of/the/daemon"}
+
+
+@pytest.mark.root
 def test_home_of_the_master_is_not_given_away(daemon: Start) -> None:
     fpm = daemon({"www": {**ECHO, "clear_env": False, "env[HOME]": "/srv"}}, environ={"HOME": "/root", "USER": "root"})
     environ = echo(fpm, "www")["os.environ"]

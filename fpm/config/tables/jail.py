@@ -120,8 +120,9 @@ JAIL = DirectiveGroup(
             "private_tmp",
             "boolean",
             "no",
-            "Whether the pool has a `/tmp` and a `/var/tmp` of its own, in memory. They are kept over a reload, "
-            "and gone with the pool's last process. An application that lies below `/tmp` itself is shown there.",
+            "Whether the pool has a `/tmp` and a `/var/tmp` of its own, in memory; TMPDIR is `/tmp` then. They are "
+            "kept while the pool is reloaded or sleeps, and gone with the pool or the daemon; where pyfpm does not "
+            "run as root, each generation has its own. An application that lies below `/tmp` itself is shown there.",
             differs="PHP-FPM has no such thing.",
         ),
         Directive(

@@ -26,12 +26,14 @@ def children_for(slots: int) -> int:
 
 
 def pool_environ(config: PoolConfig, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The application's whole environment: clear_env, env[], USER and HOME of the pool's user."""
+    """The application's whole environment: clear_env, env[], USER and HOME of the pool's user, TMPDIR of its jail."""
     environ = {} if config.clear_env else dict(inherited)
     if config.identity is not None and not config.clear_env:
         # The master's own home is nobody else's.
         environ.pop("USER", None)
         environ.pop("HOME", None)
+    if config.private_tmp or config.chroot_automount:
+        environ["TMPDIR"] = "/tmp"  # and not where the daemon has its own
     environ.update(config.env)
     if config.identity is not None:
         environ.setdefault("USER", config.identity.user)
