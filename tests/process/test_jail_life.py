@@ -214,3 +214,32 @@ def test_temporary_files_stay_while_an_ondemand_pool_rests(daemon: Start, jail: 
     fpm.expect_log("template .* exited", "failed to start")
     for place in ("/tmp", "/var/tmp", "/dev/shm"):
         assert inside(fpm, "www", f"answer = open('{place}/kept').read()") == "x"
+
+
+FORGING = """
+import os, socket
+from fpm.protocol.messages import Entered, pack
+from hello import application
+
+with socket.socket(fileno=os.dup(3)) as channel:
+    channel.send(pack(Entered()))
+    if (child := os.fork()) == 0:
+        channel.send(pack(Entered()))
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.parametrize("jail", ["none", "pid"])
+def test_an_application_cannot_say_who_its_template_is(daemon: Start, jail: str) -> None:
+    """The launcher has said it, or it never changes; the end of the template is learnt in any case."""
+    fpm = daemon({"www": {}}, started=False)
+    write_app(fpm, "forging", FORGING)
+    fpm.configure({"www": {"app": "forging:application", "preload": "yes", **JAILS.get(jail, {})}})
+    fpm.start()
+    (template,) = fpm.processes("template www")
+    fpm.expect_log(r"exited on signal 9", "in an unknown way", "failed to start")
+    template.kill()
+    wait_until(lambda: [one for one in fpm.processes("template www") if one.pid != template.pid])
+    fpm.wait_workers("www", 1)
+    assert fpm.get("www").status == 200

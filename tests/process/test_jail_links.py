@@ -165,3 +165,13 @@ def test_the_application_directory_that_became_a_link(daemon: Start) -> None:
     fpm.configure({"www": {**POOL, "chroot.automount": True, "chdir": current, "pythonpath": site.data}})
     site.replace(site.data, "/")
     site.fail("mount bind", CAUGHT)
+
+
+def test_a_source_in_a_closed_directory_of_another_user(site: Site) -> None:
+    """Root could open it, and the pool's user cannot; nor does its owner decide what pools are shown."""
+    closed = site.secret.parent
+    os.chown(closed, pwd.getpwnam("daemon").pw_uid, -1)
+    below = closed / "below"
+    below.mkdir(mode=0o755)
+    site.fpm.configure({"www": {**POOL, "mount[]": f"bind {below} {site.target}"}})
+    site.fail("mount bind", f"{closed} belongs to another user")

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.support.fpm import Daemon, Start
-from tests.support.inside import INSIDE, inside
+from tests.support.inside import INSIDE, inside, mounts_of
 from tests.support.pools import wait_state
 from tests.support.processes import is_zombie
 from tests.support.waiting import wait_until
@@ -156,3 +156,15 @@ def test_a_template_that_is_killed_half_way(daemon: Start) -> None:
     fpm.configure({"www": SEALED, "other": {}})
     assert fpm.cli("reload").returncode == 0
     assert inside(fpm, "www", "answer = 1") == 1
+
+
+def test_nothing_is_mounted_where_the_daemon_is(daemon: Start) -> None:
+    """Also where its mounts are shared with others, as systemd has them."""
+    fpm = daemon({"www": {**INSIDE, "mount[]": "tmpfs /mnt"}, "root": SEALED}, started=False)
+    fpm.start(wrapper=("/usr/bin/unshare", "--mount", "--propagation", "shared"))
+    assert " shared:" in Path(f"/proc/{fpm.pid}/mountinfo").read_text()
+    (worker,) = fpm.workers("www")
+    assert "/mnt" in mounts_of(worker)
+    here = Path(f"/proc/{fpm.pid}/mountinfo").read_text()
+    assert "/mnt" not in mounts_of(fpm.pid)
+    assert " pyfpm " not in here
