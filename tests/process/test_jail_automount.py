@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
+import socket
+import ssl
+import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -116,13 +120,12 @@ def test_there_is_nothing_else(jailed: Daemon, pool: str) -> None:
     assert groups == ["root", "nogroup"]
 
 
-@pytest.mark.parametrize("pool", ["open", "closed"])
-@pytest.mark.parametrize(
-    "path", ["/usr/x", "/usr/bin/env", "/etc/x", "/etc/hosts", "/etc/passwd", "/x", "/dev/x", "/lib/x", "/run/x"]
-)
-def test_what_is_the_machines_cannot_be_written(jailed: Daemon, pool: str, path: str) -> None:
-    told = refused(jailed, pool, "open(path, 'a')", path=path)
-    assert "Read-only file system" in told or "Permission denied" in told, told
+def test_what_is_the_machines_cannot_be_written(jailed: Daemon) -> None:
+    paths = ["/usr/x", "/usr/bin/env", "/etc/x", "/etc/hosts", "/etc/passwd", "/x", "/dev/x", "/lib/x", "/run/x"]
+    for pool in ("open", "closed"):
+        for path in paths:
+            told = refused(jailed, pool, "open(path, 'a')", path=path)
+            assert "Read-only file system" in told or "Permission denied" in told, told
 
 
 def test_not_even_by_root(daemon: Start) -> None:
@@ -182,3 +185,43 @@ def test_the_application_is_where_it_was(daemon: Start) -> None:
     told = echo(fpm, "www")
     assert told["cwd"] == str(fpm.apps)
     assert os.stat(f"/proc/{fpm.workers('www')[0]}/root").st_dev != os.stat("/").st_dev
+
+
+TRUSTED = """
+import socket, ssl
+context = ssl.create_default_context()
+context.load_verify_locations(certificate)
+with socket.create_connection(("127.0.0.1", port), 10) as plain:
+    with context.wrap_socket(plain, server_hostname="localhost") as client:
+        answer = client.recv(5).decode()
+"""
+
+
+def test_a_server_that_proves_who_it_is(jailed: Daemon) -> None:
+    """With an authority of the application's beside those of the system; without it the server is refused."""
+    files = [str(jailed.apps / name) for name in ("key.pem", "certificate.pem")]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", files[0], "-out", files[1]]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    opened_to_all([Path(files[1])])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files[1], files[0])
+
+    def serve() -> None:
+        for _ in range(2):
+            connection, _ = server.accept()
+            try:
+                with context.wrap_socket(connection, server_side=True) as client:
+                    client.sendall(b"hello")
+            except OSError:
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        values = {"port": server.getsockname()[1], "certificate": files[1]}
+        assert inside(jailed, "open", TRUSTED, **values) == "hello"
+        unknown = TRUSTED.replace("context.load_verify_locations(certificate)\n", "")
+        assert "CERTIFICATE_VERIFY_FAILED" in refused(jailed, "open", unknown, **values)
+        thread.join(20)
+        assert not thread.is_alive()

@@ -18,7 +18,8 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.root
 
 BRIDGE = f"pyfpm{os.getpid() % 10_000_000}"
-NETWORK = "10.213.77"
+NETWORK = f"10.213.{os.getpid() % 256}"
+"""Each process of tests has its own."""
 GATEWAY = f"{NETWORK}.1"
 VETH = {**INSIDE, "network.bridge": BRIDGE, "network.gateway": GATEWAY}
 CONNECT = """

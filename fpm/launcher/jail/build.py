@@ -13,10 +13,8 @@ from fpm.launcher.jail.plan import plan_root
 from fpm.launcher.jail.sources import Sources
 from fpm.launcher.jail.world import join_world
 from fpm.launcher.step import step
+from fpm.paths.place import LINKS_MAX
 from fpm.protocol.spec import TemplateSpec
-
-LINKS_MAX = 40
-"""Symbolic links that are followed, as in the kernel (MAXSYMLINKS)."""
 
 
 def build_jail(spec: TemplateSpec, channel: socket.socket) -> Callable[[], None]:

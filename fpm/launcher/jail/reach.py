@@ -10,9 +10,7 @@ import errno
 import os
 import stat
 
-LINKS_MAX = 40
-"""Symbolic links that are followed, as in the kernel (MAXSYMLINKS)."""
-PINNED = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
+from fpm.paths.place import LINKS_MAX, PINNED
 
 
 def reach(path: str) -> int:
