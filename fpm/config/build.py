@@ -7,6 +7,7 @@ from typing import Any
 
 from fpm.config import check, check_application, check_bounds, check_identity, check_jail, check_paths
 from fpm.config.check_kernel import check_kernel
+from fpm.config.check_mounts import check_mounts
 from fpm.config.directives import DIRECTIVES
 from fpm.config.invalid_value import InvalidValue
 from fpm.config.isolation import apply_isolation
@@ -76,6 +77,7 @@ def check_pool(pool: Section, system: System, report: Diagnostics, prefix: str) 
     check.check_env(pool, report)
     apply_isolation(pool, system, report)
     check_jail.resolve_jail(pool, system, report)
+    check_mounts(pool, system, report)
     check_bounds.check_bounds(pool, system, report)
     check_kernel(pool, system, report)
     check_application.resolve_application(pool, system, report)

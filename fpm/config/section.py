@@ -98,10 +98,12 @@ class Diagnostics:
         section.invalid.add(directive)
         self.error(location or section.location_of(directive), section.name, directive, sentence)
 
-    def add_obstacle(self, section: Section, directive: str, sentence: str) -> None:
+    def add_obstacle(
+        self, section: Section, directive: str, sentence: str, location: SourceLocation | None = None
+    ) -> None:
         """Add what this machine lacks for a pool. It says nothing about other pools, so only this one cannot start."""
         section.invalid.add(directive)
-        location = section.location_of(directive)
+        location = location or section.location_of(directive)
         line = _line(location, section.name, directive, sentence)
         self._obstacles.setdefault(section.name, []).append((location, line))
 

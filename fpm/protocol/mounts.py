@@ -67,6 +67,8 @@ def parse_mount(text: str) -> MountLine:
     target = words.pop(0) if words else ""
     if not target.startswith("/") or ".." in target.split("/"):
         raise InvalidMount(f"expected where the pool sees it, an absolute path without '..', found '{target or text}'")
+    if not target.strip("/"):
+        raise InvalidMount(f"{kind} cannot be shown at /, the root itself. For another root use rootfs = DIRECTORY")
     flags, values = _options(kind, [option for word in words for option in word.split(",") if option])
     if kind == "overlay" and ("upperdir" in values) != ("workdir" in values):
         raise InvalidMount("upperdir and workdir need each other. Set both, or none for an overlay that is read-only")

@@ -153,3 +153,26 @@ def test_capabilities_and_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
         assert bool(said) is bool(part)
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release="5.10.0-9"))
     assert jail_obstacle(is_root=True) == "it needs Linux 5.12 or later, and this is 5.10.0-9"
+
+
+MOUNTS: dict[str, tuple[dict[str, object], str]] = {
+    "bind /nowhere/a /mnt": ({}, "there is no '/nowhere/a' (the source of bind /mnt). Create it, or correct the path"),
+    "bind /usr /nowhere/b/c": ({}, "there is no /nowhere/b/c to mount on (/nowhere is missing). Create it, empty, or"),
+    "tmpfs /nowhere/b": ({}, "there is no /nowhere/b to mount on (/nowhere is missing). Create it, empty, or correct"),
+    "overlay /usr /mnt upperdir=/nowhere/u,workdir=/usr": ({}, "there is no '/nowhere/u' (upperdir of overlay /mnt)"),
+    "overlay /usr /mnt upperdir=/usr,workdir=/nowhere/w": ({}, "there is no '/nowhere/w' (workdir of overlay /mnt)"),
+    "tmpfs /nowhere/c": ({"chroot__automount": True}, ""),
+    "bind /usr /tmp/nowhere": ({"private_tmp": True}, ""),
+    "bind /nowhere/a /mnt/a": ({"chroot__automount": True}, "there is no '/nowhere/a' (the source of bind /mnt/a)"),
+}
+
+
+@pytest.mark.parametrize("line", MOUNTS)
+def test_what_a_mount_lacks_on_this_machine(tmp_path: Path, line: str) -> None:
+    settings, part = MOUNTS[line]
+    text = section("www", user="daemon", **settings, **{"mount[]": "tmpfs /mnt"})
+    text += f"mount[] = {line}\nmount[] = tmpfs /mnt/anew\nhostname = one mistake\n"
+    said = [one for one in Files(tmp_path).complaints(text, is_root=True) if "] mount: " in one]
+    assert len(said) == bool(part), said
+    number = len(text.splitlines()) - 2
+    assert all(one.startswith(f"main.conf:{number}: [www] mount: {part}") for one in said), said

@@ -38,6 +38,8 @@ REFUSED = {
     "bind /data": "expected where the pool sees it, an absolute path without '..', found 'bind /data'",
     "bind /data data": "found 'data'",
     "bind /data /a/../b": "found '/a/../b'",
+    "bind /data /": "bind cannot be shown at /, the root itself. For another root use rootfs = DIRECTORY",
+    "tmpfs //": "tmpfs cannot be shown at /",
     "bind /data /b suid": "'suid' is no option of bind here. Expected some of: noexec, ro, rw",
     "bind /data /b dev": "'dev' is no option of bind here",
     "bind /data /b size=1M": "'size=1M' is no option of bind here",

@@ -40,8 +40,9 @@ def build_jail(spec: TemplateSpec, channel: socket.socket) -> Callable[[], None]
     else:
         Mounter(calls, Sources(spec), world.trees).make(plan)
     # As root it is the last: the other namespaces then belong to the machine, and not even their root is the pool.
-    is_late = "user" in spec.namespaces and os.geteuid() == 0
-    return enter_late(calls) if is_late else (lambda: None)
+    if "user" not in spec.namespaces or os.geteuid() != 0:
+        return lambda: None
+    return enter_late(calls, spec.uid or 0, spec.gid or 0)
 
 
 def _change_root(root: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -25,7 +26,6 @@ from fpm.launcher.jail.calls import (
 from fpm.launcher.step import step
 from fpm.protocol.messages import Entered, pack
 from fpm.protocol.spec import TemplateSpec
-from fpm.system.prctl import PR_SET_DUMPABLE, load_prctl
 
 FLAGS = {
     "mount": CLONE_NEWNS,
@@ -35,6 +35,11 @@ FLAGS = {
     "cgroup": CLONE_NEWCGROUP,
 }
 """Those that a process leaves by itself; `pid` is for its children, and `user` has a time of its own."""
+OWN = "/proc/self"
+IDS = "namespaces = user (its ids)"
+GO = b"."
+NUMBER_MAX = 8
+"""Bytes of a number of an error."""
 NETNS = "/run/netns"
 """Where ip-netns(8) keeps those that have a name."""
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
@@ -74,32 +79,67 @@ def enter_user_namespace(calls: Calls) -> None:
     """
     uid, gid = os.geteuid(), os.getegid()
     step("namespaces = user", lambda: calls.unshare(CLONE_NEWUSER))
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
-        step(f"namespaces = user ({name})", lambda name=name, text=text: _write(f"/proc/self/{name}", text))  # type: ignore[misc]
+    step(IDS, lambda: _map_ids(OWN, uid, gid))
 
 
-def enter_late(calls: Calls) -> Callable[[], None]:
+def enter_late(calls: Calls, uid: int, gid: int) -> Callable[[], None]:
     """Prepare for a user namespace that is entered after the change of user.
 
+    A child that stays root then says who exists in it. The process itself could do so only while it is dumpable, and
+    other processes of the user could trace it, before no_new_privs and the filters hold.
+
+    Args:
+        uid: the user's.
+        gid: the group's.
+
     Returns:
-        What enters it. Meanwhile the process is dumpable, for else the files in /proc by which users are mapped would
-        belong to root.
+        What enters it, and raises OSError.
     """
-    prctl = load_prctl()
+    process = f"/proc/{os.getpid()}"
+    near, far = socket.socketpair()
+    child = os.fork()
+    if not child:
+        near.close()
+        _serve_ids(far, process, uid, gid)
+    far.close()
 
     def enter() -> None:
-        prctl(PR_SET_DUMPABLE, 1)
         try:
-            enter_user_namespace(calls)
+            step("namespaces = user", lambda: calls.unshare(CLONE_NEWUSER))
+            near.send(GO)
+            number = int(near.recv(NUMBER_MAX) or errno.ECHILD)
         finally:
-            prctl(PR_SET_DUMPABLE, 0)
+            near.close()
+            os.waitpid(child, 0)
+        if number:
+            raise OSError(number, os.strerror(number), IDS)
 
     return enter
 
 
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="ascii") as file:
-        file.write(text)
+def _serve_ids(channel: socket.socket, process: str, uid: int, gid: int) -> NoReturn:
+    """Wait until the launcher is in its user namespace, say who exists there, and end."""
+    try:
+        if channel.recv(1) == GO:
+            try:
+                _map_ids(process, uid, gid)
+                number = 0
+            except OSError as error:
+                number = error.errno or errno.EIO
+            channel.send(str(number).encode())
+    finally:
+        os._exit(0)
+
+
+def _map_ids(process: str, uid: int, gid: int) -> None:
+    """Let one user and one group exist in a user namespace.
+
+    Args:
+        process: the directory of /proc of a process that is in it.
+    """
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        with open(f"{process}/{name}", "w", encoding="ascii") as file:
+            file.write(text)
 
 
 def _join_network(calls: Calls, name: str) -> None:
