@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from fpm.protocol.spec import FD_LISTEN
-from tests.support.fpm import Start
+from tests.support.fpm import Start, title_of
 from tests.support.hung import hung
 from tests.support.pools import facts, wait_state, write_app
 from tests.support.waiting import hold_for, wait_until
@@ -60,7 +60,7 @@ def test_a_socket_that_is_replaced_does_not_end_a_reload(daemon: Start) -> None:
     with hung(site):
         go.unlink()
         reload = fpm.begin("reload", "www")
-        wait_until(lambda: any("path_looker" in " ".join(one.cmdline()) for one in psutil.Process(fpm.pid).children()))
+        wait_until(lambda: any("path_looker" in title_of(one) for one in psutil.Process(fpm.pid).children()))
         assert fpm.get("www", "/shut").status == 200
         wait_until(lambda: len(fpm.processes("template www")) == 2)
         hold_for(lambda: reload.poll() is None, 1.5)

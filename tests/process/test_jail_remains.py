@@ -20,10 +20,15 @@ pytestmark = pytest.mark.root
 SEALED = {**INSIDE, "chroot.automount": True, "namespaces": "mount pid net ipc uts user cgroup"}
 
 
-def mounts() -> list[str]:
-    """What is mounted in the namespace of the tests, without the numbers."""
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return sorted(line.split()[4] for line in lines)
+def mounts(own: Path | None = None) -> list[str]:
+    """What is mounted in the namespace of the tests, without what other tests have mounted meanwhile.
+
+    Args:
+        own: the directory of this test's daemon.
+    """
+    found = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    others = [path for path in found if path.startswith("/run/netns") or "/pyfpm-test-" in path]
+    return sorted(path for path in found if path not in others or (own and path.startswith(str(own))))
 
 
 def users_of(namespaces: set[str]) -> list[int]:
@@ -64,7 +69,7 @@ def test_a_pool_that_a_reload_removes(daemon: Start) -> None:
         assert fpm.cli("reload").returncode == 0
         wait_until(lambda: not users_of(namespaces))
     (fpm.directory / "www.sock").unlink(missing_ok=True)
-    assert mounts() == before
+    assert mounts(fpm.directory) == before
     assert fpm.get("other").status == 200
 
 
@@ -76,7 +81,7 @@ def test_a_daemon_that_stops(daemon: Start) -> None:
     assert fpm.cli("stop").returncode == 0
     assert fpm.wait() == 0
     wait_until(lambda: not users_of(namespaces))
-    assert mounts() == before
+    assert mounts(fpm.directory) == before
 
 
 def test_a_master_that_is_killed(daemon: Start) -> None:
@@ -91,7 +96,7 @@ def test_a_master_that_is_killed(daemon: Start) -> None:
     _, alive = psutil.wait_procs(family, timeout=20)
     assert [one for one in alive if not is_zombie(one)] == []
     wait_until(lambda: not users_of(namespaces))
-    assert mounts() == before
+    assert mounts(fpm.directory) == before
     for path in (*fpm.directory.glob("*.sock"), fpm.pid_file):
         path.unlink()
     fpm.forget()
@@ -135,7 +140,7 @@ def test_a_step_that_fails_is_named_and_leaves_nothing(daemon: Start, what: str,
     fpm.start()
     said = wait_state(fpm, "www", "failed")["error"]
     assert error in said, said
-    assert mounts() == before
+    assert mounts(fpm.directory) == before
     wait_until(lambda: not fpm.processes("template www") and not fpm.processes("launcher www"))
     assert (fpm.get("www").status, fpm.get("other").status) == (503, 200)
 
@@ -152,7 +157,7 @@ def test_a_template_that_is_killed_half_way(daemon: Start) -> None:
     wait_until(lambda: os.readlink(f"/proc/{template.pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"))
     template.kill()
     fpm.wait_log(r"\[pool www\] failed to start: its template exited on signal 9")
-    assert mounts() == before
+    assert mounts(fpm.directory) == before
     fpm.configure({"www": SEALED, "other": {}})
     assert fpm.cli("reload").returncode == 0
     assert inside(fpm, "www", "answer = 1") == 1

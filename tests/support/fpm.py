@@ -258,11 +258,11 @@ class Daemon:
 
     def processes(self, title: str = "") -> list[psutil.Process]:
         """The descendants whose title contains `title` (`pool www`, `template www`)."""
-        return [p for p in descendants(self.pid) if title in _title(p)]
+        return [p for p in descendants(self.pid) if title in title_of(p)]
 
     def workers(self, pool: str) -> list[int]:
         """Pids of a pool's workers, by process title."""
-        return sorted(p.pid for p in descendants(self.pid) if _title(p) == f"pyfpm: pool {pool}")
+        return sorted(p.pid for p in descendants(self.pid) if title_of(p) == f"pyfpm: pool {pool}")
 
     def wait_workers(self, pool: str, count: int, *, timeout: float = 60.0) -> list[int]:
         """Wait until the pool has exactly `count` workers."""
@@ -340,7 +340,7 @@ class Daemon:
         elif process.status != self.expected_exit:
             problems.append(f"exit code {process.status}")
         family += psutil.Process().children(recursive=True) if problems else []
-        strays = end_strays([p for p in set(family) if p.pid != self.pid and _title(p).startswith("pyfpm")])
+        strays = end_strays([p for p in set(family) if p.pid != self.pid and title_of(p).startswith("pyfpm")])
         return problems + [f"process left behind: {stray}" for stray in strays]
 
     def _unexpected(self, log: str) -> list[str]:
@@ -363,7 +363,7 @@ def _address(listen: str, prefix: Path) -> raw_fastcgi.Address:
     return (host.strip("[]") or "127.0.0.1", int(port))
 
 
-def _title(process: psutil.Process) -> str:
+def title_of(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline()).rstrip()
     except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
