@@ -3,28 +3,28 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 
-from fpm.system.keyring import KEYCTL, KEYCTL_JOIN_SESSION_KEYRING
+from fpm.kernel.system_call import load_system_call
+from fpm.system.keyring import KEYCTL_JOIN_SESSION_KEYRING
 
-ADD_KEY = {"x86_64": 248, "aarch64": 217}
 SESSION = -3
 """KEY_SPEC_SESSION_KEYRING, keyctl(2)."""
+REFUSED = 77
+"""Exit status: this machine has no keys."""
 
 
 def main(name: str, command: list[str]) -> None:
     """Never comes back."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    machine = os.uname().machine
-    secret = ctypes.c_char_p(b"secret")
-    for call in (
-        (KEYCTL[machine], KEYCTL_JOIN_SESSION_KEYRING, None),
-        (ADD_KEY[machine], ctypes.c_char_p(b"user"), ctypes.c_char_p(name.encode()), secret, 6, SESSION),
-    ):
-        if libc.syscall(*call) < 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    call = load_system_call()
+    secret = b"secret"
+    try:
+        call("keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0)
+        call("add_key", b"user", name.encode(), secret, len(secret), SESSION)
+    except OSError as error:
+        print(error, file=sys.stderr)
+        sys.exit(REFUSED)
     os.execvp(command[0], command)
 
 
