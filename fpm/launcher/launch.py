@@ -6,6 +6,7 @@ execute: the launcher itself, without rights by then, answers 503 until the mast
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -14,6 +15,7 @@ from typing import Any, NoReturn
 
 from fpm.errors import EXIT_SOFTWARE
 from fpm.launcher.identity import apply_identity
+from fpm.launcher.limits import explain_lack
 from fpm.protocol.messages import Failed, pack
 from fpm.protocol.spec import (
     BOOT_COMMAND,
@@ -48,10 +50,13 @@ def main() -> NoReturn:
     try:
         execute_template(spec)
     except OSError as error:
-        hint = ""
-        if isinstance(error, PermissionError):
-            hint = f"; user {spec.uid} must be able to execute it and to enter every directory above it"
-        _fail(channel, "exec", f"cannot execute {spec.python}: {error.strerror}{hint}")
+        _fail(channel, "exec", f"cannot execute {spec.python}: {error.strerror}{_hint(error, spec)}")
+
+
+def _hint(error: OSError, spec: TemplateSpec) -> str:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"; user {spec.uid} must be able to execute it and to enter every directory above it"
+    return explain_lack(error)
 
 
 def _fail(channel: socket.socket, stage: str, error: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 
@@ -73,6 +74,15 @@ def _limit(name: str, number: int, value: int | None) -> None:
             raise OSError(0, sentence) from None
 
     step(f"{name} = {spelled}", apply)
+
+
+def explain_lack(error: OSError) -> str:
+    """Say what to do where the kernel gives this user no more processes; "" if the error is another."""
+    if error.errno != errno.EAGAIN:
+        return ""
+    limit, uid = resource.getrlimit(resource.RLIMIT_NPROC)[0], os.getuid()
+    allowed = "its limits allow (cgroup.pids_max)" if limit < 0 else f"the limit of {limit} allows (rlimit_processes)"
+    return f"; user {uid} has as many processes and threads as {allowed}: end some, see ps -L -u {uid}, or raise it"
 
 
 def _bind_to_cpus(wanted: frozenset[int]) -> None:

@@ -92,7 +92,10 @@ def watch(spec: TemplateSpec, begun: float) -> None:
     """
     if spec.startup_timeout > 0:
         left = begun + spec.startup_timeout * STACK_AT - time.monotonic()
-        faulthandler.dump_traceback_later(max(left, SOONEST), file=2)
+        try:
+            faulthandler.dump_traceback_later(max(left, SOONEST), file=2)
+        except RuntimeError as error:  # no thread is left (RLIMIT_NPROC); the import itself may need none
+            write_error(f"nobody watches the import: {error} (rlimit_processes)\n")
 
 
 def _import_or_leave(spec: TemplateSpec, channel: socket.socket, go_on: Then) -> WSGIApplication:

@@ -21,6 +21,7 @@ from typing import NoReturn
 from fpm import run_postfork
 from fpm.errors import EXIT_SOFTWARE
 from fpm.launcher.identity import permission_for, settle_dumpable
+from fpm.launcher.limits import explain_lack
 from fpm.library import current
 from fpm.log.times import keep_zone
 from fpm.protocol.messages import (
@@ -197,7 +198,7 @@ class Template:
         try:
             pid = fork_quietly()
         except OSError as error:
-            self.send(ForkFailed(slot, str(error.strerror)))
+            self.send(ForkFailed(slot, f"{error.strerror}{explain_lack(error)}"))
             pid = -1
         if pid == 0:
             self.become_worker(slot, fds, hold=hold)

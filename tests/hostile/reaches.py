@@ -302,6 +302,15 @@ for family in (17, 40, 38, 31):
         since="basic",
     ),
     Reach(
+        "names of the sockets of others",
+        """
+with open("/proc/net/unix") as file:
+    names = {line.split()[-1] for line in file if "/" in line}
+found = [path for path in (given["control"], *given["sockets"]) if path in names]
+""",
+        since="sealed",
+    ),
+    Reach(
         "the network of the machine",
         """
 found = [name for _, name in socket.if_nameindex() if name != "lo"]

@@ -178,6 +178,11 @@ def test_temporary_files_are_the_pools_and_as_large_as_they_may_be(daemon: Start
     for path in ("/tmp/large", "/var/tmp/x", "/dev/shm/x"):
         inside(fpm, "one", "import os; os.path.exists('/tmp/large') and os.unlink('/tmp/large')")
         inside(fpm, "one", "open(path, 'w').write('x')", path=path)
+    # Links and empty files take no bytes of it, but memory of the kernel.
+    links = "import os\nfor number in range(1500):\n answer = os.symlink('x', f'/tmp/{number}')"
+    assert "No space left on device" in refused(fpm, "one", links)
+    assert inside(fpm, "one", "import os; answer = len(os.listdir('/tmp'))") > 900
+    assert fpm.cli("reload", "one").returncode == 0
 
 
 def test_the_application_is_where_it_was(daemon: Start) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import re
 import signal
 import socket
@@ -72,6 +73,44 @@ def test_a_limit_of_processes(daemon: Start) -> None:
     assert 0 < made < 10
     limits = Path(f"/proc/{fpm.workers('www')[0]}/limits").read_text()
     assert re.search(r"Max processes +10 +10 ", limits)
+
+
+EXHAUSTS = """
+import os, signal, time
+
+made = []
+
+def application(environ, start_response):
+    try:
+        while not environ["QUERY_STRING"]:
+            pid = os.fork()
+            if not pid:
+                time.sleep(100)
+                os._exit(0)
+            made.append(pid)
+    except OSError:
+        pass
+    for pid in made if environ["QUERY_STRING"] else ():
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    start_response("200 OK", [])
+    return [str(len(made)).encode()]
+"""
+
+
+@pytest.mark.root
+def test_a_reload_says_that_no_process_is_left_for_it(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "exhausts:application", "user": "games", "rlimit_processes": 10}}, started=False)
+    write_app(fpm, "exhausts", EXHAUSTS)
+    fpm.start()
+    assert 0 < int(fpm.get("www").body) < 10
+    fpm.expect_log("reload failed, nothing has changed", "the template cannot fork", "nobody watches")
+    done = fpm.cli("reload")
+    uid = pwd.getpwnam("games").pw_uid
+    said = f"{uid} has as many processes and threads as the limit of 10 allows (rlimit_processes): end some, see ps -L"
+    assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+    assert int(fpm.get("www", query="end").body) > 0
+    assert fpm.cli("reload").returncode == 0
 
 
 SHUTS = """

@@ -17,7 +17,8 @@ JAIL = DirectiveGroup(
             "`seccomp = default`. `strong`: in addition `chroot.automount = yes`, `namespaces = mount pid ipc uts "
             "cgroup`, `private_tmp.size = 256M` and `rlimit_processes = 512`, and where there is a delegated control "
             "group `cgroup.pids_max = 512` and equal shares of processors and disks. The pool then sees no files, "
-            "names and processes but its own, and the system's programs and libraries. `sealed`: in addition "
+            "names and processes but its own, and the system's programs and libraries; the network, with the names of "
+            "all sockets in `/proc/net`, is the machine's. `sealed`: in addition "
             "`seccomp = strict` and `network = none`. `pyfpm test --dump` shows what has been chosen. What the machine "
             "cannot do is left out with a notice; with `sealed`, the pool does not start then, unless it is the "
             "control group.",
@@ -130,7 +131,8 @@ JAIL = DirectiveGroup(
             "size",
             None,
             "How much `/tmp`, `/var/tmp` and `/dev/shm` of the pool may hold together, where they are its own. "
-            "They are in memory.",
+            "They are in memory. There can be as many files, links and directories as it has pages of 4096 bytes, and "
+            "at least 1024.",
             default_note="half of the machine's memory",
             minimum=65_536,
             maximum=2**50,

@@ -35,6 +35,8 @@ DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 STREAMS = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
 NOBODY = 65534
 SAFE = frozenset({"noexec"})
+PAGE = 4096
+INODES_MIN = 1024
 SMALL = "mode=755,size=1m"
 """Of a file system that holds mount points and a few lines of text."""
 
@@ -102,8 +104,16 @@ def _world(spec: TemplateSpec, shared: Collection[str], *, may_lack: bool = Fals
 def _temporary(spec: TemplateSpec, target: str, shared: Collection[str], *, may_lack: bool = False) -> Step:
     if target in shared:
         return Tree(target, may_lack)
-    size = f",size={spec.private_tmp_size}" if spec.private_tmp_size else ""
-    return FileSystem("tmpfs", target, data=f"mode=1777{size}", may_lack=may_lack)
+    return FileSystem("tmpfs", target, data=f"mode=1777{bounds_of(spec)}", may_lack=may_lack)
+
+
+def bounds_of(spec: TemplateSpec) -> str:
+    """Return the options of a temporary file system that bound it; "" if nothing does but the kernel.
+
+    Empty files, links and directories take none of its bytes, but a kilobyte of the kernel's memory each.
+    """
+    size = spec.private_tmp_size
+    return f",size={size},nr_inodes={max(INODES_MIN, size // PAGE)}" if size else ""
 
 
 def _passwd(spec: TemplateSpec) -> str:

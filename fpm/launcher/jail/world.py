@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from fpm.frozen import dataclass
 from fpm.launcher.jail.calls import CLONE_NEWNET, CLONE_NEWNS, MS_NODEV, MS_NOSUID, MS_REC, MS_SLAVE, Calls
 from fpm.launcher.jail.network import connect_network
+from fpm.launcher.jail.plan import bounds_of
 from fpm.launcher.step import step
 from fpm.protocol.spec import FD_WORLD_PUT, FD_WORLD_TAKE, TemplateSpec
 
@@ -96,8 +97,7 @@ def _make(spec: TemplateSpec, calls: Calls) -> dict[str, int]:
 def _make_files(spec: TemplateSpec, calls: Calls) -> int:
     with _elsewhere(calls, FILES, CLONE_NEWNS):
         calls.mount("none", "/", "", MS_REC | MS_SLAVE)
-        options = "mode=755" + (f",size={spec.private_tmp_size}" if spec.private_tmp_size else "")
-        calls.mount("pyfpm", SCAFFOLD, "tmpfs", MS_NOSUID | MS_NODEV, options)
+        calls.mount("pyfpm", SCAFFOLD, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755{bounds_of(spec)}")
         made = _open(FILES)
         os.chdir(SCAFFOLD)
         for name in TREES.values():

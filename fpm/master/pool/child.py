@@ -67,6 +67,8 @@ class WorkerNotes:
     usage: Usage = field(default_factory=Usage)
     """Known when it has ended."""
     end: WorkerEnd | None = None
+    fork_error: str = ""
+    """Why its template could not fork it."""
 
 
 class Child:

@@ -228,8 +228,9 @@ class Templates:
                 self.happen(template, TemplateEvent.FORKED)
                 self._workers.forked(template, message.slot, message.pid)
             case ForkFailed():
-                self._emit(TemplateForkFailed(one_line(message.error), pool=self._name, pid=template.pid))
-                self._workers.fork_failed(template, message.slot)
+                error = one_line(message.error)
+                self._emit(TemplateForkFailed(error, pool=self._name, pid=template.pid))
+                self._workers.fork_failed(template, message.slot, error)
             case WorkerExited():
                 self._worker_exited(template, message)
             case MessageError() if not template.channel.has_refused:

@@ -121,7 +121,10 @@ class Trial:
             self._child = None
             check = self.config.reload_check if self.step is Step.CHECK else None
             during = f" during reload.check {check.method} {check.path}" if check else ""
-            self.fail(f"its first worker exited {exit_}{during}", child.notes.last_words.text())
+            end = f"its first worker exited {exit_}{during}"
+            if child.notes.fork_error:
+                end = f"its template cannot fork: {child.notes.fork_error}"
+            self.fail(end, child.notes.last_words.text())
 
     def worker_failed(self, child: Child, error: str, traceback: str) -> None:
         """Fail, for the worker on trial cannot start."""

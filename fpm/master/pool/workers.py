@@ -144,9 +144,10 @@ class Workers:
                     child.process.learn(pid, template.pid)
                 self.happen(child, WorkerEvent.FORKED)
 
-    def fork_failed(self, template: TemplateProcess, slot: int) -> None:
-        """The template says that it could not fork for a slot."""
+    def fork_failed(self, template: TemplateProcess, slot: int, error: str) -> None:
+        """The template says that it could not fork for a slot, and why."""
         for child in _of(self.children, template, slot):
+            child.notes.fork_error = error
             self.happen(child, WorkerEvent.FORK_FAILED, exit_=Exit(code=1))
 
     def template_gone(self, template: TemplateProcess) -> None:
