@@ -97,6 +97,9 @@ def test_a_killed_template_takes_its_workers_along(daemon: Start, jail: str) -> 
     wait_until(lambda: len(set(fpm.workers("www")) - set(former)) == 2)
     assert not set(former) & set(fpm.workers("www"))
     assert fpm.get("www").status == 200
+    said = fpm.wait_log(rf"template {template.pid} exited on signal 9 .*")[0]
+    assert "its workers end with it (namespaces = pid), and a new template is started" in said
+    assert "serve on" not in said
     wait_numbers(fpm, "www", total_processes=2)
 
 

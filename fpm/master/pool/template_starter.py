@@ -191,6 +191,8 @@ class TemplateStarter:
         pause = self.failures.add_death(now) if is_young else self.failures.pause(now)
         self._timers.set("retry", pause, self._retry)
         later = f" in {pause:.0f} s" if pause else ""
+        if "pid" in template.spec.namespaces:
+            return f"its workers end with it (namespaces = pid), and a new template is started{later}"
         return (
             f"its workers serve on and a new template is started{later} "
             "(the code that it imports may be newer than theirs)"
