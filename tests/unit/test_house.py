@@ -109,3 +109,21 @@ def exists(reference: str) -> bool:
 def test_what_is_referred_to_exists() -> None:
     missing = [f"{where} refers to {name}" for where, name in sorted(set(references())) if not exists(name)]
     assert not missing
+
+
+def test_documents_are_finished() -> None:
+    """No line is a name that something else was to be put in for."""
+    left = {short(path): re.findall(r"^[A-Z]+_[A-Z_]+$", path.read_text(), re.MULTILINE) for path in DOCUMENTS}
+    assert not {name: lines for name, lines in left.items() if lines}
+
+
+def test_the_tests_that_documents_name_exist() -> None:
+    texts: dict[str, str] = {}
+    for path in (TOP / "tests").rglob("test_*.py"):
+        texts[path.name] = texts.get(path.name, "") + path.read_text()
+    missing = []
+    for path in [*DOCUMENTS, TOP / "SECURITY.md"]:
+        for file, test in re.findall(r"`(?:tests/\w+/)?(test_\w+\.py)(?:::(test_\w+))?`", path.read_text()):
+            if file not in texts or (test and f"def {test}(" not in texts[file]):
+                missing.append((short(path), file, test))
+    assert not missing
