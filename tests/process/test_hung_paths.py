@@ -26,11 +26,21 @@ def application(environ, start_response):
 """
 
 
-def test_a_dead_file_system_holds_up_its_own_pool(daemon: Start) -> None:
+USES: dict[str, dict[str, str]] = {
+    "chdir": {"chdir": "SITE"},
+    "a source of mount[]": {"mount[]": "bind SITE /mnt"},
+    "a target of mount[]": {"mount[]": "tmpfs SITE"},
+    "landlock": {"landlock": "read SITE"},
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_dead_file_system_holds_up_its_own_pool(daemon: Start, use: str) -> None:
     fpm = daemon({"www": {}, "good": {}}, started=False)
     site = fpm.directory / "site"
     site.mkdir(mode=0o755)
-    fpm.configure({"www": {"chdir": site, "pythonpath": fpm.apps}, "good": {}})
+    uses = {name: text.replace("SITE", str(site)) for name, text in USES[use].items()}
+    fpm.configure({"www": {"pythonpath": fpm.apps, **uses}, "good": {}})
     fpm.expect_log(r"does not answer", r"pool www is left as it is", r"\[pool www\]")
     fpm.start()
     generations = {name: facts(fpm, name)["generation"] for name in ("www", "good")}

@@ -14,9 +14,11 @@ from signal import Signals
 from fpm.config.hung_paths import is_below, set_hung
 from fpm.config.model import PoolConfig, UnixAddress
 from fpm.events.master import PathHung
+from fpm.kernel.landlock import parse_rules
 from fpm.master.core import Core
 from fpm.master.loop.loop import Timer
 from fpm.master.processes.bundle import sealed_memfd
+from fpm.protocol.mounts import parse_mount
 from fpm.system.path_looker import FD_INDEX, FD_PATHS, INDEX_SIZE
 from fpm.system.spawn import spawn_helper
 
@@ -137,11 +139,15 @@ def paths_of(configs: Iterable[PoolConfig]) -> list[str]:
     """List what a configuration makes the master look at, the directories first."""
     paths = []
     for config in configs:
-        root = config.chroot or ""
+        root = config.rootfs or config.chroot or ""
         if isinstance(config.listen, UnixAddress):
             paths.append(os.path.dirname(config.listen.path))
         found = [root, config.chdir, config.python, config.access_log, config.slowlog, *config.pythonpath]
         if config.app.startswith(("/", "script:/")):
             found.append(config.app.removeprefix("script:").partition(":")[0])
+        found += [rule.path for rule in parse_rules(config.landlock or ())]
+        lines = [parse_mount(text) for text in config.mount]
+        found += [line.target for line in lines]
         paths += [root + path if path != root else path for path in found if path]
-    return paths
+        paths += [path for line in lines for path in (*line.sources, line.value("upperdir"), line.value("workdir"))]
+    return [path for path in paths if path]
