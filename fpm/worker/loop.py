@@ -166,7 +166,7 @@ class WorkerLoop:
                 self._quit(is_final=message.final)
             case Serve():
                 self.begin_accepting()
-                self._master.send(Serving())
+                self._master.send_surely(Serving())
             case RecheckSockets():
                 self._sources.recheck()
             case Check() if fd is not None:

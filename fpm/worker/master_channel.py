@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import socket
+import time
 from collections.abc import Callable
 
 from fpm.protocol.messages import Command, Event, Level, LogText, Named, pack, unpack_command
@@ -10,9 +12,12 @@ from fpm.protocol.wire import MESSAGE_MAX, MessageError
 from fpm.system.descriptors import take_descriptor
 from fpm.worker.stdio import write_error
 
+PATIENCE = 5.0
+"""Seconds for a message without which the master takes the worker for one that does not start."""
+
 
 class MasterChannel:
-    """Messages to and from the master; sending never blocks."""
+    """Messages to and from the master; sending does not block, unless the message must arrive."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -26,6 +31,16 @@ class MasterChannel:
             self._channel.send(pack(message), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except OSError:
             return False
+        return True
+
+    def send_surely(self, message: Event) -> bool:
+        """Send a message, waiting for room if the channel is full of others; False if it could not be sent in time."""
+        end, room = time.monotonic() + PATIENCE, select.poll()
+        room.register(self._channel, select.POLLOUT)
+        while not self.send(message):
+            left = end - time.monotonic()
+            if left <= 0 or any(events & ~select.POLLOUT for _, events in room.poll(left * 1000)):
+                return False
         return True
 
     def log(self, level: Level, text: str, request: str = "") -> None:

@@ -65,6 +65,6 @@ def run_worker(
     (Interrupt(writer) if loop.hot is None else Interrupt(writer, CALLERS, loop.hot.is_calling)).install()
     if not hold:
         loop.begin_accepting()
-    master.send(WorkerReady(listen()))
+    master.send_surely(WorkerReady(listen()))
     accounting.limit_memory()
     return loop.run()
