@@ -12,9 +12,9 @@ import socket
 from collections.abc import Callable
 
 from fpm.launcher.capabilities import drops_capabilities, load_capabilities
-from fpm.launcher.jail.build import build_jail
 from fpm.launcher.limits import apply_limits
 from fpm.launcher.restrict import prepare_restrictions
+from fpm.launcher.root import change_root
 from fpm.launcher.step import step
 from fpm.protocol.spec import TemplateSpec
 from fpm.system.keyring import load_join_keyring
@@ -32,7 +32,7 @@ def apply_identity(spec: TemplateSpec, channel: socket.socket) -> None:
     # Before chroot: nothing is loaded from inside the jail.
     prctl, become_user, restrict = load_prctl(), _prepare_user(spec), prepare_restrictions(spec)
     apply_limits(spec)
-    finish_jail = build_jail(spec, channel)
+    finish_jail = _enter_jail(spec, channel)
     become_user()
     finish_jail()
     directory = spec.chdir
@@ -42,6 +42,16 @@ def apply_identity(spec: TemplateSpec, channel: socket.socket) -> None:
     # What workers leave behind stays below their template, and comes to the master when the template has ended.
     step("a subreaper", lambda: prctl(PR_SET_CHILD_SUBREAPER, 1))
     restrict()
+
+
+def _enter_jail(spec: TemplateSpec, channel: socket.socket) -> Callable[[], None]:
+    """Leave the daemon's root and namespaces; returns what remains to be done as the pool's user."""
+    if spec.namespaces:
+        from fpm.launcher.jail.build import build_jail  # milliseconds, for pools that want it
+
+        return build_jail(spec, channel)
+    change_root(spec.chroot)
+    return lambda: None
 
 
 def _prepare_user(spec: TemplateSpec) -> Callable[[], None]:

@@ -83,6 +83,8 @@ THIRD_PARTY = {
 
 LATE = {
     ("fpm.system.prctl", "ctypes"),  # in the launcher before chroot, and in the template before the import
+    ("fpm.launcher.identity", "fpm.launcher.jail.build.build_jail"),  # in the launcher before chroot
+    ("fpm.launcher.jail.world", "fpm.launcher.jail.network.connect_network"),  # the same
     ("fpm.launcher.restrict", "fpm.launcher.landlock.prepare_landlock"),  # in the launcher before chroot
     ("fpm.launcher.restrict", "fpm.launcher.seccomp.prepare_filter"),  # the same
     ("fpm.kernel.system_call", "ctypes"),  # in the launcher before chroot

@@ -12,6 +12,7 @@ from fpm.launcher.jail.namespaces import enter_late, enter_pid_namespace, leave_
 from fpm.launcher.jail.plan import plan_root
 from fpm.launcher.jail.sources import Sources
 from fpm.launcher.jail.world import join_world
+from fpm.launcher.root import change_root
 from fpm.launcher.step import step
 from fpm.paths.place import LINKS_MAX
 from fpm.protocol.spec import TemplateSpec
@@ -26,9 +27,6 @@ def build_jail(spec: TemplateSpec, channel: socket.socket) -> Callable[[], None]
     Raises:
         OSError: a step failed; `filename` says which.
     """
-    if not spec.namespaces:
-        _change_root(spec.chroot)
-        return lambda: None
     calls = Calls()
     world = join_world(spec, calls)
     leave_namespaces(spec, calls, world.network)
@@ -36,19 +34,13 @@ def build_jail(spec: TemplateSpec, channel: socket.socket) -> Callable[[], None]
         step("namespaces = pid", lambda: enter_pid_namespace(calls, channel))
     plan = plan_root(spec, programs(spec.python), world.trees)
     if plan is None:
-        _change_root(spec.chroot)
+        change_root(spec.chroot)
     else:
         Mounter(calls, Sources(spec), world.trees).make(plan)
     # As root it is the last: the other namespaces then belong to the machine, and not even their root is the pool.
     if "user" not in spec.namespaces or os.geteuid() != 0:
         return lambda: None
     return enter_late(calls, spec.uid or 0, spec.gid or 0)
-
-
-def _change_root(root: str | None) -> None:
-    if root is not None:
-        step(f"chroot = {root}", lambda: os.chroot(root))
-        os.chdir("/")
 
 
 def programs(path: str) -> list[str]:

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 
 from fpm.frozen import dataclass
 from fpm.launcher.jail.calls import CLONE_NEWNET, CLONE_NEWNS, MS_NODEV, MS_NOSUID, MS_REC, MS_SLAVE, Calls
-from fpm.launcher.jail.network import connect_network
 from fpm.launcher.jail.plan import bounds_of
 from fpm.launcher.step import step
 from fpm.protocol.spec import FD_WORLD_PUT, FD_WORLD_TAKE, TemplateSpec
@@ -88,6 +87,8 @@ def _make(spec: TemplateSpec, calls: Calls) -> dict[str, int]:
     if NETWORK in spec.world:
         with _elsewhere(calls, NETWORK, CLONE_NEWNET):
             made[NETWORK] = _open(NETWORK)
+        from fpm.launcher.jail.network import connect_network  # with subprocess, for pools that want it
+
         step(f"network = {spec.network}", lambda: connect_network(spec, calls, made[NETWORK]))
     if FILES in spec.world:
         step("private_tmp", lambda: made.update({FILES: _make_files(spec, calls)}))
