@@ -6,9 +6,8 @@ import re
 import shlex
 
 from fpm.config.invalid_value import InvalidValue
+from fpm.protocol.application import SCRIPT
 
-SCRIPT = "script:"
-"""Prefix of an `app` that is a program which calls WSGIServer itself, unless a module has that name."""
 _MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _APPLICATION = re.compile(rf"(?P<where>{_MODULE}|[^:]*\.py):(?P<name>{_MODULE})(?P<call>\(\))?")
 

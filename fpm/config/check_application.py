@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from posixpath import join, normpath, splitext
 
-from fpm.config.application_value import SCRIPT, script_file, split_application
+from fpm.config.application_value import script_file, split_application
 from fpm.config.check_jail import root_of, root_of_python
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import System
+from fpm.protocol.application import SCRIPT
 
 
 def resolve_application(pool: Section, system: System, report: Diagnostics) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from fpm.config.application_value import SCRIPT, script_file, split_application
+from fpm.config.application_value import script_file, split_application
 from fpm.config.check_jail import root_of, root_of_python
 from fpm.config.permissions import EXECUTE, READ, PathComponent, describe, obstacle
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import System
+from fpm.protocol.application import SCRIPT
 
 OLDEST = (3, 11)
 """The oldest Python that can run the pool's part of pyfpm."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import stat
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,11 +20,10 @@ from fpm.kernel.landlock import (
     system_rules,
 )
 from fpm.kernel.system_call import LANDLOCK_CREATE_RULESET_VERSION, load_system_call
+from fpm.protocol.application import directory_of
 from fpm.protocol.spec import TemplateSpec
 
 RULE_PATH_BENEATH = 1
-SCRIPT = "script:"
-"""Same as fpm.config.application_value.SCRIPT."""
 
 
 def prepare_landlock(spec: TemplateSpec) -> list[tuple[str, Callable[[], None]]]:
@@ -95,10 +93,7 @@ def implied_rules(spec: TemplateSpec) -> list[Rule]:
 def _own_paths(spec: TemplateSpec) -> Iterator[str]:
     yield from interpreter_paths(spec.python, os.path.realpath(spec.python), _home(spec.python))
     yield from (*spec.pythonpath, *spec.environ.get("PYTHONPATH", "").split(":"), spec.chdir or "")
-    if spec.app.startswith(SCRIPT):
-        yield os.path.dirname(shlex.split(spec.app.removeprefix(SCRIPT))[0])  # of script:-m it is ""
-    else:
-        yield os.path.dirname(spec.app.rpartition(":")[0])  # of a module, too
+    yield directory_of(spec.app)
 
 
 def _home(python: str) -> str:

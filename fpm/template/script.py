@@ -14,19 +14,19 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from fpm.library import current
+from fpm.protocol.application import SCRIPT
 from fpm.template.application import ApplicationError
 from fpm.template.wsgi_check import why_no_application
 from fpm.worker.process_end import flush_streams
 from fpm.worker.stdio import write_error
 
-PREFIX = "script:"
 _STARTS = ("/", "-", "'", '"')
 """What comes after the prefix, so that `script:application` is still a module and a callable."""
 
 
 def is_script(app: str) -> bool:
     """Whether this value of `app` is a script."""
-    return app.startswith(PREFIX) and app[len(PREFIX) :].startswith(_STARTS)
+    return app.startswith(SCRIPT) and app[len(SCRIPT) :].startswith(_STARTS)
 
 
 def run_script(app: str, go_on: Callable[[Callable[..., Any]], NoReturn]) -> NoReturn:
@@ -51,7 +51,7 @@ def run_script(app: str, go_on: Callable[[Callable[..., Any]], NoReturn]) -> NoR
         go_on(application)
 
     current.take = take
-    words = shlex.split(app.removeprefix(PREFIX))
+    words = shlex.split(app.removeprefix(SCRIPT))
     if words[0] == "-m":
         # As `python -m` has it; runpy puts the module's file in place of the name.
         sys.argv = words[1:]

@@ -167,6 +167,13 @@ def test_an_application_below_tmp_is_shown_in_a_private_one(spec: Any) -> None:
     assert targets(plan, Bind) == ["/tmp/shop", "/tmp/venv"]
 
 
+@pytest.mark.parametrize("app", ["script:'/tmp/my shop/shop.fcgi' --port 1", "/tmp/my shop/shop.py:app"])
+def test_the_directory_of_an_application_may_have_blanks(spec: Any, app: str) -> None:
+    plan = plan_root(jail(spec, private_tmp=True, chdir=None, app=app), ["/usr/bin/python3"], ())
+    assert plan is not None
+    assert "/tmp/my shop" in targets(plan, Bind)
+
+
 def test_devices_count_in_a_chroot_alone(spec: Any) -> None:
     for change, options in (({"rootfs": "/srv/root"}, frozenset()), ({"chroot": "/srv/root"}, frozenset({"dev"}))):
         plan = plan_root(jail(spec, **change), ["/usr/bin/python3"], ())

@@ -18,6 +18,7 @@ from fpm.launcher.jail.steps import (
     TextFile,
     Tree,
 )
+from fpm.protocol.application import directory_of
 from fpm.protocol.mounts import MountLine, parse_mount
 from fpm.protocol.spec import TemplateSpec
 
@@ -138,7 +139,7 @@ def _application(spec: TemplateSpec, programs: Iterable[str]) -> Iterator[Step]:
     """
     found: dict[str, Step] = {}
     if spec.chroot is None:
-        for directory in (spec.chdir, _directory_of(spec.app), *spec.pythonpath):
+        for directory in (spec.chdir, directory_of(spec.app), *spec.pythonpath):
             if directory and directory != "/":
                 found[directory] = Bind(directory, directory)
     else:
@@ -153,14 +154,6 @@ def _application(spec: TemplateSpec, programs: Iterable[str]) -> Iterator[Step]:
 def _prefix_of(program: str) -> str:
     directory = dirname(program)
     return dirname(directory) if basename(directory) == "bin" and dirname(directory) != "/" else directory
-
-
-def _directory_of(app: str) -> str:
-    """Return where the file of an application lies; "" for a module."""
-    if app.startswith("script:/"):
-        return dirname(app.removeprefix("script:").split()[0])
-    where = app.rpartition(":")[0]
-    return dirname(where) if where.startswith("/") else ""
 
 
 def _of_line(line: MountLine) -> Iterator[Step]:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from fpm.config.application_value import SCRIPT, script_file, split_application
+from fpm.config.application_value import script_file, split_application
 from fpm.config.hung_paths import is_hung
 from fpm.config.local_system import LocalSystem
 from fpm.config.model import PoolConfig
 from fpm.config.packed import pack_pool, unpack_pool
 from fpm.master.pool.hot_paths import HotPaths
 from fpm.master.pool.release import Generation, Release
+from fpm.protocol.application import SCRIPT
 
 
 class CurrentConfig:

@@ -1,0 +1,16 @@
+"""What a checked `app` says of files; the configuration and the processes of a pool read it alike. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from posixpath import dirname
+
+SCRIPT = "script:"
+"""Prefix of an `app` that is a program which calls WSGIServer itself, unless a module has that name."""
+
+
+def directory_of(app: str) -> str:
+    """Return the directory of the application's file; "" if it is a module."""
+    if app.startswith(SCRIPT):
+        return dirname(shlex.split(app.removeprefix(SCRIPT))[0])  # of script:-m it is ""
+    return dirname(app.rpartition(":")[0])  # of a module, too
