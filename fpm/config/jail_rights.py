@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from fpm.stacks.rights import read_status
+
 CAP_SYS_ADMIN = 21
 OLDEST = (5, 12)
 """The first kernel with mount_setattr(2)."""
@@ -27,11 +29,12 @@ def jail_obstacle(*, is_root: bool) -> str:
     if version is not None and (int(version[1]), int(version[2])) < OLDEST:
         return f"it needs Linux {OLDEST[0]}.{OLDEST[1]} or later, and this is {release}"
     if is_root:
-        if _has_admin():
+        me = read_status("self")
+        if me is not None and me.can(CAP_SYS_ADMIN):
             return ""
         return "it needs CAP_SYS_ADMIN, which this root does not have (a container: --cap-add SYS_ADMIN)"
     for path, (value, words) in LIMITS.items():
-        if _read(path) == value:
+        if read_setting(path) == value:
             return f"ordinary users may not make namespaces here ({words}); run pyfpm as root, or change the setting"
     return ""
 
@@ -43,12 +46,8 @@ def lacking_command(name: str, package: str) -> str:
     return f"the program '{name}' is missing. Install it: apt install {package}"
 
 
-def _has_admin() -> bool:
-    found = re.search(r"^CapEff:\s*([0-9a-f]+)", _read("/proc/self/status"), re.MULTILINE)
-    return found is not None and bool(int(found[1], 16) >> CAP_SYS_ADMIN & 1)
-
-
-def _read(path: str) -> str:
+def read_setting(path: str) -> str:
+    """Read a small file of the kernel; "" if there is none."""
     try:
         with open(path, "rb") as file:
             return file.read().decode("ascii", "replace").strip()

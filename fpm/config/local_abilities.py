@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-from fpm.config.jail_rights import jail_obstacle, lacking_command
+from fpm.config.jail_rights import jail_obstacle, lacking_command, read_setting
 from fpm.config.system import Abilities
 from fpm.kernel.bpf import refuse
 from fpm.kernel.calls import MACHINES, UNIFIED
@@ -83,7 +83,7 @@ def _apparmor() -> str:
     enabled, attribute = APPARMOR
     if not os.path.exists(enabled):
         return "the kernel has no AppArmor (CONFIG_SECURITY_APPARMOR)"
-    if _read(enabled) != "Y":
+    if read_setting(enabled) != "Y":
         return "AppArmor is not among the security modules that the kernel was booted with (apparmor=1, lsm=)"
     return "" if os.path.exists(attribute) else f"there is no {attribute} (Linux 5.8 or later)"
 
@@ -93,11 +93,3 @@ def _selinux() -> str:
     if not os.path.exists(enforce):
         return f"SELinux is not in force: the kernel has none, or was booted without it (no {enforce})"
     return "" if os.path.exists(attribute) else f"there is no {attribute}"
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            return file.read().decode("ascii", "replace").strip()
-    except OSError:
-        return ""

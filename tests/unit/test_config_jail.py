@@ -12,6 +12,7 @@ from fpm.config.build import parse_all
 from fpm.config.check_jail import ORDER, resolve_jail
 from fpm.config.jail_rights import LIMITS, jail_obstacle
 from fpm.config.section import Diagnostics, Section, Setting, SourceLocation
+from fpm.stacks.credentials import parse_status
 from tests.support.configuration import Files, section
 
 
@@ -138,16 +139,16 @@ def test_networks_that_root_alone_can_have(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", LIMITS)
 def test_settings_of_the_kernel_that_keep_ordinary_users_out(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     value, words = LIMITS[path]
-    monkeypatch.setattr("fpm.config.jail_rights._read", lambda asked: value if asked == path else "2")
+    monkeypatch.setattr("fpm.config.jail_rights.read_setting", lambda asked: value if asked == path else "2")
     assert f"ordinary users may not make namespaces here ({words}); run pyfpm as root" in jail_obstacle(is_root=False)
-    monkeypatch.setattr("fpm.config.jail_rights._read", lambda asked: "2")
+    monkeypatch.setattr("fpm.config.jail_rights.read_setting", lambda asked: "2")
     assert jail_obstacle(is_root=False) == ""
 
 
 def test_capabilities_and_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     for mask, part in (("000001ffffdfffff", "it needs CAP_SYS_ADMIN"), ("000001ffffffffff", "")):
-        text = f"Name:\tx\nCapEff:\t{mask}\n"
-        monkeypatch.setattr("fpm.config.jail_rights._read", lambda asked, text=text: text)
+        status = parse_status(f"Name:\tx\nCapEff:\t{mask}\n")
+        monkeypatch.setattr("fpm.config.jail_rights.read_status", lambda asked, status=status: status)
         said = jail_obstacle(is_root=True)
         assert said.startswith(part)
         assert bool(said) is bool(part)
