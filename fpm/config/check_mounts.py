@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from fpm.config.check_jail import root_of
 from fpm.config.section import Diagnostics, Section, SourceLocation
 from fpm.config.system import System
-from fpm.protocol.mounts import MountLine, parse_mount
+from fpm.protocol.mounts import TEMPORARY, MountLine, lies_in, parse_mount
 
 MADE_IN_A_ROOTFS = ("/dev", "/proc")
-TEMPORARY = ("/tmp", "/var/tmp")
 
 
 def check_mounts(pool: Section, system: System, report: Diagnostics) -> None:
@@ -52,8 +51,7 @@ def _made_anew(pool: Section) -> Iterable[str]:
 
 
 def _unfit_target(pool: Section, line: MountLine, system: System, made: Iterable[str]) -> str:
-    target = f"{line.target.rstrip('/')}/"
-    if any(target.startswith(f"{one.rstrip('/')}/") for one in made):
+    if lies_in(line.target, made):
         return ""
     last = system.components(line.target, root_of(pool))[-1]
     if not last.mode:

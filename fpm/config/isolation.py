@@ -12,6 +12,7 @@ from fpm.config.directives import POOL_DIRECTIVES
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import System
 from fpm.config.values import parse_value
+from fpm.protocol.mounts import TEMPORARY, lies_in
 
 _BASIC = {"private_tmp": "yes", "no_new_privs": "yes", "seccomp": "default"}
 _STRONG = {
@@ -45,7 +46,6 @@ _NEEDS = {
 """Names in fpm.config.system.Abilities.missing."""
 _SHARES = {"cgroup.pids_max": "pids", "cgroup.cpu_weight": "cpu", "cgroup.io_weight": "io"}
 """Directives with the controllers that they need. A machine without these is none that keeps pools less apart."""
-_SHARED = ("/tmp/", "/var/tmp/")
 
 
 def apply_isolation(pool: Section, system: System, report: Diagnostics) -> None:
@@ -100,4 +100,4 @@ def _lies_in_tmp(pool: Section) -> bool:
     paths = [values["chdir"], values["pythonpath"], values["venv"], values["python"], values["app"]]
     base = values["chdir"] or values["prefix"]
     shown = [join(base, part) for path in paths if path for part in path.split(":")]
-    return not values["chroot"] and any(f"{path}/".startswith(_SHARED) for path in shown)
+    return not values["chroot"] and any(lies_in(path, TEMPORARY) for path in shown)

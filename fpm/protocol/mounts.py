@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 from fpm.frozen import dataclass
 
+TEMPORARY = ("/tmp", "/var/tmp")
+"""The directories that a pool with `private_tmp` has to itself."""
 FLAGS = frozenset({"ro", "rw", "noexec"})
 """Options of every type. Set-user-ID bits and devices count in none of them."""
 _SIZE = r"[0-9]{1,15}[kKmMgG%]?"
@@ -19,6 +21,11 @@ _VALUES = {
 """For each type the options that have a value, and what it must look like."""
 SOURCELESS = frozenset({"tmpfs", "proc"})
 """Their source means nothing, and may be left out, or be any word, as in mount(8)."""
+
+
+def lies_in(path: str, directories: Iterable[str]) -> bool:
+    """Tell whether a path is one of these directories or below one; "/" has all."""
+    return any(f"{path.rstrip('/')}/".startswith(f"{one.rstrip('/')}/") for one in directories)
 
 
 class InvalidMount(ValueError):

@@ -19,7 +19,7 @@ from fpm.launcher.jail.steps import (
     Tree,
 )
 from fpm.protocol.application import directory_of
-from fpm.protocol.mounts import MountLine, parse_mount
+from fpm.protocol.mounts import TEMPORARY, MountLine, lies_in, parse_mount
 from fpm.protocol.spec import TemplateSpec
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
@@ -61,13 +61,9 @@ def plan_root(spec: TemplateSpec, programs: Iterable[str], shared: Collection[st
     world = _world(spec, shared, may_lack=base == spec.chroot)
     devices = _devices(spec, shared) if spec.rootfs else ()
     shown = _application(spec, programs) if base == "/" and spec.private_tmp else ()
-    hidden = [step for step in shown if isinstance(step, Bind) and _is_in(step.target, ("/tmp", "/var/tmp"))]
+    hidden = [step for step in shown if isinstance(step, Bind) and lies_in(step.target, TEMPORARY)]
     options = frozenset() if spec.rootfs else frozenset({"dev"})  # those of a chroot are all that it has
     return Plan(base, (*devices, *world, *hidden, *own), options)
-
-
-def _is_in(path: str, directories: Iterable[str]) -> bool:
-    return any(path == one or path.startswith(f"{one}/") for one in directories)
 
 
 def _system() -> Iterator[Step]:
@@ -94,7 +90,7 @@ def _world(spec: TemplateSpec, shared: Collection[str], *, may_lack: bool = Fals
         # Without a namespace it would show the processes of all; those of other users are hidden.
         yield FileSystem("proc", "/proc", SAFE, "hidepid=2")
     if spec.private_tmp or spec.chroot_automount:
-        for target in ("/tmp", "/var/tmp"):
+        for target in TEMPORARY:
             # A tree without the directory has nothing to hide there.
             yield _temporary(spec, target, shared, may_lack=not spec.chroot_automount)
     if spec.chroot_automount:
@@ -146,7 +142,7 @@ def _application(spec: TemplateSpec, programs: Iterable[str]) -> Iterator[Step]:
         yield Entries(spec.chroot, "/")
     for program in programs:
         prefix = _prefix_of(program)
-        if not _is_in(prefix, SYSTEM):
+        if not lies_in(prefix, SYSTEM):
             found[prefix] = Bind(prefix, prefix, frozenset({"ro"}))
     yield from (step for _, step in sorted(found.items()))
 
