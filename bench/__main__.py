@@ -16,7 +16,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import tools
-from bench.cases import burst, deploys, frameworks, hello, isolation, large, memory, pools, scaling, traces, wake
+from bench.cases import (
+    burst,
+    deploys,
+    frameworks,
+    hello,
+    isolation,
+    large,
+    memory,
+    pools,
+    routes,
+    scaling,
+    traces,
+    wake,
+)
 from bench.report import table
 from bench.report.document import document, with_figures
 from bench.report.picture import picture
@@ -32,6 +45,7 @@ GROUPS: list[Group] = [
     wake.GROUP,
     memory.GROUP,
     pools.GROUP,
+    routes.GROUP,
 ]
 OTHERS = {
     "broken": deploys.broken_deploy,

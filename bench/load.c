@@ -6,7 +6,8 @@
  * such limit); what is under way then is finished and counts, if that takes at most 20 s. RATE 0 is a closed loop: each connection asks again as
  * soon as it has its answer. Any other RATE is that many requests a second, whatever the answers do: the time of a
  * request counts from when it was due, not from when a connection was free for it (else a server that stands still
- * looks quick: "coordinated omission"). UPLOAD is the size of a body to send, 0 for a GET.
+ * looks quick: "coordinated omission"). UPLOAD is the size of a body to send, 0 for a GET. In PATH each {9}, {f} and {a}
+ * is another digit, hexadecimal digit and letter with each request.
  *
  * Prints one JSON object: requests (answered with 200), failed, seconds, bytes (of bodies), and times in seconds from
  * least to most; `first` is how long the first byte of the first answer took.
@@ -34,7 +35,8 @@ struct connection {
     int fd;
     bool busy, closes;
     double due;                /* when the request was to be sent */
-    size_t sent;               /* of the request's head */
+    char request[HEAD_MAX + 1024];
+    size_t sent;               /* of the request */
     long long upload_left;
     char head[HEAD_MAX];
     size_t head_size;
@@ -55,6 +57,12 @@ static struct {
     long long requests, upload;
     int connections;
 } options;
+static struct {
+    size_t at;
+    const char *characters;
+} varied[1024];                /* places in the head where each request has something else */
+static int varied_count;
+static unsigned long long random_state = 1;
 static struct connection *all;
 static char piece[PIECE];
 static int epoll, alarm_clock = -1;
@@ -110,7 +118,7 @@ static void send_more(struct connection *one)
         bool of_head = one->sent < options.head_size;
         size_t size = of_head ? options.head_size - one->sent
                       : one->upload_left < PIECE ? (size_t)one->upload_left : PIECE;
-        ssize_t count = send(one->fd, of_head ? options.head + one->sent : piece, size, flags);
+        ssize_t count = send(one->fd, of_head ? one->request + one->sent : piece, size, flags);
         if (count < 0) {
             watch(one, EPOLL_CTL_MOD, errno == EAGAIN);
             return;
@@ -124,10 +132,22 @@ static void send_more(struct connection *one)
         watch(one, EPOLL_CTL_MOD, false);
 }
 
+/* A number below `end`, another each time, and the same in each run (xorshift). */
+static unsigned pick(unsigned end)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (unsigned)(random_state >> 32) % end;
+}
+
 static void start(struct connection *one, double due)
 {
     if (one->fd < 0)
         open_connection(one);
+    memcpy(one->request, options.head, options.head_size);
+    for (int i = 0; i < varied_count; i++)
+        one->request[varied[i].at] = varied[i].characters[pick((unsigned)strlen(varied[i].characters))];
     one->busy = true;
     one->due = due;
     one->sent = one->head_size = one->line_size = 0;
@@ -302,8 +322,24 @@ static void report(void)
            finished, failed, seconds, bytes, first_byte, at(0), at(.5), at(.9), at(.99), at(1));
 }
 
+/* Note where a path varies, and leave one character there. */
+static void find_varied(char *path)
+{
+    static const char marks[] = "9fa", *const kinds[] = {"0123456789", "0123456789abcdef", "abcdefghijklmnopqrstuvwxyz"};
+    const size_t before = options.upload ? sizeof "POST " - 1 : sizeof "GET " - 1;
+    for (char *at = path; (at = strchr(at, '{')) && at[1] && at[2] == '}' && varied_count < 1024; at++) {
+        const char *kind = strchr(marks, at[1]);
+        if (!kind)
+            continue;
+        varied[varied_count].at = before + (size_t)(at - path);
+        varied[varied_count++].characters = kinds[kind - marks];
+        memmove(at, at + 2, strlen(at + 2) + 1);
+    }
+}
+
 static void make_head(char **words, const char *more)
 {
+    find_varied(words[3]);
     int size = snprintf(options.head, sizeof options.head, "%s %s HTTP/1.1\r\nHost: %s\r\n",
                         options.upload ? "POST" : "GET", words[3], words[1]);
     if (options.upload)

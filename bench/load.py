@@ -18,6 +18,7 @@ class Load:
     """What to ask.
 
     Attributes:
+        path: each {9}, {f} and {a} in it is another digit, hexadecimal digit and letter with each request.
         seconds, requests: where it ends, whichever is first; 0 is no limit.
         rate: requests a second, whatever the answers do; 0: each connection asks again when it has its answer.
         upload: bytes of a body to send; 0 is a GET.

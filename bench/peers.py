@@ -11,10 +11,13 @@ from collections.abc import Callable
 from bench import tools
 from bench.servers import IS_ROOT, Pyfpm, Server, Setting, listening, pool_text, start, start_master
 
+NO_STATISTICS = "request_statistics = no"
 BACKLOG = 1024
 """Connections that may wait, for those servers whose default is too small for 500 at once."""
 
 PYFPM, PLAIN = "pyfpm", "pyfpm plain"
+UNCOUNTED, PLAIN_UNCOUNTED = "pyfpm uncounted", "pyfpm plain uncounted"
+"""Both without `request_statistics`."""
 UWSGI, UWSGI_FASTCGI = "uWSGI", "uWSGI FastCGI"
 GUNICORN, GTHREAD = "Gunicorn sync", "Gunicorn gthread"
 PRELOAD, CHEAPER = "Gunicorn --preload", "uWSGI --cheaper"
@@ -38,6 +41,16 @@ def start_pyfpm(setting: Setting, *, name: str = PYFPM, hotpath: str = "yes") ->
 def start_plain(setting: Setting) -> Server:
     """Without the compiled hot path."""
     return start_pyfpm(setting, name=PLAIN, hotpath="no")
+
+
+def start_uncounted(setting: Setting) -> Server:
+    """Without counts of routes."""
+    return start_pyfpm(setting.having(NO_STATISTICS), name=UNCOUNTED)
+
+
+def start_plain_uncounted(setting: Setting) -> Server:
+    """Without either."""
+    return start_pyfpm(setting.having(NO_STATISTICS), name=PLAIN_UNCOUNTED, hotpath="no")
 
 
 def start_uwsgi(
@@ -123,6 +136,8 @@ Starter = Callable[[Setting], Server]
 PEERS: dict[str, Starter] = {
     PYFPM: start_pyfpm,
     PLAIN: start_plain,
+    UNCOUNTED: start_uncounted,
+    PLAIN_UNCOUNTED: start_plain_uncounted,
     UWSGI_FASTCGI: start_uwsgi_fastcgi,
     UWSGI: start_uwsgi,
     GUNICORN: start_gunicorn,

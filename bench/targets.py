@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.peers import FLOOR, GUNICORN, PHP, PLAIN, PRELOAD, PYFPM, UWSGI, UWSGI_FASTCGI
+from bench.peers import FLOOR, GUNICORN, PHP, PLAIN, PLAIN_UNCOUNTED, PRELOAD, PYFPM, UNCOUNTED, UWSGI, UWSGI_FASTCGI
 from bench.results import MEASURES, Result, Spread, spread
 
 
@@ -83,6 +83,11 @@ TARGETS: list[Target] = [
     Target("memory", "pss", 0.9, PRELOAD),
     Target("pools", "rss", 40.0),
     Target("pools", "ready", 1.0),
+    *(
+        Target(f"routes-{paths}", "cpu", 1.03, peer, ours)
+        for paths in ("same", "number", "uuid", "new")
+        for ours, peer in ((PYFPM, UNCOUNTED), (PLAIN, PLAIN_UNCOUNTED))
+    ),
 ]
 
 

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <structmember.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -118,10 +119,28 @@ struct __attribute__((packed)) Begin {  /* at BEGIN_OFFSET of a slot: the fields
 };
 enum { USER_OFFSET = BEGIN_OFFSET + offsetof(struct Begin, user), SLOT_END = BEGIN_OFFSET + sizeof(struct Begin) };
 
+/* A slot's block of statistics (fpm.scoreboard.statistics), and what is counted in it (fpm.scoreboard.counting). */
+enum { CLASSES = 5, ABORTED = CLASSES /* in the place of a class */, START_SIZE = 32 };
+static const int64_t QUEUE_WAIT_MAX = 3600000000, CLOCK_SKEW_MAX = 1000000;  /* us */
+#define DECADE(ten) 100u * (ten), 125u * (ten), 160u * (ten), 200u * (ten), 250u * (ten), 315u * (ten), \
+    400u * (ten), 500u * (ten), 630u * (ten), 800u * (ten)
+static const uint32_t BOUNDS[] = {  /* us */
+    DECADE(1), DECADE(10), DECADE(100), DECADE(1000), DECADE(10000), DECADE(100000), 100000000u};
+enum { BUCKETS = sizeof BOUNDS / sizeof *BOUNDS + 1 };
+typedef struct {
+    uint64_t total, counts[BUCKETS];
+} Histogram;
+typedef struct {
+    uint64_t classes[CLASSES + 1];  /* the aborted ones are the last */
+    Histogram response, first_byte, queue_wait, cpu;
+    Histogram usual;         /* counts for the class and all of these but the wait, see statistics.USUAL */
+} Statistics;
+
 /* The numbers that both sides count, and where they are written: a base of fpm.scoreboard.writer.SlotWriter. */
 typedef struct {
     PyObject_HEAD
-    Py_buffer board;
+    Py_buffer board, block;
+    Statistics *statistics;  /* in the block */
     unsigned char *stages, *slot;
     Py_ssize_t slots, index;
     unsigned long long requests, memory, last_long;
@@ -201,12 +220,53 @@ static void end_slot(Slot *self, uint64_t duration, uint64_t cpu, int slow) {
     turn_sequence(self);
 }
 
-/* bind(board, offset, slots, index): where this slot is in the scoreboard's memory. Raises ValueError if it is not. */
+/* Adds to a number of the statistics; this worker is the only one that writes it. */
+static void add_to(uint64_t *number, uint64_t count) { __atomic_store_n(number, *number + count, __ATOMIC_RELAXED); }
+
+/* Counts a duration in microseconds: in the bucket of the first bound that it does not exceed. */
+static void count_duration(Histogram *histogram, uint64_t duration) {
+    int low = 0, high = BUCKETS - 1;
+    while (low < high) {
+        int middle = (low + high) / 2;
+        if (BOUNDS[middle] < duration)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    add_to(&histogram->total, duration);
+    add_to(&histogram->counts[low], 1);
+}
+
+/* The microseconds since a time that a web server has told, -1 if it is none; see read_wait() in
+ * fpm.scoreboard.counting. */
+static int64_t read_wait(Span text, double now) {
+    int64_t whole = 0, unit, part = 0, unit_of_part = 1000000;
+    Py_ssize_t at = begins(text, span_of("t=")) ? 2 : 0, start = at;
+    if (text.size > START_SIZE) return -1;
+    for (; at < text.size && text.text[at] >= '0' && text.text[at] <= '9'; at++)
+        if (whole < 100000000000000000) whole = whole * 10 + text.text[at] - '0';
+    if (at == start || (at < text.size && text.text[at++] != '.')) return -1;
+    for (; at < text.size && text.text[at] >= '0' && text.text[at] <= '9'; at++)
+        if (unit_of_part > 1) part += (text.text[at] - '0') * (unit_of_part /= 10);
+    if (at < text.size) return -1;
+    unit = whole < 100000000000 ? 1000000 : whole < 100000000000000 ? 1000 : 1;
+    int64_t wait = (int64_t)(now * 1e6) - (whole * unit + part * unit / 1000000);
+    return wait < -CLOCK_SKEW_MAX || wait > QUEUE_WAIT_MAX ? -1 : wait < 0 ? 0 : wait;
+}
+
+/* Counts how long a request has waited for a worker, if its web server says when it came. */
+static void count_wait(Slot *self, Span request_start, double now) {
+    int64_t wait = request_start.size ? read_wait(request_start, now) : -1;
+    if (wait >= 0) count_duration(&self->statistics->queue_wait, (uint64_t)wait);
+}
+
+/* bind(board, offset, slots, index, statistics): where this slot is in the scoreboard's memory, and the block of its
+ * statistics. Raises ValueError if it is not. */
 static PyObject *slot_bind(PyObject *object, PyObject *args) {
     Slot *self = (Slot *)object;
-    PyObject *board;
+    PyObject *board, *block;
     Py_ssize_t offset, slots, index;
-    if (!PyArg_ParseTuple(args, "Onnn", &board, &offset, &slots, &index)) return NULL;
+    if (!PyArg_ParseTuple(args, "OnnnO", &board, &offset, &slots, &index, &block)) return NULL;
     if (self->slot) return PyErr_Format(PyExc_ValueError, "the slot is bound already");
     if (PyObject_GetBuffer(board, &self->board, PyBUF_WRITABLE) < 0) return NULL;
     Py_ssize_t size = self->board.len;
@@ -215,6 +275,16 @@ static PyObject *slot_bind(PyObject *object, PyObject *args) {
         PyBuffer_Release(&self->board);
         return PyErr_Format(PyExc_ValueError, "a scoreboard of %zd bytes has no slot %zd of %zd", size, index, slots);
     }
+    if (PyObject_GetBuffer(block, &self->block, PyBUF_WRITABLE) < 0) {
+        PyBuffer_Release(&self->board);
+        return NULL;
+    }
+    if (self->block.len < (Py_ssize_t)sizeof(Statistics) || (uintptr_t)self->block.buf % sizeof(uint64_t)) {
+        PyBuffer_Release(&self->block);
+        PyBuffer_Release(&self->board);
+        return PyErr_Format(PyExc_ValueError, "it is no block of statistics");
+    }
+    self->statistics = self->block.buf;
     self->stages = (unsigned char *)self->board.buf + STAGES_OFFSET;
     self->slot = (unsigned char *)self->board.buf + offset;
     self->slots = slots;
@@ -224,12 +294,15 @@ static PyObject *slot_bind(PyObject *object, PyObject *args) {
 
 /* Lets go of the memory. */
 static void slot_dealloc(PyObject *object) {
-    if (((Slot *)object)->slot) PyBuffer_Release(&((Slot *)object)->board);
+    if (((Slot *)object)->slot) {
+        PyBuffer_Release(&((Slot *)object)->block);
+        PyBuffer_Release(&((Slot *)object)->board);
+    }
     free_object(object);
 }
 
 static PyMethodDef slot_methods[] = {
-    {"bind", slot_bind, METH_VARARGS, "bind(board, offset, slots, index)"}, {NULL, NULL, 0, NULL}};
+    {"bind", slot_bind, METH_VARARGS, "bind(board, offset, slots, index, statistics)"}, {NULL, NULL, 0, NULL}};
 static PyMemberDef slot_members[] = {
     {"requests", T_ULONGLONG, offsetof(Slot, requests), 0, NULL},
     {"last_long", T_ULONGLONG, offsetof(Slot, last_long), 0, NULL},
@@ -246,6 +319,400 @@ static PyType_Slot slot_slots[] = {
 static PyType_Spec slot_spec = {
     "fpm._hotpath.Slot", sizeof(Slot), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slot_slots};
 
+/* ------------------------------------------------------------------ routes: fpm.scoreboard.route_table, route_fold */
+
+enum {
+    LOOKED_AT = 512,         /* the numbers of fpm.scoreboard.route_fold */
+    SEGMENT_MAX = 64,
+    ROUTE_TEXT_MAX = 120,
+    CUT_SIZE = 4,
+    HASH_MIN = 8,
+    TOKEN_MIN = 16,
+    OPAQUE_MIN = 32,
+    UUID_SIZE = 36,
+    FOLD_ROOM = 2 * (LOOKED_AT + CUT_SIZE) + 8, /* `<n>/` stands for `1/`; nothing grows more */
+    ROUTES = 64,             /* the numbers of fpm.scoreboard.route_table */
+    ROUTE_BUCKETS = 40,
+    UNIT = 256,
+    PLACE_AFTER = 2048,
+    SAVED_MAX = 256,
+    FLOOD = 256,
+    WATCH = 32,
+    FIRST_BUCKET = 6,
+    PLACES = 256,            /* of the index by the hashes of texts */
+};
+static const uint64_t SOUND_MAX = (1ull << 48) - 1;
+enum RouteNumber { R_INHERITED, R_REQUESTS, R_ERRORS, R_TIME, R_CPU, R_GROWTH, ROUTE_NUMBERS };
+
+struct Route {
+    uint32_t sequence, size;
+    uint64_t numbers[ROUTE_NUMBERS];
+    uint32_t buckets[ROUTE_BUCKETS];
+    unsigned char text[ROUTE_TEXT_MAX]; /* in the first entry: how many of the others are in use */
+};
+
+typedef struct {
+    PyObject_HEAD
+    Py_buffer buffer;
+    struct Route *table;     /* NULL: there is none (any more) */
+    uint64_t peak, unseen;
+    uint64_t saved, missed, former_requests, former_time; /* see RouteTable */
+    uint32_t hashes[ROUTES];
+    unsigned int used, watching;
+    unsigned char places[PLACES];
+} Routes;
+
+enum { DIGIT = 1, HEX_LETTER = 2, LETTER = 4 };
+
+/* What a byte is in a path; 0: it is between the parts. */
+static int kind_of(unsigned char byte) {
+    unsigned char lower = byte | 32;
+    return byte >= '0' && byte <= '9' ? DIGIT : lower < 'a' || lower > 'z' ? 0 : lower <= 'f' ? HEX_LETTER : LETTER;
+}
+
+/* Does a UUID begin here (RFC 9562 4), and end with its part? */
+static int is_uuid(const unsigned char *text, Py_ssize_t size) {
+    if (size < UUID_SIZE || (size > UUID_SIZE && kind_of(text[UUID_SIZE]))) return 0;
+    for (int i = 0; i < UUID_SIZE; i++) {
+        int is_dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (is_dash ? text[i] != '-' : !(kind_of(text[i]) & (DIGIT | HEX_LETTER))) return 0;
+    }
+    return 1;
+}
+
+/* How a part is called that is one of many; as it is if it is none. Tells where it ends. */
+static Span name_part(const unsigned char *text, Py_ssize_t size, Py_ssize_t *end) {
+    int kinds = 0, former = 0, runs = 0, kind;
+    Py_ssize_t length = 0;
+    for (; length < size && (kind = kind_of(text[length])) != 0; length++) {
+        runs += kind == DIGIT && former != DIGIT;
+        kinds |= former = kind;
+    }
+    *end = length;
+    if (length == 8 && is_uuid(text, size)) {
+        *end = UUID_SIZE;
+        return span_of("<uuid>");
+    }
+    if (kinds == DIGIT) return span_of("<n>");
+    int is_token = length >= TOKEN_MIN && runs > 1, is_hash = length >= HASH_MIN && runs && !(kinds & LETTER);
+    return length >= OPAQUE_MIN || is_token || is_hash ? span_of("<hash>") : (Span){text, length};
+}
+
+/* Where the last slash before `end` is; 0 without one. */
+static Py_ssize_t find_slash(const unsigned char *text, Py_ssize_t end) {
+    while (end > 0 && text[end - 1] != '/') end--;
+    return end > 0 ? end - 1 : 0;
+}
+
+/* Ends a text that is too long. */
+static Py_ssize_t cut_at(unsigned char *text, Py_ssize_t at) {
+    memcpy(text + at, "/...", CUT_SIZE);
+    return at + CUT_SIZE;
+}
+
+/* Adds the pattern of a path, or of its first part, without a bound. */
+static Py_ssize_t fold_parts(Span path, unsigned char *out) {
+    Py_ssize_t size = 0, segment = 0;
+    for (Py_ssize_t at = 0; at <= path.size;) {
+        int is_end = at == path.size, is_part = !is_end && kind_of(path.text[at]);
+        if (is_part) {
+            Py_ssize_t length;
+            Span name = name_part(path.text + at, path.size - at, &length);
+            memcpy(out + size, name.text, (size_t)name.size);
+            size += name.size;
+            at += length;
+            continue;
+        }
+        if ((is_end || path.text[at] == '/') && size - segment > SEGMENT_MAX) {
+            memcpy(out + segment, "<long>", 6);
+            size = segment + 6;
+        }
+        if (!is_end) out[size++] = path.text[at];
+        if (!is_end && path.text[at] == '/') segment = size;
+        at++;
+    }
+    return size;
+}
+
+/* See fpm.scoreboard.route_fold.fold_path(): returns the size of the pattern in `out`, which has FOLD_ROOM bytes. */
+static Py_ssize_t fold_path(Span path, unsigned char *out) {
+    int is_cut = path.size > LOOKED_AT;
+    if (is_cut) path.size = find_slash(path.text, LOOKED_AT);
+    Py_ssize_t size = fold_parts(path, out);
+    if (is_cut) size = cut_at(out, size);
+    if (size > ROUTE_TEXT_MAX) size = cut_at(out, find_slash(out, ROUTE_TEXT_MAX - CUT_SIZE + 1));
+    if (!size) out[size++] = '/';
+    return size;
+}
+
+/* The bucket of a duration in microseconds. */
+static int bucket_of(uint64_t duration) {
+    int bits = duration ? 64 - __builtin_clzll(duration) : 0;
+    if (bits <= FIRST_BUCKET) return 0;
+    int bucket = 1 + 2 * (bits - FIRST_BUCKET - 1) + (int)(duration >> (bits - 2) & 1);
+    return bucket < ROUTE_BUCKETS ? bucket : ROUTE_BUCKETS - 1;
+}
+
+/* One more, or some, as far as the number goes. */
+static void add_saturating(uint32_t *number, uint32_t count) {
+    *number = *number > UINT32_MAX - count ? UINT32_MAX : *number + count;
+}
+
+/* The hash of a text (FNV-1a). */
+static uint32_t hash_text(Span text) {
+    uint32_t hash = 2166136261u;
+    for (Py_ssize_t i = 0; i < text.size; i++) hash = (hash ^ text.text[i]) * 16777619u;
+    return hash;
+}
+
+/* The entry of a text; 0 without one. */
+static unsigned int find_route(Routes *self, Span text, uint32_t hash) {
+    for (unsigned int place = hash % PLACES; self->places[place]; place = (place + 1) % PLACES) {
+        unsigned int entry = self->places[place];
+        const struct Route *route = &self->table[entry];
+        if (self->hashes[entry] == hash && route->size == (uint32_t)text.size &&
+            !memcmp(route->text, text.text, (size_t)text.size))
+            return entry;
+    }
+    return 0;
+}
+
+/* Makes the index anew. */
+static void index_routes(Routes *self) {
+    memset(self->places, 0, sizeof self->places);
+    for (unsigned int entry = 1; entry <= self->used; entry++) {
+        unsigned int place = self->hashes[entry] % PLACES;
+        while (self->places[place]) place = (place + 1) % PLACES;
+        self->places[place] = (unsigned char)entry;
+    }
+}
+
+/* Begins and ends a change of an entry's owner: the table's counter is odd between the two. */
+static void turn_table(Routes *self) {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(&self->table->sequence, self->table->sequence + 1, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+/* Lets a pattern begin with this entry, and this weight; what a former owner has counted goes to the others. */
+static unsigned int place_route(Routes *self, Span text, uint32_t hash, uint64_t weight, unsigned int entry) {
+    struct Route *others = self->table, *route = &self->table[entry];
+    const uint32_t sequence = route->sequence;
+    turn_table(self);
+    if (entry > self->used) {
+        uint32_t used = self->used = entry;
+        memcpy(others->text, &used, sizeof used);
+    } else {
+        for (int i = R_REQUESTS; i < ROUTE_NUMBERS; i++) others->numbers[i] += route->numbers[i];
+        for (int i = 0; i < ROUTE_BUCKETS; i++) add_saturating(&others->buckets[i], route->buckets[i]);
+    }
+    memset(route, 0, sizeof *route);
+    route->sequence = sequence;
+    route->size = (uint32_t)text.size;
+    route->numbers[R_INHERITED] = weight;
+    memcpy(route->text, text.text, (size_t)text.size);
+    self->hashes[entry] = hash;
+    index_routes(self);
+    turn_table(self);
+    return entry;
+}
+
+/* What the others have had at the last change of an owner: requests since then have got no entry. */
+static void keep_former(Routes *self) {
+    self->former_requests = self->table->numbers[R_REQUESTS];
+    self->former_time = self->table->numbers[R_TIME];
+}
+
+/* Gives a pattern the entry of the least weight. */
+static unsigned int replace_route(Routes *self, Span text, uint32_t hash) {
+    uint64_t requests = 0, time = 0, mean, weight = UINT64_MAX;
+    unsigned int least = 1;
+    for (unsigned int entry = 0; entry < ROUTES; entry++) {
+        requests += self->table[entry].numbers[R_REQUESTS];
+        time += self->table[entry].numbers[R_TIME];
+    }
+    mean = time / (requests ? requests : 1);
+    mean += !mean;
+    for (unsigned int entry = 1; entry < ROUTES; entry++) {
+        const uint64_t *numbers = self->table[entry].numbers;
+        uint64_t found = numbers[R_INHERITED] + UNIT * (numbers[R_REQUESTS] + numbers[R_TIME] / mean);
+        if (found >= weight) continue;
+        weight = found;
+        least = entry;
+    }
+    const uint64_t *others = self->table->numbers;
+    uint64_t passed = others[R_REQUESTS] - self->former_requests + (others[R_TIME] - self->former_time) / mean;
+    place_route(self, text, hash, weight + UNIT * passed, least);
+    keep_former(self);
+    return least;
+}
+
+/* The entry of a request; 0: it is one of the others. */
+static unsigned int choose_route(Routes *self, Span path, uint64_t duration) {
+    const uint64_t saved_max = (uint64_t)SAVED_MAX * PLACE_AFTER;
+    unsigned char out[FOLD_ROOM];
+    self->saved += duration;
+    if (++self->missed > FLOOD && self->saved < PLACE_AFTER) return 0;
+    Span text = {out, fold_path(path, out)};
+    uint32_t hash = hash_text(text);
+    unsigned int entry = find_route(self, text, hash);
+    if (entry) {
+        self->missed = 0;
+        return entry;
+    }
+    if (self->used < ROUTES - 1) return place_route(self, text, hash, 0, self->used + 1);
+    if (self->saved < PLACE_AFTER) return 0;
+    self->saved = (self->saved < saved_max ? self->saved : saved_max) - PLACE_AFTER;
+    return replace_route(self, text, hash);
+}
+
+/* By what the memory has grown since somebody looked is the last request's, if it was the only one. */
+static void grow_route(Routes *self, unsigned int entry, uint64_t peak) {
+    if (peak > self->peak) {
+        self->table[self->unseen ? 0 : entry].numbers[R_GROWTH] += peak - self->peak;
+        self->peak = peak;
+        self->watching = WATCH;
+    } else if (self->watching) {
+        self->watching--;
+    }
+    self->unseen = 0;
+}
+
+/* Counts a request; a peak of 0: nobody has looked at the memory. See RouteTable.count(). */
+static void count_route(Routes *self, Span path, uint64_t duration, uint64_t cpu, int failed, uint64_t peak) {
+    unsigned int entry = choose_route(self, path, duration);
+    struct Route *route = &self->table[entry];
+    route->numbers[R_REQUESTS]++;
+    route->numbers[R_TIME] += duration;
+    route->numbers[R_CPU] += cpu;
+    route->numbers[R_ERRORS] += (uint64_t)(failed != 0);
+    add_saturating(&route->buckets[bucket_of(duration)], 1);
+    if (peak)
+        grow_route(self, entry, peak);
+    else
+        self->unseen++;
+}
+
+/* Takes one entry over; 0 if it is not sound. */
+static int take_route(Routes *self, unsigned int entry) {
+    const struct Route *route = &self->table[entry];
+    Span text = {route->text, route->size};
+    for (int i = 0; i < ROUTE_NUMBERS; i++)
+        if (route->numbers[i] > SOUND_MAX) return 0;
+    if (!entry) return !route->size;
+    if (text.size < 1 || text.size > ROUTE_TEXT_MAX) return 0;
+    self->hashes[entry] = hash_text(text);
+    if (find_route(self, text, self->hashes[entry])) return 0;
+    self->used = entry;
+    index_routes(self);
+    return 1;
+}
+
+/* Goes on with what a worker before has left; begins anew if that is not sound, as after a death in the middle. */
+static void take_table(Routes *self) {
+    uint32_t used;
+    memcpy(&used, self->table->text, sizeof used);
+    int is_sound = !(self->table->sequence & 1) && used < ROUTES && take_route(self, 0);
+    for (unsigned int entry = 1; is_sound && entry <= used; entry++) is_sound = take_route(self, entry);
+    if (is_sound) return;
+    memset(self->table, 0, ROUTES * sizeof *self->table);
+    self->used = 0;
+    index_routes(self);
+}
+
+/* Routes(table, peak): see fpm.scoreboard.route_table.RouteTable. Raises ValueError if the memory is no table. */
+static PyObject *routes_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords)) {
+    PyObject *memory;
+    unsigned long long peak;
+    if (!PyArg_ParseTuple(args, "OK", &memory, &peak)) return NULL;
+    Routes *self = (Routes *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (!self || PyObject_GetBuffer(memory, &self->buffer, PyBUF_WRITABLE) < 0) {
+        Py_XDECREF((PyObject *)self);
+        return NULL;
+    }
+    if (self->buffer.len == ROUTES * (Py_ssize_t)sizeof *self->table && (uintptr_t)self->buffer.buf % 8 == 0) {
+        self->table = self->buffer.buf;
+        self->peak = peak;
+        self->saved = (uint64_t)SAVED_MAX * PLACE_AFTER;
+        take_table(self);
+        keep_former(self);
+        return (PyObject *)self;
+    }
+    PyErr_Format(PyExc_ValueError, "%zd bytes are no table of routes", self->buffer.len);
+    PyBuffer_Release(&self->buffer);
+    Py_DECREF((PyObject *)self);
+    return NULL;
+}
+
+/* The bytes of a path; a new reference to their owner, NULL with an exception set. */
+static PyObject *path_bytes(PyObject *path, Span *span) {
+    int is_ascii = ascii_span(path, span);
+    if (is_ascii) return is_ascii > 0 ? Py_NewRef(path) : NULL;
+    PyObject *bytes = PyUnicode_AsEncodedString(path, "latin-1", "replace");
+    char *start;
+    if (bytes && PyBytes_AsStringAndSize(bytes, &start, &span->size) < 0) Py_CLEAR(bytes);
+    span->text = bytes ? (const unsigned char *)start : NULL;
+    return bytes;
+}
+
+/* count(path, duration, cpu, failed, peak) */
+static PyObject *routes_count(PyObject *object, PyObject *args) {
+    Routes *self = (Routes *)object;
+    PyObject *path, *bytes;
+    unsigned long long duration, cpu, peak;
+    int failed;
+    Span span;
+    if (!PyArg_ParseTuple(args, "UKKpK", &path, &duration, &cpu, &failed, &peak)) return NULL;
+    bytes = path_bytes(path, &span);
+    if (!bytes) return NULL;
+    if (self->table) count_route(self, span, duration, cpu, failed, peak);
+    Py_DECREF(bytes);
+    Py_RETURN_NONE;
+}
+
+/* look(path, peak) */
+static PyObject *routes_look(PyObject *object, PyObject *args) {
+    Routes *self = (Routes *)object;
+    PyObject *path, *bytes;
+    unsigned long long peak;
+    unsigned char out[FOLD_ROOM];
+    Span span;
+    if (!PyArg_ParseTuple(args, "UK", &path, &peak)) return NULL;
+    bytes = path_bytes(path, &span);
+    if (!bytes) return NULL;
+    Span text = {out, fold_path(span, out)};
+    if (self->table) grow_route(self, find_route(self, text, hash_text(text)), peak);
+    Py_DECREF(bytes);
+    Py_RETURN_NONE;
+}
+
+/* close(): lets go of the memory. */
+static PyObject *routes_close(PyObject *object, PyObject *Py_UNUSED(args)) {
+    Routes *self = (Routes *)object;
+    if (self->table) PyBuffer_Release(&self->buffer);
+    self->table = NULL;
+    Py_RETURN_NONE;
+}
+
+/* Lets go of everything. */
+static void routes_dealloc(PyObject *object) {
+    Py_XDECREF(routes_close(object, NULL));
+    free_object(object);
+}
+
+static PyMethodDef routes_methods[] = {
+    {"count", routes_count, METH_VARARGS, "count(path, duration, cpu, failed, peak)"},
+    {"look", routes_look, METH_VARARGS, "look(path, peak)"},
+    {"close", routes_close, METH_NOARGS, "close()"},
+    {NULL, NULL, 0, NULL},
+};
+static PyMemberDef routes_members[] = {
+    {"watching", T_UINT, offsetof(Routes, watching), READONLY, NULL}, {NULL, 0, 0, 0, NULL}};
+static PyType_Slot routes_slots[] = {
+    {Py_tp_new, routes_new}, {Py_tp_dealloc, routes_dealloc}, {Py_tp_methods, routes_methods},
+    {Py_tp_members, routes_members}, {0, NULL}};
+static PyType_Spec routes_spec = {"fpm._hotpath.Routes", sizeof(Routes), 0, Py_TPFLAGS_DEFAULT, routes_slots};
+
 /* ------------------------------------------------------------------ the server: what is the same for each request */
 
 /* What plain Python gives; fpm.worker.compiled says what each is. */
@@ -253,7 +720,8 @@ static PyType_Spec slot_spec = {
     X(FIELDS, fields) X(STATUSES, statuses) X(FORMAT_HEAD, format_head) X(COMPLETE_ENVIRON, complete_environ) \
     X(ACCOUNTING, accounting) X(KEPT_PHASE, kept_phase) X(LINGERING_PHASE, lingering_phase) \
     X(MAKE_INPUT, make_input) X(ENDED, ended) X(HAND_OVER, hand_over) X(RESUME, resume) X(SEND_REST, send_rest) \
-    X(SETTLE, settle) X(TAKE, take) X(TELL, tell) X(MOUNT, mount) X(OWN_PATHS, own_paths) X(OWN, own)
+    X(SETTLE, settle) X(TAKE, take) X(TELL, tell) X(ROUTE_TABLE, route_table) \
+    X(MOUNT, mount) X(OWN_PATHS, own_paths) X(OWN, own)
 #define CONSTANT_OF(constant, text) constant,
 #define TEXT_OF(constant, text) #text,
 enum Part { EACH_PART(CONSTANT_OF) PARTS };
@@ -262,7 +730,8 @@ static const char *const PART_NAMES[PARTS] = {EACH_PART(TEXT_OF)};
 /* Variables that mean something here: their order is that of their texts. */
 enum Role {
     OTHER, SCRIPT_NAME, PATH_INFO, REQUEST_METHOD, QUERY_STRING, CONTENT_LENGTH, CONTENT_TYPE, SCRIPT_FILENAME, HTTPS,
-    REQUEST_SCHEME, SERVER_PROTOCOL, SERVER_NAME, SERVER_PORT, REMOTE_USER, HTTP_HOST, SERVER_SOFTWARE, UNWANTED,
+    REQUEST_SCHEME, SERVER_PROTOCOL, SERVER_NAME, SERVER_PORT, REMOTE_USER, HTTP_HOST, SERVER_SOFTWARE, REQUEST_START,
+    UNWANTED,
     UNWANTED_LAST = UNWANTED + 3, ROLES,
 };
 /* Names of attributes and entries that are used for each request; the first are those of the variables. */
@@ -273,7 +742,8 @@ enum Name {
 static const char *const NAME_TEXTS[NAMES] = {
     "", "SCRIPT_NAME", "PATH_INFO", "REQUEST_METHOD", "QUERY_STRING", "CONTENT_LENGTH", "CONTENT_TYPE",
     "SCRIPT_FILENAME", "HTTPS", "REQUEST_SCHEME", "SERVER_PROTOCOL", "SERVER_NAME", "SERVER_PORT", "REMOTE_USER",
-    "HTTP_HOST", "SERVER_SOFTWARE", "HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE",
+    "HTTP_HOST", "SERVER_SOFTWARE", "REQUEST_START",
+    "HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE",
     "request", "response", "phase", "deadline", "machine", "write", "start_response", "wsgi.url_scheme", "wsgi.input",
     "http", "https", "80", "443", "",
 };
@@ -289,7 +759,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *parts[PARTS], *names[NAMES];
     Slot *slot;
-    PyTypeObject *answer_type;
+    PyTypeObject *answer_type, *routes_type;
     unsigned long long slow_limit;  /* us */
     unsigned long long limit;       /* requests, 0: none */
     int logs;                /* there is an access log */
@@ -505,6 +975,7 @@ typedef struct {
     int fd, keep, head_only;
     int is_nginx;            /* which sees that a connection is not to be used again */
     int is_refused;          /* it is not kept, though the web server would */
+    int is_gone;             /* the web server was gone when it was sent */
     enum State state;
     unsigned char out[OUT_SIZE];
 } Answer;
@@ -807,20 +1278,60 @@ static int send_answer(Answer *self, Body *body) {
         sent = sendmsg(self->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (sent < 0 && errno == EINTR);
     if (sent >= 0 ? sent < total : errno == EAGAIN) return leave_rest(self, body, total, sent < 0 ? 0 : sent);
-    self->keep &= sent >= 0; /* else the peer is gone */
+    self->is_gone = sent < 0;
+    self->keep &= !self->is_gone;
     self->state = OVER;
     return 1;
 }
 
 /* ------------------------------------------------------------------ one request */
 
-/* The response is out: its duration, its CPU time, what is told of it. See fpm.worker.request.Request._account(). */
+/* Counts a request that has ended here; see fpm.worker.accounting.Accounting._count(). Its answer went out as one, so
+ * its first byte with its last. */
+static void count_response(Answer *self, uint64_t duration, uint64_t cpu, int is_short) {
+    Statistics *statistics = self->server->slot->statistics;
+    Span status;
+    const int success = 1;
+    int digit = ascii_span(self->status, &status) > 0 && status.size ? status.text[0] - '1' : CLASSES - 1;
+    if (is_short && digit == success && !self->is_gone) {
+        count_duration(&statistics->usual, duration);
+        return;
+    }
+    add_to(&statistics->classes[self->is_gone ? ABORTED : digit < 0 || digit >= CLASSES ? CLASSES - 1 : digit], 1);
+    count_duration(&statistics->response, duration);
+    if (!self->is_gone) count_duration(&statistics->first_byte, duration);
+    count_duration(&statistics->cpu, cpu);
+}
+
+/* Bytes of memory that the process has used at most until now. */
+static uint64_t memory_peak(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) < 0 ? 0 : (uint64_t)usage.ru_maxrss * 1024;
+}
+
+/* Counts it for its route, if somebody wants to know; see Accounting.account(). */
+static int count_own_route(Answer *self, uint64_t duration, uint64_t cpu, int is_measured) {
+    PyObject *table = self->server->parts[ROUTE_TABLE];
+    Routes *routes = (Routes *)table;
+    if (Py_TYPE(table) != self->server->routes_type || !routes->table) return 1;
+    Span path, status;
+    PyObject *bytes = path_bytes(self->path, &path);
+    if (!bytes) return -1;
+    int is_failed = ascii_span(self->status, &status) > 0 && status.size && status.text[0] == '5';
+    uint64_t peak = is_measured ? self->server->slot->memory : routes->watching ? memory_peak() : 0;
+    count_route(routes, path, duration, cpu, is_failed, peak);
+    Py_DECREF(bytes);
+    return 1;
+}
+
+/* The response is out: its duration, its CPU time, what is told of it. See Accounting.account(). */
 static int account(Answer *self) {
     Server *server = self->server;
     Slot *slot = server->slot;
     double passed = (read_clock(CLOCK_MONOTONIC) - self->started) * 1e6;
     unsigned long long duration = passed > 0 ? (unsigned long long)passed : 0, used = duration;
-    if (duration > LONG_REQUEST || self->cpu >= 0 || slot->requests % MEASURE_EVERY == 1) {
+    int is_measured = duration > LONG_REQUEST || self->cpu >= 0 || slot->requests % MEASURE_EVERY == 1;
+    if (is_measured) {
         PyObject *measured = PyObject_CallMethod(server->parts[ACCOUNTING], "measure", "Kd", duration, self->cpu);
         used = measured ? PyLong_AsUnsignedLongLong(measured) : 0;
         Py_XDECREF(measured);
@@ -828,6 +1339,8 @@ static int account(Answer *self) {
     }
     int slow = duration > server->slow_limit;
     end_slot(slot, duration, used, slow);
+    count_response(self, duration, used, !is_measured);
+    if (count_own_route(self, duration, used, is_measured) < 0) return -1;
     if (!slow && !server->logs) return 1;
     return done(PyObject_CallFunction(
         server->parts[TELL], "OOONOdKKi", self->connection ? self->connection : Py_None, self->environ, self->status,
@@ -926,6 +1439,7 @@ static int serve(Server *self, PyObject *connection, int fd, const unsigned char
         answer->cpu = self->slot->was_long ? read_clock(CLOCK_PROCESS_CPUTIME_ID) : -1.0;
         answer->epoch = read_clock(CLOCK_REALTIME);
         answer->started = read_clock(CLOCK_MONOTONIC);
+        count_wait(self->slot, v.values[REQUEST_START], answer->epoch);
         self->serving = fd;
         int is_own = PySet_Size(self->parts[OWN_PATHS]) ? PySet_Contains(self->parts[OWN_PATHS], v.path) : 0;
         result = is_own < 0 ? -1 : show(self, &v, answer->epoch, answer->started);
@@ -1118,6 +1632,7 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNU
     if (is_slot > 0 && ((Slot *)slot)->slot && PyDict_Check(parts)) {
         self->slot = (Slot *)Py_NewRef(slot);
         self->answer_type = (PyTypeObject *)PyObject_GetAttrString(module, "Answer");
+        self->routes_type = (PyTypeObject *)PyObject_GetAttrString(module, "Routes");
         self->slow_limit = UINT64_MAX;
         self->epoll = epoll;
         self->listen = listen;
@@ -1125,7 +1640,7 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNU
         self->wake = wake;
         self->is_unix = is_unix;
         self->serving = -1;
-        if (self->answer_type && fill_server(self, parts) > 0) return (PyObject *)self;
+        if (self->answer_type && self->routes_type && fill_server(self, parts) > 0) return (PyObject *)self;
     } else if (is_slot >= 0) {
         PyErr_SetString(PyExc_TypeError, "a Slot that is bound, and a dictionary of parts are wanted");
     }
@@ -1144,6 +1659,7 @@ static void server_dealloc(PyObject *object) {
     }
     Py_XDECREF((PyObject *)self->slot);
     Py_XDECREF((PyObject *)self->answer_type);
+    Py_XDECREF((PyObject *)self->routes_type);
     free_object(object);
 }
 
@@ -1159,6 +1675,7 @@ static PyMemberDef server_members[] = {
     {"limit", T_ULONGLONG, offsetof(Server, limit), 0, NULL},
     {"slow_limit", T_ULONGLONG, offsetof(Server, slow_limit), 0, NULL},
     {"logs", T_INT, offsetof(Server, logs), 0, NULL},
+    {"route_table", T_OBJECT, offsetof(Server, parts[ROUTE_TABLE]), 0, NULL},
     {"mount", T_OBJECT, offsetof(Server, parts[MOUNT]), 0, NULL},
     {"own_paths", T_OBJECT, offsetof(Server, parts[OWN_PATHS]), 0, NULL},
     {"own", T_OBJECT, offsetof(Server, parts[OWN]), 0, NULL},
@@ -1184,12 +1701,26 @@ static int add(PyObject *module, const char *name, PyObject *value) {
 /* LAYOUT: where in the scoreboard it writes; plain Python compares it with its own tables (fpm.scoreboard.writer). */
 static int module_exec(PyObject *module) {
     struct { const char *name; PyType_Spec *spec; } types[] = {
-        {"Slot", &slot_spec}, {"Answer", &answer_spec}, {"Server", &server_spec}};
+        {"Slot", &slot_spec}, {"Routes", &routes_spec}, {"Answer", &answer_spec}, {"Server", &server_spec}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (add(module, types[i].name, PyType_FromModuleAndSpec(module, types[i].spec, NULL)) < 0) return -1;
-    return add(module, "LAYOUT", Py_BuildValue("(iiiiiiiiiii)", WAKE_BELOW_OFFSET, STAGES_OFFSET, BEGIN_OFFSET,
-        (int)offsetof(struct Begin, script), DONE_OFFSET, SLOW_OFFSET, USER_OFFSET, ACCEPTING, READING_HEADERS,
-        EXECUTING, END));
+    const unsigned long long numbers[] = {
+        WAKE_BELOW_OFFSET, STAGES_OFFSET, BEGIN_OFFSET, offsetof(struct Begin, script), DONE_OFFSET, SLOW_OFFSET,
+        USER_OFFSET, ACCEPTING, READING_HEADERS, EXECUTING, END, ROUTES, sizeof(struct Route),
+        offsetof(struct Route, text), offsetof(struct Route, buckets), UNIT, PLACE_AFTER, SAVED_MAX, FLOOD, WATCH,
+        FIRST_BUCKET, ROUTE_BUCKETS,
+        offsetof(Statistics, classes),
+        offsetof(Statistics, classes[ABORTED]), sizeof(Histogram), offsetof(Statistics, response),
+        offsetof(Statistics, first_byte), offsetof(Statistics, queue_wait), offsetof(Statistics, cpu),
+        offsetof(Statistics, usual), (unsigned long long)QUEUE_WAIT_MAX, (unsigned long long)CLOCK_SKEW_MAX,
+        START_SIZE};
+    const Py_ssize_t count = sizeof numbers / sizeof *numbers, bounds = BUCKETS - 1;
+    PyObject *layout = PyTuple_New(count + bounds);
+    for (Py_ssize_t i = 0; layout && i < count + bounds; i++) {
+        PyObject *number = PyLong_FromUnsignedLongLong(i < count ? numbers[i] : BOUNDS[i - count]);
+        if (!number || PyTuple_SetItem(layout, i, number) < 0) Py_CLEAR(layout);
+    }
+    return add(module, "LAYOUT", layout);
 }
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}};

@@ -7,7 +7,7 @@ compiles `__init__`, and the classes share the others. For whoever checks types,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, FrozenInstanceError
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -111,3 +111,8 @@ def _get_state(self: Any) -> list[Any]:
 def _set_state(self: Any, state: list[Any]) -> None:
     for one, value in zip(dataclasses.fields(self), state, strict=True):
         object.__setattr__(self, one.name, value)
+
+
+def known_fields(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those values that are fields of a dataclass: another version of pyfpm may know more, or fewer."""
+    return {one.name: values[one.name] for one in dataclasses.fields(kind) if one.name in values}

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import commands
 from tests.support.browser import Browser
 from tests.support.directories import open_directories, opened_directory
 from tests.support.fpm import Daemon, Start
-from tests.support.holdings import count_kinds
+from tests.support.holdings import count_kinds, kinds_of
+from tests.support.machine import Machine, booted
 from tests.support.monitors import need
 from tests.support.nginx import Nginx, StartNginx
 from tests.support.processes import adopt_orphans, descriptors
@@ -46,15 +48,16 @@ def nothing_left_behind() -> Iterator[None]:
 
     What a daemon's master leaves is the fixture `daemon`'s business.
     """
-    kinds, fds, directories = count_kinds(os.getpid()), descriptors(os.getpid()), open_directories()
+    fds, directories = descriptors(os.getpid()), open_directories()
+    kinds = kinds_of(fds)
     yield
     if count_kinds(os.getpid()) - kinds:
         gc.collect()  # what only cycles hold
-    wait_until(
-        lambda: not count_kinds(os.getpid()) - kinds,
-        timeout=2.0,
-        message=f"descriptors left open, some of {sorted(set(descriptors(os.getpid())) - set(fds))}",
-    )
+        wait_until(
+            lambda: not count_kinds(os.getpid()) - kinds,
+            timeout=2.0,
+            message=lambda: f"descriptors left open, some of {sorted(set(descriptors(os.getpid())) - set(fds))}",
+        )
     assert open_directories() <= directories, "directories left behind"
 
 
@@ -70,14 +73,32 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """A test that fails shows the processes and the log of its daemons as they were."""
     report = yield
     if report.when == "call" and report.failed:
-        report.sections += [(f"master {one.pid}", one.describe()) for one in item.stash.get(DAEMONS, [])]
+        running = [one for node in item.listchain() for one in node.stash.get(DAEMONS, [])]
+        report.sections += [(f"master {one.pid}", one.describe()) for one in running]
     return report
 
 
+@pytest.fixture(scope="session")
+def command_server() -> Iterator[None]:
+    """For all tests of one process: commands need not start Python."""
+    with commands.serving():
+        yield
+
+
 @pytest.fixture
-def daemon(request: pytest.FixtureRequest) -> Iterator[Start]:
+def daemon(request: pytest.FixtureRequest, command_server: None) -> Iterator[Start]:
     """Start daemons: `daemon(pools, global_=..., environ=..., started=True)`; examined at the end."""
-    running = request.node.stash.setdefault(DAEMONS, [])
+    yield from _daemons(request.node)
+
+
+@pytest.fixture(scope="module")
+def shared_daemon(request: pytest.FixtureRequest) -> Iterator[Start]:
+    """The same for daemons of all tests of a file, each of which has a pool of its own."""
+    yield from _daemons(request.node)
+
+
+def _daemons(node: pytest.Item | pytest.Collector) -> Iterator[Start]:
+    running = node.stash.setdefault(DAEMONS, [])
 
     def make(
         pools: Mapping[str, Mapping[str, object]],
@@ -112,6 +133,13 @@ def browser() -> Iterator[Browser]:
     made = Browser(need("chromium"))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    """A small Debian that is running, without pyfpm, for the tests of one file."""
+    with opened_directory() as made, booted(made / "nspawn.log") as running:
+        yield running
 
 
 def _finish(running: list[Daemon] | list[Nginx]) -> None:

@@ -25,7 +25,8 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "tests/mutants.toml"
 SOURCE, BINARY = "fpm/_hotpath.c", "fpm/_hotpath.abi3.so"
-NOT_COPIED = (".git", ".venv", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis", "build", "dist")
+NOT_COPIED = (".git", ".venv", ".venv-*", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis", "build", "dist")
+MACHINE = ROOT / ".venv/machine"
 FAILED = 1
 """pytest's exit status when tests failed; higher ones say that they could not run."""
 VERDICTS = {"failed": "caught", "passed": "survived"}
@@ -75,6 +76,8 @@ def copy_tree(to: Path) -> None:
     for tool in original.iterdir():
         if not (binaries / tool.name).exists():
             (binaries / tool.name).symlink_to(tool)
+    if MACHINE.exists():
+        (to / ".venv" / MACHINE.name).symlink_to(MACHINE)  # it is only read
     command = [str(binaries / "python"), "-P", "-c", "import fpm; print(fpm.__file__)"]
     found = subprocess.run(command, cwd="/", env=_environ(), capture_output=True, text=True, check=True).stdout.strip()
     assert found == str(to / "fpm/__init__.py"), f"the copy imports {found}"

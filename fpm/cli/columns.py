@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from fpm.frozen import dataclass
 from fpm.log.escape import escape
 
 GAP = 2
 """Spaces between columns."""
+MORE = " …"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +67,15 @@ def widths(columns: Sequence[Column], width: int) -> list[int]:
             wanted[at] -= taken
             surplus -= taken
     return wanted
+
+
+def fit_words(cells: Iterable[Cell], width: int) -> list[Cell]:
+    """Return the first cells of a line, each whole, that fit into `width` characters; a mark stands for the rest."""
+    wanted = list(cells)
+    sizes = [len(cell.text) for cell in wanted]
+    if sum(sizes) <= width:
+        return wanted
+    count = len(wanted)
+    while count and sum(sizes[:count]) + len(MORE) > width:
+        count -= 1
+    return [*wanted[:count], Cell(MORE, "dim")]

@@ -2,64 +2,78 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import click
 
-from fpm.cli.options import Options
-from fpm.cli.output import complain, inform, say
-from fpm.cli.probe import stack_notices
-from fpm.config.dump import dump
+from fpm.cli.options import examples, format_option
+from fpm.cli.output import complain, print_json
+from fpm.cli.progress import Progress
+from fpm.cli.waiting_for import start_words
+from fpm.cli.without_file import Source, choose_source, take_options
+from fpm.client.control import fetch_snapshot
 from fpm.config.model import Config, GlobalConfig
-from fpm.errors import EXIT_FAILED, EXIT_OK, FpmError, StartError
+from fpm.errors import EXIT_FAILED, EXIT_OK, ControlError, FpmError
 from fpm.log.error import ErrorLog
 from fpm.log.escape import escape_lines
 from fpm.log.lines import INDENT
 from fpm.master.master import Master
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.setup import Setup
-from fpm.master.upgrade.handover import VARIABLE, unpack
-from fpm.system.daemonize import StartReport, daemonize
+from fpm.master.upgrade.handed import check_handed
+from fpm.master.upgrade.handover import VARIABLE, keep_reading, take_reading, unpack
+from fpm.system.daemonize import Outcome, StartReport, daemonize, print_problem
 
 SYSLOG = "syslog"
 STRICT = "Exit if a pool cannot start, instead of serving the others."
 
 
-@click.command()
+@click.command(epilog=examples("pyfpm run", "pyfpm run --app shop.wsgi:application --listen 9000 --workers 8"))
 @click.option("--strict", is_flag=True, help=STRICT)
+@take_options
 @click.pass_context
-def run(ctx: click.Context, strict: bool) -> None:
-    """Run in the foreground (systemd, containers)."""
-    ctx.exit(run_foreground(ctx.obj, strict=strict))
+def run(ctx: click.Context, /, strict: bool, **values: Any) -> None:
+    """Run in the foreground (systemd, containers).
+
+    With --app there is no file: options describe one pool, and PYFPM_* variables, such as PYFPM_APP and
+    PYFPM_PM_MAX_CHILDREN, what the options leave out.
+    """
+    ctx.exit(run_foreground(choose_source(ctx.obj, values), strict=strict))
 
 
-@click.command()
+@click.command(epilog=examples("pyfpm start"))
 @click.option("--strict", is_flag=True, help=STRICT)
+@format_option()
 @click.pass_context
-def start(ctx: click.Context, strict: bool) -> None:
+def start(ctx: click.Context, strict: bool, form: str) -> None:
     """Run in the background; return when all pools are ready."""
-    ctx.exit(run_daemon(ctx.obj, strict=strict))
+    ctx.exit(run_daemon(ctx.obj, strict=strict, conclude=_print_outcome if form == "json" else print_problem))
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    complaints = [line.removeprefix("pyfpm: ") for line in outcome.text.splitlines()]
+    print_json({"ok": outcome.status == 0, "status": outcome.status, "pid": outcome.pid, "complaints": complaints})
+    sys.stdout.flush()  # the process ends without it
 
 
 @click.command(hidden=True)
 @click.option("--background", is_flag=True, hidden=True)
 @click.option("--check", is_flag=True, hidden=True)
+@take_options
 @click.pass_context
-def resume(ctx: click.Context, background: bool, check: bool) -> None:
-    """Continue where the old program of an upgrade stopped; internal."""
-    ctx.exit(resume_master(ctx.obj, background=background, check_only=check))
+def resume(ctx: click.Context, /, background: bool, check: bool, **values: Any) -> None:
+    """Continue where the old program of an upgrade stopped.
+
+    Only `pyfpm upgrade` calls it.
+    """
+    ctx.exit(resume_master(choose_source(ctx.obj, values), background=background, check_only=check))
 
 
-@click.command()
-@click.option("--dump", is_flag=True, help="Print every effective value.")
-@click.pass_context
-def test(ctx: click.Context, dump: bool) -> None:
-    """Check the whole configuration, and whether stacks can be taken on this machine; nothing is changed."""
-    ctx.exit(check(ctx.obj, with_dump=dump))
-
-
-def run_foreground(options: Options, *, strict: bool = False) -> int:
+def run_foreground(source: Source, *, strict: bool = False) -> int:
     """Become the master.
 
     Args:
@@ -71,26 +85,27 @@ def run_foreground(options: Options, *, strict: bool = False) -> int:
     Raises:
         FpmError: the configuration is wrong, or the start fails.
     """
-    config = options.load()
-    log = _foreground_log(options, config)
+    config = source.load()
+    log = _foreground_log(source, config)
     return Master(
         config,
         log,
         Setup(
             environ=dict(os.environ),
-            load=options.load,
+            load=source.load,
             on_ready=_nothing,
             strict=strict,
-            arguments=[*options.arguments(), "resume"],
+            arguments=_resuming(source),
         ),
     ).run()
 
 
-def run_daemon(options: Options, *, strict: bool = False) -> int:
+def run_daemon(source: Source, *, strict: bool = False, conclude: Callable[[Outcome], None] = print_problem) -> int:
     """Go into the background; the calling process exits when all pools are ready, or with the reason why not.
 
     Args:
         strict: exit if a pool cannot start.
+        conclude: called in the calling process at the end.
 
     Returns:
         The exit status of the master, in the background process.
@@ -98,15 +113,23 @@ def run_daemon(options: Options, *, strict: bool = False) -> int:
     Raises:
         FpmError: the configuration is wrong.
     """
-    config = options.load()
+    config = source.load()
     path = config.global_.error_log or SYSLOG
     log = open_log(config.global_, path)
-    report = daemonize()
-    return _run_reported(options, config, log, report, strict=strict, has_log=not log.find_gap())
+    progress, control = Progress(), config.global_.control
+
+    def look() -> None:
+        try:
+            progress.show(start_words(fetch_snapshot(control, workers=False).pools))
+        except ControlError:
+            return  # its control socket comes with its pools
+
+    report = daemonize(look, conclude)
+    return _run_reported(source, config, log, report, strict=strict, has_log=not log.find_gap())
 
 
 def _run_reported(
-    options: Options, config: Config, log: ErrorLog, report: StartReport, *, strict: bool, has_log: bool
+    source: Source, config: Config, log: ErrorLog, report: StartReport, *, strict: bool, has_log: bool
 ) -> int:
     refusal = ""
 
@@ -119,7 +142,7 @@ def _run_reported(
             return
         if failed:
             where = " (see the log)" if has_log else ""
-            report.failed(EXIT_FAILED, f"pyfpm: started, but these pools have failed{where}: {names}{reasons}")
+            report.ready(EXIT_FAILED, f"pyfpm: started, but these pools have failed{where}: {names}{reasons}")
         else:
             report.ready()
         log.take_stderr()
@@ -129,10 +152,10 @@ def _run_reported(
         log,
         Setup(
             environ=dict(os.environ),
-            load=options.load,
+            load=source.load,
             on_ready=on_ready,
             strict=strict,
-            arguments=[*options.arguments(), "resume", "--background"],
+            arguments=_resuming(source, "--background"),
         ),
     )
     try:
@@ -156,7 +179,7 @@ def _reasons(failed: list[PoolSupervisor]) -> str:
     return escape_lines(text).replace("\n", f"\n{INDENT}")
 
 
-def resume_master(options: Options, *, background: bool, check_only: bool) -> int:
+def resume_master(source: Source, *, background: bool, check_only: bool) -> int:
     """Continue where the old program of an upgrade stopped; only `pyfpm upgrade` executes this.
 
     Args:
@@ -171,34 +194,44 @@ def resume_master(options: Options, *, background: bool, check_only: bool) -> in
     """
     fd = int(os.environ.pop(VARIABLE, "-1"))
     handed = unpack(fd)
-    config = options.load()
-    if dump(config) != handed["dump"]:
-        raise StartError("this version reads the configuration differently from the running one; restart instead")
+    reading = handed.get("reading", -1)
+    config = None if check_only or reading < 0 else take_reading(reading)
+    if config is None:
+        config = source.load()
+        check_handed(handed, config)
     if check_only:
+        if reading >= 0:
+            keep_reading(reading, config)
         return EXIT_OK
     os.close(fd)
-    log = (
-        open_log(config.global_, config.global_.error_log or SYSLOG) if background else _foreground_log(options, config)
-    )
-    if background:
-        log.take_stderr()
+    log = _background_log(config) if background else _foreground_log(source, config)
     return Master(
         config,
         log,
         Setup(
             environ=dict(os.environ),
-            load=options.load,
+            load=source.load,
             on_ready=_nothing,
-            arguments=[*options.arguments(), "resume", *(["--background"] if background else [])],
+            arguments=_resuming(source, *(["--background"] if background else [])),
             handed=handed,
         ),
     ).run()
 
 
-def _foreground_log(options: Options, config: Config) -> ErrorLog:
+def _background_log(config: Config) -> ErrorLog:
+    log = open_log(config.global_, config.global_.error_log or SYSLOG)
+    log.take_stderr()
+    return log
+
+
+def _foreground_log(source: Source, config: Config) -> ErrorLog:
     # PHP-FPM's rule: in the foreground on a terminal, or with -O, the log goes to standard error.
-    sees_log = options.force_stderr or sys.stderr.isatty()
+    sees_log = source.force_stderr or sys.stderr.isatty()
     return open_log(config.global_, None if sees_log else config.global_.error_log)
+
+
+def _resuming(source: Source, *words: str) -> list[str]:
+    return [*source.arguments(), "resume", *source.command_arguments(), *words]
 
 
 def _nothing(failed: list[str]) -> None:
@@ -207,10 +240,13 @@ def _nothing(failed: list[str]) -> None:
 
 def open_log(settings: GlobalConfig, path: str | None) -> ErrorLog:
     """Open the error log of these settings at `path` (None: standard error); say if nobody will read it."""
+    # Where a master was that crashes, or that systemd's watchdog aborts because it hangs.
+    faulthandler.enable(file=2)
     log = ErrorLog(
         path,
         level=settings.log_level,
         limit=settings.log_limit,
+        form=settings.log_format,
         ident=settings.syslog_ident,
         facility=settings.syslog_facility,
         journal_stream=os.environ.get("JOURNAL_STREAM", ""),
@@ -219,21 +255,3 @@ def open_log(settings: GlobalConfig, path: str | None) -> ErrorLog:
     if gap:
         complain(f"pyfpm: the daemon has no log, because {gap}. Write error_log = PATH in [global]")
     return log
-
-
-def check(options: Options, *, with_dump: bool) -> int:
-    """Read, check and report, for `pyfpm test`; short-lived processes try whether ptrace works.
-
-    Raises:
-        ConfigError: with every error, and all that a pool lacks on this machine.
-    """
-    config = options.check()
-    if with_dump:
-        for line in dump(config):
-            say(line)
-    for notice in config.notices:
-        inform(f"NOTICE: {notice}")
-    for line in stack_notices(config):
-        inform(line)
-    inform(f"NOTICE: configuration file {options.file} test is successful")
-    return EXIT_OK

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from typing import Any
 
 import click
 
-from fpm.cli.options import Options
-from fpm.cli.output import complain, print_page, say
+from fpm.cli.options import Options, examples, format_option, unknown_pool
+from fpm.cli.output import complain, print_json, say
 from fpm.cli.probe import unreadable_stacks
 from fpm.config.local_system import default_control
 from fpm.config.model import Config
@@ -25,9 +24,9 @@ _HANGS = (
 )
 
 
-@click.command()
+@click.command(epilog=examples("pyfpm doctor", "pyfpm doctor shop --web-user nginx"))
 @click.argument("pools", nargs=-1, metavar="[POOL]...")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@format_option()
 @click.option("--web-user", metavar="NAME", help="User of the web server, if it is not found.")
 @click.option("--nginx-conf", metavar="FILE", help="nginx's main file, if it is not its default.")
 @click.option("--no-import", is_flag=True, help="Do not start the applications to see whether they can be.")
@@ -35,12 +34,12 @@ _HANGS = (
 def doctor(
     ctx: click.Context,
     pools: tuple[str, ...],
-    as_json: bool,
+    form: str,
     web_user: str | None,
     nginx_conf: str | None,
     no_import: bool,
 ) -> None:
-    """Say what would go wrong here, for each pool, and the command that mends it.
+    """Say what would go wrong here, and how to fix it.
 
     Each application is started once as its user, in its jail, beside the daemon; nothing else is changed. Exit status
     1: there is a problem; warnings and notes do not count.
@@ -53,7 +52,7 @@ def doctor(
     config = options.load()
     unknown = [name for name in pools if name not in {pool.name for pool in config.pools}]
     if unknown:
-        raise click.UsageError(f"there is no pool '{unknown[0]}' in {options.file}")
+        raise unknown_pool(unknown[0], [pool.name for pool in config.pools])
     wanted = Wanted(
         pools=pools,
         web_user=web_user,
@@ -67,7 +66,7 @@ def doctor(
         examination = Examination(config, source, wanted)
     except KeyError:
         raise click.BadParameter(f"there is no user '{web_user}'", param_hint="--web-user") from None
-    found = _print_json(examination) if as_json else _print_text(examination)
+    found = _print_json(examination) if form == "json" else _print_text(examination)
     if has_problem(found):
         ctx.exit(EXIT_FAILED)
 
@@ -86,8 +85,7 @@ def _print_json(examination: Examination) -> list[Finding]:
         pools[name] = [as_values(one) for one in found]
         everything += found
     machine = pools.pop("")
-    values = {"ok": not has_problem(everything), "pools": pools, "machine": machine}
-    print_page(json.dumps(values, indent=2))
+    print_json({"ok": not has_problem(everything), "pools": pools, "machine": machine})
     return everything
 
 

@@ -6,16 +6,19 @@ can be given. It raises FpmError for an unknown name.
 
 from __future__ import annotations
 
+import base64
 import os
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import click
 
-from fpm.cli.output import byte_printer, complain, say
+from fpm.cli.options import examples, format_option, timeout_option
+from fpm.cli.output import byte_printer, complain, print_json, say
 from fpm.client.exchange import Response, send_request
 from fpm.client.records import TimeLimits
 from fpm.client.request import as_latin1, header_param, parse_target, request_params
@@ -24,6 +27,10 @@ from fpm.errors import EXIT_FAILED, ClientError, FpmError
 
 PONG_LIMIT = 65536
 READ_SIZE = 65536
+JSON_LIMIT = 64 * 1024 * 1024
+"""Bytes of a body that is printed in a JSON document."""
+NO_LIMIT = 7 * 86400.0
+"""Seconds that stand for no limit; poll(2) takes 24 days at most."""
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -45,31 +52,38 @@ def address_of(ctx: click.Context, target: str) -> ListenAddress:
     try:
         found: ListenAddress = resolve(target)
     except FpmError as error:
-        _fail(f"{ctx.info_name}: {target}: {error}")
+        _fail(f"{target}: {error}", ctx.params.get("form") == "json")
     return found
 
 
-@click.command()
+@click.command(epilog=examples("pyfpm ping shop", "pyfpm ping --timeout 2 /run/pyfpm/shop.sock"))
 @click.argument("target", metavar="SOCKET|POOL")
 @click.option("--path", default="/ping", show_default=True, help="ping.path of the pool.")
 @click.option("--expect", default="pong", show_default=True, help="ping.response of the pool.")
-@click.option(
-    "--timeout", default=3.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Total seconds."
-)
+@timeout_option(3.0, "for the whole request")
+@format_option()
 @click.pass_context
-def ping(ctx: click.Context, target: str, path: str, expect: str, timeout: float) -> None:
-    """Exit 0 if the pool answers `pong`, otherwise 1 (for container probes)."""
+def ping(ctx: click.Context, target: str, path: str, expect: str, timeout: float, form: str) -> None:
+    """Check that a pool answers, for container probes.
+
+    Exit status 0: it answers `pong`. 1: it answers anything else, or nothing in time. Its `ping.path` must be set.
+    """
     params = _params("GET", path)
-    address = address_of(ctx, target)
+    address, as_json, begun = address_of(ctx, target), form == "json", time.monotonic()
+    seconds = timeout or NO_LIMIT
     try:
-        limits = TimeLimits(connect=timeout, idle=timeout, total=timeout)
+        limits = TimeLimits(connect=seconds, idle=seconds, total=seconds)
         with send_request(address, params, limits=limits) as response:
             body = response.read(PONG_LIMIT).decode("latin-1")
     except ClientError as error:
-        _fail(f"ping: {address}: {error}")
+        _fail(f"{address}: {error}", as_json)
     if response.head.status != 200 or body.strip() != expect:
-        _fail(f"ping: {address}: answered {response.head.status} {body.strip()[:60]!r}, expected {expect!r}")
-    say(body.strip())
+        answer = f"answered {response.head.status} {body.strip()[:60]!r}, expected {expect!r}"
+        _fail(f"{address}: {answer}. The pool needs ping.path = {path}, or name its path with --path", as_json)
+    if as_json:
+        print_json({"ok": True, "address": str(address), "answer": body.strip(), "seconds": _since(begun)})
+    else:
+        say(body.strip())
 
 
 def _split_pair(text: str, separator: str, option: str) -> tuple[str, str]:
@@ -90,7 +104,13 @@ def _params(
         raise click.BadParameter(f"'{path}': {error}. (-P sends any parameter as it is)") from None
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "pyfpm request shop '/search?q=x'",
+        "pyfpm request /run/pyfpm/shop.sock /save -d @form.txt",
+        "pyfpm request shop / -H 'Host: www.example.com' --body-only",
+    )
+)
 @click.argument("target", metavar="SOCKET|POOL")
 @click.argument("path")
 @click.option("-X", "method", metavar="METHOD", help="Request method; GET, or POST with -d.")
@@ -98,9 +118,8 @@ def _params(
 @click.option("-H", "headers", metavar="'NAME: VALUE'", multiple=True, help="Request header, may be repeated.")
 @click.option("-P", "params", metavar="NAME=VALUE", multiple=True, help="FastCGI parameter, may be repeated.")
 @click.option("--include/--body-only", default=True, help="Print status and headers before the body (the default).")
-@click.option(
-    "--timeout", default=60.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Idle seconds."
-)
+@timeout_option(60.0, "without any byte from the server")
+@format_option()
 @click.pass_context
 def request(
     ctx: click.Context,
@@ -112,6 +131,7 @@ def request(
     params: tuple[str, ...],
     include: bool,
     timeout: float,
+    form: str,
 ) -> None:
     """Send one request over FastCGI and print the response.
 
@@ -128,12 +148,16 @@ def request(
     if body is not None and header_param("Content-Type") not in {header_param(name) for name, _ in pairs}:
         values["CONTENT_TYPE"] = FORM
     values.update({as_latin1(name): as_latin1(value) for name, value in extra})
+    as_json = form == "json"
     try:
-        limits = TimeLimits(idle=timeout)
+        limits = TimeLimits(idle=timeout or NO_LIMIT)
         with send_request(address, values, _pieces(body), limits=limits) as response:
-            _print_response(response, include=include)
+            if as_json:
+                print_json(_as_object(response, address))
+            else:
+                _print_response(response, include=include)
     except ClientError as error:
-        _fail(f"request: {address}: {error}")
+        _fail(f"{address}: {error}", as_json)
     if response.head.status >= 400:
         ctx.exit(EXIT_FAILED)
 
@@ -188,6 +212,31 @@ def _print_response(response: Response, *, include: bool) -> None:
         byte_printer(sys.stderr)(response.stderr)
 
 
-def _fail(text: str) -> NoReturn:
-    complain(f"pyfpm {text}")
+def _as_object(response: Response, address: ListenAddress) -> dict[str, Any]:
+    """Read the response; a body that is no UTF-8 is given in base64."""
+    body = response.read(JSON_LIMIT)
+    try:
+        content = {"body": body.decode()}
+    except UnicodeDecodeError:
+        content = {"body_base64": base64.b64encode(body).decode()}
+    return {
+        "ok": response.head.status < 400,
+        "address": str(address),
+        "status": response.head.status,
+        "reason": response.head.reason,
+        "headers": [list(pair) for pair in response.head.headers],
+        **content,
+        "stderr": response.stderr.decode("utf-8", "replace"),
+    }
+
+
+def _since(begun: float) -> float:
+    return round(time.monotonic() - begun, 6)
+
+
+def _fail(text: str, as_json: bool) -> NoReturn:
+    if as_json:
+        print_json({"ok": False, "error": text})
+    else:
+        complain(f"pyfpm: {text}")
     raise SystemExit(EXIT_FAILED)

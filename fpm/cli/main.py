@@ -7,7 +7,7 @@ import sys
 import click
 
 from fpm import __version__
-from fpm.cli.options import CommandGroup, Options
+from fpm.cli.options import CommandGroup, Groups, Options
 from fpm.cli.output import complain, print_page, show_error
 from fpm.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, FpmError
 from fpm.system.streams import flush_output
@@ -16,21 +16,58 @@ HELP = """FastCGI process manager for Python.
 
 Without a command, php-fpm's flags apply: `pyfpm -y FILE -F` runs in the foreground, `pyfpm -y FILE -D` in the
 background, `-t` tests the configuration, `-tt` also prints every value."""
+EPILOG = "`pyfpm COMMAND --help` has examples; `man pyfpm` and `man pyfpm.conf` say everything."
 
-COMMANDS = {
-    **dict.fromkeys(("run", "start", "resume", "test"), "fpm.cli.daemon"),
-    **dict.fromkeys(("stop", "reload", "rollback", "upgrade", "reopen-logs"), "fpm.cli.commands"),
-    **dict.fromkeys(("ping", "request"), "fpm.cli.fastcgi_commands"),
-    **{name: f"fpm.cli.{name}" for name in ("doctor", "serve", "slow", "status", "top", "trace")},
+DAEMON, MASTER, PROGRAM = "fpm.cli.daemon", "fpm.cli.commands", "fpm.cli.fastcgi_commands"
+
+COMMANDS: Groups = {
+    "Run": {
+        "init": ("fpm.cli.init", "Write a pool file and a web server's site for a project."),
+        "run": (DAEMON, "Run in the foreground (systemd, containers)."),
+        "start": (DAEMON, "Run in the background; return when all pools are ready."),
+        "stop": (MASTER, "Stop the daemon and wait until it has exited."),
+        "test": ("fpm.cli.check", "Check the configuration; nothing is changed."),
+        "doctor": ("fpm.cli.doctor", "Say what would go wrong here, and how to fix it."),
+        "setup": ("fpm.cli.setup", "Prepare this machine: directories, units, pages."),
+    },
+    "Deploy": {
+        "reload": (MASTER, "Check new code and configuration, then serve with them."),
+        "convert": ("fpm.cli.convert", "Print the configuration of another server as a pool file."),
+        "rollback": (MASTER, "Return a pool to its previous generation."),
+        "reopen-logs": (MASTER, "Reopen all log files after they have been moved."),
+        "upgrade": (MASTER, "Replace the running daemon with the installed version."),
+    },
+    "Look": {
+        "status": ("fpm.cli.status", "Show the state of the pools."),
+        "top": ("fpm.cli.top", "Show continuously what pools and workers are doing."),
+        "list": ("fpm.cli.pools", "List the pools of the configuration."),
+        "config": ("fpm.cli.pools", "Show a pool's values, and where each comes from."),
+        "explain": ("fpm.cli.explain", "Say what is wrong with a pool, since when, for whom and why."),
+        "trace": ("fpm.cli.trace", "Show where the code of workers is now: their stacks."),
+        "logs": ("fpm.cli.logs", "Show error, access and slow logs together."),
+        "slow": ("fpm.cli.slow", "Show where the time of slow requests goes."),
+        "version": ("fpm.cli.version", "Print the versions of what is installed."),
+        "ping": (PROGRAM, "Check that a pool answers, for container probes."),
+    },
+    "Develop": {
+        "serve": ("fpm.cli.serve", "Serve one application over HTTP, without any file."),
+        "request": (PROGRAM, "Send one request over FastCGI and print the response."),
+    },
+    "": {"resume": (DAEMON, "Continue where the old program of an upgrade stopped.")},
 }
-"""The module of each command. A monitor asks often, and what a master needs takes it two thirds of the time to load."""
+"""The commands by group: the module of each, and the first sentence of its help. The group "" is not shown.
+
+The help of `pyfpm` itself imports none of them: a monitor asks often, and what a master needs takes it two thirds of
+the time to load.
+"""
 
 
 @click.group(
     cls=CommandGroup,
-    modules=COMMANDS,
+    groups=COMMANDS,
     invoke_without_command=True,
     help=HELP,
+    epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.option("-t", "--test", "tests", count=True, help="Test the configuration and exit; twice: print every value.")
@@ -43,10 +80,10 @@ def cli(ctx: click.Context, tests: int, foreground: bool, background: bool) -> N
     options: Options = ctx.ensure_object(Options)
     if ctx.invoked_subcommand is not None:
         return
-    from fpm.cli import daemon  # with all of the master: see COMMANDS
+    from fpm.cli import check, daemon  # with all of the master: see COMMANDS
 
     if tests:
-        ctx.exit(daemon.check(options, with_dump=tests > 1))
+        ctx.exit(check.check(options, with_dump=tests > 1))
     if foreground and background:
         raise click.UsageError("-F and -D exclude each other.")
     if len(sys.argv) == 1:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import codecs
 import io
+import json
 import os
 import syslog
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -56,6 +57,11 @@ def print_page(text: str, *, newline: bool = True) -> None:
     click.echo(escape_lines(text), nl=newline)
 
 
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON document. It is ASCII, so that nothing in it drives a terminal."""
+    click.echo(json.dumps(value, indent=2))
+
+
 def byte_printer(stream: TextIO) -> Callable[[bytes], None]:
     """Return a function that prints what is received: as it is to a pipe or a file, as escaped text to a terminal."""
     if not stream.isatty():
@@ -76,6 +82,9 @@ def _write_raw(stream: TextIO, data: bytes) -> None:
 
 def show_error(error: click.ClickException) -> None:
     """Print a mistake on the command line."""
-    text = io.StringIO()
-    error.show(file=text)
-    click.echo(escape_lines(text.getvalue()), nl=False, err=True)
+    if isinstance(error, click.UsageError):
+        if error.ctx is not None:
+            click.echo(escape_lines(error.ctx.get_usage()), err=True)
+        path = error.ctx.command_path if error.ctx is not None else "pyfpm"
+        click.echo(f"Try '{path} --help' for help.\n", err=True)
+    complain(f"pyfpm: {error.format_message()}")

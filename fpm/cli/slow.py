@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import os
 import re
 import stat
@@ -16,9 +15,9 @@ from typing import Any
 
 import click
 
-from fpm.cli.options import Options
-from fpm.cli.output import complain, print_page, say
-from fpm.config.load import SlowLogs, find_slowlogs
+from fpm.cli.options import Options, examples, format_option, unknown_pool
+from fpm.cli.output import complain, print_json, say
+from fpm.config.load import find_logs, find_pools
 from fpm.errors import EXIT_FAILED, ConfigError
 from fpm.stacks.text.group import Group, Grouping, ordered
 from fpm.stacks.text.read import read_entries
@@ -80,46 +79,52 @@ class Since(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
-@click.command()
-@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.command(epilog=examples("pyfpm slow --since 1h", "pyfpm slow shop --by longest", "pyfpm slow slow.log.1.gz"))
+@click.argument("names", nargs=-1, metavar="[POOL|FILE]...")
 @click.option("--since", type=Since(), help="Only entries since then: 1h, 2d, today, 10:30, 2026-11-21T10:00.")
-@click.option("--pool", "pools", multiple=True, metavar="POOL", help="Only this pool; may be given several times.")
+@click.option("--pool", "more", multiple=True, metavar="POOL", hidden=True)
 @click.option(
+    "--sort",
     "--by",
+    "by",
     type=click.Choice(("total", "count", "longest")),
     default="total",
     show_default=True,
-    help="Sort by total time, number of requests, or the longest request.",
+    help="Sort by the total time of requests, their number, or the longest one.",
 )
-@click.option(
-    "--top", type=click.IntRange(min=1), metavar="N", help=f"Show at most N [default: {SHOWN}; all with --json]."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option("-n", "top", type=click.IntRange(1), metavar="N", help=f"Show at most N [default: {SHOWN}; json: all].")
+@click.option("--top", "top", type=click.IntRange(1), hidden=True)
+@click.option("--full", is_flag=True, help="Show every frame, those of libraries, too.")
+@format_option()
 @click.pass_context
 def slow(
     ctx: click.Context,
-    files: tuple[str, ...],
+    names: tuple[str, ...],
     since: float | None,
-    pools: tuple[str, ...],
+    more: tuple[str, ...],
     by: str,
     top: int | None,
-    as_json: bool,
+    full: bool,
+    form: str,
 ) -> None:
-    """Group slow-log entries by stack.
+    """Show where the time of slow requests goes.
 
-    Without FILE, read the slow logs of the configured pools. A FILE may be compressed with gzip; - is standard input.
+    Entries of the slow logs are grouped by their stack. Without FILE, these are the slow logs of all configured pools,
+    or of each POOL. A FILE may be compressed with gzip; - is standard input.
     """
     grouping = Grouping()
-    configured, failed = SlowLogs({}, []) if files else _configured(ctx.obj, pools)
-    for path in files or sorted({path for path in configured.values() if path is not None}):
+    named, files = _split(ctx.obj, names)
+    pools = (*named, *more)
+    configured, failed = ([], []) if files else _configured(ctx.obj, pools)
+    for path in files or configured:
         failure = _read(path, grouping, since, pools, is_named=bool(files))
         if failure:
-            failed.append(failure)
+            failed.append(failure + ("" if os.path.lexists(path) else files.get(path, "")))
     groups = ordered(grouping.finish(), by)
-    if as_json:
+    if form == "json":
         _print_json(grouping, groups[:top])
     elif grouping.entries:
-        _show(grouping, groups, top or SHOWN)
+        _show(grouping, groups, top or SHOWN, full=full)
     elif not failed:
         say("no entries" + (" since then" if since is not None else ""))
     for failure in failed:
@@ -128,24 +133,37 @@ def slow(
         ctx.exit(EXIT_FAILED)
 
 
-def _configured(options: Options, names: Sequence[str]) -> SlowLogs:
-    """Return the slow logs of the named pools, or of all.
+def _split(options: Options, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the names that are pools', and the others, files, each with what to say besides if there is none.
+
+    A file that is called as a pool is ./NAME.
+    """
+    is_unclear = any(name != "-" and "/" not in name for name in names)
+    known = find_pools(options.file, environ=os.environ) if is_unclear else []
+    hint = f". There is no pool of this name either; there are: {', '.join(known)}" if known else ""
+    files = {name: "" if set(name) & set("/.") else hint for name in names if name not in known}
+    return [name for name in names if name in known], files
+
+
+def _configured(options: Options, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the slow logs of the named pools, or of all, and why there may be more.
 
     Raises:
         ConfigError: there are mistakes, and no slow log has been found.
         click.ClickException: there is no such pool, or no slow log.
     """
-    known, complaints = find_slowlogs(options.file, prefix=options.prefix, environ=os.environ)
+    logs = find_logs(options.file, prefix=options.prefix, environ=os.environ)
+    known, complaints = logs.slow, logs.complaints
     unknown = [name for name in names if name not in known]
     if complaints and (unknown or not any(known.values())):
         raise ConfigError(complaints)
     if unknown:
-        raise click.ClickException(f"there is no pool '{unknown[0]}'; there are: {', '.join(known)}")
+        raise unknown_pool(unknown[0], known)
     paths = {name: known[name] for name in names or known}
     if not any(paths.values()):
         which = f"pool {', '.join(names)}" if names else "any pool"
         raise click.ClickException(f"slowlog is not set for {which} in {options.file}. Give a FILE, or set slowlog")
-    return SlowLogs(paths, complaints)
+    return sorted({path for path in paths.values() if path is not None}), complaints
 
 
 def _read(path: str, grouping: Grouping, since: float | None, pools: Sequence[str], *, is_named: bool) -> str:
@@ -198,10 +216,10 @@ def _print_json(grouping: Grouping, groups: Sequence[Group]) -> None:
         "stacks": len(grouping.groups),
         "groups": [group_object(group) for group in groups],
     }
-    print_page(json.dumps(value))
+    print_json(value)
 
 
-def _show(grouping: Grouping, groups: Sequence[Group], top: int) -> None:
+def _show(grouping: Grouping, groups: Sequence[Group], top: int, *, full: bool) -> None:
     # Imported late, because the daemon does not need rich.
     from fpm.cli import slow_rows, tables
     from fpm.cli.columns import Cell
@@ -215,5 +233,5 @@ def _show(grouping: Grouping, groups: Sequence[Group], top: int) -> None:
         tables.table(slow_rows.group_columns(shown), console.width),
     ]
     for number, group in enumerate(shown, 1):
-        parts += ["", *(tables.line(cell) for cell in slow_rows.group_lines(number, group))]
+        parts += ["", *(tables.line(cell) for cell in slow_rows.group_lines(number, group, full=full))]
     tables.show(console, parts)

@@ -21,7 +21,7 @@ NAMED = 3
 def head_line(entries: int, requests: int, groups: int, shown: int) -> str:
     """Summarize how many requests and groups there are."""
     text = f"{_count(entries, 'entry', 'entries')} of {_count(requests, 'request')}, {_count(groups, 'stack')}"
-    return text if shown == groups else f"{text}; the first {shown} are shown (--top {groups} shows all)"
+    return text if shown == groups else f"{text}; the first {shown} are shown (-n {groups} shows all)"
 
 
 def group_columns(groups: Sequence[Group]) -> list[Column]:
@@ -39,12 +39,13 @@ def group_columns(groups: Sequence[Group]) -> list[Column]:
     ]
 
 
-def group_lines(number: int, group: Group) -> Iterator[Cell]:
-    """Format one group with its stack."""
+def group_lines(number: int, group: Group, *, full: bool = False) -> Iterator[Cell]:
+    """Format one group with its stack: the frames of the application and its calls into libraries, or all."""
     ended = f", {group.ended} terminated" if group.ended else ""
     samples = f" ({group.samples} samples)" if group.samples != group.requests else ""
+    unfinished = f", {group.unfinished} without an end" if 0 < group.unfinished < group.requests else ""
     times = f", total {_time(group.total)}, longest {_time(group.longest)}" if group.longest else ""
-    yield Cell(f"{number}. {_count(group.requests, 'request')}{samples}{times}{ended}", "bold")
+    yield Cell(f"{number}. {_count(group.requests, 'request')}{samples}{times}{ended}{unfinished}", "bold")
     yield Cell(f"   pool {_names(group.pools)}; first {_when(group.first)}, last {_when(group.last)}")
     yield Cell(f"   {_names(group.uris)}")
     if group.longest_uri:
@@ -54,7 +55,7 @@ def group_lines(number: int, group: Group) -> Iterator[Cell]:
     if group.error:
         yield Cell(f"   no stack: {show_text(group.error)}", "red")
     lines = dict(zip(map(id, group.frames), group.lines, strict=True))
-    for one in relevant_frames(group.frames):
+    for one in group.frames if full else relevant_frames(group.frames):
         yield _gap_cell(one) if isinstance(one, Gap) else _frame_cell(one, lines[id(one)])
 
 
@@ -78,6 +79,7 @@ def group_object(group: Group) -> dict[str, Any]:
         "longest": round(group.longest, 6),
         "longest_request": bound(group.longest_uri),
         "ended": group.ended,
+        "unfinished": group.unfinished,
         "first": _stamp(group.first),
         "last": _stamp(group.last),
         "pools": _object(group.pools),
@@ -106,7 +108,7 @@ def _frame_cell(frame: Frame, lines: Counter[int | str]) -> Cell:
 
 
 def _gap_cell(gap: Gap) -> Cell:
-    return Cell(f"     ... {gap.count} frames in {', '.join(map(show_text, gap.names))}", "dim")
+    return Cell(f"     ... {gap.count} frames of {', '.join(map(show_text, gap.names))}", "dim")
 
 
 def _names(counter: Counter[str], *, counted: bool = True) -> str:

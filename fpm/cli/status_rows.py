@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fpm.cli.columns import Cell, Column
+from fpm.cli.status_past import lately_column, p95_column
 from fpm.log.escape import escape
 from fpm.log.times import format_access_time
 from fpm.status.death_text import death_notes, lived, request_words
-from fpm.status.facts import count_deaths, pool_facts
-from fpm.status.figures import format_age, format_count, format_size, format_span
+from fpm.status.exceptions import SeenException
+from fpm.status.facts import pool_facts
+from fpm.status.figures import format_age, format_count, format_rate, format_size, format_span
 from fpm.status.overview import Daemon, Death, Pool, Worker
+from fpm.status.past.figures import past_facts
+from fpm.status.trouble import BADGES, Trouble, judge
 
 STATE_STYLES = {"running": "green", "failed": "bold red", "starting": "yellow", "stopping": "yellow", "idle": "dim"}
 LONG = 5.0
@@ -24,7 +28,10 @@ def show_text(raw: str) -> str:
 
 
 def state_cell(pool: Pool) -> Cell:
-    """The state in its colour."""
+    """The state, or the word for what is wrong, in its colour."""
+    trouble = judge(pool)
+    if trouble is Trouble.SATURATED:
+        return Cell(BADGES[trouble], "bold red")
     return Cell(pool.state, STATE_STYLES.get(pool.state, ""))
 
 
@@ -45,12 +52,15 @@ def pool_columns(pools: Sequence[Pool]) -> list[Column]:
         Column("POOL", [Cell(show_text(pool.name), "bold") for pool in pools], 0, shrinks=True),
         Column("STATE", [state_cell(pool) for pool in pools], 0),
         Column("BUSY", [busy_cell(pool) for pool in pools], 1, right=True),
-        Column("IDLE", [Cell(str(pool.numbers.idle)) for pool in pools], 4, right=True),
+        Column("IDLE", [Cell(str(pool.numbers.idle)) for pool in pools], 9, right=True),
         Column("QUEUE", [warn_cell(pool.numbers.listen_queue, "red") for pool in pools], 2, right=True),
-        Column("REQUESTS", [Cell(format_count(pool.numbers.requests)) for pool in pools], 3, right=True),
-        Column("ERRORS", [warn_cell(pool.numbers.errors, "red") for pool in pools], 5, right=True),
-        Column("SLOW", [warn_cell(pool.numbers.slow_requests, "yellow") for pool in pools], 6, right=True),
-        Column("DEATHS", [warn_cell(count_deaths(pool.numbers), "yellow") for pool in pools], 9, right=True),
+        Column("REQ/S", [Cell(format_rate(pool.rate)) for pool in pools], 4, right=True),
+        p95_column(pools, 3),
+        lately_column("ERRORS", pools, 5),
+        lately_column("5XX", pools, 4),
+        lately_column("SLOW", pools, 6),
+        lately_column("DEATHS", pools, 8),
+        Column("REQUESTS", [Cell(format_count(pool.numbers.requests)) for pool in pools], 8, right=True),
         Column("MEMORY", [Cell(format_size(pool.numbers.memory_pss)) for pool in pools], 7, right=True),
         Column("UP", [Cell(format_age(pool.numbers.start_since)) for pool in pools], 10, right=True),
         Column("GEN", [Cell(str(pool.numbers.generation)) for pool in pools], 11, right=True),
@@ -121,16 +131,30 @@ def reload_line(daemon: Daemon) -> Cell:
 def fact_cells(pool: Pool, now: float) -> list[tuple[str, Cell]]:
     """One pool in full, as names and values."""
     facts = pool_facts(pool, now, dates=True)
-    return [("state", state_cell(pool)), *((name, Cell(show_text(text))) for name, text in facts)]
+    own = [("directory", pool.directory), ("user", pool.user), ("python", pool.python)]
+    logs = [(f"{kind} log", path) for kind, path in pool.logs]
+    shown = [*facts[:1], *((name, text) for name, text in own if text), *facts[1:], *past_facts(pool), *logs]
+    return [("state", state_cell(pool)), *((name, Cell(show_text(text))) for name, text in shown)]
 
 
 def event_lines(pool: Pool, now: float) -> Iterator[Cell]:
-    """Slow requests and deaths, the newest first."""
+    """Slow requests, exceptions and deaths, the newest first."""
     for slow in pool.slow:
         when = "still running" if slow.running else f"{format_age(now - slow.at)} ago"
         yield Cell(f"slow   {when}, pid {slow.pid}, {format_span(slow.seconds)}: {show_text(slow.request)}", "yellow")
+    for seen in pool.exceptions:
+        yield from _exception(seen, now)
     for death in pool.deaths:
         yield from _certificate(death, now)
+
+
+def _exception(seen: SeenException, now: float) -> Iterator[Cell]:
+    often = f", {format_count(seen.count)} times in {format_age(now - seen.first)}" if seen.count > 1 else ""
+    yield Cell(f"error  {format_age(now - seen.last)} ago, pid {seen.pid}{often}: {show_text(seen.words)}", "red")
+    where = f"in {show_text(seen.place)}" if seen.place else ""
+    during = f", {show_text(seen.request)}" if seen.request else ""
+    if where or during:
+        yield Cell(f"       {where}{during}".replace("       , ", "       "))
 
 
 def _certificate(death: Death, now: float) -> Iterator[Cell]:

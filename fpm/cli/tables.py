@@ -31,16 +31,16 @@ def line(cell: Cell) -> Text:
     return Text(cell.text, cell.style)
 
 
-def one_line(*cells: Cell) -> Text:
+def one_line(*cells: Cell) -> Group:
     """Render cells in one line, cut with an ellipsis at the terminal's width."""
     joined = Text(no_wrap=True, overflow="ellipsis")
     for cell in cells:
         joined.append(cell.text, cell.style)
-    return joined
+    return Group(joined)  # a text alone loses its no_wrap in print()
 
 
-def table(columns: Sequence[Column], width: int) -> Group:
-    """Render as many of the columns as fit.
+def table(columns: Sequence[Column], width: int, *, marked: int | None = None) -> Group:
+    """Render as many of the columns as fit; the `marked` row in reverse.
 
     Not by rich's Table, which measures what is known here, and takes a second for a thousand rows.
     """
@@ -48,7 +48,10 @@ def table(columns: Sequence[Column], width: int) -> Group:
     sizes = widths(kept, width)
     heads = [Cell(column.head, "bold dim") for column in kept]
     rows = zip(*(column.cells for column in kept), strict=True)
-    return Group(*(_row(row, kept, sizes) for row in [heads, *rows]))
+    lines = [_row(row, kept, sizes) for row in [heads, *rows]]
+    if marked is not None and 0 <= marked < len(lines) - 1:
+        lines[marked + 1].stylize("reverse")
+    return Group(*lines)
 
 
 def _row(row: Sequence[Cell], columns: Sequence[Column], sizes: Sequence[int]) -> Text:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from fpm.cli.columns import Cell, Column
+from fpm.cli.status_past import lately_column, p95_column, p95_of
 from fpm.cli.status_rows import (
     LONG,
     busy_cell,
@@ -54,7 +56,7 @@ class PoolRow:
 
 
 def compare(before: Sample | None, now: Sample) -> tuple[list[PoolRow], list[WorkerRow]]:
-    """The rows of a sample, with rates since the one before."""
+    """The rows of a sample, with rates since the one before; without one, those of the last ten seconds."""
     seconds = now.at - before.at if before else 0.0
     cpu = _cpu_shares(before.cpu if before else {}, now.cpu, seconds)
     former = {pool.name: pool.numbers.requests for pool in before.snapshot.pools} if before else {}
@@ -63,7 +65,8 @@ def compare(before: Sample | None, now: Sample) -> tuple[list[PoolRow], list[Wor
         rows = [WorkerRow(pool, worker, cpu.get(worker.pid)) for worker in pool.workers]
         known = [row.cpu for row in rows if row.cpu is not None]
         count = former.get(pool.name)
-        rate = None if count is None or seconds <= 0 else max(pool.numbers.requests - count, 0) / seconds
+        is_known = count is not None and seconds > 0
+        rate = max(pool.numbers.requests - (count or 0), 0) / seconds if is_known else pool.rate
         in_hand = [worker for worker in pool.workers if not worker.idle]
         oldest = max(in_hand, key=lambda worker: worker.request_age, default=None)
         pools.append(PoolRow(pool, rate, sum(known) if known or (before and not rows) else None, oldest))
@@ -99,7 +102,7 @@ SORT_KEYS = (
     SortKey("c", "cpu", lambda row: row.cpu or 0.0, lambda row: row.cpu or 0.0),
     SortKey("m", "memory", lambda row: row.pool.numbers.memory_pss or 0, lambda row: row.worker.pss or 0),
     SortKey(
-        "t",
+        "l",
         "time",
         lambda row: row.oldest.request_age if row.oldest else -1.0,
         lambda row: -1.0 if row.worker.idle else row.worker.request_age,
@@ -133,8 +136,10 @@ def pool_columns(rows: Sequence[PoolRow]) -> list[Column]:
         Column("REQ/S", [Cell(format_rate(row.rate)) for row in rows], 1, right=True),
         Column("CPU%", [_cpu(row.cpu) for row in rows], 3, right=True),
         Column("PSS", [Cell(format_size(pool.numbers.memory_pss)) for pool in pools], 4, right=True),
-        Column("ERRORS", [warn_cell(pool.numbers.errors, "red") for pool in pools], 8, right=True),
-        Column("SLOW", [warn_cell(pool.numbers.slow_requests, "yellow") for pool in pools], 9, right=True),
+        p95_column(pools, 2),
+        lately_column("ERRORS", pools, 8),
+        lately_column("5XX", pools, 5),
+        lately_column("SLOW", pools, 9),
         Column("OLDEST", [_oldest_age(row.oldest) for row in rows], 6, right=True),
         Column("REQUEST", [request_cell(row.oldest) if row.oldest else Cell("") for row in rows], 7, shrinks=True),
     ]
@@ -155,6 +160,43 @@ def worker_columns(rows: Sequence[WorkerRow]) -> list[Column]:
     ]
 
 
+def pool_object(row: PoolRow) -> dict[str, Any]:
+    """One pool for a program; null: not known (yet)."""
+    numbers = row.pool.numbers
+    return {
+        "pool": row.pool.name,
+        "state": row.pool.state,
+        "active": numbers.active,
+        "idle": numbers.idle,
+        "max_children": numbers.max_children,
+        "queue": numbers.listen_queue,
+        "requests_per_second": row.rate,
+        "cpu_percent": row.cpu,
+        "memory": numbers.memory_pss,
+        "errors": numbers.errors,
+        "slow": numbers.slow_requests,
+        "p95_seconds": p95_of(row.pool),
+        "oldest_seconds": row.oldest.request_age if row.oldest else None,
+        "oldest_request": f"{row.oldest.request_method} {row.oldest.request_uri}" if row.oldest else "",
+    }
+
+
+def worker_object(row: WorkerRow) -> dict[str, Any]:
+    """One worker for a program; null: not known (yet)."""
+    return {
+        "pool": row.pool.name,
+        "pid": row.worker.pid,
+        "state": row.worker.state,
+        "idle": row.worker.idle,
+        "cpu_percent": row.cpu,
+        "memory": row.worker.pss,
+        "requests": row.worker.requests,
+        "request_seconds": row.worker.request_age,
+        "request": f"{row.worker.request_method} {row.worker.request_uri}",
+        "age": row.worker.age,
+    }
+
+
 def _cpu(share: float | None) -> Cell:
     return Cell("-" if share is None else f"{share:.0f}" if share >= 9.95 else f"{share:.1f}")
 
@@ -165,7 +207,7 @@ def _oldest_age(oldest: Worker | None) -> Cell:
     return Cell(format_span(oldest.request_age), "bold red" if oldest.request_age >= LONG else "")
 
 
-def totals_line(rows: Sequence[PoolRow], load: tuple[float, float, float]) -> str:
+def totals_cells(rows: Sequence[PoolRow], load: tuple[float, float, float]) -> list[Cell]:
     """All pools in one line, with the machine's load averages."""
     busy = sum(row.pool.numbers.active for row in rows)
     total = sum(row.pool.numbers.total for row in rows)
@@ -174,7 +216,7 @@ def totals_line(rows: Sequence[PoolRow], load: tuple[float, float, float]) -> st
     shares = [row.cpu for row in rows if row.cpu is not None]
     sizes = [row.pool.numbers.memory_pss for row in rows if row.pool.numbers.memory_pss is not None]
     parts = [
-        f"{len(rows)} pools",
+        f"{len(rows)} pool{'s' * (len(rows) != 1)}",
         f"{busy}/{total} busy",
         f"{queue} waiting",
         f"{format_rate(sum(rates) if rates else None)} req/s",
@@ -182,4 +224,4 @@ def totals_line(rows: Sequence[PoolRow], load: tuple[float, float, float]) -> st
         f"pss {format_size(sum(sizes) if sizes else None)}",
         "load " + " ".join(f"{one:.2f}" for one in load),
     ]
-    return ", ".join(parts)
+    return [Cell(f", {part}" if number else part) for number, part in enumerate(parts)]

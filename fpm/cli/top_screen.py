@@ -6,6 +6,7 @@ There is a single thread: one poll(2) waits for a key, a signal, or the time of 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -13,31 +14,33 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import psutil
 from rich.console import Console
 
 from fpm.cli import tables
-from fpm.cli.columns import Cell
+from fpm.cli.columns import Cell, Column, fit_words
+from fpm.cli.output import print_page
 from fpm.cli.status_rows import head_line, show_text
 from fpm.cli.top_figures import (
-    BY_KEY,
-    SORT_KEYS,
-    CpuTimes,
-    Sample,
-    SortKey,
+    PoolRow,
+    WorkerRow,
     compare,
     pool_columns,
+    pool_object,
     sort_pools,
     sort_workers,
-    totals_line,
+    totals_cells,
     worker_columns,
+    worker_object,
 )
-from fpm.client.control import fetch_snapshot
+from fpm.cli.top_routes import RouteRow, compare_routes, route_columns, route_object, sort_routes
+from fpm.cli.top_view import Rows, View
+from fpm.cli.top_watch import Watched
+from fpm.client.control import follow
 from fpm.errors import ControlError
+from fpm.stacks.text.fold import fold_entry
 
 FIRST_WAIT = 0.5
 """Seconds between the first two samples: rates are wanted soon."""
@@ -48,77 +51,17 @@ KEYS = {
     b"\x1bOB": "down",
     b"\x1b[5~": "page up",
     b"\x1b[6~": "page down",
+    b"\r": "enter",
+    b"\n": "enter",
+    b"\x7f": "backspace",
+    b"\x08": "backspace",
+    b"\x03": "interrupt",
+    b"\x04": "interrupt",
 }
+FRAME = 5
+"""Lines of the screen that are no rows of the table."""
 ENTER_SCREEN, LEAVE_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 """The alternate screen without a cursor, and back (xterm; every terminal of today knows them)."""
-
-
-@dataclass
-class View:
-    """What the user has chosen."""
-
-    sort: SortKey
-    workers: bool = False
-    upside_down: bool = False
-    offset: int = 0
-    """Rows scrolled away."""
-
-    def press(self, key: str, page: int) -> bool:
-        """Do what a key says; True: quit."""
-        if key in BY_KEY:
-            self.sort, self.offset = BY_KEY[key], 0
-        elif key == "w":
-            self.workers, self.offset = not self.workers, 0
-        elif key == "o":
-            self.upside_down = not self.upside_down
-        elif key in ("up", "k", "page up"):
-            self.offset -= page if key == "page up" else 1
-        elif key in ("down", "j", "page down", " "):
-            self.offset += page if key in ("page down", " ") else 1
-        self.offset = max(self.offset, 0)
-        return key == "q"
-
-
-class Watched:
-    """The daemon, sample after sample."""
-
-    def __init__(self, path: str, pool: str | None) -> None:
-        self.path = path
-        self.pool = pool
-        self.before: Sample | None = None
-        self.now: Sample | None = None
-        self.trouble = ""
-        """Why the last sample failed, or ""."""
-
-    def sample(self) -> None:
-        """Take a sample.
-
-        Raises:
-            ControlError: nobody answers.
-        """
-        snapshot = fetch_snapshot(self.path, self.pool, workers=True)
-        at = time.monotonic()
-        cpu = read_cpu_times(worker.pid for pool in snapshot.pools for worker in pool.workers)
-        self.before, self.now = self.now, Sample(at, snapshot, cpu)
-        self.trouble = ""
-
-    def try_to_sample(self) -> None:
-        """Take a sample; a daemon that does not answer is remembered as trouble, it may come back."""
-        try:
-            self.sample()
-        except ControlError as error:
-            self.trouble = str(error)
-
-
-def read_cpu_times(pids: Iterable[int]) -> CpuTimes:
-    """Ask the kernel for the CPU time of processes; those that are gone are left out."""
-    found = {}
-    for pid in pids:
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(pid)
-            spent = process.cpu_times()
-            found[pid, process.create_time()] = spent.user + spent.system
-    return found
 
 
 def print_pictures(watched: Watched, view: View, interval: float, count: int) -> None:
@@ -129,6 +72,28 @@ def print_pictures(watched: Watched, view: View, interval: float, count: int) ->
         select.select([], [], [], min(interval, FIRST_WAIT) if number == 0 else interval)
         watched.sample()
         tables.show(console, [*([""] if number else []), *_picture(watched, view, console.width, None)])
+
+
+def print_documents(watched: Watched, view: View, interval: float, count: int) -> None:
+    """Print `count` snapshots as JSON, one a line; the first one after a short wait, so that it has rates."""
+    watched.sample()
+    for number in range(count):
+        select.select([], [], [], min(interval, FIRST_WAIT) if number == 0 else interval)
+        watched.sample()
+        assert watched.now is not None
+        print_page(json.dumps({"time": round(watched.now.snapshot.daemon.now, 3), **_objects(watched, view)}))
+
+
+def _objects(watched: Watched, view: View) -> dict[str, Any]:
+    assert watched.now is not None
+    if view.urls:
+        routes = compare_routes(watched.before, watched.now, None)
+        return {"routes": [route_object(row) for row in sort_routes(routes, view.route_sort)]}
+    pools, workers = compare(watched.before, watched.now)
+    value = {"pools": [pool_object(row) for row in sort_pools(pools, view.sort)]}
+    if view.workers:
+        value["workers"] = [worker_object(row) for row in sort_workers(workers, view.sort)]
+    return value
 
 
 def run_live(watched: Watched, view: View, interval: float) -> None:
@@ -144,15 +109,38 @@ def run_live(watched: Watched, view: View, interval: float) -> None:
                 return
             if sys.stdin in ready:
                 typed = os.read(sys.stdin.fileno(), 64)
-                if not typed or any(view.press(key, console.height - 5) for key in split_keys(typed)):
+                if not typed or any(view.press(key, console.height - FRAME) for key in split_keys(typed)):
                     return
+                _take_trace(watched, view)
+                watched.base = (watched.base or watched.now) if view.is_zeroed else None
+                if view.urls and not watched.routes:
+                    due = 0.0
             if time.monotonic() >= due:
+                watched.routes = view.urls
                 watched.try_to_sample()
                 due = time.monotonic() + interval
 
 
+def _take_trace(watched: Watched, view: View) -> None:
+    """Show the stack that is wanted, if one is."""
+    target, view.trace = view.trace, ""
+    if not target:
+        return
+    lines: list[str] = []
+
+    def take(message: dict[str, Any]) -> None:
+        if "entry" in message:
+            lines.extend([*fold_entry(str(message["entry"]).strip("\n")).split("\n"), ""])
+
+    try:
+        follow(watched.path, {"command": "trace", "target": target, "format": "text"}, take)
+    except ControlError as error:
+        lines.append(str(error))
+    view.show(lines or [f"pool {show_text(target)}: no worker is busy"])
+
+
 def split_keys(typed: bytes) -> list[str]:
-    """What was typed as keys; an unknown sequence is none, the end of the input is `q`."""
+    """What was typed as keys; an unknown sequence is none, a lone Esc is one."""
     keys = []
     while typed:
         for code, name in KEYS.items():
@@ -162,53 +150,83 @@ def split_keys(typed: bytes) -> list[str]:
                 break
         else:
             if typed[0] == 0x1B:
-                break
-            keys.append("q" if typed[0] in (3, 4) else chr(typed[0]))
+                return [*keys, "escape"] if len(typed) == 1 else keys
+            keys.append(chr(typed[0]))
             typed = typed[1:]
     return keys
 
 
-def _picture(watched: Watched, view: View, width: int, rows_max: int | None) -> list[Any]:
-    """All parts of a picture; at most `rows_max` rows of the table."""
+def _picture(watched: Watched, view: View, width: int, room: int | None) -> list[Any]:
+    """All parts of a picture; at most `room` rows of the table, with the selected one marked."""
     assert watched.now is not None
     pools, workers = compare(watched.before, watched.now)
-    load = os.getloadavg()
     where = f", pool {show_text(watched.pool)}" if watched.pool else ""
+    routes = compare_routes(watched.before, watched.now, watched.base) if view.urls else []
+    rows = view.select(pools, workers, routes)
     parts = [
         tables.one_line(Cell(head_line(watched.now.snapshot.daemon) + where, "bold")),
-        tables.one_line(Cell(watched.trouble, "bold red") if watched.trouble else Cell(totals_line(pools, load))),
-        "",
+        tables.one_line(*_totals(watched, pools, width)),
+        tables.one_line(Cell(_choice(view, len(rows)), "yellow")),
     ]
-    if view.workers:
-        ordered_workers = sort_workers(workers, view.sort, upside_down=view.upside_down)
-        return [*parts, tables.table(worker_columns(_window(ordered_workers, view, rows_max)), width)]
-    ordered = sort_pools(pools, view.sort, upside_down=view.upside_down)
-    return [*parts, tables.table(pool_columns(_window(ordered, view, rows_max)), width)]
+    if room is None:
+        return [*parts, tables.table(_columns(view, rows), width)]
+    if view.pane:
+        view.scroll(len(view.pane), room)
+        shown = view.pane[view.offset : view.offset + room]
+        return [*parts, *(tables.one_line(Cell(show_text(line))) for line in shown)]
+    view.scroll(len(rows), room)
+    table = tables.table(
+        _columns(view, rows[view.offset : view.offset + room]), width, marked=view.cursor - view.offset
+    )
+    return [*parts, table]
 
 
-def _window(rows: Sequence[Any], view: View, rows_max: int | None) -> Sequence[Any]:
-    if rows_max is None:
-        return rows
-    view.offset = max(min(view.offset, len(rows) - rows_max), 0)
-    return rows[view.offset : view.offset + rows_max]
+def _columns(view: View, rows: Rows) -> Sequence[Column]:
+    if view.urls:
+        routes = [row for row in rows if isinstance(row, RouteRow)]
+        return route_columns(routes, with_pool=len({row.pool.name for row in routes}) > 1)
+    if view.shows_workers:
+        return worker_columns([row for row in rows if isinstance(row, WorkerRow)])
+    return pool_columns([row for row in rows if isinstance(row, PoolRow)])
+
+
+def _totals(watched: Watched, pools: Sequence[PoolRow], width: int) -> list[Cell]:
+    if watched.trouble:
+        return [Cell(watched.trouble, "bold red")]
+    return fit_words(totals_cells(pools, os.getloadavg()), width)
+
+
+def _choice(view: View, count: int) -> str:
+    """Say which rows these are, if not all."""
+    parts = [f"pool {show_text(view.pool)} (Esc: all pools)"] if view.pool else []
+    if view.urls:
+        parts.append("by URL, from the moment of z on" if view.is_zeroed else "by URL, since the daemon's start")
+    if view.filter and not view.is_typing:
+        parts.append(f"filter '{show_text(view.filter)}': {count} (Esc: all)")
+    return ", ".join(parts)
 
 
 def _draw(console: Console, watched: Watched, view: View) -> None:
     width, height = console.size
-    parts = _picture(watched, view, width, max(height - 5, 1))
+    parts = _picture(watched, view, width, max(height - FRAME, 1))
     drawn = [one.rstrip() for one in tables.render(console, parts)][: height - 1]
     drawn += [""] * (height - 1 - len(drawn))
-    drawn += tables.render(console, [tables.one_line(*_help(view))])[:1]
+    drawn += tables.render(console, [tables.one_line(*_bottom(view, width))])[:1]
     _write("\x1b[H" + "\x1b[K\r\n".join(drawn) + "\x1b[K")
 
 
-def _help(view: View) -> Iterator[Cell]:
-    """The keys; the one that sorts now stands out."""
-    yield Cell(f"q quit  w {'pools' if view.workers else 'workers'}  o order ", "dim")
-    for one in SORT_KEYS:
-        chosen = one is view.sort
+def _bottom(view: View, width: int) -> list[Cell]:
+    """What can be typed; then the sort keys, the one that sorts now first."""
+    if view.is_typing:
+        return [Cell(f"/{view.filter}_", "bold"), Cell("  Enter: keep, Esc: no filter", "dim")]
+    if view.pane:
+        return [Cell("any key: back, arrows scroll", "dim")]
+    hints = [Cell(text, "dim") for text in ("h help", "  q quit", "  / filter", "  Enter open", "  t trace ")]
+    for one in sorted(view.sort_keys, key=lambda one: one is not view.sorting):
+        chosen = one is view.sorting
         arrow = ("^" if view.upside_down else "*") if chosen else ""
-        yield Cell(f" {one.key} {one.name}{arrow}", "bold" if chosen else "dim")
+        hints.append(Cell(f" {one.key} {one.name}{arrow}", "bold" if chosen else "dim"))
+    return fit_words(hints, width)
 
 
 def _write(text: str) -> None:

@@ -6,22 +6,22 @@ from typing import Any
 
 import click
 
-from fpm.cli.options import Options
+from fpm.cli.options import Options, examples, format_option
 from fpm.cli.output import inform, print_page
 from fpm.client.control import follow
 from fpm.errors import EXIT_FAILED
 from fpm.log.escape import escape
+from fpm.stacks.text.fold import fold_entry
 
 PIDS_SHOWN = 20
 
 
-@click.command()
+@click.command(epilog=examples("pyfpm trace shop", "pyfpm trace 4711 --locals", "pyfpm trace --all --idle"))
 @click.argument("target", required=False, metavar="POOL|PID")
 @click.option("--all", "everything", is_flag=True, help="All pools.")
 @click.option("--idle", is_flag=True, help="Also show workers that are waiting for a request.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object per line for each process, as in a slow log."
-)
+@click.option("--full", is_flag=True, help="Show every frame, those of libraries, too.")
+@format_option()
 @click.option("--native", is_flag=True, help="Also show the frames of C functions.")
 @click.option(
     "--locals",
@@ -41,12 +41,15 @@ def trace(
     target: str | None,
     everything: bool,
     idle: bool,
-    as_json: bool,
+    full: bool,
+    form: str,
     native: bool,
     values: str | None,
     depth: int | None,
 ) -> None:
-    """Print stacks of a worker, or of a pool's busy workers.
+    """Show where the code of workers is now: their stacks.
+
+    For a POOL these are its busy workers, the longest-running request first.
 
     Exit status 1: a stack could not be taken (its entry says why).
     """
@@ -57,12 +60,12 @@ def trace(
         "command": "trace",
         "target": target,
         "idle": idle,
-        "format": "json" if as_json else "text",
+        "format": form,
         "native": native,
         "values": values or "",
         "depth": depth,
     }
-    shown = _Shown(as_json)
+    shown = _Shown(folded=not (full or native or form == "json"))
     answer = follow(options.control_path(), request, shown.take)
     if answer.get("failed"):
         ctx.exit(EXIT_FAILED)
@@ -71,14 +74,15 @@ def trace(
 class _Shown:
     """A printer for the master's messages, whose entries are already escaped, as in a slow log."""
 
-    def __init__(self, as_json: bool) -> None:
-        self._as_json = as_json
+    def __init__(self, *, folded: bool) -> None:
+        self._folded = folded
         self._is_first = True
 
     def take(self, message: dict[str, Any]) -> None:
         """Print one message."""
         if "entry" in message:
             entry = str(message["entry"])
+            entry = fold_entry(entry) if self._folded else entry
             # An entry begins with an empty line; the first one is left out.
             print_page(entry.lstrip("\n") if self._is_first else entry, newline=False)
             self._is_first = False

@@ -5,14 +5,19 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import math
 import os
 import select
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from fpm.errors import ControlError
+from fpm.status.past.exchange import PAST_MAX, Past, read_past, with_past
 from fpm.status.snapshot import Snapshot, read_snapshot
 from fpm.system.unix_sockets import connect_unix
 
@@ -20,6 +25,8 @@ ANSWER_TIME = 60.0
 """Seconds to wait for an answer; the master answers from memory, so more means that it is stopped (SIGSTOP)."""
 END_TIME = 5.0
 """Seconds between the last message of an exiting master and its exit."""
+LOOK_TIME = 1.0
+"""Seconds between two calls of `while_waiting`."""
 PEER_CREDENTIALS = struct.Struct("iII")
 
 
@@ -62,12 +69,13 @@ def read_step(message: dict[str, Any]) -> str:
     return str(message.get("step", ""))
 
 
-def stop(path: str, *, now: bool, timeout: float) -> int:
+def stop(path: str, *, now: bool, timeout: float, while_waiting: Callable[[], None] = lambda: None) -> int:
     """Stop the daemon and wait until its process has exited.
 
     Args:
         now: fast, without letting requests finish.
         timeout: seconds to wait; 0: no limit.
+        while_waiting: called every second.
 
     Returns:
         Its pid.
@@ -84,7 +92,7 @@ def stop(path: str, *, now: bool, timeout: float) -> int:
             return pid  # it was already exiting
         try:
             _stop(connection, path, now=now, pidfd=pidfd)
-            if not _has_ended(pidfd, timeout if timeout else None):
+            if not _wait_for_end(pidfd, timeout, while_waiting):
                 raise ControlError(f"the master (pid {pid}) has not exited within {timeout:g} s; it is still stopping")
         finally:
             os.close(pidfd)
@@ -98,6 +106,15 @@ def _stop(connection: socket.socket, path: str, *, now: bool, pidfd: int) -> Non
         # No answer because something else has stopped the master, which is the wanted outcome.
         if not _has_ended(pidfd, END_TIME):
             raise
+
+
+def _wait_for_end(pidfd: int, timeout: float, while_waiting: Callable[[], None]) -> bool:
+    deadline = time.monotonic() + (timeout or math.inf)
+    while not _has_ended(pidfd, max(min(deadline - time.monotonic(), LOOK_TIME), 0.0)):
+        if time.monotonic() >= deadline:
+            return False
+        while_waiting()
+    return True
 
 
 def _has_ended(pidfd: int, timeout: float | None) -> bool:
@@ -148,21 +165,43 @@ def _answers(connection: socket.socket, path: str, request: dict[str, Any]) -> I
         raise ControlError(f"the master does not answer on {path}: {error}") from error
 
 
-def fetch_snapshot(path: str, pool: str | None = None, *, workers: bool) -> Snapshot:
+def fetch_snapshot(
+    path: str, pool: str | None = None, *, workers: bool, routes: bool = False, past: bool = False
+) -> Snapshot:
     """Fetch the pools' current numbers.
 
     Args:
         path: the control socket.
         pool: only this one.
         workers: include each worker.
+        routes: include what is counted for each route; only of one pool.
+        past: what is known of their past, too: of one pool all, of all pools without the points of their history.
 
     Raises:
         ControlError: nobody answers, there is no such pool, or the master is of another version.
     """
-    answer = ask(path, {"command": "snapshot", "pool": pool, "workers": workers})
+    answer = ask(path, {"command": "snapshot", "pool": pool, "workers": workers, "routes": routes})
     try:
-        return read_snapshot(base64.b64decode(answer["snapshot"]))
+        snapshot = read_snapshot(base64.b64decode(answer["snapshot"]))
     except (ValueError, KeyError, TypeError) as error:
         raise ControlError(
             f"the master's answer cannot be read; it may be a different version (pyfpm upgrade): {error!r}"
         ) from error
+    if not past:
+        return snapshot
+    known = _fetch_past(path, pool)
+    return replace(snapshot, pools=tuple(with_past(one, known.get(one.name)) for one in snapshot.pools))
+
+
+def _fetch_past(path: str, pool: str | None) -> dict[str, Past]:
+    """Fetch what the status process knows, by the names of the pools; nothing where there is none."""
+    try:
+        with _connect(path) as connection:
+            request = {"command": "history", "pool": pool, "points": pool is not None}
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            _, fds, _, _ = socket.recv_fds(connection, 4096, 1)
+        with ExitStack() as stack:
+            files = [stack.enter_context(open(fd, "rb", buffering=0)) for fd in fds]
+            return read_past(os.pread(files[0].fileno(), PAST_MAX, 0)) if files else {}
+    except (ControlError, OSError, ValueError):
+        return {}  # an older master, or a status process that knows nothing yet

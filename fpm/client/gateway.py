@@ -5,6 +5,7 @@ It needs only an address, no configuration. The caller chooses the HTTP server; 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
@@ -46,8 +47,8 @@ Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
-Report = Callable[[str, str], None]
-"""Called once for each request with `METHOD URI` and its outcome: the status, or the error."""
+Report = Callable[[str, str, float], None]
+"""Called once for each request with `METHOD URI`, its outcome (the status, or the error), and the seconds it took."""
 
 
 class Gateway:
@@ -62,21 +63,26 @@ class Gateway:
     ) -> None:
         self._address = address
         self._limits = limits or TimeLimits()
-        self._report = report or (lambda request, outcome: None)
+        self._report = report or (lambda request, outcome, seconds: None)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Forward one request; answer 502 or 504 if there is no response."""
-        request = f"{environ['REQUEST_METHOD']} {environ.get('REQUEST_URI') or environ['PATH_INFO']}"
+        request = describe_request(environ)
+        begin = time.monotonic()
+
+        def report(outcome: str) -> None:
+            self._report(request, outcome, time.monotonic() - begin)
+
         try:
             params = gateway_params(environ)
             response = send_request(self._address, params, _body_of(environ), limits=self._limits)
         except ClientError as error:
-            self._report(request, str(error))
+            report(str(error))
             return _error_page(error, environ, start_response)
         head = response.head
         headers = [(name, value) for name, value in head.headers if name.lower() not in HOP_BY_HOP]
         start_response(f"{head.status} {head.reason}", headers)
-        return _Body(response, environ["wsgi.errors"], lambda outcome: self._report(request, outcome))
+        return _Body(response, environ["wsgi.errors"], report)
 
 
 class _Body:
@@ -103,6 +109,11 @@ class _Body:
         """Close the connection; the HTTP server always calls this, even if the browser has gone away."""
         self._response.close()
         self._report(self._outcome)
+
+
+def describe_request(environ: Environ) -> str:
+    """Return `METHOD URI` of a request, for a line about it."""
+    return f"{environ['REQUEST_METHOD']} {environ.get('REQUEST_URI') or environ['PATH_INFO']}"
 
 
 def gateway_params(environ: Environ) -> dict[str, str]:

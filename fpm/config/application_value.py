@@ -9,7 +9,7 @@ from fpm.config.invalid_value import InvalidValue
 from fpm.protocol.application import SCRIPT
 
 _MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
-_APPLICATION = re.compile(rf"(?P<where>{_MODULE}|[^:]*\.py):(?P<name>{_MODULE})(?P<call>\(\))?")
+_APPLICATION = re.compile(rf"(?P<where>{_MODULE}|[^:]*\.py|[^:]*/[^:]*\.wsgi):(?P<name>{_MODULE})(?P<call>\(\))?")
 
 
 def parse_application(text: str) -> str:

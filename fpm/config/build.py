@@ -49,8 +49,14 @@ def build(sections: Sections, system: System, *, file: str, prefix: str, pid_ove
     check.check_together([section, *pools], system, report)
     if report.failed:
         return None
+    sets: dict[frozenset[str], frozenset[str]] = {}  # most pools set the same directives as others
+    given = {one.name: sets.setdefault(own := frozenset({*one.settings, *one.keyed}), own) for one in (section, *pools)}
     return Config(
-        _global(section, file, prefix), tuple(_pool(pool) for pool in pools), report.notices(), report.obstacles()
+        _global(section, file, prefix),
+        tuple(_pool(pool) for pool in pools),
+        report.notices(),
+        report.obstacles(),
+        given,
     )
 
 
@@ -148,6 +154,12 @@ def _default(directive: Directive) -> Any:
 _DEFAULTS: dict[Scope, dict[str, Any]] = {
     scope: {name: _default(directive) for name, directive in table.items()} for scope, table in DIRECTIVES.items()
 }
+
+
+def is_default(section: Section, name: str) -> bool:
+    """Tell whether a directive of a section has its default: nothing sets it, and it follows from no other."""
+    return not section.is_set(name) and section.values[name] == _DEFAULTS[section.scope][name]
+
 
 _GLOBAL_FIELDS = frozenset(field.name for field in dataclasses.fields(GlobalConfig))
 _POOL_FIELDS = frozenset(field.name for field in dataclasses.fields(PoolConfig))

@@ -154,7 +154,7 @@ def check_env(pool: Section, report: Diagnostics) -> None:
         size = len(f"{name}={value}".encode("utf-8", "surrogateescape")) + 1
         total += size
         if not name or _NO_VARIABLE.search(name):
-            sentence = f"'{name}' is no name of a variable. Write env[NAME] = value, without quotes or blanks in NAME"
+            sentence = f"'{name}' is no name of a variable. Write env[NAME] = value, without quotes or spaces in NAME"
         elif size > ENV_ONE_MAX:
             sentence = (
                 f"{name} has {size} bytes, and the kernel takes at most {ENV_ONE_MAX} with its name. Put it in a file"

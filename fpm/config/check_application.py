@@ -8,7 +8,7 @@ from fpm.config.application_value import script_file, split_application
 from fpm.config.check_jail import root_of, root_of_python
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import System
-from fpm.protocol.application import SCRIPT
+from fpm.protocol.application import SCRIPT, names_file
 
 
 def resolve_application(pool: Section, system: System, report: Diagnostics) -> None:
@@ -62,7 +62,7 @@ def _limit_extensions(pool: Section, report: Diagnostics) -> None:
     if not allowed or not pool.is_valid(name):
         return
     path = script_file(app) or split_application(app)[0]
-    if (app.startswith(SCRIPT) and script_file(app) is None) or not (app.startswith(SCRIPT) or path.endswith(".py")):
+    if (app.startswith(SCRIPT) and script_file(app) is None) or not (app.startswith(SCRIPT) or names_file(path)):
         report.notice(pool.location_of(name), pool.name, name, f"has no effect: app = {app} names a module, no file")
     elif not path.endswith(allowed):
         what = "lists only extensions of PHP's files, as from a configuration of PHP-FPM"
@@ -78,5 +78,5 @@ def _resolve_app(pool: Section, base: str) -> None:
     if script_file(app) is not None:
         return
     where, name = split_application(app)
-    if where.endswith(".py") and not app.startswith(SCRIPT):
+    if names_file(where) and not app.startswith(SCRIPT):
         pool.values["app"] = f"{normpath(join(base, where))}:{name}"

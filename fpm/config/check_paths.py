@@ -22,7 +22,7 @@ def resolve_global(
         _resolve_file(section, "error_log", prefix)
     if values["control"] is None:
         values["control"] = system.control(file)
-    elif section.location_of("control").file != file:
+    elif section.location_of("control").order:
         report.add_error(section, "control", f"can only be set in the main file. Move the line to {file}")
     _resolve_file(section, "control", prefix)
     _check_length(section, report, "control", values["control"])
@@ -36,6 +36,7 @@ def resolve_pool(pool: Section, system: System, report: Diagnostics, prefix: str
     base = values["prefix"] = base if base == "/" else base.rstrip("/")
     _resolve_file(pool, "access.log", base)
     _resolve_file(pool, "slowlog", base)
+    _resolve_file(pool, "env_file", base)
     _resolve_socket(pool, report, "listen", base)
     _resolve_socket(pool, report, "pm.status_listen", base)
     _resolve_chroot(pool, system, report)

@@ -23,7 +23,7 @@ def assign_values(section: Section, values: Mapping[str, Any], location: SourceL
     for attribute, value in values.items():
         directive = _BY_ATTRIBUTE[section.scope].get(attribute) or directives.find(section.scope, attribute)
         if directive is None:
-            report.error(location, section.name, attribute, _unknown(section.scope, attribute))
+            report.error(location, section.name, attribute, _unknown(section.scope, attribute, value))
         elif value is not None:
             try:
                 _assign(section, directive, value, location)
@@ -31,8 +31,9 @@ def assign_values(section: Section, values: Mapping[str, Any], location: SourceL
                 report.add_error(section, directive.name, str(refusal), location)
 
 
-def _unknown(scope: Scope, attribute: str) -> str:
-    sentence = directives.unknown(scope, attribute)
+def _unknown(scope: Scope, attribute: str, value: Any) -> str:
+    written = str(value) if isinstance(value, str | int | float) else ""
+    sentence = directives.unknown(scope, attribute, written, in_code=True)
     near = next((known for known in _BY_ATTRIBUTE[scope] if known.replace("_", "") == attribute.replace("_", "")), None)
     return f"unknown directive. Did you mean '{near}'?" if near else sentence
 

@@ -1,9 +1,10 @@
-"""The table of directives: look-up by name, suggestions, and PHP-FPM's directives that do not apply to Python. Pure."""
+"""The table of directives: look-up by name, and suggestions for names that are none. Pure."""
 
 from __future__ import annotations
 
 from fpm.config.tables import application, bounds, environment, global_directives, jail, kernel, logs, manager, socket
 from fpm.config.tables.entry import Directive, DirectiveGroup, Scope
+from fpm.convert.php_fpm_options import NOT_FOR_PYTHON
 
 GROUPS: tuple[DirectiveGroup, ...] = (
     *global_directives.GROUPS,
@@ -30,24 +31,6 @@ DIRECTIVES: dict[Scope, dict[str, Directive]] = {"global": GLOBAL_DIRECTIVES, "p
 INCLUDE = "include"
 """Read by the loader, in any section."""
 
-_PHP_INI = (
-    "php.ini settings have no meaning for Python. Pass settings to the application with env[NAME] = value, "
-    "or keep them in its own settings module"
-)
-
-NOT_FOR_PYTHON: dict[str, str] = {
-    "events.mechanism": "is not supported, pyfpm always uses epoll. Remove the line",
-    "listen.setfib": "has no meaning on Linux (it selects a routing table on BSD systems). Remove the line; for a "
-    "separate network see network",
-    "php_value": _PHP_INI,
-    "php_flag": _PHP_INI,
-    "php_admin_value": _PHP_INI,
-    "php_admin_flag": _PHP_INI,
-    "php_admin_value_file": _PHP_INI,
-    "apparmor_hat": "is not supported. Remove the line; apparmor_profile sets a profile for the pool",
-}
-
-
 SPELLINGS = {"rlimit_nproc": "rlimit_processes"}
 """Other names of directives: RLIMIT_NPROC is what setrlimit(2) calls it, as the limits beside it are called."""
 
@@ -58,17 +41,31 @@ def find(scope: Scope, name: str) -> Directive | None:
     return DIRECTIVES[scope].get(SPELLINGS.get(lower, lower))
 
 
-def unknown(scope: Scope, name: str) -> str:
-    """Return the sentence that follows `NAME: ` for a name that is no directive of this scope."""
+def unknown(scope: Scope, name: str, text: str = "", *, in_code: bool = False) -> str:
+    """Return the sentence that follows `NAME: ` for a name that is no directive of this scope.
+
+    Args:
+        text: the value that it was to have.
+        in_code: it is the name of an argument, as in Pool(...).
+    """
     lower = name.lower()
     if lower in NOT_FOR_PYTHON:
         return NOT_FOR_PYTHON[lower]
     if scope == "global" and lower in POOL_DIRECTIVES:
-        return "is a pool directive. Move it into the section of a pool, such as [www]"
+        place = "Give it to Pool(...)" if in_code else "Move it into the section of a pool, such as [www]"
+        return f"is a pool directive. {place}"
     if scope == "pool" and lower in GLOBAL_DIRECTIVES:
-        return "is a global directive, not a pool directive. Move it into [global]"
-    from difflib import get_close_matches  # for mistakes only
+        place = "Give it to Settings(...)" if in_code else "Move it into [global]"
+        return f"is a global directive, not a pool directive. {place}"
+    from difflib import get_close_matches  # for mistakes only, as is the next
 
+    from fpm.convert.words import advise
+
+    advice = advise(lower, text, in_global=scope == "global", in_code=in_code)
+    if advice:
+        return advice
+    if "[" in lower and not lower.endswith("]"):
+        return f"the ']' is missing. Write {name.partition('[')[0]}[NAME] = value"
     near = get_close_matches(lower, [*DIRECTIVES[scope], INCLUDE], n=1, cutoff=0.6)
     if near:
         return f"unknown directive. Did you mean '{near[0]}'?"

@@ -25,18 +25,21 @@ def dump(config: Config) -> list[str]:
 
 def _section(values: GlobalConfig | PoolConfig, table: dict[str, Directive]) -> Iterator[str]:
     for directive in table.values():
-        if directive.array:
-            yield from _array(directive, getattr(values, directive.attribute))
-        else:
-            yield f"\t{directive.name} = {_shown(values, directive)}"
+        for name, text in shown(values, directive):
+            yield f"\t{name} = {text}"
 
 
-def _array(directive: Directive, value: tuple[Any, ...]) -> Iterator[str]:
-    if not value:
-        yield f"\t{directive.name} = undefined"
-    for item in value:
+def shown(values: GlobalConfig | PoolConfig, directive: Directive) -> Iterator[tuple[str, str]]:
+    """Yield name and value of a directive as the dump shows them; one written NAME[KEY] gives a pair for each key."""
+    if not directive.array:
+        yield directive.name, _shown(values, directive)
+        return
+    items = getattr(values, directive.attribute)
+    if not items:
+        yield directive.name, "undefined"
+    for item in items:
         key, text = item if directive.array == "key" else ("", item)
-        yield f"\t{directive.name}[{key}] = {text}"
+        yield f"{directive.name}[{key}]", text
 
 
 def _shown(values: GlobalConfig | PoolConfig, directive: Directive) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from fpm.config.build import build
+from fpm.config.code_text import CODE, speak_of_code
 from fpm.config.code_values import assign_values
 from fpm.config.local_system import LocalSystem
 from fpm.config.model import Config
@@ -16,9 +17,6 @@ from fpm.config.section import Diagnostics, SourceLocation
 from fpm.config.values import forget_shared
 from fpm.errors import ConfigError
 from fpm.frozen import dataclass
-
-CODE = "<code>"
-"""Stands for the file name in messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ def load_values(values: ConfigValues, environ: Mapping[str, str]) -> Config:
     """Check the values and build a configuration from them.
 
     Raises:
-        ConfigError: lists every error, one line each: `<code>: [pool] directive: sentence`.
+        ConfigError: lists every error, one line each: `Pool('shop', pm_max_children=...): sentence`.
     """
     report = Diagnostics()
     location = SourceLocation(0, 0, CODE)
@@ -56,5 +54,8 @@ def load_values(values: ConfigValues, environ: Mapping[str, str]) -> Config:
     finally:
         forget_shared()
     if config is None:
-        raise ConfigError(report.errors())
-    return replace(config, global_=replace(config.global_, file=values.name))
+        raise ConfigError([speak_of_code(complaint) for complaint in report.errors()])
+    obstacles = {name: tuple(map(speak_of_code, lines)) for name, lines in config.obstacles.items()}
+    notices = tuple(map(speak_of_code, config.notices))
+    settings = replace(config.global_, file=values.name)
+    return replace(config, global_=settings, obstacles=obstacles, notices=notices)

@@ -5,10 +5,8 @@ Reading changes nothing: no file is opened for writing, created or removed.
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +14,7 @@ from configobj import ConfigObj, ConfigObjError
 
 from fpm.config import directives
 from fpm.config.build import build
+from fpm.config.file_text import FILE_MAX, foreign_files, read_regular
 from fpm.config.local_system import DEFAULT_FILE, LocalSystem, default_control
 from fpm.config.model import Config
 from fpm.config.read import Sections
@@ -24,8 +23,6 @@ from fpm.config.source import COMPLAINTS_MAX, number_lines, read_name, read_valu
 from fpm.config.values import forget_shared
 from fpm.errors import ConfigError
 
-FILE_MAX = 1024 * 1024
-"""Bytes of one file. People write configurations by hand; a larger file is a mistake (a log, a disk image)."""
 FILES_MAX = 20_000
 NESTING_MAX = 5
 """As in PHP-FPM (fpm_conf.c, ini_recursion)."""
@@ -47,6 +44,21 @@ def load(
     Raises:
         ConfigError: lists every error in all files, one line each: `file:line: [pool] directive: sentence`.
     """
+    return load_with_sections(
+        path, prefix=prefix, environ=environ, is_root=is_root, allow_root=allow_root, pid_override=pid_override
+    )[0]
+
+
+def load_with_sections(
+    path: str,
+    *,
+    prefix: str | None = None,
+    environ: Mapping[str, str],
+    is_root: bool,
+    allow_root: bool = False,
+    pid_override: str | None = None,
+) -> tuple[Config, Sections]:
+    """Do as `load`, and return also where each directive stands."""
     path = os.path.abspath(path)
     report = Diagnostics()
     sections = Sections(SourceLocation(0, 0, path), environ, report)
@@ -63,8 +75,8 @@ def load(
     finally:
         forget_shared()
     if config is None:
-        raise ConfigError(report.errors())
-    return config
+        raise ConfigError([*report.errors(), *foreign_files(report)])
+    return config, sections
 
 
 def find_control(path: str, *, prefix: str | None = None, environ: Mapping[str, str], is_root: bool) -> str:
@@ -87,32 +99,42 @@ def find_control(path: str, *, prefix: str | None = None, environ: Mapping[str, 
     return os.path.join(os.path.abspath(prefix) if prefix else os.path.dirname(path), setting.text)
 
 
-class SlowLogs(NamedTuple):
-    """Where the pools log slow requests, as far as the files can be read.
+def find_pools(path: str, *, environ: Mapping[str, str]) -> list[str]:
+    """Name the pools of this main file, as far as its files can be read; whether they are right is not looked at."""
+    path = os.path.abspath(path)
+    sections = Sections(SourceLocation(0, 0, path), environ, Diagnostics())
+    _Files(sections).read_main(path)
+    return list(sections.pools)
 
-    Attributes:
-        paths: by pool; None if it has no slow log.
-        complaints: why there may be more, or other ones.
-    """
 
-    paths: dict[str, str | None]
+class Logs(NamedTuple):
+    """The error log ("": not set), access and slow logs by pool (None: none), why there may be others, syslog.ident."""
+
+    error: str
+    access: dict[str, str | None]
+    slow: dict[str, str | None]
     complaints: list[str]
+    ident: str
 
 
-def find_slowlogs(path: str, *, prefix: str | None = None, environ: Mapping[str, str]) -> SlowLogs:
-    """Find the slow logs without checking anything else: whoever may read them may look, also at another machine's."""
+def find_logs(path: str, *, prefix: str | None = None, environ: Mapping[str, str]) -> Logs:
+    """Find the logs without checking anything else: whoever may read them may look, also at another machine's."""
     path = os.path.abspath(path)
     report = Diagnostics()
     sections = Sections(SourceLocation(0, 0, path), environ, report)
     _Files(sections).read_main(path)
     base = os.path.abspath(prefix) if prefix else os.path.dirname(path)
-    found: dict[str, str | None] = {}
+    found: dict[str, dict[str, str | None]] = {"access.log": {}, "slowlog": {}}
     is_whole = not sections.incomplete
     for pool in sections.pools.values():
-        own, log = (pool.settings[name].text if name in pool.settings else "" for name in ("prefix", "slowlog"))
-        found[pool.name] = os.path.join(base, own, log) if log else None
-        is_whole = is_whole and pool.is_valid("prefix", "slowlog")
-    return SlowLogs(found, [] if is_whole else report.errors())
+        for name, paths in found.items():
+            own, log = (pool.settings[one].text if one in pool.settings else "" for one in ("prefix", name))
+            paths[pool.name] = os.path.join(base, own, log) if log else None
+        is_whole = is_whole and pool.is_valid("prefix", "slowlog") and pool.is_valid("access.log")
+    general = sections.global_.settings
+    error, ident = (general[name].text if name in general else "" for name in ("error_log", "syslog.ident"))
+    error = os.path.join(base, error) if error not in ("", "syslog") else error
+    return Logs(error, found["access.log"], found["slowlog"], [] if is_whole else report.errors(), ident or "pyfpm")
 
 
 class Statement(NamedTuple):
@@ -225,7 +247,7 @@ class _Files:
         """Read the text of a file; if that fails, report an error at `location` and return None."""
         path = file.file
         try:
-            data = _read_regular(path)
+            data = read_regular(path)
         except OSError as error:
             self._report.error(
                 location, section.name, "", f"failed to open configuration file '{path}': {error.strerror}"
@@ -252,23 +274,3 @@ class _Files:
 def _entries(tree: Any, names: list[str]) -> Iterator[Statement]:
     for numbered in names:
         yield Statement(*read_name(numbered), tree[numbered])
-
-
-def _read_regular(path: str) -> bytes:
-    """Read at most FILE_MAX + 1 bytes of a regular file. A FIFO or a device could block a reload, so it is refused."""
-    # O_NONBLOCK: otherwise open(2) waits until a FIFO has a writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, "it is a directory. Name a file")
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
-        chunks: list[bytes] = []
-        size = 0
-        while size <= FILE_MAX and (chunk := os.read(descriptor, FILE_MAX + 1 - size)):
-            chunks.append(chunk)
-            size += len(chunk)
-        return b"".join(chunks)
-    finally:
-        os.close(descriptor)

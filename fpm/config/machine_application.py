@@ -7,7 +7,7 @@ from fpm.config.check_jail import root_of, root_of_python
 from fpm.config.permissions import EXECUTE, READ, PathComponent, describe, obstacle
 from fpm.config.section import Diagnostics, Section
 from fpm.config.system import System
-from fpm.protocol.application import SCRIPT
+from fpm.protocol.application import SCRIPT, names_file
 
 OLDEST = (3, 11)
 """The oldest Python that can run the pool's part of pyfpm."""
@@ -25,6 +25,7 @@ def check_application(pool: Section, system: System, report: Diagnostics) -> Non
     elif not system.is_root:
         identity = system.own_identity()
     _check_chdir(pool, system, report, identity)
+    _check_env_file(pool, system, report, identity)
     if pool.is_valid("app"):
         _check_app(pool, system, report, identity)
     if pool.is_valid("venv", "python"):
@@ -44,12 +45,29 @@ def _check_chdir(pool: Section, system: System, report: Diagnostics, identity: _
         )
 
 
+def _check_env_file(pool: Section, system: System, report: Diagnostics, identity: _Identity | None) -> None:
+    path = pool.values["env_file"]
+    if not path:
+        return
+    components = system.components(path, "")
+    blocked = identity and obstacle(components, *identity, READ)
+    if not components[-1].mode:
+        report.add_obstacle(
+            pool, "env_file", f"there is no file '{components[-1].path}'. Create it, or remove the line"
+        )
+    elif components[-1].mode & 0o170000 != 0o100000:
+        report.add_obstacle(pool, "env_file", f"'{path}' is no regular file. Name a file with NAME=VALUE lines")
+    elif blocked:
+        advice = "Give it to a group of that user, with mode 0640"
+        report.add_obstacle(pool, "env_file", f"{_who(pool)} cannot read '{path}': {describe(blocked)}. {advice}")
+
+
 def _check_app(pool: Section, system: System, report: Diagnostics, identity: _Identity | None) -> None:
     app = pool.values["app"]
     path = script_file(app)
     if path is None:
         path, _ = split_application(app)
-        if not path.endswith(".py") or app.startswith(SCRIPT):
+        if not names_file(path) or app.startswith(SCRIPT):
             return
     components = system.components(path, root_of(pool))
     if not components[-1].mode:

@@ -1,7 +1,8 @@
 """Writes the files that are generated from the table of directives.
 
-`python -m fpm.config.manual [DIRECTORY]` writes man/pyfpm.conf.5, pools.d/www.conf and contrib/pyfpm.conf below the
-source directory. A test compares them with the committed files.
+`python -m fpm.config.manual [DIRECTORY]` writes man/pyfpm.conf.5, docs/directives.md, docs/coming-from.md,
+pools.d/www.conf, contrib/pyfpm.conf and fpm/manager/directive_types.py below the source directory. A test compares them
+with the committed files.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from fpm.config.directives import GROUPS, NOT_FOR_PYTHON
+from fpm.config.directives import GROUPS
 from fpm.config.manual_text import HEAD, TAIL
+from fpm.config.reference import reference
 from fpm.config.sample import main_sample, pool_sample
 from fpm.config.tables.entry import Directive
+from fpm.config.typed import typed_module
+from fpm.convert.guide import guide
+from fpm.convert.php_fpm_options import NOT_FOR_PYTHON
 
 _WIDTH = 78
 _LITERAL = re.compile(r"`([^`]+)`")
@@ -95,7 +100,14 @@ def _sentences(text: str) -> Iterator[str]:
 
 def write(directory: Path) -> list[Path]:
     """Write the files below the source directory; return their paths."""
-    texts = {"man/pyfpm.conf.5": manual(), "pools.d/www.conf": pool_sample(), "contrib/pyfpm.conf": main_sample()}
+    texts = {
+        "man/pyfpm.conf.5": manual(),
+        "docs/directives.md": reference(),
+        "pools.d/www.conf": pool_sample(),
+        "contrib/pyfpm.conf": main_sample(),
+        "docs/coming-from.md": guide(),
+        "fpm/manager/directive_types.py": typed_module(),
+    }
     for name, text in texts.items():
         (directory / name).write_text(text)
     return [directory / name for name in texts]

@@ -105,10 +105,14 @@ class GlobalConfig:
     log_buffering: bool
     log_level: str
     """debug, notice, warning, error or alert."""
+    log_format: str
+    """text or json."""
     log_limit: int
     emergency_restart_threshold: int
     emergency_restart_interval: float
     process_control_timeout: float
+    sigterm: str
+    """fast or graceful."""
     process_max: int
     process_priority: int | None
     daemonize: bool
@@ -122,8 +126,10 @@ class GlobalConfig:
     status_listen_group: int | None
     status_listen_mode: int
     status_listen_details: bool
+    status_listen_exemplars: bool
     status_listen_hosts: tuple[str, ...]
     status_allow: tuple[Network, ...]
+    status_history: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +218,8 @@ class PoolConfig:
     clear_env: bool
     env: tuple[tuple[str, str], ...]
     """Already expanded: `$NAME` has been replaced from the master's environment."""
+    env_file: str | None
+    """Absolute, outside of the chroot."""
     app: str
     python: str
     """Absolute path of the interpreter, as seen inside the chroot if there is one (`venv = D` gives D/bin/python)."""
@@ -226,6 +234,7 @@ class PoolConfig:
     """None: auto; else the prefix ("" or "/prefix")."""
     request_body_spool: bool
     hotpath: bool
+    request_statistics: bool
     read_timeout: float
     send_timeout: float
     no_new_privs: bool
@@ -262,3 +271,5 @@ class Config:
     """Logged once at start: values that are ignored, sections that are repeated."""
     obstacles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What this machine lacks for a pool, by its name: "FILE:LINE: [pool] directive: sentence". Such a pool fails."""
+    given: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The directives that the text sets, by the section (`global`, or the pool)."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from fpm.config.addresses import parse_address
 from fpm.config.model import AbstractAddress, Identity, PoolConfig, ReloadCheck, TcpAddress, UnixAddress
+from fpm.frozen import known_fields
 
 
 def pack_pool(config: PoolConfig) -> dict[str, Any]:
@@ -21,6 +22,9 @@ def unpack_pool(values: Mapping[str, Any], base: PoolConfig) -> PoolConfig:
 
     Args:
         base: has the values of fields that the packing program did not know; what this one does not know is ignored.
+
+    Raises:
+        ValueError, KeyError, TypeError: a value is none that `pack_pool` makes.
     """
     read = {
         field.name: _unpack(values[field.name]) if field.name in values else getattr(base, field.name)
@@ -48,8 +52,5 @@ def _unpack(value: Any) -> Any:
         return ip_network(value["network"])
     if "address" in value:
         return parse_address(value["address"])
-    if "uid" in value:
-        return Identity(
-            **{**value, "groups": tuple(value["groups"]), "group_names": _unpack(value.get("group_names", []))}
-        )
-    return ReloadCheck(**value)
+    kind = Identity if "uid" in value else ReloadCheck
+    return kind(**{name: _unpack(one) for name, one in known_fields(kind, value).items()})

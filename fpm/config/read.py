@@ -85,7 +85,7 @@ class Sections:
         name = (match["name"] if match else written).lower()
         directive = directives.find(section.scope, name)
         if directive is None:
-            self.report.error(location, section.name, name, directives.unknown(section.scope, name))
+            self.report.error(location, section.name, name, directives.unknown(section.scope, name, value[0]))
             return
         text, literal = value
         key = match["key"].strip() if match else ""

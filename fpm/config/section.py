@@ -124,6 +124,10 @@ class Diagnostics:
         found = [*self._errors, *(one for several in self._obstacles.values() for one in several)]
         return [text for _, text in sorted(found, key=lambda error: error[0])]
 
+    def files(self) -> list[str]:
+        """Name the files with errors, in their order."""
+        return list(dict.fromkeys(location.file for location, _ in sorted(self._errors)))
+
     def obstacles(self) -> dict[str, tuple[str, ...]]:
         """Return the obstacles by pool."""
         return {name: tuple(text for _, text in sorted(found)) for name, found in self._obstacles.items()}

@@ -75,8 +75,9 @@ class Examination:
         web = find_web_user(wanted.web_user, self._dump)
         self._request = Request(source, names, web, self._shell)
         pid = self._running.daemon.pid if self._running is not None else 0
-        self._unit = unit_of(pid)
-        self._properties = show_unit(self._unit)
+        unit = unit_of(pid)
+        self._unit = unit.name
+        self._properties = show_unit(unit)
         self._machine = look_at_machine(config.global_, pid, self._unit, self._properties)
         self._memories: dict[str, Memory] = {}
 
@@ -85,7 +86,7 @@ class Examination:
         stacks = self._wanted.stacks(self.pools)
         looks = self._look()
         for pool in self.pools:
-            found = next(looks)
+            found = next(looks) + self._judge_presence(pool.name)
             found += stack_advice.judge(pool, stacks.get(pool.name, ""), self._machine.unit)
             found += self._judge_numbers(pool, self._try(pool, found))
             if self._dump is not None:
@@ -142,6 +143,13 @@ class Examination:
         found = capacity.judge_memory(pool, memory, self._machine, self._shell)
         found += capacity.judge_backlog(pool, self._machine, self._shell)
         return found + capacity.judge_worker_descriptors(pool, tried.descriptors, self._shell)
+
+    def _judge_presence(self, name: str) -> list[Finding]:
+        """A pool file that is newer than the daemon's configuration: everything is right, and nobody listens."""
+        if self._running is None or self._present(name) is not None:
+            return []
+        text = "the running daemon does not know this pool yet, so nothing listens on its address"
+        return [Finding("state", "problem", text, name, commands=(self._shell.reload(name),))]
 
     def _measure_running(self, name: str) -> Memory | None:
         present = self._present(name)

@@ -54,7 +54,7 @@ def judge(pool: PoolConfig, facts: VenvFacts | None) -> list[Finding]:
         pip = f"{facts.directory}/bin/pip"
         commands.append(as_user(facts.owner, pip, "install", "-r", facts.requirements))
     else:
-        trouble += ". Make it anew, and install the application's packages in it again"
+        trouble += ". Create it again, and install the application's packages in it again"
     return [Finding(CHECK, "problem", trouble, pool.name, commands=tuple(commands))]
 
 

@@ -65,7 +65,7 @@ def _judge_one(pool: PoolConfig, log: LogFacts, shell: Shell) -> list[Finding]:
     if blocked is None:
         text = (
             f"{log.directive} {log.path} lies where {identity.user}, as whom the pool runs, makes and removes files: "
-            "whoever breaks into the application can change or remove the log"
+            "an attacker who breaks into the application can change or remove the log"
         )
         return [Finding(CHECK, "warning", text, pool.name, *elsewhere)]
     text = f"{identity.user}, as whom the pool runs, cannot write {log.directive} {log.path}: {describe(blocked)}"

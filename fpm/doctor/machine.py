@@ -15,24 +15,23 @@ from fpm.doctor.capacity import Machine
 from fpm.doctor.helpers import run_program
 from fpm.doctor.service import read_show
 from fpm.master.processes.oom_reports import limit_files, parse_limit
+from fpm.system.systemd import Service, find_service
 
-UNIT = "pyfpm.service"
+UNIT = Service("pyfpm.service")
 """What the unit is called where the daemon does not run."""
 SHOW_TIME = 10.0
 PROPERTIES = "LoadState,TimeoutStopUSec,LimitNOFILE,MemoryMax"
 
 
-def unit_of(pid: int) -> str:
+def unit_of(pid: int) -> Service:
     """Return the unit of systemd that a process belongs to; pyfpm.service for pid 0."""
-    if not pid:
-        return UNIT
-    found = re.search(r"/([^/\n]+\.service)(?:/|$)", _read(f"/proc/{pid}/cgroup"), re.MULTILINE)
-    return found[1] if found else UNIT
+    return (find_service(_read(f"/proc/{pid}/cgroup")) if pid else None) or UNIT
 
 
-def show_unit(unit: str) -> dict[str, str]:
+def show_unit(unit: Service) -> dict[str, str]:
     """Ask systemd for what matters of a unit; empty if there is no systemd, or no such unit."""
-    done = run_program(["systemctl", "show", "--property", PROPERTIES, "--", unit], SHOW_TIME)
+    whose = ["--user"] if unit.of_user else []
+    done = run_program(["systemctl", *whose, "show", "--property", PROPERTIES, "--", unit.name], SHOW_TIME)
     found = read_show(done.stdout) if done is not None and done.returncode == 0 else {}
     return found if found.get("LoadState") == "loaded" else {}
 

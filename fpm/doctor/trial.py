@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from fpm.doctor.capacity import Memory
 from fpm.doctor.findings import Finding
@@ -36,26 +39,57 @@ class Tried:
 
 def try_pool(request: Request, pool: str) -> Tried:
     """Start the application of one pool, measure it, and stop it."""
+    with _started(request, pool, IMPORT_TIME) as answer:
+        if answer.get("failed"):
+            return Tried([_describe(pool, answer)], None, None)
+        workers = [int(pid) for pid in answer.get("workers", ())]
+        return Tried([], *_measure(workers[:1]))
+
+
+@dataclass(frozen=True, slots=True)
+class ImportFailure:
+    """Why an application does not start."""
+
+    error: str
+    traceback: str
+
+
+def import_application(request: Request, pool: str, seconds: float) -> ImportFailure | None:
+    """Start the application of one pool and stop it; nothing of it is left.
+
+    Args:
+        seconds: in which it must be ready, if startup_timeout does not say less.
+
+    Returns:
+        None if it starts.
+    """
+    with _started(request, pool, seconds) as answer:
+        if not answer.get("failed"):
+            return None
+        return ImportFailure(str(answer.get("error") or "it failed"), str(answer.get("traceback") or ""))
+
+
+@contextmanager
+def _started(request: Request, pool: str, seconds: float) -> Iterator[dict[str, Any]]:
+    """Start a pool in a master of its own; yield what that says, or what it would say, and stop it."""
     directory = make_socket_directory("pyfpm-doctor-")
     packed = pack_request(replace(request, pools=(pool,)))
-    try:
-        with helper("fpm.doctor.trial_master", packed, directory, str(IMPORT_TIME), patience=STOP_TIME) as master:
-            answer = master.read(IMPORT_TIME + MASTER_TIME)
-            if answer is None:
-                text = f"the application was not ready within {IMPORT_TIME + MASTER_TIME:g} s, and does not say why"
-                return Tried([Finding("import", "problem", text, pool)], None, None)
-            if answer.get("failed"):
-                return Tried([_describe(pool, answer)], None, None)
-            workers = [int(pid) for pid in answer.get("workers", ())]
-            return Tried([], *_measure(workers[:1]))
-    except OSError as error:
-        text = f"the application could not be tried: {error.strerror or error}"
-        return Tried([Finding("import", "problem", text, pool)], None, None)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        try:
+            master = stack.enter_context(
+                helper("fpm.doctor.trial_master", packed, directory, str(seconds), patience=STOP_TIME)
+            )
+            answer = master.read(seconds + MASTER_TIME)
+        except OSError as error:
+            answer = {"failed": True, "error": f"it could not be tried: {error.strerror or error}"}
+        if answer is None:
+            sentence = f"it was not ready within {seconds + MASTER_TIME:g} s, and does not say why"
+            answer = {"failed": True, "error": sentence}
+        yield answer
 
 
-def _describe(pool: str, answer: dict[str, object]) -> Finding:
+def _describe(pool: str, answer: dict[str, Any]) -> Finding:
     lines = str(answer.get("traceback") or "").rstrip().splitlines()
     error = str(answer.get("error") or "it failed").rstrip(".")
     return Finding(

@@ -77,6 +77,10 @@ ROWS: Mapping[type[Event], Row] = {
     master.HelperStartFailed: (ERROR, "cannot start {e.helper}: {e.error}"),
     master.HelperExited: (WARNING, "{e.helper} exited {e.cause}; restarting it in {e.pause:.0f} s"),
     master.HelperStuck: (WARNING, "{e.helper} does not respond; killing it"),
+    master.HistoryFileFailed: (
+        WARNING,
+        "the past of the pools will not survive a restart: cannot open {e.path}: {e.error}",
+    ),
     master.StatusMessageInvalid: (WARNING, "the status process sent an invalid message: {e.error}"),
     master.TracerAnswerInvalid: (WARNING, "the tracer sent an invalid answer: {e.error}"),
     master.StacksAvailable: (NOTICE, "stacks of slow requests are read by ptrace"),

@@ -264,6 +264,14 @@ class HelperExited(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryFileFailed(Event):
+    """The file for the past of the pools cannot be had."""
+
+    path: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class HelperStuck(Event):
     """It does not answer, and is killed."""
 

@@ -45,7 +45,7 @@ class ProcessDied(ProcessEvent):
     script: str = ""
     """The `app` directive, of a worker."""
     stack_in: str = "the slow log"
-    """Where the whole stack can be read, if one was taken."""
+    """Where the whole stack can be read, if one was taken; "": nowhere, the process has told these calls."""
     is_logged: bool = False
     """Another event has said it."""
 
@@ -212,6 +212,8 @@ class SlowRequestEnded(ProcessEvent):
 
     request: str
     seconds: float
+    stack: tuple[str, ...] = ()
+    """As in its last entry of the slow log, the newest call first; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,8 @@ class RequestTimedOut(ProcessEvent):
     """fpm.RequestTimeout is raised in it, or its worker gets SIGTERM."""
     doing: str = ""
     no_stack: str = ""
+    again: bool = False
+    """It has been interrupted before because of the same limit."""
 
 
 @dataclass(frozen=True, slots=True)

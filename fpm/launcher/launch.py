@@ -39,6 +39,8 @@ def main() -> NoReturn:
     """Apply the identity and go on; a failure is reported to the master, then exit status 70."""
     spec = unpack_spec(os.pread(FD_SPEC, os.fstat(FD_SPEC).st_size, 0))
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=FD_CHANNEL)
+    if spec.env_file:
+        spec = _with_variables(spec, spec.env_file, channel)
     if spec.mode == "unavailable":
         set_title(f"pyfpm: unavailable {spec.pool}")  # while /proc can still be seen
     try:
@@ -51,6 +53,15 @@ def main() -> NoReturn:
         execute_template(spec)
     except OSError as error:
         _fail(channel, "exec", f"cannot execute {spec.python}: {error.strerror}{_hint(error, spec)}")
+
+
+def _with_variables(spec: TemplateSpec, path: str, channel: socket.socket) -> TemplateSpec:
+    from fpm.launcher.env_file import EnvFileError, add_variables  # for pools that have one
+
+    try:
+        return add_variables(spec, path)
+    except (EnvFileError, OSError) as error:
+        _fail(channel, "env_file", str(error))
 
 
 def _hint(error: OSError, spec: TemplateSpec) -> str:

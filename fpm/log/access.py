@@ -6,70 +6,15 @@ forged; PHP-FPM writes it unescaped. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
+from fpm.log.access_json import JSON, LINE_MAX, json_tokens
+from fpm.log.access_record import AccessRecord
 from fpm.log.escape import cut, decode_wire, escape_field
 from fpm.log.times import format_access_time, format_time
 
 DEFAULT_LIMIT = 1024
 """Bytes of a line, as in PHP-FPM's buffer; the pool's log_limit replaces it."""
-
-
-class AccessRecord:
-    """One request, filled in by the worker. A plain class, because it is created for every request.
-
-    Texts are latin-1 as in a WSGI environ. Times are epoch seconds, durations microseconds, sizes bytes.
-
-    It has many attributes: each is what a letter of access.format stands for.
-    """
-
-    __slots__ = (
-        "accepted",
-        "content_length",
-        "cpu_system",
-        "cpu_user",
-        "duration",
-        "headers",
-        "memory",
-        "method",
-        "params",
-        "parent_pid",
-        "pid",
-        "pool",
-        "query",
-        "remote",
-        "script",
-        "status",
-        "uri",
-        "user",
-        "written",
-    )
-
-    def __init__(self) -> None:
-        self.pool = ""
-        self.pid = 0
-        self.parent_pid = 0
-        self.method = ""
-        self.uri = ""
-        """The path without the query."""
-        self.query = ""
-        self.script = ""
-        self.user = ""
-        self.remote = ""
-        """The address of the FastCGI peer, "" for a Unix socket."""
-        self.status = 0
-        self.content_length = 0
-        """Of the request's body, as declared."""
-        self.accepted = 0.0
-        self.written = 0.0
-        self.duration = 0
-        self.cpu_user = 0
-        self.cpu_system = 0
-        """CPU time; where only the sum is known it may stand in cpu_user."""
-        self.memory = 0
-        self.params: Mapping[str, str] = {}
-        self.headers: Iterable[tuple[str, str]] = ()
-        """Of the response."""
 
 
 Token = Callable[[AccessRecord], str]
@@ -100,11 +45,13 @@ class AccessFormat:
 
 
 def compile_format(format: str, limit: int = DEFAULT_LIMIT) -> AccessFormat:
-    """Compile an access.format for lines of at most `limit` bytes.
+    """Compile an access.format for lines of at most `limit` bytes; those of `json` may be somewhat longer.
 
     Raises:
         ValueError: PHP-FPM's sentence about the error.
     """
+    if format == JSON:
+        return AccessFormat(json_tokens(limit), set(), LINE_MAX)
     tokens: list[Token] = []
     letters: set[str] = set()
     position = 0

@@ -1,4 +1,4 @@
-"""The error log: PHP-FPM's lines to a file, standard error or syslog. Writing never blocks and never raises."""
+"""The error log: PHP-FPM's lines or JSON, to a file, standard error or syslog. Writing never blocks, never raises."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 import stat
 import syslog
 import time
+from collections.abc import Mapping
 
 from fpm.log.escape import cut, escape_line
-from fpm.log.lines import INDENT, Level, format_lines, guard_bare, parse_level, room_beside
+from fpm.log.json_entry import format_json
+from fpm.log.lines import INDENT, Level, format_lines, guard_bare, parse_level, pool_prefix, room_beside
 from fpm.log.syslog_target import SyslogTarget, syslog_head
 from fpm.log.target import FileTarget, Target, is_journal, is_open, open_target
 
@@ -31,6 +33,7 @@ class ErrorLog:
         limit: bytes of a line.
         ident: name in syslog.
         facility: syslog's facility, such as daemon or local0.
+        form: "text", or "json" for one object in each line.
         journal_stream: JOURNAL_STREAM of the environment. Lines to the journal have a priority and no time of ours.
 
     Raises:
@@ -45,10 +48,12 @@ class ErrorLog:
         limit: int = 1024,
         ident: str = "pyfpm",
         facility: str = "daemon",
+        form: str = "text",
         journal_stream: str = "",
     ) -> None:
         self.level = parse_level(level)
         self.limit = limit
+        self.form = form
         self._ident = ident
         self._facility = facility
         self._uses_syslog = path == SYSLOG
@@ -77,15 +82,21 @@ class ErrorLog:
         """Log something that needs action now."""
         self.log(Level.ALERT, text)
 
-    def log(self, level: Level | str, text: str, prefix: str = "") -> None:
-        """Write an entry; `prefix` begins each of its lines."""
+    def log(self, level: Level | str, text: str, pool: str = "", fields: Mapping[str, str | int] | None = None) -> None:
+        """Write an entry; in text each of its lines names the pool, JSON has the further fields as well."""
         if isinstance(level, str):
             level = parse_level(level)
         if level >= self.level:
-            self._target.write(self._format(level, text, prefix))
+            self._target.write(self._format(level, text, pool, fields))
 
-    def raw(self, text: str) -> None:
-        """Write worker output as one escaped line without decoration (decorate_workers_output = no)."""
+    def raw(self, text: str, pool: str = "", fields: Mapping[str, str | int] | None = None) -> None:
+        """Write worker output as one escaped line without decoration (decorate_workers_output = no).
+
+        In JSON it is an entry like others, so that no line of an application can be taken for one of ours.
+        """
+        if self.form == "json":
+            self._target.write(self._format(Level.NOTICE, text, pool, fields))
+            return
         line = cut(guard_bare(escape_line(text)), self.limit)
         head = self._head(Level.NOTICE)
         self._target.write(head + _encode(line) + b"\n")
@@ -143,8 +154,11 @@ class ErrorLog:
         """Write pending lines as far as possible and close what was opened."""
         self._target.close()
 
-    def _format(self, level: Level, text: str, prefix: str = "") -> bytes:
+    def _format(self, level: Level, text: str, pool: str = "", fields: Mapping[str, str | int] | None = None) -> bytes:
         head = self._head(level)
+        if self.form == "json":
+            return head + _encode(format_json(level, text, time.time(), pool=pool, fields=fields or {})) + b"\n"
+        prefix = pool_prefix(pool)
         if self._uses_syslog:
             beginnings = f"[{level.name}] {prefix}", f"[{level.name}] {prefix}{INDENT}"
             lines = [

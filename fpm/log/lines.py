@@ -17,6 +17,8 @@ INDENT = "  "
 """Before all lines of an entry but the first."""
 LIKE_OURS = r"^(?:\[(?=\d\d-[A-Z][a-z]{2}-\d{4} )|<(?=\d+>))"
 """How an entry begins (`[29-Nov-2026 `), and a priority for journald (`<3>`, sd-daemon(3)); the first character."""
+LIKE_OUR_JSON = r"""^(?=[ \t]*\{.*?(?:"level"[ \t]*:|\\u00[0-9A-Fa-f]{2}))[ \t{]"""
+"""How an object with the field `level` begins, spelled with escapes or not: entries of log_format = json have it."""
 _LIKE_OURS = re.compile(LIKE_OURS)
 
 

@@ -101,6 +101,25 @@ def format_access_time(moment: float) -> str:
     return f"{at.day:02}/{MONTHS[at.month - 1]}/{at.year:04}:{clock} {at:%z}"
 
 
+def format_iso(moment: float) -> str:
+    """Format a time for people, as in ISO 8601 but for the T: `2026-11-30 14:02:11`."""
+    return local_time(moment).replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")
+
+
+def format_iso_offset(moment: float) -> str:
+    """Format a time for programs, with its offset: `2026-11-30T14:02:11+01:00`."""
+    return local_time(moment).isoformat(timespec="seconds")
+
+
+def format_utc(moment: float) -> str:
+    """Format a time as in RFC 3339, with milliseconds: `2026-11-30T00:20:00.123Z`; out of range, the epoch."""
+    try:
+        at = calendar.datetime.fromtimestamp(moment, calendar.UTC)
+    except (OverflowError, ValueError, OSError):
+        at = calendar.datetime.fromtimestamp(0, calendar.UTC)
+    return f"{at.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
 def format_time(moment: float, form: str) -> str:
     """Format a time in any strftime(3) form, as in the C locale."""
     at = local_time(moment)

@@ -22,22 +22,27 @@ from fpm.library import current
 if TYPE_CHECKING:
     from fpm.manager.child import ReloadResult
     from fpm.manager.configuration import Pool, Settings
+    from fpm.manager.directive_types import GlobalDirectives, PoolDirectives
     from fpm.manager.manager import Manager
 
 __all__ = [
     "ConfigError",
     "ControlError",
     "Event",
+    "GlobalDirectives",
     "Manager",
     "Pool",
+    "PoolDirectives",
     "ReloadResult",
     "Settings",
     "StartError",
 ]
 
 _LATE = {
+    "GlobalDirectives": "fpm.manager.directive_types",
     "Manager": "fpm.manager.manager",
     "Pool": "fpm.manager.configuration",
+    "PoolDirectives": "fpm.manager.directive_types",
     "ReloadResult": "fpm.manager.child",
     "Settings": "fpm.manager.configuration",
 }

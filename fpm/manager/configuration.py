@@ -8,11 +8,14 @@ import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from fpm.config.build import refuse_obstacles
 from fpm.config.from_code import ConfigValues, load_values
 from fpm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fpm.manager.directive_types import GlobalDirectives, PoolDirectives
 
 CONTROL = "control"
 """The control socket in the manager's directory."""
@@ -38,7 +41,9 @@ class Pool:
             `request_slowlog_timeout=1.5` (seconds), `env={"NAME": "value"}`. A string is parsed as in a file.
     """
 
-    def __init__(self, name: str, *, app: str, listen: str | socket.socket, **directives: Any) -> None:
+    def __init__(
+        self, name: str, *, app: str, listen: str | socket.socket, **directives: Unpack[PoolDirectives]
+    ) -> None:
         self.name = name
         self.socket = listen if isinstance(listen, socket.socket) else None
         address = listen if isinstance(listen, str) else _address_of(name, listen)
@@ -52,11 +57,11 @@ class Pool:
 class Settings:
     """The directives of [global] by their names, with `_` for `.`: `process_control_timeout=5`."""
 
-    def __init__(self, **directives: Any) -> None:
+    def __init__(self, **directives: Unpack[GlobalDirectives]) -> None:
         taken = sorted(OWN.keys() & directives.keys())
         if taken:
-            raise ConfigError([f"<code>: [global] {name}: cannot be set here; {OWN[name]}." for name in taken])
-        self.directives = directives
+            raise ConfigError([f"Settings({name}=...): cannot be set here; {OWN[name]}." for name in taken])
+        self.directives: dict[str, Any] = {**directives}
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.directives.items())})"
@@ -73,7 +78,7 @@ def _address_of(name: str, listening: socket.socket) -> str:
         return os.path.abspath(address)
     if listening.family == socket.AF_UNIX and isinstance(address, bytes) and address:
         return "@" + os.fsdecode(address[1:])
-    raise ConfigError([f"<code>: [{name}] listen: a socket without a path or a port cannot be listened on."])
+    raise ConfigError([f"Pool({name!r}, listen=...): a socket without a path or a port cannot be listened on."])
 
 
 class ConfigurationWriter:
@@ -106,7 +111,12 @@ class ConfigurationWriter:
 
     def _describe(self, directory: str, pools: Sequence[Pool], settings: Settings) -> ConfigValues:
         return ConfigValues(
-            global_={**settings.directives, "control": os.path.join(directory, CONTROL), "error_log": None},
+            global_={
+                "status_history": False,  # one process more, for commands that a program seldom wants
+                **settings.directives,
+                "control": os.path.join(directory, CONTROL),
+                "error_log": None,
+            },
             pools=[(pool.name, pool.directives) for pool in pools],
             name=self._name,
             prefix=self._prefix,
@@ -131,7 +141,7 @@ def pack_values(values: ConfigValues) -> bytes:
             }
         ).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError([f"<code>: a value cannot be written down: {error}."]) from error
+        raise ConfigError([f"a value cannot be written down: {error}."]) from error
 
 
 def unpack_values(data: bytes) -> ConfigValues:

@@ -277,7 +277,7 @@ def _refuse_late_sockets(present: Sequence[Pool], new: Sequence[Pool]) -> None:
     names = {pool.name for pool in present if pool.socket is not None}
     late = [pool.name for pool in new if pool.socket is not None and pool.name not in names]
     if late:
-        raise ConfigError([f"<code>: [{name}] listen: a socket can be given at the start only." for name in late])
+        raise ConfigError([f"Pool({name!r}, listen=...): a socket can be given at the start only." for name in late])
 
 
 def _reasons(process: MasterProcess) -> list[str]:

@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fpm.errors import StartError
@@ -137,8 +137,12 @@ class Connection:
         self._timer = server.loop.call_later(SILENCE_MAX, self.close)
         server.loop.watch(accepted.fileno(), self._on_ready)
 
-    def answer(self, message: dict[str, Any], *, last: bool = True) -> None:
-        """Send one line; the connection is closed after the last one."""
+    def answer(self, message: dict[str, Any], *, last: bool = True, fd: int | None = None) -> None:
+        """Send one line; the connection is closed after the last one.
+
+        Args:
+            fd: goes with it, if there is room; the client must be able to do without.
+        """
         if self.socket.fileno() < 0:
             return
         self._unsent += json.dumps(message).encode() + b"\n"
@@ -148,7 +152,7 @@ class Connection:
         if len(self._unsent) > ANSWER_MAX:
             self.close()
             return
-        self._flush()
+        self._flush([] if fd is None else [fd])
 
     @property
     def unsent(self) -> int:
@@ -194,9 +198,12 @@ class Connection:
         elif len(self._received) > REQUEST_MAX:
             self.answer({"ok": False, "error": "the request is too long"})
 
-    def _flush(self) -> None:
+    def _flush(self, fds: Sequence[int] = ()) -> None:
         try:
-            sent = self.socket.send(self._unsent, socket.MSG_NOSIGNAL)
+            if fds:
+                sent = socket.send_fds(self.socket, [self._unsent], fds, socket.MSG_NOSIGNAL)
+            else:
+                sent = self.socket.send(self._unsent, socket.MSG_NOSIGNAL)
         except BlockingIOError:
             sent = 0
         except OSError:

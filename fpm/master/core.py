@@ -15,7 +15,6 @@ from fpm.events.master import EventsDropped
 from fpm.events.wire import pack_event
 from fpm.events.worker import ProcessOutput
 from fpm.log.error import ErrorLog
-from fpm.log.lines import pool_prefix
 from fpm.log.target import Target
 from fpm.master.loop.loop import Loop
 
@@ -47,13 +46,24 @@ def log_reader(log: ErrorLog) -> Callable[[Event], None]:
     """Make the reader that writes the error log."""
 
     def write(event: Event) -> None:
-        if event.level:
+        if log.form == "json":
+            _write_json(log, event)
+        elif event.level:
             for entry in entries_of(event):
-                log.log(event.level, entry, pool_prefix(event.pool))
+                log.log(event.level, entry, event.pool)
         elif isinstance(event, ProcessOutput):
             log.raw(event.line)
 
     return write
+
+
+def _write_json(log: ErrorLog, event: Event) -> None:
+    """Write one object; what a process prints is a message of its own, whether it is decorated or not."""
+    fields: dict[str, str | int] = {"event": event.kind} | ({"pid": event.pid} if event.pid else {})
+    if isinstance(event, ProcessOutput):
+        log.raw(event.line, event.pool, {**fields, "stream": event.stream})
+    elif event.level:
+        log.log(event.level, event.text, event.pool, fields)
 
 
 class EventWriter:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from enum import Enum
+from signal import Signals
 
 from fpm.frozen import dataclass
 
@@ -43,6 +45,19 @@ class Ending:
     def is_in_vain(self) -> bool:
         """Shall the master end, and leave what is left?"""
         return self.kills >= KILL_ROUNDS
+
+
+def stop_state(numbers: Container[Signals], *, sigterm: str) -> State | None:
+    """Return what signals ask for: a stop at once, a graceful one, or none.
+
+    Args:
+        sigterm: the directive, `fast` or `graceful`.
+    """
+    if Signals.SIGINT in numbers or (Signals.SIGTERM in numbers and sigterm == "fast"):
+        return State.TERMINATING
+    if Signals.SIGQUIT in numbers or Signals.SIGTERM in numbers:
+        return State.FINISHING
+    return None
 
 
 ALLOWED: dict[State, frozenset[State]] = {

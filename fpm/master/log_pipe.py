@@ -14,7 +14,7 @@ import re
 import time
 
 from fpm.log.escape import escape_line, show_stray_bytes
-from fpm.log.lines import LIKE_OURS
+from fpm.log.lines import LIKE_OUR_JSON, LIKE_OURS
 from fpm.log.target import Target
 from fpm.master.log_watch import LogWatch
 from fpm.master.loop.loop import Loop, Timer
@@ -28,7 +28,7 @@ PAUSE = 0.02
 """Seconds between two reads, so that the master does not wake up for each request."""
 LINE_MAX = 16384
 """Bytes; what has no end of line by then is written as a line."""
-_LIKE_OURS = re.compile(LIKE_OURS.encode(), re.MULTILINE)
+_LIKE_OURS = re.compile(LIKE_OURS.encode() + rb"|" + LIKE_OUR_JSON.encode(), re.MULTILINE)
 _UNUSUAL = re.compile(rb"[^\n -~]")
 
 

@@ -35,7 +35,7 @@ from fpm.log.error import ErrorLog
 from fpm.master import control
 from fpm.master.commands.commands import refusal, run_command
 from fpm.master.core import EventSink, log_reader
-from fpm.master.lifecycle import State
+from fpm.master.lifecycle import State, stop_state
 from fpm.master.listening.addresses import PassedSockets
 from fpm.master.listening.inherited import restore_listener
 from fpm.master.listening.status_listeners import StatusListeners, serve_without
@@ -56,7 +56,7 @@ from fpm.master.shutdown import Shutdown
 from fpm.master.status.process import StatusProcess
 from fpm.master.status.snapshot_source import refresh_memory, take_snapshot
 from fpm.master.upgrade.upgrade import Upgrade
-from fpm.status.overview import LastReload
+from fpm.status.overview import read_last_reload
 from fpm.system import systemd
 from fpm.system.listening import Listener
 from fpm.system.own_command import own_command
@@ -79,12 +79,12 @@ class Master:
         self.sink = EventSink(time.time, log_reader(log) if events is None else events.take)
         self.original_rlimit_files = (0, 0)
         self.status_listeners = StatusListeners()
-        self.started = time.time() if setup.handed is None else setup.handed.get("started", 0.0)
+        self.executed = time.time()
+        self.started = self.executed if setup.handed is None else setup.handed.get("started", 0.0)
         """Epoch seconds; an upgrade is no start."""
         self._status = EXIT_OK
         self.loop = Loop(self._report_defect)
         self.pools = Pools()
-        self.shutdown = Shutdown(self.loop, self.pools, self.emit)
         self.log_watch = LogWatch(self.loop, log if events is None else events)
         self.signals: SignalReader | None = None
         self.control: control.ControlServer | None = None
@@ -108,7 +108,7 @@ class Master:
         self.original_rlimit_files = prepare_process(self._setup, self.config.global_)
         try:
             self._start()
-            while not self.shutdown.is_over:
+            while not self.shutdown.is_over():
                 self.loop.run_once()
                 self.log_watch.look()
         finally:
@@ -137,9 +137,10 @@ class Master:
         self.status_process = StatusProcess(
             services,
             self.status_listeners,
-            lambda name, workers: take_snapshot(self, name, workers=workers),
+            lambda name, workers: take_snapshot(self, name, workers=workers, routes=workers),
             lambda: refresh_memory(self),
         )
+        self.shutdown = Shutdown(self.loop, self.pools, self.status_process, self.emit)
         self.notifier = Notifier(
             self.loop,
             self._setup.environ,
@@ -153,13 +154,13 @@ class Master:
         """Nothing runs yet."""
         settings = self.config.global_
         self._serve_control(control.open_control_socket(settings.control))
-        self._pid_file.move(settings.pid)
         self.status_listeners.open(self.config, serve_without(self.emit))
         passed = PassedSockets(systemd.listen_fds(self._setup.environ, os.getpid()))
         for pool in self.config.pools:
             self.pools[pool.name] = self.make_pool(pool, passed.listener_for(pool))
         for name in passed.close():
             self.emit(SocketUnused(name))
+        self._pid_file.move(settings.pid)  # a second daemon is refused by its sockets, and must leave it to the first
         for notice in self.config.notices:
             self.emit(ConfigNotice(notice))
         self.emit(MasterStarted(pid=os.getpid()))
@@ -171,14 +172,14 @@ class Master:
         """After an upgrade: sockets, templates and workers are there."""
         server = self._serve_control(restore_listener(UnixAddress(self.config.global_.control), handed["control"]))
         self._pid_file.path = self.config.global_.pid
-        if handed.get("last_reload") is not None:
-            self.reloader.last = LastReload(**handed["last_reload"])
+        self.reloader.last = read_last_reload(handed.get("last_reload"))
         states = {state["name"]: state for state in handed["pools"]}
         for config in self.config.pools:
             state = states[config.name]
             own = restore_config(state["current"], config)
             self.pools[config.name] = self.make_pool(own, restore_listener(own.listen, state["listener"]))
             self.pools[config.name].restore(state)
+        self.status_process.restore(handed.get("status_process", 0))
         self.emit(MasterUpgraded(__version__, pid=os.getpid()))
         for pool in self.pools.values():
             pool.resume()
@@ -201,6 +202,7 @@ class Master:
         is_refused = self._setup.strict and bool(failed)
         self.emit(MasterReady(tuple(failed), is_refused))
         self._setup.on_ready(failed)
+        self.status_process.master_ready()
         if is_refused:
             self.emit(StrictStartFailed(tuple(failed)))
             self._status = EXIT_SOFTWARE
@@ -211,10 +213,8 @@ class Master:
     def _on_signals(self, numbers: set[Signals]) -> None:
         if Signals.SIGCHLD in numbers:
             self.reaper.reap()
-        if Signals.SIGTERM in numbers or Signals.SIGINT in numbers:
-            self.stop(State.TERMINATING)
-        elif Signals.SIGQUIT in numbers:
-            self.stop(State.FINISHING)
+        if stop := stop_state(numbers, sigterm=self.config.global_.sigterm):
+            self.stop(stop)
         if Signals.SIGUSR1 in numbers:
             self.reopen_logs()
         if Signals.SIGUSR2 in numbers or Signals.SIGHUP in numbers:
@@ -256,6 +256,7 @@ class Master:
     def take_config(self, config: Config) -> None:
         """See fpm.master.reload.reload.Host."""
         self.services.take_settings(config.global_)
+        self.status_process.settings_changed()
         try:
             self._pid_file.move(config.global_.pid)
         except StartError as error:

@@ -55,7 +55,9 @@ class Notifier:
             self._send(f"READY=1\nSTATUS={READY if is_ok else FAILED}")
 
     def _send(self, state: str) -> None:
-        systemd.notify(state, self._environ)
+        # Every message is a sign of life: an upgrade begins with the whole time of the watchdog, whenever the last
+        # regular one was, and so does the program after it.
+        systemd.notify(f"WATCHDOG=1\n{state}" if self._watchdog else state, self._environ)
 
     def _schedule(self) -> None:
         if self._interval and "NOTIFY_SOCKET" in self._environ:
@@ -66,6 +68,5 @@ class Notifier:
             return
         census = self._census()
         active, idle = sum(one.active for one in census), sum(one.idle for one in census)
-        watchdog = "WATCHDOG=1\n" if self._watchdog else ""
-        self._send(f"{watchdog}STATUS=Processes active: {active}, idle: {idle}")
+        self._send(f"STATUS=Processes active: {active}, idle: {idle}")
         self._schedule()

@@ -18,7 +18,9 @@ from fpm.master.processes.oom import OomWatch
 from fpm.master.processes.owner import Ids
 from fpm.master.processes.path_looks import PathLooks
 from fpm.master.slowlog.slow_file import SlowFiles
+from fpm.master.tracing.paced_looks import PacedLooks
 from fpm.master.tracing.stacks import Stacks
+from fpm.stacks.text.entry import Entry
 from fpm.system.listen_queue import ListenQueueReader
 
 NEEDS_RESTART = (
@@ -66,6 +68,8 @@ class Services(Core):
     slow_files: SlowFiles = field(init=False)
     memory: MemorySampler = field(init=False)
     cgroups: Cgroups = field(init=False)
+    looks: PacedLooks[Entry] = field(default_factory=PacedLooks)
+    """Of those who ask for stacks and can wait."""
     resamples: TokenBucket = field(default_factory=lambda: TokenBucket(20.0, 20.0))
     """Stacks of requests that go on being slow (request_slowlog_interval), of all pools together."""
 
@@ -91,5 +95,6 @@ class Services(Core):
             if getattr(self.settings, name) != getattr(settings, name):
                 self.emit(RestartNeeded(name.replace("syslog_", "syslog.")))
         self.log.level = parse_level(settings.log_level)
+        self.log.form = settings.log_format
         self.settings = settings
         self.budget.limit = settings.process_max

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from fpm.events.base import Emit
 from fpm.events.master import MasterStopping, ProcessesLeft, StopIgnored
 from fpm.master.lifecycle import Ending, State, Step, first_ending, may_change, next_ending
@@ -14,21 +16,39 @@ MARGIN = 2.0
 WORKER_EVENTS = {Step.QUIT: WorkerEvent.RETIRE, Step.TERM: WorkerEvent.TERMINATE}
 
 
+class StatusProcess(Protocol):
+    """Who keeps the past of the pools, as far as a stop waits for it; see fpm.master.status.process."""
+
+    def begin_stop(self, *, in_haste: bool) -> None:
+        """Have the past saved."""
+
+    def leave(self) -> None:
+        """Let it go."""
+
+    @property
+    def is_there(self) -> bool:
+        """Return whether it has not ended."""
+        ...
+
+
 class Shutdown:
     """What the master is doing, and how far a stop has come."""
 
-    def __init__(self, loop: Loop, pools: Pools, emit: Emit) -> None:
+    def __init__(self, loop: Loop, pools: Pools, status_process: StatusProcess, emit: Emit) -> None:
         self.state = State.NORMAL
         self._loop = loop
         self._pools = pools
+        self._status_process = status_process
         self._emit = emit
         self._timer: Timer | None = None
         self._in_vain = False
 
-    @property
     def is_over(self) -> bool:
-        """Has every process exited after a stop began, or can the rest not be ended?"""
-        return self.state is not State.NORMAL and (self._in_vain or self._pools.are_empty)
+        """Has every process exited after a stop began, or can the rest not be ended? The status process leaves last."""
+        if self.state is State.NORMAL or not (self._in_vain or self._pools.are_empty):
+            return False
+        self._status_process.leave()
+        return not self._status_process.is_there
 
     def may_begin(self, state: State) -> bool:
         """Can this stop begin now? Otherwise it is logged as ignored."""
@@ -45,6 +65,7 @@ class Shutdown:
             timeout: process_control_timeout in seconds.
         """
         self.state = state
+        self._status_process.begin_stop(in_haste=state is State.TERMINATING)
         for pool in self._pools.all():
             if not pool.is_stopping:
                 pool.begin_stop()

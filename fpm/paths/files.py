@@ -47,6 +47,25 @@ def append_at(place: Place) -> int:
     raise UnsafePath(f"{place.path} does not stay the same file")
 
 
+def open_to_keep(path: str) -> int:
+    """Open a regular file to read and to write, or make it; it has mode 0600 then, whatever mode it had.
+
+    Raises:
+        OSError: it cannot be opened, or what is there may have been put there by another user.
+    """
+    flags = os.O_RDWR | _SAFELY
+    with find(path, follow=False) as place:
+        place.refuse_foreign()
+        with suppress(FileExistsError):
+            return os.open(place.name, flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=place.fd)
+        fd = _open_entry(place, flags)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        os.fchmod(fd, 0o600)  # a copy that was put back may be for all to read
+        return fd
+    os.close(fd)
+    raise OSError(errno.EINVAL, "it is not a regular file")
+
+
 def read_small(path: str, most: int) -> bytes:
     """Read the first bytes of a regular file.
 
@@ -143,6 +162,32 @@ def make_directory(path: str, mode: int) -> os.stat_result:
             return os.fstat(fd)
         finally:
             os.close(fd)
+
+
+def replace_link(path: str, target: str) -> None:
+    """Make a symbolic link, or let the one that is there lead to another target, without a moment between them.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with find(path, follow=False) as place:
+        place.refuse_foreign()
+        draft = f"{place.name}.{os.getpid()}.new"
+        with suppress(FileNotFoundError):
+            os.unlink(draft, dir_fd=place.fd)
+        os.symlink(target, draft, dir_fd=place.fd)
+        os.rename(draft, place.name, src_dir_fd=place.fd, dst_dir_fd=place.fd)
+
+
+def remove_directory(path: str) -> None:
+    """Remove a directory that is empty.
+
+    Raises:
+        OSError: it is not empty, or it cannot be removed.
+    """
+    with find(path, follow=False) as place:
+        place.refuse_foreign()
+        os.rmdir(place.name, dir_fd=place.fd)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ VERSION = 1
 SLOW_REQUEST_MAX = 1024
 """Characters of a slow request's method and URI that are told."""
 PLAIN_REASON_MAX = 500
+EXIT_CALLS = 12
+"""Calls that a worker tells of which the newest is os._exit()."""
 
 Level = Literal["debug", "notice", "warning", "error", "alert"]
 SlotIndex = Annotated[int, Range(0, 65534)]
@@ -169,6 +171,16 @@ class SlowRequest:
 
     request: Annotated[str, Range(0, SLOW_REQUEST_MAX)]
     microseconds: Count
+    number: Count = 0
+    """As the worker counts its requests; 0: a worker of an older pyfpm does not say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exiting:
+    """The application has called os._exit()."""
+
+    calls: list[str]
+    """The newest first, as in "leave (/srv/shop/views.py:41)"."""
 
 
 # ---------------------------------------------------------------- from the master
@@ -251,6 +263,7 @@ Event = (
     | LimitReached
     | LargeAtStart
     | SlowRequest
+    | Exiting
 )
 """What comes from a pool."""
 Command = Fork | ApplySettings | Calibrate | Quit | Reopen | RecheckSockets | Serve | Named | Check

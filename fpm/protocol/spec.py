@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, field
 from typing import Any, Literal
 
-from fpm.frozen import dataclass
+from fpm.frozen import dataclass, known_fields
 
 # Descriptors of a template after exec. The launcher puts them there (dup2) and makes them inheritable.
 FD_CHANNEL = 3
@@ -97,6 +97,7 @@ class WorkerSettings:
     has_access_log: bool
     # Not known to former releases.
     hotpath: bool = True
+    request_statistics: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,8 @@ class TemplateSpec:
     oom_score_adjust: int | None = None
     umask: int | None = None
     """Of the processes, also after the import of the application; None: unchanged."""
+    env_file: str | None = None
+    """Has more variables, which take precedence over `environ`; the launcher reads it."""
 
 
 def pack_spec(spec: TemplateSpec) -> bytes:
@@ -185,15 +188,14 @@ def pack_spec(spec: TemplateSpec) -> bytes:
 
 
 def unpack_spec(data: bytes) -> TemplateSpec:
-    """The specification from JSON bytes.
+    """The specification from JSON bytes, of this version of pyfpm or, in an upgrade, of another.
 
     Raises:
         ValueError, KeyError, TypeError: the bytes are not a specification.
     """
     values: dict[str, Any] = json.loads(data)
-    worker = values.pop("worker")
-    known = {field.name for field in fields(WorkerSettings)}
-    return TemplateSpec(worker=WorkerSettings(**{key: worker[key] for key in known & set(worker)}), **values)
+    worker = WorkerSettings(**known_fields(WorkerSettings, values["worker"]))
+    return TemplateSpec(**known_fields(TemplateSpec, values) | {"worker": worker})
 
 
 FORCED = 59

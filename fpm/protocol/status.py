@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, cast, get_args
 
 from fpm.frozen import dataclass
 from fpm.protocol.wire import Range, as_object, read_object
@@ -19,6 +19,7 @@ class SiteSpec:
         peers: networks of TCP clients that may connect; empty: all.
         allow: networks that may ask: the client's own (HTTP), or REMOTE_ADDR where a web server passes it on.
         details: whether query strings, errors and tracebacks are shown.
+        exemplars: whether metrics name slow requests.
         hosts: names in the Host header of HTTP requests, beside addresses and localhost; None: any.
     """
 
@@ -29,6 +30,7 @@ class SiteSpec:
     peers: tuple[str, ...]
     allow: tuple[str, ...]
     details: bool = True
+    exemplars: bool = False
     hosts: tuple[str, ...] | None = None
 
 
@@ -59,6 +61,29 @@ class SnapshotTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepHistory:
+    """To the status process: sample all pools from now on. With it comes the file for the past, if it can be had."""
+
+    path: str = ""
+    """Of the file, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryWanted:
+    """To the status process, with an empty memfd: its past, or all, is to be there (fpm.status.past.exchange)."""
+
+    number: int
+    pool: str | None
+    points: bool
+    """The points of the history, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveHistory:
+    """To the status process: take a sample and save the past, as the master is stopping."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """To the status process: say that you are there."""
 
@@ -82,12 +107,28 @@ class SnapshotWanted:
     number: Annotated[int, Range(0, 2**63)]
     pool: str | None
     workers: bool
+    memory: bool = True
+    """Have some workers looked at for it; not for what is asked regularly."""
 
 
-Command = AnswerAt | LeaveAddress | SnapshotTaken | Ping
-Report = AddressTaken | SnapshotWanted | Pong
-_COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (AnswerAt, LeaveAddress, SnapshotTaken, Ping)}
-_REPORTS: dict[str, type[Any]] = {kind.__name__: kind for kind in (AddressTaken, SnapshotWanted, Pong)}
+@dataclass(frozen=True, slots=True)
+class HistoryTaken:
+    """To the master: the answer to a HistoryWanted."""
+
+    number: Annotated[int, Range(0, 2**63)]
+    is_known: bool
+    """Something has been written."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySaved:
+    """To the master: the answer to a SaveHistory."""
+
+
+Command = AnswerAt | LeaveAddress | SnapshotTaken | KeepHistory | HistoryWanted | SaveHistory | Ping
+Report = AddressTaken | SnapshotWanted | HistoryTaken | HistorySaved | Pong
+_COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Command)}
+_REPORTS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Report)}
 
 
 def as_message(message: Command | Report) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The scoreboard's bytes: a header, one stage byte for each slot side by side, then the slots.
+"""The scoreboard's bytes: a header, one stage byte for each slot side by side, the slots, and what they have counted.
 
 Rules of the file. One writer for each part: the master writes the header, a worker writes its own stage byte and slot,
 and (only before a worker has taken the slot, or after it is gone) the master clears it. No locks: a part is preceded by
@@ -8,7 +8,10 @@ Totals are computed by readers. A worker that dies has its slot added to the hea
 header's counter, so that a reader who looks at that counter before and after counts it once.
 
 Both structures follow their tables (fpm.scoreboard.numbers.PoolNumbers, fpm.scoreboard.snapshot.Slot) and grow at their
-ends only: after an upgrade of pyfpm, old workers and a new master share a scoreboard. Pure.
+ends only: after an upgrade of pyfpm, old workers and a new master share a scoreboard. Behind the slots there are, for
+each slot, a block of statistics (fpm.scoreboard.statistics), one more block, the master's, with what the pool has
+counted on other scoreboards, and for each slot a table of routes (fpm.scoreboard.route_table); what nobody has written
+to costs no memory. A scoreboard of a pyfpm before them ends with its slots. Pure.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ import struct
 
 from fpm.scoreboard.number import codes_of
 from fpm.scoreboard.numbers import PoolNumbers
+from fpm.scoreboard.route_table import ROUTES_SIZE
 from fpm.scoreboard.snapshot import SLOT_CODES
+from fpm.scoreboard.statistics import STATISTICS_SIZE
 
 MAGIC = b"PYFPMSB1"
 HEADER_SIZE = 256
@@ -70,6 +75,25 @@ def slot_offset(slots: int, index: int) -> int:
     return slots_offset(slots) + index * SLOT_SIZE
 
 
+def slots_end(slots: int) -> int:
+    """Bytes of a scoreboard that has nothing behind its slots, in whole pages."""
+    return _pages(slots_offset(slots) + slots * SLOT_SIZE)
+
+
+def statistics_offset(slots: int, index: int) -> int:
+    """Where the statistics of slot `index` of `slots` begin; behind the last slot's are the master's."""
+    return slots_end(slots) + index * STATISTICS_SIZE
+
+
+def routes_offset(slots: int, index: int) -> int:
+    """Where the table of routes of slot `index` of `slots` begins."""
+    return _pages(statistics_offset(slots, slots + 1)) + index * ROUTES_SIZE
+
+
 def board_size(slots: int) -> int:
     """Bytes of a scoreboard with this many slots, in whole pages."""
-    return (slots_offset(slots) + slots * SLOT_SIZE + 4095) // 4096 * 4096
+    return routes_offset(slots, slots)
+
+
+def _pages(size: int) -> int:
+    return (size + 4095) // 4096 * 4096

@@ -6,9 +6,11 @@ SIGBUS at its next look.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
+from collections.abc import Iterator
 
 from fpm.scoreboard.layout import (
     HEADER_END,
@@ -21,13 +23,19 @@ from fpm.scoreboard.layout import (
     WAKE_BELOW,
     WAKE_BELOW_OFFSET,
     board_size,
+    routes_offset,
     slot_offset,
+    slots_end,
     stages_offset,
+    statistics_offset,
 )
 from fpm.scoreboard.numbers import PoolNumbers
 from fpm.scoreboard.reading import SLOTS_MAX, absorb, pack_header, read_slot
+from fpm.scoreboard.route_copy import copy_table
+from fpm.scoreboard.route_table import ROUTES_SIZE
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
+from fpm.scoreboard.statistics import STATISTICS_SIZE, sum_blocks
 
 _SEQUENCE_MASK = 0xFFFFFFFF
 _EMPTY = bytes(SLOT_SIZE - 4)
@@ -48,7 +56,11 @@ class Scoreboard:
         self.fd = fd
         self.slots = slots
         self._owns_fd = owns_fd
-        self._map = mmap.mmap(fd, board_size(slots))
+        # One of a pyfpm before the statistics ends with its slots; what is smaller is no scoreboard (ValueError).
+        stat = os.fstat(fd)
+        self._file = stat.st_dev, stat.st_ino
+        size = min(stat.st_size, board_size(slots))
+        self._map = mmap.mmap(fd, max(size, slots_end(slots)))
         self.view = memoryview(self._map)
         self.stages = self.view[stages_offset() : stages_offset() + slots]
 
@@ -86,6 +98,94 @@ class Scoreboard:
             board.close()
             raise ValueError(f"descriptor {fd} is not a scoreboard")
         return board
+
+    @property
+    def is_whole(self) -> bool:
+        """Has it room for all that workers count?"""
+        return len(self.view) == board_size(self.slots)
+
+    def statistics(self, index: int) -> memoryview:
+        """Return the block of a slot's statistics, to be released before close(); empty if there is no room for it."""
+        return self._part(statistics_offset(self.slots, index), STATISTICS_SIZE)
+
+    def routes(self, index: int) -> memoryview:
+        """Return a slot's table of routes, to be released before close(); empty if there is no room for it."""
+        return self._part(routes_offset(self.slots, index), ROUTES_SIZE)
+
+    def _part(self, offset: int, size: int) -> memoryview:
+        end = offset + size
+        return self.view[offset:end] if end <= len(self.view) else self.view[:0]
+
+    def sum_statistics(self) -> bytes:
+        """Add up what all slots have counted, those without a worker too; see sum_blocks()."""
+        return self._sum(0, self.slots)
+
+    def sum_slots(self, first: int, last: int) -> bytes:
+        """Add up what the slots from `first` to before `last` have counted; see sum_blocks()."""
+        return self._sum(first, last)
+
+    def find_written(self, first: int) -> int | None:
+        """Find the first slot, from this one on, that may have counted something; None if there is none."""
+        begin, end = statistics_offset(self.slots, first), statistics_offset(self.slots, self.slots)
+        found = next(self._written(begin, end), None) if end <= len(self.view) else None
+        return None if found is None else first + (found[0] - begin) // STATISTICS_SIZE
+
+    def sum_everything(self) -> bytes:
+        """Add up the same, and what the master says that the pool has counted elsewhere; for the pool's workers."""
+        return self._sum(0, self.slots + 1)
+
+    def write_elsewhere(self, block: bytes) -> None:
+        """Say what the pool has counted on other scoreboards; only the master does."""
+        place = self._part(statistics_offset(self.slots, self.slots), STATISTICS_SIZE)
+        if len(place):
+            place[:] = block.ljust(STATISTICS_SIZE, b"\0")
+        place.release()
+
+    def _sum(self, first: int, last: int) -> bytes:
+        begin, end = statistics_offset(self.slots, first), statistics_offset(self.slots, last)
+        if end > len(self.view):
+            return b""
+        found: list[bytes] = []
+        for at, until in self._written(begin, end):
+            before = (at - begin) % STATISTICS_SIZE  # what is cut off of a block is zeros, or with its neighbours
+            part = bytes(before) + self.view[at:until]
+            found += [part[start : start + STATISTICS_SIZE] for start in range(0, len(part), STATISTICS_SIZE)]
+        return sum_blocks(found)
+
+    def _written(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """Find the parts that anybody has written to; to read the others, which are zeros, would give them memory."""
+        try:
+            stat = os.fstat(self.fd)
+            if (stat.st_dev, stat.st_ino) != self._file:
+                raise OSError(errno.EBADF, "an application has closed it, and another file has its number")
+            while begin < end and (first := os.lseek(self.fd, begin, os.SEEK_DATA)) < end:
+                begin = min(os.lseek(self.fd, first, os.SEEK_HOLE), end)
+                yield first, begin
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # that is: nothing is written any further
+                yield begin, end
+
+    def copy_routes(self, limit: int) -> list[bytes]:
+        """Copy the tables of routes that are in use, those of the first slots, with at most `limit` bytes."""
+        copied: list[bytes] = []
+        for index in self._tables():
+            with self.routes(index) as table:
+                copy = copy_table(table)
+            limit -= len(copy)
+            if limit < 0:
+                break
+            if copy:
+                copied.append(copy)
+        return copied
+
+    def _tables(self) -> Iterator[int]:
+        """List the slots that have ever had a table of routes, and maybe others."""
+        begin, end = routes_offset(self.slots, 0), routes_offset(self.slots, self.slots)
+        after = 0
+        for first, last in self._written(begin, end) if end <= len(self.view) else ():
+            tables = range(max((first - begin) // ROUTES_SIZE, after), -(-(last - begin) // ROUTES_SIZE))
+            yield from tables
+            after = tables.stop
 
     def close(self) -> None:
         """Unmap it, and close the descriptor where `create` has made it. Views taken by others must be gone."""

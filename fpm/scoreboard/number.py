@@ -6,7 +6,7 @@ What is read from a scoreboard is untrusted, so a row's code says also which val
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import Field, field, fields
 from signal import Signals
 from typing import Any
@@ -83,7 +83,7 @@ class Row:
 
     code: str = ""
     """Of struct, in the scoreboard; "": it is not kept there, whoever reads computes it."""
-    merge: Callable[[list[int]], int] | None = None
+    merge: Callable[[Sequence[int]], int] | None = None
     """`sum` or `max`: of what the pool has already and its workers' slots (the attribute of the same name)."""
     key: str = ""
     """On the status page."""

@@ -3,21 +3,21 @@
 The header of the scoreboard holds the rows that have a code, in this order (it is the order of the status page, too).
 The master keeps one `PoolNumbers` for each pool, in which the counters are sums and maxima over workers that are gone;
 fpm.status.model adds what the living ones have, and reckons the rest. To add a number: a row at the end of the table
-here, or of fpm.scoreboard.counted if it is kept in the scoreboard (and of fpm.scoreboard.snapshot.Slot, if workers
-count it), and the code that counts it. Pure.
+here, or of fpm.scoreboard.response_numbers if it is kept in the scoreboard (and of fpm.scoreboard.snapshot.Slot, if
+workers count it), and the code that counts it. Pure.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fpm.scoreboard.counted import CountedNumbers
 from fpm.scoreboard.group_pressure import measure_pressure, show_pressure
 from fpm.scoreboard.number import Line, Metric, Shown, number, rows_of
+from fpm.scoreboard.response_numbers import ResponseNumbers
 
 
 @dataclass(slots=True)
-class PoolNumbers(CountedNumbers):
+class PoolNumbers(ResponseNumbers):
     """All numbers of one pool: what is counted, and what the kernel says of its cgroup to those who ask the master."""
 
     cgroup_memory: int | None = number(

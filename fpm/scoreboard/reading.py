@@ -167,12 +167,38 @@ SLOTS_MAX = 65535
 _MERGED = [(name, row.merge) for name, row in ROWS.items() if row.merge is not None]
 
 
+_MERGES: list[Callable[[Sequence[int]], int]] = [*(merge for _, merge in _MERGED), sum]
+NOTHING_MERGED = (0,) * len(_MERGES)
+
+
 def absorb(numbers: PoolNumbers, slots: Sequence[Slot], now: float) -> None:
     """Add what these workers have counted to the numbers of their pool; `now` is epoch seconds."""
-    for name, merge in _MERGED:
-        values = [getattr(numbers, name), *(getattr(slot, name) for slot in slots)]
-        setattr(numbers, name, min(merge(values), COUNT_MAX))
-    numbers.slow_requests = min(numbers.slow_requests + sum(slot.is_slow(numbers, now) for slot in slots), COUNT_MAX)
+    absorb_counts(numbers, merge_counts([NOTHING_MERGED, *(slot_counts(slot, numbers, now) for slot in slots)]))
+
+
+def slot_counts(slot: Slot, numbers: PoolNumbers, now: float) -> tuple[int, ...]:
+    """Return what one worker has counted, in an order of its own; last, whether its request is slow."""
+    return (*[getattr(slot, name) for name, _ in _MERGED], int(slot.is_slow(numbers, now)))
+
+
+def merge_counts(several: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return what several have counted together."""
+    return tuple([merge(column) for merge, column in zip(_MERGES, zip(*several, strict=True), strict=True)])
+
+
+def take_counts(these: tuple[int, ...], others: tuple[int, ...]) -> tuple[int, ...]:
+    """Return `these` without `others`, which are among them; a maximum stays."""
+    columns = zip(_MERGES, these, others, strict=True)
+    return tuple([mine - other if merge is sum else mine for merge, mine, other in columns])
+
+
+def absorb_counts(numbers: PoolNumbers, counts: tuple[int, ...]) -> PoolNumbers:
+    """Add them to the numbers of their pool, which are returned."""
+    *merged, slow = counts
+    for (name, merge), count in zip(_MERGED, merged, strict=True):
+        setattr(numbers, name, min(merge([getattr(numbers, name), count]), COUNT_MAX))
+    numbers.slow_requests = min(numbers.slow_requests + slow, COUNT_MAX)
+    return numbers
 
 
 def pack_header(numbers: PoolNumbers) -> bytes:

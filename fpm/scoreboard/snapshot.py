@@ -74,8 +74,16 @@ class Slot:
     """`released` once more, monotonic seconds."""
     interrupt: int = number(UINT)
     """The master's: the request (as in `requests`, modulo 2**32) to interrupt; the worker makes it 0 when it has."""
+    sent: float = number(TIME)
+    """When the first bytes of a response were out, monotonic seconds; of an earlier request if it is before `began`.
+    One that goes out at once, with nothing left to be done, need not be told."""
     later: tuple[str, ...] = ()
     """The names of those that wait; the first ones, and the last may be cut."""
+
+    @property
+    def has_answered(self) -> bool:
+        """Is some of the present request's response out?"""
+        return self.sent >= self.began > 0.0
 
     def is_slow(self, pool: PoolNumbers, now: float) -> bool:
         """Has the current request taken longer than its pool's limit at `now` (epoch seconds)?

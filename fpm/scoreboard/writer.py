@@ -8,15 +8,18 @@ from contextlib import contextmanager
 from time import monotonic
 from types import ModuleType
 
+from fpm.scoreboard.counting import STATISTICS_LAYOUT, RequestCounter
 from fpm.scoreboard.layout import (
     INTERRUPT,
     INTERRUPT_OFFSET,
     WAKE_BELOW,
     WAKE_BELOW_OFFSET,
+    field_offset,
     slot_offset,
     stages_offset,
 )
 from fpm.scoreboard.memory import Scoreboard
+from fpm.scoreboard.route_table import ROUTES_LAYOUT
 from fpm.scoreboard.snapshot import (
     METHOD_SIZE,
     QUERY_SIZE,
@@ -46,6 +49,8 @@ ERRORS_OFFSET = USER_OFFSET + USER.size
 EARLY_OFFSET = ERRORS_OFFSET + 4
 BACKGROUND = struct.Struct(f"<Id{TASKS_SIZE}sd")
 BACKGROUND_OFFSET = EARLY_OFFSET + 4
+SENT = struct.Struct("<d")
+SENT_OFFSET = field_offset("sent")
 
 CALM_AFTER = 200
 COMPILED_LAYOUT = (
@@ -60,6 +65,8 @@ COMPILED_LAYOUT = (
     int(Stage.READING_HEADERS),
     int(Stage.EXECUTING),
     int(Stage.END),
+    *ROUTES_LAYOUT,
+    *STATISTICS_LAYOUT,
 )
 """Where the compiled hot path writes; it names the same numbers (LAYOUT in fpm/_hotpath.c)."""
 
@@ -101,7 +108,10 @@ class SlotWriter:
         self._user = False
         self._released = self._freed = 0.0
         self.index = index
-        self.requests = 0
+        self.counter = RequestCounter(board.statistics(index))
+        """Counts in the block of the slot, which goes on from the worker before."""
+        self.requests = self.failed = 0
+        """`failed` is the last request in which the application has raised."""
         self.was_long = False
         """The last request was long: so the next one is measured from its start (fpm.worker.accounting.LONG)."""
         self.last_long = 0
@@ -110,7 +120,7 @@ class SlotWriter:
         IDENTITY.pack_into(self._board, self._offset + IDENTITY_OFFSET, pid, started)
         SCRIPT.pack_into(self._board, self._offset + SCRIPT_OFFSET, script.encode("utf-8", "replace"))
         self._close()
-        self.bind(self._board, self._offset, board.slots, index)
+        self.bind(self._board, self._offset, board.slots, index, self.counter.block)
 
     def rename(self, pid: int) -> None:
         """Show another pid."""
@@ -215,8 +225,13 @@ class SlotWriter:
             self._count(SLOW_OFFSET)
         self._sequences[self._counter] = self._sequence = (sequence + 1) & 0xFFFFFFFF
 
+    def mark_sent(self, now: float) -> None:
+        """Bytes of the response are out, of a request that may still end in another way; `now` is monotonic seconds."""
+        SENT.pack_into(self._board, self._offset + SENT_OFFSET, now)
+
     def count_error(self) -> None:
         """The application has raised."""
+        self.failed = self.requests
         self._count(ERRORS_OFFSET)
 
     def _count(self, offset: int) -> None:
@@ -261,20 +276,23 @@ class SlotWriter:
         MEMORY.pack_into(self._board, self._offset + MEMORY_OFFSET, memory)
         self._close()
 
-    def bind(self, board: memoryview, offset: int, slots: int, index: int) -> None:
-        """Tell the compiled hot path, where there is one, where the slot is."""
+    def bind(self, board: memoryview, offset: int, slots: int, index: int, statistics: memoryview) -> None:
+        """Tell the compiled hot path, where there is one, where the slot and its statistics are."""
 
     def close(self) -> None:
         """Lets go of the memory, so that the scoreboard can be unmapped."""
         self._begin.release()
         self._sequences.release()
         self._wake_below.release()
+        self.counter.close()
 
 
-def compile_writer(module: ModuleType) -> type[SlotWriter]:
+def compile_writer(module: ModuleType | None) -> type[SlotWriter]:
     """Make the SlotWriter whose numbers the compiled hot path shares.
 
     Args:
-        module: fpm._hotpath.
+        module: fpm._hotpath; None: plain Python serves.
     """
+    if module is None:
+        return SlotWriter
     return type("CompiledSlotWriter", (module.Slot, SlotWriter), {"__slots__": ()})

@@ -40,7 +40,7 @@ class ThreadStack:
     frames: tuple[Frame, ...]
     """The newest call first."""
     doing: str = ""
-    """One phrase: "running", "in recvfrom(3 <socket:[2782368]>)", "waiting for a lock"."""
+    """One phrase: "running", "in recvfrom(3 <10.0.0.5:5432>)", "waiting for a lock"."""
     note: str = ""
     """Why the frames end early."""
 

@@ -7,7 +7,7 @@ whatever reads its logs reads ours; what it does not say comes after that.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fpm.log.escape import cut, escape, escape_field
 from fpm.status.figures import format_age, format_size, format_span
@@ -34,7 +34,7 @@ def death_clauses(death: Death, *, script: str = "", stack_in: str = "the slow l
 
     Args:
         script: the `app` directive.
-        stack_in: where the whole stack can be read, if one was taken.
+        stack_in: where the whole stack can be read, if one was taken; "": the process has told these calls itself.
     """
     has_cpu = death.cpu_user or death.cpu_system
     cpu = f"CPU time {format_span(death.cpu_user)} user, {format_span(death.cpu_system)} system" if has_cpu else ""
@@ -89,7 +89,7 @@ def _oom(death: Death) -> str:
     if death.signal != "SIGKILL" or death.killed_by_master:
         return ""
     if death.oom == "no":
-        return "not out of memory: sent by another process"
+        return "not out of memory: sent by a process, the application itself or another"
     return f"out of memory or not is unknown ({note})" if note else "out of memory or not is unknown"
 
 
@@ -118,7 +118,14 @@ def _stack(death: Death, stack_in: str) -> str:
         return ""
     if death.stack[0].startswith("no stack: "):
         return cut(escape(death.stack[0]), LINE_STACK_MAX)
-    return f"in {cut(escape(death.stack[0]), LINE_STACK_MAX)}, the stack is in {stack_in}"
+    if stack_in:
+        return f"in {cut(escape(death.stack[0]), LINE_STACK_MAX)}, the stack is in {stack_in}"
+    return _called_by("in", death.stack)
+
+
+def _called_by(how: str, calls: Sequence[str]) -> str:
+    where = ", called by ".join(cut(escape(call), LINE_STACK_MAX) for call in calls[:2])
+    return f"{how} {where}" if where else ""
 
 
 def _output(lines: tuple[str, ...]) -> str:
@@ -128,8 +135,7 @@ def _output(lines: tuple[str, ...]) -> str:
     if not lines[0].startswith(FATAL):
         return f'last output "{cut(escape_field(lines[-1]), LINE_STACK_MAX)}"'
     calls = [f"{match[3]} ({match[1]}:{match[2]})" for match in map(_FRAME.fullmatch, lines) if match]
-    where = ", called by ".join(cut(escape(call), LINE_STACK_MAX) for call in calls[:2])
-    return f'"{cut(escape_field(lines[0]), LINE_STACK_MAX)}"' + (f" in {where}" if where else "")
+    return f'"{cut(escape_field(lines[0]), LINE_STACK_MAX)}"{_called_by(" in", calls)}'
 
 
 NOTES = ("oom", "events", "retire", "core", "pending", "memory", "cpu", "next")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fpm.log.times import format_access_time
+from fpm.log.times import format_iso
 from fpm.scoreboard.number import Row, Shown
 from fpm.scoreboard.numbers import ROWS, PoolNumbers
 from fpm.status.figures import format_age, format_count, format_size, format_span
@@ -32,12 +32,19 @@ def pool_facts(pool: Pool, now: float, *, dates: bool) -> list[tuple[str, str]]:
 
 def count_deaths(numbers: PoolNumbers) -> int:
     """How many workers have died, whatever the cause."""
-    return sum(getattr(numbers, name) for name, row in ROWS.items() if row.line and row.line.title == "deaths")
+    return sum([getattr(numbers, name) for name in _DEATHS])
+
+
+_DEATHS = [name for name, row in ROWS.items() if row.line and row.line.title == "deaths"]
+
+
+_FIRST = ("started", "requests", "responses")
+"""Titles that come before the others, wherever their numbers stand in the table."""
 
 
 def _lines(numbers: PoolNumbers, now: float, dates: bool) -> list[tuple[str, str]]:
     """The numbers that are part of a line, in the order of their table."""
-    lines: dict[str, list[str]] = {}
+    lines: dict[str, list[str]] = {title: [] for title in _FIRST}
     for name, row in ROWS.items():
         if row.line is not None:
             value = row.show(numbers) if row.show else getattr(numbers, name)
@@ -60,7 +67,7 @@ def _format(value: Shown, row: Row, now: float, dates: bool) -> str:
         return format_span(value / 1000)
     if row.unit == "time":
         ago = f"{format_age(now - value)} ago"
-        return "never" if not value else f"{format_access_time(value)} ({ago})" if dates else ago
+        return "never" if not value else f"{format_iso(value)} ({ago})" if dates else ago
     return "no limit" if row.unit == "limit" and not value else str(int(value))
 
 

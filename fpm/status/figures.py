@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fpm.scoreboard.buckets import BOUNDS
+
 _SIZES = (("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30), ("TiB", 2**40))
 _SPANS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -19,6 +21,18 @@ def format_span(seconds: float) -> str:
             small_unit, small = _SPANS[at + 1] if at + 1 < len(_SPANS) else ("", 1)
             return f"{count} {unit} {rest // small} {small_unit}" if small_unit and rest // small else f"{count} {unit}"
     raise AssertionError("at least ten seconds are left")
+
+
+def format_duration(seconds: float | None) -> str:
+    """As `format_span`, but `80 µs` for what is shorter than a millisecond; `-` for None."""
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1e6:.0f} µs" if 0 < seconds < 0.0009995 else format_span(seconds)
+
+
+def format_percentile(seconds: float | None) -> str:
+    """As `format_duration`; `> 1 min 40 s` where the buckets end, because then only that is known."""
+    return f"{'> ' if seconds is not None and seconds * 1e6 >= BOUNDS[-1] else ''}{format_duration(seconds)}"
 
 
 def format_age(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """/metrics: all pools in OpenMetrics 1.0, which a strict parser accepts; PHP-FPM's own `?openmetrics` page is not that.
 
-What is measured of a pool is in fpm.scoreboard.numbers.PoolNumbers. Pure.
+What is measured of a pool is in fpm.scoreboard.numbers.PoolNumbers, and in its histograms. Pure.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from fpm.log.escape import escape
 from fpm.scoreboard.number import Shown
 from fpm.scoreboard.numbers import ROWS, PoolNumbers, show_number
+from fpm.status.histograms import histogram_lines, quote_label
 from fpm.status.overview import Daemon, Pool
 
 METRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -21,8 +22,12 @@ _FAMILIES = {
 """The numbers of each metric."""
 
 
-def render_metrics(daemon: Daemon, pools: Sequence[Pool]) -> bytes:
-    """Write the page of all pools."""
+def render_metrics(daemon: Daemon, pools: Sequence[Pool], *, exemplars: bool = False) -> bytes:
+    """Write the page of all pools.
+
+    Args:
+        exemplars: slow requests that are over are named where they have been counted.
+    """
     labels = [f'pool="{_label(pool.name)}"' for pool in pools]
     lines = [
         *_head("pyfpm_build", "info", "The version that runs."),
@@ -36,6 +41,7 @@ def render_metrics(daemon: Daemon, pools: Sequence[Pool]) -> bytes:
     ]
     for names in _FAMILIES.values():
         lines += _family(names, labels, pools)
+    lines += histogram_lines(pools, labels, exemplars=exemplars)
     return "\n".join([*lines, "# EOF\n"]).encode()
 
 
@@ -66,4 +72,4 @@ def _measure(numbers: PoolNumbers, name: str) -> Shown:
 
 
 def _label(text: str) -> str:
-    return escape(text).replace("\\", "\\\\").replace('"', '\\"')
+    return quote_label(escape(text))

@@ -16,6 +16,7 @@ from fpm.scoreboard.numbers import PoolNumbers
 from fpm.scoreboard.reading import absorb
 from fpm.scoreboard.snapshot import Board, ListenQueue, Slot
 from fpm.scoreboard.stages import STATE_TEXT, Stage
+from fpm.scoreboard.statistics import NOTHING_COUNTED, Statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,20 @@ class PoolStatus:
 
 
 def build_status(
-    *, pool: str, pm: str, board: Board, queue: ListenQueue, now: float, memory_pss: int | None = None
+    *,
+    pool: str,
+    pm: str,
+    board: Board,
+    queue: ListenQueue,
+    now: float,
+    statistics: Statistics = NOTHING_COUNTED,
+    memory_pss: int | None = None,
 ) -> PoolStatus:
     """Compute the status of a pool at `now` (epoch seconds); the caller may know the memory of all workers."""
     used = board.used
     numbers = copy(board.header)
     absorb(numbers, used, now)
+    numbers.take_statistics(statistics)
     idle = sum(slot.stage is Stage.ACCEPTING for slot in used)
     serving = sum(slot.stage > Stage.ACCEPTING for slot in used)
     background = [background_age(slot, now) for slot in used if slot.stage is Stage.FINISHED]

@@ -7,13 +7,15 @@ markup), whoever renders them escapes. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
-from fpm.frozen import dataclass
+from fpm.frozen import dataclass, known_fields
 from fpm.scoreboard.numbers import PoolNumbers
+from fpm.scoreboard.statistics import Statistics
+from fpm.status.exceptions import SeenException
 from fpm.status.figures import format_span
 from fpm.status.model import PoolStatus
+from fpm.status.past.recent import Mark, Moment, Recent
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,19 @@ class LastReload:
     ok: bool
     reason: str
     """Why it failed, or ""."""
+    stack: tuple[str, ...] = ()
+    """Of an application that could not be imported: the calls that led there, the newest first."""
+
+
+def read_last_reload(values: Mapping[str, Any] | None) -> LastReload | None:
+    """Read it from JSON, of this version of pyfpm or another; None: there was none.
+
+    Raises:
+        TypeError: one of the first three values is missing.
+    """
+    if values is None:
+        return None
+    return LastReload(**known_fields(LastReload, values) | {"stack": tuple(values.get("stack", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +90,8 @@ class Death:
     """Its last lines of output, if they tell of the end."""
     next_action: str = ""
     """What happens next: "respawned" ..."""
+    has_answered: bool = False
+    """Some of its running request's response was out."""
 
 
 def read_death(values: Mapping[str, Any]) -> Death:
@@ -83,11 +100,8 @@ def read_death(values: Mapping[str, Any]) -> Death:
     Raises:
         TypeError: one of the first six values is missing.
     """
-    known = {one.name for one in fields(Death)} & set(values)
-    own = {name: values[name] for name in known}
-    for name in ("stack", "output"):
-        own[name] = tuple(own.get(name, ()))
-    return Death(**own)
+    lists = {name: tuple(values.get(name, ())) for name in ("stack", "output")}
+    return Death(**known_fields(Death, values) | lists)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +115,17 @@ class SlowRequest:
     request: str
     """Method and URI."""
     running: bool
+    stack: tuple[str, ...] = ()
+    """As in its last entry of the slow log, the newest call first; empty if there is none."""
+
+
+def read_slow_request(values: Mapping[str, Any]) -> SlowRequest:
+    """Read it from JSON, which has lists for tuples, of this version of pyfpm or another.
+
+    Raises:
+        TypeError: one of the first five values is missing.
+    """
+    return SlowRequest(**known_fields(SlowRequest, values) | {"stack": tuple(values.get("stack", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +172,23 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """One point of a pool's small history; there are points only for the time in which somebody was looking."""
+class Route:
+    """What has been counted of the requests with one pattern of path, as `/orders/<n>`."""
 
-    at: float
-    idle: int
-    active: int
-    queue: int
-    rate: float
-    """Requests a second since the point before."""
+    route: str
+    """Decoded; "" stands for all that have no room of their own."""
+    requests: int
+    errors: int
+    """Uncaught exceptions and responses of class 5xx."""
+    time: float
+    """Seconds, of all of them together, as is `cpu`."""
+    cpu: float
+    p95: float | None
+    """Seconds."""
+    growth: int
+    """Bytes by which the memory peak of workers has grown in them."""
+    buckets: tuple[int, ...] = ()
+    """Their durations (fpm.scoreboard.route_table.bucket_of)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +219,37 @@ class Pool:
     """The newest first; a few."""
     deaths: tuple[Death, ...]
     """The newest first; a few."""
+    user: str = ""
+    """Of its processes; "" if they keep the daemon's."""
+    python: str = ""
+    """Path of the interpreter, and its version if it has been started."""
+    logs: tuple[tuple[str, str], ...] = ()
+    """error, access and slow, as far as there are: the path or the target."""
+    limits: tuple[tuple[str, str], ...] = ()
+    """Directives that bound its processes and requests, with their values in words."""
+    statistics: Statistics = Statistics()
+    """Since the daemon's start."""
+    recent: Recent | None = None
+    """None: nobody keeps a history, or not yet."""
+    marks: tuple[Mark, ...] = ()
+    """What has happened within the history, the oldest first."""
+    routes: tuple[Route, ...] = ()
+    """The busiest first; empty where they were not asked for, or are not counted."""
+    exceptions: tuple[SeenException, ...] = ()
+    """The one that has come last first; a few."""
 
     @property
     def trouble(self) -> str:
         """Say what is wrong with it, after its name; "" if nothing is."""
         words = "has failed" if self.state == "failed" else "cannot be reached"
         return f"{words}: {self.error}" if self.error else ""
+
+    @property
+    def unready(self) -> str:
+        """Say in a word why it cannot serve; "" if it can."""
+        if self.ready:
+            return ""
+        return "unreachable" if self.state in ("running", "idle") else self.state
 
     @property
     def numbers(self) -> PoolNumbers:
@@ -214,6 +272,8 @@ class Daemon:
     draining: bool
     """It is stopping."""
     last_reload: LastReload | None
+    executed: float = 0.0
+    """When its program began, which is later than `started` after an upgrade; 0.0: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,3 +290,5 @@ class PoolPage:
 
     daemon: Daemon
     pool: Pool
+    explanation: str = ""
+    """What is going on with it, in a paragraph; "" if there is nothing to say."""

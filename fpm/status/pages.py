@@ -74,20 +74,24 @@ def render_status(status: PoolStatus, query_string: str, *, own: bool = True, mo
         own: with the keys that PHP-FPM does not have.
         more: what comes after them.
     """
-    keys = {part.partition("=")[0] for part in query_string.split("&")}
-    for name in ("html", "xml", "json", "openmetrics"):
-        if name in keys:
-            break
-    else:
-        name = "text"
     values = _Values(
         status,
         [("pool", status.pool), ("process manager", status.process_manager), *_pairs_of(status, PHP_ROWS)],
-        [_process_pairs(one) for one in status.processes] if "full" in keys else None,
+        [_process_pairs(one) for one in status.processes] if "full" in _keys(query_string) else None,
         [*_pairs_of(status, OWN_ROWS), *more] if own else (),
     )
-    content_type, render = _FORMATS[name]
+    content_type, render = _FORMATS[form_of(query_string)]
     return Page(content_type, render(values).encode())
+
+
+def form_of(query_string: str) -> str:
+    """Return the format that a query string asks for; of several, the first one in PHP-FPM's order."""
+    keys = _keys(query_string)
+    return next((name for name in ("html", "xml", "json", "openmetrics") if name in keys), "text")
+
+
+def _keys(query_string: str) -> set[str]:
+    return {part.partition("=")[0] for part in query_string.split("&")}
 
 
 def _pairs_of(status: PoolStatus, names: Iterable[str]) -> Iterator[Pair]:
@@ -138,8 +142,8 @@ def _json_members(pairs: Sequence[Pair]) -> str:
     return ",".join([f'"{key}":{_json_value(key, value)}' for key, value in pairs])
 
 
-def _json_value(key: str, value: str | float | list[Any]) -> str:
-    if isinstance(value, str | list):
+def _json_value(key: str, value: str | float | list[Any] | dict[str, Any]) -> str:
+    if isinstance(value, str | list | dict):
         text = json.dumps(value)
         return text.replace("/", "\\/") if key == "request uri" else text
     return _number(value)

@@ -10,6 +10,7 @@ from fpm.log.times import format_access_time
 from fpm.status.death_text import death_line
 from fpm.status.overview import LastReload, Pool
 from fpm.status.pages import Pair, render_status
+from fpm.status.past.figures import past_numbers
 
 
 def report_pool(pool: Pool, form: str, *, full: bool) -> str:
@@ -22,10 +23,20 @@ def report_pool(pool: Pool, form: str, *, full: bool) -> str:
     if form == "text":
         more = [("state", pool.state), *([("directory", pool.directory)] if pool.directory else ())]
     elif form == "json":
-        more = [("deaths", [_spaced(asdict(death)) for death in pool.deaths])]
+        more = [
+            *past_numbers(pool),
+            ("deaths", [_spaced(asdict(death)) for death in pool.deaths]),
+            ("details", _details(pool)),
+            ("exceptions", [_spaced(asdict(seen)) for seen in pool.exceptions]),
+        ]
     page = render_status(pool.status, f"{form}&full" if full else form, more=more)
     text = page.body.decode("utf-8", "replace").rstrip("\n")
     return "\n".join([text, *_deaths(pool)]) if form == "text" and full else text
+
+
+def _details(pool: Pool) -> dict[str, Any]:
+    """Texts, in an object of their own: a reader of PHP-FPM's page may take every other value for a number."""
+    return {"directory": pool.directory, "user": pool.user, "python": pool.python, "logs": dict(pool.logs)}
 
 
 def _spaced(values: dict[str, Any]) -> dict[str, Any]:

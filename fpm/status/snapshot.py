@@ -10,15 +10,28 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields
+from operator import attrgetter
 from typing import Any
 
-from fpm.frozen import dataclass
+from fpm.frozen import dataclass, known_fields
 from fpm.log.escape import decode_wire
 from fpm.scoreboard.reading import read_board
 from fpm.scoreboard.snapshot import Board, ListenQueue, Slot
 from fpm.scoreboard.stages import OWN_STATE_TEXT, Stage
+from fpm.scoreboard.statistics import read_statistics
+from fpm.status.exceptions import SeenException, read_exception_seen
 from fpm.status.model import PoolStatus, ProcessStatus, background_age, build_status
-from fpm.status.overview import Daemon, Death, LastReload, Pool, SlowRequest, Worker, read_death
+from fpm.status.overview import (
+    Daemon,
+    Death,
+    Pool,
+    SlowRequest,
+    Worker,
+    read_death,
+    read_last_reload,
+    read_slow_request,
+)
+from fpm.status.routes import read_routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +42,10 @@ class WorkerFacts:
     generation: int
     leaving: str
     pss: int | None
+    traced_request: int = 0
+    """As it counts its requests, the one that `stack` is of."""
+    stack: tuple[str, ...] = ()
+    """The newest call first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +74,22 @@ class PoolFacts:
     workers: Sequence[WorkerFacts] = ()
     deaths: Sequence[Death] = ()
     slow: Sequence[SlowRequest] = ()
+    exceptions: Sequence[SeenException] = ()
+    user: str = ""
+    python: str = ""
+    logs: Sequence[tuple[str, str]] = ()
+    limits: Sequence[tuple[str, str]] = ()
+    statistics: bytes = b""
+    """The sum of what its workers have counted (fpm.scoreboard.statistics.sum_blocks)."""
+    routes: bytes = b""
+    """The tables of its slots (fpm.scoreboard.route_copy), if they are wanted."""
 
 
-_PLAIN = [one.name for one in fields(PoolFacts) if one.name not in ("workers", "deaths", "slow")]
+_PARTS = ("statistics", "routes")
+"""What is not in the head; there the size is, as NAME_size."""
+_APART = frozenset({"workers", "deaths", "slow", "exceptions", *_PARTS})
+_of_worker = attrgetter(*(one.name for one in fields(WorkerFacts)))
+_PLAIN = [one.name for one in fields(PoolFacts) if one.name not in _APART]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +104,22 @@ def pack_snapshot(daemon: Daemon, pools: Sequence[tuple[PoolFacts, bytes]]) -> b
     """Pack a snapshot: each pool with the copy of its scoreboard (fpm.scoreboard.reading.join_board)."""
     described = [_describe(facts) | {"size": len(board)} for facts, board in pools]
     head = json.dumps({"daemon": asdict(daemon), "pools": described})
-    return b"".join([head.encode(), b"\n", *(board for _, board in pools)])
+    parts = (part for facts, board in pools for part in (board, *(getattr(facts, name) for name in _PARTS)))
+    return b"".join([head.encode(), b"\n", *parts])
 
 
 def _describe(facts: PoolFacts) -> dict[str, Any]:
     # asdict() copies deeply, which a thousand pools would feel.
     described = {name: getattr(facts, name) for name in _PLAIN}
+    described |= {f"{name}_size": len(getattr(facts, name)) for name in _PARTS}
     if facts.workers:
-        described["workers"] = [[one.pid, one.generation, one.leaving, one.pss] for one in facts.workers]
+        described["workers"] = [list(_of_worker(one)) for one in facts.workers]
     if facts.deaths:
         described["deaths"] = [asdict(death) for death in facts.deaths]
     if facts.slow:
         described["slow"] = [asdict(request) for request in facts.slow]
+    if facts.exceptions:
+        described["exceptions"] = [asdict(one) for one in facts.exceptions]
     return described
 
 
@@ -97,30 +131,42 @@ def read_snapshot(data: bytes) -> Snapshot:
     """
     end = data.index(b"\n")
     head = json.loads(data[:end])
-    reload = head["daemon"].pop("last_reload")
-    daemon = Daemon(**head["daemon"], last_reload=None if reload is None else LastReload(**reload))
+    reload = read_last_reload(head["daemon"].pop("last_reload"))
+    daemon = Daemon(**known_fields(Daemon, head["daemon"]), last_reload=reload)
     offset, pools = end + 1, []
     for described in head["pools"]:
-        size = described.pop("size")
-        facts = _read_facts(described)
-        pools.append(assemble_pool(facts, memoryview(data)[offset : offset + size], daemon.now))
-        offset += size
+        board = memoryview(data)[offset : offset + described.pop("size")]
+        offset += len(board)
+        for name in _PARTS:
+            size = described.pop(f"{name}_size", 0)
+            described[name] = data[offset : offset + size]
+            offset += size
+        pools.append(assemble_pool(_read_facts(described), board, daemon.now))
     return Snapshot(daemon, tuple(pools))
 
 
 def _read_facts(described: Mapping[str, Any]) -> PoolFacts:
     values = dict(described)
-    values["workers"] = [WorkerFacts(*one) for one in values.get("workers", ())]
+    values["workers"] = [_read_worker(*one) for one in values.get("workers", ())]
     values["deaths"] = [read_death(one) for one in values.get("deaths", ())]
-    values["slow"] = [SlowRequest(**one) for one in values.get("slow", ())]
-    return PoolFacts(**values)
+    values["slow"] = [read_slow_request(one) for one in values.get("slow", ())]
+    values["exceptions"] = [read_exception_seen(one) for one in values.get("exceptions", ())]
+    return PoolFacts(**known_fields(PoolFacts, values))
+
+
+def _read_worker(pid: int, generation: int, leaving: str, pss: int | None, *traced: Any) -> WorkerFacts:
+    request, stack = traced or (0, ())
+    return WorkerFacts(pid, generation, leaving, pss, request, tuple(stack))
 
 
 def assemble_pool(facts: PoolFacts, data: memoryview, now: float) -> Pool:
     """Put together what is shown of one pool, of which `data` is the scoreboard; without its history."""
     board = read_board(data, facts.slots, facts.room)
     queue = ListenQueue(*facts.queue)
-    status = build_status(pool=facts.name, pm=facts.pm, board=board, queue=queue, now=now, memory_pss=facts.pss)
+    statistics = read_statistics(facts.statistics)
+    status = build_status(
+        pool=facts.name, pm=facts.pm, board=board, queue=queue, now=now, statistics=statistics, memory_pss=facts.pss
+    )
     for name, value in facts.cgroup.items():
         setattr(status.numbers, name, value)
     workers = _workers(facts, board, status, now)
@@ -137,8 +183,15 @@ def assemble_pool(facts: PoolFacts, data: memoryview, now: float) -> Pool:
         rate=None,
         workers=workers,
         history=(),
-        slow=(*_still_slow(board, now), *facts.slow),
+        slow=(*_still_slow(facts, board, now), *facts.slow),
         deaths=tuple(facts.deaths),
+        exceptions=tuple(facts.exceptions),
+        user=facts.user,
+        python=facts.python,
+        logs=tuple([(kind, path) for kind, path in facts.logs]),
+        limits=tuple([(name, value) for name, value in facts.limits]),
+        statistics=statistics,
+        routes=read_routes(facts.routes),
     )
 
 
@@ -172,10 +225,12 @@ def _worker(slot: Slot, process: ProcessStatus, facts: WorkerFacts | None, now: 
     )
 
 
-def _still_slow(board: Board, now: float) -> list[SlowRequest]:
+def _still_slow(facts: PoolFacts, board: Board, now: float) -> list[SlowRequest]:
+    stacks = {(one.pid, one.traced_request): one.stack for one in facts.workers}
     found = []
     for slot in board.used:
         if slot.is_slow(board.header, now):
             request = decode_wire(f"{slot.method} {slot.uri}{'?' if slot.query else ''}{slot.query}")
-            found.append(SlowRequest(now, slot.pid, now - slot.request_start, request, running=True))
+            stack = stacks.get((slot.pid, slot.requests), ())
+            found.append(SlowRequest(now, slot.pid, now - slot.request_start, request, running=True, stack=stack))
     return sorted(found, key=lambda one: -one.seconds)

@@ -1,96 +1,146 @@
-"""The small history of a pool as paths of SVG, without text, so that it may be stretched to any width. Pure."""
+"""A pool's history as paths of SVG over an axis of time, without text, so that it may be stretched. Pure."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from fpm.frozen import dataclass
-from fpm.status.overview import Moment
+from fpm.status.figures import format_duration, format_rate
+from fpm.status.past.recent import Moment
+from fpm.status_server.axis import WIDTH, Axis
 
-WIDTH = 600
-POINTS_MAX = 300
-"""More points than pixels of a phone are not drawn."""
+SPARK_HEIGHT = 34
+WORKERS_HEIGHT = 120
+RESPONSE_HEIGHT = 60
+FAILURES_HEIGHT = 40
+LONE = 15.0
+"""Seconds that a moment covers at most which does not say how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A path, and the class that gives it its colour."""
+
+    kind: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Areas of busy workers and of all workers, lines for the queue and the limit; "" where there is none."""
+    """What is drawn of one thing."""
 
+    title: str
+    top: str
+    """The value at the upper edge."""
     height: int
-    top: int
-    """The number of workers (or of those who wait) at the upper edge."""
-    total: str
-    busy: str
-    queue: str
-    limit: str
-    width: int = WIDTH
-
-    @property
-    def grid(self) -> list[int]:
-        """Return where the horizontal lines are."""
-        return [self.height * part // 4 for part in (1, 2, 3)]
+    shapes: tuple[Shape, ...]
 
 
-def make_chart(history: Sequence[Moment], *, limit: int, height: int, points_max: int = POINTS_MAX) -> Chart | None:
-    """The chart of a history that has two points at least.
+def draw_workers(history: Sequence[Moment], axis: Axis, limit: int, height: int) -> Chart | None:
+    """Draw all workers and the busy ones as areas, the queue as a line; None if nothing is known.
 
     Args:
         limit: pm.max_children, a dashed line as far as it is near the values.
-        points_max: of more moments the busiest are drawn.
     """
-    points = _thin(history, points_max)
-    if len(points) < 2:
+    moments = _by_column(history, axis)
+    if not any(moments):
         return None
-    top = _scale(points, limit)
-    xs = _xs(points)
+    columns = [_most(some) if some else (None, None, None) for some in moments]
+    total, busy, queue = zip(*columns, strict=True)
+    top = _scale(max(filter(None, total), default=1), max(filter(None, queue), default=0), limit)
+    shapes = [
+        Shape("idle", _path(total, axis, top, height, is_area=True)),
+        Shape("busy", _path(busy, axis, top, height, is_area=True)),
+    ]
+    if limit <= top:
+        shapes.append(Shape("limit", f"M0 {_y(limit, top, height)}H{WIDTH}"))
+    if any(queue):
+        shapes.append(Shape("queue", _path(queue, axis, top, height)))
+    return Chart("Workers and queue", str(top), height, tuple(shapes))
 
-    def ys(values: Sequence[int]) -> list[float]:
-        return [_y(value, top, height) for value in values]
 
-    return Chart(
-        height=height,
-        top=top,
-        total=_area(xs, ys([one.active + one.idle for one in points]), height),
-        busy=_area(xs, ys([one.active for one in points]), height),
-        queue=_line(xs, ys([one.queue for one in points])) if any(one.queue for one in points) else "",
-        limit=f"M0 {_y(limit, top, height):g}H{WIDTH}" if limit <= top else "",
+def draw_all(history: Sequence[Moment], axis: Axis, limit: int) -> list[Chart]:
+    """Draw workers, response time, and responses of class 5xx: each chart of which something is known."""
+    moments = _by_column(history, axis)
+    times = [max((one.p95 for one in some if one.p95 is not None), default=None) for some in moments]
+    failures = [max((one.failures for one in some), default=0.0) or None for some in moments]
+    charts = (
+        draw_workers(history, axis, limit, WORKERS_HEIGHT),
+        _area_of("p95", "Response time, p95", times, axis, RESPONSE_HEIGHT),
+        _area_of("failures", "5xx/s", failures, axis, FAILURES_HEIGHT),
+    )
+    return [chart for chart in charts if chart is not None]
+
+
+def _by_column(history: Sequence[Moment], axis: Axis) -> list[list[Moment]]:
+    """Find the moments of each column; where there are none, nothing is known of that time."""
+    found: list[list[Moment]] = [[] for _ in range(axis.columns)]
+    start, step, last = axis.first, axis.step, axis.columns - 1
+    before = -math.inf
+    for one in history:
+        at, span = one.at, one.span
+        if axis.begin < at <= axis.end:
+            if span <= 0:
+                span = min(max(at - before, 0.0), LONE)
+            # What ends at an edge belongs to the column before it, what begins there to the one behind it.
+            end = min(int((at - start) / step - 1e-6), last)
+            begin = min(int((max(at - span, start) - start) / step + 1e-6), end)
+            for number in range(begin, end + 1):
+                found[number].append(one)
+        before = at
+    return found
+
+
+def _most(moments: Sequence[Moment]) -> tuple[int, int, int]:
+    """Return the most workers, busy ones, and connections that waited."""
+    if len(moments) == 1:
+        one = moments[0]
+        return one.active + one.idle, one.active, one.queue
+    return (
+        max([one.active + one.idle for one in moments]),
+        max([one.active for one in moments]),
+        max([one.queue for one in moments]),
     )
 
 
-def _scale(history: Sequence[Moment], limit: int) -> int:
-    most = max([1, *(moment.active + moment.idle for moment in history), *(moment.queue for moment in history)])
-    return max(most, limit) if limit <= 4 * most else most
+def _scale(most: int, queue: int, limit: int) -> int:
+    top = max(1, most, queue)
+    return max(top, limit) if limit <= 4 * top else top
 
 
-def _thin(history: Sequence[Moment], points_max: int) -> Sequence[Moment]:
-    """At most `points_max` moments, of each group the busiest, so that a short peak is not lost."""
-    size = -(-len(history) // points_max)
-    if size <= 1:
-        return history
-    groups = [history[at : at + size] for at in range(0, len(history), size)]
-    return [max(group, key=lambda moment: (moment.queue, moment.active)) for group in groups]
+def _area_of(kind: str, title: str, values: Sequence[float | None], axis: Axis, height: int) -> Chart | None:
+    top = max((value for value in values if value is not None), default=0.0)
+    if top <= 0:
+        return None
+    words = format_duration(top) if kind == "p95" else format_rate(top)
+    return Chart(title, words, height, (Shape(kind, _path(values, axis, top, height, is_area=True)),))
 
 
-def _xs(points: Sequence[Moment]) -> list[float]:
-    begin = points[0].at
-    span = max(points[-1].at - begin, 1e-6)
-    return [round(min(max((moment.at - begin) / span, 0.0), 1.0) * WIDTH, 1) for moment in points]
+def _path(values: Sequence[float | None], axis: Axis, top: float, height: int, *, is_area: bool = False) -> str:
+    """Draw steps from column to column, with gaps where a value is None."""
+    steps: list[str] = []
+    close = f"V{height}Z" if is_area else ""
+    drawn: float | None = None
+    for edge, value in zip(axis.edges, values, strict=False):
+        if value == drawn:
+            continue
+        if drawn is not None:
+            steps.append(f"H{edge}")
+        if value is None:
+            steps.append(close)
+        elif drawn is not None:
+            steps.append(f"V{_y(value, top, height)}")
+        else:
+            steps.append(f"M{edge} {f'{height}V' if is_area else ''}{_y(value, top, height)}")
+        drawn = value
+    if drawn is not None:
+        steps.append(f"H{axis.edges[-1]}{close}")
+    return "".join(steps)
 
 
-def _y(value: float, top: float, height: int) -> float:
-    # One pixel stays free above and below, or a line at the edge would be half as thick.
-    return round(1 + (height - 2) * (1 - min(max(value / top, 0.0), 1.0)), 1)
-
-
-def _line(xs: Sequence[float], ys: Sequence[float]) -> str:
-    steps = [f"M{xs[0]:g} {ys[0]:g}"]
-    last = ys[0]
-    for x, y in zip(xs[1:], ys[1:], strict=True):
-        if y != last:
-            steps.append(f"H{x:g}V{y:g}")
-            last = y
-    return "".join([*steps, f"H{xs[-1]:g}"])
-
-
-def _area(xs: Sequence[float], ys: Sequence[float], height: int) -> str:
-    return f"{_line(xs, ys)}V{height}H{xs[0]:g}Z"
+@lru_cache(maxsize=4096)
+def _y(value: float, top: float, height: int) -> str:
+    # One pixel stays free above and below, or a line at the edge would be half as thick. Small numbers come again.
+    return f"{1 + (height - 2) * (1 - min(max(value / top, 0.0), 1.0)):.4g}"

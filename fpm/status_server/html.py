@@ -6,56 +6,46 @@ whatever they are given; nothing comes from another host, nor from another file.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Iterable
-from importlib.resources import files
 from typing import Any
-from urllib.parse import quote
 
-from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from fpm.log.escape import escape
-from fpm.log.times import format_access_time
-from fpm.status.death_text import death_notes, request_words
 from fpm.status.facts import pool_facts
-from fpm.status.figures import format_age, format_count, format_rate, format_size, format_span
 from fpm.status.overview import Daemon, Overview, Pool, PoolPage
-from fpm.status_server.chart import Chart, make_chart
+from fpm.status.trouble import Trouble
+from fpm.status_server.axis import SPANS, Axis, PlacedMark, make_axis, place_marks
+from fpm.status_server.chart import SPARK_HEIGHT, Chart, draw_all, draw_workers
+from fpm.status_server.environment import POLICY, make_environment
+from fpm.status_server.front import Filter, make_front, make_line
+from fpm.status_server.latency import make_periods
 
 OVERVIEW_REFRESH = 5
 """Seconds."""
 POOL_REFRESH = 2
 MANY = 100
 """Pools of whose page the refresh takes its time: a second more for each hundred."""
-SPARKS = 60
-"""Points of the small histories."""
+SPARK_COLUMNS, SPARK_TICK, SPARK_EDGE = 60, 1200, 0.1
+SPARKS_MAX = 60
+"""Pools that have a chart on the first page, which costs most there."""
+ROWS_MAX = 250
+"""Pools that have a row of the table; of those behind them, which have no trouble but by the hundred, their names."""
+COLUMNS = {"1h": (240, 600), "6h": (360, 3600)}
+"""Of the charts on a pool's page: how many, and the seconds between two ticks, for each of SPANS."""
+NOTICES_MAX = 5
+"""Pools whose failure is told above all others; each has its row, too."""
 WORKERS_MAX = 500
 """Rows; the busy ones come first."""
+FEW = 6
+"""Slow requests and deaths that are not folded."""
+EVENTS_MAX = 15
 LONG = 5.0
 """Seconds from which a current request stands out."""
-TEXT_MAX = 300
-"""Characters of a name or a URI that are shown."""
-TRACEBACK_MAX = 65536
+GROWN = 50 << 20
+"""Bytes from which the growth in a route stands out."""
 
-
-def _read(name: str) -> str:
-    return files("fpm.status_server").joinpath("templates", name).read_text()
-
-
-def _digest(content: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-
-
-_STYLE, _SCRIPT = _read("style.css"), _read("refresh.js")
-_POLICY = (
-    f"default-src 'none'; style-src '{_digest(_STYLE)}'; script-src '{_digest(_SCRIPT)}'; img-src data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'"
-)
 HEADERS = (
     ("Content-Type", "text/html; charset=utf-8"),
-    ("Content-Security-Policy", f"{_POLICY}; frame-ancestors 'none'"),
+    ("Content-Security-Policy", f"{POLICY}; frame-ancestors 'none'"),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
@@ -66,96 +56,86 @@ _ICON = (
     "%3Cpath d='M1 9h3v6H1zM6.5 5h3v10h-3zM12 1h3v14h-3z'/%3E%3C/g%3E%3C/svg%3E"
 )
 _FINE, _TROUBLE = Markup(_ICON.format("2a6fdb")), Markup(_ICON.format("d4381f"))
+_URGENT = (Trouble.FAILED, Trouble.SATURATED)
+_CODES = ("application", "listens on", "directory", "python", "error log", "access log", "slow log")
+"""Facts that are paths or names of programs."""
 
 
-def render_overview(overview: Overview) -> bytes:
-    """Render the page at `/`: all pools."""
-    pools = overview.pools
-    failed = [pool for pool in pools if pool.trouble]
-    refresh = OVERVIEW_REFRESH + len(pools) // MANY
-    return _render("overview.html", overview.daemon, refresh, bool(failed), pools=pools, failed=failed)
+def render_overview(overview: Overview, wanted: Filter | None = None) -> bytes:
+    """Render the page at `/`: all pools, or those that are wanted."""
+    front = make_front(overview.pools, wanted or Filter())
+    axis = make_axis(overview.daemon.now, SPANS["1h"], SPARK_COLUMNS, SPARK_TICK, SPARK_EDGE)
+    return _render(
+        "overview.html",
+        overview.daemon,
+        OVERVIEW_REFRESH + len(overview.pools) // MANY,
+        front.is_urgent,
+        front=front,
+        failed=front.failed,
+        notices=NOTICES_MAX,
+        total=front.total,
+        axis=axis,
+        hour=f"{axis.ends[0]} to {axis.ends[1]}",
+        sparkline=_sparkline,
+        sparks=SPARKS_MAX,
+        rows=ROWS_MAX,
+        unfolded=front.wanted != Filter() or not front.lines,
+    )
 
 
-def render_pool(page: PoolPage) -> bytes:
-    """Render the page at `/pool/NAME`: one pool and its workers."""
+def render_pool(page: PoolPage, span: str = "1h") -> bytes:
+    """Render the page at `/pool/NAME`: one pool and its workers, with its past of one of SPANS."""
     daemon, pool = page.daemon, page.pool
     ordered = sorted(pool.workers, key=lambda worker: (worker.idle, -worker.request_age, worker.pid))
+    axis, line = make_axis(daemon.now, SPANS[span], *COLUMNS[span]), make_line(pool)
     return _render(
         "pool.html",
         daemon,
         POOL_REFRESH,
-        pool.numbers.failed,
+        line.trouble in _URGENT,
         pool=pool,
         numbers=pool.numbers,
-        chart=make_chart(pool.history, limit=pool.numbers.max_children, height=130),
+        line=line,
+        trouble=line.trouble,
+        explanation=page.explanation,
+        charts=draw_all(pool.history, axis, pool.numbers.max_children),
+        axis=axis,
+        span=span,
+        spans=tuple(SPANS),
+        events=_events(pool, daemon.now),
+        periods=make_periods(pool),
         workers=ordered[:WORKERS_MAX],
         left_out=len(ordered) - WORKERS_MAX,
         long=LONG,
-        facts=pool_facts(pool, daemon.now, dates=False),
+        few=FEW,
+        grown=GROWN,
+        facts=_facts(pool, daemon.now),
+        limits=pool.limits,
+        codes=_CODES,
     )
 
 
-def _render(name: str, daemon: Daemon, refresh: int, trouble: bool, **values: Any) -> bytes:
-    icon = _TROUBLE if trouble else _FINE
+def _render(name: str, daemon: Daemon, refresh: int, is_urgent: bool, **values: Any) -> bytes:
+    icon = _TROUBLE if is_urgent else _FINE
     page = _ENVIRONMENT.get_template(name).render(daemon=daemon, refresh=refresh, icon=icon, **values)
     return page.encode("utf-8", "replace")
 
 
-def _finalize(value: Any) -> Any:
-    """What is shown of a value: of a text from outside no control characters, and not more than TEXT_MAX."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return escape(value if len(value) <= TEXT_MAX else value[:TEXT_MAX] + " ...")
-    return value
+def _sparkline(pool: Pool, axis: Axis) -> Chart | None:
+    return draw_workers(pool.history, axis, pool.numbers.max_children, SPARK_HEIGHT)
 
 
-def _lines(raw: str) -> Markup:
-    """Several lines, for <pre>."""
-    return Markup("\n").join(escape(line) for line in raw[:TRACEBACK_MAX].split("\n"))
+def _events(pool: Pool, now: float) -> list[PlacedMark]:
+    """What has happened to the pool of late, the newest first."""
+    return place_marks(pool.marks, now - SPANS["6h"], now)[: -EVENTS_MAX - 1 : -1]
 
 
-def _total(values: Iterable[float | None]) -> float | None:
-    """The sum of those that are known; None if none is."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+def _facts(pool: Pool, now: float) -> list[tuple[str, str]]:
+    """What there is to say of the pool, with where its code, its user and its logs are."""
+    facts = pool_facts(pool, now, dates=True)
+    own = [("directory", pool.directory), ("user", pool.user), ("python", pool.python)]
+    logs = [(f"{kind} log", path) for kind, path in pool.logs]
+    return [*facts[:1], *[(name, text) for name, text in own if text], *facts[1:], *logs]
 
 
-def _sparkline(pool: Pool) -> Chart | None:
-    return make_chart(pool.history, limit=pool.numbers.max_children, height=34, points_max=SPARKS)
-
-
-def _make_environment() -> Environment:
-    names = ("base.html", "overview.html", "pool.html", "parts.html")
-    made = Environment(
-        loader=DictLoader({name: _read(name) for name in names}),
-        autoescape=True,
-        finalize=_finalize,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters.update(
-        {
-            "age": format_age,
-            "count": format_count,
-            "fate": request_words,
-            "lines": _lines,
-            "notes": death_notes,
-            "quote": lambda name: quote(name, safe="", errors="surrogatepass"),
-            "rate": format_rate,
-            "size": format_size,
-            "span": format_span,
-            "sparkline": _sparkline,
-            "time": format_access_time,
-            "total": _total,
-            "unbroken": lambda value: Markup.escape(value).replace(" ", Markup("&nbsp;")),
-        }
-    )
-    made.globals.update(policy=_POLICY, script=Markup(_SCRIPT), style=Markup(_STYLE))
-    parts = vars(made.get_template("parts.html").module)
-    made.globals.update({name: macro for name, macro in parts.items() if not name.startswith("_")})
-    return made
-
-
-_ENVIRONMENT = _make_environment()
-for _name in ("overview.html", "pool.html", "base.html"):
-    _ENVIRONMENT.get_template(_name)  # compiled while the files and the modules for it are within reach
+_ENVIRONMENT = make_environment()

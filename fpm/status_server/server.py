@@ -1,4 +1,7 @@
-"""The status process itself: accepts, gives each client a thread, listens to the master; asleep when nobody asks."""
+"""The status process itself: accepts, gives each client a thread, listens to the master.
+
+It is asleep when nobody asks, but for a sample every five seconds if it keeps the history.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,28 @@ import select
 import socket
 import threading
 import time
+from contextlib import suppress
 
 from fpm.protocol.status import (
     AddressTaken,
     AnswerAt,
+    HistorySaved,
+    HistoryTaken,
+    HistoryWanted,
+    KeepHistory,
     LeaveAddress,
     Ping,
     Pong,
+    SaveHistory,
     SnapshotTaken,
     as_message,
     read_command,
 )
 from fpm.protocol.wire import MESSAGE_MAX, pack_message, unpack_message
+from fpm.status_server.history_file import HistoryFile
 from fpm.status_server.protocols import ClientConnection
-from fpm.status_server.site import Site
+from fpm.status_server.sampling import Sampler
+from fpm.status_server.site import MasterSilent, Site
 from fpm.status_server.snapshot_cache import SnapshotCache
 from fpm.system.descriptors import take_descriptor
 
@@ -37,6 +48,7 @@ class Server:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._cache = SnapshotCache(channel)
+        self._sampler: Sampler | None = None
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
         self._sites: dict[int, tuple[str, socket.socket, Site]] = {}
@@ -50,6 +62,8 @@ class Server:
             for fd, _ in self._poll.poll(CHECK_EVERY * 1000 if self._clients else None):
                 if fd == self._channel.fileno():
                     if not self._obey():
+                        if self._sampler is not None:
+                            self._sampler.save()
                         return
                 elif fd in self._sites:
                     self._accept(fd)
@@ -65,6 +79,15 @@ class Server:
             self._cache.receive(command, fd)
         elif isinstance(command, LeaveAddress):
             self._forget(command.address)
+        elif isinstance(command, KeepHistory):
+            file = HistoryFile(fd, command.path) if fd is not None else None
+            self._sampler = Sampler(self._cache, file, lambda: self._tell(HistorySaved()))
+            self._sampler.start()
+        elif isinstance(command, HistoryWanted):
+            threading.Thread(target=self._tell_history, args=(command, fd), daemon=True).start()
+        elif isinstance(command, SaveHistory):
+            if self._sampler is not None:
+                self._sampler.save_soon()
         elif isinstance(command, Ping):
             self._tell(Pong())
         elif fd is not None:
@@ -72,14 +95,28 @@ class Server:
             self._tell(AddressTaken(command.address))
         return True
 
-    def _tell(self, report: AddressTaken | Pong) -> None:
-        self._channel.send(pack_message(as_message(report)), socket.MSG_NOSIGNAL)
+    def _tell_history(self, wanted: HistoryWanted, fd: int | None) -> None:
+        """Write the past into the master's file, in a thread of its own, as it needs a snapshot."""
+        if fd is None:
+            return
+        is_known = False
+        try:
+            with suppress(MasterSilent), open(fd, "wb", closefd=True) as file:
+                file.write(self._cache.read_past(wanted.pool, points=wanted.points))
+                is_known = True
+        except OSError:
+            is_known = False  # there is no memory left
+        self._tell(HistoryTaken(wanted.number, is_known))
+
+    def _tell(self, report: AddressTaken | HistorySaved | HistoryTaken | Pong) -> None:
+        with suppress(OSError):  # the master has gone, as the channel's end will tell
+            self._channel.send(pack_message(as_message(report)), socket.MSG_NOSIGNAL)
 
     def _serve(self, command: AnswerAt, fd: int) -> None:
         self._forget(command.address)
         listening = socket.socket(fileno=fd)
         listening.setblocking(False)
-        self._sites[fd] = (command.address, listening, Site(command.site, self._cache.read, self._cache.watch))
+        self._sites[fd] = (command.address, listening, Site(command.site, self._cache.read))
         self._poll.register(fd, select.POLLIN)
 
     def _forget(self, address: str) -> None:

@@ -11,17 +11,20 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import unquote
 
+from fpm.explain.facts import Facts
+from fpm.explain.words import explain_pool
 from fpm.frozen import dataclass
 from fpm.protocol.status import SiteSpec
 from fpm.status.metrics import METRICS_TYPE, render_metrics
 from fpm.status.overview import Overview, Pool, PoolPage
-from fpm.status.pages import PING_CONTENT_TYPE, STATUS_HEADERS, render_status
+from fpm.status.pages import PING_CONTENT_TYPE, STATUS_HEADERS, form_of, render_status
+from fpm.status.past.figures import past_numbers
 from fpm.status.reduced import without_details
+from fpm.status_server.front import read_filter, read_span
 from fpm.status_server.html import HEADERS, render_overview, render_pool
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
-FORMATS = ("html", "xml", "json", "openmetrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +60,9 @@ Raises:
 class Site:
     """Answers requests by a specification."""
 
-    def __init__(self, spec: SiteSpec, read: SnapshotReader, watch: Callable[[], None]) -> None:
-        """
-        Args:
-            watch: called when a page with a history is shown, so that it goes on for a while.
-        """
+    def __init__(self, spec: SiteSpec, read: SnapshotReader) -> None:
         self.spec = spec
         self._read = read if spec.details else lambda name, workers: without_details(read(name, workers))
-        self._watch = watch
         self._peers = [ip_network(text) for text in spec.peers]
         self._allow = [ip_network(text) for text in spec.allow]
 
@@ -116,7 +114,7 @@ class Site:
         pool = self._pool(name, workers=False)
         if pool is None:
             return None
-        page = render_status(pool.status, query)
+        page = render_status(pool.status, query, more=_more(pool, query))
         return Answer(page.body, (*STATUS_HEADERS, ("Content-type", page.content_type)))
 
     def _pool(self, name: str, *, workers: bool) -> Pool | None:
@@ -135,25 +133,25 @@ class Site:
         return below(self, _as_name(name), request) if below is not None and name else None
 
     def _front(self, request: Request) -> Answer:
-        self._watch()
-        return Answer(render_overview(self._read(None, False)), HEADERS)
+        return Answer(render_overview(self._read(None, False), read_filter(request.query)), HEADERS)
 
     def _pool_page(self, name: str, request: Request) -> Answer | None:
         overview = self._read(name, True)
         if not overview.pools:
             return None
-        self._watch()
-        return Answer(render_pool(PoolPage(overview.daemon, overview.pools[0])), HEADERS)
+        daemon, pool = overview.daemon, overview.pools[0]
+        page = PoolPage(daemon, pool, explain_pool(Facts(pool, daemon)).paragraph)
+        return Answer(render_pool(page, read_span(request.query)), HEADERS)
 
     def _one_status(self, name: str, request: Request) -> Answer | None:
         return self._status_of(name, request.query)
 
     def _statuses(self, request: Request) -> Answer:
-        keys = {part.partition("=")[0] for part in request.query.split("&")}
-        form = next((name for name in FORMATS if name in keys), "text")
+        form = form_of(request.query)
         if form == "openmetrics":  # PHP-FPM's page has no room for more than one pool
             return self._metrics(request)
-        pages = [render_status(pool.status, request.query) for pool in self._read(None, False).pools]
+        query = request.query
+        pages = [render_status(pool.status, query, more=_more(pool, query)) for pool in self._read(None, False).pools]
         start, between, end, content_type = _JOINED[form]
         body = start + between.join(page.body.removeprefix(_XML_HEAD) for page in pages) + end
         return Answer(body, (*STATUS_HEADERS, ("Content-type", content_type)))
@@ -161,7 +159,7 @@ class Site:
     def _metrics(self, request: Request) -> Answer:
         overview = self._read(None, False)
         headers = (*STATUS_HEADERS, ("Content-type", METRICS_TYPE))
-        return Answer(render_metrics(overview.daemon, overview.pools), headers)
+        return Answer(render_metrics(overview.daemon, overview.pools, exemplars=self.spec.exemplars), headers)
 
     def _ping(self, request: Request) -> Answer:
         return _plain("pong")
@@ -202,9 +200,14 @@ _JOINED = {
 """How the pages of several pools become one: before, between, after, and its type."""
 
 
+def _more(pool: Pool, query: str) -> Sequence[tuple[str, int]]:
+    """Return what the status in JSON has after the numbers of the pool: those of its past."""
+    return past_numbers(pool) if form_of(query) == "json" else ()
+
+
 def _readiness(overview: Overview, unready: Sequence[Pool]) -> Answer:
     lines = ["the daemon is stopping"] if overview.daemon.draining else []
-    lines += [f"pool {pool.name} is {pool.state}" for pool in unready]
+    lines += [f"pool {pool.name} is {pool.unready or pool.state}" for pool in unready]
     if not lines:
         return _plain("ok\n")
     return _plain("".join(f"{line}\n" for line in lines), HTTPStatus.SERVICE_UNAVAILABLE)

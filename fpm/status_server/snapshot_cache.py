@@ -12,8 +12,11 @@ from concurrent.futures import Future
 from fpm.frozen import dataclass
 from fpm.protocol.status import SnapshotTaken, SnapshotWanted, as_message
 from fpm.protocol.wire import pack_message
-from fpm.status.history import History
 from fpm.status.overview import Overview
+from fpm.status.past.exchange import pack_past
+from fpm.status.past.file_format import COPY_MAX, pack_track
+from fpm.status.past.history import History
+from fpm.status.past.track import Track
 from fpm.status.snapshot import Snapshot, read_snapshot
 from fpm.status_server.site import MasterSilent
 
@@ -21,9 +24,8 @@ PATIENCE = 3.0
 """Seconds to wait for the master, who answers from memory."""
 REST = 20.0
 """A snapshot is shown to others for this many times what it has cost, so that nobody can keep the master busy."""
-WATCHED = 150.0
-"""Seconds after the last look at an HTML page for which the history goes on."""
-SAMPLE_EVERY = 1.0
+FINE_UNTIL = COPY_MAX
+"""Bytes of the past; a file has half as many. They are those of 500 pools that are busy all the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class CachedSnapshot:
 
 
 class SnapshotCache:
-    """Shows snapshots to all threads, and samples them while somebody watches."""
+    """Shows snapshots to all threads, each with the past of its pools."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -48,8 +50,6 @@ class SnapshotCache:
         self._names: frozenset[str] = frozenset()
         """The names of all pools when they were last seen."""
         self._history = History()
-        self._watched_until = 0.0
-        self._sampler: threading.Thread | None = None
 
     def read(self, name: str | None, workers: bool) -> Overview:
         """Read a pool or all of them; see fpm.status_server.site.SnapshotReader."""
@@ -57,20 +57,56 @@ class SnapshotCache:
             return Overview(self._snapshot(None, False).daemon, ())
         snapshot = self._snapshot(name, workers)
         with self._lock:
-            pools = tuple(self._history.complete(pool, snapshot.daemon.now) for pool in snapshot.pools)
+            complete, is_brief = self._history.complete, name is None
+            pools = tuple(complete(pool, snapshot.daemon, brief=is_brief) for pool in snapshot.pools)
         return Overview(snapshot.daemon, pools)
 
     def _is_known(self, name: str) -> bool:
         """Return whether there is such a pool, without a question to the master for each invented name."""
         return name in self._names or name in {pool.name for pool in self._snapshot(None, False).pools}
 
-    def watch(self) -> None:
-        """Go on with the history for a while, as somebody looks at it."""
+    def sample(self, *, is_last: bool = False) -> float:
+        """Go on with the history; who looks next still sees a snapshot of its own.
+
+        Args:
+            is_last: however short the time since the last one is.
+
+        Returns:
+            CPU seconds that it has cost the master.
+
+        Raises:
+            MasterSilent: the master does not answer.
+        """
+        data, cost = self._ask(None, False, memory=False)
+        snapshot = read_snapshot(data)
         with self._lock:
-            self._watched_until = time.monotonic() + WATCHED
-            if self._sampler is None:
-                self._sampler = threading.Thread(target=self._sample, daemon=True)
-                self._sampler.start()
+            self._history.add(snapshot, is_last=is_last)
+        return cost
+
+    def take_history(self, tracks: dict[str, Track]) -> None:
+        """Go on with a history of before."""
+        with self._lock:
+            self._history.tracks = {**self._history.tracks, **tracks}
+
+    def pack_history(self) -> dict[str, bytes]:
+        """Pack the past of each pool for the file, with the finest points of as many as there is room for.
+
+        Others need not wait until all are packed.
+        """
+        packed, size = {}, 0
+        for name, track in list(self._history.tracks.items()):
+            with self._lock:
+                packed[name] = pack_track(track, with_fine=size < FINE_UNTIL)
+            size += len(packed[name])
+        return packed
+
+    def read_past(self, name: str | None, *, points: bool) -> bytes:
+        """Read the past of a pool or of all of them; see fpm.status.past.exchange.
+
+        Raises:
+            MasterSilent: the master does not answer.
+        """
+        return pack_past(self.read(name, False).pools, points=points)
 
     def receive(self, answer: SnapshotTaken, fd: int | None) -> None:
         """Take the master's answer; the descriptor is read and closed."""
@@ -111,13 +147,13 @@ class SnapshotCache:
                     self._history.add(snapshot)
             return snapshot
 
-    def _ask(self, name: str | None, workers: bool) -> tuple[bytes, float]:
+    def _ask(self, name: str | None, workers: bool, *, memory: bool = True) -> tuple[bytes, float]:
         future: Future[tuple[bytes, float]] = Future()
         with self._lock:
             self._number = number = self._number + 1
             self._waiting[number] = future
         try:
-            question = pack_message(as_message(SnapshotWanted(number, name, workers)))
+            question = pack_message(as_message(SnapshotWanted(number, name, workers, memory)))
             self._channel.send(question, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
             return future.result(PATIENCE)
         except (TimeoutError, OSError, json.JSONDecodeError) as error:
@@ -125,17 +161,3 @@ class SnapshotCache:
         finally:
             with self._lock:
                 self._waiting.pop(number, None)
-
-    def _sample(self) -> None:
-        """Take samples while somebody watches, in a thread of its own."""
-        never = threading.Event()
-        while True:
-            never.wait(SAMPLE_EVERY)
-            with self._lock:
-                if time.monotonic() > self._watched_until:
-                    self._sampler = None
-                    return
-            try:
-                self._snapshot(None, False)
-            except MasterSilent:
-                continue

@@ -1,6 +1,7 @@
 """Goes into the background; the parent waits for the outcome and exits with 0, or with the reason and its status.
 
-The protocol on the pipe: an exit status (signed 32 bits), then text in UTF-8 for the terminal, up to end of file.
+The protocol on the pipe: an exit status (signed 32 bits), whether the daemon runs (a byte), then text in UTF-8 for
+people, up to end of file.
 """
 
 from __future__ import annotations
@@ -11,12 +12,40 @@ import select
 import signal
 import struct
 import sys
+from collections.abc import Callable
 
-from fpm.errors import EXIT_SOFTWARE
+from fpm.errors import EXIT_OK, EXIT_SOFTWARE
+from fpm.frozen import dataclass
 
-_STATUS = struct.Struct("=i")
+_HEAD = struct.Struct("=i?")
 _TEXT_MAX = 65536
 """Bytes; a pipe takes this much at once, so the daemon never waits for its parent (pipe(7))."""
+
+
+LOOK_TIME = 1000
+"""Milliseconds between two calls of `while_waiting`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the start went.
+
+    Attributes:
+        status: exit status of the waiting parent.
+        pid: of the daemon; 0 if it does not run.
+        text: what is wrong, "" if nothing is.
+    """
+
+    status: int
+    pid: int
+    text: str
+
+
+def print_problem(outcome: Outcome) -> None:
+    """Print what is wrong on standard error. The terminal may be gone; the exit status still reports it."""
+    if outcome.text:
+        with contextlib.suppress(OSError):
+            os.write(2, outcome.text.rstrip("\n").encode("utf-8", "backslashreplace") + b"\n")
 
 
 class StartReport:
@@ -25,30 +54,36 @@ class StartReport:
     def __init__(self, fd: int) -> None:
         self._fd: int | None = fd
 
-    def ready(self) -> None:
-        """Report that the daemon is ready: the parent exits with 0."""
-        self._send(0, "")
+    def ready(self, status: int = EXIT_OK, text: str = "") -> None:
+        """Report that the daemon runs: the parent exits with 0, or with a status and a text about what is wrong."""
+        self._send(_HEAD.pack(status, True), text)
 
     def failed(self, status: int, text: str) -> None:
-        """Report that the start failed: the parent prints the text on standard error and exits with the status."""
-        self._send(status, text)
+        """Report that the start failed: the parent exits with the status, and says the text."""
+        self._send(_HEAD.pack(status, False), text)
 
-    def _send(self, status: int, text: str) -> None:
+    def _send(self, head: bytes, text: str) -> None:
         if self._fd is None:
             return
         fd, self._fd = self._fd, None
-        message = _STATUS.pack(status) + text.encode("utf-8", "backslashreplace")
+        message = head + text.encode("utf-8", "backslashreplace")
         # The parent may have been killed meanwhile: the daemon lives on.
         with contextlib.suppress(OSError):
             os.write(fd, message[: _TEXT_MAX - 1])
         os.close(fd)
 
 
-def daemonize() -> StartReport:
+def daemonize(
+    while_waiting: Callable[[], None] = lambda: None, conclude: Callable[[Outcome], None] = print_problem
+) -> StartReport:
     """Fork; return in the child only, in a new session, with standard input and output at /dev/null.
 
     Standard error stays the caller's until the log takes it over, so that earlier errors are seen. The parent waits for
     the report and exits with it; Ctrl-C there stops the daemon's start.
+
+    Args:
+        while_waiting: called in the parent every second.
+        conclude: called in the parent at the end.
 
     Raises:
         OSError: pipe(2) or fork(2) failed.
@@ -70,15 +105,22 @@ def daemonize() -> StartReport:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if pid:
         os.close(writer)
-        os._exit(_await_report(reader, woken, pid))
+        outcome = _await_report(reader, woken, pid, while_waiting)
+        conclude(outcome)
+        os._exit(outcome.status)
     os.close(reader)
     os.setsid()
+    _close_streams()
+    return StartReport(writer)
+
+
+def _close_streams() -> None:
+    """Put standard input and output to /dev/null."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     os.dup2(null, 0)
     os.dup2(null, 1)
     if null > 2:
         os.close(null)
-    return StartReport(writer)
 
 
 def _stop(pid: int) -> None:
@@ -86,28 +128,24 @@ def _stop(pid: int) -> None:
         os.kill(pid, signal.SIGTERM)
 
 
-def _await_report(reader: int, woken: int, pid: int) -> int:
+def _await_report(reader: int, woken: int, pid: int, while_waiting: Callable[[], None]) -> Outcome:
     message = b""
-    while chunk := _read_report(reader, woken):
+    while chunk := _read_report(reader, woken, while_waiting):
         message += chunk
-    if len(message) >= _STATUS.size:
-        status: int = _STATUS.unpack_from(message)[0]
-        text = message[_STATUS.size :].decode("utf-8", "replace")
-    else:
-        status, text = EXIT_SOFTWARE, f"pyfpm did not start: {_describe_end(os.waitpid(pid, 0)[1])}"
-    if text:
-        # The terminal may be gone; the status still reports it.
-        with contextlib.suppress(OSError):
-            os.write(2, text.rstrip("\n").encode("utf-8", "backslashreplace") + b"\n")
-    return status
+    if len(message) < _HEAD.size:
+        return Outcome(EXIT_SOFTWARE, 0, f"pyfpm did not start: {_describe_end(os.waitpid(pid, 0)[1])}")
+    status, is_running = _HEAD.unpack_from(message)
+    return Outcome(status, pid if is_running else 0, message[_HEAD.size :].decode("utf-8", "replace"))
 
 
-def _read_report(reader: int, woken: int) -> bytes:
+def _read_report(reader: int, woken: int, while_waiting: Callable[[], None]) -> bytes:
     poll = select.poll()
     poll.register(reader, select.POLLIN)
     poll.register(woken, select.POLLIN)
     while True:
-        ready = {fd for fd, _ in poll.poll()}
+        ready = {fd for fd, _ in poll.poll(LOOK_TIME)}
+        if not ready:
+            while_waiting()
         if woken in ready:
             os.read(woken, _TEXT_MAX)  # the handler has been called by now
         if reader in ready:

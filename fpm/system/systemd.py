@@ -1,13 +1,36 @@
-"""systemd's protocols without its library: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3)."""
+"""systemd's protocols: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3), sd_pid_get_unit(3)."""
 
 from __future__ import annotations
 
 import os
 import socket
 from collections.abc import Mapping
+from typing import NamedTuple
 
 LISTEN_FDS_START = 3
 _FDS_MAX = 4096
+
+
+class Service(NamedTuple):
+    """A unit of systemd that runs processes."""
+
+    name: str
+    of_user: bool = False
+    """It belongs to a user's own service manager (`systemctl --user`)."""
+
+
+def find_service(groups: str) -> Service | None:
+    """Return the service that a process belongs to.
+
+    Args:
+        groups: text of /proc/PID/cgroup (cgroups(7)).
+    """
+    for line in groups.splitlines():
+        units = [part for part in line.rpartition(":")[2].split("/") if part.endswith(".service")]
+        of_user = bool(units) and units[0].startswith("user@")  # the user's manager is a service itself
+        if len(units) > of_user:
+            return Service(units[of_user], of_user)
+    return None
 
 
 def notify(state: str, environ: Mapping[str, str]) -> bool:

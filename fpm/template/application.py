@@ -7,9 +7,11 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from types import ModuleType
 from typing import Any
 
+from fpm.protocol.application import names_file
 from fpm.template.wsgi_check import why_no_application, why_no_factory
 
 
@@ -27,7 +29,7 @@ def load_application(app: str) -> Callable[..., Any]:
     target, _, expression = app.rpartition(":")
     if not target:
         target, expression = app, "application"
-    module = _load_file(target) if target.endswith(".py") else importlib.import_module(target)
+    module = _load_file(target) if names_file(target) else importlib.import_module(target)
     is_factory = expression.endswith("()")
     value: Any = module
     for name in expression.removesuffix("()").split("."):
@@ -55,11 +57,12 @@ def _attribute(value: Any, name: str, app: str, module: ModuleType) -> Any:
 
 def _load_file(path: str) -> ModuleType:
     path = os.path.abspath(path)
-    name = os.path.basename(path).removesuffix(".py")
+    name = os.path.basename(path).rpartition(".")[0]
     directory = os.path.dirname(path)
     if directory not in sys.path:
         sys.path.insert(0, directory)
-    spec = importlib.util.spec_from_file_location(name, path)
+    # A loader of its own: by its extension alone, .wsgi would be nothing that can be imported.
+    spec = importlib.util.spec_from_file_location(name, path, loader=SourceFileLoader(name, path))
     if spec is None or spec.loader is None:
         raise ApplicationError(f"app: cannot load {path}")
     module = importlib.util.module_from_spec(spec)

@@ -133,6 +133,8 @@ def report_import_failure(channel: socket.socket, error: BaseException) -> None:
         summary = f"the application called sys.exit({error.code!r}) while it was imported"
     elif isinstance(error, ApplicationError):
         summary = str(error)
+        if frames is None and error.__cause__ is None:
+            text = ""  # only the same sentence again
     else:
         summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1] + _explain_address(error)
     channel.send(pack(Failed("import", summary, text)))

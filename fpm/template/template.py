@@ -59,6 +59,7 @@ from fpm.template.importing import WSGIApplication, end_imported, import_within,
 from fpm.template.own_children import end_children, own_children
 from fpm.template.preload import load_hot_path, settle_import, settle_memory
 from fpm.template.process_settings import Inherited
+from fpm.worker.exit_account import watch_exit
 from fpm.worker.fork_guard import leave_copy
 from fpm.worker.last_word import LastWords
 from fpm.worker.process_end import flush_streams, leave_unused, run_end
@@ -85,6 +86,7 @@ def main() -> NoReturn:
         os.set_inheritable(fd, False)
     set_title(f"pyfpm: template {spec.pool}")
     listens = listen()
+    watch_exit()
     # Before anything of the application is here, and once for all workers.
     compiled, reason = load_hot_path(spec)
     permit = permission_for(spec.ptracer)

@@ -16,8 +16,8 @@ from urllib.parse import unquote_to_bytes
 from fpm.library import Call, current
 from fpm.protocol.messages import WarmupFailed, pack
 from fpm.protocol.spec import TemplateSpec
-from fpm.worker.accounting import format_traceback
 from fpm.worker.fork_guard import leave_copy
+from fpm.worker.request_log import format_traceback
 from fpm.worker.service import make_constants
 from fpm.wsgi.environ import Environ, complete_environ
 from fpm.wsgi.response import Response

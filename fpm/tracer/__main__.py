@@ -8,7 +8,7 @@ import socket
 
 from fpm.system.proctitle import set_title
 from fpm.tracer import FD_CHANNEL
-from fpm.tracer.server import Server
+from fpm.tracer.absent import is_absent, serve
 
 
 def main() -> int:
@@ -17,7 +17,14 @@ def main() -> int:
     os.set_inheritable(FD_CHANNEL, False)
     gc.collect()
     with socket.socket(fileno=FD_CHANNEL) as channel:
-        Server(channel).run()
+        try:
+            from fpm.tracer.server import Server  # late: it needs python-ptrace
+        except ModuleNotFoundError as error:
+            if not is_absent(error):
+                raise
+            serve(channel)
+        else:
+            Server(channel).run()
     return 0
 
 

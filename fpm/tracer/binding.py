@@ -26,7 +26,10 @@ PTRACE_EVENT_STOP = 128
 WAIT_ALL = 0x40000000
 """__WALL: also threads that are no leaders (wait(2))."""
 
-__all__ = ["SYSCALL_NAMES", "PtraceError", "die_with_parent", "read_registers", "read_remotely"]
+SYS_PIDFD_GETFD = 438
+"""On every machine (fpm.kernel.calls)."""
+
+__all__ = ["SYSCALL_NAMES", "PtraceError", "copy_descriptor", "die_with_parent", "read_registers", "read_remotely"]
 
 
 class _Piece(ctypes.Structure):
@@ -94,6 +97,14 @@ def read_remotely(pid: int, address: int, size: int) -> bytes:
     here, there = _Piece(ctypes.addressof(buffer), size), _Piece(address, size)
     got = _process_vm_readv(pid, here, 1, there, 1, 0)
     return buffer.raw[:got] if got > 0 else b""
+
+
+def copy_descriptor(pidfd: int, fd: int) -> int:
+    """Copy a descriptor of another process by pidfd_getfd(2); -1 if that is refused, or this kernel cannot (5.6)."""
+    result: int = libc.syscall(
+        ctypes.c_long(SYS_PIDFD_GETFD), ctypes.c_long(pidfd), ctypes.c_long(fd), ctypes.c_long(0)
+    )
+    return result
 
 
 def die_with_parent(signal: int) -> None:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from fpm.protocol.tracing import TraceTask
 from fpm.stacks.rights import needs_named_tracer
 from fpm.system.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PTRACER, load_prctl
-from fpm.tracer.snapshot import look_at
+from fpm.tracer.absent import NOT_INSTALLED, is_absent
 
 PATIENCE = 10.0
 """Seconds for a process to begin, and again for the look at it."""
@@ -81,6 +81,8 @@ def _list_children() -> list[int]:
 
 def _look(pid: int) -> str:
     """In a child, which takes the other's ids if it must."""
+    from fpm.tracer.snapshot import look_at  # late: it needs python-ptrace
+
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -109,6 +111,13 @@ def _read_within(fd: int, seconds: float) -> bytes:
 def main(arguments: list[str]) -> None:
     """One line for each argument."""
     load_prctl()(PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        import fpm.tracer.binding  # noqa: F401  # whether python-ptrace is there
+    except ModuleNotFoundError as error:
+        if not is_absent(error):
+            raise
+        sys.stdout.write(f"{json.dumps(NOT_INSTALLED)}\n" * len(arguments))
+        return
     for argument in arguments:
         sys.stdout.write(json.dumps(try_to_trace(*json.loads(argument))) + "\n")
         sys.stdout.flush()

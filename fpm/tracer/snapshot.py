@@ -24,6 +24,7 @@ from fpm.stacks.reading.walk import RawThread, ReadLimits, collect
 from fpm.stacks.rights import explain, helper_ids, read_status
 from fpm.stacks.trace import ThreadStack, Trace
 from fpm.tracer.binding import SYSCALL_NAMES, PtraceError, die_with_parent, interrupt, read_registers
+from fpm.tracer.descriptors import Descriptors
 from fpm.tracer.native import NativeFrames
 from fpm.tracer.process import ProcessMemory, read_state, read_threads, read_wait_channel
 from fpm.tracer.seize import GoneError, RefusedError, Seizure, StopTimeout
@@ -49,6 +50,7 @@ THREADS_ALL = 512
 class Seen:
     """What was read while the process stood still."""
 
+    descriptors: Descriptors
     threads: tuple[RawThread, ...] = ()
     doing: dict[int, str] | None = None
     """By thread."""
@@ -140,7 +142,7 @@ def _look(task: TraceTask, seizure: Seizure, memory: ProcessMemory, started: int
     """
     depth = min(task.depth, DEPTH_MAX) if task.depth > 0 else DEPTH_MAX
     limits = ReadLimits(THREADS_MAX, depth, first_alone=seizure.alone)
-    seen = Seen(left_out=threads - 1 if seizure.alone else 0)
+    seen = Seen(Descriptors(task.pid), left_out=threads - 1 if seizure.alone else 0)
     if task.native:
         memory.begin()
         seen.native = NativeFrames(task.pid, memory.read)
@@ -169,35 +171,30 @@ def _look(task: TraceTask, seizure: Seizure, memory: ProcessMemory, started: int
 
 def _look_at_threads(pid: int, seizure: Seizure, memory: ProcessMemory, seen: Seen) -> None:
     """Find out what each thread does, which needs rights."""
-    seen.doing, seen.idents = {}, {}
-    looks = 0
-
-    def link(fd: int) -> str:
-        try:
-            return os.readlink(f"/proc/{pid}/fd/{fd}") if looks <= LINKS_MAX else ""
-        except OSError:
-            return ""
-
-    context = Context(SYSCALL_NAMES, memory.read, link)
+    doing: dict[int, str] = {}
+    seen.doing, seen.idents = doing, {}
+    descriptors = seen.descriptors
+    named = Context(SYSCALL_NAMES, memory.read, descriptors.link, descriptors.watched)
+    unnamed = Context(SYSCALL_NAMES, memory.read, lambda fd: "")
     for tid in seizure.asleep:
         channel = read_wait_channel(pid, tid)
-        seen.doing[tid] = "in uninterruptible sleep" + (f" (wchan {channel})" if channel else "")
-    for tid in sorted(seizure.stopped, key=lambda tid: tid != pid):
-        looks += 1
+        doing[tid] = "in uninterruptible sleep" + (f" (wchan {channel})" if channel else "")
+    for looks, tid in enumerate(sorted(seizure.stopped, key=lambda tid: tid != pid)):
         try:
             registers = read_registers(tid)
         except PtraceError:
             continue  # killed in this moment
-        seen.doing[tid] = describe(registers, context)
+        doing[tid] = describe(registers, named if looks < LINKS_MAX else unnamed)
         if seen.native is not None:
             seen.native.keep(tid, registers)
         if "fs_base" in registers:
             seen.idents[registers["fs_base"]] = tid
+    descriptors.keep_tables(doing)
 
 
 def _tell(task: TraceTask, seen: Seen) -> Trace:
     """Make the trace of what was read."""
-    doing, idents = seen.doing or {}, seen.idents or {}
+    doing, idents = seen.descriptors.complete(seen.doing or {}), seen.idents or {}
     notes = [thread.note for thread in seen.threads if not thread.ident and thread.note]
     if seen.left_out:
         notes.append(f"{seen.left_out} other threads are not shown: it has more than {THREADS_ALL}")

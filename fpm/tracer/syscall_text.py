@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Mapping
 
 from fpm.frozen import dataclass
+from fpm.system.addresses import ADDRESS_MAX, read_address
 
 RUNNING = "running"
 LOCK = "waiting for a lock"
@@ -18,9 +19,13 @@ LINK_MAX = 200
 """Characters of what a descriptor is."""
 LOCKS = frozenset({"futex", "futex_wait", "futex_waitv"})
 POLLS = frozenset({"poll", "ppoll"})
+SELECTS = frozenset({"select", "pselect6"})
+EPOLLS = frozenset({"epoll_wait", "epoll_pwait", "epoll_pwait2"})
 POLL_FD = struct.Struct("=ihh")
 POLLED_MAX = 3
-"""Descriptors that are named of those that poll(2) waits for."""
+"""Descriptors that are named of those that poll(2) and the like wait for."""
+SELECTED_MAX = 1024
+"""FD_SETSIZE, select(2)."""
 _CALLS = """
     read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 recvfrom recvmsg recvmmsg sendto sendmsg
     sendmmsg accept accept4 connect shutdown bind listen getsockopt setsockopt getpeername getsockname epoll_wait
@@ -28,6 +33,12 @@ _CALLS = """
     ioctl getdents getdents64 sendfile splice tee vmsplice fchmod fchown fchdir close syncfs io_uring_enter
     """
 FIRST_IS_DESCRIPTOR = frozenset(_CALLS.split())
+_FIRST = "open creat stat lstat access unlink rename mkdir rmdir readlink chmod truncate statfs execve"
+FIRST_IS_PATH = frozenset(_FIRST.split())
+_SECOND = "openat openat2 newfstatat statx unlinkat renameat renameat2 mkdirat readlinkat faccessat faccessat2"
+SECOND_IS_PATH = frozenset(_SECOND.split())
+PAGE = 4096
+"""No mapping ends within one, on any machine."""
 AARCH64_CALL = b"\x01\x00\x00\xd4"
 """svc #0"""
 X86_64_CALL = b"\x0f\x05"
@@ -55,6 +66,8 @@ class Context:
     """The process's memory."""
     link: Callable[[int], str]
     """What one of its descriptors is, "" if it is not told."""
+    watched: Callable[[int], list[int]] = lambda fd: []
+    """Some of the descriptors that an epoll(7) instance watches."""
 
 
 def describe(registers: Mapping[str, int], context: Context) -> str:
@@ -65,11 +78,28 @@ def describe(registers: Mapping[str, int], context: Context) -> str:
     name = context.names.get(call.number, f"system call {call.number}")
     if name in LOCKS:
         return LOCK
+    return f"in {name}({_arguments(name, call.arguments, context)})"
+
+
+def _arguments(name: str, values: tuple[int, ...], context: Context) -> str:
+    """Say of a call's arguments what tells for whom or what it waits."""
+    if name == "connect":
+        address = read_address(context.read(values[1], min(values[2], ADDRESS_MAX)))
+        return _name(_number(values[0]), address) if address else _descriptor(values[0], context)
+    if name in EPOLLS:
+        watched = _listed(context.watched(_number(values[0])), context)
+        return watched or _descriptor(values[0], context)
     if name in FIRST_IS_DESCRIPTOR:
-        return f"in {name}({_descriptor(call.arguments[0], context)})"
+        return _descriptor(values[0], context)
     if name in POLLS:
-        return f"in {name}({_polled(call.arguments[0], call.arguments[1], context)})"
-    return f"in {name}()"
+        return _listed(_polled(values[0], values[1], context), context)
+    if name in SELECTS:
+        return _listed(_selected(values, context), context)
+    if name in FIRST_IS_PATH or name in SECOND_IS_PATH:
+        return _path(values[name in SECOND_IS_PATH], context)
+    if name == "wait4" and _number(values[0]) > 0:
+        return str(_number(values[0]))
+    return ""
 
 
 def _find_call(registers: Mapping[str, int], context: Context) -> Call | None:
@@ -95,17 +125,52 @@ def _restarted(pc: int, number: int, context: Context) -> int:
     return number
 
 
+def _number(value: int) -> int:
+    """Read an int out of a register."""
+    low = value & 0xFFFFFFFF
+    return low if low < 1 << 31 else low - (1 << 32)
+
+
 def _descriptor(value: int, context: Context) -> str:
-    fd = value & 0xFFFFFFFF
-    if fd >= 1 << 31:
-        return str(fd - (1 << 32))
-    link = context.link(fd)
-    shown = "".join(char if char.isprintable() else "?" for char in link[:LINK_MAX])
+    fd = _number(value)
+    return _name(fd, context.link(fd)) if fd >= 0 else str(fd)
+
+
+def _name(fd: int, link: str) -> str:
+    shown = _printable(link)
     return f"{fd} <{shown}>" if shown else str(fd)
 
 
-def _polled(address: int, count: int, context: Context) -> str:
-    data = context.read(address, POLL_FD.size * min(count, POLLED_MAX)) if 0 < count < 1 << 20 else b""
+def _path(address: int, context: Context) -> str:
+    """Read the beginning of a path; what lies on a page that is not there must not hide what is on the one before."""
+    size = min(LINK_MAX, PAGE - address % PAGE)
+    data = context.read(address, size)
+    if b"\0" not in data and len(data) == size < LINK_MAX:
+        data += context.read(address + size, LINK_MAX - size)
+    return _printable(data.partition(b"\0")[0].decode(errors="replace"))
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text[:LINK_MAX])
+
+
+def _listed(fds: list[int], context: Context) -> str:
+    named = [_descriptor(fd, context) for fd in fds[:POLLED_MAX] if fd >= 0]
+    return ", ".join([*named, *(["..."] if named and len(fds) > POLLED_MAX else [])])
+
+
+def _polled(address: int, count: int, context: Context) -> list[int]:
+    """List the descriptors of poll(2), one more than are named."""
+    data = context.read(address, POLL_FD.size * min(count, POLLED_MAX + 1)) if 0 < count < 1 << 20 else b""
     whole = len(data) - len(data) % POLL_FD.size
-    fds = [_descriptor(fd, context) for fd, _, _ in POLL_FD.iter_unpack(data[:whole]) if fd >= 0]
-    return ", ".join([*fds, *(["..."] if fds and count > POLLED_MAX else [])])
+    return [fd for fd, _, _ in POLL_FD.iter_unpack(data[:whole])]
+
+
+def _selected(values: tuple[int, ...], context: Context) -> list[int]:
+    """List the descriptors that select(2) waits for to become readable or writable."""
+    count = min(max(_number(values[0]), 0), SELECTED_MAX)
+    fds: list[int] = []
+    for address in values[1:3]:
+        bits = int.from_bytes(context.read(address, (count + 7) // 8) if address and count else b"", "little")
+        fds += [fd for fd in range(count) if bits >> fd & 1 and fd not in fds]
+    return fds

@@ -7,9 +7,11 @@ memory once in the tracer when it starts, and once in each child.
 
 from __future__ import annotations
 
+import codecs
 import struct
 
 from fpm.stacks.layout import NAMES, Layout
+from fpm.stacks.reading.objects import UCS2, UCS4
 from fpm.stacks.reading.walk import RawThread, ReadLimits, collect
 from fpm.tracer.syscall_text import Context, describe
 
@@ -67,7 +69,12 @@ MEMORY = make_memory(LAYOUT)
 
 
 def warm_up() -> tuple[RawThread, ...]:
-    """Walk through what `make_memory` has made, and put into words what a thread does."""
+    """Walk through what `make_memory` has made, and put into words what a thread does.
+
+    Codecs are found here as well: who reads a stranger's memory has no rights, and our Python may be root's alone.
+    """
+    for encoding in (UCS2, UCS4):
+        codecs.lookup(encoding)
     describe(REGISTERS, Context({0: "read"}, _read, lambda fd: "/"))
     return collect(LAYOUT, _read, ReadLimits())
 

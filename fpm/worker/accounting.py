@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import resource
 import time
-import traceback
-from collections.abc import Callable, Container
-from time import process_time
-from types import CodeType
+from collections.abc import Callable
+from time import monotonic, process_time
 from typing import Protocol
 
-from fpm.log.access import AccessRecord, compile_format, suppressed
-from fpm.log.escape import decode_wire, escape
-from fpm.protocol.messages import SLOW_REQUEST_MAX, LargeAtStart, Level, SlowRequest
+from fpm.log.access import compile_format, suppressed
+from fpm.log.access_record import AccessRecord
+from fpm.log.escape import decode_wire
+from fpm.protocol.messages import SLOW_REQUEST_MAX, LargeAtStart, SlowRequest
 from fpm.protocol.spec import WorkerSettings
+from fpm.scoreboard.counting import ABORTED, NONE, kind_of
+from fpm.scoreboard.route_table import RouteTable
 from fpm.scoreboard.writer import SlotWriter
+from fpm.worker.answer import Answer
 from fpm.worker.master_channel import MasterChannel
 from fpm.worker.settings import NEVER, ActiveSettings
 from fpm.worker.socket_io import ignore_sigpipe
 from fpm.wsgi.environ import Environ, content_length
-from fpm.wsgi.sink import Unsent
+from fpm.wsgi.response import Response
 
 NOTICED = 25_000
 """Microseconds that somebody may have to wait for another's request without noticing it."""
@@ -28,6 +30,8 @@ LONG = 1000
 """Microseconds from which a request is long: worth a look at the CPU clock and at the memory."""
 MEASURE_EVERY = 32
 """Of short requests only every so many-th is measured."""
+WRITE_AFTER = 0.5
+"""Seconds that short requests are noted at most, until the next one or a pause, before they are in the table."""
 
 
 class Answered(Protocol):
@@ -43,7 +47,9 @@ class Answered(Protocol):
 
 
 class Accounting:
-    """Measures what requests cost, and tells it: to the slot, the master and the access log.
+    """Measures what requests cost, and tells it: to the slot, its statistics and routes, the master, the access log.
+
+    It has many attributes: what is measured, and who is told of it.
 
     Args:
         log_fd: the access log, or None.
@@ -51,6 +57,10 @@ class Accounting:
     Attributes:
         pid, parent: of this process and of its template, as the master knows them; 0: as this process does.
         on_memory: called when pm.max_memory is exceeded, with the bytes; once.
+        routes: where requests are counted by their routes; None: they are not.
+        notes: what count_short() of a table in plain Python is still to be told. To write a few in a row costs much
+            less than each one between others' requests. They are written with each request that is measured, and in a
+            pause: whoever is idle has none.
     """
 
     def __init__(self, settings: ActiveSettings, slot: SlotWriter, master: MasterChannel, log_fd: int | None) -> None:
@@ -61,7 +71,12 @@ class Accounting:
         if log_fd is not None and settings.given.has_access_log:
             self.access_log = AccessLog(settings.given, log_fd)
         self.pid, self.parent = os.getpid(), 0
-        self._memory_at_start = _memory_peak()
+        self._memory = self._memory_at_start = _memory_peak()
+        self._table: RouteTable | None = None
+        self.routes: RouteTable | None = None
+        self.notes: list[tuple[str, int]] = []
+        self._takes_notes = False
+        self._notes_due = 0.0
         self._memory_limit = NEVER
         self.on_memory: Callable[[int], None] | None = None
         self._cpu_mark = process_time()
@@ -77,6 +92,8 @@ class Accounting:
         """
         settings, former = self._settings.given, self.access_log
         self.limit_memory()
+        self.write_notes()
+        self.routes = self._table if settings.request_statistics else None
         if not settings.has_access_log:
             self.access_log = None
         elif log_fd is not None:
@@ -86,6 +103,18 @@ class Accounting:
         if former is not None:
             os.close(former.fd)
         return log_fd
+
+    def count_routes(self, make: Callable[[memoryview, int], RouteTable], table: memoryview) -> None:
+        """Count requests by their routes from now on, as far as request_statistics allows.
+
+        Args:
+            make: the class that does it; the second argument is the memory's peak.
+            table: the slot's table; empty on a scoreboard that has no room for it.
+        """
+        if len(table):
+            self._table = make(table, self._memory_at_start)
+            self._takes_notes = make is RouteTable
+            self.routes = self._table if self._settings.given.request_statistics else None
 
     def limit_memory(self) -> None:
         """Watch pm.max_memory from the next measurement on."""
@@ -102,7 +131,7 @@ class Accounting:
         request will be long is not known when it begins: the first long one after short ones has its CPU time from the
         last measurement on, but not more than its duration; from the second on it is exact.
         """
-        memory = _memory_peak()
+        memory = self._memory = _memory_peak()
         self._slot.write_memory(memory)
         ignore_sigpipe()  # a module that the request has imported may have set it
         if memory > self._memory_limit and self.on_memory is not None:
@@ -116,13 +145,85 @@ class Accounting:
             return int((self._cpu_mark - cpu) * 1e6)
         return min(duration, int((self._cpu_mark - before) * 1e6))
 
+    def account(self, io: Answer, response: Response, path: str, epoch: float, cpu: float, *, is_done: bool) -> bool:
+        """Keep what is to be known of a request whose response is out; once for each.
+
+        Args:
+            path: the whole decoded path.
+            epoch: when it began, epoch seconds.
+            cpu: the process's CPU time then, in seconds; -1.0: not measured.
+            is_done: nothing comes after the response; while something does, the scoreboard shows no duration.
+
+        Returns:
+            Whether it was slow.
+        """
+        slot = self._slot
+        now = monotonic()
+        duration = used = int((now - io.started) * 1e6)
+        is_measured = duration > LONG or cpu >= 0 or slot.requests % MEASURE_EVERY == 1 or response.unusual
+        if is_measured:
+            used = self.measure(duration, cpu)
+        slow = duration > self._settings.slow_limit
+        slot.end(duration if is_done else 0, used, slow)
+        is_usual = not is_measured and response.status[:1] == "2"
+        if is_usual and not (io.first_byte or io.broken or io.aborted or io.cut_off):
+            slot.counter.count_usual(duration)
+        else:
+            self._count(io, response.status, duration, used)
+        if self.routes is not None:
+            is_failed = response.status[:1] == "5" or slot.failed == slot.requests
+            if is_measured or is_failed or not self._takes_notes or self.routes.watching:
+                self._count_route(self.routes, path, duration, used, is_failed, is_measured)
+            else:
+                self.notes.append((path, duration))
+                if now > self._notes_due:
+                    self.write_notes()
+        if slow:
+            self.report_slow(io.environ, path, duration)
+        if self.access_log is not None:
+            self.log_access(io.environ, response, path, io.connection.peer, epoch, duration, used)
+        return slow
+
+    def _count_route(
+        self, routes: RouteTable, path: str, duration: int, cpu: int, is_failed: bool, is_measured: bool
+    ) -> None:
+        """Count one for its route at once, as fpm/_hotpath.c does in count_own_route()."""
+        self.write_notes()
+        # While the memory grows, each request is looked at.
+        peak = self._memory if is_measured else _memory_peak() if routes.watching else 0
+        routes.count(path, duration, cpu, is_failed, peak)
+
+    def write_notes(self) -> None:
+        """Write what is noted into the table of routes."""
+        if self.notes:
+            assert self._table is not None, "there are no notes without one"
+            self._table.count_short(self.notes)
+            self.notes.clear()
+            self._notes_due = monotonic() + WRITE_AFTER
+
+    def measure_work(self, path: str, duration: int, cpu: float) -> int:
+        """Measure a request again, as its work after the response is done; see measure()."""
+        used = self.measure(duration, cpu)
+        if self.routes is not None:
+            self.write_notes()
+            self.routes.look(path, self._memory)
+        return used
+
+    def _count(self, io: Answer, status: str, duration: int, cpu: int) -> None:
+        """Count one that is not as most are; fpm/_hotpath.c has both in count_response()."""
+        is_gone = io.broken or io.aborted
+        first_byte = int((io.first_byte - io.started) * 1e6) if io.first_byte else duration
+        if (is_gone or io.cut_off) and not io.first_byte:
+            first_byte, status = NONE, ""
+        self._slot.counter.count_response(ABORTED if is_gone else kind_of(status), duration, first_byte, cpu)
+
     def report_slow(self, environ: Environ, path: str, duration: int) -> None:
         """Tell the master of a slow request, for the list that the daemon's own pages show."""
         # The application may have taken anything out of its environ.
         method, query = environ.get("REQUEST_METHOD", ""), environ.get("QUERY_STRING", "")
         uri = f"{path}?{query}" if query else path
         request = decode_wire(f"{method} {uri}"[:SLOW_REQUEST_MAX])
-        self._master.send(SlowRequest(request, duration))
+        self._master.send(SlowRequest(request, duration, self._slot.requests))
 
     def log_access(
         self,
@@ -195,42 +296,3 @@ class AccessLog:
             os.write(self.fd, line.encode("utf-8", "backslashreplace"))
         except OSError:
             return
-
-
-class RequestLog:
-    """Lines that say which request they are about."""
-
-    def __init__(self, master: MasterChannel) -> None:
-        self._master = master
-
-    def write(self, level: Level, environ: Environ, text: str) -> None:
-        """One line, or several."""
-        # The application may have taken anything out of its environ.
-        uri = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
-        if query := environ.get("QUERY_STRING"):
-            uri += f"?{query}"
-        request = escape(decode_wire(f"{environ.get('REQUEST_METHOD', '')} {uri}"))
-        self._master.log(level, text, request)
-
-
-def tell_unsent(log: RequestLog, environ: Environ, unsent: Unsent) -> None:
-    """Log what the application has made of a response and was not sent."""
-    if unsent.headers:
-        what = "it is for the web server to set (PEP 3333) and is not sent; each worker says this once"
-        log.write("warning", environ, f"header {', '.join(unsent.headers)}: {what}")
-    if unsent.surplus:
-        log.write("warning", environ, f"{unsent.surplus} bytes beyond the Content-Length were not sent")
-    if unsent.after_end:
-        log.write("notice", environ, f"{unsent.after_end} bytes of output after fpm.finish_request() were not sent")
-
-
-def format_traceback(error: BaseException, ours: Container[CodeType]) -> str:
-    """The traceback from the application's first frame on; all of it if there is none.
-
-    Args:
-        ours: code of pyfpm, whose frames tell nobody anything.
-    """
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code in ours:
-        frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames or error.__traceback__)).rstrip()

@@ -8,19 +8,17 @@ import select
 from collections.abc import Sequence
 from functools import partial
 from time import monotonic
-from typing import Protocol
 
 from fpm.fastcgi.constants import HEADER, MAX_CONTENT, RecordType
 from fpm.fastcgi.records import pack_break, pack_head, pack_record, pack_stream, split_records
 from fpm.scoreboard.stages import Stage
 from fpm.scoreboard.writer import SlotWriter
-from fpm.worker.accounting import RequestLog
-from fpm.worker.connection import WebConnection
+from fpm.worker.answer import Answer
 from fpm.worker.last_word import LastWord
 from fpm.worker.plain_file import read_part
+from fpm.worker.request_log import RequestLog
 from fpm.worker.settings import ActiveSettings
 from fpm.worker.socket_io import PeerGone, has_left, send_records, wait_for_room
-from fpm.wsgi.environ import Environ
 from fpm.wsgi.sink import PlainFile
 
 LOOK_AFTER = 0.001
@@ -39,17 +37,6 @@ _SOON = 50
 """Milliseconds in which nearly every peer takes something: only after them it is looked what it has taken."""
 _REFUSE_AFTER = 1.0
 """Seconds for which an application may go on writing though its answer has all of its body."""
-
-
-class Answer(Protocol):
-    """What is to be known of a request to send what it is answered."""
-
-    connection: WebConnection
-    request_id: int
-    environ: Environ
-    started: float
-    broken: bool
-    """The peer is gone, or was given up: nothing can be sent any more."""
 
 
 class AnswerSender:
@@ -114,6 +101,7 @@ class AnswerSender:
             if end and start + step >= len(buffers):
                 group.append(end)
             self._send_group(io, group, sum(map(len, group)))
+            io.mark_first_byte()
         if is_alone:
             self.release()
 
@@ -193,6 +181,8 @@ class AnswerSender:
     def _send_rest(self, io: Answer, buffers: Sequence[bytes | memoryview], sent: int) -> None:
         """Go on where the peer has not taken all at once."""
         times, self._room = self.word.times if self.word.is_left else 0, 0
+        if sent:
+            io.mark_first_byte()
         try:
             send_records(io.connection.fd, buffers, sent, partial(self._await_room, io))
         except PeerGone:

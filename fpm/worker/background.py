@@ -17,9 +17,9 @@ from fpm.library import Call, RequestTimeout
 from fpm.protocol.messages import Level
 from fpm.protocol.spec import FD_SCOREBOARD
 from fpm.scoreboard.stages import Stage
-from fpm.worker.accounting import format_traceback
 from fpm.worker.fork_guard import leave_copy
 from fpm.worker.request_io import RequestIO
+from fpm.worker.request_log import format_traceback
 from fpm.worker.service import Service
 from fpm.worker.socket_io import PeerGone
 from fpm.wsgi.environ import Environ

@@ -77,6 +77,7 @@ class HotPath:
             "settle": self._settle,
             "take": self._take,
             "tell": self._tell,
+            "route_table": None,
             "mount": None,
             "own_paths": frozenset(),
             "own": frozenset(),
@@ -98,6 +99,7 @@ class HotPath:
         server = self._server
         server.mount, server.own_paths, server.own = mount, settings.own_paths, own
         server.slow_limit, server.logs = settings.slow_limit, has_log
+        server.route_table = self._service.accounting.routes
 
     @property
     def serving(self) -> int:

@@ -17,6 +17,7 @@ from fpm.protocol.messages import ApplySettings, Check, LimitReached, Quit, Rech
 from fpm.protocol.spec import FD_LISTEN, FD_PARK_PUT, FD_PARK_TAKE, FD_WAKE, WorkerSettings
 from fpm.scoreboard.stages import Stage
 from fpm.system.listen_queue import ListenQueueReader
+from fpm.worker.accounting import WRITE_AFTER
 from fpm.worker.answer_sender import LOOK_AFTER
 from fpm.worker.compiled import HotPath
 from fpm.worker.connection import Phase, WebConnection
@@ -96,14 +97,17 @@ class WorkerLoop:
         self._serve()
         while self._departure.is_final and self._drain_listen_queue():
             self._serve()
+        self._service.accounting.write_notes()
         return self._departure.code
 
     def _serve(self) -> None:
         """Serve until this worker is to leave and holds no connection any more."""
         departure, told, read, hot = self._departure, Leaving.TOLD, self._handler.read, self._handler.hot
-        wait = self._epoll.poll if hot is None else hot.run
+        wait, accounting = self._epoll.poll if hot is None else hot.run, self._service.accounting
         while not departure.stage or self._held:
-            events = wait(self._timeout() if self._held else None)
+            events = wait(self._timeout() if self._held else WRITE_AFTER if accounting.notes else None)
+            if not events:
+                accounting.write_notes()
             if len(events) > 1:
                 events.sort(key=self._rank)
             for fd, _ in events:
@@ -141,14 +145,13 @@ class WorkerLoop:
         """Messages from the master come first: a quit must not wait for one more request. Then what only this worker
         knows of (EPOLLEXCLUSIVE): it is taken before one of the held connections is served, which may take long."""
         fd = event[0]
-        if fd == self._master.fd:
-            return 0
-        return 1 if fd in (FD_LISTEN, FD_PARK_TAKE) else 2
+        return 0 if fd == self._master.fd else 1 if fd in (FD_LISTEN, FD_PARK_TAKE) else 2
 
     def _timeout(self) -> float | None:
-        """Count the seconds to the first deadline of a connection, None without one."""
-        deadline = self._connections.next_deadline()
-        return None if deadline is None else max(0.0, deadline - monotonic())
+        """Count the seconds to the first deadline of a connection, or until notes are written; None without either."""
+        deadline, limit = self._connections.next_deadline(), WRITE_AFTER if self._service.accounting.notes else None
+        left = None if deadline is None else max(0.0, deadline - monotonic())
+        return min((time for time in (left, limit) if time is not None), default=None)
 
     # ---------------------------------------------------------------- what the master says
 
@@ -211,8 +214,7 @@ class WorkerLoop:
 
     def _is_wanted(self, began: float) -> bool:
         """Look whether something comes before the next new connection: it is all cheap to see."""
-        is_at_limit = self._limit and self._slot.requests >= self._limit
-        is_elsewhere = self._held or self._departure.stage or is_at_limit
+        is_elsewhere = self._held or self._departure.stage or 0 < self._limit <= self._slot.requests
         return bool(is_elsewhere) or monotonic() - began > LOOK_AFTER or self._slot.others_idle()
 
     def _leave_unusable(self, what: str, error: OSError) -> None:

@@ -12,10 +12,11 @@ from time import monotonic, process_time
 from fpm.library import Call, RequestTimeout, current
 from fpm.protocol.spec import FD_WAKE
 from fpm.scoreboard.stages import Stage
-from fpm.worker.accounting import LONG, MEASURE_EVERY, format_traceback, tell_unsent
 from fpm.worker.background import BackgroundWork
+from fpm.worker.body_spool import spool_body
 from fpm.worker.fork_guard import NullSink, leave_copy
-from fpm.worker.request_io import RequestIO, spool_body
+from fpm.worker.request_io import RequestIO
+from fpm.worker.request_log import format_traceback, tell_unsent
 from fpm.worker.request_steps import BEGIN, COMPLETE, END, FINISH, NEW, RELEASE, RELEASED, WORK
 from fpm.worker.service import Service
 from fpm.worker.socket_io import PeerGone, comes_from_peer
@@ -67,6 +68,8 @@ class Request:
         self._cpu = process_time() if slot.was_long else -1.0
         """The process's CPU time in seconds; -1.0: not measured."""
         self._epoch = time.time()
+        if request_start := environ.get("REQUEST_START"):
+            slot.counter.count_wait(request_start, self._epoch)
         self._path = complete_environ(environ, service.settings.given.script_name)
         environ.update(service.constants)
         length = None
@@ -271,26 +274,16 @@ class Request:
         Args:
             is_done: nothing comes after it; while something does, the scoreboard shows no duration.
         """
-        accounting, slot = self._service.accounting, self._slot
-        duration = used = int((monotonic() - self.io.started) * 1e6)
-        cpu = self._cpu
-        if duration > LONG or cpu >= 0 or slot.requests % MEASURE_EVERY == 1 or self.response.unusual:
-            used = accounting.measure(duration, cpu)
-        slow = duration > self._service.settings.slow_limit
-        slot.end(duration if is_done else 0, used, slow)
-        if slow:
-            self._slow = True
-            accounting.report_slow(self._environ, self._path, duration)
-        if accounting.access_log is not None:
-            peer = self.io.connection.peer
-            accounting.log_access(self._environ, self.response, self._path, peer, self._epoch, duration, used)
+        self._slow = self._service.accounting.account(
+            self.io, self.response, self._path, self._epoch, self._cpu, is_done=is_done
+        )
 
     def _account_work(self) -> None:
         """The work after the response is done: of an idle worker, the last request is shown with it."""
         service, duration = self._service, int((monotonic() - self.io.started) * 1e6)
         is_tracked = service.settings.given.request_terminate_timeout_track_finished and not self._slow
         slow = is_tracked and duration > service.settings.slow_limit
-        self._slot.end(duration, service.accounting.measure(duration, self._cpu), slow)
+        self._slot.end(duration, service.accounting.measure_work(self._path, duration, self._cpu), slow)
         if slow:
             service.accounting.report_slow(self._environ, self._path, duration)
 

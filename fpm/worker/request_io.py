@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import select
 from collections.abc import Sequence
-from tempfile import TemporaryFile
 from time import monotonic
 
 from fpm.errors import ProtocolError
 from fpm.fastcgi.connection import Connection, State
 from fpm.fastcgi.events import NEED_DATA, Aborted, BodyData, BodyEnd, Reply
-from fpm.fastcgi.records import (
-    pack_answer,
-    pack_end,
-    pack_finish,
-    pack_head,
-    pack_refusal,
-)
+from fpm.fastcgi.records import pack_answer, pack_end, pack_finish, pack_head, pack_refusal
 from fpm.scoreboard.stages import Stage
 from fpm.worker.answer_sender import LOOK_AFTER
 from fpm.worker.connection import WebConnection
@@ -30,7 +23,6 @@ COPIED_MAX = 16384
 """Bytes that are copied to stand behind their header, as that costs less than to send two buffers."""
 BODY_READ = 31 * 4096
 """Bytes that are read of a body at once: under glibc's M_MMAP_THRESHOLD, so that they cost no new pages each time."""
-SPOOL_BLOCK = 65536
 DISCARD_TIME = 5.0
 """Seconds in which a body that the application has not read is read to its end on a kept connection."""
 DISCARD_MAX = 1 << 30
@@ -44,6 +36,8 @@ class BodyDropped(OSError):
 class RequestIO:
     """The connection's side of a request: the source of its body, and the Sink of its Response.
 
+    It has many attributes: what has become of the answer is known here first.
+
     Args:
         machine: the connection's state machine, or None for a request that came in the simple shape.
         started: monotonic time of the request's start.
@@ -56,8 +50,10 @@ class RequestIO:
         "aborted",
         "broken",
         "connection",
+        "cut_off",
         "environ",
         "finished",
+        "first_byte",
         "keep",
         "machine",
         "released",
@@ -89,6 +85,9 @@ class RequestIO:
         """The web server has sent ABORT_REQUEST."""
         self.broken = False
         """The peer is gone: nothing can be sent any more."""
+        self.cut_off = False
+        self.first_byte = 0.0
+        """See Answer, as for the one before."""
         self.released = False
         """The connection has been let go of, while the worker goes on with the request."""
         self._unread = False
@@ -155,6 +154,14 @@ class RequestIO:
             sender.send(self, pack_head(self.request_id, len(data)) + data)
         else:
             sender.send_large(self, data)
+        if not self.first_byte:
+            self.mark_first_byte()
+
+    def mark_first_byte(self) -> None:
+        """See Answer."""
+        if not self.first_byte:
+            self.first_byte = monotonic()
+            self._service.slot.mark_sent(self.first_byte)
 
     @property
     def can_finish(self) -> bool:
@@ -202,6 +209,8 @@ class RequestIO:
             sender.send(self, pack_answer(self.request_id, data) + refusal)
         else:
             sender.send_large(self, data, pack_finish(self.request_id) + refusal)
+        if not self.first_byte:
+            self._service.slot.mark_sent(monotonic())  # the application may still end this process, as in a close()
         if self.machine is not None:
             self._end(self.machine)
 
@@ -218,7 +227,7 @@ class RequestIO:
             return
         self.finished = True
         if self.broken or not self.aborted:
-            self.keep = False
+            self.keep, self.broken = False, True
             return
         try:
             self._service.sender.send(self, pack_end(self.request_id))
@@ -229,7 +238,7 @@ class RequestIO:
 
     def break_off(self) -> None:
         """Ends an answer that cannot be completed, so that the web server knows it (see fpm.worker.last_word)."""
-        self.finished = True
+        self.finished = self.cut_off = True
         self.keep = False
         self._service.sender.break_off(self)
 
@@ -286,15 +295,3 @@ class RequestIO:
                 break
             machine.receive_data(data)
         return machine
-
-
-def spool_body(environ: Environ) -> None:
-    """Read a body of unknown length into a temporary file, for frameworks that need CONTENT_LENGTH."""
-    if "CONTENT_LENGTH" in environ:
-        return
-    file = TemporaryFile()  # noqa: SIM115  the application reads it; it is closed with the request
-    while block := environ["wsgi.input"].read(SPOOL_BLOCK):
-        file.write(block)
-    environ["CONTENT_LENGTH"] = str(file.tell())
-    file.seek(0)
-    environ["wsgi.input"] = file

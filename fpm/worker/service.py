@@ -6,11 +6,12 @@ import os
 
 from fpm.library import after_response, finish_request
 from fpm.scoreboard.writer import SlotWriter
-from fpm.worker.accounting import Accounting, RequestLog
+from fpm.worker.accounting import Accounting
 from fpm.worker.answer_sender import AnswerSender
 from fpm.worker.connections import Connections
 from fpm.worker.last_word import LastWord
 from fpm.worker.master_channel import MasterChannel
+from fpm.worker.request_log import RequestLog
 from fpm.worker.settings import ActiveSettings
 from fpm.worker.status_pages import StatusPages
 from fpm.worker.stdio import open_errors

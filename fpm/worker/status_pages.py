@@ -8,6 +8,7 @@ import time
 from fpm.protocol.spec import FD_LISTEN, FD_PARK_TAKE
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.reading import read_board
+from fpm.scoreboard.statistics import read_statistics
 from fpm.status.model import build_status
 from fpm.status.pages import PING_CONTENT_TYPE, STATUS_HEADERS, Page, render_status
 from fpm.system.listen_queue import ListenQueueReader
@@ -46,7 +47,10 @@ class StatusPages:
         board = read_board(self._board.view, settings.slots, pause=_pause)
         queue = self._queue.read_with_parked(FD_LISTEN, FD_PARK_TAKE)
         now = time.time()
-        status = build_status(pool=settings.pool, pm=settings.pm, board=board, queue=queue, now=now)
+        statistics = read_statistics(self._board.sum_everything())
+        status = build_status(
+            pool=settings.pool, pm=settings.pm, board=board, queue=queue, now=now, statistics=statistics
+        )
         return render_status(status, query_string)
 
     def _is_allowed(self, address: str | None) -> bool:

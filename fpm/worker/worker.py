@@ -11,10 +11,12 @@ from fpm.library import current
 from fpm.protocol.messages import WorkerReady
 from fpm.protocol.spec import FD_SCOREBOARD, WorkerSettings
 from fpm.scoreboard.memory import Scoreboard
-from fpm.scoreboard.writer import SlotWriter, compile_writer
+from fpm.scoreboard.route_table import RouteTable
+from fpm.scoreboard.writer import compile_writer
 from fpm.worker import hot_path
 from fpm.worker.accounting import Accounting
 from fpm.worker.connections import Connections
+from fpm.worker.exit_account import tell_exit
 from fpm.worker.fork_guard import ForkGuard
 from fpm.worker.interrupt import Interrupt
 from fpm.worker.last_word import LastWord, Pair
@@ -52,12 +54,11 @@ def run_worker(
     active = ActiveSettings(settings)
     board = Scoreboard.attach(FD_SCOREBOARD, settings.slots)
     compiled, _ = hot_path.load(wanted=settings.hotpath)
-    make_writer = SlotWriter if compiled is None else compile_writer(compiled)
-    writer = make_writer(board, slot, pid=os.getpid(), started=time.time(), script=settings.app)
-    master = MasterChannel(channel)
-    epoll = select.epoll()
+    writer = compile_writer(compiled)(board, slot, pid=os.getpid(), started=time.time(), script=settings.app)
+    master, epoll = MasterChannel(channel), select.epoll()
     connections = Connections(epoll, active, master, writer)
     accounting = Accounting(active, writer, master, access_log)
+    accounting.count_routes(RouteTable if compiled is None else compiled.Routes, board.routes(slot))
     pages, word = StatusPages(active, board), LastWord(last_word)
     service = Service(application, active, writer, master, connections, accounting, pages, word)
     loop = WorkerLoop(service, epoll, compiled)
@@ -66,5 +67,6 @@ def run_worker(
     if not hold:
         loop.begin_accepting()
     master.send_surely(WorkerReady(listen()))
+    tell_exit(master)
     accounting.limit_memory()
     return loop.run()

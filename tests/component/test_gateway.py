@@ -24,11 +24,15 @@ class Call:
         self.errors = io.StringIO()
         self.status = ""
         self.headers: list[tuple[str, str]] = []
-        gateway = Gateway(UnixAddress(path), limits=limits, report=lambda *report: self.reports.append(report))
+        gateway = Gateway(UnixAddress(path), limits=limits, report=self._take)
         values: dict[str, object] = {"QUERY_STRING": "", **environ}
         setup_testing_defaults(values)
         values["wsgi.errors"] = self.errors
         self.iterable = validator(gateway)(values, self._start)
+
+    def _take(self, request: str, outcome: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.reports.append((request, outcome))
 
     def _start(self, status, headers, exc_info=None):
         self.status, self.headers = status, headers

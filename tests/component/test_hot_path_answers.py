@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fpm.protocol.messages import SlowRequest, WorkerReady
 from fpm.scoreboard.reading import read_slot
 from fpm.scoreboard.stages import Stage
+from fpm.scoreboard.statistics import CLASSES, HISTOGRAMS, read_statistics
 from tests.support import raw_fastcgi as raw
 from tests.support.directories import opened_directory
 from tests.support.hot_server import needs_compiled
@@ -45,6 +46,8 @@ class Outcome:
     messages: list[str]
     lines: list[str]
     """Of the access log."""
+    counted: tuple[int, ...]
+    """Responses by class, aborted ones, and how many times of each kind."""
 
 
 class Side:
@@ -73,7 +76,16 @@ class Side:
                 wire.send(raw.request_bytes(raw.web_params("/diary", query=DIARY)))
                 diary = read_answer(wire)
         ended = self._slot("requests", "errors", "slow_requests", "waiting", "released", "background_early")
-        return Outcome(answer, is_open, diary, begun, ended, self._messages(), self.lines())
+        return Outcome(answer, is_open, diary, begun, ended, self._messages(), self.lines(), self._count())
+
+    def _count(self) -> tuple[int, ...]:
+        return wait_until(
+            lambda: (found := self._read_counts()) and sum(found[: CLASSES + 1]) == self.requests() and found
+        )
+
+    def _read_counts(self) -> tuple[int, ...]:
+        found = read_statistics(self.pool.board.sum_statistics())
+        return (*found.classes, found.aborted, *(getattr(found, name).count for name in HISTOGRAMS))
 
     def _begun(self) -> tuple[Any, ...]:
         # A slot that is just being written has no texts.

@@ -61,8 +61,12 @@ def test_a_link_leads_to_what_its_maker_owns(tmp_path: Path) -> None:
     ):
         (tmp_path / link).symlink_to(target)
         os.chown(tmp_path / link, owner, owner, follow_symlinks=False)
+    (tmp_path / "closed").mkdir(mode=0o700)
+    for number, place in enumerate(("/", "/etc", "/root", "/etc/shadow", tmp_path / "closed")):
+        (tmp_path / f"foreign{number}").symlink_to(place)
+        os.chown(tmp_path / f"foreign{number}", 5, 5, follow_symlinks=False)
     for name in ("own", "given", "theirs", "roots"):
         assert reached(tmp_path / name)
-    for name in ("out", "chain", "back"):
+    for name in ("out", "chain", "back", *(f"foreign{number}" for number in range(5))):
         with pytest.raises(OSError, match=FOREIGN):
             reach(str(tmp_path / name))

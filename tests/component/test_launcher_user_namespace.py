@@ -112,7 +112,8 @@ def test_a_kernel_that_refuses_is_named_and_nothing_is_left() -> None:
             return {"said": [error.filename, error.strerror], "children": has_children()}
         return {}
 
-    assert in_a_child(enter) == {"said": ["namespaces = user", "No space left on device"], "children": False}
+    limit = "the limit user.max_user_namespaces is reached; raise it by sysctl(8)"
+    assert in_a_child(enter) == {"said": ["namespaces = user", limit], "children": False}
 
 
 def test_a_launcher_that_fails_before_leaves_no_child() -> None:

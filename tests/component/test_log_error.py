@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import select
@@ -153,7 +154,7 @@ def test_worker_lines_fill_the_limit(level: str, tmp_path: Path) -> None:
     log = ErrorLog(str(path), level=level, limit=600)
     assembler = LineAssembler(log.room_beside(pool_prefix("www") + output_text(4711, "worker", "stdout", "")))
     for line in assembler.feed(b"z" * 5000 + b"\n"):
-        log.log("warning", output_text(4711, "worker", "stdout", line), pool_prefix("www"))
+        log.log("warning", output_text(4711, "worker", "stdout", line), "www")
     log.close()
     lines = path.read_text().splitlines()
     assert {len(line) for line in lines[:-1]} == {600}
@@ -239,7 +240,7 @@ def test_lines_to_the_journal_have_a_priority_and_no_time(stderr: None) -> None:
     found = os.fstat(2)
     log = ErrorLog(None, journal_stream=f"{found.st_dev}:{found.st_ino}")
     log.warning("one")
-    log.log("error", "Traceback\n<0>evil", prefix="[pool www] ")
+    log.log("error", "Traceback\n<0>evil", "www")
     log.raw("<0>printed")
     other = ErrorLog(None, journal_stream=f"{found.st_dev}:{found.st_ino + 1}")
     other.notice("not the journal")
@@ -350,3 +351,23 @@ def test_lines_of_two_writers_do_not_mix(tmp_path: Path) -> None:
     one.close()
     two.close()
     assert {len(set(line)) for line in Path(path).read_text().splitlines()} == {1}
+
+
+def test_json_has_an_object_in_each_line_and_a_traceback_in_one(tmp_path: Path) -> None:
+    log = ErrorLog(str(tmp_path / "log"), level="notice", form="json", limit=512)
+    log.debug("not this")
+    log.log("WARNING", 'Traceback:\n  "x" \x1b[31m\udc80', "shop", {"event": "worker_died", "pid": 7})
+    log.raw('{"level": "alert"}', "shop", {"stream": "stdout"})
+    log.alert("x" * 1_000_000)
+    log.close()
+    first, output, long = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first.pop("time"))
+    assert first == {
+        "level": "warning",
+        "pool": "shop",
+        "event": "worker_died",
+        "pid": 7,
+        "message": 'Traceback:\n  "x" \\x1b[31m\\x80',
+    }
+    assert (output["level"], output["stream"], output["message"]) == ("notice", "stdout", '{"level": "alert"}')
+    assert (long["level"], len(long["message"])) == ("alert", 65536)

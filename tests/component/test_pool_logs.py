@@ -142,6 +142,10 @@ def test_an_ordinary_line_stays_as_it_is() -> None:
     ):
         assert make_harmless(line + b"\n") == line + b"\n"
     assert make_harmless(b"<3>x\n[29-Nov-2026 1") == b"\\x3c3>x\n\\x5b29-Nov-2026 1"
+    for line in (b'{"level":"alert"}', b'{"a": {}, "level" : 1', b'{"\\u006cevel":"alert"}', b'{"le\\u0076el":1}'):
+        assert make_harmless(b"\n" + line) == b"\n\\x7b" + line[1:]
+    assert make_harmless(b' {"level":1}') == b'\\x20{"level":1}'
+    assert make_harmless(b'{"a":"level"}\n{}\n"level":') == b'{"a":"level"}\n{}\n"level":'
 
 
 def test_nobody_waits_for_a_log_that_is_not_read(place: Place) -> None:

@@ -88,7 +88,7 @@ def test_frames_are_those_of_the_program(looker: Looker) -> None:
     assert (main.main, main.tid, main.note) == (True, target.pid, "")
     assert main.doing.startswith("in read(0 <pipe:[")
     assert 0 < trace.stopped < 5
-    assert len(truth) > 40
+    assert len(truth) >= 40, "one more before 3.12, where a comprehension has a frame of its own"
 
 
 def test_depth_is_kept(looker: Looker) -> None:

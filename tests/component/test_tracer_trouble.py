@@ -489,3 +489,10 @@ def test_many_are_looked_at_at_once(looker: Looker) -> None:
         late = [answer for answer in answers if LATE.match(answer[0].error)]
         assert {answer[0].error for answer in answers if answer not in late} == {""}
         assert len(late) < 30
+
+
+def test_nothing_is_left_to_be_imported_without_rights() -> None:
+    """A name with characters beyond Latin-1 needs a codec, which Python reads from a file that root alone may reach."""
+    code = "from fpm.tracer.warmup import warm_up; import sys; warm_up(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert {"encodings.utf_16_le", "encodings.utf_32_le"} <= set(done.stdout.split())

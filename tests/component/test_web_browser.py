@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from fpm.status_server.front import Filter
 from fpm.status_server.html import HEADERS, render_overview, render_pool
 from tests.support import overviews
 from tests.support.browser import Browser
@@ -101,32 +102,35 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [360, 820, 1120, 1280])
+@pytest.mark.parametrize("width", [360, 768, 1120, 1920])
 @pytest.mark.parametrize("name", PAGES)
-def test_every_page_fits_every_screen(browser: Browser, site: Site, name: str, width: int, dark: bool) -> None:
+def test_every_page_fits_every_screen(browser: Browser, site: Site, name: str, width: int) -> None:
     site.pages["/"] = PAGES[name]
-    browser.view(width, 900, dark=dark)
+    browser.view(width, 900)
     browser.open(site.url + "/")
-    assert browser.evaluate(OVERFLOW) == [], "nobody has to scroll sideways"
-    red = int(browser.evaluate(COLOUR).removeprefix("rgb(").split(",")[0])
-    assert (red < 60) == dark
+    for dark in (False, True):
+        browser.view(width, 900, dark=dark)
+        assert browser.evaluate(OVERFLOW) == [], "nobody has to scroll sideways"
+        red = int(browser.evaluate(COLOUR).removeprefix("rgb(").split(",")[0])
+        assert (red < 60) == dark
+        browser.keep(f"{name}-{width}-{'dark' if dark else 'light'}")
     assert browser.problems == [], "no word of the browser's console, above all none of the policy"
     assert set(browser.requests) - {site.url + "/"} == {url for url in browser.requests if url.startswith("data:")}
-    browser.keep(f"{name}-{width}-{'dark' if dark else 'light'}")
 
 
 def test_texts_can_be_read(browser: Browser, site: Site) -> None:
     """Contrast of soft text and of badges with their grounds: at least 4.5 to 1 (WCAG 2.1, 1.4.3)."""
-    site.pages["/"] = PAGES["shop"]
-    for dark in (False, True):
-        browser.view(1280, 900, dark=dark)
-        browser.open(site.url + "/")
-        assert min(browser.evaluate(CONTRASTS)) >= 4.5
+    for name in ("shop", "blog", "overview"):
+        site.pages["/"] = PAGES[name]
+        for dark in (False, True):
+            browser.view(1280, 900, dark=dark)
+            browser.open(site.url + "/")
+            assert min(browser.evaluate(CONTRASTS)) >= 4.5
 
 
 CONTRASTS = """
-[...document.querySelectorAll(".soft,.badge,.tile dt,.tile dd,th,td,footer")].filter(e => e.innerText).map(e => {
+[...document.querySelectorAll(".soft,.badge,.tile dt,.tile dd,th,td,footer,.notice,summary,button")]
+.filter(e => e.innerText).map(e => {
     const part = c => { c /= 255; return c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4 };
     const rgba = text => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n };
     const light = c => .2126 * part(c[0]) + .7152 * part(c[1]) + .0722 * part(c[2]);
@@ -138,6 +142,23 @@ CONTRASTS = """
     return (pair[0] + .05) / (pair[1] + .05);
 })
 """
+
+
+def test_a_filter_needs_no_script_and_is_kept(browser: Browser, site: Site) -> None:
+    """The browser sends it back to the page below whatever prefix, which the policy must allow."""
+    site.pages["/fpm/"] = PAGES["overview"]
+    site.pages["/fpm/?q=API"] = render_overview(overviews.overview(), Filter("API"))
+    browser.view(1280, 900)
+    browser.open(site.url + "/fpm/")
+    browser.evaluate("document.querySelector('input').value = 'API'; document.querySelector('button').click()")
+    browser.wait_event("Page.loadEventFired")
+    assert browser.evaluate("location.search") == "?q=API"
+    assert browser.evaluate("document.querySelector('input').value") == "API"
+    browser.evaluate("document.querySelector('input').value = 'half a wo'")
+    site.pages["/fpm/?q=API"] = render_overview(overviews.overview(overviews.pool("new-api")), Filter("API"))
+    wait_until(lambda: "new-api" in browser.evaluate("document.querySelector('main').textContent"))
+    assert browser.evaluate("document.querySelector('input').value") == "half a wo", "a refresh leaves it alone"
+    assert browser.problems == []
 
 
 def test_it_refreshes_itself(browser: Browser, site: Site) -> None:

@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,7 @@ def test_the_slot_tells_the_story_of_a_request():
     with make_pool() as pool, raw.Wire(pool.address) as wire:
         assert count(pool, "idle") == 1
         params = {**raw.web_params("/sleep", method="POST", query="0.5", body=b"12345"), "REMOTE_USER": "me"}
+        began = time.monotonic()
         wire.send(raw.request_bytes(params, b"12345"))
         wait_until(lambda: count(pool, "active") == 1)
         wait_until(lambda: slot(pool).uri == "/sleep")
@@ -114,8 +116,8 @@ def test_the_slot_tells_the_story_of_a_request():
         assert wire.read_reply().ended
         wait_until(lambda: count(pool, "idle") == 1)
         done = slot(pool)
-        assert 500_000 <= done.duration < 2_000_000
-        assert 0 < done.cpu < 200_000
+        assert 500_000 <= done.duration < (time.monotonic() - began) * 1e6
+        assert 0 < done.cpu < done.duration - 400_000, "it has slept"
         assert done.memory_peak > 1 << 20
         assert done.max_active == 1
 

@@ -20,6 +20,8 @@ from fpm.protocol import spec
 from fpm.protocol.messages import unpack_event
 from fpm.scoreboard.memory import Scoreboard
 from fpm.scoreboard.reading import read_slot
+from fpm.scoreboard.route_table import RouteTable
+from fpm.scoreboard.statistics import HISTOGRAMS, Statistics, read_statistics
 from fpm.scoreboard.writer import SlotWriter, compile_writer
 from fpm.worker.accounting import Accounting
 from fpm.worker.answer_sender import LOOK_AFTER
@@ -48,6 +50,9 @@ EXTRA = {"abort": raw.record(raw.ABORT), "second": raw.request_bytes({}, request
 LOOKED_AT = {"gone", "half", *EXTRA}
 """Nobody looks at the peer of a request that takes no time: these take long enough."""
 METHODS = ["GET", "GET", "GET", "HEAD", "POST", ""]
+_NOW = time.time()
+STARTS = ["", "", f"{_NOW:.3f}", f"t={_NOW:.6f}", f"{_NOW * 1e3:.0f}", f"t={_NOW * 1e6:.0f}", f"-{_NOW}", "1", "\xb2"]
+"""What web servers say of when a request came."""
 OUR_FRAME = re.compile(r'  File "[^"]*/fpm/[^"]*".*\n(?:    .*\n)*')
 ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 SMALL_BUFFER = 4608
@@ -87,11 +92,12 @@ class Side:
         writer = (SlotWriter if module is None else compile_writer(module))(board, index, pid=1, started=1.0, script="")
         self._messages, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._messages.setblocking(False)
-        self._requests = 0
+        self._requests, self._statistics = 0, Statistics()
         self._log = os.memfd_create("access")
         master, self._epoll = MasterChannel(channel), select.epoll()
         self._connections = Connections(self._epoll, settings, master, writer)
         accounting = Accounting(settings, writer, master, self._log)
+        accounting.count_routes(RouteTable if module is None else module.Routes, board.routes(index))
         pages = StatusPages(settings, board)
         parts = (writer, master, self._connections, accounting, pages, LastWord(None))
         self._loop = WorkerLoop(Service(self._app, settings, *parts), self._epoll, module)
@@ -183,7 +189,16 @@ class Side:
         before, self._requests = self._requests, slot.requests
         if slot.requests == before:
             return ()
-        return slot.method, slot.uri, slot.query, slot.user, slot.slow_requests
+        return slot.method, slot.uri, slot.query, slot.user, slot.slow_requests, self._count(slot.requests)
+
+    def _count(self, requests: int) -> tuple[int, ...]:
+        """Return what the request has added to the statistics: to the classes, the aborted ones, and each histogram."""
+        with self._board.statistics(self._index) as block:
+            found = read_statistics(block)
+        before, self._statistics = self._statistics, found
+        assert sum(found.classes) + found.aborted == requests == found.response.count == found.cpu.count
+        new = found - before
+        return (*new.classes, new.aborted, *(getattr(new, name).count for name in HISTOGRAMS))
 
     def forget(self) -> None:
         """Forget what depends on the requests before."""
@@ -267,6 +282,8 @@ class Serving:
         if is_looked_at:
             plan["do"].insert(0, ["busy", 2 * LOOK_AFTER])
         params = raw.web_params("/a", method=random.choice(METHODS), query=quote_plan(plan))
+        if start := random.choice(STARTS):
+            params["REQUEST_START"] = start
         return raw.request_bytes(params, flags=random.random() < 0.5)
 
     def _forget(self) -> None:

@@ -16,24 +16,31 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 
 import psutil
 
 from tests.hostile.attacks import Attack, Place
 from tests.hostile.measures import Limits, Waits, complaints, differences, listing, measuring
+from tests.hostile.witness import Witness
 from tests.support import raw_fastcgi
 from tests.support.fpm import APPS, Daemon
 from tests.support.holdings import count_kinds
 from tests.support.interpreter import pool_python
 from tests.support.pools import facts, wait_state
 from tests.support.processes import descendants, reap_adopted
+from tests.support.reloads import reload
 from tests.support.waiting import wait_until
 
 HERE = Path(__file__).parent
 USERS = {"attacker": "games", "neighbour": "news", "third": "backup"}
 WORKERS = 2
 BASELINE_TIME = 1.5
+PATIENCE = 20.0
+"""Seconds that an attacker's client waits, beyond the attack's own time, for a worker that may be busy."""
+SHORT_PATIENCE = 2.0
+"""The same where a worker stops itself, or listens no more, and the client comes again and again."""
 COMMAND_TIME = 160.0
 """Seconds: a reload whose check an attacker has passed waits 60 for each worker that does not become ready then."""
 MORE_DESCRIPTORS = 12
@@ -61,11 +68,10 @@ class Arena:
         self.fpm.start()
         for name in USERS:
             wait_state(self.fpm, name, "running")
-        with self.measuring() as self.before:
-            self._run(Attack("an honest busy application", "burn(SECONDS)", Place.WORKERS, seconds=BASELINE_TIME))
+        self._witness = Witness(self.fpm.pid)
 
     def _global(self) -> Mapping[str, object]:
-        return {"process_control_timeout": "2s", "process.max": 40}
+        return {"process_control_timeout": "1s", "process.max": 40}
 
     def _pool(self, name: str) -> dict[str, object]:
         site = self.directory / "sites" / name
@@ -101,12 +107,19 @@ class Arena:
         for file in ("attacker.py", "toolbox.py"):
             shutil.copy(HERE / file, site)
 
+    @cached_property
+    def before(self) -> Waits:
+        """What the neighbour's clients wait for while the attacker's pool merely computes."""
+        with self.measuring() as waits:
+            self._run(Attack("an honest busy application", "burn(SECONDS)", Place.WORKERS, seconds=BASELINE_TIME))
+        return waits
+
     # --- what an attacker and an administrator do -----------------------------------------------------------------
 
-    def code(self, code: str, seconds: float = 1.0) -> raw_fastcgi.Reply:
+    def code(self, code: str, seconds: float = 1.0, *, patience: float = PATIENCE) -> raw_fastcgi.Reply:
         """Run code in a worker of the attacker's pool."""
         params = raw_fastcgi.web_params("/", method="POST", query=str(seconds), body=code.encode())
-        return raw_fastcgi.exchange(self.fpm.address("attacker"), params, code.encode(), timeout=20 + seconds)
+        return raw_fastcgi.exchange(self.fpm.address("attacker"), params, code.encode(), timeout=patience + seconds)
 
     def _run(self, attack: Attack) -> None:
         """Let the attacker and the administrator do what an attack says."""
@@ -118,7 +131,7 @@ class Arena:
                 self._serve(attack, end)
             case Place.TEMPLATE:
                 (self.site / "at_import.py").write_text(attack.code)
-                self._command("reload", "--timeout", "10", "attacker")
+                self._command("reload", "--timeout", "2", "attacker")
             case Place.SHELL:
                 self._shell(attack)
         wait_until(lambda: time.monotonic() >= end)
@@ -128,7 +141,7 @@ class Arena:
         def serve() -> None:
             while True:
                 with suppress(OSError):  # it has shot itself, or its socket
-                    self.code(attack.code, attack.seconds)
+                    self.code(attack.code, attack.seconds, patience=SHORT_PATIENCE if attack.repeat else PATIENCE)
                 if not attack.repeat or time.monotonic() >= end:
                     return
 
@@ -139,6 +152,9 @@ class Arena:
             for words in attack.administrator:
                 if words[0].startswith("SIG"):
                     self.fpm.signal(signal.Signals[words[0]])
+                elif words == ("status",):
+                    # What the command prints, without the start of a program, which takes longer than most attacks.
+                    void([self.fpm.figures(pool) for pool in USERS])
                 else:
                     self._command(*words)
 
@@ -170,18 +186,18 @@ class Arena:
             reply = self.fpm.get("neighbour", timeout=20)
             assert reply.status == 200, reply
 
-        with measuring(neighbour, lambda: void(facts(self.fpm, "neighbour")), self.fpm.pid) as waits:
+        with measuring(neighbour, lambda: void(facts(self.fpm, "neighbour")), self._witness) as waits:
             yield waits
 
     def attack(self, *attacks: Attack) -> list[str]:
         """Let the attacker do all of these at once; everything that it has reached and must not."""
-        fpm = self.fpm
+        fpm, usual = self.fpm, self.before
         good = (fpm.workers("neighbour"), facts(fpm, "neighbour")["generation"])
         kinds, memory = count_kinds(fpm.pid), psutil.Process(fpm.pid).memory_info().rss
         before = listing(self.directory, self._may_change())
         with self.measuring() as waits:
             together([lambda attack=attack: self._run(attack) for attack in attacks])
-        found = complaints(self.before, waits, self.limits)
+        found = complaints(usual, waits, self.limits)
         found += differences(before, listing(self.directory, self._may_change()))
         found += [f"in the log: {line}" for line in self.fpm.log().splitlines() if is_forged(line)]
         if (now := (fpm.workers("neighbour"), facts(fpm, "neighbour")["generation"])) != good:
@@ -214,8 +230,7 @@ class Arena:
         self._end_attackers()
         shutil.rmtree(self.site)  # with his listening socket, which comes back at the reload
         self._make_site("attacker")
-        done = self.fpm.cli("reload", "attacker", timeout=90)
-        assert done.returncode == 0, done.stdout + done.stderr
+        reload(self.fpm, "attacker")
         wait_state(self.fpm, "attacker", "running")
         wait_until(lambda: len(self.fpm.workers("attacker")) == WORKERS)
         wait_until(lambda: self.fpm.get("attacker").status == 200)
@@ -239,6 +254,7 @@ class Arena:
 
     def finish(self) -> None:
         """Stop the daemon and make every check of `Daemon.finish`."""
+        self._witness.close()
         self._end_attackers()
         self.fpm.expect_descriptors(scoreboard=2, socket=4, anon_inode=2, pipe=8, file=4)
         self.fpm.finish()

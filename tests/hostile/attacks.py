@@ -6,7 +6,7 @@ such a line in the error log has to bear the pool's name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -39,6 +39,10 @@ class Attack:
     administrator: tuple[tuple[str, ...], ...] = ()
     seconds: float = 1.0
     repeat: bool = False
+
+    def shortened(self) -> Attack:
+        """The same for half the time: long enough for a hundred answers of each of those who are measured."""
+        return replace(self, seconds=self.seconds / 2)
 
 
 ATTACKS = (

@@ -52,7 +52,7 @@ for _ in until(SECONDS):
     kept.append(b"x" * (1 << 24))
     if len(kept) > 128:
         break
-    time.sleep(0.01)
+    time.sleep(0.002)
 """,
         seconds=SECONDS,
     ),

@@ -85,9 +85,10 @@ def complaints(before: Waits, during: Waits, limits: Limits) -> list[str]:
 
 
 @contextmanager
-def measuring(neighbour: Callable[[], None], control: Callable[[], None], master: int) -> Iterator[Waits]:
-    """Ask the neighbour and the master (a pid) again and again while the block runs."""
-    waits, stopped, witness = Waits(), threading.Event(), Witness(master)
+def measuring(neighbour: Callable[[], None], control: Callable[[], None], witness: Witness) -> Iterator[Waits]:
+    """Ask the neighbour and the master, whom the witness watches, again and again while the block runs."""
+    waits, stopped = Waits(), threading.Event()
+    witness.forget()
 
     def ask_master() -> None:
         with witness.question():
@@ -120,7 +121,6 @@ def measuring(neighbour: Callable[[], None], control: Callable[[], None], master
         stopped.set()
         for thread in threads:
             thread.join(30)
-        witness.close()
         waits.account = witness.account
     assert not any(thread.is_alive() for thread in threads), f"no answer within 30 s: {waits.errors}"
 

@@ -18,7 +18,11 @@ LOOKS = 3
 
 
 class Witness:
-    """Watches one process; `question` surrounds each question to it."""
+    """Watches one process; `question` surrounds each question to it.
+
+    It is made once for a daemon: to find out how an interpreter lays out its memory takes half a second of a processor,
+    which must not be taken from what is measured.
+    """
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -40,6 +44,10 @@ class Witness:
         )
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
+
+    def forget(self) -> None:
+        """Begin a new account."""
+        self._worst, self.account, self.looks = 0.0, "", []
 
     def close(self) -> None:
         """Watch no more."""

@@ -71,7 +71,7 @@ def test_nothing_is_lost(daemon: Start, nginx: StartNginx) -> None:
     fpm = site.fpm
     assert site.nginx.get("/slow?3&long").body == b"soon"
     assert "long" not in site.done(), "the client waited for the work"
-    text = fpm.cli("status", "www", "--full").stdout
+    text = fpm.cli("status", "www", "--full", "--format", "text").stdout
     assert re.search(r"^background: +1$", text, re.MULTILINE)
     assert re.search(r"^state: +Finishing$[^*]*/slow\?3&long$[^*]*^background task: +work.work$", text, re.MULTILINE)
     with ThreadPoolExecutor(REQUESTS) as pool:
@@ -103,8 +103,8 @@ def test_limits_and_ends(daemon: Start) -> None:
     fpm.configure(pools, global_={"process_control_timeout": "1s"})
     assert fpm.cli("reload").returncode == 0
     assert fpm.get("grows", "/slow", query="0.01").body == b"soon"
-    assert "background early:     1\n" in fpm.cli("status", "grows").stdout
-    assert "background limit:     1\n" in fpm.cli("status", "grows").stdout
+    assert "background early:     1\n" in fpm.cli("status", "grows", "--format", "text").stdout
+    assert "background limit:     1\n" in fpm.cli("status", "grows", "--format", "text").stdout
 
     fpm.expect_log("exited with code 3")
     assert fpm.get("dies", "/dies").body == b"dies"

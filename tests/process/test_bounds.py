@@ -6,6 +6,7 @@ import ctypes
 import grp
 import os
 import pwd
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.process.test_master_user import owned, run_as
 from tests.support.fpm import POOL_USER, Daemon, Start
 from tests.support.pools import echo, facts, wait_state, write_app
 from tests.support.processes import status_of
+from tests.support.reloads import reload, upgrade
 from tests.support.waiting import wait_until
 
 ECHO = {"app": "echo:application"}
@@ -83,46 +85,50 @@ def assert_all(pid: int) -> None:
 
 @pytest.mark.root
 def test_every_bound_holds_in_all_processes_and_after_reload_and_upgrade(daemon: Start) -> None:
-    fpm = daemon({"www": {**ECHO, **ALL}, "late": {**ECHO, **ALL, "preload": "no"}, "plain": ECHO})
+    """But in the responder's, where they could fail; and a reload changes them."""
+    pools: dict[str, dict[str, object]] = {
+        "www": {**ECHO, **ALL},
+        "late": {**ECHO, **ALL, "preload": "no"},
+        "plain": ECHO,
+        "changing": {**ECHO, **ALL},
+        "broken": {**ALL, "app": "broken_import:application"},
+    }
+    fpm = daemon(pools, started=False)
+    fpm.expect_log(r"pool broken\b", "next try")
+    fpm.start()
     own = bounds_of(fpm.pid)
-    for _ in range(2):
-        for pool in ("www", "late"):
-            pids = processes_of(fpm, pool)
-            assert len(pids) == 2
-            for pid in pids:
-                assert_all(pid)
-            assert echo(fpm, pool)["pid"] in pids
-        for pid in processes_of(fpm, "plain"):
-            assert bounds_of(pid) == {**own, "groups": bounds_of(pid)["groups"]}
-        before = fpm.workers("www")
-        assert fpm.cli("reload").returncode == 0
-        wait_until(lambda before=before: not set(before) & set(fpm.workers("www")))
-        assert fpm.cli("upgrade").returncode == 0
-        fpm.wait_notify("READY=1")
+    assert_bounds(fpm, own)
+    assert fpm.get("broken").status == 503
+    (responder,) = fpm.processes("unavailable broken")
+    assert bounds_of(responder.pid)["oom"] == own["oom"]
+    upgrade(fpm)
+    fpm.wait_notify("READY=1")
+    assert_bounds(fpm, own)
+    assert_all(fpm.workers("changing")[0])
+    before = [pid for pool in ("www", "late", "plain", "changing") for pid in fpm.workers(pool)]
+    del pools["broken"]
+    pools["changing"] = {**ECHO, "io_priority": "idle", "rlimit_as": "unlimited", "oom_score_adjust": 5}
+    fpm.configure(pools)
+    reload(fpm)
+    wait_until(lambda: not set(before) & {pid for pool in pools for pid in fpm.workers(pool)})
+    assert_bounds(fpm, own)
     assert bounds_of(fpm.pid) == own, "the master's are its own"
-
-
-@pytest.mark.root
-def test_a_reload_changes_bounds(daemon: Start) -> None:
-    fpm = daemon({"www": {**ECHO, **ALL}})
-    before = fpm.workers("www")
-    fpm.configure({"www": {**ECHO, "io_priority": "idle", "rlimit_as": "unlimited", "oom_score_adjust": 5}})
-    assert fpm.cli("reload", "--changed").returncode == 0
-    wait_until(lambda: not set(before) & set(fpm.workers("www")))
-    found = bounds_of(fpm.workers("www")[0])
+    found = bounds_of(fpm.workers("changing")[0])
     assert (found["io"][0], found["oom"]) == ("idle", 5)
     assert found["limits"]["Max address space"] == ["unlimited"] * 2
     assert found["cpus"] == os.sched_getaffinity(fpm.pid)
 
 
-@pytest.mark.root
-def test_the_responder_has_no_bounds_that_could_fail(daemon: Start) -> None:
-    fpm = daemon({"www": {**ALL, "app": "broken_import:application"}}, started=False)
-    fpm.expect_log(r"\[pool www\]")
-    fpm.start()
-    assert fpm.get("www").status == 503
-    (responder,) = fpm.processes("unavailable www")
-    assert bounds_of(responder.pid)["oom"] == bounds_of(fpm.pid)["oom"]
+def assert_bounds(fpm: Daemon, own: dict[str, Any]) -> None:
+    """All bounds hold for the pools that want them, and the master's for the one that wants none."""
+    for pool in ("www", "late"):
+        wait_until(lambda pool=pool: len(processes_of(fpm, pool)) == 2)
+        pids = processes_of(fpm, pool)
+        for pid in pids:
+            assert_all(pid)
+        assert echo(fpm, pool)["pid"] in pids
+    for pid in processes_of(fpm, "plain"):
+        assert bounds_of(pid) == {**own, "groups": bounds_of(pid)["groups"]}
 
 
 MASKS = """
@@ -136,18 +142,21 @@ def application(environ, start_response):
 """
 
 
-@pytest.mark.parametrize("preload", ["yes", "no"])
-def test_the_pools_umask_stands_although_the_import_sets_another(daemon: Start, preload: str) -> None:
-    common = {"app": "masks:application", "preload": preload}
-    fpm = daemon({"own": {**common, "umask": "0077"}, "none": common}, started=False)
+def test_the_pools_umask_stands_although_the_import_sets_another(daemon: Start) -> None:
+    pools = {
+        f"{name}-{preload}": {"app": "masks:application", "preload": preload, **own}
+        for preload in ("yes", "no")
+        for name, own in {"own": {"umask": "0077"}, "none": {}}.items()
+    }
+    fpm = daemon(pools, started=False)
     write_app(fpm, "masks", MASKS)
     out = fpm.directory / "out"
     out.mkdir()
     out.chmod(0o777)
     fpm.start()
-    for pool, mode in (("own", 0o600), ("none", 0o666)):
+    for pool in pools:
         assert fpm.get(pool, query=str(out / pool)).status == 200
-        assert (out / pool).stat().st_mode & 0o777 == mode
+        assert (out / pool).stat().st_mode & 0o777 == (0o600 if pool.startswith("own") else 0o666), pool
 
 
 @pytest.mark.root
@@ -218,36 +227,29 @@ def test_cpus_that_this_machine_lacks_are_an_obstacle_of_the_pool(daemon: Start)
     assert (fpm.get("wrong").status, fpm.get("www").status) == (503, 200)
 
 
+REFUSED: dict[str, tuple[object, str]] = {
+    "rlimit_memlock": ("1G", "hard limit of 65536, which only root (CAP_SYS_RESOURCE) can raise"),
+    "oom_score_adjust": (-7, "the daemon has {oom}, and only root (CAP_SYS_RESOURCE) can go below"),
+    "io_priority": ("realtime 0", "Operation not permitted"),
+    "process.priority": (-5, "Permission denied"),
+}
+
+
 @pytest.mark.root
-@pytest.mark.parametrize(
-    ("name", "value", "sentence"),
-    [
-        ("rlimit_memlock", "1G", "hard limit of {memlock}, which only root (CAP_SYS_RESOURCE) can raise"),
-        ("oom_score_adjust", -7, "the daemon has {oom}, and only root (CAP_SYS_RESOURCE) can go below"),
-        ("io_priority", "realtime 0", "Operation not permitted"),
-        ("process.priority", -5, "Permission denied"),
-    ],
-)
-def test_what_only_root_may_is_one_sentence(daemon: Start, name: str, value: object, sentence: str) -> None:
-    fpm = owned(daemon({"www": {**ECHO, name: value}}, started=False))
+def test_what_only_root_may_is_one_sentence_and_what_every_user_may(daemon: Start) -> None:
+    refused = {name.replace(".", "-"): {**ECHO, name: value} for name, (value, _) in REFUSED.items()}
+    own = {**ALL, "rlimit_memlock": "4K", "supplementary_groups": "none"}
+    fpm = owned(daemon({**refused, "www": {**ECHO, **own}}, started=False))
     os.chmod(fpm.directory / "notify", 0o666)
-    fpm.expect_log(r"pool www\b")
+    fpm.expect_log(*(rf"pool {pool}\b" for pool in refused))
     limit = ("/usr/bin/prlimit", "--memlock=65536:65536", "--")
     fpm.start(wrapper=(*limit, *run_as(POOL_USER)))
-    said = wait_state(fpm, "www", "failed")["error"]
-    spelled = {"1G": str(1 << 30)}.get(str(value), str(value))
-    assert said.startswith(f"cannot apply {name} = {spelled}: ")
     oom = Path("/proc/self/oom_score_adj").read_text().strip()
-    assert sentence.format(memlock=65536, oom=oom) in said
+    for name, (value, sentence) in REFUSED.items():
+        said = wait_state(fpm, name.replace(".", "-"), "failed")["error"]
+        assert said.startswith(f"cannot apply {name} = {1 << 30 if value == '1G' else value}: ")
+        assert sentence.format(oom=oom) in said
     assert "Traceback" not in fpm.log()
-
-
-@pytest.mark.root
-def test_what_every_user_may(daemon: Start) -> None:
-    own = {**ALL, "rlimit_memlock": "4K", "supplementary_groups": "none"}
-    fpm = owned(daemon({"www": {**ECHO, **own}}, started=False))
-    os.chmod(fpm.directory / "notify", 0o666)
-    fpm.start(wrapper=run_as(POOL_USER))
     found = bounds_of(echo(fpm, "www")["pid"])
     assert (found["oom"], found["umask"], found["io"]) == (321, 0o027, ("best-effort", 6))
     assert found["limits"]["Max locked memory"] == ["4096"] * 2
@@ -274,7 +276,7 @@ def test_cpus_outside_the_cpuset_are_never_left_out_in_silence(daemon: Start) ->
         said = wait_state(fpm, "wrong", "failed")["error"]
         assert said == f"cannot apply cpu_affinity = {first},{last}: CPU {last} may not be used here (cpuset)"
         assert fpm.get("www").status == 200
-        fpm.cli("stop")
+        fpm.signal(signal.SIGTERM)
         fpm.wait()
     finally:
         wait_until(lambda: not (group / "cgroup.procs").read_text().split())

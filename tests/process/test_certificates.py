@@ -91,7 +91,7 @@ def test_each_end_has_its_certificate(daemon: Start) -> None:
     figures = fpm.figures("www")
     assert [figures[f"deaths by {how}"] for how in ("exit", "signal", "kill", "oom", "timeout")] == [2, 3, 2, 0, 0]
     kept = ring(fpm)
-    text = fpm.cli("status", "www", "--full").stdout
+    text = fpm.cli("status", "www", "--full", "--format", "text").stdout
     shown = re.findall(r"^death: +\S+ \+0000 pid (\d+) (?:on|with) ", text, re.MULTILINE)
     assert [int(pid) for pid in shown] == [one["pid"] for one in kept]
     assert fpm.cli("upgrade").returncode == 0
@@ -102,9 +102,14 @@ def _exit_code(fpm: Daemon) -> None:
     line, death = certificate(fpm, ask_to_die(fpm, "/exit", "3"))
     head = r"WARNING: \[pool www\] child \d+ exited with code 3 after \d+\.\d{6} seconds from start; "
     request = r'request "GET /exit\?3" for [\d.]+ m?s \(script dying:application\); '
-    assert re.search(head + request + rf'\d requests? served; peak memory .*last output "the last words"; {TAIL}', line)
+    calls = r"in leave \(\S*/dying\.py:\d+\), called by application \(\S*/dying\.py:\d+\)"
+    assert re.search(
+        head + request + rf'\d requests? served; peak memory [\d.]+ \w+; {calls}; last output "the last words"; {TAIL}',
+        line,
+    )
     assert (death["code"], death["signal"], death["who"], death["retire reason"]) == (3, "", "worker", "")
     assert (death["request"], death["request state"]) == ("GET /exit?3", "running")
+    assert [call.partition(" ")[0] for call in death["stack"]] == ["leave", "application"]
     assert death["requests"] >= 1
     assert 2**20 < death["memory peak"] < 2**32
     assert line.endswith(death["next action"])
@@ -140,7 +145,7 @@ def _killed_from_outside(fpm: Daemon) -> None:
     assert re.search(r'exited on signal 9 \(SIGKILL\) .*; idle, last request "GET /" ended [\d.]+ m?s before ', line)
     assert (death["request"], death["request state"]) == ("GET /", "finished")
     assert death["oom"] in ("no", "unknown")
-    assert ("sent by another process" in line) == (death["oom"] == "no")
+    assert ("sent by a process, the application itself or another" in line) == (death["oom"] == "no")
     serving(fpm)
     with sleeping(fpm, "30") as pid:
         os.kill(pid, signal.SIGKILL)
@@ -271,12 +276,15 @@ def test_out_of_memory_is_told_apart(daemon: Start) -> None:
         )
         assert death["oom"] == "yes"
         assert death["memory peak"] > 64 << 20
+        said = fpm.cli("explain", "www").stdout
+        killed = rf"the kernel killed worker {death['pid']} for lack of memory \(cgroup limit 160 MiB, by the [a-z ]+\)"
+        assert re.search(rf"^out-of-memory: {killed}, at .* MiB, while it served GET /all ", said, re.MULTILINE)
         # Another SIGKILL in the same cgroup is none of it.
         pid = serving(fpm)
         os.kill(pid, signal.SIGKILL)
         line, death = certificate(fpm, pid)
         assert death["oom"] == "no"
-        assert "sent by another process" in line
+        assert "sent by a process, the application itself or another" in line
         figures = fpm.figures("www")
         assert (figures["deaths by oom"], figures["deaths by kill"]) == (1, 1)
         metrics = read_metrics(fetch(where, "/metrics").body)

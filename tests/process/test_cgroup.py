@@ -20,6 +20,7 @@ from tests.process.test_master_user import owned, run_as
 from tests.support.fpm import POOL_USER, Daemon, Start
 from tests.support.looking import fetch, read_metrics
 from tests.support.pools import facts, free_port, wait_state, write_app
+from tests.support.reloads import reload, upgrade
 from tests.support.waiting import wait_until
 
 SUPPORT = look_at_support() if os.geteuid() == 0 else Support(missing="for root alone")
@@ -54,6 +55,12 @@ def members(group: Path) -> set[int]:
 def pids(fpm: Daemon, *titles: str) -> set[int]:
     """The processes of a daemon with these titles."""
     return {process.pid for title in titles for process in fpm.processes(title)}
+
+
+def stop(fpm: Daemon) -> None:
+    """Stop it as `pyfpm stop` does, which need not be started for that."""
+    fpm.signal(signal.SIGQUIT)
+    assert fpm.wait() == 0
 
 
 def figure(fpm: Daemon, pool: str, key: str) -> int | None:
@@ -111,9 +118,9 @@ def test_members_and_figures_over_reload_and_upgrade(daemon: Start) -> None:
         assert fpm.get("www", "/end").body == b"-9"
         if not again:
             before = fpm.workers("www")
-            assert fpm.cli("reload", "www").returncode == 0
+            reload(fpm, "www")
             wait_until(lambda before=before: not set(before) & set(fpm.workers("www")))
-            assert fpm.cli("upgrade").returncode == 0
+            upgrade(fpm)
             fpm.wait_notify("READY=1")
         assert group.stat().st_ino == inode
     assert fpm.get("www", "/burn").body == b"burnt"
@@ -122,11 +129,12 @@ def test_members_and_figures_over_reload_and_upgrade(daemon: Start) -> None:
         assert {"cpu pressure", "memory pressure", "io pressure"} <= set(fpm.figures("www"))
     assert "cgroup cpu" not in fpm.figures("plain")
     assert "cgroup cpu:" in fpm.cli("status", "--format", "text", "www").stdout
+    found = json.loads(fpm.cli("status", "--format", "json", "www").stdout)
+    assert isinstance(found["cgroup cpu"], int)
     shown = read_metrics(fetch(port, "/metrics").body)
     assert shown["pyfpm_cgroup_cpu_seconds_total", "www"] >= 0.3
     assert ("pyfpm_cgroup_cpu_seconds_total", "plain") not in shown
-    fpm.cli("stop")
-    fpm.wait()
+    stop(fpm)
     assert not top_of(fpm).exists()
 
 
@@ -135,28 +143,17 @@ def test_a_group_begins_and_ends_with_its_pool(daemon: Start) -> None:
     assert not group_of(fpm, "www").exists()
     former = fpm.workers("www")
     fpm.configure({"www": GROUP, "kept": {}})
-    assert fpm.cli("reload", "--changed").returncode == 0
+    reload(fpm, changed=True)
     wait_until(lambda: not set(former) & set(fpm.workers("www")))
     wait_members(fpm)
     wait_until(lambda: not group_of(fpm, "shop").exists(), message="a removed pool's")
     wait_until(lambda: not group_of(fpm, "kept").exists(), message="that of a pool which wants none any more")
     # Another address: for a while there are two supervisors of one name.
     fpm.configure({"www": {**GROUP, "listen": fpm.directory / "other.sock"}, "kept": {}})
-    assert fpm.cli("reload", "--changed").returncode == 0
+    reload(fpm, changed=True)
     wait_until(lambda: facts(fpm, "www")["state"] == "running" and len(pids(fpm, "template www", "pool www")) == 2)
     wait_until(lambda: figure(fpm, "www", "cgroup cpu") is not None, timeout=10)
     wait_members(fpm)
-
-
-def test_a_generation_that_fails_leaves_nothing(daemon: Start) -> None:
-    fpm = daemon({"www": {}})
-    fpm.configure({"www": {**GROUP, "app": "broken_import:application"}})
-    fpm.expect_log("reload failed", "^.*ERROR:  ")
-    assert fpm.cli("reload").returncode == 1
-    assert fpm.get("www").status == 200
-    fpm.configure({"www": {}})
-    assert fpm.cli("reload").returncode == 0
-    assert not (members(group_of(fpm, "www")) if group_of(fpm, "www").exists() else None)
 
 
 def test_a_killed_daemons_groups_are_taken_over_or_removed(daemon: Start) -> None:
@@ -173,30 +170,22 @@ def test_a_killed_daemons_groups_are_taken_over_or_removed(daemon: Start) -> Non
     wait_members(fpm)
 
 
-def test_a_group_that_is_in_use_is_removed_later(daemon: Start) -> None:
+def test_a_generation_that_fails_leaves_nothing_and_a_group_in_use_is_removed_later(daemon: Start) -> None:
     fpm = daemon({"www": {}, "shop": GROUP})
+    fpm.configure({"www": {**GROUP, "app": "broken_import:application"}, "shop": GROUP})
+    fpm.expect_log("reload failed", "^.*ERROR:  ")
+    assert not fpm.ask("reload")["ok"]
+    assert fpm.get("www").status == 200
     with subprocess.Popen(["/bin/sleep", "60"]) as stranger:
         (group_of(fpm, "shop") / "cgroup.procs").write_text(str(stranger.pid))
         (group_of(fpm, "shop") / "inner").mkdir()
         fpm.configure({"www": {}})
-        assert fpm.cli("reload").returncode == 0
+        reload(fpm)
+        assert not (members(group_of(fpm, "www")) if group_of(fpm, "www").exists() else None)
         wait_until(lambda: members(group_of(fpm, "shop")) == {stranger.pid})
         assert fpm.get("www").status == 200
         stranger.kill()
     wait_until(lambda: not group_of(fpm, "shop").exists())
-
-
-def test_what_is_left_at_the_end_is_said(daemon: Start) -> None:
-    fpm = daemon({"shop": GROUP})
-    with subprocess.Popen(["/bin/sleep", "60"]) as stranger:
-        (group_of(fpm, "shop") / "cgroup.procs").write_text(str(stranger.pid))
-        fpm.expect_log("cannot be removed, it still has processes")
-        fpm.cli("stop")
-        fpm.wait()
-        stranger.kill()
-    assert f"the cgroup {group_of(fpm, 'shop')} cannot be removed" in fpm.log()
-    with opened(SUPPORT.base) as base:
-        wait_until(lambda: remove_group(base, top_of(fpm).name))
 
 
 LEAVES = """
@@ -224,13 +213,21 @@ def application(environ, start_response):
 """
 
 
-def test_an_application_cannot_leave_or_change_its_group(daemon: Start) -> None:
+def test_an_application_cannot_leave_its_group_and_what_is_left_at_the_end_is_said(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "leaves:application", **GROUP}}, started=False)
     write_app(fpm, "leaves", LEAVES)
     fpm.start()
     found = fpm.get("www", query=str(group_of(fpm, "www"))).body.decode().split()
     assert set(found) == {"EACCES"}, found
     wait_members(fpm)
+    with subprocess.Popen(["/bin/sleep", "60"]) as stranger:
+        (group_of(fpm, "www") / "cgroup.procs").write_text(str(stranger.pid))
+        fpm.expect_log("cannot be removed, it still has processes")
+        stop(fpm)
+        stranger.kill()
+    assert f"the cgroup {group_of(fpm, 'www')} cannot be removed" in fpm.log()
+    with opened(SUPPORT.base) as base:
+        wait_until(lambda: remove_group(base, top_of(fpm).name))
 
 
 # ---------------------------------------------------------------- where it cannot be
@@ -277,8 +274,7 @@ def test_a_group_that_is_not_delegated(daemon: Start) -> None:
         fpm.start(wrapper=entering(group))
         assert said in wait_state(fpm, "bound", "failed")["error"]
         assert fpm.get("www").status == 200
-        fpm.cli("stop")
-        fpm.wait()
+        stop(fpm)
 
 
 def test_in_a_session_of_somebody_who_tests_it_is_only_said(daemon: Start) -> None:
@@ -320,20 +316,18 @@ def test_a_delegated_group_is_left_free_for_groups_below(daemon: Start) -> None:
             assert fpm.pid in members(top_of(fpm, base) / MASTER)
             assert pids(fpm, "pool plain") <= members(top_of(fpm, base) / MASTER)
             if not again:
-                assert fpm.cli("upgrade").returncode == 0
+                upgrade(fpm)
                 fpm.wait_notify("READY=1")
                 before = fpm.workers("www")
-                assert fpm.cli("reload").returncode == 0
+                reload(fpm)
                 fpm.wait_notify("READY=1")
                 wait_until(lambda before=before: not set(before) & set(fpm.workers("www")))
-        fpm.cli("stop")
-        fpm.wait()
+        stop(fpm)
         assert not top_of(fpm, base).exists(), "all is as it was"
         assert not (service / "cgroup.subtree_control").read_text().split()
         fpm.start(wrapper=entering(service))
         wait_members(fpm, base)
-        fpm.cli("stop")
-        fpm.wait()
+        stop(fpm)
 
 
 def test_others_than_root_have_no_group_without_delegation(daemon: Start) -> None:
@@ -395,7 +389,7 @@ def test_cpu_max_and_its_change_without_a_new_generation(daemon: Start) -> None:
     assert float(fpm.get("www", "/cpu").body) > 1.2  # 0.4 s of CPU time at a fifth of a CPU
     wait_until(lambda: (figure(fpm, "www", "cgroup throttled") or 0) > 500)
     fpm.configure({"www": {"app": "greedy:application", "cgroup.cpu_max": "90000 100000"}})
-    assert fpm.cli("reload", "--changed").returncode == 0
+    reload(fpm, changed=True)
     assert [(group / name).read_text() for name in ("cpu.max", "cpu.weight")] == ["90000 100000\n", "100\n"]
     assert fpm.workers("www") == workers
 
@@ -431,12 +425,6 @@ def test_a_lower_memory_limit_is_written_while_the_pool_serves(daemon: Start) ->
     group, workers = group_of(fpm, "www"), fpm.workers("www")
     for size in (300, 200, 1000):
         fpm.configure({"www": {"app": "greedy:application", "cgroup.memory_max": f"{size}M"}})
-        assert fpm.cli("reload", "--changed").returncode == 0
+        reload(fpm, changed=True)
         wait_until(lambda size=size: (group / "memory.max").read_text() == f"{size << 20}\n")
     assert fpm.workers("www") == workers
-
-
-def test_json_has_the_figures_as_numbers(daemon: Start) -> None:
-    fpm = daemon({"www": GROUP})
-    found = json.loads(fpm.cli("status", "--format", "json", "www").stdout)
-    assert isinstance(found["cgroup cpu"], int)

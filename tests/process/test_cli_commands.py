@@ -8,19 +8,41 @@ import os
 import re
 import subprocess
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.fpm import IS_ROOT, Start
+from tests.support import commands, raw_fastcgi
+from tests.support.fpm import IS_ROOT, Daemon, Start
 from tests.support.held import holding_at_once
 from tests.support.interpreter import pyfpm_command
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("command_server")
+BROKEN = {"app": "broken_import:application"}
+
 
 def pyfpm(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command without any file."""
-    return subprocess.run([pyfpm_command(), *arguments], capture_output=True, text=True, timeout=20, check=False)
+    return commands.run(arguments, os.environ)
+
+
+@pytest.fixture(scope="module")
+def running(command_server: None) -> Iterator[Daemon]:
+    """A daemon for those that only look."""
+    fpm = Daemon({"www": {"pm.max_children": 2}, "shop": {}, "lazy": {"pm": "ondemand"}}).start()
+    yield fpm
+    fpm.finish()
+
+
+@pytest.fixture(scope="module")
+def failing(command_server: None) -> Iterator[Daemon]:
+    """A daemon with a pool that does not start."""
+    fpm = Daemon({"www": {}, "bad": BROKEN})
+    fpm.expect_log(r"\[pool bad\]")
+    yield fpm.start()
+    fpm.finish()
 
 
 def tree(directory: Path) -> dict[str, tuple[int, int, int]]:
@@ -42,7 +64,8 @@ def tree(directory: Path) -> dict[str, tuple[int, int, int]]:
 def test_wrong_usage_is_64(arguments: tuple[str, ...]) -> None:
     found = pyfpm(*arguments)
     assert found.returncode == 64
-    assert re.search(r"^(Usage|Error): ", found.stdout + found.stderr, re.MULTILINE)
+    assert re.search(r"^pyfpm: " if arguments else r"^Usage: ", found.stdout + found.stderr, re.MULTILINE)
+    assert not arguments or re.search(r"^Try 'pyfpm.* --help' for help\.$", found.stderr, re.MULTILINE)
 
 
 @pytest.mark.parametrize("flag", ["-v", "--version"])
@@ -58,6 +81,17 @@ def test_help(flag: str) -> None:
     assert found.returncode == 0
     for command in ("run", "start", "stop", "test", "reload", "status", "reopen-logs", "ping", "request", "serve"):
         assert re.search(rf"^  {command} ", found.stdout, re.MULTILINE), f"{command} is not in the help"
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("statu", "Did you mean 'status'?"), ("relaod", "'reload'?"), ("x", "`pyfpm --help` lists them.")],
+)
+def test_a_misspelt_command_is_named(word: str, hint: str) -> None:
+    found = pyfpm("-c", "/nonexistent/pyfpm.conf", word)
+    assert found.returncode == 64
+    assert f"There is no command '{word}'. " in found.stderr
+    assert hint in found.stderr
 
 
 @pytest.mark.parametrize("arguments", [("test",), ("-t",), ("run",), ("start",), ("-F",), ("status",), ("stop",)])
@@ -76,9 +110,8 @@ def test_without_a_daemon_commands_say_so(daemon: Start, command: tuple[str, ...
     assert len(found.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("flags", [("-F",), ("--nodaemonize",), ("-F", "-O")])
-def test_php_fpms_flags_run_in_the_foreground(daemon: Start, flags: tuple[str, ...]) -> None:
-    fpm = daemon({"www": {}}, started=False).start(*flags)
+def test_the_long_flag_runs_in_the_foreground(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, started=False).start("--nodaemonize")
     assert fpm.get("www").status == 200
     assert "fpm is running, pid " + str(fpm.pid) in fpm.log()
 
@@ -90,7 +123,8 @@ def test_closed_standard_streams(daemon: Start, closed: list[int]) -> None:
     fpm = daemon({"www": {}}, global_={"error_log": "error.log"}, started=False).start(wrapper=shell)
     assert {os.readlink(f"/proc/{fpm.pid}/fd/{fd}") for fd in closed} == {"/dev/null"}
     assert fpm.get("www").status == 200
-    for command in (["status"], ["request", str(fpm.address("www")), "/"], ["reload"], ["test", "--dump"]):
+    each = [["status"], ["request", str(fpm.address("www")), "/"], ["reload"], ["test", "--dump"]]
+    for command in each if len(closed) > 1 else [each[closed[0]]]:
         done = fpm.cli(*command, wrapper=shell)
         assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
 
@@ -109,11 +143,11 @@ def test_output_that_nobody_takes() -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_options_after_the_command(daemon: Start) -> None:
-    fpm = daemon({"www": {}})
+def test_options_after_the_command(running: Daemon) -> None:
+    fpm = running
     for place in (["status", "-c"], ["-c", "/nonexistent.conf", "status", "--config"], ["status", "www", "-y"]):
         done = pyfpm(*place, str(fpm.config_file))
-        assert (done.returncode, "pool:" in done.stdout) == (0, True), done.stderr
+        assert (done.returncode, "www" in done.stdout) == (0, True), done.stderr
     assert pyfpm("test", "-p", "/nonexistent", "-c", str(fpm.config_file)).returncode == 78
     assert pyfpm("status", "-t").returncode == 64
 
@@ -123,9 +157,10 @@ def test_another_user_is_told_whose_daemon_it_is(daemon: Start) -> None:
     fpm = daemon({"www": {}}, global_={"control": ""})
     other = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
     (control,) = Path("/run/pyfpm").glob(f"control-pyfpm-*{_digest(fpm.config_file)}.sock")
-    for mode in (0o644, 0o600):
+    each = [["status"], ["reload"], ["top", "--once"], ["ping", "www"], ["trace", "www"], ["stop"]]
+    for mode, those in ((0o644, each), (0o600, [["stop"], ["ping", "www"]])):
         fpm.config_file.chmod(mode)
-        for command in (["status"], ["reload"], ["top", "--once"], ["ping", "www"], ["trace", "www"], ["stop"]):
+        for command in those:
             done = fpm.cli(*command, wrapper=other)
             assert done.returncode == 1
             assert f"root's daemon has its control socket at {control}: run the command as root" in done.stderr
@@ -138,7 +173,10 @@ def _digest(config: Path) -> str:
 
 def test_force_stderr_goes_before_error_log(daemon: Start) -> None:
     fpm = daemon({"www": {}}, global_={"error_log": "error.log"}, started=False).start("-F", "-O")
-    assert "ready to handle connections" in fpm.log_file.read_text()
+    said = fpm.log_file.read_text()
+    assert f"fpm is running, pid {fpm.pid}" in said
+    assert "ready to handle connections" in said
+    assert fpm.get("www").status == 200
     assert not (fpm.directory / "error.log").exists()
 
 
@@ -148,7 +186,7 @@ def test_prefix_and_pid_flags(daemon: Start) -> None:
     pid_file = fpm.directory / "flag.pid"
     fpm.start("-p", str(fpm.directory / "else"), "-g", str(pid_file), "-F")
     assert pid_file.read_text() == f"{fpm.pid}\n"
-    assert (fpm.directory / "else" / "run" / "www.sock").is_socket()
+    assert raw_fastcgi.get(str(fpm.directory / "else" / "run" / "www.sock"), "/").status == 200
     assert fpm.cli("stop").returncode == 0
     assert not pid_file.exists()
 
@@ -181,8 +219,8 @@ def test_test_changes_nothing(daemon: Start) -> None:
     assert tree(fpm.directory) == before
 
 
-def test_test_beside_the_running_daemon_changes_nothing(daemon: Start) -> None:
-    fpm = daemon({"www": {}})
+def test_test_beside_the_running_daemon_changes_nothing(running: Daemon) -> None:
+    fpm = running
     before = tree(fpm.directory)
     assert fpm.cli("test").returncode == 0
     assert tree(fpm.directory) == before
@@ -213,12 +251,13 @@ def test_the_dump_has_the_values_that_count(daemon: Start) -> None:
 # ---------------------------------------------------------------- status
 
 
-def test_status_in_every_format(daemon: Start) -> None:
-    fpm = daemon({"www": {"pm.max_children": 2}, "shop": {}})
-    text = fpm.cli("status").stdout
-    assert re.findall(r"^pool: +(\w+)$", text, re.MULTILINE) == ["www", "shop"]
+def test_status_in_every_format(running: Daemon) -> None:
+    fpm = running
+    text = fpm.cli("status", "--format", "text").stdout
+    assert re.findall(r"^pool: +(\w+)$", text, re.MULTILINE) == ["www", "shop", "lazy"]
     pools = json.loads(fpm.cli("status", "--format", "json").stdout)
-    assert [(pool["pool"], pool["total processes"]) for pool in pools] == [("www", 2), ("shop", 1)]
+    assert [(pool["pool"], pool["total processes"]) for pool in pools] == [("www", 2), ("shop", 1), ("lazy", 0)]
+    assert [pool["process manager"] for pool in pools] == ["static", "static", "ondemand"]
     one = json.loads(fpm.cli("status", "shop", "--format", "json", "--full").stdout)
     assert [process["pid"] for process in one["processes"]] == fpm.workers("shop")
     root = ET.fromstring(fpm.cli("status", "www", "--format", "xml").stdout)
@@ -229,8 +268,8 @@ def test_status_in_every_format(daemon: Start) -> None:
 
 
 @pytest.mark.parametrize("form", ["xml", "html", "openmetrics"])
-def test_documents_are_of_one_pool(daemon: Start, form: str) -> None:
-    found = daemon({"www": {}, "shop": {}}).cli("status", "--format", form)
+def test_documents_are_of_one_pool(running: Daemon, form: str) -> None:
+    found = running.cli("status", "--format", form)
     assert found.returncode == 64
     assert f"--format {form} shows one pool" in found.stderr
 
@@ -249,22 +288,14 @@ def test_status_is_answered_while_all_workers_are_busy(daemon: Start) -> None:
     assert [reply.result().status for reply in replies] == [200] * 4
 
 
-def test_status_of_an_ondemand_pool_that_has_no_process(daemon: Start) -> None:
-    fpm = daemon({"www": {"pm": "ondemand"}})
-    found = json.loads(fpm.cli("status", "www", "--format", "json").stdout)
-    assert (found["process manager"], found["total processes"]) == ("ondemand", 0)
-
-
-def test_status_of_an_unknown_pool(daemon: Start) -> None:
-    found = daemon({"www": {}, "shop": {}}).cli("status", "wwww")
+def test_status_of_an_unknown_pool(running: Daemon) -> None:
+    found = running.cli("status", "wwww")
     assert found.returncode == 1
-    assert "there is no pool 'wwww'; there are: www, shop" in found.stderr
+    assert "there is no pool 'wwww'; there are: www, shop, lazy" in found.stderr
 
 
-def test_status_of_a_failed_pool_shows_why(daemon: Start) -> None:
-    fpm = daemon({"www": {}, "bad": {"app": "broken_import:application"}}, started=False)
-    fpm.expect_log(r"\[pool bad\]")
-    fpm.start()
+def test_status_of_a_failed_pool_shows_why(failing: Daemon) -> None:
+    fpm = failing
     assert "(failed pools: bad)" in fpm.log()
     for arguments in (("status",), ("status", "bad")):
         found = fpm.cli(*arguments)
@@ -279,10 +310,8 @@ def test_status_of_a_failed_pool_shows_why(daemon: Start) -> None:
 # ---------------------------------------------------------------- processes as ps shows them
 
 
-def test_titles_and_names_of_the_processes(daemon: Start) -> None:
-    fpm = daemon({"www": {}, "bad": {"app": "broken_import:application"}}, started=False)
-    fpm.expect_log(r"\[pool bad\]")
-    fpm.start()
+def test_titles_and_names_of_the_processes(failing: Daemon) -> None:
+    fpm = failing
 
     def title(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
@@ -297,8 +326,8 @@ def test_titles_and_names_of_the_processes(daemon: Start) -> None:
         assert Path(f"/proc/{pid}/comm").read_text() == "pyfpm\n"
 
 
-def test_the_master_has_no_environment_left_to_read_and_no_terminal_input(daemon: Start) -> None:
-    fpm = daemon({"www": {}})
+def test_master_and_workers_have_no_terminal_input(running: Daemon) -> None:
+    fpm = running
     assert os.readlink(f"/proc/{fpm.pid}/fd/0") == "/dev/null"
     for pid in fpm.workers("www"):
         assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"

@@ -21,6 +21,11 @@ from tests.support.waiting import wait_until
 LOG = {"error_log": "error.log"}
 
 
+def complaints(said: str) -> list[str]:
+    """What a command said, but for what it waited for: that depends on how busy the machine is."""
+    return [line for line in said.splitlines() if not line.startswith("waiting for ")]
+
+
 def adopt(fpm: Daemon) -> Daemon:
     """The daemon that `pyfpm start` has left to itself is a child of the test process, which adopts orphans."""
     fpm.watch(int(fpm.pid_file.read_text()))
@@ -31,13 +36,40 @@ def adopt(fpm: Daemon) -> Daemon:
 def test_the_parent_leaves_when_all_is_ready(daemon: Start, arguments: tuple[str, ...]) -> None:
     fpm = daemon({"www": {}, "shop": {"pm.max_children": 2}}, global_=LOG, started=False)
     found = fpm.cli(*arguments)
-    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+    assert (found.returncode, found.stdout, complaints(found.stderr)) == (0, "", [])
     adopt(fpm)
     status = json.loads(fpm.cli("status", "--format", "json").stdout)
     assert [pool["idle processes"] for pool in status] == [1, 2]
     assert fpm.get("www").status == 200
     log = (fpm.directory / "error.log").read_text()
     assert re.search(rf"NOTICE: fpm is running, pid {fpm.pid}\n(.*\n)*.*NOTICE: ready to handle connections\n", log)
+    is_detached(fpm)
+    assert fpm.cli("stop").returncode == 0
+    assert fpm.wait() == 0
+
+
+def is_detached(fpm: Daemon) -> None:
+    """It has a session of its own, no terminal, and files that only those read who may."""
+    assert os.getsid(fpm.pid) == fpm.pid
+    assert [os.readlink(f"/proc/{fpm.pid}/fd/{fd}") for fd in (0, 1)] == ["/dev/null", "/dev/null"]
+    assert os.readlink(f"/proc/{fpm.pid}/fd/2") == str(fpm.directory / "error.log")
+    assert (fpm.directory / "error.log").stat().st_mode & 0o777 == 0o600
+    assert fpm.pid_file.stat().st_mode & 0o777 == 0o644
+    assert fpm.pid_file.read_text() == f"{fpm.pid}\n"
+
+
+def test_a_program_learns_how_the_start_went(daemon: Start) -> None:
+    fpm = daemon({"www": {}, "bad": {"app": "broken_import:application"}}, global_=LOG, started=False)
+    refused = json.loads(fpm.cli("start", "--strict", "--format", "json").stdout)
+    why = ["not started, these pools have failed: bad"]
+    assert refused == {"ok": False, "status": 70, "pid": 0, "complaints": why}
+    found = fpm.cli("start", "--format", "json")
+    adopt(fpm)
+    started = json.loads(found.stdout)
+    assert (found.returncode, started["ok"], started["status"], started["pid"]) == (1, False, 1, fpm.pid)
+    assert started["complaints"] == ["started, but these pools have failed (see the log): bad"]
+    assert complaints(found.stderr) == []
+    fpm.expect_log("ALERT: started with --strict", "ERROR: .pool bad.")
 
 
 def test_without_a_command_the_configuration_decides(daemon: Start) -> None:
@@ -48,26 +80,12 @@ def test_without_a_command_the_configuration_decides(daemon: Start) -> None:
     assert other.get("www").status == 200
 
 
-def test_the_daemon_is_detached(daemon: Start) -> None:
-    fpm = daemon({"www": {}}, global_=LOG, started=False)
-    assert fpm.cli("start").returncode == 0
-    adopt(fpm)
-    assert os.getsid(fpm.pid) == fpm.pid
-    assert [os.readlink(f"/proc/{fpm.pid}/fd/{fd}") for fd in (0, 1)] == ["/dev/null", "/dev/null"]
-    assert os.readlink(f"/proc/{fpm.pid}/fd/2") == str(fpm.directory / "error.log")
-    assert (fpm.directory / "error.log").stat().st_mode & 0o777 == 0o600
-    assert fpm.pid_file.stat().st_mode & 0o777 == 0o644
-    assert fpm.pid_file.read_text() == f"{fpm.pid}\n"
-    assert fpm.cli("stop").returncode == 0
-    assert fpm.wait() == 0
-
-
 @pytest.mark.skipif(os.path.exists("/dev/log"), reason="this machine has a syslog")
 def test_without_a_log_the_command_says_so_and_why_pools_have_failed(daemon: Start) -> None:
     fpm = daemon({"www": {}, "bad": {"app": "broken_import:application"}}, started=False)
     found = fpm.cli("start")
     assert found.returncode == 1
-    first, second, third, *traceback = found.stderr.splitlines()
+    first, second, third, *traceback = complaints(found.stderr)
     assert first == (
         "pyfpm: the daemon has no log, because nothing takes messages for syslog (No such file or directory). Write "
         "error_log = PATH in [global]"
@@ -125,6 +143,7 @@ def test_a_broken_pool_is_named_and_the_others_serve(daemon: Start) -> None:
 
 
 def test_a_second_start_is_refused_and_disturbs_nobody(daemon: Start) -> None:
+    """Also after the control socket was removed: the pool's socket tells that somebody is there."""
     fpm = daemon({"www": {}}, global_=LOG)
     fpm.expect_log("Another FPM instance", "started with --strict")
     for command in ("start", "run"):
@@ -134,17 +153,12 @@ def test_a_second_start_is_refused_and_disturbs_nobody(daemon: Start) -> None:
     assert fpm.get("www").status == 200
     assert fpm.pid_file.read_text() == f"{fpm.pid}\n"
     assert fpm.cli("status").returncode == 0
-
-
-def test_a_second_start_after_the_control_socket_was_removed(daemon: Start) -> None:
-    """The pool's socket still tells that somebody is there, and the pid file stays the first one's."""
-    fpm = daemon({"www": {}}, global_=LOG)
-    fpm.expect_log("Another FPM instance", "started with --strict")
     fpm.control.unlink()
     found = fpm.cli("start")
     assert found.returncode == 70
     assert "[pool www] Another FPM instance" in found.stderr
     assert fpm.get("www").status == 200
+    assert fpm.pid_file.read_text() == f"{fpm.pid}\n", "the one who is refused has neither written nor removed it"
 
 
 def test_a_signal_during_the_start_ends_it(daemon: Start) -> None:
@@ -154,7 +168,7 @@ def test_a_signal_during_the_start_ends_it(daemon: Start) -> None:
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as parent:
         wait_until(lambda: fpm.pid_file.exists() and fpm.pid_file.read_text())
         os.kill(int(fpm.pid_file.read_text()), signal.SIGTERM)
-        assert parent.wait(10) != 0
+        assert parent.wait(60) != 0
         assert parent.stderr is not None
         assert b"before it was ready" in parent.stderr.read()
     nothing_is_left(fpm)
@@ -167,7 +181,7 @@ def test_ctrl_c_in_the_waiting_parent_stops_the_start(daemon: Start) -> None:
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL) as parent:
         wait_until(lambda: fpm.pid_file.exists() and fpm.pid_file.read_text())
         parent.send_signal(signal.SIGINT)
-        assert parent.wait(10) != 0
+        assert parent.wait(60) != 0
     nothing_is_left(fpm)
 
 

@@ -41,6 +41,7 @@ def test_ping_without_pong(answer: bytes, words: bytes) -> None:
     assert (done.returncode, done.stdout) == (1, b"")
     assert words in done.stderr
     assert path.encode() in done.stderr
+    assert (b"needs ping.path = /ping" in done.stderr) is (b"answered" in words)
 
 
 def test_ping_of_a_silent_server_is_bounded() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from tests.support.fpm import Start
+from tests.support.interpreter import START_AS_ROOT, own_environment
 from tests.support.nginx import StartNginx
 from tests.support.waiting import wait_until
 
@@ -35,7 +35,7 @@ def test_functions_run_after_the_response_and_its_teardown(daemon: Start, nginx:
             "pm": "static",
             "pm.max_children": 1,
             "pythonpath": EXAMPLES,
-            "venv": sys.prefix,
+            **own_environment(),
             "env[FRAMEWORK]": name,
             "env[MARKS]": state / name,
             "env[DATABASE]": state / "database",
@@ -44,7 +44,7 @@ def test_functions_run_after_the_response_and_its_teardown(daemon: Start, nginx:
     }
     fpm.configure(pools)
     fpm.expect_log('said into stdout: "mail to ')
-    fpm.start()
+    fpm.start(*START_AS_ROOT)
     server = nginx(
         "".join(
             f"location /{name}/ {{ rewrite ^/{name}(/.*) $1 break; include fastcgi_params;"
@@ -60,7 +60,7 @@ def test_functions_run_after_the_response_and_its_teardown(daemon: Start, nginx:
         assert server.get(f"/{name}/order?to=you").body == b"Thank you\n"
         wait_until(lambda name=name: marks(name)[-1] == "begins")
         assert marks(name) == BEFORE[name]
-        assert fpm.cli("status", name).stdout.count("background:           1\n") == 1
+        assert fpm.cli("status", name, "--format", "text").stdout.count("background:           1\n") == 1
         (state / f"{name}.go").touch()
     for name in pools:
         done = BEFORE[name] + AFTER.get(name, ["mail to you"])

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pytest
 
 import fpm as package
 from fpm.worker import hot_path
+from tests.support.directories import opened_directory
 from tests.support.fpm import Daemon, Start
 from tests.support.interpreter import pool_python
 from tests.support.jail import build_jail
@@ -35,7 +36,7 @@ def in_force(fpm: Daemon, pool: str) -> str:
     assert f"hot path:             {word}\n" in fpm.get(pool, "/status").body.decode()
     assert f"<hot-path>{word}</hot-path>" in fpm.get(pool, "/status", query="xml").body.decode()
     assert f"<tr><th>hot path</th><td>{word}</td></tr>" in fpm.get(pool, "/status", query="html").body.decode()
-    assert f"hot path:             {word}\n" in fpm.cli("status", pool).stdout
+    assert f"hot path:             {word}\n" in fpm.cli("status", pool, "--format", "text").stdout
     return str(word)
 
 
@@ -44,39 +45,36 @@ def said(fpm: Daemon) -> list[str]:
 
 
 @needs_binary
-@pytest.mark.parametrize("preload", ["yes", "no"])
-def test_compiled_is_not_worth_a_word_in_the_log(daemon: Start, preload: str) -> None:
-    fpm = daemon({"www": {"preload": preload, **STATUS}})
-    assert fpm.get("www").status == 200
-    assert in_force(fpm, "www") == "compiled"
+def test_compiled_is_not_worth_a_word_in_the_log_nor_is_python_that_was_asked_for(daemon: Start) -> None:
+    pools: dict[str, dict[str, object]] = {
+        "yes": {"preload": "yes", **STATUS},
+        "no": {"preload": "no", **STATUS},
+        "asked": {"hotpath": "no", **STATUS},
+    }
+    fpm = daemon(pools)
+    words = {"yes": "compiled", "no": "compiled", "asked": "python"}
+    assert {pool: fpm.get(pool).status for pool in pools} == dict.fromkeys(pools, 200)
+    assert {pool: in_force(fpm, pool) for pool in pools} == words
     assert fpm.cli("upgrade").returncode == 0
-    assert in_force(fpm, "www") == "compiled"
+    assert {pool: in_force(fpm, pool) for pool in pools} == words
     assert said(fpm) == []
+    fpm.configure({**pools, "asked": {"hotpath": "yes", **STATUS}})
+    assert fpm.cli("reload", "asked").returncode == 0
+    wait_until(lambda: fpm.figures("asked")["hot path"] == "compiled")
+    wait_until(lambda: fpm.get("asked").status == 200)
+    assert in_force(fpm, "asked") == "compiled"
 
 
-def test_python_that_was_asked_for_is_neither(daemon: Start) -> None:
-    fpm = daemon({"www": {"hotpath": "no", **STATUS}})
-    assert fpm.get("www").status == 200
-    assert in_force(fpm, "www") == "python"
-    assert said(fpm) == []
-    fpm.configure({"www": {"hotpath": "yes", **STATUS}})
-    assert fpm.cli("reload").returncode == 0
-    wait_until(lambda: fpm.figures("www")["generation"] == 2)
-    wait_until(lambda: fpm.get("www").status == 200)
-    assert in_force(fpm, "www") == ("compiled" if BUILT else "python")
-
-
-def other_installation(directory: Path) -> Path:
-    """A program that starts a pyfpm of its own in place of the one named after it; returns its package, too."""
+def other_installation(directory: Path) -> None:
+    """Make a program that starts a pyfpm of its own in place of the one named after it."""
     venv = directory / "other"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True, timeout=60)
     (packages,) = venv.glob("lib/python3.*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    shutil.copytree(Path(package.__file__).parent, packages / "fpm", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(package.__file__).parent, packages / "fpm")
     program = directory / "other-pyfpm"
     program.write_text(f'#!/bin/sh\nshift\nexec {venv}/bin/python -I -m fpm "$@"\n')
     program.chmod(0o755)
-    return packages / "fpm" / "_hotpath.abi3.so"
 
 
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -86,12 +84,24 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def other() -> Iterator[Path]:
+    """The directory of another installation; each test spoils its binary in its own way."""
+    with opened_directory() as directory:
+        other_installation(directory)
+        yield directory
+
+
 @pytest.mark.parametrize("case", [pytest.param(name, marks=() if name == "absent" else needs_binary) for name in CASES])
-def test_why_plain_python_serves_is_said_once(daemon: Start, case: str) -> None:
+def test_why_plain_python_serves_is_said_once(daemon: Start, other: Path, case: str) -> None:
     spoil, reason = CASES[case]
+    (installed,) = other.glob("other/lib/python3.*/site-packages/fpm")
     fpm = daemon({"www": {"pm.max_children": 3, **STATUS}, "no": {"hotpath": "no"}}, started=False)
-    spoil(other_installation(fpm.directory))
-    fpm.start(wrapper=[str(fpm.directory / "other-pyfpm")])
+    binary = installed / "_hotpath.abi3.so"
+    if BUILT:
+        shutil.copy(Path(package.__file__).with_name(binary.name), binary)
+    spoil(binary)
+    fpm.start(wrapper=[str(other / "other-pyfpm")])
     fpm.wait_workers("www", 3)
     assert fpm.get("www").status == 200
     assert in_force(fpm, "www") == "python"

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fpm import Start
+from tests.support.fpm import Daemon, Start
 from tests.support.pools import echo, wait_state, write_app
 from tests.support.processes import status_of
+from tests.support.reloads import reload, upgrade
 from tests.support.waiting import wait_until
 from tests.support.with_key import REFUSED
 
@@ -26,17 +27,61 @@ def limits_of(pid: int) -> dict[str, list[str]]:
     return {line[:26].strip(): line[26:].split()[:2] for line in lines}
 
 
-def a_second_user() -> pwd.struct_passwd:
-    """An ordinary user beside nobody, with a group of its own."""
-    return next(user for user in pwd.getpwall() if user.pw_uid not in (0, 65534) and user.pw_gid not in (0, 65534))
+SECOND = next(user for user in pwd.getpwall() if user.pw_uid not in (0, 65534) and user.pw_gid not in (0, 65534))
+"""An ordinary user beside nobody, with a group of its own."""
+OF_THE_MASTER = {
+    "FROM_MASTER": "of the master",
+    "LISTEN_FDNAMES": "x",
+    "TMPDIR": "/of/the/daemon",
+    "HOME": "/root",
+    "USER": "root",
+}
+READER = """
+def application(environ, start_response):
+    try:
+        answer = open(environ["QUERY_STRING"], "rb").read()
+    except OSError as error:
+        answer = error.strerror.encode()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [answer]
+"""
+
+
+@pytest.fixture(scope="module")
+def fpm(shared_daemon: Start) -> Daemon:
+    """Pools that differ in one thing each; where pyfpm is not root, only those that need it not."""
+    fpm = shared_daemon({"one": ECHO}, started=False)
+    write_app(fpm, "reader", READER)
+    whole = {**ECHO, "clear_env": False}
+    pools: dict[str, dict[str, object]] = {
+        "one": ECHO,
+        "clear": {**ECHO, "env[PLAIN]": "a value", "env[COPIED]": "$FROM_MASTER"},
+        "whole": whole,
+        "limited": {
+            **ECHO,
+            "rlimit_files": 300,
+            "rlimit_core": 4096,
+            "process.priority": 5,
+            "process.dumpable": True,
+        },
+    }
+    if os.geteuid() == 0:
+        pools |= {
+            "two": {**ECHO, "user": SECOND.pw_name},
+            "reader": {"app": "reader:application"},
+            "reader-two": {"app": "reader:application", "user": SECOND.pw_name},
+            "group": {**ECHO, "group": "daemon", "no_new_privs": False},
+            "tmp": {**whole, "private_tmp": True},
+            "tmp-elsewhere": {**whole, "private_tmp": True, "env[TMPDIR]": "/var/tmp"},
+            "home": {**whole, "env[HOME]": "/srv"},
+        }
+    fpm.configure(pools)
+    return fpm.start(environ=OF_THE_MASTER)
 
 
 @pytest.mark.root
-def test_two_pools_under_two_users(daemon: Start) -> None:
-    second = a_second_user()
-    pools = {"one": {**ECHO, "user": "nobody"}, "two": {**ECHO, "user": second.pw_name}}
-    fpm = daemon(pools)
-    for pool, user in (("one", pwd.getpwnam("nobody")), ("two", second)):
+def test_two_pools_under_two_users(fpm: Daemon) -> None:
+    for pool, user in (("one", pwd.getpwnam("nobody")), ("two", SECOND)):
         told = echo(fpm, pool)
         processes = [p.pid for title in ("pool", "template") for p in fpm.processes(f"{title} {pool}")]
         assert len(processes) == 2
@@ -52,49 +97,26 @@ def test_two_pools_under_two_users(daemon: Start) -> None:
 
 
 @pytest.mark.root
-def test_files_of_the_other_pool_are_closed(daemon: Start) -> None:
-    second = a_second_user()
-    fpm = daemon({"one": {"app": "reader:application"}, "two": {"app": "reader:application", "user": second.pw_name}},
-                 started=False)  # fmt: skip
-    write_app(
-        fpm,
-        "reader",
-        """
-        def application(environ, start_response):
-            try:
-                answer = open(environ["QUERY_STRING"], "rb").read()
-            except OSError as error:
-                answer = error.strerror.encode()
-            start_response("200 OK", [("Content-Type", "text/plain")])
-            return [answer]
-        """,
-    )
+def test_files_of_the_other_pool_are_closed(fpm: Daemon) -> None:
     secret = fpm.directory / "secret"
     secret.write_text("of two")
-    os.chown(secret, second.pw_uid, second.pw_gid)
+    os.chown(secret, SECOND.pw_uid, SECOND.pw_gid)
     secret.chmod(0o600)
-    fpm.start()
-    assert fpm.get("two", query=str(secret)).body == b"of two"
-    assert fpm.get("one", query=str(secret)).body == b"Permission denied"
-    other_worker = fpm.workers("two")[0]
-    assert fpm.get("one", query=f"/proc/{other_worker}/environ").body == b"Permission denied"
-    assert fpm.get("one", query=f"/proc/{fpm.pid}/environ").body == b"Permission denied"
+    assert fpm.get("reader-two", query=str(secret)).body == b"of two"
+    assert fpm.get("reader", query=str(secret)).body == b"Permission denied"
+    other_worker = fpm.workers("reader-two")[0]
+    assert fpm.get("reader", query=f"/proc/{other_worker}/environ").body == b"Permission denied"
+    assert fpm.get("reader", query=f"/proc/{fpm.pid}/environ").body == b"Permission denied"
 
 
 @pytest.mark.root
-def test_group_and_no_new_privs_can_be_chosen(daemon: Start) -> None:
-    fpm = daemon({"www": {**ECHO, "group": "daemon", "no_new_privs": False}})
-    told = echo(fpm, "www")
+def test_group_and_no_new_privs_can_be_chosen(fpm: Daemon) -> None:
+    told = echo(fpm, "group")
     assert told["gid"] == 1
     assert status_of(told["pid"])["NoNewPrivs"] == "0"
 
 
-def test_environment_is_cleared_and_filled(daemon: Start) -> None:
-    pools = {
-        "clear": {**ECHO, "env[PLAIN]": "a value", "env[COPIED]": "$FROM_MASTER"},
-        "whole": {**ECHO, "clear_env": False},
-    }
-    fpm = daemon(pools, environ={"FROM_MASTER": "of the master", "LISTEN_FDNAMES": "x"})
+def test_environment_is_cleared_and_filled(fpm: Daemon) -> None:
     clear = echo(fpm, "clear")["os.environ"]
     assert clear["PLAIN"] == "a value"
     assert clear["COPIED"] == "of the master"
@@ -108,36 +130,27 @@ def test_environment_is_cleared_and_filled(daemon: Start) -> None:
 
 
 @pytest.mark.root
-def test_a_pool_with_a_tmp_of_its_own_is_told_so(daemon: Start) -> None:
-    own = {**ECHO, "clear_env": False, "private_tmp": True}
-    pools = {"own": own, "other": {**own, "env[TMPDIR]": "/var/tmp"}, "shared": {**own, "private_tmp": False}}
-    fpm = daemon(pools, environ={"TMPDIR": "/of/the/daemon"})
-    found = {pool: echo(fpm, pool)["os.environ"]["TMPDIR"] for pool in pools}
-    assert found == {"own": "/tmp", "other": "/var/tmp", "shared": "/of/the/daemon"}
+def test_a_pool_with_a_tmp_of_its_own_is_told_so(fpm: Daemon) -> None:
+    found = {pool: echo(fpm, pool)["os.environ"]["TMPDIR"] for pool in ("tmp", "tmp-elsewhere", "whole")}
+    assert found == {"tmp": "/tmp", "tmp-elsewhere": "/var/tmp", "whole": "/of/the/daemon"}
 
 
 @pytest.mark.root
-def test_home_of_the_master_is_not_given_away(daemon: Start) -> None:
-    fpm = daemon({"www": {**ECHO, "clear_env": False, "env[HOME]": "/srv"}}, environ={"HOME": "/root", "USER": "root"})
-    environ = echo(fpm, "www")["os.environ"]
+def test_home_of_the_master_is_not_given_away(fpm: Daemon) -> None:
+    environ = echo(fpm, "home")["os.environ"]
     assert environ["USER"] == "nobody"
     assert environ["HOME"] == "/srv"
 
 
-def test_limits_and_priority(daemon: Start) -> None:
+def test_limits_and_priority(fpm: Daemon) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    pools = {
-        "own": {**ECHO, "rlimit_files": 300, "rlimit_core": 4096, "process.priority": 5, "process.dumpable": True},
-        "plain": ECHO,
-    }
-    fpm = daemon(pools)
-    own = echo(fpm, "own")["pid"]
+    own = echo(fpm, "limited")["pid"]
     assert limits_of(own)["Max open files"] == ["300", "300"]
     assert limits_of(own)["Max core file size"] == ["4096", "4096"]
     assert os.getpriority(os.PRIO_PROCESS, own) == 5
     # A process that is not dumpable has its /proc files owned by root (PR_SET_DUMPABLE, prctl(2)).
-    assert Path(f"/proc/{own}/environ").stat().st_uid == echo(fpm, "own")["uid"]
-    plain = echo(fpm, "plain")["pid"]
+    assert Path(f"/proc/{own}/environ").stat().st_uid == echo(fpm, "limited")["uid"]
+    plain = echo(fpm, "one")["pid"]
     assert limits_of(plain)["Max open files"] == [str(soft), str(hard)]
     assert os.getpriority(os.PRIO_PROCESS, plain) == 0
 
@@ -195,9 +208,9 @@ def test_limits_and_priority_of_the_master_are_those_of_pools_without_their_own(
         assert os.getpriority(os.PRIO_PROCESS, pid) == priority
         assert limits_of(pid)["Max open files"] == [files, files]
         assert limits_of(pid)["Max core file size"] == [core, core]
-    assert fpm.cli("upgrade").returncode == 0
+    upgrade(fpm)
     (former,) = fpm.workers("www")
-    assert fpm.cli("reload").returncode == 0
+    reload(fpm)
     wait_until(lambda: former not in fpm.workers("www"))
     assert limits_of(echo(fpm, "www")["pid"])["Max open files"] == ["700", "700"]
 
@@ -210,9 +223,8 @@ def test_a_limit_that_nobody_may_have_is_one_sentence(daemon: Start) -> None:
     assert "Traceback" not in found.stderr
 
 
-def test_chdir_is_the_working_directory(daemon: Start) -> None:
-    fpm = daemon({"www": ECHO})
-    assert echo(fpm, "www")["cwd"] == str(fpm.apps)
+def test_chdir_is_the_working_directory(fpm: Daemon) -> None:
+    assert echo(fpm, "one")["cwd"] == str(fpm.apps)
 
 
 @pytest.mark.root

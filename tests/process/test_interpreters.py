@@ -40,23 +40,28 @@ def interpreters() -> list[str]:
     return list(found.values())
 
 
-@pytest.mark.parametrize("python", interpreters())
-@pytest.mark.parametrize("preload", ["yes", "no"])
-def test_worker_code_runs_under_every_version(daemon: Start, python: str, preload: str) -> None:
+def test_worker_code_runs_under_every_version(daemon: Start) -> None:
     # An interpreter below root's home is root's alone, so these are pools of root.
     who = {"user": "root", "group": "root"} if IS_ROOT else {}
-    pool = {"app": "echo:application", "python": python, "pm.max_children": 2, "preload": preload, **who}
-    fpm = daemon({"www": {**pool, "ping.path": "/ping", "pm.status_path": "/status"}}, started=False)
+    common = {"app": "echo:application", "pm.max_children": 2, "ping.path": "/ping", "pm.status_path": "/status", **who}
+    cases = {
+        f"{preload}{number}": (python, preload)
+        for number, python in enumerate(interpreters())
+        for preload in ("yes", "no")
+    }
+    pools = {name: {**common, "python": python, "preload": preload} for name, (python, preload) in cases.items()}
+    fpm = daemon(pools, started=False)
     fpm.start(*(["-R"] if IS_ROOT else []), "run")
-    told = echo(fpm, "www")
-    assert told["executable"] == python
-    assert f"python3.{told['version'][1]}" in " ".join(told["path"])
-    replies, _ = together(8, lambda _: fpm.get("www", "/x", query="y" * 1000))
-    assert [reply.status for reply in replies] == [200] * 8
-    assert fpm.get("www", "/ping").body == b"pong"
-    page = json.loads(fpm.get("www", "/status", query="json&full").body)
-    assert page["accepted conn"] == 11
-    assert fpm.get("www", "/status", query="openmetrics").body.endswith(b"# EOF\n")
+    for name, (python, _) in cases.items():
+        told = echo(fpm, name)
+        assert told["executable"] == python
+        assert f"python3.{told['version'][1]}" in " ".join(told["path"])
+        replies, _ = together(8, lambda _, name=name: fpm.get(name, "/x", query="y" * 1000))
+        assert [reply.status for reply in replies] == [200] * 8, cases[name]
+        assert fpm.get(name, "/ping").body == b"pong", cases[name]
+        page = json.loads(fpm.get(name, "/status", query="json&full").body)
+        assert page["accepted conn"] == 11, cases[name]
+        assert fpm.get(name, "/status", query="openmetrics").body.endswith(b"# EOF\n"), cases[name]
 
 
 def test_virtual_environment(daemon: Start) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tests.support.processes import descriptors
 from tests.support.waiting import wait_until
 
 Start = Callable[..., Daemon]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 MARK = """
 import os, sys
 with open({marks!r} + "/{name}-%d" % os.getpid(), "w") as mark:
@@ -52,6 +53,8 @@ COMMANDS = [
     ["slow"],
     ["test", "--dump"],
 ]
+CHANGING = [["reload"], ["upgrade"], ["trace", "www", "--idle"], ["test", "--dump"]]
+"""Those by which every kind of process is executed once more."""
 
 
 @dataclass
@@ -103,57 +106,91 @@ def configure(fpm: Daemon, **changes: object) -> None:
     fpm.configure(pools, global_={"error_log": "error.log", "status_listen": fpm.directory / "status.sock"})
 
 
-def use_it_all(fpm: Daemon, wrapper: list[str], environ: dict[str, str]) -> None:
+def use_it_all(fpm: Daemon, commands: Sequence[Sequence[str]], run: Run) -> None:
     """Have every kind of process made: status process, tracer, check, rehearsal, probe, launchers."""
     fpm.expect_log("executing too slow")
     assert fpm.get("www", query="3").status == 200
     wait_until(lambda: (fpm.directory / "slow.log").read_text().count("application()"))
     assert fpm.processes("pyfpm: tracer")
     configure(fpm, **{"env[COLOUR]": "blue"})  # something to roll back
-    for command in COMMANDS:
-        done = fpm.cli(*command, wrapper=wrapper, environ=environ, timeout=60)
+    for command in commands:
+        done = run(*command)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
     assert "stacks" in done.stderr  # the probe has answered
     assert "probe" not in done.stderr
     wait_until(lambda: fpm.processes("pyfpm: status"))
     assert fpm.get("shop").status == 200
-    done = fpm.cli("stop", wrapper=wrapper, environ=environ)
+
+
+def stop(fpm: Daemon, run: Run) -> None:
+    """The last command."""
+    done = run("stop")
     assert done.returncode == 0, done.stderr
     assert fpm.wait() == 0
 
 
 @pytest.mark.parametrize("way", ["run", "start"])
 def test_an_isolated_command_executes_nothing_of_its_callers(daemon: Start, hostile: Hostile, way: str) -> None:
-    """The interpreter of the first command hears nobody, so whatever leaves a mark is pyfpm's doing."""
+    """The interpreter of the first command hears nobody, so whatever leaves a mark is pyfpm's doing.
+
+    Nor does a process inherit a descriptor of the caller's. What the commands execute is the same for both daemons.
+    """
     hostile.fill({*sys.stdlib_module_names, *SITE, *OURS})
-    wrapper, environ = ["/usr/bin/env", "-C", str(hostile.directory), sys.executable, "-I"], hostile.environ()
+    here = ["/usr/bin/env", "-C", str(hostile.directory)]
+    wrapper, environ = [*here, sys.executable, "-I"], hostile.environ()
     fpm = daemon({}, started=False)
     configure(fpm)
+    secret = fpm.directory / "secret"
+    secret.write_text("")
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return fpm.cli(*command, wrapper=wrapper, environ=environ, timeout=60)
+
     if way == "run":
-        fpm.start(wrapper=wrapper, environ=environ)
+        fpm.start(wrapper=["/bin/sh", "-c", f'exec 9<{secret} "$0" "$@"', *wrapper], environ=environ)
+        use_it_all(fpm, COMMANDS, run)
+        assert_no_descriptor(fpm, secret)
     else:
-        assert fpm.cli("start", wrapper=wrapper, environ=environ, timeout=60).returncode == 0
+        assert run("start").returncode == 0
         fpm.watch(int(fpm.pid_file.read_text()))
-    use_it_all(fpm, wrapper, environ)
+        use_it_all(fpm, CHANGING, run)
+    stop(fpm, run)
     assert hostile.left() == []
 
 
-@pytest.mark.parametrize("command", ["script", "module"])
-def test_only_the_callers_interpreter_hears_the_caller(daemon: Start, hostile: Hostile, command: str) -> None:
-    """Before the first line of ours Python has executed what PYTHONPATH names; the daemon has nothing of it."""
+def assert_no_descriptor(fpm: Daemon, file: Path) -> None:
+    """None of the processes holds the caller's file."""
+    fpm.wait_workers("www", 2)
+    for process in fpm.processes("pyfpm"):
+        held = descriptors(process.pid)
+        assert held
+        assert str(file) not in " ".join(held), process.cmdline()
+
+
+def test_only_the_callers_interpreter_hears_the_caller(daemon: Start, hostile: Hostile) -> None:
+    """Before the first line of ours Python has executed what PYTHONPATH names; the daemon has nothing of it.
+
+    `python -m fpm` begins the daemon and one of the commands, the script the others.
+    """
     hostile.fill(FEW)
-    wrapper, environ = ["/usr/bin/env", "-C", str(hostile.directory)], hostile.environ(home=False)
-    if command == "module":
-        code = 'import os, sys; os.execv(sys.executable, [sys.executable, "-m", "fpm", *sys.argv[2:]])'
-        wrapper += [sys.executable, "-I", "-c", code]
+    script, environ = ["/usr/bin/env", "-C", str(hostile.directory)], hostile.environ(home=False)
+    code = 'import os, sys; os.execv(sys.executable, [sys.executable, "-m", "fpm", *sys.argv[2:]])'
+    module = [*script, sys.executable, "-I", "-c", code]
     fpm = daemon({}, started=False)
     configure(fpm)
-    fpm.start(wrapper=wrapper, environ=environ)
-    use_it_all(fpm, wrapper, environ)
+    fpm.start(wrapper=module, environ=environ)
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        wrapper = module if command[0] == "test" else script
+        return fpm.cli(*command, wrapper=wrapper, environ=environ, timeout=60)
+
+    use_it_all(fpm, CHANGING, run)
+    stop(fpm, run)
     left = hostile.left()
-    assert any(mark.startswith("sitecustomize") for mark in left)
-    first = f"isolated 0: [{sys.executable!r}, " + ("'-m', 'fpm'," if command == "module" else repr(pyfpm_command()))
-    assert [mark for mark in left if not mark.startswith(SITE) or first not in mark] == []
+    heard = {how: f"isolated 0: [{sys.executable!r}, {how}" for how in ("'-m', 'fpm',", repr(pyfpm_command()))}
+    for how, first in heard.items():
+        assert any(mark.startswith("sitecustomize") and first in mark for mark in left), how
+    assert [mark for mark in left if not mark.startswith(SITE) or not any(one in mark for one in heard.values())] == []
 
 
 def test_serve_gives_the_directory_to_the_pool_alone(hostile: Hostile, tmp_path: Path) -> None:
@@ -206,19 +243,3 @@ def test_a_programs_manager_executes_nothing_of_its_directory(hostile: Hostile, 
     )
     assert (done.returncode, done.stdout) == (0, "www\n"), done.stderr
     assert hostile.left() == []
-
-
-def test_nothing_inherits_the_callers_descriptors(daemon: Start) -> None:
-    fpm = daemon({}, started=False)
-    configure(fpm)
-    secret = fpm.directory / "secret"
-    secret.write_text("")
-    fpm.start(wrapper=["/bin/sh", "-c", f'exec 9<{secret} "$0" "$@"'])
-    assert fpm.cli("trace", "www", "--idle").returncode == 0
-    assert fpm.cli("upgrade").returncode == 0
-    assert fpm.cli("reload").returncode == 0
-    fpm.wait_workers("www", 2)
-    for process in fpm.processes("pyfpm"):
-        held = descriptors(process.pid)
-        assert held
-        assert str(secret) not in " ".join(held), process.cmdline()

@@ -15,26 +15,38 @@ import pytest
 from tests.support.fpm import Daemon, Start
 from tests.support.inside import INSIDE, inside, mounts_of, opened_to_all, refused
 from tests.support.pools import echo
+from tests.support.reloads import reload
 
 pytestmark = pytest.mark.root
 
+SECOND = next(user for user in pwd.getpwall() if user.pw_uid not in (0, 65534) and user.pw_gid not in (0, 65534))
 TOP = {"bin", "dev", "etc", "lib", "proc", "run", "tmp", "usr", "var"}
 """What there is in any case; lib32, lib64, sbin and the like as the machine has them."""
 
 
-@pytest.fixture
-def jailed(daemon: Start) -> Daemon:
-    """Two pools: `open` has the application at its own path, `closed` a directory that is its root."""
-    fpm = daemon({"open": {}}, started=False)
+@pytest.fixture(scope="module")
+def jailed(shared_daemon: Start) -> Daemon:
+    """`open` has the application at its own path, `closed` a directory that is its root; and some for one test each."""
+    fpm = shared_daemon({"open": {}}, started=False)
     root = fpm.directory / "root"
     (root / "srv").mkdir(parents=True)
     (root / "srv" / "inside.py").write_text((fpm.apps / "inside.py").read_text())
     (root / "srv" / "lazy.py").write_text("WORD = 'late'\n")
     (fpm.apps / "lazy.py").write_text("WORD = 'late'\n")
     opened_to_all([root, *root.rglob("*"), fpm.apps / "lazy.py"])
-    common = {**INSIDE, "chroot.automount": True}
-    fpm.configure({"open": common, "closed": {**common, "chroot": root, "chdir": "/srv"}})
-    return fpm.start()
+    common: dict[str, object] = {**INSIDE, "chroot.automount": True}
+    fpm.configure(
+        {
+            "open": common,
+            "closed": {**common, "chroot": root, "chdir": "/srv"},
+            "root": {**common, "user": "root", "group": "root"},
+            "second": {**common, "user": SECOND.pw_name},
+            "one": {**common, "private_tmp.size": "1M"},
+            "two": {**common, "private_tmp.size": "1M"},
+            "echo": {**common, "app": "echo:application"},
+        }
+    )
+    return fpm.start("-R", "run")
 
 
 WORKS = {
@@ -82,13 +94,14 @@ with multiprocessing.get_context('fork').Pool(2) as pool:
     answer = pool.map(abs, [-1, -2, -3]) == [1, 2, 3]
 """,
     "a database": """
-import sqlite3
+import os, sqlite3
 connection = sqlite3.connect('/tmp/database')
 connection.execute('create table if not exists one (number)')
 connection.execute('insert into one values (1)')
 connection.commit()
-answer = connection.execute('select count(*) from one').fetchone()[0] >= 1
+answer = connection.execute('select count(*) from one').fetchone()[0] == 1
 connection.close()
+os.unlink('/tmp/database')
 """,
     "random numbers": "import secrets; answer = bool(secrets.token_bytes(8) and open('/dev/urandom', 'rb').read(4))",
     "the null device": "open('/dev/null', 'w').write('x'); answer = True",
@@ -128,11 +141,10 @@ def test_what_is_the_machines_cannot_be_written(jailed: Daemon) -> None:
             assert "Read-only file system" in told or "Permission denied" in told, told
 
 
-def test_not_even_by_root(daemon: Start) -> None:
-    fpm = daemon({"www": {**INSIDE, "chroot.automount": True, "user": "root", "group": "root"}}, started=False)
-    fpm.start("-R", "run")
+def test_not_even_by_root(jailed: Daemon) -> None:
+    assert inside(jailed, "root", "import os; answer = os.getuid()") == 0
     for path in ("/usr/x", "/etc/hosts", "/x", "/etc/x"):
-        assert "Read-only file system" in refused(fpm, "www", "open(path, 'a')", path=path)
+        assert "Read-only file system" in refused(jailed, "root", "open(path, 'a')", path=path)
 
 
 def test_only_processes_of_the_same_user_are_seen(jailed: Daemon) -> None:
@@ -157,18 +169,15 @@ def test_mounts_are_those_of_the_pool_alone(jailed: Daemon) -> None:
         assert "shared:" not in line
 
 
-def test_names_are_those_of_the_pools_user(daemon: Start) -> None:
-    second = next(user for user in pwd.getpwall() if user.pw_uid not in (0, 65534) and user.pw_gid not in (0, 65534))
-    fpm = daemon({"www": {**INSIDE, "chroot.automount": True, "user": second.pw_name}})
+def test_names_are_those_of_the_pools_user(jailed: Daemon) -> None:
     code = "import pwd, os; answer = list(pwd.getpwuid(os.getuid()))[:4], [one.pw_name for one in pwd.getpwall()]"
-    own, users = inside(fpm, "www", code)
-    assert own == [second.pw_name, "x", second.pw_uid, second.pw_gid]
-    assert users == ["root", second.pw_name, "nobody"]
+    own, users = inside(jailed, "second", code)
+    assert own == [SECOND.pw_name, "x", SECOND.pw_uid, SECOND.pw_gid]
+    assert users == ["root", SECOND.pw_name, "nobody"]
 
 
-def test_temporary_files_are_the_pools_and_as_large_as_they_may_be(daemon: Start) -> None:
-    settings = {**INSIDE, "chroot.automount": True, "private_tmp.size": "1M"}
-    fpm = daemon({"one": settings, "two": settings})
+def test_temporary_files_are_the_pools_and_as_large_as_they_may_be(jailed: Daemon) -> None:
+    fpm = jailed
     inside(fpm, "one", "open('/tmp/mine', 'w').write('x')")
     assert inside(fpm, "two", "import os; answer = os.path.exists('/tmp/mine')") is False
     assert not Path("/tmp/mine").exists()
@@ -182,14 +191,13 @@ def test_temporary_files_are_the_pools_and_as_large_as_they_may_be(daemon: Start
     links = "import os\nfor number in range(1500):\n answer = os.symlink('x', f'/tmp/{number}')"
     assert "No space left on device" in refused(fpm, "one", links)
     assert inside(fpm, "one", "import os; answer = len(os.listdir('/tmp'))") > 900
-    assert fpm.cli("reload", "one").returncode == 0
+    reload(fpm, "one")
 
 
-def test_the_application_is_where_it_was(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "echo:application", "chroot.automount": True}})
-    told = echo(fpm, "www")
-    assert told["cwd"] == str(fpm.apps)
-    assert os.stat(f"/proc/{fpm.workers('www')[0]}/root").st_dev != os.stat("/").st_dev
+def test_the_application_is_where_it_was(jailed: Daemon) -> None:
+    told = echo(jailed, "echo")
+    assert told["cwd"] == str(jailed.apps)
+    assert os.stat(f"/proc/{jailed.workers('echo')[0]}/root").st_dev != os.stat("/").st_dev
 
 
 TRUSTED = """

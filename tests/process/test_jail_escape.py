@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 from pathlib import Path
 
@@ -16,42 +17,70 @@ from tests.support.jail import build_jail
 pytestmark = pytest.mark.root
 
 KINDS: dict[str, dict[str, object]] = {
-    "chroot": {},
-    "rootfs": {},
-    "open": {"chroot.automount": True},
-    "closed": {"chroot.automount": True},
-    "sealed": {"chroot.automount": True, "namespaces": "mount pid net ipc uts user cgroup"},
-    "tmp": {"private_tmp": True, "namespaces": "pid"},
+    "chroot": {"user": "games"},
+    "rootfs": {"user": "news"},
+    "open": {"user": "backup", "chroot.automount": True},
+    "closed": {"user": "lp", "chroot.automount": True},
+    "sealed": {"user": "mail", "chroot.automount": True, "namespaces": "mount pid net ipc uts user cgroup"},
+    "tmp": {"user": "uucp", "private_tmp": True, "namespaces": "pid"},
 }
+"""No two have a user in common: processes of the same user, if they can be seen, lead to wherever they are."""
 OWN_ROOT = [kind for kind in KINDS if kind != "tmp"]
-LOOSE = {"no_new_privs": False, "process.dumpable": True, "user": "games", "isolation": "none"}
-"""The user has no other process: those of the same user, if they can be seen, lead to wherever they are. What a pool is
-refused by other means is allowed, so that it is the jail that is tried."""
+MOUNTED: dict[str, dict[str, object]] = {"bound": {"user": "proxy"}, "overlaid": {"user": "list"}}
+LOOSE = {"no_new_privs": False, "process.dumpable": True, "isolation": "none"}
+"""What a pool is refused by other means is allowed, so that it is the jail that is tried."""
 
 
-def enter(daemon: Start, kind: str) -> Daemon:
-    """Start a pool `www` in one kind of root, and `other` without any; below `secret` is what nobody must reach."""
-    fpm = daemon({"www": {}}, started=False)
-    settings: dict[str, object] = {**INSIDE, **LOOSE, **KINDS[kind]}
-    if kind in ("chroot", "rootfs", "closed"):
-        root = fpm.directory / "root"
-        for name in ("srv", "proc", "dev", "tmp"):
-            (root / name).mkdir(parents=True)
-        if kind != "closed":
-            build_jail(root, pool_python(), is_whole=True)
-        shutil.copy(fpm.apps / "inside.py", root / "srv")
-        opened_to_all([path for path in (root, *root.rglob("*")) if path.is_dir()])
-        (root / "tmp").chmod(0o1777)
-        settings |= {"rootfs" if kind == "rootfs" else "chroot": root, "chdir": "/srv"}
+@pytest.fixture(scope="module")
+def fpm(shared_daemon: Start) -> Daemon:
+    """A pool in each kind of root, and `other` without any; below `secret` is what nobody must reach."""
+    fpm = shared_daemon({"other": {}}, started=False)
     (fpm.directory / "secret").write_text("secret")
     (fpm.directory / "secret").chmod(0o644)
-    fpm.configure({"www": settings, "other": {}})
+    plant(fpm.apps)
+    pools = {kind: {**INSIDE, **LOOSE, **settings, **own_root(fpm, kind)} for kind, settings in KINDS.items()}
+    for kind, settings in MOUNTED.items():
+        pools[kind] = {**INSIDE, **LOOSE, **settings, "mount[]": mount_line(fpm, kind)}
+    fpm.configure({**pools, "other": {}})
     return fpm.start()
 
 
+def own_root(fpm: Daemon, kind: str) -> dict[str, object]:
+    """Make the directory tree of a kind of root that has one; the directives that name it."""
+    if kind not in ("chroot", "rootfs", "closed"):
+        return {}
+    root = fpm.directory / kind
+    for name in ("srv", "proc", "dev", "tmp"):
+        (root / name).mkdir(parents=True)
+    if kind != "closed":
+        build_jail(root, pool_python(), is_whole=True)
+    shutil.copy(fpm.apps / "inside.py", root / "srv")
+    opened_to_all([path for path in (root, *root.rglob("*")) if path.is_dir()])
+    (root / "tmp").chmod(0o1777)
+    plant(root / "srv")
+    return {"rootfs" if kind == "rootfs" else "chroot": root, "chdir": "/srv"}
+
+
+def mount_line(fpm: Daemon, kind: str) -> str:
+    """What is mounted, at kind/mnt."""
+    data, more, target = (fpm.directory / kind / name for name in ("data", "more", "mnt"))
+    for path in (data, more, target):
+        path.mkdir(parents=True)
+    opened_to_all([data.parent, data, more, target])
+    plant(data)
+    return f"bind {data} {target}" if kind == "bound" else f"overlay {data}:{more} {target}"
+
+
+def plant(directory: Path) -> None:
+    """Put a device and a set-user-ID program where a pool sees them."""
+    os.mknod(directory / "device", 0o666 | 0o020000, os.makedev(1, 3))
+    os.chmod(directory / "device", 0o666)
+    shutil.copy("/usr/bin/id", directory / "id")
+    (directory / "id").chmod(0o6755)
+
+
 @pytest.mark.parametrize("kind", OWN_ROOT)
-def test_the_way_up_ends_at_the_root(daemon: Start, kind: str) -> None:
-    fpm = enter(daemon, kind)
+def test_the_way_up_ends_at_the_root(fpm: Daemon, kind: str) -> None:
     secret = str(fpm.directory / "secret")
     code = """
     import os
@@ -66,20 +95,19 @@ def test_the_way_up_ends_at_the_root(daemon: Start, kind: str) -> None:
     os.close(fd)
     answer = found
     """
-    assert inside(fpm, "www", code, secret=secret) == [False] * 6
+    assert inside(fpm, kind, code, secret=secret) == [False] * 6
     code = """
     import os, stat
     answer = [fd for fd in os.listdir("/proc/self/fd") if os.path.isdir(f"/proc/self/fd/{fd}/.")]
     """
     if kind != "chroot":  # there is no /proc
-        assert inside(fpm, "www", code) == []
-    told = refused(fpm, "www", "import os; os.chroot('/tmp')")
+        assert inside(fpm, kind, code) == []
+    told = refused(fpm, kind, "import os; os.chroot('/tmp')")
     assert "Operation not permitted" in told
 
 
 @pytest.mark.parametrize("kind", OWN_ROOT[1:])
-def test_no_process_leads_out(daemon: Start, kind: str) -> None:
-    fpm = enter(daemon, kind)
+def test_no_process_leads_out(fpm: Daemon, kind: str) -> None:
     code = """
     import os
     found = []
@@ -92,7 +120,7 @@ def test_no_process_leads_out(daemon: Start, kind: str) -> None:
     """
     # Not all that /proc shows: other tests have processes of the same user, which are not in this jail.
     values = {"processes": [one.pid for one in fpm.processes()], "secret": str(fpm.directory / "secret")}
-    assert inside(fpm, "www", code, **values) == []
+    assert inside(fpm, kind, code, **values) == []
 
 
 REFUSED = {
@@ -123,13 +151,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_only_root_may_do_is_refused(daemon: Start, kind: str) -> None:
-    fpm = enter(daemon, kind)
+def test_what_only_root_may_do_is_refused(fpm: Daemon, kind: str) -> None:
     (other,) = fpm.workers("other")
     done = []
     for what, code in REFUSED.items():
         try:
-            refused(fpm, "www", CALLS + code, master=fpm.pid, other=other)
+            refused(fpm, kind, CALLS + code, master=fpm.pid, other=other)
         except AssertionError as error:
             done.append((what, str(error)))
     assert done == []
@@ -183,10 +210,9 @@ os.waitpid(pid, 0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_user_namespace_of_its_own_uncovers_nothing(daemon: Start, kind: str) -> None:
+def test_a_user_namespace_of_its_own_uncovers_nothing(fpm: Daemon, kind: str) -> None:
     """Where ordinary users may have one they are root in it, and may mount, but what they were given stays."""
-    fpm = enter(daemon, kind)
-    told = inside(fpm, "www", IN_A_USER_NAMESPACE, secret=str(fpm.directory / "secret"))
+    told = inside(fpm, kind, IN_A_USER_NAMESPACE, secret=str(fpm.directory / "secret"))
     refusal = told.pop("refused", "")
     if kind == "tmp":
         told.pop("escaped", None)  # its root is the machine's
@@ -197,33 +223,12 @@ def test_a_user_namespace_of_its_own_uncovers_nothing(daemon: Start, kind: str) 
         assert "Operation not permitted" in refusal  # it would have a chroot(2) of its own
 
 
-def plant(directory: Path) -> None:
-    """Put a device and a set-user-ID program where a pool sees them."""
-    os.mknod(directory / "device", 0o666 | 0o020000, os.makedev(1, 3))
-    os.chmod(directory / "device", 0o666)
-    shutil.copy("/usr/bin/id", directory / "id")
-    (directory / "id").chmod(0o6755)
-
-
-@pytest.mark.parametrize("kind", ["rootfs", "open", "closed", "bound", "overlaid"])
-def test_devices_and_set_user_id_programs_do_not_count(daemon: Start, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["rootfs", "open", "closed", *MOUNTED])
+def test_devices_and_set_user_id_programs_do_not_count(fpm: Daemon, kind: str) -> None:
     """Whoever filled the directory; no_new_privs is off, and does not help."""
-    if kind in ("bound", "overlaid"):
-        fpm = daemon({"www": {}}, started=False)
-        data, more, target = (fpm.directory / name for name in ("data", "more", "mnt"))
-        for path in (data, more, target):
-            path.mkdir()
-            path.chmod(0o755)
-        plant(data)
-        line = f"bind {data} {target}" if kind == "bound" else f"overlay {data}:{more} {target}"
-        fpm.configure({"www": {**INSIDE, **LOOSE, "mount[]": line}})
-        fpm.start()
-        place = str(fpm.directory / "mnt")
-    else:
-        fpm = enter(daemon, kind)
-        plant(fpm.apps if kind == "open" else fpm.directory / "root" / "srv")
-        place = str(fpm.apps) if kind == "open" else "/srv"
-    assert "Permission denied" in refused(fpm, "www", "open(f'{place}/device', 'rb')", place=place)
+    place = {"open": str(fpm.apps), **{one: f"{fpm.directory}/{one}/mnt" for one in MOUNTED}}.get(kind, "/srv")
+    assert "Permission denied" in refused(fpm, kind, "open(f'{place}/device', 'rb')", place=place)
     if kind != "rootfs":  # the libraries that id(1) needs are not in it
         code = "import subprocess; answer = subprocess.check_output([f'{place}/id', '-u'], text=True)"
-        assert inside(fpm, "www", code, place=place) == "5\n"
+        user = pwd.getpwnam(str({**KINDS, **MOUNTED}[kind]["user"]))
+        assert inside(fpm, kind, code, place=place) == f"{user.pw_uid}\n"

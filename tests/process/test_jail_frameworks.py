@@ -3,40 +3,60 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.directories import opened_directory
 from tests.support.fpm import Daemon, Start
-from tests.support.framework_jail import PACKAGES, copy_packages, write_sites
+from tests.support.framework_jail import copy_packages, pages, use_once, write_sites
 from tests.support.inside import opened_to_all
 from tests.support.interpreter import interpreters, pool_python
 from tests.support.jail import build_jail
 
 pytestmark = pytest.mark.root
 
-FRAMEWORKS = ("flask", "django")
 OTHERS = [path for path in interpreters() if path.startswith(os.path.expanduser("~/"))]
 """Those below root's home, where no other user gets."""
+Settings = dict[str, object]
+PATIENCE = 300.0
 
 
-def serve(fpm: Daemon, settings: dict[str, object]) -> None:
-    """Start two pools and look at a page of each, before and after a reload."""
-    fpm.configure({name: {**settings, "app": f"sites:{name}()"} for name in FRAMEWORKS})
-    fpm.start()
-    chdir = str(settings.get("chdir", fpm.apps))
-    for _ in range(2):
-        for name in FRAMEWORKS:
-            reply = fpm.get(name, "/Ida")
-            assert (reply.status, reply.body.decode()) == (200, f"<p>Ida in {chdir}</p>"), fpm.log()
-        assert fpm.cli("reload").returncode == 0
+@pytest.fixture(scope="module")
+def packages() -> Iterator[Path]:
+    """The two frameworks, with the bytecode that is installed with them."""
+    with opened_directory() as directory:
+        copy_packages(directory / "packages")
+        yield directory / "packages"
 
 
-def small_tree(root: Path) -> None:
+def serve(fpm: Daemon, pools: dict[str, Settings]) -> None:
+    """Start pools that are all one application, and look at their pages, before and after a reload."""
+    common = {"app": "sites:both()", "startup_timeout": "5m"}
+    fpm.configure({name: {**common, **settings} for name, settings in pools.items()})
+    fpm.start(ready=False)
+    fpm.wait_ready(timeout=PATIENCE)
+    wanted = {name: [(200, f"<p>Ida in {pool.get('chdir', fpm.apps)}</p>")] * 2 for name, pool in pools.items()}
+    assert {name: pages(fpm, name) for name in pools} == wanted, fpm.log()
+    former = {name: fpm.workers(name) for name in pools}
+    done = fpm.cli("reload", timeout=PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {name: pages(fpm, name) for name in pools} == wanted, fpm.log()
+    assert [name for name in pools if set(former[name]) & set(fpm.workers(name))] == []
+
+
+def link(packages: Path, target: Path) -> None:
+    """The packages in another place, where they need no room."""
+    shutil.copytree(packages, target, copy_function=os.link)
+
+
+def small_tree(root: Path, packages: Path) -> Path:
     """A root with a Python, the two frameworks, and the directories in which something is mounted."""
     build_jail(root, pool_python(), is_whole=True)
-    copy_packages(root / "packages")
+    link(packages, root / "packages")
     for name in ("srv", "proc", "dev", "tmp", "var/tmp", "usr/share/zoneinfo/Europe"):
         (root / name).mkdir(parents=True, exist_ok=True)
     write_sites(root / "srv")
@@ -45,59 +65,57 @@ def small_tree(root: Path) -> None:
     opened_to_all([path for path in (root, *root.rglob("*")) if path.is_dir()])
     opened_to_all([zone])
     (root / "tmp").chmod(0o1777)
+    return root
 
 
-def test_with_a_virtual_environment(daemon: Start) -> None:
-    """Of the system's Python; the packages come by a directory of their own, as they are not installed twice."""
-    fpm = daemon({"www": {}}, started=False)
-    write_sites(fpm.apps)
-    venv = fpm.directory / "venv"
-    subprocess.run([pool_python(), "-m", "venv", "--without-pip", str(venv)], check=True, timeout=60)
-    (found,) = venv.glob("lib/python3.*/site-packages")
-    found.rmdir()
-    copy_packages(found)
-    serve(fpm, {"venv": venv, "chroot.automount": True})
-
-
-@pytest.mark.parametrize("python", OTHERS)
-def test_with_a_python_below_roots_home(daemon: Start, python: str) -> None:
-    fpm = daemon({"www": {}}, started=False)
-    write_sites(fpm.apps)
-    serve(fpm, {"python": python, "pythonpath": PACKAGES, "chroot.automount": True})
-
-
-@pytest.mark.parametrize("python", OTHERS[-1:])
-def test_with_a_virtual_environment_of_such_a_python(daemon: Start, python: str) -> None:
-    """bin/python of the environment is a link to a place that the pool could not reach by itself."""
-    fpm = daemon({"www": {}}, started=False)
-    write_sites(fpm.apps)
-    venv = fpm.directory / "venv"
-    subprocess.run([python, "-m", "venv", "--without-pip", str(venv)], check=True, timeout=60)
-    serve(fpm, {"venv": venv, "pythonpath": PACKAGES, "chroot.automount": True, "namespaces": "pid ipc net"})
-
-
-def test_with_a_chroot_that_holds_the_application(daemon: Start) -> None:
-    fpm = daemon({"www": {}}, started=False)
-    root = fpm.directory / "root"
-    copy_packages(root / "packages")
+def application_tree(root: Path, packages: Path) -> Path:
+    """A root with the application alone."""
+    link(packages, root / "packages")
     (root / "srv").mkdir()
     write_sites(root / "srv")
     opened_to_all([root, root / "srv"])
-    serve(fpm, {"chroot": root, "chdir": "/srv", "pythonpath": "/packages", "chroot.automount": True})
+    return root
 
 
-@pytest.mark.parametrize("how", ["chroot", "rootfs"])
-def test_with_an_interpreter_inside(daemon: Start, how: str) -> None:
+def make_venv(python: str, venv: Path) -> Path:
+    """A virtual environment; returns the directory of its packages."""
+    subprocess.run([python, "-m", "venv", "--without-pip", str(venv)], check=True, timeout=60)
+    (found,) = venv.glob("lib/python3.*/site-packages")
+    return found
+
+
+def test_with_pythons_below_roots_home(daemon: Start, packages: Path) -> None:
+    """And a virtual environment of one of them, whose bin/python links to where the pool alone could not get."""
+    if not OTHERS:
+        pytest.skip("no Python is below root's home")
     fpm = daemon({"www": {}}, started=False)
-    root = fpm.directory / "root"
-    small_tree(root)
-    settings: dict[str, object] = {how: root, "chdir": "/srv", "pythonpath": "/packages"}
-    serve(fpm, settings | ({"namespaces": "pid"} if how == "rootfs" else {}))
+    write_sites(fpm.apps)
+    for python in OTHERS:
+        use_once(python, packages, fpm.apps)
+    venv = fpm.directory / "venv"
+    make_venv(OTHERS[-1], venv)
+    common = {"pythonpath": packages, "chroot.automount": True}
+    pools: dict[str, Settings] = {Path(python).parts[-3]: {**common, "python": python} for python in OTHERS}
+    serve(fpm, {**pools, "venv": {**common, "venv": venv, "namespaces": "pid ipc net"}})
 
 
-def test_with_an_interpreter_inside_and_what_a_chroot_may_have(daemon: Start) -> None:
+def test_with_the_systems_python(daemon: Start, packages: Path) -> None:
+    """In a virtual environment, outside and inside of a chroot; and inside with what a chroot may have."""
     fpm = daemon({"www": {}}, started=False)
-    root = fpm.directory / "root"
-    small_tree(root)
-    settings = {"chroot": root, "chdir": "/srv", "pythonpath": "/packages", "private_tmp": True, "namespaces": "pid"}
-    serve(fpm, settings)
+    write_sites(fpm.apps)
+    venv = fpm.directory / "venv"
+    installed = make_venv(pool_python(), venv)
+    installed.rmdir()
+    link(packages, installed)
+    tree, application = (fpm.directory / name for name in ("tree", "application"))
+    small_tree(tree, packages)
+    application_tree(application, packages)
+    common: Settings = {"chdir": "/srv", "pythonpath": "/packages"}
+    pools: dict[str, Settings] = {
+        "venv": {"venv": venv, "chroot.automount": True},
+        "application": {**common, "chroot": application, "chroot.automount": True},
+        "chroot": {**common, "chroot": tree},
+        "rootfs": {**common, "rootfs": tree, "namespaces": "pid"},
+        "more": {**common, "chroot": tree, "private_tmp": True, "namespaces": "pid"},
+    }
+    serve(fpm, pools)

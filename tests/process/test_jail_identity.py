@@ -6,7 +6,10 @@ import os
 import re
 import stat
 from collections import Counter
+from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +24,9 @@ JAILS: dict[str, dict[str, object]] = {
     "root": {"chroot.automount": True},
     "sealed": {"chroot.automount": True, "namespaces": "mount pid net ipc uts user cgroup"},
 }
+BROKEN = ("basic", "sealed")
+"""Those of which there is a pool whose import fails."""
+Held = dict[str, dict[str, Any]]
 LOOK = """
 import os, socket, stat
 found = {}
@@ -59,17 +65,19 @@ MOST = Counter(
 """What a worker may hold, see fpm.protocol.spec, and how many of it."""
 
 
-def two_pools(daemon: Start, jail: str) -> Daemon:
-    fpm = daemon({"www": {}}, started=False)
-    settings = {**INSIDE, **JAILS[jail]}
+@pytest.fixture(scope="module")
+def fpm(shared_daemon: Start) -> Daemon:
+    """A pool in each jail, and beside it one whose import fails."""
+    fpm = shared_daemon({"none": {}}, started=False)
     logs = {"slowlog": "slow.log", "request_slowlog_timeout": "10s"}
-    fpm.configure(
-        {
-            "www": {**settings, "access.log": fpm.directory / "www.access", **logs},
-            "other": {**settings, "access.log": fpm.directory / "other.access", **logs},
-        },
-        global_={"error_log": "error.log", "status_listen": fpm.directory / "status.sock"},
-    )
+    pools = {
+        jail: {**INSIDE, **settings, "access.log": fpm.directory / f"{jail}.access", **logs}
+        for jail, settings in JAILS.items()
+    }
+    broken = {"app": "broken_import:application", "private_tmp": True}
+    pools |= {f"broken-{jail}": {**broken, **JAILS[jail]} for jail in BROKEN}
+    fpm.configure(pools, global_={"error_log": "error.log", "status_listen": fpm.directory / "status.sock"})
+    fpm.expect_log(r"\[pool broken-")
     return fpm.start()
 
 
@@ -83,31 +91,32 @@ def name_of(entry: dict[str, object]) -> str:
     return re.sub(r":\[\d+\]$| \(deleted\)$", "", text) if not text.startswith("anon") else text
 
 
-@pytest.mark.parametrize("jail", JAILS)
-def test_a_worker_holds_its_own_descriptors_and_no_others(daemon: Start, jail: str) -> None:
-    fpm = two_pools(daemon, jail)
-    found = {pool: inside(fpm, pool, LOOK) for pool in ("www", "other")}
+def test_a_worker_holds_its_own_descriptors_and_no_others(fpm: Daemon) -> None:
+    found = {pool: inside(fpm, pool, LOOK) for pool in JAILS}
     for pool, held in found.items():
         names = Counter(name_of(entry) for entry in held.values())
         logs = {name for name in names if name.endswith(".access")}
         assert logs == {f"{fpm.directory}/{pool}.access"}
         names["access"] = names.pop(logs.pop())
-        assert not names - MOST, names - MOST
+        assert not names - MOST, (pool, names - MOST)
         assert held["10"]["name"] == str(fpm.address(pool))
         accepted = [entry["name"] for entry in held.values() if name_of(entry) == "accepted"]
         assert accepted == [str(fpm.address(pool))]
-        assert {name_of(entry) for entry in held.values() if entry["mode"] == stat.S_IFDIR} == set()
+        assert {name_of(entry) for entry in held.values() if entry["mode"] == stat.S_IFDIR} == set(), pool
     private = (stat.S_IFSOCK, stat.S_IFIFO)
-    own = [{entry["inode"] for entry in held.values() if entry["mode"] in private} for held in found.values()]
-    assert not own[0] & own[1], "nothing by which one pool could speak to the other"
-    boards = [held["6"]["inode"] for held in found.values()]
-    assert boards[0] != boards[1]
+    assert_apart(found, lambda held: {entry["inode"] for entry in held.values() if entry["mode"] in private})
+    assert_apart(found, lambda held: {held["6"]["inode"]})
+
+
+def assert_apart(found: dict[str, Held], inodes: Callable[[Held], set[int]]) -> None:
+    """No two pools have one of these in common, by which they could speak to each other."""
+    for one, other in combinations(found, 2):
+        assert not inodes(found[one]) & inodes(found[other]), (one, other)
 
 
 @pytest.mark.parametrize("jail", JAILS)
-def test_there_is_no_way_back(daemon: Start, jail: str) -> None:
-    fpm = two_pools(daemon, jail)
-    status = inside(fpm, "www", "answer = open('/proc/self/status').read()")
+def test_there_is_no_way_back(fpm: Daemon, jail: str) -> None:
+    status = inside(fpm, jail, "answer = open('/proc/self/status').read()")
     lines = {name: value.split() for name, _, value in (line.partition(":") for line in status.splitlines())}
     assert lines["Uid"] == lines["Gid"] == ["65534"] * 4
     assert lines["Groups"] in ([], ["65534"])
@@ -134,17 +143,14 @@ def test_there_is_no_way_back(daemon: Start, jail: str) -> None:
                 pass
     answer = found
     """
-    assert inside(fpm, "www", code) == []
+    assert inside(fpm, jail, code) == []
 
 
-@pytest.mark.parametrize("jail", ["basic", "sealed"])
-def test_the_503_responder_and_the_launcher_hold_nothing_more(daemon: Start, jail: str) -> None:
+@pytest.mark.parametrize("jail", BROKEN)
+def test_the_503_responder_and_the_launcher_hold_nothing_more(fpm: Daemon, jail: str) -> None:
     """The responder is the master's own Python; the ends of what generations share are not for it."""
-    fpm = daemon({"www": {"app": "broken_import:application", "private_tmp": True, **JAILS[jail]}}, started=False)
-    fpm.expect_log(r"\[pool www\]")
-    fpm.start()
-    assert fpm.get("www").status == 503
-    (responder,) = fpm.processes("unavailable www")
+    assert fpm.get(f"broken-{jail}").status == 503
+    (responder,) = fpm.processes(f"unavailable broken-{jail}")
     numbers = sorted(int(fd) for fd in os.listdir(f"/proc/{responder.pid}/fd"))
     assert [fd for fd in numbers if fd in (12, 13) and is_pair(responder.pid, fd)] == []
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 
 import pytest
 
 from tests.support.fpm import Daemon, Start
 from tests.support.held import holding
 from tests.support.inside import INSIDE, inside, namespace
-from tests.support.pools import clients, numbers, wait_numbers, write_app
-from tests.support.reloads import version_of, write_version
+from tests.support.pools import clients, end_resting, numbers, together, wait_numbers, write_app
+from tests.support.reloads import reload, upgrade, version_of, write_version
 from tests.support.traces import functions, traced
 from tests.support.waiting import wait_until
 
@@ -20,133 +22,159 @@ pytestmark = pytest.mark.root
 
 ALL = "mount pid net ipc uts user cgroup"
 JAILS: dict[str, dict[str, object]] = {
+    "none": {},
     "pid": {"namespaces": "pid"},
     "all": {"namespaces": ALL},
     "root": {"chroot.automount": True},
     "sealed": {"chroot.automount": True, "namespaces": ALL},
 }
-in_each_jail = pytest.mark.parametrize("jail", JAILS)
+EACH = ("pid", "all", "root", "sealed")
 
 
-def start(daemon: Start, jail: str, **settings: object) -> Daemon:
-    """Start one pool, `www`, in a jail."""
-    return daemon({"www": {"pm.max_children": 2, **JAILS[jail], **settings}})
+def pools(jails: Iterable[str] = EACH, **settings: object) -> dict[str, dict[str, object]]:
+    """A pool in each of these jails, named as it: what one daemon does for four pools costs less than for one each."""
+    return {jail: {"pm.max_children": 2, **settings, **JAILS[jail]} for jail in jails}
 
 
-@in_each_jail
-def test_stacks_and_limits(daemon: Start, jail: str) -> None:
-    fpm = start(
-        daemon,
-        jail,
-        app="timeouts:application",
-        slowlog="slow.log",
-        request_slowlog_timeout="300ms",
-        request_terminate_timeout="2s",
+def deployed(daemon: Start, jails: Iterable[str], name: str, source: str, **settings: object) -> Daemon:
+    """Start pools with an application of the test's own."""
+    fpm = daemon({"www": {}}, started=False)
+    write_app(fpm, name, source)
+    fpm.configure(pools(jails, app=f"{name}:application", **settings))
+    return fpm
+
+
+def at_once(jails: Iterable[str], check: Callable[[str], object]) -> None:
+    """Check all pools at the same time: most of each check is waiting."""
+    results, _ = together(len(names := list(jails)), lambda number: check(names[number]), timeout=120.0)
+    assert [result for result in results if result is not None] == []
+
+
+def test_stacks_and_limits(daemon: Start) -> None:
+    fpm = daemon(
+        pools(
+            app="timeouts:application",
+            slowlog="$pool.slow.log",
+            request_slowlog_timeout="300ms",
+            request_terminate_timeout="2s",
+        )
     )
     fpm.expect_log("executing too slow", "execution timed out", "exited on signal", "has not exited on SIGTERM")
-    with clients(fpm, "www", "/sleep", query="60", count=1):
-        (entry,) = wait_until(lambda: [one for one in traced(fpm, "www") if "application" in functions(one)])
-        assert entry["pid"] in fpm.workers("www")
-        assert entry["error"] is None or not entry["error"], entry
-        said = fpm.wait_log(r"child (\d+), script .* execution timed out .*, terminating")
-        fpm.wait_log(rf"child {said[1]} exited on signal 15 \(SIGTERM\)")
-    log = (fpm.directory / "slow.log").read_text()
-    assert re.search(r"\] \w+\(\) .*timeouts.py:\d+", log), log
-    assert fpm.get("www", "/ignore", query="60").stdout == b""
-    said = fpm.wait_log(r"child (\d+) has not exited on SIGTERM \(request_terminate_timeout\), sending SIGKILL")
-    fpm.wait_log(rf"child {said[1]} exited on signal 9 \(SIGKILL\)")
-    wait_numbers(fpm, "www", idle_processes=2)
+
+    def check(jail: str) -> None:
+        here = rf"\[pool {jail}\] "
+        with clients(fpm, jail, "/sleep", query="60", count=1):
+            (entry,) = wait_until(lambda: [one for one in traced(fpm, jail) if "application" in functions(one)])
+            assert entry["pid"] in fpm.workers(jail)
+            assert entry["error"] is None or not entry["error"], entry
+            said = fpm.wait_log(rf"{here}child (\d+), script .* execution timed out .*, terminating")
+            fpm.wait_log(rf"{here}child {said[1]} exited on signal 15 \(SIGTERM\)")
+        log = (fpm.directory / f"{jail}.slow.log").read_text()
+        assert re.search(r"\] \w+\(\) .*timeouts.py:\d+", log), log
+        assert fpm.get(jail, "/ignore", query="60").stdout == b""
+        said = fpm.wait_log(
+            rf"{here}child (\d+) has not exited on SIGTERM \(request_terminate_timeout\), sending SIGKILL"
+        )
+        fpm.wait_log(rf"{here}child {said[1]} exited on signal 9 \(SIGKILL\)")
+        wait_numbers(fpm, jail, idle_processes=2)
+
+    at_once(EACH, check)
 
 
-@in_each_jail
-def test_death_certificates(daemon: Start, jail: str) -> None:
-    fpm = start(daemon, jail, app="dying:application")
-    for path, query, how in (
-        ("/exit", "3", r"exited with code 3"),
-        ("/segfault", "", r"exited on signal 11 \(SIGSEGV"),
-        ("/abort", "", r"exited on signal 6 \(SIGABRT"),
-    ):
-        before = fpm.wait_workers("www", 2)
-        fpm.expect_log("said into stderr", "Fatal Python error", "the last words")
-        assert fpm.get("www", path, query=query).stdout == b""
-        line = fpm.wait_log(rf"\[pool www\] child (\d+) {how}.*$")
-        assert int(line[1]) in before
-        assert path in line[0], line[0]
-        wait_until(lambda pid=int(line[1]): pid not in fpm.workers("www"))
-        assert numbers(fpm, "www")["deaths"][0]["pid"] == int(line[1])
+def test_death_certificates(daemon: Start) -> None:
+    fpm = daemon(pools(app="dying:application"))
+    fpm.expect_log("said into stderr", "Fatal Python error", "the last words")
+
+    def check(jail: str) -> None:
+        for path, query, how in (
+            ("/exit", "3", r"exited with code 3"),
+            ("/segfault", "", r"exited on signal 11 \(SIGSEGV"),
+            ("/abort", "", r"exited on signal 6 \(SIGABRT"),
+        ):
+            before = fpm.wait_workers(jail, 2)
+            assert fpm.get(jail, path, query=query).stdout == b""
+            line = fpm.wait_log(rf"\[pool {jail}\] child (\d+) {how}.*$")
+            assert int(line[1]) in before
+            assert path in line[0], line[0]
+            wait_until(lambda pid=int(line[1]): pid not in fpm.workers(jail))
+            assert numbers(fpm, jail)["deaths"][0]["pid"] == int(line[1])
+
+    at_once(EACH, check)
 
 
-@in_each_jail
-def test_a_killed_worker_is_replaced(daemon: Start, jail: str) -> None:
-    fpm = start(daemon, jail)
-    victim = fpm.workers("www")[0]
-    fpm.expect_log(f"child {victim} exited on signal 9")
-    os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: victim not in fpm.wait_workers("www", 2))
-    assert fpm.get("www").status == 200
-
-
-@pytest.mark.parametrize("jail", ["pid", "sealed"])
-def test_a_killed_template_takes_its_workers_along(daemon: Start, jail: str) -> None:
+def test_a_killed_template_takes_its_workers_along(daemon: Start) -> None:
     """It is the first process of their namespace; the next one begins at once."""
-    fpm = start(daemon, jail)
-    (template,) = fpm.processes("template www")
-    former = fpm.workers("www")
+    fpm = daemon(pools(["pid", "sealed"]))
     fpm.expect_log("exited on signal 9", "in an unknown way", "failed to start", "child .* exited")
-    template.kill()
-    wait_until(lambda: len(set(fpm.workers("www")) - set(former)) == 2)
-    assert not set(former) & set(fpm.workers("www"))
-    assert fpm.get("www").status == 200
-    said = fpm.wait_log(rf"template {template.pid} exited on signal 9 .*")[0]
-    assert "its workers end with it (namespaces = pid), and a new template is started" in said
-    assert "serve on" not in said
-    wait_numbers(fpm, "www", total_processes=2)
+    for jail in ("pid", "sealed"):
+        (template,) = fpm.processes(f"template {jail}")
+        former = fpm.workers(jail)
+        template.kill()
+        wait_until(lambda jail=jail, former=former: len(set(fpm.workers(jail)) - set(former)) == 2)
+        assert not set(former) & set(fpm.workers(jail))
+        assert fpm.get(jail).status == 200
+        said = fpm.wait_log(rf"template {template.pid} exited on signal 9 .*")[0]
+        assert "its workers end with it (namespaces = pid), and a new template is started" in said
+        assert "serve on" not in said
+        wait_numbers(fpm, jail, total_processes=2)
 
 
-@in_each_jail
-def test_reloads(daemon: Start, jail: str) -> None:
+def test_reloads(daemon: Start) -> None:
     """With a worker that is busy: it finishes, in the former generation's namespaces."""
     fpm = daemon({"www": {}}, started=False)
     write_version(fpm, "one")
-    pool = {"app": "deployed:application", "pm.max_children": 2, "reload.check": "GET /", **JAILS[jail]}
-    fpm.configure({"www": pool})
+    fpm.configure(pools(app="deployed:application", **{"reload.check": "GET /"}))
     fpm.start()
-    with holding(fpm, "/?hold") as replies:
+    with ExitStack() as held:
+        replies = {jail: held.enter_context(holding(fpm, "/?hold", pool=jail))[0] for jail in EACH}
         write_version(fpm, "two")
-        command = fpm.begin("reload", "www")
-        wait_until(lambda: len(fpm.processes("template www")) == 2)
-        wait_until(lambda: fpm.get("www").body.split()[0] == b"two")
-        places = {namespace(one.pid, "mnt") for one in fpm.processes("template www")}
-        assert len(places) == 2
-    assert replies[0].result().body.split()[0] == b"one"
+        command = fpm.begin("reload")
+        for jail in EACH:
+            wait_until(lambda jail=jail: len(fpm.processes(f"template {jail}")) == 2)
+            wait_until(lambda jail=jail: fpm.get(jail).body.split()[0] == b"two")
+            places = {namespace(one.pid, "mnt") for one in fpm.processes(f"template {jail}")}
+            assert len(places) == 2
+    assert {reply.result().body.split()[0] for reply in replies.values()} == {b"one"}
     said, complaints = command.communicate(timeout=60)
     assert command.returncode == 0, said + complaints
-    wait_until(lambda: len(fpm.processes("template www")) == 1)
+    wait_until(lambda: len(fpm.processes("template ")) == len(EACH))
     write_version(fpm, "three", "raise ValueError('not this one')")
     fpm.expect_log("ERROR:   ", "reload failed, nothing has changed")
     assert fpm.cli("reload").returncode != 0
-    assert version_of(fpm, "www") == "two"
-    assert len(fpm.processes("template www")) == 1
+    for jail in EACH:
+        assert version_of(fpm, jail) == "two"
+        assert len(fpm.processes(f"template {jail}")) == 1
 
 
-@in_each_jail
-def test_an_upgrade_keeps_the_jail(daemon: Start, jail: str) -> None:
-    fpm = start(daemon, jail, **INSIDE)
-    before = fpm.wait_workers("www", 2)
-    temporary = "mount" in str(JAILS[jail]) or "automount" in str(JAILS[jail])
-    inside(fpm, "www", "open('/tmp/kept', 'w').write('x')") if temporary else None
+def test_an_upgrade_keeps_the_jail(daemon: Start) -> None:
+    """And what a worker has written to its own /tmp; the former workers serve, and one that is killed is replaced."""
+    fpm = daemon(pools(**INSIDE))
+    before = {jail: fpm.wait_workers(jail, 2) for jail in EACH}
+    temporary = [jail for jail in EACH if "mount" in str(JAILS[jail])]
+    assert temporary == ["all", "root", "sealed"]
+    for jail in temporary:
+        inside(fpm, jail, "open('/tmp/kept', 'w').write('x')")
     for _ in range(2):
-        assert fpm.cli("upgrade").returncode == 0
+        upgrade(fpm)
         fpm.wait_notify("READY=1")
-    assert fpm.workers("www") == before
-    victim = before[0]
+    for jail, (victim, _) in before.items():
+        assert fpm.workers(jail) == before[jail]
+        kill(fpm, jail, victim)
+    reload(fpm)
+    for jail in EACH:
+        wait_until(lambda jail=jail: not set(before[jail]) & set(fpm.wait_workers(jail, 2)))
+        # Without an upgrade it is as well.
+        kill(fpm, jail, fpm.workers(jail)[0])
+        assert inside(fpm, jail, "answer = 1") == 1
+    for jail in temporary:
+        assert inside(fpm, jail, "import os; answer = os.path.exists('/tmp/kept')") is True
+
+
+def kill(fpm: Daemon, pool: str, victim: int) -> None:
+    """Kill a worker of two; another one takes its place."""
     fpm.expect_log(f"child {victim} exited on signal 9")
     os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: victim not in fpm.wait_workers("www", 2))
-    assert fpm.cli("reload").returncode == 0
-    wait_until(lambda: not set(before) & set(fpm.wait_workers("www", 2)))
-    if temporary:
-        assert inside(fpm, "www", "import os; answer = os.path.exists('/tmp/kept')") is True
+    wait_until(lambda: victim not in fpm.wait_workers(pool, 2))
 
 
 BACKGROUND = """
@@ -164,59 +192,52 @@ def application(environ, start_response):
 """
 
 
-@in_each_jail
-def test_work_after_the_response(daemon: Start, jail: str) -> None:
-    fpm = daemon({"www": {}}, started=False)
-    write_app(fpm, "background", BACKGROUND)
-    fpm.configure({"www": {"app": "background:application", **JAILS[jail]}})
+def test_work_after_the_response(daemon: Start) -> None:
+    fpm = deployed(daemon, EACH, "background", BACKGROUND)
     fpm.start()
-    assert fpm.get("www").body == b"the answer"
-    fpm.wait_log("finished")
-    assert fpm.get("www", "/later").body == b"x"
-    fpm.wait_log("later")
+    for jail in EACH:
+        assert fpm.get(jail).body == b"the answer"
+        fpm.wait_log(rf"\[pool {jail}\] .*finished")
+        assert fpm.get(jail, "/later").body == b"x"
+        fpm.wait_log(rf"\[pool {jail}\] .*later")
 
 
-@in_each_jail
+HANGING = """
+import os, time
+while os.path.exists("hang"):
+    time.sleep(0.02)
+from hello import application
+"""
+
+
 @pytest.mark.parametrize("preload", ["yes", "no"])
-def test_an_import_that_hangs(daemon: Start, jail: str, preload: str) -> None:
+def test_an_import_that_hangs(daemon: Start, preload: str) -> None:
     """With `preload = no` it is a worker that hangs, whose pid is known by its first message alone."""
-    fpm = daemon({"www": {}}, started=False)
-    write_app(
-        fpm,
-        "hanging",
-        """
-        import os, time
-        while os.path.exists("hang"):
-            time.sleep(0.02)
-        from hello import application
-        """,
-    )
+    settings = {"preload": preload, "startup_timeout": "4s", "pm.max_children": 1}
+    fpm = deployed(daemon, EACH, "hanging", HANGING, **settings)
     (fpm.apps / "hang").touch()
-    settings = {"app": "hanging:application", "preload": preload, "startup_timeout": "1s", **JAILS[jail]}
-    fpm.configure({"www": settings})
-    fpm.expect_log(r"\[pool www\]")
+    fpm.expect_log(r"\[pool (pid|all|root|sealed)\]")
+    fpm.expect_descriptors(anon_inode=len(EACH))  # all have failed when it is ready
     fpm.start()
-    fpm.wait_log(r"within 1 s \(startup_timeout\)")
-    assert fpm.get("www").status == 503
+    for jail in EACH:
+        fpm.wait_log(rf"\[pool {jail}\] .*within 4 s \(startup_timeout\)")
+        assert fpm.get(jail).status == 503
     (fpm.apps / "hang").unlink()
-    wait_until(lambda: fpm.get("www").status == 200)
-    wait_until(lambda: len(fpm.processes("template www")) == 1)
-    assert len(fpm.workers("www")) == 1
+    for jail in EACH:
+        wait_until(lambda jail=jail: fpm.get(jail).status == 200)
+        wait_until(lambda jail=jail: len(fpm.processes(f"template {jail}")) == 1)
+        assert len(fpm.workers(jail)) == 1
 
 
-@pytest.mark.parametrize("jail", ["root", "sealed"])
-def test_temporary_files_stay_while_an_ondemand_pool_rests(daemon: Start, jail: str) -> None:
-    settings = {"pm": "ondemand", "pm.process_idle_timeout": "1s", **INSIDE}
-    fpm = start(daemon, jail, **settings)
-    for place in ("/tmp", "/var/tmp", "/dev/shm"):
-        inside(fpm, "www", f"open('{place}/kept', 'w').write('x')")
-    wait_until(lambda: not fpm.workers("www"))
-    for template in fpm.processes("template www"):
-        template.terminate()  # as it does by itself when the pool has rested for long
-    wait_until(lambda: not fpm.processes("template www"))
-    fpm.expect_log("template .* exited", "failed to start")
-    for place in ("/tmp", "/var/tmp", "/dev/shm"):
-        assert inside(fpm, "www", f"answer = open('{place}/kept').read()") == "x"
+def test_temporary_files_stay_while_an_ondemand_pool_rests(daemon: Start) -> None:
+    fpm = daemon(pools(["root", "sealed"], **INSIDE, **{"pm": "ondemand", "pm.process_idle_timeout": "1s"}))
+    for jail in ("root", "sealed"):
+        for place in ("/tmp", "/var/tmp", "/dev/shm"):
+            inside(fpm, jail, f"open('{place}/kept', 'w').write('x')")
+        end_resting(fpm, jail)
+        fpm.expect_log("template .* exited", "failed to start")
+        for place in ("/tmp", "/var/tmp", "/dev/shm"):
+            assert inside(fpm, jail, f"answer = open('{place}/kept').read()") == "x"
 
 
 FORGING = """
@@ -233,16 +254,19 @@ with socket.socket(fileno=os.dup(3)) as channel:
 """
 
 
-@pytest.mark.parametrize("jail", ["none", "pid"])
-def test_an_application_cannot_say_who_its_template_is(daemon: Start, jail: str) -> None:
+def test_an_application_cannot_say_who_its_template_is(daemon: Start) -> None:
     """The launcher has said it, or it never changes; the end of the template is learnt in any case."""
-    fpm = daemon({"www": {}}, started=False)
-    write_app(fpm, "forging", FORGING)
-    fpm.configure({"www": {"app": "forging:application", "preload": "yes", **JAILS.get(jail, {})}})
+    jails = ("none", "pid")
+    fpm = deployed(daemon, jails, "forging", FORGING, **{"preload": "yes", "pm.max_children": 1})
     fpm.start()
-    (template,) = fpm.processes("template www")
     fpm.expect_log(r"exited on signal 9", "in an unknown way", "failed to start")
-    template.kill()
-    wait_until(lambda: [one for one in fpm.processes("template www") if one.pid != template.pid])
-    fpm.wait_workers("www", 1)
-    assert fpm.get("www").status == 200
+    for jail in jails:
+        (template,) = fpm.processes(f"template {jail}")
+        template.kill()
+        wait_until(
+            lambda jail=jail, former=template.pid: [
+                one for one in fpm.processes(f"template {jail}") if one.pid != former
+            ]
+        )
+        fpm.wait_workers(jail, 1)
+        assert fpm.get(jail).status == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ import pytest
 
 from tests.support.fpm import Daemon, Start
 from tests.support.inside import INSIDE, inside, refused
-from tests.support.pools import free_port, wait_state
+from tests.support.pools import end_resting, free_port, wait_state
+from tests.support.reloads import reload, upgrade
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.root
@@ -91,7 +93,7 @@ def test_a_namespace_of_the_administrators(daemon: Start) -> None:
         listen = "import socket; server = socket.create_server(('192.0.2.7', 0)); answer = server.getsockname()[1]"
         port = inside(fpm, "www", listen + "\nimport builtins; builtins.kept = server")
         assert inside(fpm, "sealed", CONNECT, host="192.0.2.7", port=port) == "192.0.2.7"
-        assert fpm.cli("stop").returncode == 0
+        fpm.signal(signal.SIGQUIT)
         assert fpm.wait() == 0
         assert os.stat(f"/run/netns/{name}").st_ino == made, "it is not ours to remove"
     finally:
@@ -133,13 +135,13 @@ def test_the_address_stays_over_reloads_and_an_upgrade(daemon: Start) -> None:
         (interface,) = at_bridge()
         for command in ("reload", "upgrade", "reload"):
             former = fpm.wait_workers("www", 2)
-            assert fpm.cli(command).returncode == 0
+            {"reload": reload, "upgrade": upgrade}[command](fpm)
             if command == "reload":
                 wait_until(lambda former=former: not set(former) & set(fpm.wait_workers("www", 2)))
             assert inside(fpm, "www", CONNECT, host=GATEWAY, port=port) == f"{NETWORK}.2"
             assert at_bridge() == [interface]
         fpm.configure({"www": veth(9)})
-        assert fpm.cli("reload").returncode == 0
+        reload(fpm)
         assert inside(fpm, "www", CONNECT, host=GATEWAY, port=port) == f"{NETWORK}.9"
         wait_until(lambda: len(at_bridge()) == 1 and at_bridge() != [interface])
 
@@ -150,10 +152,7 @@ def test_an_ondemand_pool_that_rests_keeps_its_network(daemon: Start) -> None:
         fpm = daemon({"www": veth(2, pm="ondemand", **{"pm.process_idle_timeout": "1s"})})
         assert inside(fpm, "www", CONNECT, host=GATEWAY, port=port) == f"{NETWORK}.2"
         (interface,) = at_bridge()
-        wait_until(lambda: not fpm.workers("www"))
-        for template in fpm.processes("template www"):
-            template.terminate()
-        wait_until(lambda: not fpm.processes("template www"))
+        end_resting(fpm, "www")
         fpm.expect_log("template .* exited", "failed to start")
         assert inside(fpm, "www", CONNECT, host=GATEWAY, port=port) == f"{NETWORK}.2"
         assert at_bridge() == [interface]
@@ -165,7 +164,7 @@ def test_a_removed_pool_takes_its_interface_along(daemon: Start) -> None:
         assert len(at_bridge()) == 1
         with fpm.no_descriptor_leak():
             fpm.configure({"other": {}})
-            assert fpm.cli("reload").returncode == 0
+            reload(fpm)
             wait_until(lambda: not at_bridge())
         (fpm.directory / "www.sock").unlink(missing_ok=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import re
 import signal
 import socket
@@ -15,10 +14,13 @@ import pytest
 
 from fpm.protocol.spec import FD_LISTEN, FD_PARK_TAKE
 from tests.support import raw_fastcgi
-from tests.support.fpm import Daemon, Start
+from tests.support.fpm import Daemon, Settings, Start
 from tests.support.pools import free_port, write_app
+from tests.support.reloads import reload
 from tests.support.waiting import wait_until
 
+ALONE: Settings = {"user": 2_000_000 + os.getpid(), "group": "nogroup"}
+"""A user of this process alone: the limit counts all processes of a user, also those of other tests."""
 FORKS = """
 import os, threading
 
@@ -45,7 +47,7 @@ def test_a_template_that_does_not_leave_is_killed_after_its_last_worker(daemon: 
     (former,) = fpm.processes("template www")
     former.send_signal(signal.SIGSTOP)
     fpm.expect_log("has not exited in time", "exited in an unknown way")
-    assert fpm.cli("reload").returncode == 0
+    reload(fpm)
     assert fpm.get("www").status == 200
     wait_until(lambda: not psutil.pid_exists(former.pid), timeout=30)
     assert "sending SIGKILL to its process group" in fpm.log()
@@ -66,7 +68,7 @@ def test_silent_connections_make_room_for_the_next(daemon: Start) -> None:
 
 @pytest.mark.root
 def test_a_limit_of_processes(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "forks:application", "user": "games", "rlimit_processes": 10}}, started=False)
+    fpm = daemon({"www": {"app": "forks:application", **ALONE, "rlimit_processes": 10}}, started=False)
     write_app(fpm, "forks", FORKS)
     fpm.start()
     made = int(raw_fastcgi.get(fpm.address("www")).body)
@@ -100,17 +102,17 @@ def application(environ, start_response):
 
 @pytest.mark.root
 def test_a_reload_says_that_no_process_is_left_for_it(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "exhausts:application", "user": "games", "rlimit_processes": 10}}, started=False)
+    fpm = daemon({"www": {"app": "exhausts:application", **ALONE, "rlimit_processes": 10}}, started=False)
     write_app(fpm, "exhausts", EXHAUSTS)
     fpm.start()
     assert 0 < int(fpm.get("www").body) < 10
     fpm.expect_log("reload failed, nothing has changed", "the template cannot fork", "nobody watches")
     done = fpm.cli("reload")
-    uid = pwd.getpwnam("games").pw_uid
-    said = f"{uid} has as many processes and threads as the limit of 10 allows (rlimit_processes): end some, see ps -L"
+    many = f"{ALONE['user']} has as many processes and threads as the limit of 10 allows"
+    said = f"{many} (rlimit_processes): end some, see ps -L"
     assert (done.returncode, said in done.stderr) == (1, True), done.stderr
     assert int(fpm.get("www", query="end").body) > 0
-    assert fpm.cli("reload").returncode == 0
+    reload(fpm)
 
 
 SHUTS = """
@@ -124,41 +126,44 @@ def application(environ, start_response):
 """
 
 
-@pytest.mark.parametrize("which", ["listening", "parking"])
-def test_a_socket_that_an_application_has_shut_down_is_replaced(daemon: Start, which: str) -> None:
-    fpm = daemon({"www": {"app": "shuts:application", "pm.max_children": 2}}, started=False)
+@pytest.fixture(scope="module")
+def shutting(shared_daemon: Start) -> Daemon:
+    """Pools whose applications shut down a socket when they are asked."""
+    pool: Settings = {"app": "shuts:application", "pm.max_children": 2}
+    abstract = {**pool, "listen": f"@pyfpm-test-{os.getpid()}"}
+    fpm = shared_daemon({"listening": pool, "parking": pool, "abstract": abstract}, started=False)
     sockets = {"/listening": [FD_LISTEN], "/parking": [FD_PARK_TAKE]}
     write_app(fpm, "shuts", f"SOCKETS = {sockets!r}\n{SHUTS}")
-    fpm.start()
-    former = fpm.wait_workers("www", 2)
-    fpm.expect_log(f"has shut down the {which} socket")
-    assert fpm.get("www", f"/{which}").status == 200
-    wait_until(lambda: len(fpm.workers("www")) == 2 and not set(former) & set(fpm.workers("www")), timeout=30)
+    return fpm.start()
+
+
+@pytest.mark.parametrize("which", ["listening", "parking"])
+def test_a_socket_that_an_application_has_shut_down_is_replaced(shutting: Daemon, which: str) -> None:
+    former = shutting.wait_workers(which, 2)
+    shutting.expect_log(f"has shut down the {which} socket")
+    assert shutting.get(which, f"/{which}").status == 200
+    wait_until(lambda: not set(former) & set(shutting.wait_workers(which, 2)), timeout=30)
     for _ in range(5):
-        assert int(fpm.get("www").body) in fpm.workers("www")
-    assert fpm.cli("reload").returncode == 0
-    assert fpm.get("www").status == 200
+        assert int(shutting.get(which).body) in shutting.workers(which)
+    reload(shutting, which)
+    assert shutting.get(which).status == 200
 
 
-def test_an_abstract_socket_that_an_application_has_shut_down_is_replaced(daemon: Start) -> None:
+def test_an_abstract_socket_that_an_application_has_shut_down_is_replaced(shutting: Daemon) -> None:
     """Its name is free only when the last process has let go of it."""
-    pool = {"app": "shuts:application", "pm.max_children": 2, "listen": f"@pyfpm-test-{os.getpid()}"}
-    fpm = daemon({"www": pool}, started=False)
-    write_app(fpm, "shuts", f"SOCKETS = {{'/listening': [{FD_LISTEN}]}}\n{SHUTS}")
-    fpm.start()
-    fpm.expect_log("has shut down the listening socket", "the listening socket cannot be replaced")
-    assert fpm.get("www", "/listening").status == 200
+    shutting.expect_log("has shut down the listening socket", "the listening socket cannot be replaced")
+    assert shutting.get("abstract", "/listening").status == 200
 
     def serves() -> bool:
         try:
-            return fpm.get("www").status == 200
+            return shutting.get("abstract").status == 200
         except OSError:
             return False
 
     wait_until(serves, timeout=30)
-    wait_until(lambda: len(fpm.workers("www")) == 2)
-    assert fpm.cli("reload").returncode == 0
-    assert fpm.get("www").status == 200
+    shutting.wait_workers("abstract", 2)
+    reload(shutting, "abstract")
+    assert shutting.get("abstract").status == 200
 
 
 KEEPS = """
@@ -191,10 +196,10 @@ def application(environ, start_response):
 """
 
 
-def thieves(fpm: Daemon) -> list[psutil.Process]:
+def thieves(fpm: Daemon, pool: str = "www") -> list[psutil.Process]:
     """What has left its worker for good: in the session of a process that has ended."""
     known = {one.pid for one in fpm.processes("template")}
-    return [one for one in fpm.processes("pool www") if session_of(one.pid) not in {*known, one.pid, 0}]
+    return [one for one in fpm.processes(f"pool {pool}") if session_of(one.pid) not in {*known, one.pid, 0}]
 
 
 def session_of(pid: int) -> int:
@@ -220,7 +225,7 @@ def test_what_a_generation_has_left_behind_takes_no_requests(daemon: Start, tcp:
         fpm.expect_log("template .* exited on signal 9", "exited in an unknown way")
         template.kill()
         wait_until(lambda: template not in fpm.processes("template www") and fpm.processes("template www"))
-    assert fpm.cli("reload", "www").returncode == 0
+    reload(fpm, "www")
     wait_until(lambda: not psutil.pid_exists(thief.pid), timeout=30)
     assert [fpm.get("www").status for _ in range(20)] == [200] * 20
     assert ("left behind by an application" in fpm.log()) == tcp
@@ -229,7 +234,7 @@ def test_what_a_generation_has_left_behind_takes_no_requests(daemon: Start, tcp:
     wait_until(lambda: thieves(fpm))
     address = fpm.address("www")
     fpm.configure({"other": {}})
-    assert fpm.cli("reload").returncode == 0
+    reload(fpm)
     wait_until(lambda: not fpm.processes("www") and refuses(address), timeout=30)
 
 
@@ -241,19 +246,19 @@ def refuses(address: raw_fastcgi.Address) -> bool:
     return False
 
 
-@pytest.mark.parametrize("tcp", [False, True])
-def test_a_killed_master_leaves_no_address_taken(daemon: Start, tcp: bool) -> None:
-    settings: dict[str, object] = {"app": "keeps:application", "pm.max_children": 2}
-    if tcp:
-        settings["listen"] = f"127.0.0.1:{free_port()}"
-    fpm = daemon({"www": settings}, started=False)
+def test_a_killed_master_leaves_no_address_taken(daemon: Start) -> None:
+    keeps: Settings = {"app": "keeps:application", "pm.max_children": 2}
+    pools = {"unix": keeps, "tcp": {**keeps, "listen": f"127.0.0.1:{free_port()}"}}
+    fpm = daemon(pools, started=False)
     write_app(fpm, "keeps", KEEPS.format(fd=FD_LISTEN))
     fpm.start()
-    with raw_fastcgi.Wire(fpm.address("www")) as wire:
-        wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/busy")))
-        fpm.wait_active("www", 1)
-        raw_fastcgi.get(fpm.address("www"), "/leave")
-        wait_until(lambda: thieves(fpm))
+    with contextlib.ExitStack() as stack:
+        for pool in pools:
+            wire = stack.enter_context(raw_fastcgi.Wire(fpm.address(pool)))
+            wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/busy")))
+            fpm.wait_active(pool, 1)
+            raw_fastcgi.get(fpm.address(pool), "/leave")
+            wait_until(lambda pool=pool: thieves(fpm, pool))
         left = fpm.processes()
         fpm.expected_exit = -signal.SIGKILL
         fpm.signal(signal.SIGKILL)
@@ -261,7 +266,8 @@ def test_a_killed_master_leaves_no_address_taken(daemon: Start, tcp: bool) -> No
         fpm.forget()
         fpm.expected_exit = 0
         fpm.start()
-        assert [fpm.get("www").status for _ in range(20)] == [200] * 20
+        for pool in pools:
+            assert [fpm.get(pool).status for _ in range(20)] == [200] * 20, pool
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

@@ -10,77 +10,74 @@ import socket
 import pytest
 
 from tests.support import raw_fastcgi
-from tests.support.fpm import Daemon, Start
+from tests.support.fpm import Daemon, Settings, Start
+from tests.support.held import holding
 from tests.support.load import Load
+from tests.support.pools import wait_state
 from tests.support.processes import no_zombies
+from tests.support.reloads import refused, reload, version_of, write_version
 from tests.support.waiting import wait_until
 
-VERSIONED = """
-import os
-def application(environ, start_response):
-    start_response('200 OK', [('Content-Type', 'text/plain')])
-    return [b'{version} %d' % os.getpid()]
-"""
+WWW: Settings = {"app": "deployed:application", "pm.max_children": 2}
 
 
-def write_version(fpm: Daemon, version: str) -> None:
-    """A new release of the application."""
-    (fpm.apps / "versioned.py").write_text(VERSIONED.format(version=version))
+@pytest.fixture(scope="module")
+def fpm(shared_daemon: Start) -> Daemon:
+    """A daemon with one pool; each test leaves the configuration as it was and two workers of one generation."""
+    made = shared_daemon({"www": WWW}, started=False)
+    write_version(made, "first")
+    return made.start()
+
+
+def settled(fpm: Daemon, *former: int) -> list[int]:
+    """The pool's workers, once none of the former ones and one template is left."""
+    wait_until(lambda: not set(former) & set(fpm.workers("www")) and len(fpm.processes("template www")) == 1)
+    return fpm.wait_workers("www", 2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGHUP])
-def test_a_signal_brings_the_new_code_and_loses_no_request(daemon: Start, number: int) -> None:
-    fpm = daemon({"www": {"app": "versioned:application", "pm.max_children": 2}}, started=False)
-    write_version(fpm, "old")
-    fpm.start()
-    master, workers = fpm.pid, set(fpm.workers("www"))
+def test_a_signal_brings_the_new_code_and_loses_no_request(fpm: Daemon, number: signal.Signals) -> None:
+    workers, former, said = settled(fpm), version_of(fpm, "www"), fpm.log().count("NOTICE: Reloading in progress ...")
     with Load(fpm.address("www"), clients=3) as load:
         wait_until(lambda: len(load.replies) > 20)
-        write_version(fpm, "new")
+        write_version(fpm, number.name)
         fpm.signal(number)
-        wait_until(lambda: not workers & set(fpm.workers("www")) and len(fpm.workers("www")) == 2)
+        settled(fpm, *workers)
         count = len(load.replies)
         wait_until(lambda: len(load.replies) > count + 20)
         late = [reply.body for reply in load.replies[-10:]]
     load.no_loss()
-    assert all(body.startswith(b"new") for body in late)
-    assert any(body.startswith("old") for body in load.bodies())
-    assert fpm.pid == master
-    assert fpm.pid_file.read_text() == f"{master}\n"
-    assert "NOTICE: Reloading in progress ..." in fpm.log()
+    assert all(body.startswith(number.name.encode()) for body in late)
+    assert any(body.startswith(former) for body in load.bodies())
+    assert fpm.pid_file.read_text() == f"{fpm.pid}\n"
+    assert fpm.log().count("NOTICE: Reloading in progress ...") == said + 1
     no_zombies(fpm.pid)
 
 
-def test_many_reloads_leave_one_generation(daemon: Start) -> None:
-    fpm = daemon({"www": {"pm.max_children": 2}})
+def test_many_reloads_leave_one_generation(fpm: Daemon) -> None:
     with fpm.no_descriptor_leak(), Load(fpm.address("www"), clients=2) as load:
-        for _ in range(5):
-            before = set(fpm.workers("www"))
-            assert fpm.cli("reload").returncode == 0
-            wait_until(lambda before=before: not before & set(fpm.workers("www")))
         for _ in range(3):
             fpm.signal(signal.SIGHUP)
-        wait_until(lambda: len(fpm.processes("template www")) == 1 and len(fpm.workers("www")) == 2)
+        for _ in range(3):
+            before = fpm.workers("www")
+            reload(fpm)
+            settled(fpm, *before)
     load.no_loss()
 
 
-def test_a_long_request_finishes_in_its_old_worker(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "slow:application"}})
-    (old,) = fpm.workers("www")
-    with raw_fastcgi.Wire(fpm.address("www")) as wire:
-        wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params(query="2")))
-        fpm.wait_active("www", 1)
-        assert fpm.cli("reload").returncode == 0
-        new = wait_until(lambda: [pid for pid in fpm.workers("www") if pid != old])
-        assert fpm.get("www", query="0").body == str(new[0]).encode()
-        assert wire.read_reply().body == str(old).encode()
-    wait_until(lambda: fpm.workers("www") == new)
+def test_a_long_request_finishes_in_its_old_worker(fpm: Daemon) -> None:
+    former = settled(fpm)
+    with holding(fpm, "/?hold") as (request,):
+        reload(fpm)
+        new = wait_until(lambda: set(fpm.workers("www")) - set(former))
+        assert int(fpm.get("www").body.split()[1]) in new
+    assert int(request.result().body.split()[1]) in former
+    settled(fpm, *former)
 
 
-def test_reload_says_what_is_wrong_and_the_former_configuration_serves(daemon: Start) -> None:
-    fpm = daemon({"www": {}})
-    workers = fpm.workers("www")
-    fpm.configure({"www": {"pm.max_children": "many"}, "shop": {"app": None}})
+def test_reload_says_what_is_wrong_and_the_former_configuration_serves(fpm: Daemon) -> None:
+    workers, begun = settled(fpm), fpm.log().count("Reloading in progress")
+    fpm.configure({"www": {**WWW, "pm.max_children": "many"}, "shop": {"app": None}})
     fpm.expect_log("reload failed")
     found = fpm.cli("reload")
     assert found.returncode == 78
@@ -89,123 +86,122 @@ def test_reload_says_what_is_wrong_and_the_former_configuration_serves(daemon: S
         assert re.search("ERROR: reload failed, nothing has changed: .*" + pattern, fpm.log())
     assert "reload failed, nothing has changed" in found.stderr
     fpm.signal(signal.SIGUSR2)
-    wait_until(lambda: fpm.log().count("Reloading in progress") == 2)
+    wait_until(lambda: fpm.log().count("Reloading in progress") == begun + 2)
     assert fpm.get("www").status == 200
-    assert fpm.workers("www") == workers
-    fpm.configure({"www": {}})
-    assert fpm.cli("reload").returncode == 0
-    wait_until(lambda: not set(workers) & set(fpm.workers("www")))
-
-
-def test_a_configuration_file_that_has_gone(daemon: Start) -> None:
-    fpm = daemon({"www": {}})
+    fpm.configure({"www": WWW})
     fpm.config_file.rename(fpm.directory / "away")
-    fpm.expect_log("reload failed")
     fpm.signal(signal.SIGHUP)
     fpm.wait_log(r"ERROR: reload failed, nothing has changed: .*failed to open configuration file")
     assert fpm.get("www").status == 200
+    assert fpm.workers("www") == workers
     (fpm.directory / "away").rename(fpm.config_file)
+    reload(fpm)
+    settled(fpm, *workers)
 
 
-def test_a_broken_import_keeps_the_old_generation(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "versioned:application"}}, started=False)
-    write_version(fpm, "old")
-    fpm.start()
-    workers = fpm.workers("www")
-    (fpm.apps / "versioned.py").write_text("import a_module_that_does_not_exist\n")
+def test_a_broken_import_keeps_the_old_generation(fpm: Daemon) -> None:
+    workers = settled(fpm)
+    write_version(fpm, "broken", "import a_module_that_does_not_exist")
     fpm.expect_log(
-        "reload failed, nothing has changed", "ModuleNotFoundError", "Traceback", "versioned.py", "import a_mod"
+        "reload failed, nothing has changed", "ModuleNotFoundError", "Traceback", "deployed.py", "import a_mod"
     )
     with Load(fpm.address("www")) as load:
-        assert fpm.cli("reload").returncode == 1
+        refused(fpm)
         fpm.wait_log(r"reload failed, nothing has changed: pool www: ModuleNotFoundError")
     load.no_loss()
     assert fpm.workers("www") == workers
-    write_version(fpm, "new")
-    assert fpm.cli("reload").returncode == 0
-    wait_until(lambda: fpm.get("www").body.startswith(b"new"))
+    write_version(fpm, "mended")
+    reload(fpm)
+    settled(fpm, *workers)
+    assert version_of(fpm, "www") == "mended"
 
 
-def test_pools_come_go_and_stay(daemon: Start) -> None:
-    fpm = daemon({"stays": {}, "goes": {"app": "slow:application"}})
-    gone = fpm.address("goes")
-    with raw_fastcgi.Wire(gone) as wire, Load(fpm.address("stays")) as load:
-        wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params(query="1")))
-        fpm.wait_active("goes", 1)
-        fpm.configure({"stays": {}, "comes": {"pm": "ondemand"}})
-        assert fpm.cli("reload").returncode == 0
-        assert fpm.get("comes").status == 200
-        assert fpm.cli("status", "goes").returncode == 1
-        assert not os.path.exists(str(gone))
-        assert wire.read_reply().status == 200
-    load.no_loss()
-    wait_until(lambda: not fpm.processes("goes"))
-
-
-def test_a_pool_that_cannot_be_bound_changes_nothing(daemon: Start) -> None:
-    fpm = daemon({"www": {}})
-    workers, before = fpm.workers("www"), sorted(fpm.directory.iterdir())
+def test_a_pool_that_cannot_be_bound_changes_nothing(fpm: Daemon) -> None:
+    workers, before = settled(fpm), sorted(fpm.directory.iterdir())
     with socket.socket() as owner:
         owner.bind(("127.0.0.1", 0))
         owner.listen(1)
         port = owner.getsockname()[1]
-        fpm.configure({"www": {}, "first": {}, "taken": {"listen": f"127.0.0.1:{port}"}})
+        fpm.configure({"www": WWW, "first": {}, "taken": {"listen": f"127.0.0.1:{port}"}})
         fpm.expect_log("reload failed")
-        found = fpm.cli("reload")
-    assert found.returncode == 78
-    assert f"[pool taken] cannot listen on 127.0.0.1:{port}" in found.stderr
+        assert f"[pool taken] cannot listen on 127.0.0.1:{port}" in refused(fpm, status=78)
     assert sorted(fpm.directory.iterdir()) == before
     assert fpm.workers("www") == workers
     assert fpm.get("www").status == 200
+    fpm.configure({"www": WWW})
 
 
-def test_another_address(daemon: Start) -> None:
-    fpm = daemon({"www": {}})
+def test_another_address(fpm: Daemon) -> None:
     former = str(fpm.address("www"))
     for listen in (fpm.directory / "other.sock", former):
-        fpm.configure({"www": {"listen": listen}})
-        assert fpm.cli("reload").returncode == 0
+        fpm.configure({"www": {**WWW, "listen": listen}})
+        reload(fpm)
         assert fpm.get("www").status == 200
-        wait_until(lambda: len(fpm.processes("template www")) == 1)
+        settled(fpm)
     assert fpm.get("www").status == 200
     assert not (fpm.directory / "other.sock").exists()
     assert os.path.exists(former)
 
 
-def test_a_renamed_pool_keeps_its_socket_and_its_queue(daemon: Start) -> None:
-    fpm = daemon({"old": {}})
-    path = str(fpm.address("old"))
-    inode = os.stat(path).st_ino
-    with Load(path, clients=3) as load:
-        wait_until(lambda: len(load.replies) > 10)
-        fpm.configure({"new": {"listen": path}})
-        assert fpm.cli("reload").returncode == 0
-        wait_until(lambda: not fpm.processes("pool old") and fpm.workers("new"))
-    load.no_loss()
-    assert os.stat(path).st_ino == inode
-    assert raw_fastcgi.get(path).status == 200
-
-
-def test_two_pools_exchange_their_addresses(daemon: Start) -> None:
-    fpm = daemon({"one": {"env[WHO]": "one", "app": "echo:application"}, "two": {}})
-    one, two = str(fpm.address("one")), str(fpm.address("two"))
-    fpm.configure({"one": {"listen": two, "app": "echo:application"}, "two": {"listen": one}})
-    assert fpm.cli("reload").returncode == 0
-    wait_until(lambda: b"Hello" in raw_fastcgi.get(one).body and b"sha256" in raw_fastcgi.get(two).body)
-
-
-def test_settings_of_a_pool_change(daemon: Start) -> None:
-    fpm = daemon({"www": {"pm.max_children": 1, "app": "echo:application"}})
-    fpm.configure({"www": {"pm.max_children": 4, "app": "echo:application", "env[COLOUR]": "blue"}})
-    assert fpm.cli("reload").returncode == 0
-    wait_until(lambda: b'"COLOUR": "blue"' in fpm.get("www").body)
+def test_settings_of_a_pool_change(fpm: Daemon) -> None:
+    write_version(fpm, "none", "VERSION = os.environ.get('COLOUR', 'none')")
+    fpm.configure({"www": {**WWW, "pm.max_children": 4, "env[COLOUR]": "blue"}})
+    reload(fpm)
+    wait_until(lambda: version_of(fpm, "www") == "blue")
     fpm.wait_workers("www", 4)
-    fpm.configure({"www": {"pm.max_children": 2, "app": "echo:application"}})
-    assert fpm.cli("reload").returncode == 0
+    fpm.configure({"www": WWW})
+    reload(fpm)
+    wait_until(lambda: version_of(fpm, "www") == "none")
     fpm.wait_workers("www", 2)
 
 
+def named(name: str) -> Settings:
+    """A pool whose application answers with this name."""
+    return {"app": "echo:application", "env[WHO]": name}
+
+
+def who(address: raw_fastcgi.Address) -> str:
+    """The name of the pool that answers there."""
+    found = re.search(rb'"WHO": "(\w+)"', raw_fastcgi.get(address).body)
+    return found[1].decode() if found else ""
+
+
+def test_pools_come_go_stay_move_and_are_mended(daemon: Start) -> None:
+    broken: Settings = {"app": "broken_import:application"}
+    fpm = daemon(
+        {"stays": {}, "goes": {"app": "slow:application"}, "old": {}, "one": named("one"), "two": named("two")}
+        | {"bad": broken},
+        started=False,
+    )
+    fpm.expect_log(r"\[pool bad\]")
+    fpm.start()
+    assert fpm.get("bad").status == 503
+    gone, renamed, one, two = (str(fpm.address(name)) for name in ("goes", "old", "one", "two"))
+    inode = os.stat(renamed).st_ino
+    after: dict[str, Settings] = {"stays": {}, "comes": {"pm": "ondemand"}, "new": {"listen": renamed}, "bad": {}}
+    after |= {"one": {**named("one"), "listen": two}, "two": {**named("two"), "listen": one}}
+    with holding(fpm, "/?hold", pool="goes") as (request,), Load(fpm.address("stays")) as load:
+        with Load(renamed, clients=3) as renaming:
+            wait_until(lambda: len(renaming.replies) > 10)
+            fpm.configure(after)
+            reload(fpm)
+            wait_until(lambda: not fpm.processes("pool old") and fpm.workers("new"))
+        assert fpm.get("comes").status == 200
+        assert not fpm.ask("status", pool="goes")["ok"]
+        assert not os.path.exists(gone)
+    assert request.result().status == 200
+    load.no_loss()
+    renaming.no_loss()
+    assert os.stat(renamed).st_ino == inode
+    assert raw_fastcgi.get(renamed).status == 200
+    wait_until(lambda: (who(one), who(two)) == ("two", "one"))
+    wait_until(lambda: fpm.get("bad").status == 200)
+    wait_state(fpm, "bad", "running")
+    wait_until(lambda: not fpm.processes("goes"))
+
+
 def test_global_settings_change_or_say_that_they_do_not(daemon: Start) -> None:
+    """At the end signals of the same moment: the stop goes before the reload."""
     fpm = daemon({"www": {}})
     moved = fpm.directory / "moved.pid"
     fpm.configure({"www": {}}, global_={"pid": moved, "log_level": "debug", "error_log": "error.log"})
@@ -213,27 +209,10 @@ def test_global_settings_change_or_say_that_they_do_not(daemon: Start) -> None:
     assert moved.read_text() == f"{fpm.pid}\n"
     assert not fpm.pid_file.exists()
     assert "NOTICE: [global] error_log has changed; it takes effect at the next start" in fpm.log()
-    assert fpm.cli("reload", "www").returncode == 0
+    reload(fpm, "www")
     fpm.wait_log(r": pid \d+: reload finished")  # the form of log_level = debug
-    assert fpm.cli("stop").returncode == 0
-    assert not moved.exists()
-
-
-def test_a_failed_pool_is_mended_by_a_reload(daemon: Start) -> None:
-    fpm = daemon({"bad": {"app": "broken_import:application"}}, started=False)
-    fpm.expect_log(r"\[pool bad\]")
-    fpm.start()
-    assert fpm.get("bad").status == 503
-    fpm.configure({"bad": {}})
-    assert fpm.cli("reload").returncode == 0
-    wait_until(lambda: fpm.get("bad").status == 200)
-    wait_until(lambda: fpm.cli("status").returncode == 0)
-
-
-def test_a_reload_during_the_stop_of_another(daemon: Start) -> None:
-    """Signals at the same moment: the stop goes before the reload."""
-    fpm = daemon({"www": {}})
     os.kill(fpm.pid, signal.SIGSTOP)
     for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGQUIT, signal.SIGCONT):
         os.kill(fpm.pid, number)
     assert fpm.wait() == 0
+    assert not moved.exists()

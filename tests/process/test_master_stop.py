@@ -14,8 +14,9 @@ import psutil
 import pytest
 
 from tests.support import raw_fastcgi
-from tests.support.fpm import Daemon, Start
+from tests.support.fpm import Daemon, Settings, Start
 from tests.support.held import HOLD, holding
+from tests.support.pools import write_app
 from tests.support.waiting import wait_until
 
 QUICK = {"process_control_timeout": "1s"}
@@ -27,6 +28,13 @@ def application(environ, start_response):
     threading.Event().wait()
 """
 HANG = "import threading\nthreading.Event().wait()\n"
+PARENT = """
+import subprocess
+def application(environ, start_response):
+    child = subprocess.Popen(["sleep", environ["QUERY_STRING"]])
+    start_response("200 OK", [])
+    return [str(child.pid).encode()]
+"""
 
 
 def busy(fpm: Daemon, pool: str, *, query: str = "", count: int = 1) -> list[Future[raw_fastcgi.Reply]]:
@@ -38,58 +46,65 @@ def busy(fpm: Daemon, pool: str, *, query: str = "", count: int = 1) -> list[Fut
     return futures
 
 
-@pytest.mark.parametrize(
-    ("number", "word"),
-    [(signal.SIGTERM, "Terminating"), (signal.SIGINT, "Terminating"), (signal.SIGQUIT, "Finishing")],
-)
-def test_a_signal_ends_it_with_0(daemon: Start, number: int, word: str) -> None:
-    fpm = daemon({"www": {"pm.max_children": 3}, "shop": {"pm": "ondemand"}, "fresh": {"preload": "no"}})
-    assert fpm.get("www").status == 200
-    family = [process.pid for process in fpm.processes()]
-    assert len(family) >= 6
-    fpm.signal(number)
+def ended(fpm: Daemon, family: list[psutil.Process]) -> None:
+    """Assert that the master has ended well, and nothing of it is left."""
     assert fpm.wait() == 0
-    assert f"NOTICE: {word} ..." in fpm.log()
     assert fpm.log().endswith("NOTICE: exiting, bye-bye!\n")
-    assert not [pid for pid in family if psutil.pid_exists(pid)]
+    assert not [process for process in family if psutil.pid_exists(process.pid)]
     assert not fpm.pid_file.exists()
     assert [path.name for path in fpm.directory.iterdir() if path.is_socket()] == ["notify"]
 
 
-def test_stop_waits_for_the_request_in_hand_and_for_the_end(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "slow:application", "pm.max_children": 2}})
+def test_stop_waits_for_the_requests_in_hand_and_for_the_end(daemon: Start) -> None:
+    slow = {"app": "slow:application", "pm.max_children": 2}
+    fpm = daemon({"www": slow, "shop": {"pm": "ondemand"}, "fresh": {"preload": "no"}})
+    family = fpm.processes()
+    assert len(family) >= 5
     with holding(fpm, HOLD, HOLD) as requests:
         command = fpm.begin("stop")
         fpm.wait_log("stop requested on the control socket")
-        fpm.wait_log("Finishing")
+        fpm.wait_log("NOTICE: Finishing ...")
+        found = fpm.cli("status", "www", "--format", "text")
+        assert found.returncode == 0
+        assert re.search(r"^total processes: +2$", found.stdout, re.MULTILINE)
+        refused = fpm.cli("reload")
+        assert refused.returncode == 1
+        assert "the master is stopping" in refused.stderr
+        for pool in ("www", "shop", "fresh"):
+            with pytest.raises((FileNotFoundError, ConnectionRefusedError)):
+                fpm.get(pool)
         assert command.poll() is None
-    assert command.communicate(timeout=20) == ("", "")
-    assert command.returncode == 0
+    said, complaints = command.communicate(timeout=60)
+    assert (said, re.sub(r"^waiting for 2 requests \(.*\)\n", "", complaints), command.returncode) == ("", "", 0)
     assert not psutil.pid_exists(fpm.pid) or psutil.Process(fpm.pid).status() == psutil.STATUS_ZOMBIE
     assert [request.result(0).status for request in requests] == [200, 200]
-    assert fpm.wait() == 0
+    ended(fpm, family)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_request_that_waits_on_a_kept_connection_is_answered(daemon: Start, workers: int) -> None:
+def test_a_request_that_waits_on_a_kept_connection_is_answered(daemon: Start) -> None:
     """It comes while all workers are busy, so that each of them leaves after the request that it has."""
-    fpm = daemon({"www": {"app": "held:application", "pm.max_children": workers}})
+    pools = {"one": 1, "two": 2}
+    fpm = daemon({pool: {"app": "held:application", "pm.max_children": workers} for pool, workers in pools.items()})
     hold = fpm.apps / "hold"
     with ExitStack() as stack:
-        kept = stack.enter_context(raw_fastcgi.Wire(fpm.address("www")))
-        kept.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/nap"), flags=raw_fastcgi.KEEP_CONN))
-        assert kept.read_reply().ended
-        busy = [stack.enter_context(raw_fastcgi.Wire(fpm.address("www"))) for _ in range(workers)]
+        kept, busy = {}, {}
+        for pool, workers in pools.items():
+            kept[pool] = stack.enter_context(raw_fastcgi.Wire(fpm.address(pool)))
+            kept[pool].send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/nap"), flags=raw_fastcgi.KEEP_CONN))
+            assert kept[pool].read_reply().ended
+            busy[pool] = [stack.enter_context(raw_fastcgi.Wire(fpm.address(pool))) for _ in range(workers)]
         hold.touch()
-        for number, wire in enumerate(busy, 1):
-            wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/nap")))
-            fpm.wait_active("www", number)
-        kept.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/nap"), flags=raw_fastcgi.KEEP_CONN))
+        for pool in pools:
+            for number, wire in enumerate(busy[pool], 1):
+                wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/nap")))
+                fpm.wait_active(pool, number)
+            kept[pool].send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/nap"), flags=raw_fastcgi.KEEP_CONN))
         fpm.signal(signal.SIGQUIT)
         fpm.wait_log("Finishing")
         hold.unlink()
-        assert [wire.read_reply().body for wire in (*busy, kept)] == [b"done"] * (workers + 1)
-        assert kept.at_end()
+        for pool, workers in pools.items():
+            assert [wire.read_reply().body for wire in (*busy[pool], kept[pool])] == [b"done"] * (workers + 1), pool
+            assert kept[pool].at_end(), pool
     assert fpm.wait() == 0
 
 
@@ -101,28 +116,17 @@ def test_stop_now_lets_nothing_finish(daemon: Start) -> None:
     assert fpm.wait() == 0
 
 
-def test_status_of_a_master_that_is_finishing(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "slow:application"}})
-    with holding(fpm, HOLD) as (request,):
-        fpm.signal(signal.SIGQUIT)
-        fpm.wait_log("Finishing")
-        found = fpm.cli("status", "www")
-        assert found.returncode == 0
-        assert re.search(r"^total processes: +1$", found.stdout, re.MULTILINE)
-        refused = fpm.cli("reload")
-        assert refused.returncode == 1
-        assert "the master is stopping" in refused.stderr
-    assert request.result().status == 200
-
-
-def test_new_clients_are_refused_at_once_while_it_finishes(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "slow:application"}})
-    with holding(fpm, HOLD) as (request,):
-        fpm.signal(signal.SIGQUIT)
-        fpm.wait_log("Finishing")
-        with pytest.raises((FileNotFoundError, ConnectionRefusedError)):
-            fpm.get("www")
-    assert request.result().status == 200
+def test_an_interrupt_ends_it_at_once(daemon: Start) -> None:
+    slow = {"app": "slow:application", "pm.max_children": 3}
+    fpm = daemon({"www": slow, "shop": {"pm": "ondemand"}, "fresh": {"preload": "no"}})
+    assert fpm.get("shop").status == 200
+    (request,) = busy(fpm, "www", query="30")
+    family = fpm.processes()
+    assert len(family) >= 8
+    fpm.signal(signal.SIGINT)
+    ended(fpm, family)
+    assert "NOTICE: Terminating ..." in fpm.log()
+    assert not request.result(1).ended
 
 
 def test_a_second_signal_makes_it_faster(daemon: Start) -> None:
@@ -135,90 +139,76 @@ def test_a_second_signal_makes_it_faster(daemon: Start) -> None:
     assert "Terminating ..." in fpm.log()
 
 
-def test_quit_after_term_changes_nothing(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "stubborn:application"}}, global_={**QUICK, "log_level": "debug"}, started=False)
-    (fpm.apps / "stubborn.py").write_text(STUBBORN)
+def stop_two(fpm: Daemon, pool: str) -> list[int]:
+    """Stop a worker and the template of a pool by SIGSTOP; the pids of all its processes."""
+    workers, (template,) = fpm.workers(pool), fpm.processes(f"template {pool}")
+    for pid in (workers[0], template.pid):
+        os.kill(pid, signal.SIGSTOP)
+    return [*workers, template.pid]
+
+
+def test_what_does_not_leave_after_sigterm_is_killed(daemon: Start) -> None:
+    """SIGQUIT after SIGTERM changes nothing."""
+    pools: dict[str, Settings] = {
+        "stubborn": {"app": "stubborn:application"},
+        "stopped": {"pm.max_children": 2},
+        "idle": {},
+    }
+    fpm = daemon(pools, global_={**QUICK, "log_level": "debug"}, started=False)
+    write_app(fpm, "stubborn", STUBBORN)
     fpm.start()
-    busy(fpm, "www")
-    fpm.expect_log("SIGKILL", "SIGTERM")
+    busy(fpm, "stubborn")
+    fpm.expect_log("has not exited in time", "exited on signal", "in an unknown way", "SIGKILL", "SIGTERM")
+    stop_two(fpm, "stopped")
+    assert fpm.ask("status")["ok"]
+    assert fpm.get("idle").status == 200
+    family = fpm.processes()
     fpm.signal(signal.SIGTERM)
     fpm.wait_log("Terminating")
     fpm.signal(signal.SIGQUIT)
     fpm.wait_log("not switching to 'finishing' state, because already in 'terminating' state")
     assert fpm.wait() == 0
+    assert not [process for process in family if psutil.pid_exists(process.pid)]
 
 
-def test_a_request_that_does_not_end_is_terminated_in_time(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "slow:application"}}, global_=QUICK)
-    (request,) = busy(fpm, "www", query="30")
-    fpm.expect_log(
-        r"child \d+, request \"GET /\?30\" has not exited in time \(stop\), sending SIGTERM", "exited on signal 15"
-    )
+def test_what_does_not_finish_in_time_is_terminated_and_then_killed(daemon: Start) -> None:
+    pools: dict[str, Settings] = {
+        "slow": {"app": "slow:application"},
+        "stubborn": {"app": "stubborn:application", "pm.max_children": 2},
+        "stopped": {"pm.max_children": 2},
+    }
+    fpm = daemon(pools, global_=QUICK, started=False)
+    write_app(fpm, "stubborn", STUBBORN)
+    fpm.start()
+    (request,) = busy(fpm, "slow", query="30")
+    busy(fpm, "stubborn", count=2)
+    (slow,), stubborn, stopped = fpm.workers("slow"), fpm.workers("stubborn"), stop_two(fpm, "stopped")
+    fpm.expect_log("has not exited in time", "exited on signal", "in an unknown way")
+    assert fpm.ask("status")["ok"]
     fpm.signal(signal.SIGQUIT)
     assert fpm.wait() == 0
     assert not request.result(1).ended
-    assert "sending SIGTERM" in fpm.log()
-    assert "sending SIGKILL" not in fpm.log()
-
-
-def test_an_application_that_ignores_signals_is_killed(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "stubborn:application", "pm.max_children": 2}}, global_=QUICK, started=False)
-    (fpm.apps / "stubborn.py").write_text(STUBBORN)
-    fpm.start()
-    busy(fpm, "www", count=2)
-    workers = fpm.workers("www")
-    fpm.expect_log("has not exited in time", "exited on signal", "in an unknown way")
-    assert fpm.cli("stop").returncode == 0
-    assert fpm.wait() == 0
-    for pid in workers:
-        found = re.findall(rf"child {pid}.* sending (\w+)", fpm.log())
-        assert found == ["SIGTERM", "SIGKILL"], fpm.log()
-        assert re.search(rf"child {pid} exited on signal 9 \(SIGKILL\)", fpm.log())
+    log = fpm.log()
+    assert re.search(rf"child {slow}, request \"GET /\?30\" has not exited in time \(stop\), sending SIGTERM", log)
+    assert re.search(rf"child {slow} exited on signal 15", log)
+    assert re.findall(rf"child {slow}.* sending (\w+)", log) == ["SIGTERM"], log
+    for pid in stubborn:
+        assert re.findall(rf"child {pid}.* sending (\w+)", log) == ["SIGTERM", "SIGKILL"], log
+        assert re.search(rf"child {pid} exited on signal 9 \(SIGKILL\)", log)
+    assert not [pid for pid in stopped if psutil.pid_exists(pid)]
 
 
 def test_a_template_that_hangs_in_its_import_does_not_hold_up_the_stop(daemon: Start) -> None:
     fpm = daemon({"www": {}, "hung": {"app": "hang:application"}}, started=False)
-    (fpm.apps / "hang.py").write_text(HANG)
+    write_app(fpm, "hang", HANG)
     fpm.start(ready=False)
     wait_until(lambda: fpm.processes("template hung") and fpm.workers("www"))
     fpm.signal(signal.SIGQUIT)
     assert fpm.wait() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGTERM])
-def test_stopped_templates_and_workers_are_killed(daemon: Start, number: int) -> None:
-    fpm = daemon({"www": {"pm.max_children": 2}, "shop": {}}, global_=QUICK)
-    fpm.expect_log("has not exited in time", "exited on signal", "in an unknown way")
-    workers, (template,) = fpm.workers("www"), fpm.processes("template www")
-    for pid in (workers[0], template.pid):
-        os.kill(pid, signal.SIGSTOP)
-    assert fpm.cli("status").returncode == 0
-    assert fpm.get("shop").status == 200
-    fpm.signal(number)
-    assert fpm.wait() == 0
-    assert not [pid for pid in (*workers, template.pid) if psutil.pid_exists(pid)]
-
-
-def test_children_of_applications_do_not_survive_as_zombies(daemon: Start) -> None:
-    """An application's own child, orphaned by the worker's death, comes to the master, which buries it."""
-    fpm = daemon({"www": {"app": "parent:application"}}, started=False)
-    (fpm.apps / "parent.py").write_text(
-        "import os, subprocess\n"
-        "def application(environ, start_response):\n"
-        "    child = subprocess.Popen(['sleep', environ['QUERY_STRING']])\n"
-        "    start_response('200 OK', [])\n"
-        "    return [str(child.pid).encode()]\n"
-    )
-    fpm.start()
-    pid = int(fpm.get("www", query="0.2").body)
-    (worker,) = fpm.workers("www")
-    fpm.expect_log(r"exited on signal 9")
-    os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: not psutil.pid_exists(pid))
-    fpm.wait_workers("www", 1)
-
-
 def test_workers_finish_and_leave_when_the_master_is_killed(daemon: Start) -> None:
+    """What it leaves is known for no daemon, and replaced by the next."""
     fpm = daemon({"www": {"app": "slow:application", "pm.max_children": 2}, "idle": {}})
     with holding(fpm, HOLD) as (request,):
         family = fpm.processes()
@@ -228,21 +218,35 @@ def test_workers_finish_and_leave_when_the_master_is_killed(daemon: Start) -> No
     _, left = psutil.wait_procs(family, timeout=20)
     left = [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
     assert not left, f"outlive their master: {[process.cmdline() for process in left]}"
+    for command in ("status", "stop"):
+        found = fpm.cli(command)
+        assert found.returncode == 1
+        assert "pyfpm is not running with this configuration" in found.stderr
     fpm.start()
     assert fpm.get("www", query="0").status == 200
 
 
+MASK_ALL = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 def test_the_signals_of_a_masked_parent_arrive(daemon: Start) -> None:
-    fpm = daemon({"www": {}}, started=False)
-    script = (
-        "import os, signal, sys\n"
-        "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))\n"
-        "os.execv(sys.argv[1], sys.argv[1:])"
-    )
-    fpm.start(wrapper=("/usr/bin/python3", "-c", script))
-    mask = re.search(r"^SigBlk:\t(\w+)$", Path(f"/proc/{fpm.workers('www')[0]}/status").read_text(), re.MULTILINE)
+    """And children of applications, orphaned by a worker's death, come to the master, which buries them."""
+    fpm = daemon({"www": {"app": "parent:application"}}, started=False)
+    write_app(fpm, "parent", PARENT)
+    fpm.start(wrapper=("/usr/bin/python3", "-c", MASK_ALL))
+    (worker,) = fpm.workers("www")
+    mask = re.search(r"^SigBlk:\t(\w+)$", Path(f"/proc/{worker}/status").read_text(), re.MULTILINE)
     assert mask is not None
     assert int(mask[1], 16) == 0
+    pid = int(fpm.get("www", query="0.2").body)
+    fpm.expect_log(r"exited on signal 9")
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: not psutil.pid_exists(pid))
+    fpm.wait_workers("www", 1)
     fpm.signal(signal.SIGQUIT)
     assert fpm.wait() == 0
 

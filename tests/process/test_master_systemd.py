@@ -8,15 +8,16 @@ import signal
 import socket
 import stat
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
 import pytest
 
 from tests.support import raw_fastcgi
-from tests.support.fpm import Daemon, Start
+from tests.support.fpm import Daemon, Settings, Start
 from tests.support.interpreter import pyfpm_command
 from tests.support.processes import descriptors
+from tests.support.reloads import reload
 from tests.support.waiting import wait_until
 
 ACTIVATE = """
@@ -30,6 +31,8 @@ os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(copies)), LIST
 os.execv(command[0], command)
 """
 """What systemd does between fork and exec, as a wrapper of the command."""
+
+TCP = ("127.0.0.1", 0)
 
 
 @pytest.fixture
@@ -66,72 +69,68 @@ def start_with(fpm: Daemon, named: Sequence[tuple[str, int]], *arguments: str, *
 
 # ---------------------------------------------------------------- sd_notify
 
-
-def test_the_life_of_a_daemon(daemon: Start) -> None:
-    fpm = daemon({"www": {}})
-    assert "STATUS=Ready to handle connections" in fpm.states
-    assert f"MAINPID={fpm.pid}" in fpm.states
-    fpm.states.clear()
-    fpm.signal(signal.SIGHUP)
-    fpm.wait_notify("RELOADING=1")
-    fpm.wait_notify("READY=1")
-    assert re.search(r"^MONOTONIC_USEC=\d+$", "\n".join(fpm.states), re.MULTILINE)
-    fpm.signal(signal.SIGQUIT)
-    fpm.wait_notify("STOPPING=1")
-    assert fpm.wait() == 0
+POOLS: dict[str, Settings] = {"www": {"app": "echo:application", "clear_env": "no", "pm.max_children": 2}}
+OF_ANOTHER = {"WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1", "LISTEN_PID": "1", "LISTEN_FDS": "3"}
+"""What a manager has said to another process."""
 
 
-def test_ready_comes_after_the_import_and_not_before(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "gated:application"}}, started=False)
-    gate = fpm.apps / "gate"
-    (fpm.apps / "gated.py").write_text(
-        "import os, time\n"
-        f"while not os.path.exists({str(gate)!r}):\n    time.sleep(0.01)\n"
-        "from hello import application\n"
-    )
-    fpm.start(ready=False)
-    wait_until(lambda: fpm.processes("template www"))
-    with pytest.raises(AssertionError):
-        fpm.wait_ready(timeout=0.3)
-    gate.touch()
-    fpm.wait_ready()
-    assert fpm.workers("www")
+@pytest.fixture(scope="module")
+def told(shared_daemon: Start) -> Daemon:
+    """A daemon that tells its status ten times a second; the variables of another process are in its environment."""
+    return shared_daemon(POOLS, global_={"systemd_interval": "100ms"}, environ=OF_ANOTHER)
 
 
-def test_a_failed_pool_is_in_the_status(daemon: Start) -> None:
-    fpm = daemon({"www": {}, "bad": {"app": "broken_import:application"}}, started=False)
-    fpm.expect_log(r"\[pool bad\]")
-    fpm.start()
-    assert "STATUS=Failed pools: bad" in fpm.states
+@pytest.fixture(scope="module")
+def watched(shared_daemon: Start) -> Daemon:
+    """A daemon with a watchdog."""
+    return shared_daemon(POOLS, environ={"WATCHDOG_USEC": "200000"})
 
 
-def test_a_reload_that_fails_is_ready_again(daemon: Start) -> None:
-    fpm = daemon({"www": {}})
-    fpm.configure({"www": {"pm.max_children": 0}})
-    fpm.expect_log("reload failed")
-    fpm.signal(signal.SIGHUP)
-    fpm.wait_notify("RELOADING=1")
-    fpm.wait_notify("READY=1")
-    fpm.configure({"www": {}})
+def test_what_the_manager_is_told(told: Daemon) -> None:
+    assert "STATUS=Ready to handle connections" in told.states
+    assert f"MAINPID={told.pid}" in told.states
+    told.wait_notify("STATUS=Processes active: 0, idle: 2")
+    told.states.clear()
+    for _ in range(5):
+        told.wait_notify("STATUS=Processes active: 0, idle: 2")
+    assert "WATCHDOG=1" not in told.states, "the watchdog of another process is not ours"
 
 
-def test_the_status_is_told_regularly(daemon: Start) -> None:
-    fpm = daemon({"www": {"pm.max_children": 2}}, global_={"systemd_interval": "100ms"})
-    fpm.wait_notify("STATUS=Processes active: 0, idle: 2")
-    fpm.states.clear()
-    fpm.wait_notify("STATUS=Processes active: 0, idle: 2")
-    assert "WATCHDOG=1" not in fpm.states
+def test_the_descriptors_of_another_process_are_not_touched(told: Daemon, watched: Daemon) -> None:
+    # Both may still be finishing what comes after the start.
+    wait_until(lambda: len(descriptors(told.pid)) == len(descriptors(watched.pid)))
 
 
-def test_the_watchdog_is_fed(daemon: Start) -> None:
-    fpm = daemon({"www": {}}, environ={"WATCHDOG_USEC": "200000"})
+def test_applications_do_not_get_the_managers_variables(told: Daemon) -> None:
+    reply = told.get("www")
+    assert reply.status == 200
+    assert b'"PATH"' in reply.body
+    for name in (b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID", b"LISTEN_PID", b"LISTEN_FDS"):
+        assert name not in reply.body, name
+
+
+def test_reloads_and_the_stop_are_told(told: Daemon) -> None:
+    told.expect_log("reload failed")
+    for children in (0, 2):
+        told.configure({"www": {**POOLS["www"], "pm.max_children": children}}, global_={"systemd_interval": "100ms"})
+        told.states.clear()
+        told.signal(signal.SIGHUP)
+        told.wait_notify("RELOADING=1")
+        told.wait_notify("READY=1")
+        assert re.search(r"^MONOTONIC_USEC=\d+$", "\n".join(told.states), re.MULTILINE)
+    told.signal(signal.SIGQUIT)
+    told.wait_notify("STOPPING=1")
+    assert told.wait() == 0
+
+
+def test_the_watchdog_is_fed(watched: Daemon) -> None:
     for _ in range(3):
-        fpm.wait_notify("WATCHDOG=1")
-        fpm.states.clear()
-    fpm.signal(signal.SIGSTOP)
-    wait_until(lambda: silence(fpm))
-    fpm.signal(signal.SIGCONT)
-    fpm.wait_notify("WATCHDOG=1")
+        watched.wait_notify("WATCHDOG=1")
+        watched.states.clear()
+    watched.signal(signal.SIGSTOP)
+    wait_until(lambda: silence(watched))
+    watched.signal(signal.SIGCONT)
+    watched.wait_notify("WATCHDOG=1")
 
 
 def silence(fpm: Daemon) -> bool:
@@ -143,143 +142,112 @@ def silence(fpm: Daemon) -> bool:
     return False
 
 
-def test_the_watchdog_of_another_process_is_not_ours(daemon: Start) -> None:
-    fpm = daemon({"www": {}}, environ={"WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1"})
+def test_an_upgrade_has_the_whole_time_of_the_watchdog(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, environ={"WATCHDOG_USEC": "600000000"})
+    fpm.wait_notify("WATCHDOG=1")
+    assert fpm.cli("upgrade", timeout=60).returncode == 0
+    fpm.wait_notify("WATCHDOG=1")  # before the new program is executed
+    fpm.wait_notify("WATCHDOG=1")  # by the new program, which does not know when the last was
+
+
+def test_ready_comes_after_the_import_and_not_before(daemon: Start) -> None:
+    """And a pool whose import fails is in the status then."""
+    fpm = daemon({"www": {"app": "gated:application"}, "bad": {"app": "broken_import:application"}}, started=False)
+    fpm.expect_log(r"\[pool bad\]")
+    gate = fpm.apps / "gate"
+    (fpm.apps / "gated.py").write_text(
+        "import os, time\n"
+        f"while not os.path.exists({str(gate)!r}):\n    time.sleep(0.01)\n"
+        "from hello import application\n"
+    )
+    fpm.start(ready=False)
+    wait_until(lambda: fpm.processes("template www"))
+    fpm.wait_log(r"\[pool bad\] failed to start")
     with pytest.raises(AssertionError):
-        fpm.wait_notify("WATCHDOG=1", timeout=0.5)
-
-
-def test_nobody_at_the_notify_socket(daemon: Start) -> None:
-    fpm = daemon({"www": {}}, started=False)
-    fpm.start(environ={"NOTIFY_SOCKET": str(fpm.directory / "nobody")}, ready=False)
-    fpm.wait_log("ready to handle connections")
-    assert fpm.get("www").status == 200
-
-
-def test_applications_do_not_get_the_managers_variables(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "echo:application", "clear_env": "no"}}, environ={"WATCHDOG_USEC": "60000000"})
-    body = fpm.get("www").body
-    assert b'"PATH"' in body
-    assert b"NOTIFY_SOCKET" not in body
-    assert b"WATCHDOG_USEC" not in body
+        fpm.wait_ready(timeout=0.3)
+    gate.touch()
+    fpm.wait_ready()
+    assert fpm.workers("www")
+    assert "STATUS=Failed pools: bad" in fpm.states
 
 
 # ---------------------------------------------------------------- LISTEN_FDS
 
-
-def test_a_unix_socket_by_the_pools_name(daemon: Start, given: ExitStack) -> None:
-    fpm = daemon({"www": {}}, started=False)
-    path = str(fpm.directory / "unit.sock")
-    listener = listening(given, path)
-    inode = os.stat(path).st_ino
-    start_with(fpm, [("www", listener.fileno())])
-    assert raw_fastcgi.get(path).status == 200
-    assert not os.path.exists(str(fpm.address("www")))
-    assert fpm.cli("stop").returncode == 0
-    assert fpm.wait() == 0
-    assert os.stat(path).st_ino == inode, "the file is systemd's"
-    os.unlink(path)
+BY_ADDRESS = {"nameless": "", "named": "unknown", "unit": "pyfpm.socket"}
+"""Pools whose Unix sockets are passed under these names, none of which is a pool's."""
 
 
-@pytest.mark.parametrize("name", ["", "unknown", "pyfpm.socket"])
-def test_a_unix_socket_by_its_address(daemon: Start, given: ExitStack, name: str) -> None:
-    fpm = daemon({"other": {}, "www": {"app": "echo:application"}}, started=False)
-    path = str(fpm.address("www"))
-    listener = listening(given, path)
-    os.chmod(path, 0o600)
-    start_with(fpm, [(name, listener.fileno())])
-    assert b"sha256" in fpm.get("www").body
-    assert b"Hello" in fpm.get("other").body
-    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-    assert fpm.cli("stop").returncode == 0
-    assert fpm.wait() == 0
-    os.unlink(path)
+def who(address: raw_fastcgi.Address) -> str:
+    """The name of the pool that answers at an address."""
+    found = re.search(rb'"WHO": "(\w+)"', raw_fastcgi.get(address).body)
+    return found[1].decode() if found else ""
 
 
-def test_an_abstract_socket_by_its_address(daemon: Start, given: ExitStack) -> None:
-    name = f"pyfpm-unit-{os.getpid()}"
-    fpm = daemon({"www": {"listen": f"@{name}"}}, started=False)
-    listener = listening(given, f"\0{name}")
-    start_with(fpm, [("", listener.fileno())])
-    assert b"Hello" in fpm.get("www").body
+def files(paths: Iterable[str]) -> list[tuple[int, int]]:
+    """What systemd has made of each socket file, and must find again: its inode and mode."""
+    return [(os.stat(path).st_ino, stat.S_IMODE(os.stat(path).st_mode)) for path in paths]
 
 
-def test_tcp_sockets_by_name_and_by_address(daemon: Start, given: ExitStack) -> None:
-    named, addressed = listening(given, ("127.0.0.1", 0)), listening(given, ("127.0.0.1", 0))
-    port = addressed.getsockname()[1]
-    pools = {"www": {}, "shop": {"listen": f"127.0.0.1:{port}", "app": "echo:application"}}
-    fpm = daemon(pools, started=False)
-    start_with(fpm, [("www", named.fileno()), ("", addressed.fileno())])
-    assert b"Hello" in raw_fastcgi.get(named.getsockname()).body
-    assert b"sha256" in raw_fastcgi.get(("127.0.0.1", port)).body
-
-
-def test_what_waited_in_the_queue_is_served(daemon: Start, given: ExitStack) -> None:
-    fpm = daemon({"www": {}}, started=False)
-    listener = listening(given, str(fpm.address("www")))
-    with raw_fastcgi.Wire(fpm.address("www")) as wire:
+def test_sockets_by_a_pools_name_and_by_their_addresses(daemon: Start, given: ExitStack) -> None:
+    abstract = f"\0pyfpm-unit-{os.getpid()}"
+    by_name, by_port, by_abstract = (listening(given, at) for at in (TCP, TCP, abstract))
+    listens = {"port": f"127.0.0.1:{by_port.getsockname()[1]}", "abstract": f"@{abstract[1:]}"}
+    names = ("file", "queue", "tcp", *listens, *BY_ADDRESS)
+    pools: dict[str, Settings] = {name: {"app": "echo:application", "env[WHO]": name} for name in names}
+    pools |= {name: {**pools[name], "listen": listen} for name, listen in listens.items()}
+    fpm = daemon({**pools, "other": {}}, started=False)
+    paths = {name: str(fpm.address(name)) for name in ("queue", *BY_ADDRESS)}
+    paths |= {name: str(fpm.directory / f"{name}.socket") for name in ("file", "nobody")}
+    units = {name: listening(given, path) for name, path in paths.items()}
+    os.chmod(paths["nameless"], 0o600)
+    before = files(paths.values())
+    passed = [("file", units["file"]), ("queue", units["queue"]), ("tcp", by_name), ("", by_port), ("", by_abstract)]
+    passed += [("nobody.socket", units["nobody"]), *((name, units[pool]) for pool, name in BY_ADDRESS.items())]
+    fpm.expect_log("passed by LISTEN_FDS belongs to no pool; closing it")
+    with open("/dev/null", "rb") as file, raw_fastcgi.Wire(paths["queue"]) as wire:
         wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params()))
-        start_with(fpm, [("www", listener.fileno())])
-        assert wire.read_reply().status == 200
-    assert fpm.cli("stop").returncode == 0
-    os.unlink(str(fpm.address("www")))
-
-
-def test_sockets_that_no_pool_wants_are_closed_with_a_warning(daemon: Start, given: ExitStack) -> None:
-    fpm = daemon({"www": {}}, started=False)
-    extra = listening(given, str(fpm.directory / "extra.sock"))
-    fpm.expect_log("socket nobody.socket passed by LISTEN_FDS belongs to no pool; closing it")
-    start_with(fpm, [("nobody.socket", extra.fileno())])
-    assert "belongs to no pool" in fpm.log()
-    assert fpm.get("www").status == 200
-    (fpm.directory / "extra.sock").unlink()
+        start_with(fpm, [(name, listener.fileno()) for name, listener in passed] + [("", file.fileno())])
+        assert wire.read_reply().status == 200, "what waited in the queue is served"
+    assert "socket nobody.socket passed by LISTEN_FDS belongs to no pool; closing it" in fpm.log()
+    assert fpm.log().count("belongs to no pool") == 2
+    assert not os.path.exists(str(fpm.address("file")))
+    addresses = {"tcp": by_name.getsockname(), "port": by_port.getsockname(), "abstract": abstract}
+    assert {name: who(addresses.get(name) or paths[name]) for name in names} == {name: name for name in names}
+    assert b"Hello" in fpm.get("other").body
+    (worker,) = fpm.workers("queue")
+    reload(fpm, "queue")
+    wait_until(lambda: worker not in fpm.workers("queue"))
+    assert who(paths["queue"]) == "queue"
+    fpm.signal(signal.SIGQUIT)
+    assert fpm.wait() == 0
+    assert files(paths.values()) == before, "the files are systemd's"
+    for path in paths.values():
+        os.unlink(path)
 
 
 def test_a_descriptor_that_is_no_listening_socket(daemon: Start, given: ExitStack) -> None:
     connected, _ = (given.enter_context(end) for end in socket.socketpair())
     with open("/dev/null", "rb") as file:
-        for fd in (file.fileno(), connected.fileno()):
-            fpm = daemon({"www": {}}, started=False)
-            fpm.expect_log("failed to start: descriptor", "started with --strict")
-            start_with(fpm, [("www", fd)], "run", "--strict", ready=False)
-            assert fpm.wait() == 70
-            assert re.search(r"\[pool www\] .*descriptor \d+ passed by LISTEN_FDS is not a", fpm.log())
-            assert "Traceback" not in fpm.log()
-            fpm.forget()
-        fpm = daemon({"www": {}}, started=False)
-        fpm.expect_log("belongs to no pool")
-        start_with(fpm, [("", file.fileno())])
-        assert fpm.get("www").status == 200
-
-
-def test_the_descriptors_of_another_process_are_not_touched(daemon: Start, given: ExitStack) -> None:
-    fpm = daemon({"www": {}})
-    other = daemon({"www": {}}, environ={"LISTEN_PID": "1", "LISTEN_FDS": "3"})
-    # Both may still be finishing what comes after the start.
-    wait_until(lambda: len(descriptors(other.pid)) == len(descriptors(fpm.pid)))
-    assert other.get("www").status == 200
-
-
-def test_a_passed_socket_lives_through_a_reload(daemon: Start, given: ExitStack) -> None:
-    fpm = daemon({"www": {}}, started=False)
-    listener = listening(given, str(fpm.address("www")))
-    start_with(fpm, [("www", listener.fileno())])
-    (worker,) = fpm.workers("www")
-    assert fpm.cli("reload").returncode == 0
-    wait_until(lambda: worker not in fpm.workers("www"))
-    assert fpm.get("www").status == 200
-    assert fpm.cli("stop").returncode == 0
-    os.unlink(str(fpm.address("www")))
+        fpm = daemon({"www": {}, "shop": {}}, started=False)
+        fpm.expect_log("failed to start: descriptor", "started with --strict")
+        start_with(fpm, [("www", file.fileno()), ("shop", connected.fileno())], "run", "--strict", ready=False)
+        assert fpm.wait() == 70
+        for pool in ("www", "shop"):
+            assert re.search(rf"\[pool {pool}\] .*descriptor \d+ passed by LISTEN_FDS is not a", fpm.log()), pool
+        assert "Traceback" not in fpm.log()
+        fpm.forget()
 
 
 def test_in_the_journal_a_failed_reload_has_one_traceback(daemon: Start) -> None:
-    """A file stands for the journal, which is known by its device and inode only."""
+    """A file stands for the journal, which is known by its device and inode only; nobody is at the notify socket."""
     fpm = daemon({"www": {}}, started=False)
     journal = fpm.log_file
     journal.touch()
     found = journal.stat()
     stream = {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
-    fpm.start(environ=stream)
+    fpm.start(environ={**stream, "NOTIFY_SOCKET": str(fpm.directory / "nobody")}, ready=False)
+    fpm.wait_log("ready to handle connections")
+    assert fpm.get("www").status == 200
     (fpm.apps / "hello.py").write_text("import no_such_module\n")
     with journal.open("ab") as stderr:
         command = [pyfpm_command(), "-c", str(fpm.config_file), "reload"]

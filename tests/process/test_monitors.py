@@ -19,22 +19,27 @@ from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon, Start
 from tests.support.monitors import FLUP, NODE_MODULES, PROMTOOL, Zabbix, need, prometheus, run
 from tests.support.nginx import StartNginx
-from tests.support.pools import free_port, wait_state
+from tests.support.pools import free_port, wait_numbers, wait_state
 from tests.support.waiting import wait_until
 
-CONTRIB = Path(__file__).parents[2] / "contrib"
 SERVED = 3
-"""Requests to the application before a monitor comes."""
+"""Requests to the application before the first monitor comes."""
 POOL = {"pm.status_path": "/status", "ping.path": "/ping", "pm.max_children": 2}
 
 
-@pytest.fixture
-def fpm(daemon: Start) -> Daemon:
-    made = daemon({"www": POOL})
+@pytest.fixture(scope="module")
+def fpm(shared_daemon: Start) -> Daemon:
+    made = shared_daemon({"www": POOL})
     made.wait_workers("www", 2)
     for _ in range(SERVED):
         assert made.get("www").status == 200
     return made
+
+
+@pytest.fixture
+def served(fpm: Daemon) -> int:
+    """How many requests the pool has served, both of whose workers are idle again."""
+    return int(wait_numbers(fpm, "www", idle_processes=2)["accepted conn"])
 
 
 @pytest.fixture
@@ -61,19 +66,19 @@ def cgi_fcgi(fpm: Daemon, path: str, query: str | None = None) -> str:
     return done.stdout
 
 
-def test_cgi_fcgi(fpm: Daemon) -> None:
+def test_cgi_fcgi(fpm: Daemon, served: int) -> None:
     head, _, body = cgi_fcgi(fpm, "/status", "json&full").partition("\n\n")
     assert head.splitlines()[-1] == "Content-type: application/json"
     page = json.loads(body)
-    assert page["accepted conn"] == SERVED + 1
+    assert page["accepted conn"] == served + 1
     assert len(page["processes"]) == 2
     assert cgi_fcgi(fpm, "/ping").partition("\n\n")[2] == "pong"
 
 
-def test_php_fpm_healthcheck(fpm: Daemon) -> None:
+def test_php_fpm_healthcheck(fpm: Daemon, served: int) -> None:
     """The probe of many containers: the first four lines are taken off (`tail -n +5`), then `grep "^key:"`."""
     rest = "\n".join(cgi_fcgi(fpm, "/status").splitlines()[4:])
-    for key, value in {"pool": "www", "accepted conn": str(SERVED + 1), "listen queue": "0"}.items():
+    for key, value in {"pool": "www", "accepted conn": str(served + 1), "listen queue": "0"}.items():
         assert re.findall(rf"^{key}: +(.*)$", rest, re.MULTILINE) == [value]
     assert cgi_fcgi(fpm, "/status").splitlines()[4].startswith("pool:")
 
@@ -102,7 +107,7 @@ DATADOG = """
 """
 
 
-def test_datadog(fpm: Daemon) -> None:
+def test_datadog(fpm: Daemon, served: int) -> None:
     """Its check asks through flup's client, which sends an empty FCGI_DATA record, and wants CRLF."""
     need(FLUP / "flup")
     script = fpm.directory / "datadog.py"
@@ -116,7 +121,7 @@ def test_datadog(fpm: Daemon) -> None:
     assert headers["content-type"] == "application/json"
     page = json.loads(body)
     wanted = ["accepted conn", "active processes", "idle processes", "listen queue", "max children reached"]
-    assert [int(page[key]) for key in [*wanted, "total processes", "slow requests"]] == [SERVED + 1, 1, 1, 0, 0, 2, 0]
+    assert [int(page[key]) for key in [*wanted, "total processes", "slow requests"]] == [served + 1, 1, 1, 0, 0, 2, 0]
     assert page["pool"] == "www"
     assert ping[2] == "pong"
 
@@ -139,7 +144,7 @@ NODE = """
 """
 
 
-def test_node_client(fpm: Daemon) -> None:
+def test_node_client(fpm: Daemon, served: int) -> None:
     """It asks FCGI_GET_VALUES first and is ready only after a right answer, then keeps the connection."""
     need(NODE_MODULES / "fastcgi-client")
     script = fpm.directory / "client.js"
@@ -148,10 +153,10 @@ def test_node_client(fpm: Daemon) -> None:
     assert done.returncode == 0, done.stderr
     status, text, errors = json.loads(done.stdout)
     assert (status, errors) == (0, "")
-    assert json.loads(text.partition("\r\n\r\n")[2])["accepted conn"] == SERVED + 1
+    assert json.loads(text.partition("\r\n\r\n")[2])["accepted conn"] == served + 1
 
 
-def test_telegraf(fpm: Daemon) -> None:
+def test_telegraf(fpm: Daemon, served: int) -> None:
     """Its client never ends STDIN, and puts the path there; the first line of the answer must be the pool."""
     params = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/status", "SCRIPT_FILENAME": "/status", "CONTENT_LENGTH": "0"}
     with raw_fastcgi.Wire(fpm.address("www")) as wire:
@@ -163,7 +168,7 @@ def test_telegraf(fpm: Daemon) -> None:
     assert not reply.stderr
     fields = dict(line.split(":", 1) for line in reply.body.decode().splitlines())
     assert next(iter(fields)) == "pool"
-    assert int(fields["accepted conn"]) == SERVED + 1
+    assert int(fields["accepted conn"]) == served + 1
 
 
 def test_phpfpmtop(fpm: Daemon) -> None:
@@ -196,7 +201,7 @@ def test_exporters_of_tomasens_client(fpm: Daemon) -> None:
 # --- over HTTP -----------------------------------------------------------------------------------------------------
 
 
-def test_zabbix(fpm: Daemon, port: int) -> None:
+def test_zabbix(fpm: Daemon, served: int, port: int) -> None:
     zabbix = Zabbix(fpm.directory, port=port)
     values = zabbix.evaluate()
     assert len(values) == 15
@@ -204,7 +209,7 @@ def test_zabbix(fpm: Daemon, port: int) -> None:
     assert values["php-fpm.name"] == "www"
     assert values["php-fpm.ping"] == "1"
     assert values["php-fpm.process_manager"] == "static"
-    assert int(values["php-fpm.conn_accepted.rate"]) >= SERVED + 1
+    assert int(values["php-fpm.conn_accepted.rate"]) >= served + 1
     assert (values["php-fpm.processes_active"], values["php-fpm.processes_total"]) == ("1", "2")
     # master, template, two workers: by the name in /proc/PID/comm
     assert int(zabbix.ask('proc.num["{$PHP_FPM.PROCESS_NAME}"]')) >= 4
@@ -218,7 +223,7 @@ def test_zabbix_asks_for_one_pool_of_all(looking_port: int, tmp_path: Path) -> N
     assert values["php-fpm.conn_accepted.rate"] == str(SERVED)
 
 
-def test_prometheus(fpm: Daemon, port: int) -> None:
+def test_prometheus(fpm: Daemon, served: int, port: int) -> None:
     page = {
         "job_name": "www",
         "metrics_path": "/status",
@@ -227,7 +232,7 @@ def test_prometheus(fpm: Daemon, port: int) -> None:
     }
     with prometheus(fpm.directory / "prometheus", [page]) as query:
         wait_until(lambda: query("up == 1"), message="Prometheus cannot scrape the page")
-        (found,) = wait_until(lambda: query(f"phpfpm_accepted_connections > {SERVED}"))
+        (found,) = wait_until(lambda: query(f"phpfpm_accepted_connections > {served}"))
         assert found["metric"]["job"] == "www"
         assert query("phpfpm_total_processes")[0]["value"][1] == "2"
 
@@ -246,11 +251,11 @@ def test_promtool_reads_php_fpms_page(fpm: Daemon) -> None:
 # --- our own metrics -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def looking_port(daemon: Start) -> int:
+@pytest.fixture(scope="module")
+def looking_port(shared_daemon: Start) -> int:
     """The port of `[global] status_listen` of a daemon with two pools, one of which has failed."""
     number = free_port()
-    made = daemon(
+    made = shared_daemon(
         {"www": POOL, "bad": {"app": "broken_import:application"}},
         global_={"status_listen": f"127.0.0.1:{number}"},
         started=False,
@@ -282,53 +287,3 @@ def test_strict_parsers_read_our_metrics(looking_port: int) -> None:
     assert samples["pyfpm_workers", (("pool", "www"), ("state", "idle"))] == 2
     assert samples["pyfpm_ready", (("pool", "www"),)] == 1
     assert samples["pyfpm_failed", (("pool", "bad"),)] == 1
-
-
-def test_prometheus_our_metrics(fpm_dashboard: set[str], looking_port: int, tmp_path: Path) -> None:
-    """One scrape for all pools; every name that the dashboard and the alerts use is there."""
-    job = {"job_name": "pyfpm", "static_configs": [{"targets": [f"127.0.0.1:{looking_port}"]}]}
-    with prometheus(tmp_path / "prometheus", [job]) as query:
-        wait_until(lambda: query('pyfpm_requests_total{pool="www"}'), message="no scrape succeeds")
-        assert {found["metric"]["pool"] for found in query("pyfpm_ready == 0")} == {"bad"}
-        stored = {found["metric"]["__name__"] for found in query('{__name__=~"pyfpm_.+"}')}
-        # Known only once there was a reload, a death, or a queue.
-        sometimes = {"pyfpm_last_reload_ok", "pyfpm_last_death_time_seconds", "pyfpm_queue_wait_seconds"}
-        assert fpm_dashboard <= stored | sometimes
-        for expression in expressions():
-            query(expression)  # Prometheus understands each of them
-
-
-def expressions() -> list[str]:
-    """What the dashboard asks Prometheus, with everything chosen."""
-    board = json.loads((CONTRIB / "grafana" / "pyfpm-dashboard.json").read_text())
-    found = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
-    found += [one["expr"] for one in board["annotations"]["list"]]
-    chosen = {"$__rate_interval": "1m", "$__interval": "1m", "$instance": ".*", "$pool": ".*"}
-    for name, value in chosen.items():
-        found = [expression.replace(name, value) for expression in found]
-    assert not [expression for expression in found if "$" in expression]
-    return found
-
-
-@pytest.fixture(scope="module")
-def fpm_dashboard() -> set[str]:
-    """The names of our metrics in contrib/grafana."""
-    texts = [path.read_text() for path in (CONTRIB / "grafana").iterdir()]
-    names = set(re.findall(r"\bpyfpm_[a-z_]+\b", "".join(texts)))
-    assert len(names) > 10
-    return names
-
-
-def test_promtool_accepts_the_alert_rules() -> None:
-    done = run([need(PROMTOOL), "check", "rules", str(CONTRIB / "grafana" / "pyfpm-alerts.yml")])
-    assert done.returncode == 0, done.stdout + done.stderr
-    tested = run([need(PROMTOOL), "test", "rules", str(Path(__file__).parents[1] / "support" / "alert_tests.yml")])
-    assert tested.returncode == 0, tested.stdout + tested.stderr
-
-
-def test_the_dashboard_is_whole() -> None:
-    board = json.loads((CONTRIB / "grafana" / "pyfpm-dashboard.json").read_text())
-    panels = board["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels)
-    assert all(panel["targets"][0]["expr"] for panel in panels if panel["type"] != "row")
-    assert {panel["datasource"]["uid"] for panel in panels if panel["type"] != "row"} == {"${datasource}"}

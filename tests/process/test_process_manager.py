@@ -9,10 +9,9 @@ import time
 import psutil
 import pytest
 
-from tests.support.fpm import Daemon, Start
+from tests.support.fpm import Daemon, Settings, Start
 from tests.support.held import holding_at_once
 from tests.support.pools import clients, free_port, numbers, together, wait_numbers, wait_state, write_app
-from tests.support.processes import quiet
 from tests.support.waiting import wait_until
 
 SLOW = {"app": "slow:application"}
@@ -27,7 +26,21 @@ DYNAMIC = {
 }
 ONDEMAND = {**SLOW, "pm": "ondemand", "pm.max_children": 50, "pm.process_idle_timeout": "1s"}
 BURST = 50
+POOLS: dict[str, Settings] = {
+    "static": {**SLOW, "pm.max_children": 4},
+    "grows": {**DYNAMIC, "pm.max_children": 30, "pm.start_servers": 3},
+    "spare": {**DYNAMIC, "pm.min_spare_servers": 3, "pm.start_servers": 3},
+    "nothing": ONDEMAND,
+    "dynamic": {**DYNAMIC, "pm.max_children": BURST + 10, "pm.process_idle_timeout": "30s"},
+    "ondemand": {**ONDEMAND, "pm.max_children": BURST + 10, "pm.process_idle_timeout": "30s"},
+}
 MAX_REACHED = "server reached pm.max_children setting"
+
+
+@pytest.fixture(scope="module")
+def fpm(shared_daemon: Start) -> Daemon:
+    """A daemon with a pool for each of these tests."""
+    return shared_daemon(POOLS)
 
 
 def burst(fpm: Daemon, pool: str, count: int, seconds: float) -> float:
@@ -37,48 +50,44 @@ def burst(fpm: Daemon, pool: str, count: int, seconds: float) -> float:
     return took
 
 
-def test_static_replaces_the_dead(daemon: Start) -> None:
-    fpm = daemon({"www": {**SLOW, "pm.max_children": 4}})
-    first = fpm.workers("www")
+def test_static_replaces_the_dead(fpm: Daemon) -> None:
+    first = fpm.workers("static")
     assert len(first) == 4
     fpm.expect_log("exited on signal 15", "exited on signal 9")
     os.kill(first[0], signal.SIGKILL)
     os.kill(first[1], signal.SIGTERM)
-    wait_until(lambda: len(set(fpm.workers("www")) - set(first)) == 2)
-    page = wait_numbers(fpm, "www", idle_processes=4)
+    wait_until(lambda: len(set(fpm.workers("static")) - set(first)) == 2)
+    page = wait_numbers(fpm, "static", idle_processes=4)
     assert page["total processes"] == 4
     assert page["process manager"] == "static"
     assert page["max children reached"] == 0
 
 
-def test_worker_told_to_quit_by_hand_is_replaced(daemon: Start) -> None:
-    fpm = daemon({"www": {**SLOW, "pm.max_children": 2}})
-    victim = fpm.workers("www")[0]
+def test_worker_told_to_quit_by_hand_is_replaced(fpm: Daemon) -> None:
+    victim = fpm.workers("static")[0]
     os.kill(victim, signal.SIGQUIT)
-    fpm.wait_log(rf"NOTICE: \[pool www\] child {victim} exited with code 0 after")
-    wait_numbers(fpm, "www", idle_processes=2)
+    fpm.wait_log(rf"NOTICE: \[pool static\] child {victim} exited with code 0 after")
+    wait_numbers(fpm, "static", idle_processes=4)
 
 
-def test_dynamic_starts_grows_and_shrinks(daemon: Start) -> None:
-    pool = {**DYNAMIC, "pm.max_children": 30, "pm.min_spare_servers": 2, "pm.start_servers": 3}
-    fpm = daemon({"www": pool})
-    assert numbers(fpm, "www")["idle processes"] == 3
-    burst(fpm, "www", 20, 1.0)
-    grown = wait_numbers(fpm, "www", active_processes=0)
+def test_dynamic_starts_grows_and_shrinks(fpm: Daemon) -> None:
+    assert numbers(fpm, "grows")["idle processes"] == 3
+    with holding_at_once(fpm, 20, pool="grows") as replies:
+        wait_until(lambda: fpm.stages("grows").count("Running") == 20)  # those that are made count as active, too
+    assert [reply.result().status for reply in replies] == [200] * 20
+    grown = wait_numbers(fpm, "grows", active_processes=0)
     assert grown["total processes"] >= 20
     assert grown["max active processes"] == 20
     # All surplus goes together when its time is up, down to max_spare_servers.
-    wait_numbers(fpm, "www", total_processes=4)
-    assert numbers(fpm, "www")["max children reached"] == 0
+    wait_numbers(fpm, "grows", total_processes=4)
+    assert numbers(fpm, "grows")["max children reached"] == 0
 
 
-def test_dynamic_keeps_spare_servers(daemon: Start) -> None:
-    pool = {**DYNAMIC, "pm.min_spare_servers": 3, "pm.start_servers": 3}
-    fpm = daemon({"www": pool})
-    with clients(fpm, "www", query="2", count=2):
-        page = wait_numbers(fpm, "www", active_processes=2, idle_processes=3)
+def test_dynamic_keeps_spare_servers(fpm: Daemon) -> None:
+    with clients(fpm, "spare", query="2", count=2):
+        page = wait_numbers(fpm, "spare", active_processes=2, idle_processes=3)
         assert page["total processes"] == 5
-    assert len(fpm.workers("www")) == 5
+    assert len(fpm.workers("spare")) == 5
 
 
 def test_dynamic_doubles_its_pace_and_says_that_it_is_busy(daemon: Start) -> None:
@@ -92,32 +101,30 @@ def test_dynamic_doubles_its_pace_and_says_that_it_is_busy(daemon: Start) -> Non
         wait_numbers(fpm, "www", idle_processes=15, timeout=3.0)
 
 
-def test_ondemand_from_nothing_to_nothing(daemon: Start) -> None:
-    fpm = daemon({"www": ONDEMAND})
-    assert fpm.processes("www") == []
-    assert fpm.get("www", query="0").status == 200
-    assert len(fpm.workers("www")) == 1
-    burst(fpm, "www", 5, 0.3)
-    assert 5 <= numbers(fpm, "www")["total processes"] <= 6
-    wait_until(lambda: fpm.workers("www") == [])
-    wait_until(lambda: fpm.processes("www") == [], message="the template stays")
-    wait_state(fpm, "www", "idle")
-    page = numbers(fpm, "www")
+def test_ondemand_from_nothing_to_nothing(fpm: Daemon) -> None:
+    assert fpm.processes("nothing") == []
+    assert fpm.get("nothing", query="0").status == 200
+    assert len(fpm.workers("nothing")) == 1
+    burst(fpm, "nothing", 5, 0.3)
+    assert 5 <= numbers(fpm, "nothing")["total processes"] <= 6
+    wait_until(lambda: fpm.workers("nothing") == [])
+    wait_until(lambda: fpm.processes("nothing") == [], message="the template stays")
+    wait_state(fpm, "nothing", "idle")
+    page = numbers(fpm, "nothing")
     assert (page["accepted conn"], page["total processes"]) == (6, 0)
-    assert fpm.get("www", query="0").status == 200
+    assert fpm.get("nothing", query="0").status == 200
 
 
-@pytest.mark.parametrize("pool", [DYNAMIC, ONDEMAND], ids=["dynamic", "ondemand"])
-def test_burst_is_answered_as_it_comes(daemon: Start, pool: dict[str, object]) -> None:
-    fpm = daemon({"www": {**pool, "pm.process_idle_timeout": "30s"}})
-    if pool is ONDEMAND:
-        burst(fpm, "www", 2, 0.2)
-    wait_numbers(fpm, "www", idle_processes=2)
+@pytest.mark.parametrize("pool", ["dynamic", "ondemand"])
+def test_burst_is_answered_as_it_comes(fpm: Daemon, pool: str) -> None:
+    if pool == "ondemand":
+        burst(fpm, pool, 2, 0.2)
+    wait_numbers(fpm, pool, idle_processes=2)
     # How long it takes is measured by `make bench`; here each has a worker of its own before the first one is answered.
-    with holding_at_once(fpm, BURST) as replies:
-        wait_numbers(fpm, "www", active_processes=BURST)
+    with holding_at_once(fpm, BURST, pool=pool) as replies:
+        wait_numbers(fpm, pool, active_processes=BURST)
     assert [reply.result().status for reply in replies] == [200] * BURST
-    assert numbers(fpm, "www")["max children reached"] == 0
+    assert numbers(fpm, pool)["max children reached"] == 0
 
 
 def test_clients_that_come_while_workers_import_get_their_own(daemon: Start) -> None:
@@ -173,13 +180,3 @@ def test_process_max_is_shared_by_all_pools(daemon: Start) -> None:
         spent = after.user + after.system - before.user - before.system
         assert spent < 0.1 + 0.1 * (time.monotonic() - began)
     assert len(fpm.workers("one")) + len(fpm.workers("two")) <= 3
-
-
-def test_idle_daemon_sleeps(daemon: Start) -> None:
-    pools = {"static": SLOW, "dynamic": DYNAMIC, "ondemand": ONDEMAND}
-    fpm = daemon(pools, global_={"systemd_interval": 0})
-    for pool in pools:
-        assert fpm.get(pool, query="0").status == 200
-    wait_until(lambda: not fpm.processes("template ondemand") and not fpm.processes("pool ondemand"))
-    # By their titles: one that has ended has none, and is there until it has been waited for.
-    quiet([process.pid for process in fpm.processes("pyfpm: ")] + [fpm.pid], seconds=2.0, switches_allowed=0)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import time
 
-import pytest
-
 from tests.support import raw_fastcgi
 from tests.support.fpm import Start
 from tests.support.pools import write_app
@@ -56,25 +54,31 @@ select.poll = select.epoll = socket.socket = signal.signal = resource.getrusage 
 }
 
 
-@pytest.mark.parametrize("preload", ["yes", "no"])
-def test_no_setting_of_an_application_reaches_fpm(daemon: Start, preload: str) -> None:
+def test_no_setting_of_an_application_reaches_fpm(daemon: Start) -> None:
+    """In the template, whose workers inherit it, and in workers that import for themselves."""
     fpm = daemon({name: {} for name in SETTINGS}, started=False)
     log = fpm.directory / "access"
     log.mkdir()
     for name, code in SETTINGS.items():
         write_app(fpm, f"{name}_app", f"{BEFORE}{code}\n{AFTER}")
-    more = {"preload": preload, "access.log": log / "$pool"}
-    fpm.configure({name: {"app": f"{name}_app:application", **more} for name in SETTINGS})
+    pools: dict[str, dict[str, object]] = {
+        f"{name}_{preload}": {"app": f"{name}_app:application", "preload": preload, "access.log": log / "$pool"}
+        for name in SETTINGS
+        for preload in ("yes", "no")
+    }
+    fpm.configure(pools)
     fpm.start()
-    for name in SETTINGS:
-        first = fpm.get(name)
-        assert first.status == 200, (name, first)
-        with raw_fastcgi.Wire(fpm.address(name)) as wire:
+    for pool in pools:
+        first = fpm.get(pool)
+        assert first.status == 200, (pool, first)
+        with raw_fastcgi.Wire(fpm.address(pool)) as wire:
             wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params("/endless")))
             assert wire.read_record()
         # The client has left: the worker is the same, and serves the next one.
-        assert fpm.get(name).body == first.body, name
+        assert fpm.get(pool).body == first.body, pool
     here = time.strftime("%z")
-    wait_until(lambda: (log / "zone").read_text().count("\n") >= 2)
-    assert set(re.findall(r" ([+-]\d{4}) ", (log / "zone").read_text())) == {here}
-    assert (log / "system").read_text().count(" 200") >= 2
+    for preload in ("yes", "no"):
+        zone, system = log / f"zone_{preload}", log / f"system_{preload}"
+        wait_until(lambda zone=zone: zone.read_text().count("\n") >= 2)
+        assert set(re.findall(r" ([+-]\d{4}) ", zone.read_text())) == {here}, preload
+        assert system.read_text().count(" 200") >= 2, preload

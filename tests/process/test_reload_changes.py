@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import stat
 from pathlib import Path
 
@@ -12,24 +11,29 @@ import pytest
 
 from tests.support import raw_fastcgi as raw
 from tests.support.fpm import Daemon, Start
-from tests.support.pools import facts, numbers, wait_numbers
+from tests.support.pools import facts, free_port, numbers, wait_numbers
 from tests.support.processes import descriptors
 from tests.support.raw_fastcgi import get
-from tests.support.reloads import load, refused, reload, reload_by_command, single, version_of, write_version
+from tests.support.reloads import load, planned, refused, reload, reload_by_command, single, version_of, write_version
 from tests.support.waiting import wait_until
 
 Settings = dict[str, object]
 
 
-def test_named_pools_only(daemon: Start) -> None:
-    pools = {"a": {"app": "deployed:application"}, "b": {"app": "deployed:application"}, "c": {}}
+def test_named_pools_only_and_changed_pools_only(daemon: Start) -> None:
+    pools: dict[str, Settings] = {
+        "a": {"app": "deployed:application"},
+        "b": {"app": "deployed:application"},
+        "c": {},
+        "d": {"app": "echo:application"},
+    }
     fpm = daemon(pools, started=False)
     write_version(fpm, 1)
     fpm.start()
     others = [fpm.workers("b"), fpm.workers("c")]
     write_version(fpm, 2)
     dry = fpm.cli("reload", "--dry-run", "a").stdout
-    assert dry == f"pool a: new generation, code from {fpm.apps}\npool b: unchanged\npool c: unchanged\n"
+    assert dry == f"pool a: new generation, code from {fpm.apps}\n" + unchanged("b", "c", "d")
     reload(fpm, "a")
     assert version_of(fpm, "a") == "2"
     assert version_of(fpm, "b") == "1"
@@ -37,23 +41,26 @@ def test_named_pools_only(daemon: Start) -> None:
     reload(fpm, "b", "c")
     assert version_of(fpm, "b") == "2"
     wait_until(lambda: not set(others[1]) & set(fpm.workers("c")))
-    assert [facts(fpm, name)["generation"] for name in "abc"] == [2, 2, 2]
+    assert [facts(fpm, name)["generation"] for name in pools] == [2, 2, 2, 1]
 
-
-def test_editing_one_pool_leaves_the_others_alone(daemon: Start) -> None:
-    fpm = daemon({"a": {"app": "echo:application"}, "b": {}})
-    former, others = fpm.workers("a"), fpm.workers("b")
-    fpm.configure({"a": {"app": "echo:application", "env[COLOUR]": "blue"}, "b": {}})
-    plan = f"pool a: new generation, code from {fpm.apps} (env)\npool b: unchanged\n"
-    assert fpm.cli("reload", "--changed", "--dry-run").stdout == plan
-    assert fpm.workers("a") == former
+    former = fpm.wait_workers("d", 1)
+    others = [fpm.wait_workers(name, 1) for name in "abc"]
+    fpm.configure({**pools, "d": {**pools["d"], "env[COLOUR]": "blue"}})
+    plan = unchanged("a", "b", "c") + f"pool d: new generation, code from {fpm.apps} (env)\n"
+    assert planned(fpm, changed=True) == plan.splitlines()
+    assert fpm.workers("d") == former
     said = reload_by_command(fpm, "--changed")
     assert said.startswith(plan)
-    assert "pool a: importing" in said
+    assert "pool d: importing" in said
     assert "1 of 1 workers swapped" in said
-    assert json.loads(fpm.get("a").body)["os.environ"]["COLOUR"] == "blue"
-    wait_until(lambda: not set(former) & set(fpm.workers("a")))
-    assert fpm.workers("b") == others
+    assert json.loads(fpm.get("d").body)["os.environ"]["COLOUR"] == "blue"
+    wait_until(lambda: not set(former) & set(fpm.workers("d")))
+    assert [fpm.workers(name) for name in "abc"] == others
+
+
+def unchanged(*pools: str) -> str:
+    """A plan's lines about pools with which nothing happens."""
+    return "".join(f"pool {pool}: unchanged\n" for pool in pools)
 
 
 BASE: Settings = {
@@ -66,194 +73,237 @@ BASE: Settings = {
 }
 
 
-def change(fpm: Daemon, settings: Settings, *, global_: Settings | None = None) -> str:
-    """Reload with these settings, which must neither make a template nor end a worker that need not go."""
-    fpm.configure({"www": settings}, global_=global_)
-    templates = [process.pid for process in fpm.processes("template www")]
-    generation = facts(fpm, "www")["generation"]
-    plan = fpm.cli("reload", "--changed", "--dry-run").stdout
-    reload(fpm, changed=True)
-    # A worker bears its template's title for the first moment after the fork.
-    wait_until(
-        lambda: [process.pid for process in fpm.processes("template www")] == templates, message="a new template"
-    )
-    assert facts(fpm, "www")["generation"] == generation
-    return plan
+class Live:
+    """One daemon for all that changes without a new generation; each test has a pool of its own."""
+
+    def __init__(self, fpm: Daemon, pools: dict[str, Settings]) -> None:
+        self.fpm = fpm
+        self.pools = dict(pools)
+
+    def change(self, pool: str, settings: Settings, *, global_: Settings | None = None) -> str:
+        """Reload with these settings, which must neither make a template nor end a worker that need not go.
+
+        Returns:
+            What the plan says about the pool.
+        """
+        others = {name: self.fpm.workers(name) for name in self.pools if name != pool}
+        self.pools[pool] = settings
+        self.fpm.configure(self.pools, global_=global_)
+        templates = [process.pid for process in self.fpm.processes(f"template {pool}")]
+        generation = facts(self.fpm, pool)["generation"]
+        (plan,) = [line for line in planned(self.fpm, changed=True) if line.startswith(f"pool {pool}: ")]
+        reload(self.fpm, changed=True)
+        # A worker bears its template's title for the first moment after the fork.
+        wait_until(
+            lambda: [process.pid for process in self.fpm.processes(f"template {pool}")] == templates,
+            message="a new template",
+        )
+        assert facts(self.fpm, pool)["generation"] == generation
+        wait_until(lambda: {name: self.fpm.workers(name) for name in others} == others, message="other pools' workers")
+        return plan
 
 
-def test_numbers_of_workers_change_live(daemon: Start) -> None:
-    fpm = daemon({"www": BASE})
-    first = fpm.wait_workers("www", 2)
-    assert "numbers changed, applied to the running workers (pm.max_children" in change(
-        fpm, {**BASE, "pm.max_children": 6, "pm.start_servers": 4, "pm.min_spare_servers": 4, "pm.max_spare_servers": 5}
+ECHO: Settings = {"app": "echo:application", "pm.max_children": 2}
+SLOW: Settings = {"app": "slow:application", "pm.max_children": 1}
+CONNECTIONS: Settings = {"app": "echo:application", "pm": "ondemand", "pm.process_idle_timeout": "1h"}
+CLIENTS: Settings = {"app": "echo:application", "listen": f"127.0.0.1:{free_port()}"}
+LIVE: dict[str, Settings] = {
+    "numbers": BASE,
+    "pages": ECHO,
+    "connections": CONNECTIONS,
+    "log": ECHO,
+    "requests": SLOW,
+    "clients": CLIENTS,
+    "socket": {"app": "echo:application"},
+    "coded": {"app": "echo:application"},
+}
+
+
+@pytest.fixture(scope="module")
+def live(shared_daemon: Start) -> Live:
+    fpm = shared_daemon(LIVE)
+    for pool, settings in LIVE.items():
+        if settings.get("pm") != "ondemand":
+            fpm.wait_workers(pool, int(str(settings.get("pm.start_servers", settings.get("pm.max_children", 1)))))
+    return Live(fpm, LIVE)
+
+
+def test_numbers_of_workers_change_live(live: Live) -> None:
+    fpm, pool = live.fpm, "numbers"
+    first = fpm.wait_workers(pool, 2)
+    assert "numbers changed, applied to the running workers (pm.max_children" in live.change(
+        pool,
+        {**BASE, "pm.max_children": 6, "pm.start_servers": 4, "pm.min_spare_servers": 4, "pm.max_spare_servers": 5},
     )
-    assert set(first) < set(fpm.wait_workers("www", 4))
-    change(fpm, {**BASE, "pm": "static", "pm.max_children": 6})
-    six = fpm.wait_workers("www", 6)
+    assert set(first) < set(fpm.wait_workers(pool, 4))
+    live.change(pool, {**BASE, "pm": "static", "pm.max_children": 6})
+    six = fpm.wait_workers(pool, 6)
     assert set(first) < set(six)
-    assert wait_numbers(fpm, "www", idle_processes=6)["process manager"] == "static"
-    change(fpm, {**BASE, "pm": "static", "pm.max_children": 1})
-    (last,) = fpm.wait_workers("www", 1)
+    assert wait_numbers(fpm, pool, idle_processes=6)["process manager"] == "static"
+    live.change(pool, {**BASE, "pm": "static", "pm.max_children": 1})
+    (last,) = fpm.wait_workers(pool, 1)
     assert last in six
-    fpm.configure({"www": {**BASE, "pm": "ondemand", "pm.process_idle_timeout": "1s"}})
-    reload(fpm, changed=True)
-    fpm.wait_workers("www", 0)
-    assert fpm.get("www").status == 200
-    wait_until(lambda: fpm.processes(" www") == [], message="workers and template leave when they are idle")
-    change(fpm, {**BASE, "pm": "ondemand", "pm.process_idle_timeout": "600s"})
-    assert fpm.get("www").status == 200
-    assert len(fpm.workers("www")) == 1
-    change(fpm, {**BASE, "pm": "static", "pm.max_children": 2})
-    fpm.wait_workers("www", 2)
+    live.change(pool, {**BASE, "pm": "ondemand", "pm.process_idle_timeout": "1s"})
+    fpm.wait_workers(pool, 0)
+    assert fpm.get(pool).status == 200
+    wait_until(lambda: fpm.processes(" numbers") == [], message="workers and template leave when they are idle")
+    live.change(pool, {**BASE, "pm": "ondemand", "pm.process_idle_timeout": "600s"})
+    assert fpm.get(pool).status == 200
+    assert len(fpm.workers(pool)) == 1
+    live.change(pool, {**BASE, "pm": "static", "pm.max_children": 2})
+    fpm.wait_workers(pool, 2)
 
 
 def test_numbers_down_under_load(daemon: Start) -> None:
-    settings = {"app": "deployed:application", "pm.max_children": 5}
+    settings: Settings = {"app": "deployed:application", "pm.max_children": 5}
     fpm = daemon({"www": settings}, started=False)
     write_version(fpm, 1)
-    fpm.start()
+    running = Live(fpm.start(), {"www": settings})
     with load(single(fpm, "www"), single(fpm, "www", "0.05"), single(fpm, "www", "0.01")) as found:
         for count in (1, 4, 2):
-            change(fpm, {**settings, "pm.max_children": count})
+            running.change("www", {**settings, "pm.max_children": count})
             fpm.wait_workers("www", count)
         begun = len(found.good)
         wait_until(lambda: len(found.good) > begun + 20)
     assert found.bad == []
 
 
-def test_what_workers_know_changes_live(daemon: Start) -> None:
-    settings: Settings = {"app": "echo:application", "pm.max_children": 2}
-    fpm = daemon({"www": settings})
-    workers = fpm.workers("www")
+def test_what_workers_know_changes_live(live: Live) -> None:
+    fpm, pool, settings = live.fpm, "pages", ECHO
+    workers = fpm.wait_workers(pool, 2)
     pages = {"pm.status_path": "/status", "ping.path": "/ping", "ping.response": "here"}
-    assert json.loads(fpm.get("www", "/ping").body)["length"] == 0
-    change(fpm, {**settings, **pages})
-    wait_until(lambda: {fpm.get("www", "/ping").body for _ in range(8)} == {b"here"})
-    wait_until(lambda: all(b"accepted conn" in fpm.get("www", "/status").body for _ in range(8)))
-    change(fpm, {**settings, **pages, "ping.response": "moved", "ping.path": "/pong"})
-    wait_until(lambda: {fpm.get("www", "/pong").body for _ in range(8)} == {b"moved"})
-    assert fpm.get("www", "/ping").body.startswith(b"{")
-    change(fpm, settings)
-    wait_until(lambda: all(fpm.get("www", "/pong").body.startswith(b"{") for _ in range(8)))
-    assert fpm.workers("www") == workers
+    assert json.loads(fpm.get(pool, "/ping").body)["length"] == 0
+    live.change(pool, {**settings, **pages})
+    wait_until(lambda: {fpm.get(pool, "/ping").body for _ in range(8)} == {b"here"})
+    wait_until(lambda: all(b"accepted conn" in fpm.get(pool, "/status").body for _ in range(8)))
+    live.change(pool, {**settings, **pages, "ping.response": "moved", "ping.path": "/pong"})
+    wait_until(lambda: {fpm.get(pool, "/pong").body for _ in range(8)} == {b"moved"})
+    assert fpm.get(pool, "/ping").body.startswith(b"{")
+    live.change(pool, settings)
+    wait_until(lambda: all(fpm.get(pool, "/pong").body.startswith(b"{") for _ in range(8)))
+    assert fpm.workers(pool) == workers
 
 
-def test_a_running_worker_tells_the_new_number_of_connections(daemon: Start) -> None:
-    settings: Settings = {"app": "echo:application", "pm": "ondemand", "pm.process_idle_timeout": "1h"}
-    fpm = daemon({"www": {**settings, "pm.max_children": 1}})
-    assert fpm.get("www").status == 200
-    (worker,) = fpm.workers("www")
-    change(fpm, {**settings, "pm.max_children": 7})
+def test_a_running_worker_tells_the_new_number_of_connections(live: Live) -> None:
+    fpm, pool = live.fpm, "connections"
+    assert fpm.get(pool).status == 200
+    (worker,) = fpm.workers(pool)
+    live.change(pool, {**CONNECTIONS, "pm.max_children": 7})
     asked = raw.pairs({"FCGI_MAX_CONNS": "", "FCGI_MAX_REQS": ""})
 
     def told() -> dict[str, str]:
-        with raw.Wire(fpm.address("www")) as wire:
+        with raw.Wire(fpm.address(pool)) as wire:
             wire.send(raw.record(raw.GET_VALUES, asked, request=0))
             record = wire.read_record()
             assert record is not None
             return dict(raw.unpairs(record[2]))
 
     wait_until(lambda: told() == {"FCGI_MAX_CONNS": "7", "FCGI_MAX_REQS": "7"})
-    assert fpm.workers("www") == [worker]
+    assert fpm.workers(pool) == [worker]
 
 
-def test_access_log_changes_with_the_code(daemon: Start) -> None:
-    settings: Settings = {"app": "echo:application", "pm.max_children": 1, "access.format": "%m %r"}
-    fpm = daemon({"www": settings})
-    first, second = fpm.directory / "first.log", fpm.directory / "second.log"
+def test_access_log_changes_with_the_code(live: Live) -> None:
+    fpm, pool = live.fpm, "coded"
+    first, second = fpm.directory / "first-coded.log", fpm.directory / "second-coded.log"
     for number, file in enumerate((first, second, second)):
         env = {"env[NUMBER]": str(number)}  # another environment is another generation
-        (worker,) = fpm.workers("www")
-        fpm.configure({"www": {**settings, **env, "access.log": file}})
-        reload(fpm)
-        wait_until(lambda worker=worker: worker not in fpm.workers("www"))
-        assert fpm.get("www", f"/number{number}").status == 200
+        (worker,) = fpm.workers(pool)
+        live.pools[pool] = {**LIVE[pool], **env, "access.format": "%m %r", "access.log": file}
+        fpm.configure(live.pools)
+        reload(fpm, changed=True)
+        wait_until(lambda worker=worker: worker not in fpm.workers(pool))
+        assert fpm.get(pool, f"/number{number}").status == 200
         line = f"GET /number{number}\n"
         wait_until(lambda file=file, line=line: file.exists() and line in file.read_text())
     assert "number1" not in first.read_text()
     fpm.expect_descriptors(file=1)
 
 
-def test_access_log_changes_live(daemon: Start) -> None:
-    settings: Settings = {"app": "echo:application", "pm.max_children": 2}
-    fpm = daemon({"www": settings})
-    workers = fpm.workers("www")
+def test_access_log_changes_live(live: Live) -> None:
+    fpm, pool, settings = live.fpm, "log", ECHO
+    workers = fpm.wait_workers(pool, 2)
     first, second = fpm.directory / "first.log", fpm.directory / "second.log"
 
     def asked(path: str) -> str:
         for _ in range(6):
-            assert fpm.get("www", path).status == 200
+            assert fpm.get(pool, path).status == 200
         return path
 
     def lines(file: Path, path: str) -> list[str]:
         return [line for line in file.read_text().splitlines() if path in line] if file.exists() else []
 
     asked("/before")
-    change(fpm, {**settings, "access.log": first, "access.format": "%m %r"})
+    live.change(pool, {**settings, "access.log": first, "access.format": "%m %r"})
     wait_until(lambda: len(lines(first, asked("/one"))) >= 6)
     assert lines(first, "/before") == []
     assert set(lines(first, "/one")) == {"GET /one"}
-    change(fpm, {**settings, "access.log": first, "access.format": "%s %r"})
+    live.change(pool, {**settings, "access.log": first, "access.format": "%s %r"})
     asked("/two")
     wait_until(lambda: lines(first, "/two")[-1:] == ["200 /two"])
     suppress = {"access.suppress_path[]": "/three"}
-    change(fpm, {**settings, "access.log": second, "access.format": "%s %r", **suppress})
+    live.change(pool, {**settings, "access.log": second, "access.format": "%s %r", **suppress})
     asked("/three")
     wait_until(lambda: asked("/four") and lines(second, "/four"))
     assert lines(second, "/three") == []
     assert lines(first, "/four") == []
     with fpm.no_descriptor_leak():
-        change(fpm, settings)
+        live.change(pool, settings)
         size = second.stat().st_size
         asked("/five")
         assert second.stat().st_size == size
-    assert fpm.workers("www") == workers
-
-
-def test_an_access_log_that_cannot_be_opened(daemon: Start) -> None:
-    settings: Settings = {"app": "echo:application"}
-    fpm = daemon({"www": settings})
-    workers = fpm.workers("www")
-    fpm.configure({"www": {**settings, "access.log": fpm.directory}})
+    fpm.configure({**live.pools, pool: {**settings, "access.log": fpm.directory}})
     assert "access.log: " in refused(fpm, status=78)
-    assert fpm.get("www").status == 200
-    assert fpm.workers("www") == workers
+    assert fpm.get(pool).status == 200
+    assert fpm.workers(pool) == workers
 
 
-def test_max_requests_changes_live(daemon: Start) -> None:
-    settings: Settings = {"app": "slow:application", "pm.max_children": 1}
-    fpm = daemon({"www": settings})
-    (former,) = fpm.workers("www")
-    change(fpm, {**settings, "pm.max_requests": 3, "pm.max_requests_jitter": 0})
-    pids = [fpm.get("www", query="0").body for _ in range(8)]
+def test_max_requests_changes_live(live: Live) -> None:
+    fpm, pool, settings = live.fpm, "requests", SLOW
+    (former,) = fpm.workers(pool)
+    live.change(pool, {**settings, "pm.max_requests": 3, "pm.max_requests_jitter": 0})
+    pids = [fpm.get(pool, query="0").body for _ in range(8)]
     assert pids.count(str(former).encode()) <= 4
     assert len(set(pids)) > 1
-    change(fpm, settings)
-    fpm.wait_workers("www", 1)
-    wait_until(lambda: len({fpm.get("www", query="0").body for _ in range(8)}) == 1)
+    live.change(pool, settings)
+    fpm.wait_workers(pool, 1)
+    wait_until(lambda: len({fpm.get(pool, query="0").body for _ in range(8)}) == 1)
 
 
-def test_allowed_clients_change_live(daemon: Start) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings: Settings = {"app": "echo:application", "listen": f"127.0.0.1:{port}"}
-    fpm = daemon({"www": settings})
-    workers = fpm.workers("www")
-    assert fpm.get("www").status == 200
-    change(fpm, {**settings, "listen.allowed_clients": "127.0.0.2"})
+def test_allowed_clients_change_live(live: Live) -> None:
+    fpm, pool, settings = live.fpm, "clients", CLIENTS
+    workers = fpm.workers(pool)
+    assert fpm.get(pool).status == 200
+    live.change(pool, {**settings, "listen.allowed_clients": "127.0.0.2"})
     fpm.expect_log("Connection disallowed: IP address '127.0.0.1' has been dropped")
 
     def disallowed() -> bool:
         try:
-            return not get(fpm.address("www")).ended
+            return not get(fpm.address(pool)).ended
         except ConnectionResetError:
             return True
 
     wait_until(disallowed)
-    change(fpm, {**settings, "listen.allowed_clients": "127.0.0.1"})
+    live.change(pool, {**settings, "listen.allowed_clients": "127.0.0.1"})
     wait_until(lambda: not disallowed())
-    assert fpm.workers("www") == workers
+    assert fpm.workers(pool) == workers
+
+
+@pytest.mark.root
+def test_owner_mode_and_backlog_are_applied_to_the_socket(live: Live) -> None:
+    fpm, pool = live.fpm, "socket"
+    settings = LIVE[pool]
+    workers = fpm.workers(pool)
+    path = fpm.directory / "socket.sock"
+    before = os.lstat(path)
+    changed: Settings = {**settings, "listen.owner": "nobody", "listen.mode": "0640", "listen.backlog": 17}
+    assert "listening socket adjusted (listen.backlog, listen.mode, listen.owner)" in live.change(pool, changed)
+    after = os.lstat(path)
+    assert (before.st_ino, before.st_dev) == (after.st_ino, after.st_dev)
+    assert stat.S_IMODE(after.st_mode) == 0o640
+    assert after.st_uid != before.st_uid
+    assert numbers(fpm, pool)["listen queue len"] == 17
+    assert fpm.workers(pool) == workers
+    assert fpm.get(pool).status == 200
 
 
 def test_global_values_change_live(daemon: Start) -> None:
@@ -261,7 +311,7 @@ def test_global_values_change_live(daemon: Start) -> None:
     fpm = daemon({"www": settings}, global_={"process_control_timeout": "600s"})
     pid_file = fpm.directory / "other.pid"
     values: Settings = {"process_control_timeout": "1s", "log_level": "debug", "pid": pid_file}
-    change(fpm, settings, global_=values)
+    Live(fpm, {"www": settings}).change("www", settings, global_=values)
     assert pid_file.read_text().strip() == str(fpm.pid)
     assert not fpm.pid_file.exists()
     fpm.pid_file = pid_file
@@ -289,8 +339,8 @@ def test_more_children_than_there_is_room_for_make_a_generation(daemon: Start) -
     with load(single(fpm, "www"), single(fpm, "www", "0.02")) as found:
         wait_until(lambda: len(found.good) > 20)
         fpm.configure({"www": {**settings, "pm.max_children": 400}})
-        plan = fpm.cli("reload", "--changed", "--dry-run").stdout
-        assert plan == f"pool www: new generation, code from {fpm.apps} (pm.max_children)\n"
+        plan = planned(fpm, changed=True)
+        assert plan == [f"pool www: new generation, code from {fpm.apps} (pm.max_children)"]
         former = set(fpm.workers("www"))
         before = boards(fpm)
         reload(fpm, changed=True)
@@ -333,31 +383,29 @@ def test_pools_come_and_go(daemon: Start) -> None:
     with load(lambda found: bodies.append(fpm.get("old", query="1.5").body)):
         wait_numbers(fpm, "old", active_processes=1)
         fpm.configure({"a": {}, "new": {"app": "echo:application", "pm.max_children": 2}})
-        assert fpm.cli("reload", "--changed", "--dry-run").stdout == (
-            f"pool a: unchanged\npool new: new pool, code from {fpm.apps}\n"
-            "pool old: removed, its workers finish their requests\n"
-        )
+        assert planned(fpm, changed=True) == [
+            "pool a: unchanged",
+            f"pool new: new pool, code from {fpm.apps}",
+            "pool old: removed, its workers finish their requests",
+        ]
         reload(fpm, changed=True)
         assert fpm.get("new").status == 200
-        assert fpm.cli("status", "old").returncode == 1
+        assert not fpm.ask("status", pool="old")["ok"]
         assert not (fpm.directory / "old.sock").exists()
     assert bodies == [str(leaving[0]).encode()]
     wait_until(lambda: not fpm.processes("old"))
     fpm.wait_workers("new", 2)
     assert fpm.workers("a") == others
-    assert "pool: new" in " ".join(fpm.cli("status").stdout.split())
+    assert fpm.figures("new")["pool"] == "new"
 
-
-def test_a_new_pool_that_is_broken_leaves_no_trace(daemon: Start) -> None:
-    fpm = daemon({"a": {}})
-    others = fpm.workers("a")
-    fpm.configure({"a": {}, "new": {"app": "broken_import:application"}})
+    fpm.configure({"a": {}, "broken": {"app": "broken_import:application"}})
     with fpm.no_descriptor_leak():
-        assert "pool new: ModuleNotFoundError" in refused(fpm)
-        wait_until(lambda: not fpm.processes("new"))
-    assert not (fpm.directory / "new.sock").exists()
+        assert "pool broken: ModuleNotFoundError" in refused(fpm, changed=True)
+        wait_until(lambda: not fpm.processes("broken"))
+    assert not (fpm.directory / "broken.sock").exists()
     assert fpm.workers("a") == others
-    assert fpm.cli("status", "new").returncode == 1
+    assert fpm.get("new").status == 200, "it has not left, either"
+    assert not fpm.ask("status", pool="broken")["ok"]
 
 
 def test_another_address(daemon: Start) -> None:
@@ -368,7 +416,7 @@ def test_another_address(daemon: Start) -> None:
     former = fpm.directory / "www.sock"
     moved: Settings = {**settings, "listen": fpm.directory / "moved.sock"}
     fpm.configure({"www": moved})
-    assert "moves to another listening address (listen)" in fpm.cli("reload", "--dry-run").stdout
+    assert "moves to another listening address (listen)" in planned(fpm)[0]
     write_version(fpm, 2, "1/0")
     assert "ZeroDivisionError" in refused(fpm)
     assert not (fpm.directory / "moved.sock").exists()
@@ -400,21 +448,3 @@ def test_two_pools_exchange_their_addresses(daemon: Start) -> None:
     assert found.bad == []
     fpm.wait_workers("a", 1)
     fpm.wait_workers("b", 1)
-
-
-@pytest.mark.root
-def test_owner_mode_and_backlog_are_applied_to_the_socket(daemon: Start) -> None:
-    settings: Settings = {"app": "echo:application"}
-    fpm = daemon({"www": settings})
-    workers = fpm.workers("www")
-    path = fpm.directory / "www.sock"
-    before = os.lstat(path)
-    changed: Settings = {**settings, "listen.owner": "nobody", "listen.mode": "0640", "listen.backlog": 17}
-    assert "listening socket adjusted (listen.backlog, listen.mode, listen.owner)" in change(fpm, changed)
-    after = os.lstat(path)
-    assert (before.st_ino, before.st_dev) == (after.st_ino, after.st_dev)
-    assert stat.S_IMODE(after.st_mode) == 0o640
-    assert after.st_uid != before.st_uid
-    assert numbers(fpm, "www")["listen queue len"] == 17
-    assert fpm.workers("www") == workers
-    assert fpm.get("www").status == 200

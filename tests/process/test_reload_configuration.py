@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fpm import Daemon, Start
+from tests.support.fpm import Start
 from tests.support.pools import facts, write_app
 from tests.support.processes import descendants
 from tests.support.reloads import (
     expect_told,
     last_reload,
     refused,
+    refused_by_command,
     reload,
     reload_by_command,
     version_of,
     write_version,
 )
+from tests.support.traces import traced
 from tests.support.waiting import wait_until
 
 
@@ -43,35 +45,40 @@ BAD_FILES = {
 }
 
 
-@pytest.mark.parametrize("kind", sorted(BAD_FILES))
-def test_a_file_that_is_none(daemon: Start, kind: str) -> None:
-    spoil, words = BAD_FILES[kind]
+def test_a_file_that_is_none(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "hello:application"}})
     workers = fpm.workers("www")
     whole = fpm.config_file.read_text()
-    spoil(fpm.config_file)
-    with fpm.no_descriptor_leak():
-        said = refused_by_control(fpm, whole)
-        assert words.lower() in said.lower(), said
-        assert str(fpm.config_file) in said or "pyfpm.conf" in said, said
-    assert fpm.workers("www") == workers
-    assert fpm.get("www").status == 200
-    last = last_reload(fpm)
-    assert last is not None
-    assert not last["ok"]
+    for kind, (spoil, words) in BAD_FILES.items():
+        spoil(fpm.config_file)
+        with fpm.no_descriptor_leak():
+            said = refused(fpm, status=78)
+            assert words.lower() in said.lower(), f"{kind}: {said}"
+            assert "pyfpm.conf" in said, f"{kind}: {said}"
+        assert fpm.workers("www") == workers, kind
+        assert fpm.get("www").status == 200, kind
+        last = last_reload(fpm)
+        assert last is not None
+        assert not last["ok"], kind
+        if kind == "torn":
+            # The command reads the file itself to find the control socket, so the master is asked by a copy of it.
+            copy = fpm.directory / "copy.conf"
+            copy.write_text(whole)
+            assert "pyfpm.conf" in refused_by_command(fpm, status=78, config=copy)
+        remove(fpm.config_file)
+        fpm.config_file.write_text(whole)
+        reload(fpm, changed=True)
 
 
-def refused_by_control(fpm: Daemon, whole: str) -> str:
-    """The command reads the file itself to find the control socket, so the master is asked by a copy of it."""
-    copy = fpm.directory / "copy.conf"
-    copy.write_text(whole)
-    done = fpm.cli("-c", str(copy), "reload")
-    assert done.returncode == 78, done
-    expect_told(fpm, done.stderr)
-    return done.stderr
+def remove(path: Path) -> None:
+    """Whatever it is."""
+    if path.is_dir():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
 
 
-def test_mistakes_are_told_with_file_and_line(daemon: Start) -> None:
+def test_mistakes_and_addresses_are_told_with_file_and_line(daemon: Start) -> None:
     pools = {"www": {"app": "hello:application"}, "other": {}}
     fpm = daemon(pools)
     pids = [fpm.workers(name) for name in pools]
@@ -79,7 +86,7 @@ def test_mistakes_are_told_with_file_and_line(daemon: Start) -> None:
     lines = fpm.config_file.read_text().splitlines()
     first = next(number for number, line in enumerate(lines, 1) if "max_childen" in line)
     second = next(number for number, line in enumerate(lines, 1) if "statik" in line)
-    said = refused(fpm, status=78)
+    said = refused_by_command(fpm, status=78)
     assert f"pyfpm.conf:{first}: [www] pm.max_childen: " in said
     assert "Did you mean 'pm.max_children'?" in said
     assert f"pyfpm.conf:{second}: [other] pm: " in said
@@ -90,30 +97,27 @@ def test_mistakes_are_told_with_file_and_line(daemon: Start) -> None:
     assert f"pyfpm.conf:{first}" in dry.stderr
     assert [fpm.workers(name) for name in pools] == pids
 
-
-def test_an_address_that_cannot_be_had(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "hello:application"}})
-    workers = fpm.workers("www")
-    fpm.configure({"www": {"app": "hello:application"}, "new": {"listen": fpm.directory / "nowhere" / "new.sock"}})
+    fpm.configure({**pools, "new": {"listen": fpm.directory / "nowhere" / "new.sock"}})
     said = refused(fpm, status=78)
     assert "[new] listen: the directory" in said
     assert "nowhere' does not exist" in said
-    fpm.configure({"www": {"listen": fpm.config_file}, "new": {}})
+    fpm.configure({**pools, "www": {"listen": fpm.config_file}, "new": {}})
     with fpm.no_descriptor_leak():
         assert "is not a socket" in refused(fpm, status=78)
     assert not (fpm.directory / "new.sock").exists()
-    assert fpm.workers("www") == workers
+    assert [fpm.workers(name) for name in pools] == pids
     assert fpm.config_file.exists()
 
 
 def test_a_pool_that_does_not_exist(daemon: Start) -> None:
     fpm = daemon({"www": {}, "shop": {}})
-    assert "there is no pool 'wwww'; there are: shop, www" in refused(fpm, "wwww")
-    for command in (["reload", "--dry-run", "wwww"], ["rollback", "wwww"], ["reload", "www", "wwww"]):
-        done = fpm.cli(*command)
-        assert done.returncode == 1
-        expect_told(fpm, done.stderr)
-        assert "there is no pool 'wwww'; there are: shop, www" in done.stderr
+    there_are = "there is no pool 'wwww'; there are: shop, www"
+    assert there_are in refused(fpm, "www", "wwww")
+    assert there_are in refused_by_command(fpm, "wwww")
+    for command, arguments in (("reload", {"pools": ["wwww"], "dry_run": True}), ("rollback", {"pool": "wwww"})):
+        done = fpm.ask(command, **arguments)
+        assert (done["ok"], done["status"], done["complaints"]) == (False, 1, [there_are])
+    expect_told(fpm, there_are)
     for command in ("status", "top", "trace", "ping", "request"):
         done = fpm.cli(command, "wwww", *(["/"] if command == "request" else []))
         assert done.returncode == 1
@@ -143,48 +147,52 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("kind", sorted(WRONG))
-def test_a_check_that_fails(daemon: Start, kind: str) -> None:
-    health, words = WRONG[kind]
-    settings = {"app": "checked:application", "reload.check": "GET /healthz 200 1s", "pm.max_children": 2}
-    fpm = daemon({"www": settings}, started=False, global_={"process_control_timeout": "1s"})
+def test_a_check_that_fails(daemon: Start) -> None:
+    settings: dict[str, object] = {"app": "checked:application", "pm.max_children": 2}
+    settings["reload.check"] = "GET /healthz 200 20s"
+    patience = {"process_control_timeout": "1s"}
+    fpm = daemon({"www": settings}, started=False, global_=patience)
     write_app(fpm, "checked", CHECKED.format(version="1", health=FINE))
     fpm.start()
-    workers = fpm.workers("www")
-    family = {process.pid for process in descendants(fpm.pid)}
-    write_app(fpm, "checked", CHECKED.format(version="2", health=health))
+    workers = fpm.wait_workers("www", 2)
     fpm.expect_log("exited with code 4", "has not exited in time", "exited on signal 15", r"ERROR: \[pool www\] ")
-    with fpm.no_descriptor_leak():
-        said = refused(fpm)
-        assert words in said, said
-        assert "pool www: checking GET /healthz" in said
-        wait_until(lambda: fpm.workers("www") == workers)
-        for tracer in fpm.processes("pyfpm: tracer"):
-            tracer.kill()  # it has looked at a worker that is ended, and would stay for a minute
-        wait_until(lambda: {process.pid for process in descendants(fpm.pid)} <= family)
-    assert fpm.workers("www") == workers
-    assert fpm.get("www").body == b"1"
+    for kind, (health, words) in WRONG.items():
+        if kind == "hang":
+            traced(fpm, "www", idle=True)  # its worker is looked at when it is ended; the tracer runs from now on
+        family = {process.pid for process in descendants(fpm.pid)}
+        limit = "1s" if kind == "hang" else "20s"
+        fpm.configure({"www": {**settings, "reload.check": f"GET /healthz 200 {limit}"}}, global_=patience)
+        write_app(fpm, "checked", CHECKED.format(version="2", health=health))
+        with fpm.no_descriptor_leak():
+            said = refused(fpm)
+            assert words in said, f"{kind}: {said}"
+            wait_until(lambda: fpm.workers("www") == workers)
+            wait_until(
+                lambda family=family: {process.pid for process in descendants(fpm.pid)} <= family,
+                message=lambda kind=kind: f"{kind}: processes left over: {fpm.processes()}",
+            )
+        assert fpm.workers("www") == workers, kind
+        assert {fpm.get("www").body for _ in range(4)} == {b"1"}, kind
+    assert "pool www: checking GET /healthz" in refused_by_command(fpm, "--verbose")
     write_app(fpm, "checked", CHECKED.format(version="3", health=FINE))
     reload(fpm)
     assert fpm.get("www").body == b"3"
-
-
-def test_the_check_may_want_another_status(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "checked:application", "reload.check": "HEAD /healthz 204 2s"}}, started=False)
-    write_app(fpm, "checked", CHECKED.format(version="1", health=FINE))
-    fpm.start()
+    # The check may want another status.
+    fpm.configure({"www": {**settings, "reload.check": "HEAD /healthz 204 20s"}}, global_=patience)
     health = "start_response('204 No Content', []); return []"
-    write_app(fpm, "checked", CHECKED.format(version="2", health=health))
+    write_app(fpm, "checked", CHECKED.format(version="4", health=health))
     said = reload_by_command(fpm)
     assert "pool www: checking HEAD /healthz" in said
     assert "pool www: checked" in said
-    assert fpm.get("www").body == b"2"
+    assert fpm.get("www").body == b"4"
 
 
-def test_start_with_a_broken_pool(daemon: Start) -> None:
-    fpm = daemon({"good": {}, "bad": {"app": "broken_import:application"}}, started=False)
+def test_a_pool_that_is_broken_at_the_start_is_mended_by_a_reload(daemon: Start) -> None:
+    fpm = daemon({"good": {}, "bad": {"app": "deployed:application"}}, started=False)
     fpm.expect_log(r"\[pool bad\]")
+    write_version(fpm, 1, "1/0")
     fpm.start()
+    workers = fpm.workers("good")
     assert fpm.get("good").status == 200
     assert fpm.get("bad").status == 503
     assert facts(fpm, "bad")["state"] == "failed"
@@ -192,15 +200,6 @@ def test_start_with_a_broken_pool(daemon: Start) -> None:
     assert done.returncode == 1
     assert "pool bad has failed: " in done.stderr
     assert "(failed pools: bad)" in fpm.log()
-
-
-def test_a_failed_pool_is_mended_by_a_reload(daemon: Start) -> None:
-    fpm = daemon({"good": {}, "bad": {"app": "deployed:application"}}, started=False)
-    fpm.expect_log(r"\[pool bad\]")
-    write_version(fpm, 1, "1/0")
-    fpm.start()
-    workers = fpm.workers("good")
-    assert fpm.get("bad").status == 503
     write_version(fpm, 2)
     reload(fpm, "bad")
     assert version_of(fpm, "bad") == "2"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import pytest
+from contextlib import ExitStack
 
 from tests.support.fpm import Daemon, Start
 from tests.support.held import HOLD, holding
 from tests.support.nginx import Nginx, StartNginx
 from tests.support.pools import facts
 from tests.support.reloads import (
+    PACE,
     Load,
     fewest_ready,
     hesitant,
@@ -41,36 +41,32 @@ def start(daemon: Start, **settings: object) -> Daemon:
     return fpm.start()
 
 
-@pytest.mark.parametrize("manager", [STATIC, DYNAMIC, ONDEMAND], ids=["static", "dynamic", "ondemand"])
-def test_good_reload_loses_nothing(daemon: Start, manager: dict[str, object]) -> None:
-    fpm = start(daemon, **manager)
+def test_good_reload_loses_nothing(daemon: Start) -> None:
+    managers = {"static": STATIC, "dynamic": DYNAMIC, "ondemand": ONDEMAND}
+    app = {"app": "deployed:application"}
+    fpm = daemon({name: {**app, **manager} for name, manager in managers.items()}, started=False)
+    write_version(fpm, 1)
+    fpm.start()
     fpm.expect_log("seems busy", "server reached pm.max_children")
-    loops = [single(fpm, "www"), single(fpm, "www", "0.02"), kept(fpm, "www"), kept(fpm, "www", "0.01")]
-    loops += [hesitant(fpm, "www"), hesitant(fpm, "www", "0.01")]
-    with load(*loops) as found:
-        wait_until(lambda: len(found.good) > 50)
+
+    def loops(pool: str) -> list[Callable[[Load], None]]:
+        asking = [single(fpm, pool), single(fpm, pool, "0.02"), kept(fpm, pool), kept(fpm, pool, "0.01")]
+        return [*asking, hesitant(fpm, pool), hesitant(fpm, pool, "0.01")]
+
+    with ExitStack() as stack:
+        loads = {pool: stack.enter_context(load(*loops(pool))) for pool in managers}
+        wait_until(lambda: all(len(found.good) > 50 for found in loads.values()))
         write_version(fpm, 2)
         reload(fpm)
-        begun = len(found.good)
-        wait_until(lambda: len(found.good) > begun + 100)
-        late = {body.split()[0] for body in found.good[begun + 20 :]}
-    assert found.bad == []
-    assert late == {b"2"}
-    assert found.versions() == {"1", "2"}
+        begun = {pool: len(found.good) for pool, found in loads.items()}
+        wait_until(lambda: all(len(found.good) > begun[pool] + 100 for pool, found in loads.items()))
+    for pool, found in loads.items():
+        assert found.bad == [], pool
+        assert {body.split()[0] for body in found.good[begun[pool] + 20 :]} == {b"2"}, pool
+        assert found.versions() == {"1", "2"}, pool
 
 
 def test_never_fewer_ready_workers_than_before(daemon: Start) -> None:
-    fpm = start(daemon, **STATIC)
-    former = set(fpm.workers("www"))
-    write_version(fpm, 2)
-    with fewest_ready(fpm, "www") as looks:
-        reload(fpm)
-        wait_until(lambda: len(fpm.workers("www")) == 3 and not former & set(fpm.workers("www")))
-    assert min(looks) == 3
-    assert max(looks) <= 6
-
-
-def test_broken_reload_under_load_loses_nothing(daemon: Start) -> None:
     fpm = start(daemon, **STATIC)
     workers = fpm.workers("www")
     with load(single(fpm, "www"), kept(fpm, "www")) as found, fewest_ready(fpm, "www") as looks:
@@ -84,26 +80,20 @@ def test_broken_reload_under_load_loses_nothing(daemon: Start) -> None:
     assert found.versions() == {"1"}
     assert fpm.workers("www") == workers
     assert min(looks) == 3
-
-
-def test_workers_that_leave_answer_what_they_have_taken(daemon: Start) -> None:
-    """Connections whose request has not come yet, or not whole, when their worker is told to leave."""
-    fpm = start(daemon, **STATIC)
-    loops = [hesitant(fpm, "www"), hesitant(fpm, "www", "0.02"), single(fpm, "www", "0.05"), kept(fpm, "www")] * 3
-    with load(*loops) as found:
-        wait_until(lambda: len(found.good) > 30)
-        for number in range(2, 7):
-            write_version(fpm, number)
-            reload(fpm)
-        begun = len(found.good)
-        wait_until(lambda: len(found.good) > begun + 50)
-    assert found.bad == []
+    write_version(fpm, 2)
+    with fewest_ready(fpm, "www") as looks:
+        reload(fpm)
+        wait_until(lambda: len(fpm.workers("www")) == 3 and not set(workers) & set(fpm.workers("www")))
+    assert min(looks) == 3
+    assert max(looks) <= 6
 
 
 def test_ten_reloads_in_a_row(daemon: Start) -> None:
+    """Workers that leave answer what they have taken, be it that its request has not come yet, or not whole."""
     fpm = start(daemon, **{**STATIC, "pm.max_children": 2})
-    with load(single(fpm, "www"), kept(fpm, "www"), single(fpm, "www", "0.05")) as found:
-        wait_until(lambda: found.good)
+    loops = [hesitant(fpm, "www"), hesitant(fpm, "www", "0.02"), single(fpm, "www", "0.05"), kept(fpm, "www")] * 2
+    with load(*loops, single(fpm, "www")) as found:
+        wait_until(lambda: len(found.good) > 30)
         with fpm.no_descriptor_leak():
             for number in range(2, 12):
                 write_version(fpm, number)
@@ -113,15 +103,12 @@ def test_ten_reloads_in_a_row(daemon: Start) -> None:
             wait_until(lambda: len(fpm.processes("template www")) == 1)
     assert found.bad == []
     assert facts(fpm, "www")["generation"] == 11
-
-
-def test_requests_in_hand_finish_on_the_old_code(daemon: Start) -> None:
-    fpm = start(daemon, **{**STATIC, "pm.max_children": 2})
+    # What is in hand is finished by the old code.
     with holding(fpm, HOLD, HOLD) as replies:
-        write_version(fpm, 2)
+        write_version(fpm, 12)
         reload(fpm)
-        assert version_of(fpm, "www") == "2"
-    assert [reply.result().body.split()[0] for reply in replies] == [b"1", b"1"]
+        assert version_of(fpm, "www") == "12"
+    assert [reply.result().body.split()[0] for reply in replies] == [b"11", b"11"]
     fpm.wait_workers("www", 2)
 
 
@@ -134,7 +121,7 @@ UPSTREAM = "upstream kept { server unix:ADDRESS; keepalive 8; }"
 
 def through(web: Nginx, path: str) -> Callable[[Load], None]:
     def loop(found: Load) -> None:
-        while not found.stopped.wait(0.002):
+        while not found.stopped.wait(PACE):
             try:
                 reply = web.get(path, timeout=20.0)
             except OSError as error:

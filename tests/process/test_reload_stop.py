@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import ExitStack
 
 import psutil
 import pytest
 
 from tests.support.fpm import Daemon, Start
+from tests.support.held import HOLD, holding
 from tests.support.pools import write_app
 from tests.support.reloads import load, reload
 from tests.support.waiting import wait_until
@@ -16,6 +18,7 @@ from tests.support.waiting import wait_until
 FAMILY = """
 import os
 import signal
+from contextlib import ExitStack
 import subprocess
 import sys
 
@@ -53,7 +56,8 @@ KINDS = ["group", "session", "deaf", "daemon"]
 
 
 def start_family(daemon: Start) -> tuple[Daemon, list[int]]:
-    fpm = daemon({"www": {"app": "family:application", "pm.max_children": 2}}, started=False)
+    pools = {"www": {"app": "family:application", "pm.max_children": 2}}
+    fpm = daemon({**pools, "slow": {"app": "slow:application", "pm.max_children": 2}}, started=False)
     write_app(fpm, "family", FAMILY)
     fpm.start()
     made = []
@@ -65,49 +69,33 @@ def start_family(daemon: Start) -> tuple[Daemon, list[int]]:
     return fpm, made
 
 
-@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGTERM, signal.SIGINT])
-def test_grandchildren_are_ended(daemon: Start, number: signal.Signals) -> None:
+def test_a_graceful_stop_lets_requests_finish_and_ends_grandchildren(daemon: Start) -> None:
+    """A background job that a request has started is not a reload's business, but ends with the daemon."""
     fpm, made = start_family(daemon)
     fpm.expect_log("exited on signal 15")
-    fpm.signal(number)
-    assert fpm.wait() == 0
-    assert [pid for pid in made if psutil.pid_exists(pid)] == []
-
-
-def test_grandchildren_survive_a_reload_and_end_with_the_daemon(daemon: Start) -> None:
-    """A background job that a request has started is not the reload's business."""
-    fpm, made = start_family(daemon)
     workers = fpm.workers("www")
-    reload(fpm)
+    reload(fpm, "www")
     wait_until(lambda: not set(workers) & set(fpm.workers("www")))
     assert [pid for pid in made if psutil.pid_exists(pid)] == made
-    fpm.signal(signal.SIGQUIT)
-    assert fpm.wait() == 0
-    assert [pid for pid in made if psutil.pid_exists(pid)] == []
-
-
-def test_graceful_stop_lets_requests_finish(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "slow:application", "pm.max_children": 2}})
-    bodies: list[bytes] = []
-    with load(*[lambda found: bodies.append(fpm.get("www", query="3").body)] * 2):
-        fpm.wait_active("www", 2)
+    with holding(fpm, HOLD, HOLD, pool="slow") as replies:
         fpm.signal(signal.SIGQUIT)
         fpm.wait_log("Finishing")
         with pytest.raises(OSError, match=r"refused|No such file"):
-            fpm.get("www")
+            fpm.get("slow")
     assert fpm.wait() == 0
-    assert len(bodies) == 2
+    assert all(reply.result().ended and reply.result().body.isdigit() for reply in replies)
+    assert [pid for pid in made if psutil.pid_exists(pid)] == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_fast_stop_waits_for_nobody(daemon: Start, number: signal.Signals) -> None:
-    fpm = daemon({"www": {"app": "slow:application"}})
+def test_a_fast_stop_waits_for_nobody_and_ends_grandchildren(daemon: Start, number: signal.Signals) -> None:
+    fpm, made = start_family(daemon)
     fpm.expect_log("exited on signal 15")
-    with load(lambda found: found.bad.append(fpm.get("www", query="30"))) as found:
-        wait_until(lambda: "Running" in fpm.cli("status", "--full").stdout)
+    with holding(fpm, HOLD, pool="slow") as (reply,):
         fpm.signal(number)
         assert fpm.wait() == 0
-    assert not found.bad[0].ended
+    assert not reply.result().ended
+    assert [pid for pid in made if psutil.pid_exists(pid)] == []
 
 
 STUBBORN = """
@@ -125,43 +113,42 @@ def application(environ, start_response):
 """
 
 
-@pytest.mark.parametrize("kind", ["quit", "reload"])
-def test_workers_that_do_not_leave_are_pressed(daemon: Start, kind: str) -> None:
-    fpm = daemon({"www": {"app": "stubborn:application"}}, started=False, global_={"process_control_timeout": "1s"})
+DEAF_TOO = STUBBORN.replace(
+    'if environ["QUERY_STRING"]:',
+    "for n in (signal.SIGTERM, signal.SIGQUIT): signal.signal(n, signal.SIG_IGN)\n    if environ['QUERY_STRING']:",
+)
+
+
+def test_workers_that_do_not_leave_are_pressed(daemon: Start) -> None:
+    """By a reload and by a stop; who is deaf to signals is killed."""
+    pools = {name: {"app": f"{name}:application"} for name in ("stubborn", "deaf")}
+    fpm = daemon(pools, started=False, global_={"process_control_timeout": "1s"})
     write_app(fpm, "stubborn", STUBBORN)
+    write_app(fpm, "deaf", DEAF_TOO)
     fpm.start()
-    (worker,) = fpm.workers("www")
-    fpm.expect_log("has not exited in time", "exited on signal 15")
-    with load(lambda found: found.bad.append(fpm.get("www", "/report", query="60"))):
-        wait_until(lambda: "/report?60" in fpm.cli("status", "--full").stdout)
-        if kind == "quit":
-            fpm.signal(signal.SIGQUIT)
-            reason = "stop"
-        else:
-            reload(fpm)
-            reason = "reload"
-        fpm.wait_log(rf'child {worker}, request "GET /report\?60" has not exited in time \({reason}\), sending SIGTERM')
-    if kind == "quit":
-        assert fpm.wait() == 0
-    else:
-        wait_until(lambda: worker not in fpm.workers("www"))
-        assert fpm.get("www").status == 200
 
+    def ask(pool: str, path: str) -> int:
+        """Have the pool's only worker busy."""
+        (worker,) = fpm.wait_workers(pool, 1)
+        stack.enter_context(load(lambda found: found.bad.append(fpm.get(pool, path, query="60"))))
+        wait_until(lambda: f"{path}?60" in {one["request uri"] for one in fpm.figures(pool)["processes"]})
+        return worker
 
-def test_workers_deaf_to_signals(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "deaf:application"}}, started=False, global_={"process_control_timeout": "1s"})
-    source = STUBBORN.replace(
-        'if environ["QUERY_STRING"]:',
-        "for n in (signal.SIGTERM, signal.SIGQUIT): signal.signal(n, signal.SIG_IGN)\n    if environ['QUERY_STRING']:",
-    )
-    write_app(fpm, "deaf", source)
-    fpm.start()
-    (worker,) = fpm.workers("www")
-    fpm.expect_log("exited on signal 9")
-    with load(lambda found: found.bad.append(fpm.get("www", query="60"))):
-        wait_until(lambda: "Running" in fpm.cli("status", "--full").stdout)
+    def pressed(worker: int, path: str, reason: str) -> None:
+        here = rf'child {worker}, request "GET {path}\?60"'
+        fpm.wait_log(rf"{here} has not exited in time \({reason}\), sending SIGTERM")
+
+    fpm.expect_log("has not exited in time", "exited on signal 15", "exited on signal 9")
+    with ExitStack() as stack:
+        worker = ask("stubborn", "/report")
+        reload(fpm, "stubborn")
+        pressed(worker, "/report", "reload")
+        wait_until(lambda: worker not in fpm.workers("stubborn"))
+        assert fpm.get("stubborn").status == 200
+        worker, deaf = ask("stubborn", "/again"), ask("deaf", "/deaf")
         fpm.signal(signal.SIGQUIT)
-        fpm.wait_log(f"child {worker}, .*sending SIGTERM")
-        fpm.wait_log(f"child {worker}, .*sending SIGKILL")
-    assert fpm.wait() == 0
-    assert not os.path.exists(f"/proc/{worker}")
+        pressed(worker, "/again", "stop")
+        pressed(deaf, "/deaf", "stop")
+        fpm.wait_log(f"child {deaf}, .*sending SIGKILL")
+        assert fpm.wait() == 0
+    assert not os.path.exists(f"/proc/{deaf}")

@@ -7,20 +7,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fpm import Daemon, Start
+from tests.support.nginx import StartNginx
+
 LOCATION = "location / {{ include fastcgi_params; fastcgi_pass unix:{0}; {1} }}"
 
 
-def test_hello_through_nginx(daemon, nginx) -> None:
-    fpm = daemon({"www": {"app": "hello:application"}})
-    web = nginx(LOCATION.format(fpm.address("www"), ""))
+@pytest.fixture(scope="module")
+def fpm(shared_daemon: Start) -> Daemon:
+    return shared_daemon({"hello": {"app": "hello:application"}, "echo": {"app": "echo:application"}})
+
+
+def test_hello_through_nginx(fpm: Daemon, nginx: StartNginx) -> None:
+    web = nginx(LOCATION.format(fpm.address("hello"), ""))
     reply = web.get("/any/path?query")
     assert (reply.status, reply.body) == (200, b"Hello, world\n")
     assert reply.headers["content-type"] == "text/plain"
 
 
-def test_what_the_application_sees(daemon, nginx) -> None:
-    fpm = daemon({"www": {"app": "echo:application"}})
-    web = nginx(LOCATION.format(fpm.address("www"), ""))
+def test_what_the_application_sees(fpm: Daemon, nginx: StartNginx) -> None:
+    web = nginx(LOCATION.format(fpm.address("echo"), ""))
     headers = {"X-Test": "1", "Content-Type": "a/b", "Proxy": "evil"}
     answer = json.loads(web.request("POST", "/a%20b/c?d=e", body=b"x" * 100_000, headers=headers).body)
     environ = answer["environ"]
@@ -42,27 +48,25 @@ def test_what_the_application_sees(daemon, nginx) -> None:
     assert answer["cwd"] == str(fpm.apps)
 
 
-def test_a_chunked_upload(daemon, nginx) -> None:
+def test_a_chunked_upload(fpm: Daemon, nginx: StartNginx) -> None:
     """nginx says HTTP_TRANSFER_ENCODING: chunked of a body that it has put together."""
-    fpm = daemon({"www": {"app": "echo:application"}})
     for settings in ("", "fastcgi_request_buffering off;"):
-        web = nginx(LOCATION.format(fpm.address("www"), settings))
+        web = nginx(LOCATION.format(fpm.address("echo"), settings))
         answer = json.loads(web.request("POST", "/", body=iter([b"x" * 30_000] * 10)).body)
         assert answer["length"] == 300_000
         assert "HTTP_TRANSFER_ENCODING" not in answer["environ"]
         assert answer["environ"]["wsgi.input_terminated"] is True
 
 
-def test_many_descriptors_later(daemon) -> None:
+def test_many_descriptors_later(fpm: Daemon) -> None:
     """Requests, kept and dropped connections leave nothing open in the master."""
-    fpm = daemon({"www": {"app": "hello:application"}})
     with fpm.no_descriptor_leak():
         for _ in range(50):
-            assert fpm.get("www").status == 200
+            assert fpm.get("hello").status == 200
 
 
 @pytest.mark.root
-def test_two_pools_under_two_users(daemon, nginx) -> None:
+def test_two_pools_under_two_users(daemon: Start, nginx: StartNginx) -> None:
     pools = {
         "one": {"app": "echo:application", "user": "nobody"},
         "two": {"app": "echo:application", "user": "www-data", "group": "www-data"},

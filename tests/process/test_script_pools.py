@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tests.support.flup_script import write_script
 from tests.support.fpm import Start
+from tests.support.reloads import reload
+from tests.support.traces import traced
 from tests.support.waiting import wait_until
 
 ONCE = {"pm.max_requests": 1, "pm.max_requests_jitter": 0}
@@ -39,10 +41,9 @@ def test_a_script_is_run_up_to_its_run(daemon: Start, directory: Path) -> None:
         message="each worker runs the script by itself",
     )
     # A reload runs the script anew, of course.
-    assert fpm.cli("reload", "file").returncode == 0
+    reload(fpm, "file")
     assert json.loads(fpm.get("file", "/who").body)["loaded"] > loaded["file"]
-    traced = fpm.cli("trace", "file").stdout
-    assert "board.fcgi" in traced, traced
+    assert "board.fcgi" in json.dumps(traced(fpm, "file")), "the script is on the stack"
 
 
 PROGRAMS = {

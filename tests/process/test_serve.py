@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,10 @@ class Serve:
         self.family = descendants(self.process.pid)
         return int(found[2])
 
+    def wait_for(self, text: str, count: int = 1) -> None:
+        """Wait until the output has a text so many times."""
+        wait_until(lambda: self.output().count(text) >= count, message=f"no {text!r}")
+
     def request(self, port: int, path: str, *, method: str = "GET", body: object = None) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         try:
@@ -100,9 +105,8 @@ def test_it_serves_and_leaves_nothing(number: int) -> None:
         assert b'"PATH_INFO": "/a"' in body
         serve.stop(number)
         output = serve.output()
-    assert "include fastcgi_params;" in output
-    assert "app = echo:application" in output
-    assert "POST /a?b=c 200" in output
+    assert f"pyfpm init echo --directory {APPS} --app echo:application\n" in output
+    assert re.search(r"^\d\d:\d\d:\d\d POST /a\?b=c 200 \d+ ms$", output, re.MULTILINE)
     assert "Traceback" not in output
 
 
@@ -128,13 +132,69 @@ def test_a_body_in_pieces_comes_in_pieces() -> None:
 
 
 def test_an_application_that_fails_to_import_ends_it_with_the_traceback() -> None:
-    with serving("broken_import:application") as serve:
+    with serving("--no-reload", "broken_import:application") as serve:
         assert serve.process.wait(30) == 1
         output = serve.output()
         assert list(serve.temporary.iterdir()) == []
     assert "No module named 'a_module_that_does_not_exist'" in output
     assert "broken_import.py" in output
     assert "broken_import:application cannot be imported" in output
+
+
+@pytest.mark.parametrize(
+    ("target", "mistake", "reason"),
+    [
+        ("shop:application", "import not_there", "ModuleNotFoundError: No module named 'not_there'"),
+        ("shop.py", "def broken(", "SyntaxError: '(' was never closed"),
+        ("", "1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_an_application_that_fails_to_import_is_served_once_corrected(
+    tmp_path: Path, target: str, mistake: str, reason: str
+) -> None:
+    app = (APPS / "hello.py").read_text()
+    write(tmp_path, {"shop.py": f"{app}\n{mistake}\n", "files/a.css": "b {}"})
+    with serving(*filter(None, [target]), "--static", f"/static={tmp_path}/files", cwd=tmp_path) as serve:
+        port = serve.wait_port()
+        serve.wait_for("shop:application cannot be imported; waiting for a change ...")
+        status, page = serve.request(port, "/any?path")
+        assert (status, reason in page.decode()) == (503, True)
+        assert serve.request(port, "/static/a.css") == (200, b"b {}")
+        write(tmp_path, {"shop.py": f"{app}\nraise LookupError('still')\n"})
+        serve.wait_for("shop:application still cannot be imported; waiting for a change ...")
+        assert b"LookupError: still" in serve.request(port, "/")[1]
+        write(tmp_path, {"shop.py": app})
+        wait_until(lambda: serve.request(port, "/") == (200, b"Hello, world\n"), message=serve.output)
+        serve.stop(signal.SIGINT)
+        output = serve.output()
+    assert output.count(reason) == 1, "each is printed once"
+    assert "shop.py changed, reloading\n" in output
+    assert "GET /any?path 503 " in output
+
+
+def test_a_mistake_in_djangos_settings_is_shown_until_it_is_corrected(tmp_path: Path) -> None:
+    django = Path(sys.executable).with_name("django-admin")
+    subprocess.run([django, "startproject", "mysite", tmp_path], check=True, timeout=60)
+    settings = tmp_path / "mysite" / "settings.py"
+    good = settings.read_text()
+    settings.write_text(good.replace("INSTALLED_APPS = [", "INSTALLED_APPS = ['no_such_app',"))
+    with serving(cwd=tmp_path) as serve:
+        port = serve.wait_port()
+        status, page = serve.request(port, "/admin/login/")
+        assert (status, b"No module named 'no_such_app'" in page) == (503, True)
+        assert str(serve.temporary).encode() not in page
+        settings.write_text(good.replace("INSTALLED_APPS = [", "INSTALLED_APPS = ]"))
+        serve.wait_for("SyntaxError: unmatched ']'")
+        settings.write_text(good)
+        wait_until(lambda: serve.request(port, "/admin/login/")[0] == 200, message=serve.output)
+        serve.stop(signal.SIGTERM)
+
+
+def test_a_mistake_in_the_first_import_can_be_left_by_a_signal(tmp_path: Path) -> None:
+    write(tmp_path, {"shop.py": "import not_there\n"})
+    with serving("shop:application", cwd=tmp_path) as serve:
+        serve.wait_for("waiting for a change ...")
+        serve.stop(signal.SIGINT)
 
 
 def test_a_directory_with_modules_named_like_ours(tmp_path: Path) -> None:
@@ -173,3 +233,77 @@ def test_a_killed_serve_takes_its_pool_along() -> None:
         serve.process.kill()
         serve.process.wait()
         assert end_strays(serve.family, timeout=20) == []
+
+
+def write(directory: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def test_a_change_is_served_once_it_imports_and_static_files_beside_it(tmp_path: Path) -> None:
+    app = "from text import TEXT\ndef app(environ, start):\n    start('200 OK', [])\n    return [TEXT]\n"
+    write(tmp_path, {"site/shop.py": app, "site/text.py": "TEXT = b'old'\n", "files/a.css": "b {}", "secret": "no"})
+    static = ("--static", f"/static={tmp_path}/files")
+    (tmp_path / "files" / "link").symlink_to(tmp_path / "secret")
+    with serving("shop.py", *static, cwd=tmp_path / "site") as serve:
+        port = serve.wait_port()
+        assert serve.request(port, "/") == (200, b"old")
+        assert serve.request(port, "/static/a.css") == (200, b"b {}")
+        for path in ("/static/../secret", "/static/%2e%2e/secret", "/static/link", "/static/", "/static/b.css"):
+            assert serve.request(port, path)[0] == 404
+        assert serve.request(port, "/staticfiles") == (200, b"old")
+        write(tmp_path, {"site/text.py": "TEXT = b'broken' +\n"})
+        serve.wait_for("reload failed, the old code serves")
+        output = serve.output()
+        assert re.search(r'^  File ".*/site/text.py", line 1\n    TEXT = ', output, re.MULTILINE), output
+        assert serve.request(port, "/") == (200, b"old")
+        write(tmp_path, {"site/text.py": "TEXT = b'corrected'\n"})
+        serve.wait_for(" reloaded")
+        assert serve.request(port, "/") == (200, b"corrected")
+        serve.stop(signal.SIGINT)
+        output = serve.output()
+    assert re.search(r"^\d\d:\d\d:\d\d text.py changed, reloading$", output, re.MULTILINE)
+    assert "GET /static/a.css 200 " in output
+    assert str(serve.temporary) not in output
+
+
+def test_djangos_admin_has_its_style_and_a_broken_view_is_not_served(tmp_path: Path) -> None:
+    django = Path(sys.executable).with_name("django-admin")
+    subprocess.run([django, "startproject", "mysite", tmp_path], check=True, timeout=60)
+    with serving("manage.py", cwd=tmp_path) as serve:
+        port = serve.wait_port()
+        status, page = serve.request(port, "/admin/login/")
+        assert status == 200
+        (style,) = re.findall(rb'href="(/static/admin/css/base.css)"', page)
+        status, css = serve.request(port, style.decode())
+        assert (status, b"--primary" in css) == (200, True)
+        urls = tmp_path / "mysite" / "urls.py"
+        good = urls.read_text()
+        urls.write_text(good + "import no_such_module\n")
+        serve.wait_for("reload failed, the old code serves")
+        output = serve.output()
+        assert "ModuleNotFoundError: No module named 'no_such_module'" in output
+        assert serve.request(port, "/admin/login/")[0] == 200
+        serve.stop(signal.SIGINT)
+        output = serve.output()
+    assert str(serve.temporary) not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("no_such_module",), "there is no no_such_module.py"),
+        (("no_such_module:app",), "there is no module no_such_module, neither in "),
+        (("no_such_file.py:app",), "there is no file no_such_file.py"),
+        (("hello:application", "--bind", "8000"), "'8000' is not HOST:PORT"),
+        (("hello:application", "--static", "/static"), "'/static' is not /PATH=DIR"),
+        (("hello:a-b",), "found 'hello:a-b'"),
+    ],
+)
+def test_a_mistake_in_the_call_is_one(arguments: tuple[str, ...], expected: str) -> None:
+    with serving(*arguments) as serve:
+        assert serve.process.wait(30) == 64
+        assert expected in serve.output()
+        assert "Traceback" not in serve.output()

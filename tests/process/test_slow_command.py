@@ -77,7 +77,8 @@ def test_all_pools_in_one_picture(run: Run) -> None:
 
 
 def test_what_is_asked_for(run: Run) -> None:
-    shop = json.loads(run("--pool", "shop", "--json").stdout)
+    shop = json.loads(run("shop", "--json").stdout)
+    assert json.loads(run("--pool", "shop", "--json").stdout) == shop
     assert (shop["entries"], shop["requests"], shop["stacks"]) == (1, 1, 1)
     (group,) = shop["groups"]
     assert group["uris"] == {"GET /cart?{query}": 1}
@@ -92,7 +93,7 @@ def test_what_is_asked_for(run: Run) -> None:
     }
     first = json.loads(run("--by", "count", "--top", "1", "--json").stdout)
     assert [one["count"] for one in first["groups"]] == [4]
-    assert "4 stacks; the first 2 are shown (--top 4 shows all)" in run("--top", "2").stdout
+    assert "4 stacks; the first 2 are shown (-n 4 shows all)" in run("-n", "2").stdout
     recent = json.loads(run("--since", "2026-11-21", "--json").stdout)
     assert (recent["entries"], set(recent["groups"][1]["pools"])) == (4, {"www"})
     assert run("--since", "2036-01-01").stdout == "no entries since then\n"
@@ -136,7 +137,10 @@ def test_what_cannot_be_read(run: Run, tmp_path: Path) -> None:
         f"pyfpm: {tmp_path}: Is a directory",
     ]
     assert missing.stdout.startswith("4 entries of 4 requests")
-    assert "there is no pool 'nope'; there are: www, shop, api, quiet" in run("--pool", "nope", status=1).stderr
+    pools = "there are: www, shop, api, quiet"
+    nobody = f"pyfpm: nope: No such file or directory. There is no pool of this name either; {pools}\n"
+    assert run("nope", status=1).stderr == nobody
+    assert f"there is no pool 'nope'; {pools}" in run("--pool", "nope", status=1).stderr
     assert "slowlog is not set for pool quiet in" in run("--pool", "quiet", status=1).stderr
     (tmp_path / "api.log").unlink()
     os.mkfifo(tmp_path / "api.log")

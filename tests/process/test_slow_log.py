@@ -45,7 +45,7 @@ def test_the_file_is_made_at_the_start_and_follows_rotation_and_reload(daemon: S
     fpm.configure({"www": {**SLOW, "slowlog": None, "request_slowlog_timeout": None}, "shop": SLOW, "quiet": {}})
     reload(fpm, changed=True)
     assert slow_logs(fpm) == [str(log)]
-    assert fpm.cli("upgrade", timeout=60).returncode == 0
+    assert fpm.ask("upgrade")["ok"]
     assert slow_logs(fpm) == [str(log)]
     assert fpm.workers("www") == workers
     log.unlink()
@@ -69,8 +69,10 @@ def test_a_file_that_cannot_be_opened_is_a_reason_not_to_start_the_pool(daemon: 
 POOL = attrgetter("pool")
 
 
-def entries_of(path: Path) -> list[Entry]:
-    return list(read_entries([path.read_bytes()])) if path.exists() else []
+def entries_of(path: Path, *, ends: bool = False) -> list[Entry]:
+    """Read the entries with stacks, or the ends of their requests."""
+    every = read_entries([path.read_bytes()]) if path.exists() else ()
+    return [entry for entry in every if (entry.reason == "end") == ends]
 
 
 def slowly(fpm: Daemon, *pools: str) -> list[int]:
@@ -105,12 +107,17 @@ def test_entries_of_real_requests_and_files_in_trouble(daemon: Start) -> None:
             "running",
             "slow:application",
         )
-        assert 0.2 <= entry.seconds < 1.5
+        assert entry.seconds >= 0.2
         assert (frame := entry.trace.threads[0].frames[0]).function == "application", entry.trace
         assert (Path(frame.file).name, frame.line) == ("slow.py", LINE)
+    ends = wait_until(lambda: len(read := entries_of(log, ends=True)) > 1 and sorted(read, key=POOL))
+    for entry, end in zip((shop, www), ends, strict=True):
+        assert (end.pool, end.pid, end.method, end.uri) == (entry.pool, entry.pid, entry.method, entry.uri)
+        assert (end.stage, end.seconds >= 1.5, end.seconds > entry.seconds) == ("complete", True, True)
     said = json.loads(fpm.cli("slow", "--pool", "www", "--pool", "shop", "--json").stdout)
     (group,) = said["groups"]
-    assert (group["count"], group["pools"]) == (2, {"www": 1, "shop": 1})
+    assert (group["count"], group["pools"], group["unfinished"]) == (2, {"www": 1, "shop": 1}, 0)
+    assert group["total"] >= 3.0, "requests take 1.5 s, and became slow after 0.2 s"
     assert group["uris"] == {"GET /user/{n}?{query}": 2}
     assert len(group["frames"]) == 1, "the frames of the worker itself are shown"
 

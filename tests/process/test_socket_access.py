@@ -16,6 +16,7 @@ from fpm.paths.access_lists import ATTRIBUTE
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon, Start
 from tests.support.held import HOLD, holding
+from tests.support.reloads import reload
 from tests.support.waiting import wait_until
 
 CONNECT = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
@@ -61,8 +62,7 @@ def test_an_access_control_list_decides_who_connects_and_a_reload_changes_it(dae
     with holding(fpm, HOLD) as (request,):
         for settings, expected in changes:
             fpm.configure({"www": {**pool, **settings}})
-            done = fpm.cli("reload", "--changed")
-            assert done.returncode == 0, done.stderr
+            reload(fpm, changed=True)
             assert allowed(fpm) == expected, settings
             assert os.stat(path).st_ino == inode, "it is the same socket, and nobody has been refused meanwhile"
         assert worker in fpm.workers("www")
@@ -73,18 +73,15 @@ def test_an_access_control_list_decides_who_connects_and_a_reload_changes_it(dae
 
 @pytest.mark.root
 def test_owner_and_group_do_not_count_beside_a_list(daemon: Start) -> None:
-    fpm = daemon({"www": {"listen.owner": "games", "listen.acl_users": "daemon", "listen.mode": "0660"}})
+    """The socket of the status page has the same list."""
+    fpm = daemon({}, started=False)
+    page = str(fpm.directory / "page.sock")
+    www = {"listen.owner": "games", "listen.acl_users": "daemon", "listen.mode": "0660", "pm.status_listen": page}
+    fpm.configure({"www": www})
+    fpm.start()
     assert allowed(fpm) == {"nobody": False, "daemon": True, "group man": False, "games": False}
     assert os.stat(str(fpm.address("www"))).st_uid == os.geteuid()
     assert "listen.owner: is ignored, as listen.acl_users is set" in fpm.log()
-
-
-@pytest.mark.root
-def test_the_socket_of_the_status_page_has_the_same_list(daemon: Start) -> None:
-    fpm = daemon({}, started=False)
-    page = str(fpm.directory / "page.sock")
-    fpm.configure({"www": {"listen.mode": "0600", "listen.acl_users": "daemon", "pm.status_listen": page}})
-    fpm.start()
     assert may_connect(page, "daemon")
     assert not may_connect(page, "nobody")
 
@@ -117,7 +114,9 @@ def abstract() -> str:
 
 
 def test_an_abstract_socket_serves_and_leaves_no_file(daemon: Start) -> None:
-    fpm = daemon({"www": {"listen": abstract(), "ping.path": "/ping", "pm.status_path": "/status"}})
+    page, all_ = f"{abstract()}-page", f"{abstract()}-all"
+    www = {"listen": abstract(), "ping.path": "/ping", "pm.status_path": "/status", "pm.status_listen": page}
+    fpm = daemon({"www": www}, global_={"status_listen": all_})
     assert fpm.get("www").status == 200
     assert f"every process in this network namespace can connect to {abstract()}" in fpm.log()
     for target in (abstract(), f"unix:{abstract()}", "www"):
@@ -125,7 +124,13 @@ def test_an_abstract_socket_serves_and_leaves_no_file(daemon: Start) -> None:
     assert "Hello" in fpm.cli("request", abstract(), "/").stdout
     assert fpm.figures("www")["listen queue len"] > 0
     assert sorted(path.name for path in fpm.directory.iterdir() if path.is_socket()) == ["control.sock", "notify"]
-    assert fpm.cli("stop").returncode == 0
+    assert raw_fastcgi.get(f"\0{page[1:]}", "/status").status == 200
+    reload(fpm)
+    assert raw_fastcgi.get(f"\0{page[1:]}", "/status").status == 200
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"\0{all_[1:]}")
+    fpm.signal(signal.SIGQUIT)
+    assert fpm.wait() == 0
     with socket.socket(socket.AF_UNIX) as again:
         again.bind(f"\0{abstract()[1:]}")  # it is free
 
@@ -135,8 +140,7 @@ def test_an_abstract_socket_stays_through_reload_upgrade_and_kill(daemon: Start)
     fpm = daemon({"www": pool})
     with holding(fpm, HOLD) as (request,):
         for command in ("reload", "upgrade"):
-            done = fpm.cli(command)
-            assert done.returncode == 0, done.stderr
+            assert fpm.ask(command)["ok"]
             assert fpm.get("www", query="0").status == 200
     assert request.result().status == 200
     fpm.expected_exit = -signal.SIGKILL
@@ -155,13 +159,5 @@ def test_an_abstract_socket_that_somebody_has_is_named(daemon: Start) -> None:
         fpm.start()
         fpm.wait_log(rf"\[pool www\] failed to start: cannot listen on {abstract()}: the address is in use by another")
         assert fpm.get("other").status == 200
-
-
-def test_status_pages_at_abstract_sockets(daemon: Start) -> None:
-    page, all_ = f"{abstract()}-page", f"{abstract()}-all"
-    fpm = daemon({"www": {"pm.status_listen": page}}, global_={"status_listen": all_})
-    assert raw_fastcgi.get(f"\0{page[1:]}", "/status").status == 200
-    assert fpm.cli("reload").returncode == 0
-    assert raw_fastcgi.get(f"\0{page[1:]}", "/status").status == 200
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(f"\0{all_[1:]}")
+        fpm.signal(signal.SIGQUIT)  # before the address is free, which the pool would take
+        assert fpm.wait() == 0

@@ -13,6 +13,7 @@ from tests.process.test_interpreters import interpreters
 from tests.support.fpm import IS_ROOT, Start
 from tests.support.interpreter import pool_python
 from tests.support.jail import build_jail
+from tests.support.reloads import reload
 from tests.support.traces import functions, look, traced
 from tests.support.waiting import wait_until
 
@@ -31,39 +32,44 @@ from held import application
 """
 
 
-@pytest.mark.parametrize("python", interpreters())
-def test_every_python_and_way_of_loading(daemon: Start, python: str) -> None:
+def test_every_python_and_way_of_loading(daemon: Start) -> None:
+    """And after an upgrade the new master asks again."""
     # An interpreter below root's home is root's alone, so these are pools of root.
     who = {"user": "root", "group": "root"} if IS_ROOT else {}
-    pool = {"app": "held:application", "python": python, "pm.max_children": 1, **who}
-    fpm = daemon({"www": {**pool, "preload": "yes"}, "own": {**pool, "preload": "no"}}, started=False)
+    pythons = dict(enumerate(interpreters()))
+    pool = {"app": "held:application", "pm.max_children": 1, **who}
+    preloaded = {f"yes{number}": {**pool, "preload": "yes", "python": python} for number, python in pythons.items()}
+    own = {f"no{number}": {**pool, "preload": "no", "python": python} for number, python in pythons.items()}
+    fpm = daemon(preloaded | own, started=False)
     fpm.start(*(["-R"] if IS_ROOT else []), "run")
-    entry = look(fpm, "/nap", place="nap")
-    assert (entry["how"], entry["error"]) == ("ptrace", "")
-    frames = entry["threads"][0]["frames"]
-    assert [frame["function"] for frame in frames][-2:] == ["<module>", "<module>"]
-    assert all(frame["file"] and frame["line"] > 0 for frame in frames)
-    # The process of the calibration is gone, and was never taken for a worker.
+    for name, settings in preloaded.items():
+        entry = look(fpm, "/nap", place="nap", pool=name)
+        assert (entry["how"], entry["error"]) == ("ptrace", ""), settings
+        frames = entry["threads"][0]["frames"]
+        assert [frame["function"] for frame in frames][-2:] == ["<module>", "<module>"], settings
+        assert all(frame["file"] and frame["line"] > 0 for frame in frames), settings
+    # The processes of the calibrations are gone, and were never taken for workers.
     wait_until(lambda: not fpm.processes("calibration"))
-    assert len(fpm.workers("www")) == 1
-    (first,) = traced(fpm, "own", idle=True)
-    assert first["how"] == "ptrace"
-    assert "WorkerLoop.run" in functions(first)
+    for name in preloaded:
+        assert len(fpm.workers(name)) == 1
+    for name, settings in own.items():
+        (first,) = traced(fpm, name, idle=True)
+        assert first["how"] == "ptrace", settings
+        assert "WorkerLoop.run" in functions(first), settings
     assert "exited" not in fpm.log()
+    assert fpm.ask("upgrade")["ok"]
+    assert traced(fpm, "yes0", idle=True)[0]["how"] == "ptrace"
 
 
-def test_after_an_upgrade_the_new_master_asks_again(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "held:application"}})
-    assert traced(fpm, "www", idle=True)[0]["how"] == "ptrace"
-    assert fpm.cli("upgrade").returncode == 0
-    assert traced(fpm, "www", idle=True)[0]["how"] == "ptrace"
-
-
-def test_a_pool_that_lies(daemon: Start) -> None:
+def test_a_pool_that_lies_and_one_that_hangs(daemon: Start) -> None:
+    """Workers are forked while a calibration hangs."""
     fpm = daemon({"www": {}}, started=False)
     (fpm.apps / "liar.py").write_text(LIAR)
-    fpm.configure({"www": {"app": "liar:application", "preload": "yes"}, "good": {}})
+    (fpm.apps / "slow_to_calibrate.py").write_text(SLOW_TO_CALIBRATE)
+    slow = {"app": "slow_to_calibrate:application", "preload": "yes", "pm.max_requests": 1, "pm.max_children": 1}
+    fpm.configure({"www": {"app": "liar:application", "preload": "yes"}, "good": {}, "slow": slow})
     fpm.expect_log(r"\[pool www\] stacks cannot be read from outside: its template sent no usable layout")
+    fpm.expect_log(r"\[pool slow\] stacks cannot be read from outside: .*not done within")
     fpm.start()
     fpm.wait_log(r"WARNING: \[pool www\] stacks cannot be read from outside: .*(missing|no field|out of its range)")
     (entry,) = traced(fpm, "www", idle=True)
@@ -71,25 +77,17 @@ def test_a_pool_that_lies(daemon: Start) -> None:
     (entry,) = traced(fpm, "good", idle=True)
     assert entry["how"] == "ptrace"
 
-
-def test_workers_are_forked_while_a_calibration_hangs(daemon: Start) -> None:
-    fpm = daemon({"www": {}}, started=False)
-    (fpm.apps / "slow_to_calibrate.py").write_text(SLOW_TO_CALIBRATE)
-    pool = {"app": "slow_to_calibrate:application", "preload": "yes", "pm.max_requests": 1, "pm.max_children": 1}
-    fpm.configure({"www": pool})
-    fpm.expect_log(r"\[pool www\] stacks cannot be read from outside: .*not done within")
-    fpm.start()
-    asking = threading.Thread(target=traced, args=[fpm, "www"], kwargs={"idle": True})
+    asking = threading.Thread(target=traced, args=[fpm, "slow"], kwargs={"idle": True})
     asking.start()
     served = 0
     wait_until(lambda: fpm.processes("calibration"))
-    while "stacks cannot be read" not in fpm.log():
-        assert fpm.get("www", "/measure").status == 200
+    while "[pool slow] stacks cannot be read" not in fpm.log():
+        assert fpm.get("slow", "/measure").status == 200
         served += 1
     asking.join()
     assert served > 1, "each of them needs a new worker"
-    assert fpm.get("www", "/measure").status == 200
-    assert traced(fpm, "www", idle=True)[0]["how"] != "ptrace"
+    assert fpm.get("slow", "/measure").status == 200
+    assert traced(fpm, "slow", idle=True)[0]["how"] != "ptrace"
 
 
 @pytest.mark.root
@@ -110,8 +108,12 @@ def test_in_a_chroot(daemon: Start) -> None:
     for library in libraries_of_ctypes():
         if not (jail / library[1:]).exists():
             shutil.copy(library, jail / library[1:])
-    assert fpm.cli("reload", "www").returncode == 0
-    (entry,) = traced(fpm, "www", idle=True)
+    reload(fpm, "www")
+    # Without ctypes a worker has no title, by which it could be found.
+    former = entry["pid"]
+    (entry,) = wait_until(
+        lambda: (entries := traced(fpm, "www", idle=True)) and former not in [one["pid"] for one in entries] and entries
+    )
     assert entry["how"] == "ptrace", fpm.log()
     assert "WorkerLoop.run" in functions(entry)
 

@@ -52,131 +52,154 @@ FULL = [
 ]
 
 
-def page(fpm: Daemon, query: str) -> raw_fastcgi.Reply:
+HELD = {**POOL, "app": "held:application"}
+FAMILIES = ("unix", "tcp")
+POOLS: dict[str, dict[str, object]] = {
+    "forms": {**POOL, "ping.response": "alive and well"},
+    "dying": POOL,
+    "shown": POOL,
+    "busy": {**HELD, "pm.max_children": 2},
+    "closed": {**POOL, "pm.status_allow": "10.0.0.0/8 ::1"},
+    "asleep": {**POOL, "pm": "ondemand", "pm.process_idle_timeout": "1s"},
+    "many-unix": {**HELD, "pm.max_children": 5},
+    "many-tcp": {**HELD, "pm.max_children": 5, "listen": f"127.0.0.1:{free_port()}"},
+    "one-unix": {**HELD, "pm.max_children": 1},
+    "one-tcp": {**HELD, "pm.max_children": 1, "listen": f"127.0.0.1:{free_port()}"},
+}
+
+
+@pytest.fixture(scope="module")
+def fpm(shared_daemon: Start) -> Daemon:
+    """One daemon with a pool for each test."""
+    return shared_daemon(POOLS)
+
+
+def page(fpm: Daemon, pool: str, query: str) -> raw_fastcgi.Reply:
     """The status page through a worker."""
-    reply = fpm.get("www", "/status", query=query)
+    reply = fpm.get(pool, "/status", query=query)
     assert reply.status == 200
     assert reply.headers["expires"] == "Thu, 01 Jan 1970 00:00:00 GMT"
     assert reply.headers["cache-control"] == "no-cache, no-store, must-revalidate, max-age=0"
     return reply
 
 
-def test_json_begins_with_exactly_these_keys(daemon: Start) -> None:
+def test_json_begins_with_exactly_these_keys(fpm: Daemon) -> None:
     """What is ours stands after PHP-FPM's keys."""
-    fpm = daemon({"www": POOL})
-    reply = page(fpm, "json")
+    pool = "forms"
+    reply = page(fpm, pool, "json")
     assert reply.headers["content-type"] == "application/json"
-    assert re.match(rb'\{"pool":"www","process manager":"static","start time":\d+,"start since":\d+,"acc', reply.body)
+    assert re.match(rb'\{"pool":"forms","process manager":"static","start time":\d+,"start since":\d+,"acc', reply.body)
     assert list(json.loads(reply.body))[: len(SHORT)] == SHORT
-    wait_numbers(fpm, "www", idle_processes=3)
-    full = json.loads(page(fpm, "json&full").body)
+    wait_numbers(fpm, pool, idle_processes=3)
+    full = json.loads(page(fpm, pool, "json&full").body)
     assert list(full)[: len(SHORT)] == SHORT
     assert len(full["processes"]) == 3
     for process in full["processes"]:
         assert list(process)[: len(FULL)] == FULL
-    assert {process["pid"] for process in full["processes"]} == set(fpm.workers("www"))
+    assert {process["pid"] for process in full["processes"]} == set(fpm.workers(pool))
     (own,) = [process for process in full["processes"] if process["state"] == "Running"]
     assert own["request uri"] == "/status?json&full"
     assert own["request method"] == "GET"
 
 
-def test_text_has_phps_form(daemon: Start) -> None:
-    fpm = daemon({"www": POOL})
-    reply = page(fpm, "")
+def test_text_has_phps_form(fpm: Daemon) -> None:
+    pool = "forms"
+    reply = page(fpm, pool, "")
     assert reply.headers["content-type"].startswith("text/plain")
     lines = reply.body.decode().splitlines()[: len(SHORT)]
     assert [line.split(":", 1)[0] for line in lines] == SHORT
     assert all(line[:22].rstrip().endswith(":") and line[22] != " " for line in lines)
-    full = page(fpm, "full").body.decode()
+    full = page(fpm, pool, "full").body.decode()
     assert full.count("\n************************\n") == 3
     block = full.split("************************\n")[1].splitlines()
     keys = ["request URI" if key == "request uri" else key for key in FULL]
     assert [line.split(":", 1)[0] for line in block if line][: len(keys)] == keys
 
 
-def test_counters_right_after_load_and_deaths(daemon: Start) -> None:
-    fpm = daemon({"www": POOL})
+def test_counters_right_after_load_and_deaths(fpm: Daemon) -> None:
+    pool = "dying"
     fpm.expect_log("exited on signal 9")
-    together(30, lambda _: fpm.get("www", "/x", query="0.01"))
-    assert numbers(fpm, "www")["accepted conn"] == 30
-    for victim in fpm.workers("www"):
+    together(30, lambda _: fpm.get(pool, "/x", query="0.01"))
+    assert numbers(fpm, pool)["accepted conn"] == 30
+    for victim in fpm.workers(pool):
         os.kill(victim, signal.SIGKILL)
     wait_until(lambda: fpm.log().count("exited on signal 9") == 3)
-    wait_numbers(fpm, "www", idle_processes=3, total_processes=3)
+    wait_numbers(fpm, pool, idle_processes=3, total_processes=3)
     for _ in range(7):
-        fpm.get("www", query="0")
-    wait_numbers(fpm, "www", idle_processes=3)
-    found = json.loads(page(fpm, "json&full").body)
+        fpm.get(pool, query="0")
+    wait_numbers(fpm, pool, idle_processes=3)
+    found = json.loads(page(fpm, pool, "json&full").body)
     assert found["accepted conn"] == 38
     assert sum(process["requests"] for process in found["processes"]) == 8
     assert found["active processes"] == 1
     assert found["max active processes"] == 3
     assert found["slow requests"] == 0
     assert found["memory peak"] > 1 << 20
-    assert 0 <= time.time() - found["start time"] < 60
+    assert 0 <= time.time() - found["start time"] < 3600
     # The master says the same, this request's own worker being idle again.
-    wait_numbers(fpm, "www", accepted_conn=38, active_processes=0, idle_processes=3, max_active_processes=3)
+    wait_numbers(fpm, pool, accepted_conn=38, active_processes=0, idle_processes=3, max_active_processes=3)
 
 
-def test_a_request_in_hand_is_shown(daemon: Start) -> None:
-    fpm = daemon({"www": POOL})
+def test_a_request_in_hand_is_shown(fpm: Daemon) -> None:
+    pool = "shown"
     params = {**raw_fastcgi.web_params("/long", query="1.0", body=b"four"), "REMOTE_USER": "jo"}
-    thread = threading.Thread(target=lambda: raw_fastcgi.exchange(fpm.address("www"), params, b"four"))
+    thread = threading.Thread(target=lambda: raw_fastcgi.exchange(fpm.address(pool), params, b"four"))
+    began = time.monotonic()
     thread.start()
-    wait_numbers(fpm, "www", active_processes=1)
-    (busy,) = [process for process in numbers(fpm, "www")["processes"] if process["state"] != "Idle"]
+    wait_numbers(fpm, pool, active_processes=1)
+    (busy,) = [process for process in numbers(fpm, pool)["processes"] if process["state"] != "Idle"]
     assert busy["state"] == "Running"
     assert busy["request uri"] == "/long?1.0"
     assert busy["request method"] == "GET"
     assert busy["content length"] == 4
     assert busy["user"] == "jo"
     assert busy["script"] == "slow:application"
-    assert 0 < busy["request duration"] < 1_500_000
+    assert 0 < busy["request duration"] < (time.monotonic() - began) * 1e6
     assert busy["last request cpu"] == 0
     thread.join(10)
-    idle = next(process for process in numbers(fpm, "www")["processes"] if process["pid"] == busy["pid"])
-    wait_numbers(fpm, "www", idle_processes=3)
+    idle = next(process for process in numbers(fpm, pool)["processes"] if process["pid"] == busy["pid"])
+    wait_numbers(fpm, pool, idle_processes=3)
     assert idle["requests"] == 1
-    assert 900_000 < idle["request duration"] < 3_000_000
+    assert 900_000 < idle["request duration"] < (time.monotonic() - began) * 1e6
 
 
-def test_master_answers_when_all_workers_are_busy(daemon: Start) -> None:
-    fpm = daemon({"www": {**POOL, "app": "held:application", "pm.max_children": 2}})
+def test_master_answers_when_all_workers_are_busy(fpm: Daemon) -> None:
+    pool = "busy"
     hold = fpm.apps / "hold"
     hold.touch()
-    threads = [threading.Thread(target=lambda: fpm.get("www", "/nap"), daemon=True) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: fpm.get(pool, "/nap"), daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
     # A connection that was accepted before its request had come may be with a worker, and not in the queue.
-    found = wait_numbers(fpm, "www", active_processes=2)
-    wait_until(lambda: numbers(fpm, "www")["listen queue"] >= 1)
+    found = wait_numbers(fpm, pool, active_processes=2)
+    wait_until(lambda: numbers(fpm, pool)["listen queue"] >= 1)
     assert found["idle processes"] == 0
-    assert facts(fpm, "www")["state"] == "running"
+    assert facts(fpm, pool)["state"] == "running"
     hold.unlink()
     for thread in threads:
         thread.join(30)
         assert not thread.is_alive()
 
 
-def test_ping(daemon: Start) -> None:
-    fpm = daemon({"www": {**POOL, "ping.response": "alive and well"}})
-    reply = fpm.get("www", "/ping")
+def test_ping(fpm: Daemon) -> None:
+    pool = "forms"
+    reply = fpm.get(pool, "/ping")
     assert reply.body == b"alive and well"
     assert reply.headers["content-type"].startswith("text/plain")
     # Exact paths only.
-    assert fpm.get("www", "/ping/", query="0").body.isdigit()
-    head = raw_fastcgi.exchange(fpm.address("www"), raw_fastcgi.web_params("/ping", method="HEAD"))
+    assert fpm.get(pool, "/ping/", query="0").body.isdigit()
+    head = raw_fastcgi.exchange(fpm.address(pool), raw_fastcgi.web_params("/ping", method="HEAD"))
     assert (head.status, head.body) == (200, b"")
 
 
-def test_who_may_look(daemon: Start) -> None:
-    fpm = daemon({"www": {**POOL, "pm.status_allow": "10.0.0.0/8 ::1"}})
+def test_who_may_look(fpm: Daemon) -> None:
+    pool = "closed"
 
     def ask(path: str, address: str | None) -> bytes:
         params = {**raw_fastcgi.web_params(path, query="0"), "REMOTE_ADDR": address or ""}
         if address is None:
             del params["REMOTE_ADDR"]
-        return raw_fastcgi.exchange(fpm.address("www"), params).body
+        return raw_fastcgi.exchange(fpm.address(pool), params).body
 
     for address in ("10.1.2.3", "::1", "::ffff:10.1.2.3", None):
         assert ask("/status", address).startswith(b"pool:"), address
@@ -187,55 +210,53 @@ def test_who_may_look(daemon: Start) -> None:
         assert ask("/ping", address).isdigit(), address
 
 
-def test_status_of_a_pool_without_processes(daemon: Start) -> None:
-    fpm = daemon({"www": {**POOL, "pm": "ondemand", "pm.process_idle_timeout": "1s"}})
-    assert (facts(fpm, "www")["state"], numbers(fpm, "www")["total processes"]) == ("idle", 0)
-    found = json.loads(page(fpm, "json").body)
+def test_status_of_a_pool_without_processes(fpm: Daemon) -> None:
+    pool = "asleep"
+    assert (facts(fpm, pool)["state"], numbers(fpm, pool)["total processes"]) == ("idle", 0)
+    found = json.loads(page(fpm, pool, "json").body)
     assert (found["active processes"], found["process manager"]) == (1, "ondemand")
-    wait_until(lambda: fpm.processes("www") == [])
-    assert numbers(fpm, "www")["accepted conn"] == 1
+    wait_until(lambda: fpm.processes(f" {pool}") == [])
+    assert numbers(fpm, pool)["accepted conn"] == 1
 
 
-@pytest.mark.parametrize("family", ["unix", "tcp"])
-def test_what_busy_workers_have_accepted_waits_as_if_it_were_in_the_queue(daemon: Start, family: str) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_busy_workers_have_accepted_waits_as_if_it_were_in_the_queue(fpm: Daemon, family: str) -> None:
     """Connections are accepted by idle workers; the requests come on all of them at once."""
-    listen = {"listen": f"127.0.0.1:{free_port()}"} if family == "tcp" else {}
-    fpm = daemon({"www": {**POOL, "app": "held:application", "pm": "static", "pm.max_children": 5, **listen}})
-    fpm.wait_workers("www", 5)
+    pool = f"many-{family}"
+    fpm.wait_workers(pool, 5)
     hold = fpm.apps / "hold"
     hold.touch()
     request = raw_fastcgi.request_bytes(raw_fastcgi.web_params("/nap"))
     with ExitStack() as stack:
-        clients = [stack.enter_context(raw_fastcgi.Wire(fpm.address("www"))) for _ in range(9)]
+        clients = [stack.enter_context(raw_fastcgi.Wire(fpm.address(pool))) for _ in range(9)]
         for client in clients:
             client.send(request[:8])
-        wait_numbers(fpm, "www", idle_processes=5, listen_queue=0)
+        wait_numbers(fpm, pool, idle_processes=5, listen_queue=0)
         for client in clients:
             client.send(request[8:])
-        wait_numbers(fpm, "www", active_processes=5, listen_queue=4)
+        wait_numbers(fpm, pool, active_processes=5, listen_queue=4)
         hold.unlink()
         assert [client.read_reply().status for client in clients] == [200] * 9
     # Right after they had connected more may have been in the kernel's queue.
-    assert 4 <= wait_numbers(fpm, "www", active_processes=0, listen_queue=0)["max listen queue"] <= 9
+    assert 4 <= wait_numbers(fpm, pool, active_processes=0, listen_queue=0)["max listen queue"] <= 9
 
 
-@pytest.mark.parametrize("family", ["unix", "tcp"])
-def test_a_worker_tells_how_many_wait_behind_the_one_that_asks(daemon: Start, family: str) -> None:
-    listen = {"listen": f"127.0.0.1:{free_port()}"} if family == "tcp" else {}
-    fpm = daemon({"www": {**POOL, "app": "held:application", "pm.max_children": 1, **listen}})
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_worker_tells_how_many_wait_behind_the_one_that_asks(fpm: Daemon, family: str) -> None:
+    pool = f"one-{family}"
     hold = fpm.apps / "hold"
     hold.touch()
     with ExitStack() as stack:
 
         def ask(path: str, query: str = "") -> raw_fastcgi.Wire:
-            wire = stack.enter_context(raw_fastcgi.Wire(fpm.address("www")))
+            wire = stack.enter_context(raw_fastcgi.Wire(fpm.address(pool)))
             wire.send(raw_fastcgi.request_bytes(raw_fastcgi.web_params(path, query=query)))
             return wire
 
         busy = ask("/nap")
-        fpm.wait_active("www", 1)
+        fpm.wait_active(pool, 1)
         status, *behind = ask("/status", "json"), ask("/nap"), ask("/nap")
-        wait_numbers(fpm, "www", listen_queue=3)
+        wait_numbers(fpm, pool, listen_queue=3)
         hold.unlink()
         assert busy.read_reply().status == 200
         page = json.loads(status.read_reply().body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -28,9 +29,10 @@ PIPE = {"COLUMNS": ""}
 """As from a shell, which does not export it; pytest does."""
 
 
-@pytest.fixture
-def fpm(daemon: Start) -> Daemon:
-    made = daemon(POOLS)
+@pytest.fixture(scope="module")
+def fpm(shared_daemon: Start) -> Daemon:
+    """One for all tests: they only look, or have a worker busy for a while."""
+    made = shared_daemon(POOLS)
     made.wait_workers("www", 3)
     made.wait_workers("api", 2)
     for _ in range(5):
@@ -61,15 +63,17 @@ def rows(text: str) -> dict[str, list[str]]:
 
 
 def test_status_in_a_pipe(fpm: Daemon) -> None:
-    done = fpm.cli("status", "--format", "table", environ=PIPE)
+    done = fpm.cli("status", environ=PIPE)
     assert done.returncode == 0
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
     assert not re.search(r" $", done.stdout, re.MULTILINE)
     found = rows(done.stdout)
-    heads = ["STATE", "BUSY", "IDLE", "QUEUE", "REQUESTS", "ERRORS", "SLOW", "DEATHS", "MEMORY", "UP", "GEN"]
-    assert found["POOL"] == [*heads, "APPLICATION"]
-    assert found["api"][:5] == ["running", "0/2", "2", "0", "5"]
+    heads = ["STATE", "BUSY", "IDLE", "QUEUE", "REQ/S", "P95", "ERRORS", "5XX", "SLOW", "DEATHS", "REQUESTS"]
+    assert found["POOL"] == [*heads, "MEMORY", "UP", "GEN", "APPLICATION"]
+    count = str(fpm.figures("api")["accepted conn"])
+    assert found["api"][:11] == ["running", "0/2", "2", "0", "-", "-", "0", "0", "0", "0", count]
+    assert "since the start, as the past is not known" in done.stdout
     assert found["api"][-1] == "hello:application"
     assert found["quiet"][:3] == ["idle", "0/1", "0"]
 
@@ -79,6 +83,9 @@ def test_status_of_one_pool(fpm: Daemon) -> None:
         text = fpm.cli("status", "www", "--format", "table", environ=PIPE).stdout
     assert re.search(r"^workers +2 busy, 1 idle$", text, re.MULTILINE)
     assert re.search(r"^application +slow:application$", text, re.MULTILINE)
+    assert re.search(rf"^directory +{re.escape(os.path.realpath(fpm.apps))}$", text, re.MULTILINE)
+    assert re.search(r"^python +/.*python.* \(3\.\d+\.\d+\)$", text, re.MULTILINE)
+    assert re.search(r"^error log +standard error$", text, re.MULTILINE)
     assert len(re.findall(r"^ *\d+  Running +\d.* GET /\?hold$", text, re.MULTILINE)) == 2
     assert len(re.findall(r"^ *\d+  Idle ", text, re.MULTILINE)) == 1
     full = fpm.cli("status", "--full", "--format", "table", environ=PIPE).stdout
@@ -93,25 +100,14 @@ def test_status_of_no_pool(fpm: Daemon) -> None:
 
 def test_formats_for_programs(fpm: Daemon) -> None:
     pages = json.loads(fpm.cli("status", "--format", "json").stdout)
+    assert pages[0]["details"].keys() == {"directory", "user", "python", "logs"}
     assert [page["pool"] for page in pages] == ["www", "api", "quiet"]
-    assert json.loads(fpm.cli("status", "api", "--format", "json").stdout)["accepted conn"] == 5
-    assert re.findall(r"^pool: +(\w+)$", fpm.cli("status").stdout, re.MULTILINE) == list(POOLS), "a pipe gets the text"
+    page = json.loads(fpm.cli("status", "api", "--format", "json").stdout)
+    assert page["accepted conn"] == fpm.figures("api")["accepted conn"] >= 5
+    text = fpm.cli("status", "--format", "text").stdout
+    assert re.findall(r"(?:\A|\n\n)pool: +(\w+)$", text, re.MULTILINE) == list(POOLS)
     assert fpm.cli("status", "api", "--format", "text").stdout.startswith("pool:                 api\n")
     assert fpm.cli("status", "api", "--format", "xml").stdout.startswith("<?xml")
-
-
-def test_a_failed_pool_is_exit_status_1(daemon: Start) -> None:
-    fpm = daemon({"www": {}, "bad": {"app": "broken_import:application"}}, started=False)
-    fpm.expect_log("pool bad")
-    fpm.start()
-    wait_state(fpm, "bad", "failed")
-    done = fpm.cli("status", "--format", "table")
-    assert done.returncode == 1
-    assert rows(done.stdout)["bad"][0] == "failed"
-    assert "pool bad has failed: ModuleNotFoundError" in done.stderr
-    assert "Traceback" in done.stderr
-    assert fpm.cli("status", "--format", "json").returncode == 1
-    assert fpm.cli("status", "www").returncode == 0
 
 
 def test_colours_only_where_they_are_wanted(fpm: Daemon, terminal: Callable[..., Terminal]) -> None:
@@ -158,21 +154,12 @@ def test_top_in_a_pipe(fpm: Daemon) -> None:
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
     found = rows(done.stdout)
-    assert found["POOL"] == ["STATE", "BUSY", "QUEUE", "REQ/S", "CPU%", "PSS", "ERRORS", "SLOW", "OLDEST", "REQUEST"]
+    assert found["POOL"] == [
+        *("STATE", "BUSY", "QUEUE", "REQ/S", "CPU%", "PSS", "P95", "ERRORS", "5XX", "SLOW", "OLDEST", "REQUEST")
+    ]
     assert list(found)[-3:] == ["www", "api", "quiet"], "the busiest first"
     assert found["www"][:4] == ["running", "3/3", "0", "0"]
     assert found["www"][-2:] == ["GET", HOLD]
-
-
-def test_rates_and_cpu(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "burn:application"}}, started=False)
-    (fpm.apps / "burn.py").write_text(BURN)
-    fpm.start()
-    with holding(fpm, "/"):
-        text = fpm.cli("top", "--count", "2", "--interval", "1", "--workers", environ=PIPE).stdout
-    shares = [float(words[3]) for line in text.splitlines() if (words := line.split())[1:2] == ["www"]]
-    assert len(shares) == 2
-    assert 0 < shares[0] <= 110, "one worker that burns all it can get"
 
 
 BURN = """
@@ -185,6 +172,28 @@ def application(environ, start_response):
     start_response("200 OK", [])
     return [b"warm"]
 """
+
+
+def test_a_failed_pool_is_exit_status_1_and_one_that_burns_is_seen(daemon: Start) -> None:
+    pools = {"www": {"app": "burn:application"}, "bad": {"app": "broken_import:application"}}
+    fpm = daemon(pools, started=False)
+    (fpm.apps / "burn.py").write_text(BURN)
+    fpm.expect_log("pool bad")
+    fpm.start()
+    wait_state(fpm, "bad", "failed")
+    done = fpm.cli("status", "--format", "table")
+    assert done.returncode == 1
+    assert rows(done.stdout)["bad"][0] == "failed"
+    assert [line.split()[0] for line in done.stdout.splitlines()[3:5]] == ["bad", "www"], "failed ones first"
+    assert "pyfpm: pool bad has failed: ModuleNotFoundError" in done.stderr
+    assert "Traceback" in done.stderr
+    assert fpm.cli("status", "--format", "json").returncode == 1
+    assert fpm.cli("status", "www").returncode == 0
+    with holding(fpm, "/"):
+        text = fpm.cli("top", "--count", "2", "--interval", "0.5", "--workers", environ=PIPE).stdout
+    shares = [float(words[3]) for line in text.splitlines() if (words := line.split())[1:2] == ["www"]]
+    assert len(shares) == 2
+    assert 0 < shares[0] <= 110, "one worker that burns all it can get"
 
 
 def test_top_once_with_a_choice(fpm: Daemon) -> None:
@@ -211,8 +220,20 @@ def test_top_live(fpm: Daemon, terminal: Callable[..., Terminal]) -> None:
     assert [line.split()[0] for line in one.screen()[4:7]] == ["www", "quiet", "api"]
     one.type("w")
     one.wait_screen("PID")
-    with holding(fpm, HOLD):
-        one.wait_screen("GET /?hold")
+    with holding(fpm, "/live?hold"):
+        one.wait_screen("GET /live?hold")
+        one.type("/held")
+        one.wait_screen("/held_")
+        one.type("\x7f\x7f\x7f\x7fLIVE?HOLD\r")
+        one.wait_screen("filter 'LIVE?HOLD': 1 (Esc: all)")
+        wait_until(lambda: ["GET /live?hold" in line for line in one.screen()[4:-1] if line] == [True])
+        one.type("t")
+        one.wait_screen("application() ")
+        one.wait_screen("any key: back")
+        one.type("x")
+        one.wait_screen("filter 'LIVE?HOLD'")
+    one.type("\x1b")
+    wait_until(lambda: "filter '" not in "".join(one.screen()) and "quit" in one.screen()[-1])
     one.type("w")
     one.wait_screen("BUSY")
     fpm.get("api")
@@ -223,12 +244,41 @@ def test_top_live(fpm: Daemon, terminal: Callable[..., Terminal]) -> None:
     assert one.received.rstrip().endswith(ALTERNATE_OFF)
 
 
+def test_top_at_sixty_columns(terminal: Callable[..., Terminal]) -> None:
+    one = terminal("top", "--interval", "60", "--sort", "name", columns=60, lines=20)
+    one.wait_screen("quiet")
+    one.wait_screen("h help  q quit  / filter  Enter open  t trace  n name*")
+    one.type("h")
+    one.wait_screen("any key: back")
+    assert [line for line in one.screen() if len(line) > 60] == []
+    one.type("q")
+    one.wait_screen("BUSY")
+    one.type("j\r")
+    one.wait_screen("pool quiet (Esc: all pools)")
+    one.type("t")
+    one.type("\x1b")
+    wait_until(lambda: "(Esc" not in "".join(one.screen()) and "quit" in one.screen()[-1])
+    one.type("k\r")
+    one.wait_screen("pool api (Esc: all pools)")
+    assert len([line for line in one.screen() if "Idle" in line]) == 2
+    one.type("\r")
+    one.wait_screen("reason = trace")
+    one.type("q")
+    one.wait_screen("pool api (Esc: all pools)")
+    one.type("\x7f")
+    wait_until(lambda: "(Esc" not in "".join(one.screen()) and "quit" in one.screen()[-1])
+    one.type("t")
+    one.wait_screen("pool api: no worker is busy")
+    one.type("qq")
+    assert one.wait() == 0
+
+
 def test_top_follows_the_size_of_its_window(terminal: Callable[..., Terminal]) -> None:
     one = terminal("top", "--interval", "60", columns=100, lines=14)
     one.wait_screen("REQUEST")
     one.resize(40, 8)
     wait_until(lambda: len(one.screen()) == 8 and "REQUEST" not in "\n".join(one.screen()))
-    assert all(len(line) <= 40 for line in one.screen())
+    assert [line for line in one.screen() if len(line) > 40] == []
     one.resize(100, 6)
     wait_until(lambda: len(one.screen()) == 6)
     first = one.screen()[4]
@@ -255,7 +305,8 @@ def test_top_outlives_the_daemon(daemon: Start) -> None:
     one = Terminal([pyfpm_command(), "-c", str(fpm.config_file), "top", "--interval", "0.2"])
     try:
         one.wait_screen("www")
-        assert fpm.cli("stop").returncode == 0
+        fpm.signal(signal.SIGQUIT)
+        assert fpm.wait() == 0
         assert any("www" in line for line in one.wait_screen("pyfpm is not running")), "the last figures stay"
         one.type("q")
         assert one.wait() == 0

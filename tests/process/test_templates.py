@@ -6,6 +6,7 @@ import os
 import signal
 
 import psutil
+import pytest
 
 from tests.support.fpm import Daemon, Start
 from tests.support.pools import clients, echo, facts, numbers, wait_numbers, write_app
@@ -40,25 +41,55 @@ def imported_in(fpm: Daemon, pool: str) -> str:
     return "template"
 
 
-def test_preload(daemon: Start) -> None:
-    cases = {
-        "plain": ("auto", "", "template"),
-        "thread": ("auto", THREAD, "worker"),
-        "connection": ("auto", CONNECTION, "worker"),
-        "forced": ("yes", THREAD, "template"),
-        "never": ("no", "", "worker"),
-    }
-    pools = {
+PRELOADED = {
+    "plain": ("auto", "", "template"),
+    "thread": ("auto", THREAD, "worker"),
+    "connection": ("auto", CONNECTION, "worker"),
+    "forced": ("yes", THREAD, "template"),
+    "never": ("no", "", "worker"),
+}
+"""preload, what else the application does when it is imported, and where that is."""
+HANGING = """
+import os, time
+from hello import application
+
+def wait():
+    while os.path.exists("hang-fork"):
+        time.sleep(0.02)
+
+os.register_at_fork(before=wait)
+"""
+SLOW = {"app": "slow:application", "pm.max_children": 3}
+POOLS: dict[str, dict[str, object]] = {
+    **{
         name: {"app": f"app_{name}:application", "preload": preload, "pm.max_children": 3}
-        for name, (preload, _, _) in cases.items()
-    }
-    fpm = daemon(pools, started=False)
-    for name, (_, more, _) in cases.items():
-        write_app(fpm, f"app_{name}", WHERE_IMPORTED.format(more=more))
+        for name, (preload, _, _) in PRELOADED.items()
+    },
+    "beheaded": SLOW,
+    "victims": SLOW,
+    "family": {**SLOW, "pm.max_children": 2},
+    "good": {},
+    "bad": {"app": "broken_import:application"},
+    "poisoned": {"app": "trouble:application", "pm.max_children": 3},
+    "hanging": {"app": "hanging:application", "pm.max_children": 2, "startup_timeout": "5s"},
+    "demand": {"app": "slow:application", "pm": "ondemand", "pm.max_children": 8},
+}
+
+
+@pytest.fixture(scope="module")
+def fpm(shared_daemon: Start) -> Daemon:
+    """One daemon for the deaths that are the business of one pool."""
+    made = shared_daemon(POOLS, started=False)
+    for name, (_, more, _) in PRELOADED.items():
+        write_app(made, f"app_{name}", WHERE_IMPORTED.format(more=more))
+    write_app(made, "hanging", HANGING)
     # Python 3.12 and later warn when a process with threads forks; preload = yes says that it is meant.
-    fpm.expect_log("DeprecationWarning", "os.fork")
-    fpm.start()
-    for name, (_, _, place) in cases.items():
+    made.expect_log("DeprecationWarning", "os.fork", r"\[pool bad\]")
+    return made.start()
+
+
+def test_preload(fpm: Daemon) -> None:
+    for name, (_, _, place) in PRELOADED.items():
         assert imported_in(fpm, name) == place, name
     log = fpm.log()
     assert log.count("preload = auto: not safe to fork from") == 2
@@ -66,57 +97,57 @@ def test_preload(daemon: Start) -> None:
     assert "[pool connection] preload = auto: not safe to fork from, connected socket(s)" in log
 
 
-def test_killed_template_leaves_its_workers_serving(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "slow:application", "pm.max_children": 3}})
-    workers = fpm.workers("www")
-    former = template_of(fpm, "www")
+def test_killed_template_leaves_its_workers_serving(fpm: Daemon) -> None:
+    pool = "beheaded"
+    workers = fpm.wait_workers(pool, 3)
+    former = template_of(fpm, pool)
     fpm.expect_log(f"template {former} exited on signal 9")
-    with clients(fpm, "www", query="0.01", count=3) as found:
+    with clients(fpm, pool, query="0.01", count=3) as found:
         os.kill(former, signal.SIGKILL)
-        wait_until(lambda: [one.pid for one in fpm.processes("template www") if one.pid != former])
+        wait_until(lambda: [one.pid for one in fpm.processes(f"template {pool}") if one.pid != former])
         begun = len(found.good)
         wait_until(lambda: len(found.good) > begun + 20)
     assert found.bad == []
-    assert fpm.workers("www") == workers
+    assert fpm.workers(pool) == workers
     # The orphans are the master's now: their ends are learnt and they are replaced by the new template.
     for pid in workers:
         fpm.expect_log(f"child {pid} exited on signal 9")
         os.kill(pid, signal.SIGKILL)
     fpm.wait_log(f"child {workers[-1]} exited on signal 9 .SIGKILL. after")
-    wait_until(lambda: len(set(fpm.workers("www")) - set(workers)) == 3)
-    assert facts(fpm, "www")["generation"] == 1
+    wait_until(lambda: len(set(fpm.workers(pool)) - set(workers)) == 3)
+    assert facts(fpm, pool)["generation"] == 1
 
 
-def test_killed_workers_lose_only_the_request_in_hand(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "slow:application", "pm.max_children": 3}})
+def test_killed_workers_lose_only_the_request_in_hand(fpm: Daemon) -> None:
+    pool = "victims"
     fpm.expect_log(r"child \d+ exited on signal 9")
     killed = 6
-    with clients(fpm, "www", query="0.02", count=4) as found:
+    with clients(fpm, pool, query="0.02", count=4) as found:
         for _ in range(killed):
             count = len(found.good)
-            victim = fpm.workers("www")[0]
+            victim = wait_until(lambda: fpm.workers(pool))[0]
             os.kill(victim, signal.SIGKILL)
-            wait_until(lambda victim=victim: victim not in fpm.workers("www"))
+            wait_until(lambda victim=victim: victim not in fpm.workers(pool))
             wait_until(lambda count=count: len(found.good) > count + 3)
-        fpm.wait_workers("www", 3)
+        fpm.wait_workers(pool, 3)
     # The one in hand, and a connection whose request had not arrived when the worker accepted the next one.
     assert len(found.bad) <= 2 * killed
     served = len(found.good)
-    assert served <= wait_numbers(fpm, "www", idle_processes=3)["accepted conn"] <= served + len(found.bad)
+    assert served <= wait_numbers(fpm, pool, idle_processes=3)["accepted conn"] <= served + len(found.bad)
 
 
-def test_workers_and_templates_killed_together(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "slow:application", "pm.max_children": 2}, "good": {}})
+def test_workers_and_templates_killed_together(fpm: Daemon) -> None:
+    pool = "family"
     fpm.expect_log("exited on signal 9", "in an unknown way")
     with clients(fpm, "good", count=1) as found:
-        family = [template_of(fpm, "www"), *fpm.workers("www")]
+        family = [template_of(fpm, pool), *fpm.workers(pool)]
         for pid in family:
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: len(set(fpm.workers("www")) - set(family)) == 2)
-        assert fpm.get("www", query="0").status == 200
+        wait_until(lambda: len(set(fpm.workers(pool)) - set(family)) == 2)
+        assert fpm.get(pool, query="0").status == 200
     assert found.bad == []
     wait_until(lambda: not [p for p in fpm.processes() if is_zombie(p)])
-    wait_numbers(fpm, "www", total_processes=2)
+    wait_numbers(fpm, pool, total_processes=2)
 
 
 def test_template_killed_while_it_imports(daemon: Start) -> None:
@@ -166,17 +197,15 @@ def test_a_template_that_ends_at_its_first_fork_has_not_started(daemon: Start) -
     assert len(fpm.wait_workers("www", 2)) == 2
 
 
-def test_killed_responder_comes_back(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "broken_import:application"}}, started=False)
-    fpm.expect_log(r"\[pool www\]")
-    fpm.start()
-    assert fpm.get("www").status == 503
+def test_killed_responder_comes_back(fpm: Daemon) -> None:
+    pool = "bad"
+    assert fpm.get(pool).status == 503
     # The pauses between the tries for the application must not be those for the answer.
-    fpm.wait_log("next try in 4 s")
-    (responder,) = fpm.processes("unavailable www")
+    fpm.wait_log(r"\[pool bad\] .*next try in 4 s")
+    (responder,) = fpm.processes("unavailable bad")
     os.kill(responder.pid, signal.SIGKILL)
     fpm.wait_log("the 503 responder exited on signal 9")
-    assert fpm.get("www").status == 503
+    assert fpm.get(pool).status == 503
 
 
 def test_nobody_outlives_a_killed_master(daemon: Start) -> None:
@@ -239,53 +268,37 @@ def test_emergency_restart_is_the_pools_alone(daemon: Start) -> None:
     assert (echo(fpm, "good")["pid"], template_of(fpm, "good")) == (good_worker, good_template)
 
 
-def test_poison_loses_only_its_own_requests(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "trouble:application", "pm.max_children": 3}})
+def test_poison_loses_only_its_own_requests(fpm: Daemon) -> None:
+    pool = "poisoned"
     fpm.expect_log(r"child \d+ exited on signal 9")
-    with clients(fpm, "www", "/", count=1) as found:
+    with clients(fpm, pool, "/", count=1) as found:
         for _ in range(5):
-            assert fpm.get("www", "/kill").stdout == b""
+            assert fpm.get(pool, "/kill").stdout == b""
             count = len(found.good)
             wait_until(lambda count=count: len(found.good) > count)
     assert found.bad == []
-    fpm.wait_workers("www", 3)
-    assert numbers(fpm, "www")["accepted conn"] >= len(found.good) + 5
+    fpm.wait_workers(pool, 3)
+    assert numbers(fpm, pool)["accepted conn"] >= len(found.good) + 5
 
 
-def test_template_that_hangs_in_fork_is_replaced(daemon: Start) -> None:
-    pool = {"app": "hanging:application", "pm.max_children": 2, "startup_timeout": "1s"}
-    fpm = daemon({"www": pool}, started=False)
-    write_app(
-        fpm,
-        "hanging",
-        """
-        import os, time
-        from hello import application
-
-        def wait():
-            while os.path.exists("hang"):
-                time.sleep(0.02)
-
-        os.register_at_fork(before=wait)
-        """,
-    )
-    fpm.start()
-    former, workers = template_of(fpm, "www"), fpm.workers("www")
-    (fpm.apps / "hang").touch()
+def test_template_that_hangs_in_fork_is_replaced(fpm: Daemon) -> None:
+    pool = "hanging"
+    former, workers = template_of(fpm, pool), fpm.wait_workers(pool, 2)
+    (fpm.apps / "hang-fork").touch()
     fpm.expect_log("exited on signal 9", "failed to start")
     os.kill(workers[0], signal.SIGKILL)
-    fpm.wait_log(r"its template has not forked a worker within 1 s \(startup_timeout\)")
-    assert fpm.get("www").status == 200
-    (fpm.apps / "hang").unlink()
-    wait_until(lambda: len(set(fpm.workers("www")) - {workers[0]}) == 2)
-    assert template_of(fpm, "www") != former
-    wait_numbers(fpm, "www", idle_processes=2)
+    fpm.wait_log(r"its template has not forked a worker within 5 s \(startup_timeout\)")
+    assert fpm.get(pool).status == 200
+    (fpm.apps / "hang-fork").unlink()
+    wait_until(lambda: len(set(fpm.workers(pool)) - {workers[0]}) == 2)
+    assert template_of(fpm, pool) != former
+    wait_numbers(fpm, pool, idle_processes=2)
 
 
 def test_worker_that_hangs_before_it_serves(daemon: Start) -> None:
     patient = {"startup_timeout": "0"}  # no limit, neither for the import of a template nor for that of a worker
     pools = {"good": patient, "late": patient | {"preload": "no"}}
-    fpm = daemon({"www": {"app": "hanging:application", "startup_timeout": "1s"}, **pools}, started=False)
+    fpm = daemon({"www": {"app": "hanging:application", "startup_timeout": "5s"}, **pools}, started=False)
     write_app(
         fpm,
         "hanging",
@@ -303,22 +316,21 @@ def test_worker_that_hangs_before_it_serves(daemon: Start) -> None:
     (fpm.apps / "hang").touch()
     fpm.expect_log(r"\[pool www\]")
     fpm.start()
-    fpm.wait_log(r"its worker was not ready within 1 s \(startup_timeout\)")
+    fpm.wait_log(r"its worker was not ready within 5 s \(startup_timeout\)")
     assert [fpm.get(name).status for name in ("www", *pools)] == [503, 200, 200]
     (fpm.apps / "hang").unlink()
     wait_until(lambda: fpm.get("www").status == 200)
 
 
-def test_forks_asked_of_a_dying_template_are_made_by_the_next(daemon: Start) -> None:
-    pool = {"app": "slow:application", "pm": "ondemand", "pm.max_children": 8}
-    fpm = daemon({"www": pool})
-    assert fpm.get("www", query="0").status == 200
-    former = template_of(fpm, "www")
+def test_forks_asked_of_a_dying_template_are_made_by_the_next(fpm: Daemon) -> None:
+    pool = "demand"
+    assert fpm.get(pool, query="0").status == 200
+    former = template_of(fpm, pool)
     fpm.expect_log(f"template {former} exited on signal 9")
     os.kill(former, signal.SIGSTOP)
-    with clients(fpm, "www", query="0.3", count=5) as found:
+    with clients(fpm, pool, query="0.3", count=5) as found:
         # One works, the others are still to be forked.
-        wait_until(lambda: numbers(fpm, "www")["active processes"] >= 3)
+        wait_until(lambda: numbers(fpm, pool)["active processes"] >= 3)
         os.kill(former, signal.SIGKILL)
-        wait_until(lambda: len(fpm.workers("www")) >= 4)
+        wait_until(lambda: len(fpm.workers(pool)) >= 4)
     assert found.bad == []

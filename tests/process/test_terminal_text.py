@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Sequence
 
+from fpm.cli.progress import ERASE
 from tests.support.fpm import Daemon, Start, pyfpm_command
 from tests.support.pools import wait_state, write_app
 from tests.support.terminal import ESCAPES, Terminal
@@ -27,11 +28,13 @@ def application(environ, start_response):
 
 
 def shown(fpm: Daemon, *arguments: str, status: Sequence[int] = (0, 1)) -> str:
-    """What a command prints on a terminal, without our own colours; checked for all that could drive it."""
+    """What a command prints on a terminal, without our own colours and the erasing of our own line about what it waits
+    for, which comes after a second; checked for all that could drive it."""
     terminal = Terminal([pyfpm_command(), "-c", str(fpm.config_file), *arguments], columns=200)
     try:
         assert terminal.wait() in status, terminal.received
-        text = ESCAPES.sub("", terminal.received.decode("utf-8", "surrogateescape")).replace("\r\n", "\n")
+        received = terminal.received.replace(ERASE, b"\r\n").decode("utf-8", "surrogateescape")
+        text = ESCAPES.sub("", received).replace("\r\n", "\n")
     finally:
         terminal.close()
     assert not CONTROL.findall(text), (arguments, text)

@@ -6,10 +6,14 @@ import json
 import os
 import re
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
+import pytest
+
 from tests.support.control import connect
-from tests.support.fpm import Start
+from tests.support.fpm import Daemon, Start
 from tests.support.held import holding
 from tests.support.traces import ask, functions, traced
 from tests.support.waiting import wait_until
@@ -17,10 +21,19 @@ from tests.support.waiting import wait_until
 NOT_OURS = "is not a worker or template of this daemon"
 
 
-def test_busy_workers_are_shown(daemon: Start) -> None:
-    fpm = daemon(
-        {"www": {"app": "held:application", "pm.max_children": 4}, "calm": {"pm": "ondemand"}, "one": {}},
-    )
+@pytest.fixture(scope="module")
+def fpm(shared_daemon: Start) -> Daemon:
+    """One daemon for the tests after which it runs on."""
+    held: dict[str, object] = {"app": "held:application"}
+    sizes = {"www": 4, "two": 2, "three": 3}
+    pools = {name: {**held, "pm.max_children": size} for name, size in sizes.items()}
+    made = shared_daemon(pools | {"calm": {"pm": "ondemand"}, "one": {}})
+    for name, size in sizes.items():
+        made.wait_workers(name, size)
+    return made
+
+
+def test_busy_workers_are_shown(fpm: Daemon) -> None:
     with holding(fpm, "/nap?first\x1b[2J", "/lock"):
         wait_until(lambda: [functions(one)[0] for one in traced(fpm, "www")] == ["nap", "wait_for_lock"])
         shown = fpm.cli("trace", "www")
@@ -50,6 +63,7 @@ def test_busy_workers_are_shown(daemon: Start) -> None:
         (short,) = [json.loads(line) for line in printed.stdout.splitlines()]
         assert len(functions(short)) == 2
         assert len(traced(fpm)) == 3, "two that are busy, and the only one of its pool"
+        _who_can_wait_looks_with_others(fpm)
         assert len(traced(fpm, "www", idle=True)) == 4
         quiet = fpm.cli("trace", "calm")
         assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "pool calm: no worker is running\n")
@@ -64,10 +78,22 @@ def test_busy_workers_are_shown(daemon: Start) -> None:
         assert "0.05" in values
 
 
-def test_processes_by_number(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "held:application", "pm.max_children": 2}})
-    worker = fpm.workers("www")[0]
-    template = fpm.processes("template www")[0].pid
+def _who_can_wait_looks_with_others(fpm: Daemon) -> None:
+    """Three who ask together for two stacks, one in a while, are two looks; one who asks at once gets another."""
+    pace = 1.5
+    with ThreadPoolExecutor(3) as clients:
+        together = [clients.submit(traced, fpm, "www", pace=pace) for _ in range(3)]
+        first, *others = [one.result() for one in together]
+    assert others == [first, first]
+    before, after = (datetime.fromisoformat(one["time"]) for one in first)
+    assert (after - before).total_seconds() >= pace - 0.001, "as it is printed"
+    (again,) = traced(fpm, str(first[1]["pid"]))
+    assert again["time"] != first[1]["time"]
+
+
+def test_processes_by_number(fpm: Daemon) -> None:
+    worker = fpm.workers("two")[0]
+    template = fpm.processes("template two")[0].pid
     (idle,) = traced(fpm, str(worker))
     assert (idle["stage"], idle["method"], idle["reason"]) == ("idle", "", "trace")
     assert "WorkerLoop.run" in functions(idle)
@@ -78,7 +104,7 @@ def test_processes_by_number(daemon: Start) -> None:
         assert ask(fpm, str(strange)) == [{"ok": False, "error": f"process {strange} {NOT_OURS}"}]
     refused = fpm.cli("trace", "wwww")
     assert refused.returncode == 1
-    assert "there is no pool 'wwww'; there are: www" in refused.stderr
+    assert "there is no pool 'wwww'; there are: www, two, three, calm, one" in refused.stderr
     assert fpm.cli("trace").returncode == fpm.cli("trace", "www", "--all").returncode == 64
 
     os.kill(worker, signal.SIGSTOP)
@@ -87,18 +113,27 @@ def test_processes_by_number(daemon: Start) -> None:
         assert "WorkerLoop.run" in functions(stopped)
     finally:
         os.kill(worker, signal.SIGCONT)
-    assert fpm.get("www", "/measure").status == 200
+    assert fpm.get("two", "/measure").status == 200
 
 
 def test_clients_that_go_and_a_master_that_stops(daemon: Start) -> None:
     """Nobody who asks, and nothing that is asked of, leaves anything behind."""
-    fpm = daemon({"www": {"app": "held:application", "pm.max_children": 8}})
+    fpm = daemon({"www": {"app": "held:application", "pm.max_children": 3}})
     traced(fpm, "www", idle=True)  # the tracer runs from now on
     with fpm.no_descriptor_leak():
         for _ in range(20):
             with connect(fpm.control) as client:
                 client.sendall(b'{"command": "trace", "target": null, "idle": true}\n')
         odd: list[dict[str, Any]] = [{"depth": -1}, {"depth": "x"}, {"values": [1]}, {"format": {}}, {"native": "?"}]
+        odd += [
+            {"most": -1},
+            {"most": "x"},
+            {"first": ["x", {}]},
+            {"first": 7},
+            {"pace": "x"},
+            {"pace": -1},
+            {"pace": float("nan")},
+        ]
         for question in odd:
             assert ask(fpm, "www", idle=True, **question)[-1] == {"ok": True, "failed": 0}
         for target in ("", "\u0660", "-1", "9" * 1000):
@@ -112,18 +147,17 @@ def test_clients_that_go_and_a_master_that_stops(daemon: Start) -> None:
     wait_until(lambda: not fpm.processes("tracer"))
 
 
-def test_a_tracer_that_hangs(daemon: Start) -> None:
+def test_a_tracer_that_hangs(fpm: Daemon) -> None:
     """Whoever asks is answered all the same, by the process itself, and the next one has a tracer again."""
-    fpm = daemon({"www": {"app": "held:application", "pm.max_children": 3}})
-    assert {entry["how"] for entry in traced(fpm, "www", idle=True)} == {"ptrace"}
+    assert {entry["how"] for entry in traced(fpm, "three", idle=True)} == {"ptrace"}
     (tracer,) = fpm.processes("pyfpm: tracer")
     tracer.suspend()
     fpm.expect_log("WARNING: the tracer does not respond; killing it", "WARNING: the tracer exited")
-    entries = traced(fpm, "www", idle=True)
+    entries = traced(fpm, "three", idle=True)
     assert [(entry["how"], entry["error"]) for entry in entries] == [("faulthandler", "")] * 3
     assert {entry["note"] for entry in entries} <= {
         "not by ptrace: the tracer has not answered in time",
         "not by ptrace: the tracer had too many others to look at",
     }
     wait_until(lambda: not tracer.is_running())
-    wait_until(lambda: traced(fpm, "www", idle=True)[0]["how"] == "ptrace")
+    wait_until(lambda: traced(fpm, "three", idle=True)[0]["how"] == "ptrace")

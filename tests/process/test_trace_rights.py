@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,18 +75,15 @@ def test_the_fallback_takes_nothing_from_the_application(daemon: Start) -> None:
             lambda: [e for e in [traced(fpm, "www")] if all("nap" in functions(one) for one in e)], timeout=20
         )
         assert len(entries[0]) == 11
-        upgraded = fpm.cli("upgrade")
-        assert upgraded.returncode == 0, upgraded.stderr
+        assert fpm.ask("upgrade")["ok"]
         after = traced(fpm, "www")
         assert [functions(one)[0] for one in after] == ["nap"] * 11
         assert {one["how"] for one in after} == {"faulthandler"}
-    asking = [fpm.begin("trace", "--json", "--idle", "www") for _ in range(3)]
-    reply = fpm.get("www", "/measure")
+    with ThreadPoolExecutor(3) as asking:
+        asked = [asking.submit(traced, fpm, "www", idle=True) for _ in range(3)]
+        reply = fpm.get("www", "/measure")
     assert float(reply.body) >= 1.0
-    for one in asking:
-        words = one.communicate(timeout=20)[0]
-        assert one.returncode == 0
-        assert len(words.splitlines()) == 12
+    assert [len(one.result()) for one in asked] == [12] * 3
 
 
 def test_a_process_that_is_traced_already(daemon: Start) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.support.fpm import Daemon, Start
 from tests.support.pools import numbers, write_app
+from tests.support.reloads import reload
+from tests.support.waiting import wait_until
 
 APP = """
 import os, sys
@@ -66,22 +70,46 @@ def seen(fpm: Daemon, pool: str, path: str = "/seen") -> list[dict[str, Any]]:
     return found
 
 
-def test_workers_share_what_the_first_requests_have_made(daemon: Start) -> None:
-    fpm = daemon(
-        {
-            "www": {
-                "app": "warm:application",
-                "pm": "static",
-                "pm.max_children": 2,
-                "preload.warmup": "GET /a%20b?c=d /two HEAD /x",
-            },
-            "shop": {"app": "warm:application", "script_name": "/shop", "preload.warmup": "GET /shop/a"},
-            "cold": {"app": "warm:application"},
-        },
-        started=False,
-    )
-    write_app(fpm, "warm", APP)
-    fpm.start()
+WARMED: dict[str, dict[str, object]] = {
+    "www": {
+        "app": "warm:application",
+        "pm": "static",
+        "pm.max_children": 2,
+        "preload.warmup": "GET /a%20b?c=d /two HEAD /x",
+    },
+    "shop": {"app": "warm:application", "script_name": "/shop", "preload.warmup": "GET /shop/a"},
+    "cold": {"app": "warm:application"},
+}
+WRONG = {
+    "raises": "raise ValueError('no table yet')",
+    "exits": "raise SystemExit(3)",
+    "refuses": "start_response('404 Not Found', []); return []",
+    "silent": "return []",
+    "copies": "os.fork()",
+}
+UNSAFE = {
+    "thread": "import threading; threading.Thread(target=threading.Event().wait, daemon=True, name='it').start()",
+    "connection": "import socket; globals()['kept'] = socket.socketpair()",
+}
+HANGING = {"hanging": "import time; time.sleep(600)"}
+
+
+@pytest.fixture(scope="module")
+def fpm(shared_daemon: Start) -> Daemon:
+    """One daemon with a pool for each way to be warmed up."""
+    bodies = WRONG | UNSAFE | HANGING
+    pools = WARMED | {name: {"app": f"app_{name}:application", "preload.warmup": "GET /"} for name in bodies}
+    pools["forced"] = {**pools["connection"], "preload": "yes"}
+    pools["hanging"]["startup_timeout"] = "5s"
+    made = shared_daemon(pools, started=False)
+    write_app(made, "warm", APP)
+    for name, first in bodies.items():
+        write_app(made, f"app_{name}", BEGIN.format(first=first))
+    made.expect_log(r"WARNING: \[pool (raises|exits|refuses|silent)\] ", r"\[pool hanging\] ")
+    return made.start()
+
+
+def test_workers_share_what_the_first_requests_have_made(fpm: Daemon) -> None:
     common = {"pid": template_of(fpm, "www"), "host": "localhost", "body": "", "closed": True, "after": True}
     assert seen(fpm, "www") == [
         {"method": "GET", "path": ["", "/a b"], "query": "c=d", **common},
@@ -93,26 +121,14 @@ def test_workers_share_what_the_first_requests_have_made(daemon: Start) -> None:
     # It is no request of the status, and a new generation has its own.
     assert numbers(fpm, "www")["accepted conn"] == 1
     former = template_of(fpm, "www")
-    fpm.cli("reload", "www")
+    reload(fpm, "www")
+    wait_until(lambda: len(fpm.processes("template www")) == 1)
     (first, *_) = seen(fpm, "www")
     assert first["pid"] == template_of(fpm, "www") != former
 
 
-def test_a_warm_up_that_goes_wrong_is_named_and_the_pool_starts(daemon: Start) -> None:
-    bodies = {
-        "raises": "raise ValueError('no table yet')",
-        "exits": "raise SystemExit(3)",
-        "refuses": "start_response('404 Not Found', []); return []",
-        "silent": "return []",
-        "copies": "os.fork()",
-    }
-    warmed = {"preload.warmup": "GET /"}
-    fpm = daemon({name: {"app": f"app_{name}:application", **warmed} for name in bodies}, started=False)
-    for name, first in bodies.items():
-        write_app(fpm, f"app_{name}", BEGIN.format(first=first))
-    fpm.expect_log(r"WARNING: \[pool (raises|exits|refuses|silent)\] ")
-    fpm.start()
-    for name in bodies:
+def test_a_warm_up_that_goes_wrong_is_named_and_the_pool_starts(fpm: Daemon) -> None:
+    for name in WRONG:
         assert fpm.get(name, "/other").body == f"1 {template_of(fpm, name)}".encode()
     log = fpm.log()
     assert "WARNING: [pool refuses] preload.warmup: GET /: answered 404 Not Found" in log
@@ -121,20 +137,11 @@ def test_a_warm_up_that_goes_wrong_is_named_and_the_pool_starts(daemon: Start) -
     assert "SystemExit: 3" in log
     assert "[pool silent] preload.warmup: GET /: uncaught exception" in log
     assert "[pool copies] preload.warmup" not in log
-    assert "fpm/template" not in log
+    assert not [line for line in log.splitlines() if "fpm/template" in line and "[pool hanging]" not in line]
 
 
-def test_a_warm_up_that_is_not_safe_to_fork_from_is_undone(daemon: Start) -> None:
-    bodies = {
-        "thread": "import threading; threading.Thread(target=threading.Event().wait, daemon=True, name='it').start()",
-        "connection": "import socket; globals()['kept'] = socket.socketpair()",
-    }
-    pools = {name: {"app": f"app_{name}:application", "preload.warmup": "GET /"} for name in bodies}
-    fpm = daemon(pools | {"forced": {**pools["connection"], "preload": "yes"}}, started=False)
-    for name, first in bodies.items():
-        write_app(fpm, f"app_{name}", BEGIN.format(first=first))
-    fpm.start()
-    for name in bodies:
+def test_a_warm_up_that_is_not_safe_to_fork_from_is_undone(fpm: Daemon) -> None:
+    for name in UNSAFE:
         # The application was imported in the template all the same, which is the worker's parent.
         assert fpm.get(name, "/other").body == f"0 {template_of(fpm, name)}".encode()
     assert fpm.get("forced", "/other").body == f"1 {template_of(fpm, 'forced')}".encode()
@@ -144,11 +151,6 @@ def test_a_warm_up_that_is_not_safe_to_fork_from_is_undone(daemon: Start) -> Non
     assert "[pool connection] preload.warmup: not safe to fork from, connected socket(s)" in log
 
 
-def test_a_warm_up_that_does_not_end_is_a_start_that_does_not(daemon: Start) -> None:
-    pool = {"app": "hanging:application", "preload.warmup": "GET /", "startup_timeout": "2s"}
-    fpm = daemon({"www": pool}, started=False)
-    write_app(fpm, "hanging", BEGIN.format(first="import time; time.sleep(600)"))
-    fpm.expect_log(r"\[pool www\] ")
-    fpm.start()
-    assert fpm.get("www", "/other").status == 503
-    assert "hanging.py" in fpm.log()  # where it was
+def test_a_warm_up_that_does_not_end_is_a_start_that_does_not(fpm: Daemon) -> None:
+    assert fpm.get("hanging", "/other").status == 503
+    assert "app_hanging.py" in fpm.log()  # where it was

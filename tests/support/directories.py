@@ -43,4 +43,5 @@ def opened_directory() -> Iterator[Path]:
 
 def open_directories() -> set[Path]:
     """Those that this process has made and not removed."""
-    return set(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
+    directory = tempfile.gettempdir()
+    return {Path(directory, name) for name in os.listdir(directory) if name.startswith(PREFIX)}

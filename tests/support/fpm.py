@@ -32,7 +32,7 @@ import psutil
 
 from fpm.status.reports import report_pool
 from fpm.status.snapshot import Pool, read_snapshot
-from tests.support import control, raw_fastcgi
+from tests.support import commands, control, raw_fastcgi
 from tests.support.directories import close_directory, open_directory
 from tests.support.holdings import Holdings, HoldingsWatch, count_holdings, count_kinds
 from tests.support.interpreter import pool_python, pyfpm_command
@@ -86,10 +86,17 @@ class Daemon:
     # --- configuration and start ------------------------------------------------------------------------------------
 
     def configure(self, pools: Mapping[str, Settings], *, global_: Settings | None = None) -> None:
-        """Write the configuration file; what a pool does not set gets a value that suits tests."""
+        """Write the configuration file; what a pool does not set gets a value that suits tests.
+
+        Where there is no address of the status process, there is no such process, unless `status_history` is set: most
+        tests need none, and some count descriptors and processes.
+        """
         self._pools = len(pools)
         lines = ["[global]"]
-        values = {"pid": self.pid_file, "control": self.control, **(global_ or {})}
+        given = {**(global_ or {})}
+        if "status_listen" not in given and not any(pool.get("pm.status_listen") for pool in pools.values()):
+            given.setdefault("status_history", "no")
+        values = {"pid": self.pid_file, "control": self.control, **given}
         lines += [f"{name} = {spell(value)}" for name, value in values.items()]
         for pool, settings in pools.items():
             lines += ["", f"[{pool}]"]
@@ -154,18 +161,15 @@ class Daemon:
         environ: Mapping[str, str] | None = None,
         timeout: float = 60.0,
     ) -> subprocess.CompletedProcess[str]:
-        """Run another `pyfpm -c FILE ARGUMENTS` to its end, with both outputs caught."""
-        command = [*wrapper, pyfpm_command(), "-c", str(self.config_file), *arguments]
+        """Run another `pyfpm -c FILE ARGUMENTS` to its end, with both outputs caught.
+
+        A short one without an environment or a wrapper of its own is run by the command server, if there is one.
+        """
+        given = ["-c", str(self.config_file), *arguments]
         variables = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"} | dict(environ or {})
-        return subprocess.run(
-            command,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        if not wrapper and not environ and arguments and arguments[0] in commands.SHORT:
+            return commands.run(given, variables, timeout=timeout)
+        return commands.run_whole([*wrapper, pyfpm_command(), *given], variables, timeout=timeout)
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin another `pyfpm -c FILE ARGUMENTS`, both outputs caught; the caller waits (`communicate`)."""
@@ -210,14 +214,15 @@ class Daemon:
 
     def figures(self, pool: str) -> dict[str, Any]:
         """What `pyfpm status POOL --full --format json` would print, without a process for it."""
-        figures: dict[str, Any] = json.loads(report_pool(self._snapshot(pool), "json", full=True))
+        figures: dict[str, Any] = json.loads(report_pool(self.pool(pool), "json", full=True))
         return figures
 
     def stages(self, pool: str) -> list[str]:
         """What each worker of a pool does, in the words of `pyfpm status`."""
-        return [worker.state for worker in self._snapshot(pool).workers]
+        return [worker.state for worker in self.pool(pool).workers]
 
-    def _snapshot(self, pool: str) -> Pool:
+    def pool(self, pool: str) -> Pool:
+        """What the status knows of a pool, with its workers."""
         answer = self.ask("snapshot", pool=pool, workers=True)
         (found,) = read_snapshot(base64.b64decode(answer["snapshot"])).pools
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tests.support.processes import descendants, descriptors
@@ -48,7 +48,12 @@ class Holdings:
 
 def count_kinds(pid: int) -> Counter[str]:
     """The descriptors of a process: sockets, pipes, memory files by name, other files, anonymous inodes."""
-    return Counter(_kind(target) for target in descriptors(pid))
+    return kinds_of(descriptors(pid))
+
+
+def kinds_of(targets: Iterable[str]) -> Counter[str]:
+    """The same of what descriptors point at."""
+    return Counter(map(_kind, targets))
 
 
 class HoldingsWatch:

@@ -11,7 +11,8 @@ import pytest
 from fpm.fastcgi.params import decode_params, encode_pair
 from fpm.fastcgi.records import pack_record
 from fpm.fastcgi.simple import PARAMS_START, match_simple_request
-from fpm.scoreboard.layout import board_size, stages_offset
+from fpm.scoreboard.layout import board_size, stages_offset, statistics_offset
+from fpm.scoreboard.statistics import STATISTICS_SIZE
 from fpm.scoreboard.writer import compile_writer
 from fpm.worker import hot_path
 from fpm.wsgi.environ import complete_environ
@@ -41,7 +42,7 @@ NGINX = [
 """What nginx sends with its fastcgi_params."""
 CONSTANTS: dict[str, Any] = {"wsgi.version": (1, 0), "wsgi.run_once": False}
 UNUSED = ("application", "accounting", "current", "format_head", "hand_over", "kept_phase", "lingering_phase", "resume")
-UNUSED_TOO = ("ended", "send_rest", "settle", "take", "tell")
+UNUSED_TOO = ("route_table", "ended", "send_rest", "settle", "take", "tell")
 needs_compiled = pytest.mark.skipif(
     hot_path.load()[0] is None, reason=f"the hot path is not compiled here: {hot_path.load()[1]}"
 )
@@ -55,6 +56,11 @@ class Board:
     def __init__(self) -> None:
         self.view = memoryview(bytearray(board_size(self.slots)))
         self.stages = self.view[stages_offset() : stages_offset() + self.slots]
+
+    def statistics(self, index: int) -> memoryview:
+        """Return the block of a slot's statistics."""
+        begin = statistics_offset(self.slots, index)
+        return self.view[begin : begin + STATISTICS_SIZE]
 
 
 def make_server(mount: str | None = None, module: ModuleType | None = None) -> Any:

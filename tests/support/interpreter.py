@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -25,6 +26,20 @@ def pool_python() -> str:
             if subprocess.run(check, check=False, timeout=20).returncode == 0:
                 return candidate
     raise AssertionError("no Python 3.11 or later that other users may execute; looked at " + ", ".join(CANDIDATES))
+
+
+def own_environment() -> dict[str, object]:
+    """Directives of a pool that runs in the tests' own environment, with Django and the others.
+
+    Where no other user reaches its interpreter (below root's home), the pool is root's: start with START_AS_ROOT.
+    """
+    places = Path(sys.executable).resolve().parents
+    is_closed = os.geteuid() == 0 and not all(place.stat().st_mode & stat.S_IXOTH for place in places)
+    return {"venv": sys.prefix, **({"user": "root", "group": "root"} if is_closed else {})}
+
+
+START_AS_ROOT = ("-R", "run") if os.geteuid() == 0 else ("run",)
+"""Arguments of pyfpm with which root may have pools of root."""
 
 
 @contextmanager

@@ -7,9 +7,12 @@ from types import TracebackType
 
 from tests.support import raw_fastcgi
 
+PACE = 0.005
+"""Seconds between two requests of a client: faster ones leave nothing of the processors to what happens meanwhile."""
+
 
 class Load:
-    """A context in which `clients` threads ask without a pause; `replies` and `errors` are what they got."""
+    """A context in which `clients` threads ask again and again; `replies` and `errors` are what they got."""
 
     def __init__(self, address: raw_fastcgi.Address, path: str = "/", *, query: str = "", clients: int = 2) -> None:
         self.replies: list[raw_fastcgi.Reply] = []
@@ -40,7 +43,7 @@ class Load:
         assert {reply.status for reply in self.replies} == {status}
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.wait(PACE):
             try:
                 reply = self._ask()
             except OSError as error:

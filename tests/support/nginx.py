@@ -50,6 +50,25 @@ class HttpReply:
     all_headers: list[tuple[str, str]]
     body: bytes
 
+    @classmethod
+    def ask(
+        cls,
+        connection: http.client.HTTPConnection,
+        method: str,
+        target: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> HttpReply:
+        """Send one request on a connection that is then closed; an iterable body goes chunked."""
+        try:
+            connection.request(method, target, body=body, headers=dict(headers or {}))  # type: ignore[arg-type]
+            response = connection.getresponse()
+            pairs = response.getheaders()
+            by_name = {name.lower(): value for name, value in pairs}
+            return cls(response.status, response.reason, by_name, pairs, response.read())
+        finally:
+            connection.close()
+
 
 class UnixHttp(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
@@ -109,15 +128,7 @@ class Nginx:
         timeout: float = 60.0,
     ) -> HttpReply:
         """One request on a connection of its own; an iterable body goes chunked."""
-        connection = self.connection(timeout=timeout)
-        try:
-            connection.request(method, path, body=body, headers=dict(headers or {}))  # type: ignore[arg-type]
-            response = connection.getresponse()
-            pairs = response.getheaders()
-            by_name = {name.lower(): value for name, value in pairs}
-            return HttpReply(response.status, response.reason, by_name, pairs, response.read())
-        finally:
-            connection.close()
+        return HttpReply.ask(self.connection(timeout=timeout), method, path, body, headers)
 
     def get(self, path: str = "/", *, headers: Mapping[str, str] | None = None, timeout: float = 60.0) -> HttpReply:
         """GET."""
@@ -129,10 +140,7 @@ class Nginx:
 
     def finish(self) -> None:
         """Stop it and remove its directory."""
-        self._process.signal(signal.SIGTERM)
-        if self._process.wait(10.0) is None:
-            self._process.signal(signal.SIGKILL)
-            self._process.wait(10.0)
+        self._process.finish()
         close_directory(self.directory)
 
 

@@ -178,9 +178,9 @@ class PoolModel:
         record = Record(self.config, 0.0)
         stacks: Any = Stacks(self.config)
         access_log: Any = SimpleNamespace(fd=None)
-        self.workers = Workers(
-            self.services, self.current, access_log, record, Share(self.services.loop), stacks, self.emit
-        )
+        slow_log: Any = SimpleNamespace(write=lambda *_: None)
+        share = Share(self.services.loop)
+        self.workers = Workers(self.services, self.current, access_log, record, share, stacks, slow_log, self.emit)
         self.starter: Any = Starter(self.board, self.loop)
         self.header: Any = SimpleNamespace(write=lambda: None)
         self.timeouts: Any = SimpleNamespace(watch=lambda: None)

@@ -132,3 +132,11 @@ def clients(fpm: Daemon, pool: str, path: str = "/", *, query: str = "", count: 
         for thread in threads:
             thread.join(JOIN_TIME)
     assert not any(thread.is_alive() for thread in threads), "a client hangs"
+
+
+def end_resting(fpm: Daemon, pool: str) -> None:
+    """Wait until an ondemand pool has no worker, and end its template, as it does by itself after a long rest."""
+    wait_numbers(fpm, pool, total_processes=0)  # not only ended: their template has told how
+    for template in fpm.processes(f"template {pool}"):
+        template.terminate()
+    wait_until(lambda: not fpm.processes(f"template {pool}"))

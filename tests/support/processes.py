@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -9,6 +10,7 @@ import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from glob import glob
 from pathlib import Path
 
 import psutil
@@ -19,7 +21,8 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of all orphaned descendants (prctl(2)), so that `stray_children` finds them."""
+    """Make this process the parent of all orphaned descendants (prctl(2)), so that `descendants` finds them."""
+    assert Path("/proc/thread-self/children").exists(), "the kernel has been built without CONFIG_PROC_CHILDREN"
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
@@ -48,13 +51,49 @@ class Child:
         if self.alive():
             signal.pidfd_send_signal(self.pidfd, number)
 
+    def finish(self) -> None:
+        """End it, and kill it if it has not ended after 20 seconds."""
+        self.signal(signal.SIGTERM)
+        if self.wait(20.0) is None:
+            self.signal(signal.SIGKILL)
+            self.wait(10.0)
+
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """All living processes below `pid`, zombies included."""
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+    """All living processes below `pid`, zombies included.
+
+    The kernel may leave out a child while another one ends, or gets another parent (proc(5)): asked again until it has
+    said the same twice. The parents of all processes of the machine would take a hundred times as long.
+    """
+    below = _below(pid)
+    for _ in range(10):
+        former, below = below, _below(pid)
+        if below == former:
+            break
+    found = []
+    for child in below:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(child))
+    return found
+
+
+def _below(pid: int) -> list[int]:
+    """The pids below `pid`, as /proc/PID/task/TID/children tells them: every thread has its own."""
+    below = {pid}
+    new = [pid]
+    while new:
+        children = {child for parent in new for child in _children(parent)}
+        new = sorted(children - below)
+        below |= children
+    return sorted(below - {pid})
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for children in glob(f"/proc/{pid}/task/*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # this thread has ended
+            found += map(int, Path(children).read_bytes().split())
+    return found
 
 
 def is_zombie(process: psutil.Process) -> bool:
@@ -105,9 +144,10 @@ def status_of(pid: int) -> dict[str, str]:
 def descriptors(pid: int) -> list[str]:
     """What the open descriptors of a process point at, sorted."""
     found = []
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
+    directory = f"/proc/{pid}/fd"
+    for entry in os.listdir(directory):
         try:
-            found.append(os.readlink(entry))
+            found.append(os.readlink(f"{directory}/{entry}"))
         except FileNotFoundError:
             continue  # closed since the directory was read
     return sorted(found)

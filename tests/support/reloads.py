@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.support import raw_fastcgi
@@ -30,7 +31,9 @@ def application(environ, start_response):
 """
 """Answers with its version and pid, after as many seconds as the query says; `?hold`: see tests.support.held."""
 JOIN_TIME = 30.0
-PACE = 0.002
+PACE = 0.01
+"""Between two requests of a client: faster ones leave nothing of the processors to the reload."""
+LOOK = 0.005
 
 
 def write_version(fpm: Daemon, version: object, more: str = "", *, name: str = "deployed") -> None:
@@ -56,19 +59,46 @@ def reload(fpm: Daemon, *pools: str, changed: bool = False) -> None:
     assert answer["ok"], f"{answer}\nthe log:\n{fpm.log()}"
 
 
+def upgrade(fpm: Daemon) -> None:
+    """An upgrade that must succeed, asked for in the same way."""
+    answer = fpm.ask("upgrade")
+    assert answer["ok"], f"{answer}\nthe log:\n{fpm.log()}"
+
+
 def reload_by_command(fpm: Daemon, *arguments: str) -> str:
     """`pyfpm reload`, which must succeed; what it said: the plan, then the steps."""
-    done = fpm.cli("reload", *arguments, timeout=60.0)
+    done = fpm.cli("reload", "--verbose", *arguments, timeout=60.0)
     assert done.returncode == 0, f"{done.stderr}\nthe log:\n{fpm.log()}"
     return done.stdout + done.stderr
 
 
-def refused(fpm: Daemon, *arguments: str, status: int = 1, timeout: float = 60.0) -> str:
-    """`pyfpm reload`, which must fail with this exit status; what it said on standard error."""
-    done = fpm.cli("reload", *arguments, timeout=timeout)
+def refused(fpm: Daemon, *pools: str, changed: bool = False, status: int = 1, timeout: float = 0.0) -> str:
+    """A reload that must fail with this exit status; what a command prints of it, see `reload`."""
+    answer = fpm.ask("reload", pools=list(pools), changed=changed, timeout=timeout, dry_run=False)
+    assert (answer["ok"], answer.get("status", 1)) == (False, status), f"{answer}\nthe log:\n{fpm.log()}"
+    said = "\n".join([*answer["complaints"], answer.get("traceback") or ""])
+    expect_told(fpm, said)
+    return said
+
+
+def refused_by_command(fpm: Daemon, *arguments: str, status: int = 1, config: Path | None = None) -> str:
+    """`pyfpm reload`, which must fail with this exit status; what it said on standard error.
+
+    Args:
+        config: another file in which the control socket is found.
+    """
+    done = fpm.cli(*(() if config is None else ("-c", str(config))), "reload", *arguments)
     assert done.returncode == status, f"{done.returncode}: {done.stdout}{done.stderr}\nthe log:\n{fpm.log()}"
     expect_told(fpm, done.stderr)
     return done.stderr
+
+
+def planned(fpm: Daemon, *pools: str, changed: bool = False) -> list[str]:
+    """What `pyfpm reload --dry-run` prints, by lines."""
+    answer = fpm.ask("reload", pools=list(pools), changed=changed, timeout=0.0, dry_run=True)
+    assert answer["ok"], f"{answer}\nthe log:\n{fpm.log()}"
+    plan: list[str] = answer["plan"]
+    return plan
 
 
 def expect_told(fpm: Daemon, said: str) -> None:
@@ -189,7 +219,7 @@ def fewest_ready(fpm: Daemon, pool: str) -> Iterator[list[int]]:
     stopped = threading.Event()
 
     def look() -> None:
-        while not stopped.wait(PACE):
+        while not stopped.wait(LOOK):
             page = numbers(fpm, pool)
             looks.append(sum(1 for one in page["processes"] if one["state"] != "Creating"))
 

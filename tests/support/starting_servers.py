@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import os
 import shutil
-import signal
 import socket
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import fpm
 from tests.support.directories import close_directory, open_directory
 from tests.support.flup_script import write_script
 from tests.support.nginx import HttpReply
+from tests.support.pools import free_port
 from tests.support.processes import Child, descendants, spawn_logged
 from tests.support.waiting import wait_until
 
@@ -96,7 +96,7 @@ class StartingServer:
             source = Path(package.__file__ or "").parent
             shutil.copytree(source, self.directory / "lib" / source.name)
         write_script(self.directory)
-        self.port = _free_port()
+        self.port = free_port()
         configuration = self.directory / "server.conf"
         configuration.write_text(self._text(server))
         foreground = (
@@ -131,14 +131,7 @@ class StartingServer:
     ) -> HttpReply:
         """One request on a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30.0)
-        try:
-            connection.request(method, path, body=body, headers=headers or {})
-            response = connection.getresponse()
-            pairs = response.getheaders()
-            by_name = {name.lower(): value for name, value in pairs}
-            return HttpReply(response.status, response.reason, by_name, pairs, response.read())
-        finally:
-            connection.close()
+        return HttpReply.ask(connection, method, path, body, headers)
 
     def family(self) -> list[psutil.Process]:
         """All its descendants."""
@@ -146,15 +139,5 @@ class StartingServer:
 
     def finish(self) -> None:
         """Stop it as its init script would, and remove its directory."""
-        self.process.signal(signal.SIGTERM)
-        if self.process.wait(20.0) is None:
-            self.process.signal(signal.SIGKILL)
-            self.process.wait(10.0)
+        self.process.finish()
         close_directory(self.directory)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

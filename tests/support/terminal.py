@@ -64,7 +64,7 @@ class Terminal:
         """The lines of the last whole picture, without colours."""
         pictures = self.read().split(HOME)
         last = pictures[-1].split(ALTERNATE_OFF)[0].decode()
-        return [ESCAPES.sub("", line) for line in last.split("\r\n")]
+        return [ESCAPES.sub("", line).rstrip("\r") for line in last.split("\r\n")]
 
     def wait_screen(self, words: str, *, timeout: float = 60.0) -> list[str]:
         """Wait until `words` are on the screen."""

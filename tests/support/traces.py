@@ -30,15 +30,15 @@ def functions(entry: Entry) -> list[str]:
     return [frame["function"] for thread in entry["threads"][:1] for frame in thread["frames"]]
 
 
-def look(fpm: Daemon, path: str, *, place: str = "") -> Entry:
+def look(fpm: Daemon, path: str, *, place: str = "", pool: str = "www") -> Entry:
     """The entry of a request at this path, once it shows that the request is at its place, or has no stack."""
 
     def at_its_place() -> Entry | None:
-        (entry,) = traced(fpm, "www")
+        (entry,) = traced(fpm, pool)
         there = place in functions(entry) if place else entry["error"]
         return entry if there else None
 
-    with holding(fpm, path) as replies:
+    with holding(fpm, path, pool=pool) as replies:
         entry = wait_until(at_its_place, timeout=20, message=f"{path} has no such stack")
     assert [reply.result().status for reply in replies] == [200]
     return entry

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 INTERVAL = 0.01
+INTERVAL_MAX = 0.05
+"""Seconds. To look takes CPU time, of a daemon too, which whoever is waited for then lacks."""
 
 
 def wait_until(
@@ -18,7 +20,9 @@ def wait_until(
     message: str | Callable[[], str] = "the condition never held",
     every: float = INTERVAL,
 ) -> T:
-    """Call `condition` every 10 ms (or `every` so many seconds) until it returns something true, and return that.
+    """Call `condition` until it returns something true, and return that.
+
+    It is called every 10 ms at first, or `every` so many seconds, and every 50 ms after half a second.
 
     Args:
         message: what is wrong if it never does; a function, where that is to be seen at the end of the wait.
@@ -26,15 +30,16 @@ def wait_until(
     Raises:
         AssertionError: `timeout` seconds have passed.
     """
-    deadline = time.monotonic() + timeout
+    begin = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() >= deadline:
+        waited = time.monotonic() - begin
+        if waited >= timeout:
             said = message if isinstance(message, str) else message()
             raise AssertionError(f"{said} (waited {timeout} s, last value: {value!r})")
-        time.sleep(every)  # noqa: TID251  the one sleep
+        time.sleep(max(every, min(INTERVAL_MAX, waited / 10)))  # noqa: TID251  the one sleep
 
 
 def hold_for(condition: Callable[[], object], seconds: float, *, message: str = "the condition has ended") -> None:

@@ -132,11 +132,12 @@ class WorkerPool:
         access_log: Path | None = None,
         python: str = sys.executable,
         apps: Path = APPS,
+        board: Scoreboard | None = None,
         **settings: Any,
     ) -> None:
         self.directory = open_directory()
         self.settings = worker_settings(app, listen_is_unix=not tcp, has_access_log=access_log is not None, **settings)
-        self.board = Scoreboard.create(self.settings.slots)
+        self.board = board or Scoreboard.create(self.settings.slots)
         self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._park = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._access_log = access_log

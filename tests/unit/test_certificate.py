@@ -128,7 +128,10 @@ def test_beginning_is_php_fpms() -> None:
 @pytest.mark.parametrize(
     ("values", "part"),
     [
-        ({"verdict": OomVerdict("no", source="kernel log")}, "; not out of memory: sent by another process; "),
+        (
+            {"verdict": OomVerdict("no", source="kernel log")},
+            "; not out of memory: sent by a process, the application itself or another; ",
+        ),
         ({"verdict": OomVerdict("unknown", "why")}, "; out of memory or not is unknown (why); "),
         ({"told": "stop", "ended": True}, "; terminated by the master (stop); "),
         ({"told": "stop", "ended": True}, "; no stack: it has not come in time; "),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.cli.columns import GAP, SHRUNK, Cell, Column, fit, widths
+from fpm.cli.columns import GAP, MORE, SHRUNK, Cell, Column, fit, fit_words, widths
 
 NAME = Column("POOL", [Cell("shop"), Cell("a-very-long-name-of-a-pool")], 0, shrinks=True)
 STATE = Column("STATE", [Cell("running"), Cell("idle")], 1)
@@ -56,3 +56,11 @@ def test_what_is_kept_fits_or_cannot_be_left_out(columns: list[Column], width: i
     assert all(size >= 1 for size in sizes)
     if any(column.rank for column in kept):
         assert sum(sizes) + GAP * (len(sizes) - 1) <= width
+
+
+def test_a_line_is_cut_between_words() -> None:
+    cells = [Cell("3 pools"), Cell(", pss 50.3 MiB"), Cell(", load 1.0")]
+    assert fit_words(cells, 31) == cells
+    assert [cell.text for cell in fit_words(cells, 30)] == ["3 pools", ", pss 50.3 MiB", MORE]
+    assert [cell.text for cell in fit_words(cells, 22)] == ["3 pools", MORE]
+    assert [cell.text for cell in fit_words(cells, 5)] == [MORE]

@@ -121,6 +121,7 @@ def test_jitter(files: Files, requests: str | None, jitter: str | None, expected
         ({"log_level": "debug"}, "log_level", "is a global directive"),
         ({"pm.max_childern": "1"}, "pm.max_childern", "Did you mean 'pm.max_children'?"),
         ({"usr": "1"}, "usr", "Did you mean 'user'?"),
+        ({"env[A": "1"}, "env[a", "the ']' is missing. Write env[NAME] = value"),
         ({"includ": "x"}, "includ", "Did you mean 'include'?"),
         ({"user[x]": "1"}, "user", "takes no key"),
         ({"env": "1"}, "env", "You must provide a key"),

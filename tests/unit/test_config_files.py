@@ -79,7 +79,7 @@ def test_a_variable_that_is_not_set_is_empty_and_said(files: Files, written: str
 def test_variables_that_no_process_can_have(files: Files) -> None:
     text = section("www") + 'env["E"] = 1\nenv[A B] = 1\nenv[BIG] = ' + "v" * 131_068
     first, second, third = files.complaints(text)
-    sentence = "is no name of a variable. Write env[NAME] = value, without quotes or blanks in NAME."
+    sentence = "is no name of a variable. Write env[NAME] = value, without quotes or spaces in NAME."
     assert (first, second) == (
         f"main.conf:6: [www] env: '\"E\"' {sentence}",
         f"main.conf:7: [www] env: 'A B' {sentence}",

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fpm.config.code_text import CODE, speak_of_code
 from fpm.config.directives import POOL_DIRECTIVES
-from fpm.config.from_code import CODE, ConfigValues, load_values
+from fpm.config.from_code import ConfigValues, load_values
 from fpm.config.model import PoolConfig
 from fpm.errors import ConfigError
 from fpm.manager.configuration import Pool, Settings, pack_values, unpack_values
@@ -64,24 +65,40 @@ def test_lists_in_one_line() -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"pm_max_children": "many"}, "[www] pm.max_children: "),
+        ({"pm_max_children": "many"}, "Pool('www', pm_max_children=...): "),
         ({"pm_maxchildren": 3}, "Did you mean 'pm_max_children'?"),
-        ({"chdir": "/tmp\n[other]"}, "[www] chdir: control characters"),
-        ({"env": ["a"]}, "[www] env: expected a mapping"),
-        ({"env": {"A=B": "x"}}, "[www] env: expected a name"),
-        ({"access_suppress_path": "/a"}, "[www] access.suppress_path: expected a list"),
-        ({"pm_max_children": 1.5}, "[www] pm.max_children: expected a whole number"),
-        ({"request_terminate_timeout": -1.0}, "[www] request_terminate_timeout: expected seconds"),
-        ({"request_terminate_timeout": float("nan")}, "[www] request_terminate_timeout: expected seconds"),
-        ({"app": object()}, "[www] app: expected a string"),
-        ({"listen": "127.0.0.1:99999"}, "[www] listen: "),
+        ({"chdir": "/tmp\n[other]"}, "Pool('www', chdir=...): control characters"),
+        ({"env": ["a"]}, "Pool('www', env=...): expected a mapping"),
+        ({"env": {"A=B": "x"}}, "Pool('www', env=...): expected a name"),
+        ({"access_suppress_path": "/a"}, "Pool('www', access_suppress_path=...): expected a list"),
+        ({"pm_max_children": 1.5}, "Pool('www', pm_max_children=...): expected a whole number"),
+        ({"request_terminate_timeout": -1.0}, "Pool('www', request_terminate_timeout=...): expected seconds"),
+        ({"request_terminate_timeout": float("nan")}, "Pool('www', request_terminate_timeout=...): expected seconds"),
+        ({"app": object()}, "Pool('www', app=...): expected a string"),
+        (
+            {"workers": 4},
+            "Pool('www', workers=...): is an option of uWSGI and Gunicorn. Write pm='static' and",
+        ),
+        ({"harakiri": 30}, "Write request_terminate_timeout='30s'"),
+        ({"log_level": "debug"}, "is a global directive, not a pool directive. Give it to Settings(...)"),
+        ({"pm": "dynamic"}, "pm_min_spare_servers must be a positive value. pm='dynamic' needs it"),
+        ({"env": {"A'": "x"}}, "Write env={'NAME': 'value'}, without"),
+        ({"listen": "127.0.0.1:99999"}, "Pool('www', listen=...): "),
     ],
 )
 def test_complaints_say_where_and_what(values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError) as refused:
         load(values)
-    assert all(complaint.startswith(f"{CODE}: [") for complaint in refused.value.complaints)
+    assert all(complaint.startswith("Pool('www'") for complaint in refused.value.complaints)
     assert sentence in str(refused.value)
+
+
+def test_only_names_of_directives_are_reworded() -> None:
+    text = f"{CODE}: [a] access.log: there is no /var/access.log, set access.log = /x/pm.max. Or pm.max_children"
+    assert speak_of_code(text) == (
+        "Pool('a', access_log=...): there is no /var/access.log, set access_log='/x/pm.max'. Or pm_max_children"
+    )
+    assert speak_of_code("main.conf:3: [a] x: y") == "main.conf:3: [a] x: y"
 
 
 def test_all_complaints_at_once() -> None:
@@ -89,13 +106,18 @@ def test_all_complaints_at_once() -> None:
     with pytest.raises(ConfigError) as refused:
         load_values(ConfigValues({"logLevel": "x"}, pools, "test", "/tmp"), {})
     text = str(refused.value)
-    for part in ("[global] logLevel", "[a] app", "[A] there are two pools", "[b] pm"):
+    for part in (
+        "Settings(logLevel=...): ",
+        "Pool('a', app=...): ",
+        "Pool('A'): there are two pools",
+        "Pool('b', pm=..",
+    ):
         assert part in text
 
 
 @pytest.mark.parametrize("name", ["control", "pid", "error_log", "daemonize"])
 def test_what_is_the_managers_own(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"\[global\] {name}: cannot be set here"):
+    with pytest.raises(ConfigError, match=rf"^Settings\({name}=\.\.\.\): cannot be set here"):
         Settings(**{name: "x"})
 
 
@@ -113,7 +135,7 @@ def test_any_values_are_a_configuration_or_complaints(values: dict[str, Any]) ->
         load(values)
     except ConfigError as refused:
         complaints = refused.complaints
-    assert all(complaint.startswith(f"{CODE}: [") for complaint in complaints)
+    assert all(complaint.startswith(("Pool('www'", "Settings(")) for complaint in complaints)
 
 
 @given(st.text())

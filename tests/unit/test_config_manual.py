@@ -11,10 +11,14 @@ from fpm.config import directives
 from fpm.config.dump import dump
 from fpm.config.manual import manual
 from fpm.config.model import GlobalConfig, PoolConfig
+from fpm.config.reference import reference
 from fpm.config.sample import EXAMPLES, main_sample, pool_sample
 from fpm.config.source import number_lines
 from fpm.config.tables.entry import Directive
+from fpm.config.typed import typed_module
 from fpm.config.values import parse_value
+from fpm.convert.guide import guide
+from fpm.convert.php_fpm_options import NOT_FOR_PYTHON
 from tests.support.configuration import Files, section
 
 SOURCES = Path(__file__).resolve().parents[2]
@@ -37,12 +41,19 @@ php_admin_flag
 
 @pytest.mark.parametrize("name", OF_PHP_FPM.split())
 def test_every_directive_of_php_fpm_is_known_or_refused_with_a_reason(name: str) -> None:
-    assert name in POOL or name in GLOBAL or name in directives.NOT_FOR_PYTHON or name == directives.INCLUDE
+    assert name in POOL or name in GLOBAL or name in NOT_FOR_PYTHON or name == directives.INCLUDE
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("man/pyfpm.conf.5", manual()), ("pools.d/www.conf", pool_sample()), ("contrib/pyfpm.conf", main_sample())],
+    [
+        ("man/pyfpm.conf.5", manual()),
+        ("docs/directives.md", reference()),
+        ("pools.d/www.conf", pool_sample()),
+        ("contrib/pyfpm.conf", main_sample()),
+        ("docs/coming-from.md", guide()),
+        ("fpm/manager/directive_types.py", typed_module()),
+    ],
 )
 def test_committed_files_are_made_from_the_table(name: str, text: str) -> None:
     made = "Run python -m fpm.config.manual, and commit what it writes"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +12,12 @@ import click
 import pytest
 
 from fpm.cli.main import cli
-from fpm.cli.serve import TEXT
 from fpm.config import directives
 from fpm.stacks.text.entry_parser import OWN
 
 TOP = Path(__file__).parent.parent.parent
 PAGE = (TOP / "man" / "pyfpm.8").read_text()
-GUIDES = ["README.md", "docs/deploying.md", "docs/monitoring.md", "docs/slow-requests.md"]
+GUIDES = ["docs/tour.md", "docs/deploying.md", "docs/monitoring.md", "docs/slow-requests.md"]
 CALL = re.compile(r"(?:^|[\s`/])pyfpm (?:-c \S+ )?([a-z][a-z-]*)([^`|;&>#\n]*)", re.MULTILINE)
 """A call of the command in a line of code or between backquotes: command, arguments."""
 CONTEXT = click.Context(cli)
@@ -64,10 +62,6 @@ def test_directives_in_documents_exist(name: str) -> None:
     assert_directives((TOP / name).read_text())
 
 
-def test_directives_in_the_introduction_of_serve_exist() -> None:
-    assert_directives(TEXT)
-
-
 def assert_directives(text: str) -> None:
     names = set(STATEMENT.findall(text)) - {"include"} - OWN  # an entry of the slow log has lines of the same form
     assert len(names) > 5
@@ -76,8 +70,9 @@ def assert_directives(text: str) -> None:
 
 
 def calls(text: str) -> list[tuple[str, list[str]]]:
-    """(command, options) of the calls of pyfpm in the code of a document."""
-    code = [*re.findall(r"^    .*$", text, re.MULTILINE), *re.findall(r"`[^`\n]+`", text)]
+    """(command, options) of the calls of pyfpm in the code of a document: fenced or between backquotes."""
+    fenced = "".join(re.findall(r"^ *```[a-z]+\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL))
+    code = [*fenced.splitlines(), *re.findall(r"`[^`\n]+`", text)]
     return [(name, re.findall(r"--[a-z-]+", rest)) for line in code for name, rest in CALL.findall(line)]
 
 
@@ -100,7 +95,23 @@ def test_the_unit_calls_commands_that_exist() -> None:
     unit = (TOP / "contrib" / "systemd" / "pyfpm.service").read_text()
     lines = re.findall(r"^Exec\w+=/opt/pyfpm/bin/(pyfpm .*)$", unit, re.MULTILINE)
     assert len(lines) == 2
-    assert_calls([call for line in lines for call in calls(f"    {line}")])
+    assert_calls([call for line in lines for call in calls(f"`{line}`")])
+
+
+def test_the_unit_of_one_pool_differs_from_that_of_all_by_its_file() -> None:
+    units = TOP / "contrib" / "systemd"
+    of_all, of_one = (settings((units / name).read_text()) for name in ("pyfpm.service", "pyfpm@.service"))
+    assert of_one - of_all == {
+        "Description=pyfpm, FastCGI process manager for Python, pool %i",
+        "Conflicts=pyfpm.service",
+        "ExecStart=/opt/pyfpm/bin/pyfpm -c /etc/pyfpm/pools.d/%i.conf run",
+        "ExecReload=/opt/pyfpm/bin/pyfpm -c /etc/pyfpm/pools.d/%i.conf reload --timeout 270",
+    }
+    assert {line.partition("=")[0] for line in of_all - of_one} == {"Description", "ExecStart", "ExecReload"}
+
+
+def settings(unit: str) -> set[str]:
+    return {line for line in unit.splitlines() if re.match(r"[A-Z]\w*=", line)}
 
 
 def test_systemd_does_not_repeat_what_cannot_become_right() -> None:
@@ -113,12 +124,12 @@ def test_systemd_does_not_repeat_what_cannot_become_right() -> None:
 def test_the_deploy_script_of_the_guide(tmp_path: Path) -> None:
     """The first deploy, the second, and one that the reload refuses."""
     (script,) = re.findall(
-        r"^    #!/bin/sh\n(?:    .*\n|\n)+", (TOP / "docs" / "deploying.md").read_text(), re.MULTILINE
+        r"^```sh\n(#!/bin/sh\n.*?)^```$", (TOP / "docs" / "deploying.md").read_text(), re.MULTILINE | re.DOTALL
     )
     site, stubs = tmp_path / "shop", tmp_path / "bin"
     site.mkdir()
     stubs.mkdir()
-    text = textwrap.dedent(script).replace("/srv/shop", str(site))
+    text = script.replace("/srv/shop", str(site))
     commands = {
         "git": 'for last; do :; done; mkdir -p "$last"',
         "python3": 'mkdir -p "$3/bin"; printf "#!/bin/sh\\n" > "$3/bin/pip"; chmod +x "$3/bin/pip"',

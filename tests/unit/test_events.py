@@ -113,6 +113,11 @@ LINES: list[tuple[Event, str, str]] = [
         "the tracer exited with code 1; restarting it in 2 s",
     ),
     (master.HelperStuck("the tracer"), "WARNING", "the tracer does not respond; killing it"),
+    (
+        master.HistoryFileFailed("/run/pyfpm/pyfpm.history", "why"),
+        "WARNING",
+        "the past of the pools will not survive a restart: cannot open /run/pyfpm/pyfpm.history: why",
+    ),
     (master.StatusMessageInvalid("why"), "WARNING", "the status process sent an invalid message: why"),
     (master.TracerAnswerInvalid("why"), "WARNING", "the tracer sent an invalid answer: why"),
     (master.StacksAvailable(), "NOTICE", "stacks of slow requests are read by ptrace"),

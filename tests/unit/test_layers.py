@@ -65,14 +65,14 @@ PROCESSES = frozenset({"master", "launcher", "template", "worker", "tracer", "st
 """Folders of fpm/ that are one process each. What they say to each other is in fpm/protocol."""
 POOL = frozenset({"launcher", "template", "worker"})
 """Those that run under a pool's user, one forked or executed by the other."""
-PROGRAMS = frozenset({"cli", "doctor", "manager", "flup_server", "__main__"})
+PROGRAMS = frozenset({"cli", "doctor", "init", "manager", "flup_server", "__main__"})
 """What people start or import; they may start a master of their own."""
 
 THIRD_PARTY = {
     "click": ("fpm.cli",),
     "configobj": ("fpm.config.load",),
     "flup": ("fpm.client",),
-    "jinja2": ("fpm.status_server",),
+    "jinja2": ("fpm.init.render", "fpm.status_server"),
     "markupsafe": ("fpm.status_server",),
     "psutil": ("fpm.cli", "fpm.master"),
     "ptrace": ("fpm.tracer",),
@@ -87,6 +87,8 @@ LATE = {
     ("fpm.launcher.jail.world", "fpm.launcher.jail.network.connect_network"),  # the same
     ("fpm.launcher.restrict", "fpm.launcher.landlock.prepare_landlock"),  # in the launcher before chroot
     ("fpm.launcher.restrict", "fpm.launcher.seccomp.prepare_filter"),  # the same
+    ("fpm.launcher.launch", "fpm.launcher.env_file.EnvFileError"),  # the same
+    ("fpm.launcher.launch", "fpm.launcher.env_file.add_variables"),  # the same
     ("fpm.kernel.system_call", "ctypes"),  # in the launcher before chroot
     ("fpm.launcher.jail.calls", "ctypes"),  # the same
     ("fpm.system.proctitle", "ctypes"),  # where /proc is missing, at the first title, which the template sets
@@ -145,13 +147,15 @@ class Import:
 
 def read_imports(node: ast.AST, is_late: bool = False, is_typing: bool = False) -> Iterator[Import]:
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):
+            continue  # has no statements
         if isinstance(child, ast.Import):
             yield from (Import(alias.name, is_late, is_typing) for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
             assert not child.level, "relative imports hide where they go"
             yield from (Import(f"{child.module}.{alias.name}", is_late, is_typing) for alias in child.names)
         else:
-            in_function = is_late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            in_function = is_late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
             for_types = is_typing or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
             yield from read_imports(child, in_function, for_types)
 
@@ -210,15 +214,18 @@ def ways_to_the_world(module: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("module", sorted(modules()))
-def test_a_module_is_pure_or_has_effects(module: str) -> None:
-    ways = ways_to_the_world(module)
-    if not imports()[module] or any(name.startswith(f"{module}.") for name in trees()):
-        return  # names alone, or a package that hands on those of its modules
-    if is_pure(module):
-        assert not ways, f"{module} decides, so it must not import {', '.join(ways)}"
-    else:
-        assert ways, f'{module} has no effects: its docstring must say "Pure."'
+def test_a_module_is_pure_or_has_effects() -> None:
+    packages = {name.rpartition(".")[0] for name in modules()}
+    wrong = []
+    for module in modules():
+        ways = ways_to_the_world(module)
+        if not imports()[module] or module in packages:
+            continue  # names alone, or a package that hands on those of its modules
+        if is_pure(module) and ways:
+            wrong.append(f"{module} decides, so it must not import {', '.join(ways)}")
+        elif not is_pure(module) and not ways:
+            wrong.append(f'{module} has no effects: its docstring must say "Pure."')
+    assert not wrong
 
 
 def top_of(module: str) -> str:
@@ -226,14 +233,15 @@ def top_of(module: str) -> str:
     return module.split(".")[1] if "." in module else "fpm"
 
 
-@pytest.mark.parametrize("module", sorted(modules()))
-def test_processes_share_libraries_and_the_protocol_alone(module: str) -> None:
-    here = top_of(module)
-    for ours in needs()[module]:
-        there = top_of(ours)
+def test_processes_share_libraries_and_the_protocol_alone() -> None:
+    wrong = []
+    for module, ours in ((name, need) for name, wanted in needs().items() for need in wanted):
+        here, there = top_of(module), top_of(ours)
         if there == here or (here in POOL and there in POOL) or here in PROGRAMS or here == "fpm":
             continue
-        assert there not in PROCESSES | PROGRAMS, f"{module} imports {ours}, which runs in another process"
+        if there in PROCESSES | PROGRAMS:
+            wrong.append(f"{module} imports {ours}, which runs in another process")
+    assert not wrong
 
 
 @pytest.mark.parametrize("folder", ["fpm", "fpm.master", "fpm.stacks"])
@@ -251,38 +259,48 @@ def test_no_two_folders_need_each_other(folder: str) -> None:
     assert_one_way(graph)
 
 
-@pytest.mark.parametrize("module", sorted(modules()))
-def test_dependencies_stay_where_they_belong(module: str) -> None:
-    for one in imports()[module]:
+def wrong_place(module: str, one: Import) -> str | None:
+    """What is wrong with an import of something that is not ours, if anything."""
+    top = one.name.partition(".")[0]
+    if one.is_typing or top == "fpm" or top in sys.stdlib_module_names:
+        return f"{module} imports {top}, which Python 3.13 does not have" if top in REMOVED else None
+    places = THIRD_PARTY.get(top)
+    if places is None:
+        return f"{module} imports {top}, which is no dependency"
+    here = Import(module, False, False)
+    return None if any(map(here.is_of, places)) else f"{module} imports {top}, which only {' and '.join(places)} may"
+
+
+def test_dependencies_stay_where_they_belong() -> None:
+    found = [wrong_place(module, one) for module, all_of_them in imports().items() for one in all_of_them]
+    assert not [one for one in found if one]
+
+
+def test_a_pool_needs_the_standard_library_only() -> None:
+    bundle, wrong = set(pool_module_names()), []
+    packages = {name.rpartition(".")[0] for name in bundle} - {""}
+    wrong += [f"add the package {name} to the bundle, of which modules are there" for name in packages - bundle]
+    for module, one in ((name, found) for name in bundle for found in imports()[name] if not found.is_typing):
         top = one.name.partition(".")[0]
-        if one.is_typing or top == "fpm" or top in sys.stdlib_module_names:
-            assert top not in REMOVED, f"{module} imports {top}, which Python 3.13 does not have"
-            continue
-        places = THIRD_PARTY.get(top)
-        assert places is not None, f"{module} imports {top}, which is no dependency"
-        here = Import(module, False, False)
-        assert any(map(here.is_of, places)), f"{module} imports {top}, which only {' and '.join(places)} may"
+        if top == "fpm" and module_of(one.name) not in bundle:
+            wrong.append(f"{module} imports {one.name}: add it to the bundle")
+        elif top != "fpm" and top not in sys.stdlib_module_names:
+            wrong.append(f"{module} imports {top}, which a pool does not have")
+        if one.is_late and (module, one.name) not in LATE:
+            wrong.append(f"{module} imports {one.name} in a function: too late after a fork or a chroot")
+    assert not wrong
 
 
-@pytest.mark.parametrize("module", sorted(pool_module_names()))
-def test_a_pool_needs_the_standard_library_only(module: str) -> None:
-    for one in imports()[module]:
-        if one.is_typing:
-            continue
-        top = one.name.partition(".")[0]
-        if top == "fpm":
-            assert module_of(one.name) in pool_module_names(), f"{module} imports {one.name}: add it to the bundle"
-        else:
-            assert top in sys.stdlib_module_names, f"{module} imports {top}, which a pool does not have"
-        late_ok = not one.is_late or (module, one.name) in LATE
-        assert late_ok, f"{module} imports {one.name} in a function: too late after a fork or a chroot"
+def calls(module: str) -> list[tuple[str, int]]:
+    """What a module calls by a name, with or without dots, and the lines."""
+    found = [node for node in ast.walk(trees()[module]) if isinstance(node, ast.Call)]
+    named = [node for node in found if isinstance(node.func, ast.Name | ast.Attribute)]
+    return [(ast.unparse(node.func), node.lineno) for node in named]
 
 
-@pytest.mark.parametrize("module", sorted(name for name in modules() if not name.startswith("fpm.cli")))
-def test_only_the_command_line_prints(module: str) -> None:
-    calls = [node for node in ast.walk(trees()[module]) if isinstance(node, ast.Call)]
-    printed = [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
-    assert not printed, f"{module} prints in lines {printed}"
+def test_only_the_command_line_prints() -> None:
+    others = [name for name in modules() if not name.startswith("fpm.cli")]
+    assert not [(name, line) for name in others for called, line in calls(name) if called == "print"]
 
 
 PRINTS = r"print|(click\.)?(echo|secho)|(sys\.)?(stdout|stderr)(\.buffer)?\.write"
@@ -290,14 +308,10 @@ PRINTERS = frozenset({"fpm.cli.output", "fpm.cli.tables", "fpm.cli.top_screen"})
 """Those that know what they print to a terminal: escaped text, and cells of tables, which are escaped."""
 
 
-@pytest.mark.parametrize("module", sorted(name for name in modules() if name.startswith("fpm.cli.")))
-def test_commands_print_escaped_text_only(module: str) -> None:
-    found = [
-        node.lineno
-        for node in ast.walk(trees()[module])
-        if isinstance(node, ast.Call) and re.fullmatch(PRINTS, ast.unparse(node.func))
-    ]
-    assert module in PRINTERS or not found, f"{module} prints in lines {found}: use fpm.cli.output"
+def test_commands_print_escaped_text_only() -> None:
+    commands = [name for name in modules() if name.startswith("fpm.cli.") and name not in PRINTERS]
+    found = [(name, line) for name in commands for called, line in calls(name) if re.fullmatch(PRINTS, called)]
+    assert not found, "use fpm.cli.output"
 
 
 def test_no_import_comes_round_to_itself() -> None:

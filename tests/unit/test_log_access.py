@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.log.access import AccessRecord, compile_format, suppressed
+from fpm.log.access import compile_format, suppressed
+from fpm.log.access_record import AccessRecord
 from fpm.log.times import format_access_time, format_time
+from fpm.master.log_pipe import make_harmless
 
 MOMENT = 1751709600.25
 """2025-07-05 10:00:00 UTC, a Saturday."""
@@ -157,3 +161,33 @@ def test_a_line_has_at_most_its_limit(wire: str, limit: int) -> None:
 def test_suppressed_paths(changes: dict[str, object], dropped: bool) -> None:
     plain = {"method": "GET", "uri": "/ping", "query": "", "content_length": 0, "status": 200}
     assert suppressed(record(**plain | changes), ["/health", "/ping"]) is dropped
+
+
+def test_json_is_an_object_for_each_request() -> None:
+    assert json.loads(compile_format("json").render(record(uri='/a"b\\c', query="\n\u0080=1", user=""))) == {
+        "time": "2025-07-05T10:00:00.250Z",
+        "pool": "www",
+        "event": "request",
+        "pid": 4711,
+        "client": "10.0.0.1",
+        "user": "",
+        "method": "POST",
+        "path": "/a\\x22b\\x5cc",
+        "query": "\\x0a\\x80=1",
+        "status": 201,
+        "seconds": 0.25,
+        "request_bytes": 42,
+    }
+
+
+WIRE = st.text(st.characters(max_codepoint=255), max_size=3000)
+
+
+@given(WIRE, WIRE, WIRE)
+def test_json_is_whole_whatever_a_client_sends(uri: str, query: str, method: str) -> None:
+    line = compile_format("json").render(record(uri=uri, query=query, method=method)) + "\n"
+    data = line.encode("utf-8", "backslashreplace")
+    assert len(data) <= 4096
+    assert data.count(b"\n") == 1
+    assert json.loads(data)["status"] == 201
+    assert make_harmless(data) == data

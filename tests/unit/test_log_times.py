@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpm.log.times import KEPT_FOR, Zone, format_access_time, format_log_time, format_time, local_time
+from fpm.log.times import (
+    KEPT_FOR,
+    Zone,
+    format_access_time,
+    format_iso,
+    format_iso_offset,
+    format_log_time,
+    format_time,
+    local_time,
+)
 
 LETTERS = "aAbBcdDeFgGhHIjklmMnprRSstTuUVwWxXyYzZ%"
 
@@ -56,3 +65,10 @@ def test_shapes() -> None:
 @pytest.mark.parametrize("moment", [math.inf, -math.inf, math.nan, 1e300, -1e300])
 def test_what_is_no_time_is_the_epoch(moment: float) -> None:
     assert local_time(moment) == local_time(0)
+
+
+def test_times_for_people_and_for_programs() -> None:
+    moment = 1_795_000_000.9
+    assert format_iso(moment) == time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    assert format_iso_offset(moment).replace(":", "") == time.strftime("%Y-%m-%dT%H%M%S%z", time.localtime(moment))
+    assert format_iso(1e300) == format_iso(0)

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from signal import Signals
 from typing import get_args
 
 import pytest
@@ -268,3 +269,18 @@ def test_the_threshold_of_waking(config: PoolConfig, hurried: bool) -> None:
     threshold = process_manager.wake_threshold(config, hurried=hurried)
     assert 0 <= threshold <= config.pm_max_children
     assert (threshold == 0) is (config.pm == "static")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sigterm", "expected"),
+    [
+        ({Signals.SIGTERM}, "fast", State.TERMINATING),
+        ({Signals.SIGTERM}, "graceful", State.FINISHING),
+        ({Signals.SIGQUIT}, "fast", State.FINISHING),
+        ({Signals.SIGQUIT, Signals.SIGTERM}, "fast", State.TERMINATING),
+        ({Signals.SIGINT, Signals.SIGTERM}, "graceful", State.TERMINATING),
+        ({Signals.SIGHUP}, "graceful", None),
+    ],
+)
+def test_a_signal_asks_for_this_stop(numbers: set[Signals], sigterm: str, expected: State | None) -> None:
+    assert lifecycle.stop_state(numbers, sigterm=sigterm) is expected

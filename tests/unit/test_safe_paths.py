@@ -18,9 +18,11 @@ CHANGING = {
     *("mkdir", "makedirs", "link", "symlink", "mkfifo", "mknod", "truncate", "utime", "setxattr", "removexattr"),
 }
 OF_PATHS = {"write_text", "write_bytes", "touch", "hardlink_to", "symlink_to"}
+OF_SHUTIL = {"rmtree": "follows no link", "get_terminal_size": "changes nothing", "which": "changes nothing"}
 ELSEWHERE = {
     "fpm/config/manual.py": "`make man`, which nobody runs as root",
     "fpm/launcher/label.py": "files of the process file system, by a descriptor of it",
+    "fpm/cli/serve_pool.py": "in a directory that `pyfpm serve` has made for itself alone (mkdtemp)",
     "fpm/manager/configuration.py": "in a directory that it has made for itself alone (mkdtemp)",
     "fpm/cgroups/files.py": "in the tree of cgroup v2 alone, whose files are the kernel's, and following no links",
     "fpm/system/unix_sockets.py": "removes such a directory",
@@ -43,7 +45,7 @@ def is_change(call: ast.Call) -> bool:
     rest = " ".join(ast.unparse(one) for one in [*call.args[1:], *(word.value for word in call.keywords)])
     if owner in ("os", "shutil") and name in CHANGING:
         return True
-    if (owner == "shutil" and name != "rmtree") or (owner and name in OF_PATHS):  # rmtree follows no link
+    if (owner == "shutil" and name not in OF_SHUTIL) or (owner and name in OF_PATHS):
         return True
     is_of_kernel = first == "os.devnull" or first.lstrip("f").startswith(("'/proc/", '"/proc/'))
     if owner == "os" and name == "open":

@@ -55,7 +55,7 @@ def write_slot(view: memoryview, index: int, stage: int, *values: object, slots:
 
 
 VALUES = (4711, 1751709600.5, 7, 1751709700.25, 1234, 900, 42, 5, 2097152, 2)
-TEXTS = (b"GET", b"/a\xff b", b"q=1", 17.25, b"app:main", b"eve", 3, 4, 2, 1751709701.5, b"shop.mail", 18.5, 0)
+TEXTS = (b"GET", b"/a\xff b", b"q=1", 17.25, b"app:main", b"eve", 3, 4, 2, 1751709701.5, b"shop.mail", 18.5, 0, 19.5)
 
 
 def test_written_slot_is_read_back(board: Scoreboard) -> None:
@@ -66,7 +66,7 @@ def test_written_slot_is_read_back(board: Scoreboard) -> None:
     assert (slot.duration, slot.cpu, slot.content_length) == VALUES[4:7]
     assert (slot.memory_peak, slot.max_active) == VALUES[8:]
     assert (slot.slow_requests, slot.errors) == (VALUES[7], 3)
-    assert (slot.index, slot.stage, slot.began, slot.freed) == (1, Stage.EXECUTING, 17.25, 18.5)
+    assert (slot.index, slot.stage, slot.began, slot.freed, slot.sent) == (1, Stage.EXECUTING, 17.25, 18.5, 19.5)
     assert (slot.background_early, slot.waiting, slot.released, slot.task) == (4, 2, 1751709701.5, "shop.mail")
     assert (slot.method, slot.uri, slot.query, slot.script, slot.user) == ("GET", "/a\xff b", "q=1", "app:main", "eve")
 

@@ -35,7 +35,8 @@ def test_the_groups_of_fields_cover_the_slot():
     assert writing.USER_OFFSET + writing.USER.size == writing.ERRORS_OFFSET
     assert writing.ERRORS_OFFSET + 4 == writing.EARLY_OFFSET
     assert writing.EARLY_OFFSET + 4 == writing.BACKGROUND_OFFSET
-    assert SLOT.size == writing.INTERRUPT_OFFSET + writing.INTERRUPT.size
+    assert SLOT.size == writing.INTERRUPT_OFFSET + writing.INTERRUPT.size + writing.SENT.size
+    assert SLOT.size == writing.SENT_OFFSET + writing.SENT.size
 
 
 @given(method=LATIN, uri=LATIN, query=LATIN, user=LATIN, length=st.integers(0, 2**40))

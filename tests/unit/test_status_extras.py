@@ -10,9 +10,10 @@ from dataclasses import replace
 import pytest
 
 from fpm.events.pool import MaxChildrenReached
-from fpm.events.worker import ProcessDied, SlowRequestEnded, WorkerExited
+from fpm.events.worker import ProcessDied, SlowRequestEnded, WorkerExited, WorkerLogged
 from fpm.master.pool.death_report import Facts, certify
 from fpm.master.pool.history import Failing, Record, is_death
+from fpm.master.pool.start_failures import Failure, StartFailures
 from fpm.master.processes.exits import Exit
 from fpm.master.processes.oom_reports import OomVerdict
 from fpm.scoreboard.number import UNKNOWN_STATUS, describe_death
@@ -253,6 +254,32 @@ def test_failing_and_reloads_are_told(files: Files) -> None:
     assert not record.values.failed
     assert not record.values.last_reload_failed
     assert record.values.failed_since == record.values.next_start == 0.0
+
+
+def test_what_a_former_release_has_remembered_is_enough(files: Files) -> None:
+    config = files.pool(section("www"))
+    record = Record(config, 1.0)
+    text = 'uncaught exception\nTraceback (most recent call last):\n  File "/srv/x.py", line 1, in f\nKeyError: 7'
+    record.take(WorkerLogged("error", text, "GET /", pool="www", pid=5, time=3.0))
+    state = json.loads(json.dumps(record.dump()))
+    later = Record(config, 2.0)
+    later.restore(state, config)
+    assert later.exceptions.newest_first == record.exceptions.newest_first
+    del state["exceptions"]
+    later = Record(config, 2.0)
+    later.restore(state, config)
+    assert later.exceptions.newest_first == []
+    assert later.values == record.values
+
+
+def test_a_pool_has_failed_since_its_first_failure() -> None:
+    failures = StartFailures()
+    failures.add(Failure("first", "", 10.0), 1.0)
+    failures.add(Failure("second", "", 20.0), 2.0)
+    assert failures.failure == Failure("second", "", 10.0)
+    failures.clear()
+    failures.add(Failure("third", "", 30.0), 3.0)
+    assert failures.failure == Failure("third", "", 30.0)
 
 
 @pytest.fixture

@@ -30,6 +30,22 @@ def test_spans(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0, "0 ms"),
+        (0.00008, "80 µs"),
+        (0.000999, "999 µs"),
+        (0.0009996, "1 ms"),
+        (0.0012, "1 ms"),
+        (2, "2.0 s"),
+    ],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert figures.format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"), [(-3, "0 s"), (0.4, "0 s"), (1.2, "1 s"), (9.7, "10 s"), (75, "1 min 15 s")]
 )
 def test_ages(seconds: float, text: str) -> None:
@@ -67,3 +83,10 @@ def test_rates(rate: float | None, text: str) -> None:
 def test_counts(count: int, text: str) -> None:
     assert figures.format_count(count) == text
     assert len(text) <= 7
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(None, "-"), (0.00008, "80 µs"), (99.6, "1 min 40 s"), (100.0, "> 1 min 40 s")]
+)
+def test_a_percentile_that_the_buckets_do_not_reach_says_so(seconds: float | None, shown: str) -> None:
+    assert figures.format_percentile(seconds) == shown

@@ -16,11 +16,12 @@ from fpm.scoreboard.layout import SLOT, SLOT_SIZE
 from fpm.scoreboard.numbers import PoolNumbers
 from fpm.scoreboard.reading import join_board, pack_header
 from fpm.scoreboard.stages import Stage
-from fpm.status.history import History
 from fpm.status.metrics import METRICS_TYPE
-from fpm.status.overview import Death, Overview, Pool, SlowRequest
+from fpm.status.overview import Death, Overview, SlowRequest
+from fpm.status.reduced import without_details
 from fpm.status.snapshot import PoolFacts, Snapshot, WorkerFacts, pack_snapshot, read_snapshot
 from fpm.status_server.site import Answer, MasterSilent, Request, Site, decode_target
+from tests.support import overviews
 from tests.support.overviews import DAEMON, NASTY
 
 NOW = DAEMON.now
@@ -32,9 +33,9 @@ POOL_SITE = SiteSpec("www", "/st", "/pi", "pong", (), LOCAL)
 def packed_slot(stage: Stage, *, requests: int = 2, uri: bytes = b"/x", age: float = 0.5) -> tuple[int, bytes]:
     duration = 1000 if stage is Stage.ACCEPTING else 0
     fields = (0, 100 + stage, NOW - 60, requests, NOW - age, duration, 500, 0, 1, 2**20, 3)
-    return int(stage), SLOT.pack(*fields, b"GET", uri, b"q", 0.0, b"app:main", b"", 4, 0, 0, 0.0, b"", 0.0, 0).ljust(
-        SLOT_SIZE, b"\0"
-    )
+    return int(stage), SLOT.pack(
+        *fields, b"GET", uri, b"q", 0.0, b"app:main", b"", 4, 0, 0, 0.0, b"", 0.0, 0, 0.0
+    ).ljust(SLOT_SIZE, b"\0")
 
 
 def facts(name: str = "www", **changes: object) -> PoolFacts:
@@ -71,7 +72,7 @@ def site(spec: SiteSpec, shown: Snapshot) -> Site:
     def look(name: str | None, workers: bool) -> Overview:
         return Overview(shown.daemon, tuple(pool for pool in shown.pools if name in (None, pool.name)))
 
-    return Site(spec, look, lambda: None)
+    return Site(spec, look)
 
 
 def ask(path: str, query: str = "", *, spec: SiteSpec = DAEMON_SITE, shown: Snapshot | None = None) -> Answer:
@@ -82,12 +83,21 @@ def content_type(answer: Answer) -> str:
     return {name.lower(): value for name, value in answer.headers}["content-type"]
 
 
+def test_the_page_of_a_pool_begins_with_what_is_wrong_with_it() -> None:
+    busy = packed_slot(Stage.EXECUTING, age=9.0)
+    stack = ("query (/srv/www/db.py:40)",)
+    known = facts(slots=1, queue=(2, 511), directory="/srv/www", workers=[WorkerFacts(105, 1, "", None, 2, stack)])
+    text = ask("/pool/www", shown=snapshot((known, board(busy, max_children=1, slow_limit=1_000_000)))).body.decode()
+    words = "www is saturated: 1 of 1 worker busy, 1 of them in db.query (db.py:40) for 9.0 s (pid 105, GET /x?q)"
+    assert text.index(words) < text.index("<table")
+
+
 # -------------------------------------------------------------------------------------------------------- snapshots
 
 
 def test_a_snapshot_arrives_as_it_was() -> None:
     death = Death(NOW - 5, 77, "on signal 9 (SIGKILL)", 3.0, 4, "GET " + NASTY)
-    slow = SlowRequest(NOW - 2, 78, 3.5, "GET /slow", running=False)
+    slow = SlowRequest(NOW - 2, 78, 3.5, "GET /slow", running=False, stack=("query (db.py:40)", "view (views.py:7)"))
     worker = WorkerFacts(100 + Stage.ACCEPTING, 6, "reload", 12345)
     described = facts(slots=2, error="no module", traceback="...", workers=[worker], deaths=[death], slow=[slow])
     (pool,) = snapshot((described, board(IDLE, BUSY, slow_limit=400_000))).pools
@@ -104,6 +114,16 @@ def test_a_snapshot_arrives_as_it_was() -> None:
     assert 0.49 < busy.request_age < 0.51
 
 
+@pytest.mark.parametrize(("traced", "stack"), [(2, ("view (views.py:7)",)), (1, ())])
+def test_a_slow_request_that_runs_has_the_stack_that_was_taken_of_it(traced: int, stack: tuple[str, ...]) -> None:
+    worker = WorkerFacts(100 + Stage.EXECUTING, 6, "", None, traced, ("view (views.py:7)",))
+    (pool,) = snapshot((facts(slots=1, workers=[worker]), board(BUSY, slow_limit=400_000))).pools
+    (slow,) = pool.slow
+    assert (slow.running, slow.stack) == (True, stack)
+    (reduced,) = without_details(Overview(DAEMON, (pool,))).pools
+    assert [(one.request, one.stack) for one in reduced.slow] == [("GET /x", ())]
+
+
 def test_our_own_pages_tell_for_whom_a_worker_waits() -> None:
     stages = [Stage.EXECUTING, Stage.READING_BODY, Stage.SENDING]
     described = facts(slots=3, workers=[WorkerFacts(100 + stage, 1, "", None) for stage in stages])
@@ -115,33 +135,6 @@ def test_our_own_pages_tell_for_whom_a_worker_waits() -> None:
 def test_a_pool_without_processes_has_numbers_too() -> None:
     (pool,) = snapshot(SHOP).pools
     assert (pool.numbers.total, pool.numbers.start_since, pool.numbers.max_children) == (0, 100, 4)
-
-
-def points(history: History, *readings: tuple[float, int]) -> Pool:
-    for at, requests in readings:
-        last = snapshot((facts(queue=(5, 511)), board(requests=requests)), now=NOW + at)
-        history.add(last)
-    return history.complete(last.pools[0], last.daemon.now)
-
-
-def test_history_has_rates_and_the_wait_of_the_queue() -> None:
-    pool = points(History(), (0, 0), (1, 10), (1.2, 12), (2, 40))
-    assert [(round(one.at - NOW), one.rate) for one in pool.history] == [(0, 0.0), (1, 10.0), (2, 30.0)]
-    assert pool.rate == 20.0
-    assert pool.numbers.queue_wait == 250
-
-
-def test_history_begins_anew_after_a_gap_or_a_smaller_count() -> None:
-    assert len(points(History(), (0, 5), (1, 9), (400, 20)).history) == 1
-    assert len(points(History(), (0, 5), (1, 2)).history) == 1
-    assert points(History(), (0, 5)).rate is None
-
-
-def test_history_forgets_pools_that_are_gone() -> None:
-    history = History()
-    history.add(snapshot(WWW, SHOP))
-    history.add(snapshot(SHOP, now=NOW + 1))
-    assert history.complete(snapshot(WWW).pools[0], NOW + 1).history == ()
 
 
 # ------------------------------------------------------------------------------------------------------------ sites
@@ -158,6 +151,14 @@ def test_one_pool_is_shown_as_by_its_workers(query: str, kind: str) -> None:
         assert [name for name, _ in answer.headers] == ["Expires", "Cache-Control", "Content-type"]
         assert b"www" in answer.body
         assert b"shop" not in answer.body
+
+
+@pytest.mark.parametrize("query", ["html&json", "xml&json", "json&html"])
+def test_a_page_that_is_not_json_has_nothing_of_the_past(query: str) -> None:
+    overview = overviews.overview(overviews.pool("www"))
+    shown = Site(POOL_SITE, lambda name, workers: overview)
+    plain = shown.answer(Request("/st", query.replace("json", ""))).body
+    assert shown.answer(Request("/st", query)).body == plain
 
 
 def test_all_pools_in_one_document() -> None:
@@ -192,6 +193,12 @@ def test_probes_are_content(path: str) -> None:
     assert ask(path).status is HTTPStatus.OK
 
 
+def test_a_pool_that_runs_and_that_nobody_reaches_is_not_said_to_be_running() -> None:
+    lost = (facts("lost", state="running", ready=False), board())
+    answer = ask("/readyz/lost", shown=snapshot(WWW, lost))
+    assert (answer.status, answer.body) == (HTTPStatus.SERVICE_UNAVAILABLE, b"pool lost is unreachable\n")
+
+
 def test_a_failed_pool_is_not_ready() -> None:
     failed = (facts("bad", state="failed", ready=False), board())
     shown = snapshot(WWW, failed)
@@ -214,7 +221,7 @@ def test_a_silent_master_is_neither_ready_nor_alive() -> None:
         raise MasterSilent("stopped")
 
     for path in ("/livez", "/readyz", "/metrics", "/", "/status"):
-        answer = Site(DAEMON_SITE, look, lambda: None).answer(Request(path, ""))
+        answer = Site(DAEMON_SITE, look).answer(Request(path, ""))
         assert answer.status is HTTPStatus.SERVICE_UNAVAILABLE
 
 

@@ -52,6 +52,22 @@ def test_poll_names_what_it_waits_for() -> None:
     assert describe(x86(7, 0x5000, 3), context({0x5000: entries[:11]})) == "in poll(3 <socket:[123]>)"
 
 
+@pytest.mark.parametrize(
+    ("address", "memory", "shown"),
+    [
+        (0x5000, {0x5000: b"/srv/a\nb\xff\0rest"}, "/srv/a?b\ufffd"),
+        (0x5FFE, {0x5FFE: b"/s", 0x6000: b"rv\0"}, "/srv"),
+        (0x5FFE, {0x5FFE: b"/s"}, "/s"),
+        (0x5000, {0x5000: b"x" * 5000}, "x" * 200),
+        (0x5000, {}, ""),
+    ],
+)
+def test_a_path_is_read_as_far_as_it_is_there(address: int, memory: dict[int, bytes], shown: str) -> None:
+    names = {257: "openat", 4: "stat"}
+    assert describe(x86(257, 0, address), context(memory, names)) == f"in openat({shown})"
+    assert describe(x86(4, address), context(memory, names)) == f"in stat({shown})"
+
+
 def test_a_call_that_was_restarted_has_its_own_name() -> None:
     """After a first interruption the number is restart_syscall's; the instructions still have poll's."""
     code = {0x1000 - 7: b"\xb8\x07\x00\x00\x00\x0f\x05"}

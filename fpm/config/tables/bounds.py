@@ -137,7 +137,7 @@ CGROUP = DirectiveGroup(
             "share",
             None,
             "CPU time of all the pool's processes together: a percentage of one CPU, as in `150%`, or as the kernel "
-            "writes it, microseconds in each period of so many microseconds (cpu.max), as in `50000 100000`.",
+            "writes it, microseconds of each period of microseconds (cpu.max), as in `50000 100000`.",
             default_note="no limit",
             applies="live",
             differs=_OWN,

@@ -32,6 +32,19 @@ ENVIRONMENT = DirectiveGroup(
             "USER and HOME are those of the pool's user unless set here.",
             array="key",
         ),
+        Directive(
+            "env_file",
+            "path",
+            None,
+            "A file with more variables for the application, such as passwords, in the form of systemd's "
+            "EnvironmentFile=: `NAME=VALUE` lines, with `export` or without, comments that begin with `#` or `;`, and "
+            "values in single or double quotes, which may have several lines. Nothing is replaced in them. They take "
+            "precedence over `env`. Each template reads it when it starts, so that a reload takes a changed file "
+            "(`pyfpm reload --changed` notices it), outside of the `chroot`, and with the rights of the pool's user: "
+            "mode 0640, owned by root, with the pool's group. A line that cannot be read makes the pool fail. The "
+            "values are shown nowhere.",
+            differs="PHP-FPM has no such directive.",
+        ),
     ),
 )
 

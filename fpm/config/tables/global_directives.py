@@ -52,6 +52,15 @@ GENERAL = DirectiveGroup(
             maximum=_TEN_YEARS,
         ),
         Directive(
+            "sigterm",
+            "choice",
+            "fast",
+            "What SIGTERM does: `fast` stops at once, as in PHP-FPM; `graceful` lets in-flight requests finish first, "
+            "as SIGQUIT does, up to `process_control_timeout`. Container platforms send SIGTERM.",
+            choices=("fast", "graceful"),
+            differs="PHP-FPM has no such directive; its images set STOPSIGNAL SIGQUIT.",
+        ),
+        Directive(
             "emergency_restart_threshold",
             "integer",
             "0",
@@ -121,7 +130,7 @@ STATUS_SOCKET = DirectiveGroup(
             "shown there (`status_listen.details`). It accepts HTTP and FastCGI: `/` is an HTML "
             "page, `/status` and `/status/POOL` are PHP-FPM's pages, `/metrics` is OpenMetrics for Prometheus, "
             "`/livez`, `/readyz` and `/readyz/POOL` are for probes (503 while stopping, or if a pool has failed).",
-            default_note="not set, no such process",
+            default_note="not set",
             differs="PHP-FPM has `pm.status_listen` only.",
         ),
         Directive(
@@ -137,7 +146,15 @@ STATUS_SOCKET = DirectiveGroup(
             "no",
             "Whether query strings of requests, errors and tracebacks are shown at TCP addresses too, also at those of "
             "`pm.status_listen`.",
-            differs="PHP-FPM shows query strings to whoever connects.",
+            differs="PHP-FPM shows query strings to every client that connects.",
+        ),
+        Directive(
+            "status_listen.exemplars",
+            "boolean",
+            "no",
+            "Whether `/metrics` names slow requests, of the last ones of each pool, at the buckets of the histogram of "
+            "durations, with their processes: exemplars of OpenMetrics, which Grafana shows as points beside a graph. "
+            "Query strings are among them only where they are shown (`status_listen.details`).",
         ),
         Directive(
             "status_listen.hosts",
@@ -153,6 +170,18 @@ STATUS_SOCKET = DirectiveGroup(
             "127.0.0.0/8 ::1",
             "Addresses and networks that may connect to `status_listen` by TCP, separated by commas or spaces; and, if "
             "a web server forwards requests to it by FastCGI, which client addresses it may forward for (REMOTE_ADDR).",
+        ),
+        Directive(
+            "status_history",
+            "boolean",
+            "yes",
+            "Whether the past of the pools is kept: numbers of every 5 seconds, for 6 hours at falling resolution. "
+            "The rates, percentiles, curves and marks of the status pages, `pyfpm status` and `pyfpm top` are "
+            "drawn from them. The process that answers at `status_listen` keeps it; without such an address it is "
+            "started five seconds after the daemon is ready. A file beside the control socket (its path with "
+            "`.history` for `.sock`) keeps it over upgrades and restarts. With `no` only what somebody asks for is "
+            "known, and there is a process only while there is an address.",
+            differs="PHP-FPM keeps no past.",
         ),
     ),
 )
@@ -184,6 +213,16 @@ ERROR_LOG = DirectiveGroup(
             "Lines below this level are not logged. `debug` also adds microseconds and the pid to each line.",
             choices=("debug", "notice", "warning", "error", "alert"),
             aliases=(("warn", "warning"),),
+        ),
+        Directive(
+            "log_format",
+            "choice",
+            "text",
+            "Format of the error log: `text`, PHP-FPM's lines, or `json`, one object per line with `time` (UTC), "
+            "`level`, `pool`, `event`, `pid` and `message`, for collectors that read the output of a container. A "
+            "traceback is one message, and so is each line that an application prints (with `stream`).",
+            choices=("text", "json"),
+            differs="PHP-FPM has no such directive.",
         ),
         Directive(
             "log_limit",

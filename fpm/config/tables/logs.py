@@ -16,9 +16,9 @@ LOGS = DirectiveGroup(
             None,
             "Path of the access log. The file is created with mode 0600 and reopened on SIGUSR1, without replacing "
             "any worker. It is outside the `chroot`. Where the pool's user can make and remove files, root opens none: "
-            "the file is opened and made as the pool's user, must be a regular one, and belongs to him. What is no "
-            "file (`/dev/stderr`, a FIFO), and the error log itself, is written by the master, to which workers give "
-            "their lines through a pipe; lines that look like the master's are marked.",
+            "the file is opened and made as the pool's user, must be a regular one, and belongs to that user. "
+            "What is no file (`/dev/stderr`, a FIFO), and the error log itself, is written by the master, to which "
+            "workers give their lines through a pipe; lines that look like the master's are marked.",
             default_note="no access log",
             applies="live",
         ),
@@ -32,8 +32,10 @@ LOGS = DirectiveGroup(
             "`%{megabytes}M`), `%n` pool, `%{NAME}o` a response header, `%p` pid, `%P` pid of the parent, `%q` query "
             "string, `%Q` a `?` if there is one, `%r` path, `%R` client address, `%s` status, `%t` time of the "
             "request (`%{strftime}t`), `%T` time at which the line is written, `%u` authenticated user, `%%` a percent "
-            "sign.",
-            differs="Control characters are escaped.",
+            "sign. `access.format = json` writes an object per line, with `time` (UTC), `pool`, `event` (`request`), "
+            "`pid`, `client`, `user`, `method`, `path`, `query`, `status`, `seconds` and `request_bytes`; long paths "
+            "and queries are cut.",
+            differs="Control characters are escaped. PHP-FPM has no `json`.",
             applies="live",
         ),
         Directive(

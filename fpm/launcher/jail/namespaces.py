@@ -64,7 +64,7 @@ def leave_namespaces(spec: TemplateSpec, calls: Calls, network: int) -> None:
         elif name == "net" and spec.network.startswith("netns:"):
             step(f"network = {spec.network}", lambda: _join_network(calls, spec.network.removeprefix("netns:")))
         else:
-            step(f"namespaces = {name}", lambda name=name: calls.unshare(FLAGS[name]))  # type: ignore[misc]
+            _unshare(calls, name, FLAGS[name])
     if spec.hostname:
         step(f"hostname = {spec.hostname}", lambda: socket.sethostname(spec.hostname))
     if "net" in spec.namespaces and spec.network == "none":
@@ -78,8 +78,19 @@ def enter_user_namespace(calls: Calls) -> None:
         OSError: the kernel, or its settings, do not allow it.
     """
     uid, gid = os.geteuid(), os.getegid()
-    step("namespaces = user", lambda: calls.unshare(CLONE_NEWUSER))
+    _unshare(calls, "user", CLONE_NEWUSER)
     step(IDS, lambda: _map_ids(OWN, uid, gid))
+
+
+def _unshare(calls: Calls, name: str, flag: int) -> None:
+    """Leave one namespace; where the kernel's limit is reached, it says that there is no space left on a device."""
+    try:
+        step(f"namespaces = {name}", lambda: calls.unshare(flag))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        limit = f"the limit user.max_{'mnt' if name == 'mount' else name}_namespaces is reached; raise it by sysctl(8)"
+        raise OSError(errno.ENOSPC, limit, error.filename) from error
 
 
 def enter_late(calls: Calls, uid: int, gid: int) -> Callable[[], None]:
@@ -105,7 +116,7 @@ def enter_late(calls: Calls, uid: int, gid: int) -> Callable[[], None]:
 
     def enter() -> None:
         try:
-            step("namespaces = user", lambda: calls.unshare(CLONE_NEWUSER))
+            _unshare(calls, "user", CLONE_NEWUSER)
             near.send(GO)
             number = int(near.recv(NUMBER_MAX) or errno.ECHILD)
         finally:

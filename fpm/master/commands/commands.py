@@ -15,12 +15,15 @@ from fpm.master.lifecycle import State
 from fpm.master.processes.path_looks import paths_of
 from fpm.master.reload.plan import Scope
 from fpm.master.reload.reloader import Request
+from fpm.master.status.process import StatusProcess
 from fpm.master.status.reporting import status_answer, unknown_pool
 from fpm.master.status.snapshot_source import SnapshotSource, refresh_memory, take_snapshot
 
 
 class CommandHost(SnapshotSource, TraceHost, Protocol):
     """The master, as far as commands go."""
+
+    status_process: StatusProcess
 
     def emit(self, event: Event) -> Event:
         """Tell everybody who reads what happens."""
@@ -42,6 +45,8 @@ def run_command(host: CommandHost, connection: Connection, request: dict[str, An
         connection.answer(status_answer(host.pools, host.config.global_.file, host.reloader.last, request))
     elif command == "snapshot":
         _answer_snapshot(host, connection, request)
+    elif command == "history":
+        _answer_history(host, connection, request)
     elif command == "trace":
         run_trace(host, connection, request)
     elif command == "stop":
@@ -69,14 +74,27 @@ def _change(host: CommandHost, connection: Connection, request: dict[str, Any]) 
 
 
 def _answer_snapshot(host: CommandHost, connection: Connection, request: dict[str, Any]) -> None:
-    """The bytes that fpm.status.snapshot.read_snapshot reads: of `pool` or of all, with their `workers` or without."""
+    """The bytes that fpm.status.snapshot.read_snapshot reads: of `pool` or of all, with `workers` or `routes`."""
     name = request.get("pool")
     if isinstance(name, str) and name not in host.pools:
         connection.answer(unknown_pool(name, host.pools))
         return
     refresh_memory(host)
-    data = take_snapshot(host, name if isinstance(name, str) else None, workers=bool(request.get("workers")))
+    workers, routes = bool(request.get("workers")), bool(request.get("routes"))
+    data = take_snapshot(host, name if isinstance(name, str) else None, workers=workers, routes=routes)
     connection.answer({"ok": True, "snapshot": base64.b64encode(data).decode()})
+
+
+def _answer_history(host: CommandHost, connection: Connection, request: dict[str, Any]) -> None:
+    """The bytes that fpm.status.past.exchange reads, of `pool` or of all, in a file that goes with the answer."""
+    name = request.get("pool")
+
+    def tell(fd: int | None) -> None:
+        known: dict[str, Any] = {"ok": True} if fd is not None else {"ok": False, "error": "the past is not known"}
+        connection.answer(known, fd=fd)
+
+    points = bool(request.get("points"))
+    host.status_process.history.ask(name if isinstance(name, str) else None, tell, points=points)
 
 
 def _reload(host: CommandHost, connection: Connection, request: dict[str, Any]) -> None:
@@ -110,7 +128,8 @@ def _answer_plan(host: CommandHost, connection: Connection, scope: Scope) -> Non
     except ConfigError as error:
         connection.answer({"ok": False, "status": error.exit_status, "complaints": error.complaints})
     else:
-        connection.answer({"ok": True, "status": EXIT_OK, "complaints": [], "plan": plan.lines()})
+        told = {"plan": plan.lines(), "pools": plan.objects()}
+        connection.answer({"ok": True, "status": EXIT_OK, "complaints": [], **told})
 
 
 def refusal(reason: str) -> dict[str, Any]:

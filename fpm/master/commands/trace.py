@@ -7,7 +7,7 @@ client does not read, so that an answer of any length needs little memory.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from fpm.frozen import dataclass
@@ -36,6 +36,8 @@ UNREAD_MAX = 4 * 1024 * 1024
 """Bytes that may wait for the client before the next stack is taken."""
 LOOK_AGAIN = 0.1
 """Seconds until it is tried again whether a client reads."""
+PACE_MAX = 60.0
+"""Seconds between two stacks that a client may want at most."""
 
 
 class TraceHost(Protocol):
@@ -62,6 +64,12 @@ class _Process:
         """It, as tracing sees it."""
         return TemplateTarget(self.template, self.pid) if self.child is None else WorkerTarget(self.child, self.pid)
 
+    def work(self, now: float) -> CurrentRequest:
+        """What it does; `now` is monotonic seconds."""
+        if self.child is not None:
+            return read_current_request(self.child, now)
+        return CurrentRequest(0, Stage.FREE, seconds=now - self.template.started)
+
     @property
     def since(self) -> float:
         """When the worker's request began."""
@@ -81,7 +89,12 @@ class _Selection:
 
 
 def run_trace(host: TraceHost, connection: Connection, request: Mapping[str, Any]) -> None:
-    """Answer one `trace`: `target` (pool or pid; none: all pools), `idle`, `format`, `depth`, `native`, `values`."""
+    """Answer one `trace`: `target` (pool or pid; none: all pools), `idle`, `format`, `depth`, `native`, `values`.
+
+    With `most`, not more processes than that are looked at, those of `first` (pids) before others, and the answer says
+    how many are left out; with `pace`, that many seconds lie between two looks at processes of a pool, also at those
+    that others want in this way.
+    """
     selection = _select(host, request)
     if isinstance(selection, dict):
         connection.answer(selection)
@@ -136,6 +149,15 @@ def _is_starting(template: TemplateProcess) -> bool:
     return template.state.is_importing and template.pid > 0
 
 
+def _chosen(processes: list[_Process], request: Mapping[str, Any]) -> list[_Process]:
+    """Put the processes that the client wants first in front, and leave out those that are too many."""
+    most, first = request.get("most"), request.get("first")
+    if isinstance(first, list):
+        order = {pid: place for place, pid in enumerate(first) if isinstance(pid, int)}
+        processes = sorted(processes, key=lambda one: order.get(one.pid, len(first)))
+    return processes[:most] if isinstance(most, int) and most >= 0 else processes
+
+
 class _Answering:
     """Takes the stacks that one client wants, and sends them.
 
@@ -148,7 +170,10 @@ class _Answering:
         self._services = services
         self._connection = connection
         self._selection = selection
-        self._left = deque(selection.processes)
+        pace = request.get("pace")
+        self._left = deque(_chosen(selection.processes, request))
+        self._left_out = len(selection.processes) - len(self._left)
+        self._pace = min(float(pace), PACE_MAX) if isinstance(pace, int | float) and pace > 0 else 0.0
         self._form: Form = "json" if request.get("format") == "json" else "text"
         depth, values = request.get("depth"), request.get("values")
         self._depth = depth if isinstance(depth, int) and 0 < depth <= DEPTH_MAX else 0
@@ -171,37 +196,70 @@ class _Answering:
     def _go_on(self) -> None:
         self._waits = False
         while self._left and self._may_take and self._connection.socket.fileno() >= 0:
-            if self._connection.unsent > UNREAD_MAX:
-                self._wait()
+            process = self._left[0]
+            work = process.work(self._services.loop.now)
+            pause = self._pause(process, work)
+            if self._connection.unsent > UNREAD_MAX or pause:
+                self._wait(max(pause, LOOK_AGAIN))
                 return
-            self._take(self._left.popleft())
+            self._left.popleft()
+            self._take(process, work)
         if not self._left and not self._under_way:
             for pool, pids in self._selection.idle.items():
                 self._connection.answer({"idle": pool, "pids": pids}, last=False)
-            self._connection.answer({"ok": True, "failed": self._failed})
+            more = {"left_out": self._left_out} if self._left_out else {}
+            self._connection.answer({"ok": True, "failed": self._failed, **more})
 
     @property
     def _may_take(self) -> bool:
         return self._under_way < AT_ONCE and self._taken - self._sent < WINDOW
 
-    def _wait(self) -> None:
+    def _wait(self, seconds: float) -> None:
         if not self._waits:
             self._waits = True
-            self._services.loop.call_later(LOOK_AGAIN, self._go_on)
+            self._services.loop.call_later(seconds, self._go_on)
 
-    def _take(self, process: _Process) -> None:
+    def _pause(self, process: _Process, work: CurrentRequest) -> float:
+        """Seconds until it may be looked at; 0.0 if somebody has just done so."""
+        looks, now, pool = self._services.looks, self._services.loop.now, process.pool.config.name
+        if not self._pace or looks.find(pool, self._what(process, work), now, self._pace) is not None:
+            return 0.0
+        return looks.pause(pool, now, self._pace)
+
+    def _what(self, process: _Process, work: CurrentRequest) -> Hashable:
+        return process.pid, work.number, self._options(process)
+
+    def _options(self, process: _Process) -> TraceOptions:
+        depth = self._depth or process.pool.config.request_slowlog_trace_depth
+        return TraceOptions(depth, self._native, self._values, is_asked_for=True)
+
+    def _take(self, process: _Process, work: CurrentRequest) -> None:
         number, self._taken = self._taken, self._taken + 1
         self._under_way += 1
-        config, child, now = process.pool.config, process.child, self._services.loop.now
-        depth = self._depth or config.request_slowlog_trace_depth
-        work = (
-            read_current_request(child, now)
-            if child is not None
-            else CurrentRequest(0, Stage.FREE, seconds=now - process.template.started)
-        )
-        asked = self._services.clock()
+        loop, looks, options = self._services.loop, self._services.looks, self._options(process)
 
-        def done(trace: Trace) -> None:
+        def done(entry: Entry) -> None:
+            self._answer(number, format_entry(entry, self._form, options.depth), entry.trace)
+
+        if not self._pace:
+            self._look(process, work, options, done)
+            return
+        pool, what = process.pool.config.name, self._what(process, work)
+        look = looks.find(pool, what, loop.now, self._pace)
+        if look is None:
+            look = looks.begin(pool, what, loop.now)
+            self._look(process, work, options, look.finish)
+        if (seen := look.seen) is not None:
+            loop.call_later(0.0, lambda: done(seen))
+        else:
+            look.waiting.append(done)
+
+    def _look(
+        self, process: _Process, work: CurrentRequest, options: TraceOptions, done: Callable[[Entry], object]
+    ) -> None:
+        config, asked = process.pool.config, self._services.clock()
+
+        def taken(trace: Trace) -> None:
             entry = Entry(
                 time=asked,
                 pool=config.name,
@@ -211,15 +269,13 @@ class _Answering:
                 method=work.method,
                 uri=work.uri,
                 seconds=work.seconds,
-                stage=DOING[work.stage] if child is not None else "template",
+                stage=DOING[work.stage] if process.child is not None else "template",
                 sample=1,
                 trace=trace,
             )
-            self._answer(number, format_entry(entry, self._form, depth), trace)
+            done(entry)
 
-        self._services.stacks.take(
-            process.target, TraceOptions(depth, self._native, self._values, is_asked_for=True), done
-        )
+        self._services.stacks.take(process.target, options, taken)
 
     def _answer(self, number: int, text: str, trace: Trace) -> None:
         """Send a stack when those of all processes before it have been sent."""

@@ -41,7 +41,8 @@ def wanted_sites(config: Config) -> dict[ListenAddress, Wanted]:
     if settings.status_listen is not None:
         allow = tuple(str(network) for network in settings.status_allow)
         access = SocketAccess(settings.status_listen_mode, settings.status_listen_owner, settings.status_listen_group)
-        site = _guarded(SiteSpec("", "", "", "", peers=allow, allow=allow), settings.status_listen, settings)
+        plain = SiteSpec("", "", "", "", peers=allow, allow=allow, exemplars=settings.status_listen_exemplars)
+        site = _guarded(plain, settings.status_listen, settings)
         found[settings.status_listen] = Wanted(site, access, "")
     for pool in config.pools:
         if pool.pm_status_listen is not None:

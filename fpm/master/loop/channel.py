@@ -63,6 +63,11 @@ class Channel(ABC, Generic[Sent, Heard]):
         """Close the other end, once the other process has it."""
         self.peer.close()
 
+    def end(self) -> None:
+        """Send nothing any more; the other side reads end of file, and may still say something."""
+        with contextlib.suppress(OSError):  # it is gone
+            self.socket.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         """Close both ends; the other side reads end of file."""
         self.socket.close()

@@ -54,11 +54,19 @@ class WorkerNotes:
     last_stack: Trace | None = None
     """The last that was taken of the current request, or before it was ended."""
     stack_request: int = 0
-    """The request that it was taken of, as the worker counts; 0: none."""
+    """The request that it was taken of, as the worker counts, and that has an entry of the slow log; 0: none."""
+    stack_name: tuple[str, str] = ("", "")
+    """Method and URI of that request as they are in the entry."""
+    ended_entry: int = 0
+    """The last request whose end the worker has told, and that had an entry; 0: none."""
     logged_request: int = 0
     """The last of its requests that was logged as slow."""
     ended_request: int = 0
     """The request because of which it was sent SIGTERM; 0: none."""
+    interrupted_request: int = 0
+    """The last in which fpm.RequestTimeout was raised because of request_terminate_timeout; 0: none."""
+    exit_calls: tuple[str, ...] = ()
+    """Those that have led to os._exit(), the newest first, as it has told."""
     cgroup: str = ""
     """Its memory cgroup, for fpm.master.processes.oom."""
     memory: MemoryNotes = field(default_factory=MemoryNotes)
@@ -184,6 +192,8 @@ class Child:
             "idle_since": notes.idle_since,
             "logged_request": notes.logged_request,
             "ended_request": notes.ended_request,
+            "interrupted_request": notes.interrupted_request,
+            "stack_request": [notes.stack_request, *notes.stack_name],
             "memory_at_start": notes.memory_at_start,
         }
 
@@ -202,5 +212,8 @@ class Child:
         child.process.restore(state["process"])
         child.notes.started, child.notes.idle_since = state["started"], state["idle_since"]
         child.notes.logged_request, child.notes.ended_request = state["logged_request"], state["ended_request"]
+        child.notes.interrupted_request = state.get("interrupted_request", 0)
+        child.notes.stack_request, *name = state.get("stack_request", (0, "", ""))
+        child.notes.stack_name = (name[0], name[1])
         child.notes.memory_at_start = state.get("memory_at_start", 0)
         return child

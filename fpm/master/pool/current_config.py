@@ -111,6 +111,21 @@ def restore_config(state: Mapping[str, Any], base: PoolConfig) -> PoolConfig:
     return unpack_pool(state["config"], base)
 
 
+def check_current(state: Mapping[str, Any], base: PoolConfig) -> PoolConfig:
+    """Read all that `CurrentConfig.restore` will read; return the configuration in force.
+
+    Raises:
+        ValueError, LookupError, TypeError: `CurrentConfig.dump` has not made it.
+    """
+    own = restore_config(state, base)
+    former = [] if state["former"] is None else [state["former"]]
+    for number, release in [(state["generation"], state["release"]), *former]:
+        _restore_release(release, own)
+        int(number)
+    int(state["last_generation"]), int(state["same_since"])
+    return own
+
+
 def _dump_release(release: Release) -> dict[str, Any]:
     return {"config": pack_pool(release.config), "paths": release.paths}
 
@@ -155,6 +170,8 @@ def _paths(config: PoolConfig) -> tuple[tuple[str, str], ...]:
         found["chdir"] = real_path(config.chdir, jail)
     if config.pythonpath:
         found["pythonpath"] = ":".join(real_path(path, jail) for path in config.pythonpath)
+    if config.env_file is not None:
+        found["env_file"] = _with_version(real_path(config.env_file, ""))
     file = script_file(config.app) if config.app.startswith(SCRIPT) else split_application(config.app)[0]
     if file is not None and file.startswith("/"):
         found["app"] = real_path(file, jail)
@@ -174,12 +191,18 @@ def _interpreter(jail: str, python: str) -> str:
     """Say which virtual environment it is, and which file: a new Python may be put at the same path."""
     if is_hung(jail + python):
         return jail + python
-    environment, program = real_path(os.path.dirname(python), jail), real_path(python, jail)
+    return f"{real_path(os.path.dirname(python), jail)} {_with_version(real_path(python, jail))}"
+
+
+def _with_version(path: str) -> str:
+    """Add what tells a file from another that is put in its place, or from itself when it is written to."""
+    if is_hung(path):
+        return path
     try:
-        found = os.stat(program, follow_symlinks=False)
+        found = os.stat(path, follow_symlinks=False)
     except OSError:
-        return f"{environment} {program}"
-    return f"{environment} {program} {found.st_dev}:{found.st_ino}:{found.st_mtime_ns}"
+        return path
+    return f"{path} {found.st_dev}:{found.st_ino}:{found.st_mtime_ns}"
 
 
 def still_exists(resolved: PoolConfig) -> bool:

@@ -48,6 +48,8 @@ class Facts:
     ended: bool = False
     trace: Trace | None = None
     """The last stack that was taken."""
+    exit_calls: tuple[str, ...] = ()
+    """What it has told of its os._exit()."""
     words: tuple[str, ...] = ()
 
 
@@ -71,6 +73,7 @@ def certify(facts: Facts, now: float) -> Death:
         memory_events=facts.memory_events,
         request_state=state,
         request_age=age,
+        has_answered=slot is not None and state == RUNNING and slot.has_answered,
         task=decode_wire(slot.task)[:TEXT_MAX] if slot is not None and state == AFTER_RESPONSE else "",
         pending_tasks=name_undone(slot) if slot is not None and state in (RUNNING, AFTER_RESPONSE) else "",
         # The worker's own word counts where nobody else could tell.
@@ -79,7 +82,7 @@ def certify(facts: Facts, now: float) -> Death:
         cpu_system=facts.usage.system,
         retire_reason=facts.told,
         killed_by_master=facts.ended,
-        stack=tuple(stack_lines(facts.trace, wanted=facts.ended and facts.who == "worker")),
+        stack=tuple(_calls_at_end(facts)),
         output=tuple(line[:TEXT_MAX] for line in facts.words[:STACK_MAX]),
     )
 
@@ -99,6 +102,12 @@ def describe_request(slot: Slot, now: float) -> tuple[str, str, float]:
     if slot.stage > Stage.ACCEPTING and slot.duration == 0:
         return request, RUNNING, max(now - slot.request_start, 0.0)
     return request, FINISHED, max(now - slot.request_start - slot.duration / 1e6, 0.0)
+
+
+def _calls_at_end(facts: Facts) -> Iterable[str]:
+    if facts.exit_calls and facts.exit.code is not None:
+        return [call[:TEXT_MAX] for call in facts.exit_calls[:STACK_MAX]]
+    return stack_lines(facts.trace, wanted=facts.ended and facts.who == "worker")
 
 
 def stack_lines(trace: Trace | None, *, wanted: bool) -> Iterable[str]:

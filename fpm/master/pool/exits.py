@@ -55,6 +55,7 @@ class PoolExits:
             told=told,
             ended=ended,
             trace=notes.last_stack if ended or notes.stack_request == end.slot.requests else None,
+            exit_calls=notes.exit_calls,
             words=notes.last_words.of_end(now, by_exit=end.exit.signal is None),
         )
         return certify(facts, self._services.clock())
@@ -79,20 +80,29 @@ class PoolExits:
         return certify(facts, self._services.clock())
 
     def tell(
-        self, death: Death, next_: str, config: PoolConfig, *, status: int | None = None, is_logged: bool = False
+        self,
+        death: Death,
+        next_: str,
+        config: PoolConfig,
+        *,
+        status: int | None = None,
+        is_logged: bool = False,
+        has_told: bool = False,
     ) -> None:
         """Emit the certificate, now that it is known what happens next.
 
         Args:
             status: as in wait(2); None: nobody could tell.
             is_logged: another event has said it.
+            has_told: the stack is what the process has told of its os._exit().
         """
+        stack_in = "" if has_told else "the slow log" if config.slowlog else "the error log"
         self._emit(
             ProcessDied(
                 replace(death, next_action=next_),
                 status,
                 script=config.app if death.who == "worker" else "",
-                stack_in="the slow log" if config.slowlog else "the error log",
+                stack_in=stack_in,
                 is_logged=is_logged,
                 pool=self._pool,
                 pid=death.pid,

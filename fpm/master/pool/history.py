@@ -1,4 +1,4 @@
-"""What a pool remembers for those who look: its counters, the last deaths and the last slow requests.
+"""What a pool remembers for those who look: its counters, the last deaths, slow requests and exceptions.
 
 Pure. The counters go to the scoreboard's header, so that the workers' own pages show them; the lists only to the
 daemon's pages.
@@ -7,20 +7,23 @@ daemon's pages.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from signal import Signals
 from typing import Any
 
 from fpm.config.model import PoolConfig
 from fpm.events.base import Event
 from fpm.events.pool import MaxChildrenReached
-from fpm.events.worker import ProcessDied, SlowRequestEnded, WorkerExited
+from fpm.events.worker import ProcessDied, RequestTimedOut, SlowRequestEnded, WorkerExited, WorkerLogged
 from fpm.frozen import dataclass
+from fpm.master.pool.exceptions import ExceptionMemory
 from fpm.master.processes.exits import Exit
 from fpm.scoreboard.number import UNKNOWN_STATUS
 from fpm.scoreboard.numbers import PoolNumbers
-from fpm.status.overview import Death, SlowRequest, read_death
+from fpm.scoreboard.reading import absorb
+from fpm.scoreboard.snapshot import Slot
+from fpm.status.overview import Death, SlowRequest, read_death, read_slow_request
 
 KEPT = 20
 """Deaths, and slow requests, of which the particulars are kept."""
@@ -53,6 +56,7 @@ class Record:
         self.deaths: deque[Death] = deque(maxlen=KEPT)
         """The newest first, as are the slow requests."""
         self.slow: deque[SlowRequest] = deque(maxlen=KEPT)
+        self.exceptions = ExceptionMemory()
         self.take_config(config)
 
     def dump(self) -> dict[str, Any]:
@@ -61,6 +65,7 @@ class Record:
             "values": asdict(self.values),
             "deaths": [asdict(death) for death in self.deaths],
             "slow": [asdict(request) for request in self.slow],
+            "exceptions": self.exceptions.dump(),
         }
 
     def restore(self, state: Mapping[str, Any], config: PoolConfig) -> None:
@@ -69,7 +74,14 @@ class Record:
             setattr(self.values, name, state["values"][name])
         self.take_config(config)
         self.deaths.extend(read_death(death) for death in state["deaths"])
-        self.slow.extend(SlowRequest(**request) for request in state["slow"])
+        self.slow.extend(map(read_slow_request, state["slow"]))
+        self.exceptions.restore(state.get("exceptions", ()))
+
+    def inherit(self, former: Record, slots: Sequence[Slot], now: float, config: PoolConfig) -> None:
+        """Go on from another record, whose pool has workers that have counted in these slots."""
+        values = replace(former.values)
+        absorb(values, slots, now)
+        self.restore(former.dump() | {"values": asdict(values)}, config)
 
     def take_config(self, config: PoolConfig) -> None:
         """The limits that are shown."""
@@ -98,7 +110,12 @@ class Record:
     def take(self, event: Event) -> None:
         """Remember what has happened, as far as it is shown."""
         if isinstance(event, SlowRequestEnded):
-            self.slow.appendleft(SlowRequest(event.time, event.pid, event.seconds, event.request, running=False))
+            ended = SlowRequest(event.time, event.pid, event.seconds, event.request, running=False, stack=event.stack)
+            self.slow.appendleft(ended)
+        elif isinstance(event, WorkerLogged):
+            self.exceptions.take(event)
+        elif isinstance(event, RequestTimedOut):
+            self.values.timeouts += event.limit == "request_terminate_timeout" and not event.again
         elif isinstance(event, MaxChildrenReached):
             self.values.max_children_reached += 1
         elif isinstance(event, WorkerExited):

@@ -102,6 +102,7 @@ def unavailable_spec(spec: TemplateSpec) -> TemplateSpec:
         io_priority=None,
         oom_score_adjust=None,
         umask=None,
+        env_file=None,
         priority=None,
         no_new_privs=True,
         seccomp="off",

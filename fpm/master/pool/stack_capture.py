@@ -117,6 +117,7 @@ class StackCapture:
                 work = read_current_request(child, self._services.loop.now)
                 if work.number == before.number and (work.number or reason not in _OF_REQUESTS):
                     child.notes.last_stack, child.notes.stack_request = trace, before.number
+                    child.notes.stack_name = (work.method, work.uri)
                     self._write(work, pid, reason, sample, trace)
             if done is not None:
                 done(trace)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from fpm.frozen import dataclass
+from fpm.frozen import dataclass, known_fields
 from fpm.master.pool.history import Failing
 from fpm.master.processes.backoff import Backoff, after_template_failure
 
@@ -18,7 +18,7 @@ class Failure:
     error: str
     traceback: str
     since: float
-    """Epoch seconds."""
+    """Epoch seconds: since when it has none, whatever has failed since."""
 
 
 class StartFailures:
@@ -27,12 +27,18 @@ class StartFailures:
     def __init__(self) -> None:
         self.failure: Failure | None = None
         """None while the application starts, as far as is known."""
+        self.obstacle = ""
+        """What the configuration lacks on this machine, which says more than the error of the step that fails by it."""
         self.backoff = Backoff()
         self._responder_backoff = Backoff()
 
     def add(self, failure: Failure, now: float) -> float:
         """Note a failure; returns the seconds until the next try."""
-        self.failure = failure
+        since = failure.since if self.failure is None else self.failure.since
+        error = failure.error
+        if self.obstacle and self.obstacle not in error:
+            error = f"{error} (when the configuration was read: {self.obstacle})"
+        self.failure = replace(failure, error=error, since=since)
         return self.add_death(now)
 
     def add_death(self, now: float) -> float:
@@ -55,7 +61,7 @@ class StartFailures:
 
     def forget(self) -> None:
         """Another generation begins: what has failed before says nothing of it."""
-        self.failure = None
+        self.failure, self.obstacle = None, ""
         self.backoff = Backoff()
 
     def clear(self) -> None:
@@ -79,4 +85,4 @@ class StartFailures:
 
     def restore(self, state: Mapping[str, Any] | None) -> None:
         """Go on where `dump` was."""
-        self.failure = None if state is None else Failure(**state)
+        self.failure = None if state is None else Failure(**known_fields(Failure, state))

@@ -61,7 +61,7 @@ class PoolSupervisor:
         share, self.slow_log = Share(services.loop), SlowLog(services, services.slow_files, config.name)
         self.access_log = AccessLog(services, share.budget, self.emit, lambda: self.workers.reopen_logs())
         stacks, self.exits = StackCapture(services, current, self.slow_log), PoolExits(services, config.name, self.emit)
-        self.workers = Workers(services, current, self.access_log, self.record, share, stacks, self.emit)
+        self.workers = Workers(services, current, self.access_log, self.record, share, stacks, self.slow_log, self.emit)
         self.resources = PoolResources(services.loop, self._on_shared)
         self.templates = Templates(
             TemplateFactory(services, listener, share, self.resources),
@@ -125,8 +125,8 @@ class PoolSupervisor:
         If there are obstacles on this machine, it fails, and is tried later like any that does not start.
         """
         self.current.begin()
-        reason = "; ".join(obstacles).rstrip(".") or self.listener.missing or self.prepare()
-        if reason:
+        self.failures.obstacle = "; ".join(obstacles).rstrip(".")
+        if reason := self.failures.obstacle or self.listener.missing or self.prepare():
             self.happen(PoolTrigger.START)
             self.starter.fail_soon(reason)
             return
@@ -174,6 +174,7 @@ class PoolSupervisor:
     def close(self) -> None:
         """Give all descriptors back, after the last process has gone; the socket file is removed."""
         self.timeouts.close()
+        self.header.close()
         self.memory.close()
         self.guard.close()
         self.scaler.stop()
@@ -222,6 +223,7 @@ class PoolSupervisor:
         self.templates.await_exits()
         if self.templates.are_current:
             self.resources.release([child.board for child in self.workers.children])
+        self.header.follow_counts()
         if self.is_empty:
             self.happen(PoolTrigger.EMPTY)
         self.changed()
@@ -245,7 +247,7 @@ class PoolSupervisor:
         self.scaler.turns.saturation.set_scoreboard(shared.wakeup, shared.park[0].fileno())
         self.guard.watch_parking(shared.park[0].fileno())
         self.timeouts.watch()
-        self.header.write()
+        self.header.take_board()
 
     def _on_template_gone(self, template: TemplateProcess) -> None:
         self.workers.template_gone(template)
@@ -268,6 +270,7 @@ class PoolSupervisor:
             "failure": self.failures.dump(),
             "resources": self.resources.dump(kept),
             "world": self.resources.world.dump(kept),
+            "statistics": self.resources.dump_statistics(),
             "templates": self.templates.dump(kept, ended),
             "children": [{**child.dump(kept), "board": boards.index(child.board)} for child in children],
         }
@@ -280,6 +283,7 @@ class PoolSupervisor:
         self.slow_log.change(self.config)
         self.services.cgroups.prepare(self.config)
         self.access_log.restore(state["access_log"], self.config)
+        self.resources.restore_statistics(state.get("statistics", {}))
         self.resources.restore(state["resources"])
         self.resources.world.restore(state.get("world", {"key": [], "ends": []}))
         templates = self.templates.restore(state["templates"])

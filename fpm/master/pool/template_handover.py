@@ -17,7 +17,7 @@ from fpm.master.processes.self_dump_fd import SelfDumpFd
 from fpm.master.services import Services
 from fpm.protocol.spec import unpack_spec
 
-SAME = ("pid", "started", "preload", "directory", "has_entered")
+SAME = ("pid", "started", "preload", "directory", "python", "has_entered")
 """Attributes that are handed over as they are."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
@@ -51,8 +50,9 @@ from fpm.system.own_command import own_python
 from fpm.system.proc_stat import parent_of
 from fpm.system.spawn import spawn
 
-LAST_TIME = 0.05
-"""Seconds of reading the channel of a template that has ended; each of its workers' exits may be a message."""
+LAST_READS = 1000
+"""How often the channel of a template that has ended is read at most; each of its workers' exits may be a message. No
+number of seconds: on a busy machine they are over before all has been read, and nobody else knows how workers ended."""
 STREAMS = ("stdout", "stderr")
 
 
@@ -75,6 +75,9 @@ class TemplateProcess:
     It has more attributes than other classes: two pipes, a channel and a process are its business, and what the master
     has learnt of it is asked for by several others.
     """
+
+    python = ""
+    """The version of its Python, as it says; "" before it is ready."""
 
     def __init__(
         self,
@@ -176,7 +179,7 @@ class TemplateProcess:
         """Note what it says of itself when it is ready."""
         self.preload = message.preload
         self.own_stack.listens = message.stack
-        self.directory = message.chdir
+        self.directory, self.python = message.chdir, message.python
 
     # ---------------------------------------------------------------- what it is told
 
@@ -226,9 +229,9 @@ class TemplateProcess:
 
     def close(self) -> None:
         """Take the last messages and lines, then give all descriptors back."""
-        end = time.monotonic() + LAST_TIME
-        while self._reader is not None and self._on_channel() and time.monotonic() < end:
-            pass
+        for _ in range(LAST_READS):
+            if self._reader is None or not self._on_channel():
+                break
         self._forget_channel()
         if self._timer is not None:
             self._timer.cancel()

@@ -175,7 +175,8 @@ class WorkerTermination:
                 self._emit(WorkerSignalled(number.name, reason, request.name, doing, no_stack, pool=pool, pid=pid))
         elif change.event is WorkerEvent.TIMEOUT:
             told = request.script, request.name, request.seconds, change.reason
-            self._emit(RequestTimedOut(*told, "terminating", doing, no_stack, pool=pool, pid=pid))
+            again = 0 < request.number == child.notes.interrupted_request
+            self._emit(RequestTimedOut(*told, "terminating", doing, no_stack, again, pool=pool, pid=pid))
         elif change.event is WorkerEvent.TERMINATE and request.number and not change.former.killed_by_master:
             self._emit(RequestCutOff(request.name, request.seconds, change.reason, doing, pool=pool, pid=pid))
 

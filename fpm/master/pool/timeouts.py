@@ -216,6 +216,8 @@ class RequestTimeouts:
                 pid=child.pid,
             )
         )
+        if watch.over == "request_terminate_timeout":
+            child.notes.interrupted_request = watch.request
         child.slot.want_interrupt(watch.request)
         child.process.send_signal(INTERRUPT_SIGNAL)
         return replace(watch, interrupted=now)

@@ -16,6 +16,8 @@ from fpm.master.loop.fair_reader import Share
 from fpm.master.loop.output import OutputReader
 from fpm.master.pool.child import Child
 from fpm.master.pool.current_config import CurrentConfig
+from fpm.master.pool.death_report import describe_request
+from fpm.master.pool.exceptions import ExceptionMemory, TracebackLines
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.worker_slot import WorkerSlot
 from fpm.master.pool.worker_state import WorkerState
@@ -31,10 +33,16 @@ class WorkerFactory:
     """Makes the workers of one pool."""
 
     def __init__(
-        self, services: Services, current: CurrentConfig, share: Share, emit: Callable[[PoolEvent], None]
+        self,
+        services: Services,
+        current: CurrentConfig,
+        share: Share,
+        exceptions: ExceptionMemory,
+        emit: Callable[[PoolEvent], None],
     ) -> None:
         self._services = services
         self._current = current
+        self._exceptions = exceptions
         self._share = share
         self._emit = emit
 
@@ -99,11 +107,18 @@ class WorkerFactory:
         return OutputReader(self._share, self._line_writer(child, stream), room, fd)
 
     def _line_writer(self, child: Child, stream: str) -> Callable[[str, bool], None]:
+        tracebacks = TracebackLines()
+
         def write_line(line: str, closed: bool) -> None:
             child.notes.last_words.add(line, self._services.loop.now)
             decorated = self._current.config.decorate_workers_output
             name, pid = self._current.config.name, child.process.name
             self._emit(ProcessOutput("worker", stream, line, decorated, closed, pool=name, pid=pid))
+            if (printed := tracebacks.add(line)) is not None:
+                now = self._services.clock()
+                # It may have begun another one since.
+                request, _, _ = describe_request(child.slot.read(), now)
+                self._exceptions.take_printed(printed, request, pid, now)
 
         return write_line
 

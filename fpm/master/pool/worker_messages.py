@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from fpm.config.model import PoolConfig
@@ -11,7 +10,6 @@ from fpm.events.worker import (
     MemoryLimitLow,
     MemoryLimitNotApplied,
     MessageRefused,
-    SlowRequestEnded,
     StrangerRejected,
     WorkerLogged,
     WorkerOverMemory,
@@ -21,12 +19,15 @@ from fpm.master.loop.fair_reader import Share
 from fpm.master.pool.child import Child
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.history import MAX_MEMORY, MAX_REQUESTS
+from fpm.master.pool.slow_requests import SlowRequests
 from fpm.master.pool.termination import Keeper
 from fpm.master.pool.worker_state import WorkerEvent, WorkerState
 from fpm.master.processes.backoff import YOUNG
 from fpm.master.services import Services
 from fpm.protocol.messages import (
+    EXIT_CALLS,
     Event,
+    Exiting,
     Failed,
     LargeAtStart,
     LimitReached,
@@ -39,8 +40,8 @@ from fpm.protocol.messages import (
 )
 from fpm.protocol.wire import MessageError
 
-LAST_TIME = 0.01
-"""Seconds of reading the channel of a worker that has ended."""
+LAST_READS = 100
+"""How often the channel of a worker that has ended is read at most, however busy the machine is."""
 
 
 class WorkerMessages:
@@ -51,12 +52,14 @@ class WorkerMessages:
         services: Services,
         share: Share,
         recycling: Recycling,
+        slow_requests: SlowRequests,
         keeper: Keeper,
         emit: Callable[[PoolEvent], None],
     ) -> None:
         self._services = services
         self._share = share
         self._recycling = recycling
+        self._slow_requests = slow_requests
         self._keeper = keeper
         self._emit = emit
 
@@ -66,9 +69,9 @@ class WorkerMessages:
 
     def read_last(self, child: Child) -> None:
         """Read what is left: an exit may be reported before the worker's own last messages have been read."""
-        end = time.monotonic() + LAST_TIME
-        while child.is_heard and self._read(child) and time.monotonic() < end:
-            pass
+        for _ in range(LAST_READS):
+            if not (child.is_heard and self._read(child)):
+                break
 
     def _read(self, child: Child) -> int:
         """Take what has come; returns the number of messages."""
@@ -103,8 +106,9 @@ class WorkerMessages:
                 text = limit_lines(message.text)
                 self._emit(WorkerLogged(message.level, text, message.request, pool=self._pool, pid=child.pid))
             case SlowRequest():
-                seconds = message.microseconds / 1e6
-                self._emit(SlowRequestEnded(message.request, seconds, pool=self._pool, pid=child.pid))
+                self._slow_requests.told(child, message)
+            case Exiting():
+                child.notes.exit_calls = tuple(one_line(call) for call in message.calls[:EXIT_CALLS])
             case MessageError() if not child.channel.has_refused:
                 child.channel.has_refused = True
                 self._emit(MessageRefused("worker", str(message), pool=self._pool, pid=child.pid))

@@ -182,7 +182,8 @@ class WorkerReactions:
             pool.scaler.evaluate()
         if death is not None:
             next_ = next_step(self._restart_plan(child, made=pool.workers.asked > end.asked))
-            pool.exits.tell(death, next_, pool.config, status=end.exit.status)
+            has_told = bool(child.notes.exit_calls) and end.exit.code is not None
+            pool.exits.tell(death, next_, pool.config, status=end.exit.status, has_told=has_told)
             pool.header.write()
         if end.exit.is_emergency:
             self._count_emergency(child.process.name, end.exit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fpm.scoreboard.counting import count_lost
 from fpm.scoreboard.memory import (
     Scoreboard,
     clear_slot,
@@ -14,6 +15,7 @@ from fpm.scoreboard.memory import (
 )
 from fpm.scoreboard.numbers import PoolNumbers
 from fpm.scoreboard.reading import READ_TRIES, copy_slot, try_clocks, try_slot
+from fpm.scoreboard.route_table import RouteTable
 from fpm.scoreboard.snapshot import Clocks, Slot
 from fpm.scoreboard.stages import Stage
 
@@ -60,6 +62,22 @@ class WorkerSlot:
     def clear(self) -> None:
         """Empty it, for nobody has written there."""
         clear_slot(self.board.view, self.board.slots, self.number)
+
+    def count_lost(self, slot: Slot, seconds: float, *, by_route: bool) -> None:
+        """Count the request that its writer has ended in, in its place.
+
+        Args:
+            slot: what stands there.
+            seconds: that the request has taken.
+            by_route: as a failed one of its route, too; of its CPU time and memory nothing is known.
+        """
+        with self.board.statistics(self.number) as block:
+            count_lost(block, seconds, slot.sent - slot.began if slot.has_answered else None)
+        with self.board.routes(self.number) as table:
+            if by_route and len(table):
+                routes = RouteTable(table, 0)
+                routes.count(slot.uri, int(seconds * 1e6), 0, failed=True, peak=0)
+                routes.close()
 
     def retire(self, values: PoolNumbers, now: float) -> Slot:
         """Add what its writer has counted to the pool's numbers, and empty it.

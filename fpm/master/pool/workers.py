@@ -19,7 +19,8 @@ from fpm.master.pool.child import Child, WorkerEnd
 from fpm.master.pool.current_config import CurrentConfig
 from fpm.master.pool.history import MAX_MEMORY, Record
 from fpm.master.pool.process_manager import Census
-from fpm.master.pool.stack_capture import StackCapture
+from fpm.master.pool.slow_requests import SlowRequests
+from fpm.master.pool.stack_capture import StackCapture, read_current_request
 from fpm.master.pool.template_process import TemplateProcess
 from fpm.master.pool.termination import UNKNOWN, Actions, Change, WorkerTermination
 from fpm.master.pool.worker_factory import WorkerFactory, free_slot
@@ -27,6 +28,7 @@ from fpm.master.pool.worker_messages import Recycling, WorkerMessages
 from fpm.master.pool.worker_state import WorkerAction, WorkerEvent
 from fpm.master.processes.exits import Exit, Usage
 from fpm.master.services import Services
+from fpm.master.slowlog.slow_log import SlowLog
 from fpm.protocol.messages import ApplySettings, RecheckSockets, Reopen, Serve
 from fpm.protocol.spec import WorkerSettings
 from fpm.scoreboard.memory import Scoreboard
@@ -45,6 +47,7 @@ class Workers:
         record: Record,
         share: Share,
         stacks: StackCapture,
+        slow_log: SlowLog,
         emit: Callable[[PoolEvent], None],
     ) -> None:
         self.services = services
@@ -55,9 +58,10 @@ class Workers:
         self.asked = 0
         """Workers that templates have been asked for since the beginning."""
         self.termination = WorkerTermination(services, stacks, self, emit)
-        self._factory = WorkerFactory(services, current, share, emit)
+        self._factory = WorkerFactory(services, current, share, record.exceptions, emit)
         self._recycling = Recycling(services, current, emit)
-        self._messages = WorkerMessages(services, share, self._recycling, self, emit)
+        self._slow_requests = SlowRequests(services, current, slow_log, emit)
+        self._messages = WorkerMessages(services, share, self._recycling, self._slow_requests, self, emit)
         self.actions: Actions = self.termination.actions() | {
             WorkerAction.NOTE_READY: _note_ready,
             WorkerAction.SEND_SERVE: _send_serve,
@@ -227,6 +231,8 @@ class Workers:
         self.services.budget.used -= 1
         self.services.budget.warned = False
         child.close()
+        self._slow_requests.cut_off(child)
+        self._count_lost(child)
         slot = child.slot.retire(self.record.values, self.services.clock())
         child.notes.end = WorkerEnd(change.former, change.exit, slot, self.asked)
         if change.exit.signal is not None and change.former.has_started:
@@ -234,6 +240,15 @@ class Workers:
             for other in self.children:
                 if other.state.is_serving and not other.state.is_leaving:
                     other.channel.send(RecheckSockets())
+
+    def _count_lost(self, child: Child) -> None:
+        """Count its request, unless it has done so itself: before what it did after the response."""
+        now, slot = self.services.loop.now, child.slot.read()
+        work = read_current_request(child, now)
+        if work.number and not slot.released:
+            # It can have taken no longer than the worker has lived, whatever that has written.
+            seconds = min(work.seconds, max(now - child.notes.started, 0.0))
+            child.slot.count_lost(slot, seconds, by_route=self._current.config.request_statistics)
 
 
 def _of(children: Iterable[Child], template: TemplateProcess, slot: int | None = None) -> list[Child]:

@@ -115,12 +115,25 @@ class HelperProcess:
         """Send a message; return False if there is no process, or it does not read."""
         return self._channel is not None and self._channel.send(message, fds)
 
-    def stop(self) -> None:
-        """End it because it is not wanted any more, and forget former failures."""
+    def stop(self, patience: float = 0.0) -> None:
+        """End it because it is not wanted any more, and forget former failures.
+
+        Args:
+            patience: seconds for leaving of its own accord, as its channel has ended; then it is killed.
+        """
         self._timers.cancel("start")
         self._backoff = Backoff()
         self._stopping = self.pid != 0
-        self.kill()
+        if not patience or self._channel is None:
+            self.kill()
+        else:
+            self._channel.end()
+            self._timers.set("leave", patience, self.kill)
+
+    def await_end(self, pid: int, patience: float) -> None:
+        """Wait for the same process of the program before an upgrade, which leaves; kill it if it takes too long."""
+        killing = self._core.loop.call_later(patience, lambda: os.kill(pid, Signals.SIGKILL))
+        self._core.reapers[pid] = lambda _: killing.cancel()
 
     def kill(self) -> None:
         """Kill it; it is started again if it is wanted."""
@@ -142,6 +155,7 @@ class HelperProcess:
 
     def _ended(self, status: int) -> None:
         self.pid = 0
+        self._timers.cancel("leave")
         wanted, asked = self._owner.is_wanted(), self._stopping
         self._stopping = False
         self._forget()

@@ -146,6 +146,7 @@ def paths_of(configs: Iterable[PoolConfig]) -> list[str]:
         if config.app.startswith(("/", "script:/")):
             found.append(config.app.removeprefix("script:").partition(":")[0])
         found += [rule.path for rule in parse_rules(config.landlock or ())]
+        paths.append(config.env_file or "")
         lines = [parse_mount(text) for text in config.mount]
         found += [line.target for line in lines]
         paths += [root + path if path != root else path for path in found if path]

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from enum import Enum
 from types import MappingProxyType
+from typing import Any
 
 from fpm.cgroups.bounds import has_group
 from fpm.config.directives import GLOBAL_DIRECTIVES, POOL_DIRECTIVES
@@ -132,6 +133,10 @@ class Plan:
         """For the command: a line for each pool."""
         return [*self._about_settings(), *map(describe, self.pools)]
 
+    def objects(self) -> list[dict[str, Any]]:
+        """For programs: an object for each pool."""
+        return [_as_object(pool) for pool in self.pools]
+
     def log_lines(self) -> list[str]:
         """For the log: those that are left alone in one line."""
         alone = [pool.name for pool in self.pools if pool.action is Action.NOTHING]
@@ -140,6 +145,18 @@ class Plan:
 
     def _about_settings(self) -> list[str]:
         return [f"[global]: changed ({', '.join(self.settings)})"] if self.settings else []
+
+
+def _as_object(plan: PoolPlan) -> dict[str, Any]:
+    directory = plan.release.directory if plan.release is not None and plan.action in IMPORTING else ""
+    return {
+        "pool": plan.name,
+        "action": plan.action.name.lower(),
+        "checked": plan.action in (Action.GENERATION, Action.ADD),
+        "directory": directory,
+        "changed": list(plan.changed),
+        "note": plan.note,
+    }
 
 
 def describe(plan: PoolPlan) -> str:

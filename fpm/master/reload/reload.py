@@ -224,6 +224,8 @@ class Reload:
                 del self._host.pools[plan.name]
                 self._drain(running)
             if plan.name in self._incoming:
+                if running is not None:
+                    self._incoming[plan.name].header.go_on_from(running.header)
                 self._begin(self._incoming[plan.name])
             return
         if running is None:

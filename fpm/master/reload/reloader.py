@@ -21,6 +21,7 @@ from fpm.master.reload.plan import ALL, Plan, RunningPool, Scope, compare_settin
 from fpm.master.reload.reload import Host, Outcome, Reload, sleeps
 from fpm.master.reload.rollback import find_rollback
 from fpm.master.reload.target import Target, make_target
+from fpm.stacks.text.exception import read_frames, show_calls
 from fpm.status.overview import LastReload
 
 Tell = Callable[[dict[str, Any]], None]
@@ -140,7 +141,7 @@ class Reloader:
         target = target.settle({name: pool.config for name, pool in host.pools.items()})
         plan = self._plan(target, returning)
         host.emit(ReloadPlanned(tuple(plan.log_lines())))
-        request.report({"plan": plan.lines()})
+        request.report({"plan": plan.lines(), "pools": plan.objects()})
         self._current = Reload(
             host,
             target,
@@ -202,7 +203,7 @@ class Reloader:
         ok = outcome.status == EXIT_OK
         self._current = None
         reason = "; ".join(outcome.reasons)
-        self.last = LastReload(self._clock(), ok, reason)
+        self.last = LastReload(self._clock(), ok, reason, show_calls(read_frames(outcome.traceback)))
         for pool in self._host.pools.values():
             pool.header.reloaded(self.last.at, ok=ok)
         ended = ReloadEnded(ok, outcome.reasons, outcome.traceback, outcome.given_up, outcome.partial)

@@ -63,6 +63,8 @@ class SlowLog:
             data = format_entry(entry, self._form, self._depth).encode("utf-8", "backslashreplace")
             if self._file.write(data, self._pool) or entry.reason not in _ENDING:
                 return
+        if entry.reason == "end":
+            return  # the error log has the stacks alone
         text = format_for_error_log(entry, self._depth)
         self._core.emit(StackLogged(text, pool=self._pool, pid=entry.pid))
 

@@ -1,4 +1,5 @@
-"""The status process as the master sees it: executed when there is an address to answer at, fed with snapshots.
+"""The status process as the master sees it: executed when there is an address to answer at or a past to keep,
+fed with snapshots.
 
 What it says is believed as little as a pool's word: it may ask for snapshots, at the cost of its share.
 """
@@ -18,13 +19,15 @@ from fpm.master.processes.bundle import sealed_memfd
 from fpm.master.processes.helper_process import HelperProcess, Owner
 from fpm.master.services import Services
 from fpm.master.status.heartbeat import Heartbeat
+from fpm.master.status.history_keeper import HistoryKeeper
 from fpm.master.status.identity import status_ids
 from fpm.protocol.status import (
     AddressTaken,
     AnswerAt,
+    HistorySaved,
+    HistoryTaken,
     LeaveAddress,
     Ping,
-    Pong,
     SiteSpec,
     SnapshotTaken,
     SnapshotWanted,
@@ -38,12 +41,22 @@ NAME = "the status process"
 WINDOW = 16
 """Sockets on their way: their messages, and the descriptors in them, must fit into the channel."""
 
+PATIENCE = 2.0
+"""Seconds to wait for the process to save the past and leave."""
+PATIENCE_IN_HASTE = 0.5
+"""The same when the master stops at once."""
+LAST_PATIENCE = 0.25
+"""Part of it that is left for leaving, however long the stop has lasted."""
+
 TakeSnapshot = Callable[[str | None, bool], bytes]
 """Pool (None: all) and whether with workers."""
 
 
 class StatusProcess:
-    """Keeps the status process running while there are addresses."""
+    """Keeps the status process running while there are addresses, or a history is to be kept.
+
+    It has more methods than other classes: what the process is told, what it asks, and how it leaves.
+    """
 
     def __init__(
         self, services: Services, listeners: StatusListeners, snapshot: TakeSnapshot, prepare: Callable[[], None]
@@ -57,24 +70,79 @@ class StatusProcess:
         self._prepare = prepare
         self._listeners = listeners
         listeners.on_change = self._on_change
-        owner = Owner(lambda: bool(self._listeners.specs), self._begin, self._on_message, self._send_some, self._forget)
+        owner = Owner(lambda: self._is_wanted, self._begin, self._on_message, self._send_some, self._forget)
         self._process = HelperProcess(services, NAME, "fpm.status_server", owner, self._arguments)
-        self._heartbeat = Heartbeat(services.loop, lambda: self._process.send(as_message(Ping())), self._replace)
+        self._heartbeat = Heartbeat(services.loop, lambda: self._process.send(as_message(Ping())), self._kill)
+        self.history = HistoryKeeper(services, self._process.send)
         self._ids: tuple[int, int] | None = None
         """As whom it runs; None: as the master, or not yet."""
         self._told: dict[ListenAddress, tuple[int, SiteSpec]] = {}
         """What the process has been given: the socket (our descriptor's number) and what is there."""
         self._unsent: deque[ListenAddress] = deque()
         self._on_the_way = 0
+        self._is_needed = True
+        """The master has not stopped so far that it can do without."""
+        self._is_leaving = False
+        self._patience = PATIENCE
+        self._leave_until = 0.0
+
+    def begin_stop(self, *, in_haste: bool) -> None:
+        """Have the past saved, while the pools' processes end; meanwhile it goes on answering."""
+        self._patience = PATIENCE_IN_HASTE if in_haste else PATIENCE
+        self._leave_until = self._services.loop.now + self._patience
+        self.history.save(self._patience, self._give_up)
+        self._is_leaving = False  # if a graceful stop has come to an end, and somebody is in a hurry
+
+    def leave(self) -> None:
+        """Let it go, once; what has been counted since it has saved is saved, too. Never waits, see `is_there`."""
+        self._is_needed = False
+        if not self._is_leaving and not self.history.is_saving:
+            self._is_leaving = True
+            left = max(self._leave_until - self._services.loop.now, LAST_PATIENCE * self._patience)
+            self._process.stop(left if self.history.is_kept else 0.0)
+
+    @property
+    def is_there(self) -> bool:
+        """Return whether it has not ended."""
+        return self._process.pid != 0
+
+    def _give_up(self) -> None:
+        self._services.emit(HelperStuck(NAME))
+        self._is_needed, self._is_leaving = False, True
+        self._process.stop()
 
     def close(self) -> None:
         """End it and close the sockets."""
+        self.history.close()
         self._process.close()
         self._listeners.close()
 
+    def dump(self) -> int:
+        """Describe the process for the next master, to whom it is of no use: it leaves, as its channel ends."""
+        return self._process.pid
+
+    def restore(self, pid: int) -> None:
+        """See that the former master's process leaves; it holds the file of the past until then."""
+        if pid:
+            self._process.await_end(pid, PATIENCE)
+
+    def master_ready(self) -> None:
+        """Have a history from now on, if one is wanted."""
+        self.history.master_ready(self._process.start)
+
+    def settings_changed(self) -> None:
+        """Act on a changed [global] section."""
+        if self._process.is_open and self.history.is_outdated:
+            self._replace()
+        self._on_change()
+
+    @property
+    def _is_wanted(self) -> bool:
+        return self._is_needed and (bool(self._listeners.specs) or self.history.is_wanted)
+
     def _on_change(self) -> None:
-        if not self._listeners.specs or self._shares_a_user:
-            self._process.stop()
+        if not self._is_wanted or self._shares_a_user:
+            self._replace()
         if self._process.is_open:
             self._tell()
         else:
@@ -82,9 +150,14 @@ class StatusProcess:
 
     def _begin(self) -> None:
         self._heartbeat.start()
+        self.history.begin()
         self._tell()
 
     def _replace(self) -> None:
+        """End one that is not wanted any more as it is, when it has saved the past; maybe another is started."""
+        self._process.stop(PATIENCE if self.history.is_kept else 0.0)
+
+    def _kill(self) -> None:
         """End one that does not answer; another is started."""
         self._services.emit(HelperStuck(NAME))
         self._process.kill()
@@ -103,6 +176,7 @@ class StatusProcess:
 
     def _forget(self) -> None:
         self._heartbeat.stop()
+        self.history.forget()
         self._told.clear()
         self._unsent.clear()
         self._on_the_way = 0
@@ -141,15 +215,19 @@ class StatusProcess:
             self._services.emit(StatusMessageInvalid(str(error)))
             return
         self._heartbeat.answered()
-        if isinstance(report, Pong):
-            return
+        self.history.heard()
         if isinstance(report, AddressTaken):
             self._on_the_way = max(self._on_the_way - 1, 0)
-        else:
+        elif isinstance(report, HistoryTaken):
+            self.history.taken(report)
+        elif isinstance(report, HistorySaved):
+            self.history.saved()
+        elif isinstance(report, SnapshotWanted):
             self._answer(report)
 
     def _answer(self, wanted: SnapshotWanted) -> None:
-        self._prepare()
+        if wanted.memory:
+            self._prepare()
         begin = time.thread_time()
         try:
             fd = sealed_memfd("pyfpm-status", self._snapshot(wanted.pool, wanted.workers))

@@ -7,20 +7,29 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
 
 from fpm import __version__
 from fpm.config.model import Config
 from fpm.master.lifecycle import State
+from fpm.master.pool.slow_requests import short_stack
 from fpm.master.pool.supervisor import PoolSupervisor
 from fpm.master.pools import Pools
 from fpm.master.reload.reloader import Reloader
 from fpm.master.services import Services
 from fpm.master.shutdown import Shutdown
+from fpm.master.status.limits import effective_limits
 from fpm.scoreboard.reading import join_board, pack_header
-from fpm.status.overview import Daemon
+from fpm.status.overview import Daemon, SlowRequest
 from fpm.status.snapshot import PoolFacts, WorkerFacts, pack_snapshot
+
+ROUTES_MAX = 4 << 20
+"""Bytes of a pool's tables of routes in a snapshot; with 1,000 workers those of the first slots, which work the most,
+are there, with 13,000 entries."""
+VERSION_MAX = 40
+"""Characters of what a template says of its Python."""
 
 
 class SnapshotSource(Protocol):
@@ -32,19 +41,27 @@ class SnapshotSource(Protocol):
     pools: Pools
     reloader: Reloader
     started: float
-    """Epoch seconds."""
+    """Epoch seconds, as is the next."""
+    executed: float
 
 
-def take_snapshot(host: SnapshotSource, name: str | None = None, *, workers: bool = False) -> bytes:
+def take_snapshot(
+    host: SnapshotSource, name: str | None = None, *, workers: bool = False, routes: bool = False
+) -> bytes:
     """Take the snapshot of one pool, or of all; no pools if there is none of this name.
 
     Args:
         workers: each worker, and what is remembered of deaths and slow requests.
+        routes: what is counted for each route; only of one pool, for it is much.
     """
     chosen: Mapping[str, PoolSupervisor] = host.pools
     if name is not None:
         chosen = {name: host.pools[name]} if name in host.pools else {}
-    return pack_snapshot(describe_daemon(host), [describe_pool(pool, workers=workers) for pool in chosen.values()])
+    log, with_routes = host.config.global_.error_log, routes and name is not None
+    return pack_snapshot(
+        describe_daemon(host),
+        [describe_pool(pool, log, workers=workers, routes=with_routes) for pool in chosen.values()],
+    )
 
 
 def refresh_memory(host: SnapshotSource) -> None:
@@ -66,10 +83,13 @@ def describe_daemon(host: SnapshotSource) -> Daemon:
         now=host.services.clock(),
         draining=host.shutdown.state is not State.NORMAL,
         last_reload=last,
+        executed=host.executed,
     )
 
 
-def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, bytes]:
+def describe_pool(
+    pool: PoolSupervisor, error_log: str | None, *, workers: bool, routes: bool
+) -> tuple[PoolFacts, bytes]:
     """Describe one pool, whether it has processes or not, with a copy of what its scoreboards hold."""
     config, failure = pool.config, pool.failures.failure
     lost = "" if failure else pool.listener.lost
@@ -80,6 +100,7 @@ def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, by
     if queue is not None and queue.length > pool.record.values.max_listen_queue:
         pool.record.values.max_listen_queue = queue.length
         pool.header.write()
+    pool.record.values.unavailable = pool.resources.count_unavailable()
     copied = _copy_slots(pool)
     facts = PoolFacts(
         name=config.name,
@@ -98,10 +119,22 @@ def describe_pool(pool: PoolSupervisor, *, workers: bool) -> tuple[PoolFacts, by
         cgroup=pool.services.cgroups.figures_of(config.name),
         workers=_workers(pool) if workers else (),
         deaths=list(pool.record.deaths) if workers else (),
-        slow=list(pool.record.slow) if workers else (),
+        slow=_slow_requests(pool, stacks=workers),
+        exceptions=pool.record.exceptions.newest_first if workers else (),
+        statistics=pool.resources.count_all(),
+        routes=pool.resources.copy_routes(ROUTES_MAX) if routes and config.request_statistics else b"",
+        **(_whereabouts(pool, error_log) if workers else {}),
     )
     # The header in the shared memory is for the workers, who can scribble in it; the master says what it knows itself.
     return facts, join_board(pack_header(pool.record.values), copied)
+
+
+def _slow_requests(pool: PoolSupervisor, *, stacks: bool) -> Sequence[SlowRequest]:
+    """List those that are over; where nobody wants their stacks, only if the metrics name them."""
+    if stacks:
+        return list(pool.record.slow)
+    is_wanted = pool.services.settings.status_listen_exemplars
+    return [replace(one, stack=()) for one in pool.record.slow] if is_wanted else ()
 
 
 def _copy_slots(pool: PoolSupervisor) -> list[tuple[int, bytes]]:
@@ -109,6 +142,19 @@ def _copy_slots(pool: PoolSupervisor) -> list[tuple[int, bytes]]:
     order = {board: number for number, board in enumerate(pool.header.boards())}
     children = sorted(pool.workers.children, key=lambda child: (order.get(child.board, 0), child.slot.number))
     return [copied for copied in (child.slot.copy() for child in children) if copied[0]]
+
+
+def _whereabouts(pool: PoolSupervisor, error_log: str | None) -> dict[str, Any]:
+    """Describe whose processes they are, which interpreter and limits they have, and where the logs go."""
+    config, template = pool.config, pool.templates.present
+    version = template.python[:VERSION_MAX] if template is not None else ""
+    logs = {"error": error_log or "standard error", "access": config.access_log, "slow": config.slowlog}
+    return {
+        "user": config.identity.user if config.identity else "",
+        "python": f"{config.python} ({version})" if version else config.python,
+        "logs": [(kind, path) for kind, path in logs.items() if path],
+        "limits": effective_limits(config),
+    }
 
 
 def _total_pss(pool: PoolSupervisor) -> int | None:
@@ -122,6 +168,13 @@ def _total_pss(pool: PoolSupervisor) -> int | None:
 
 def _workers(pool: PoolSupervisor) -> list[WorkerFacts]:
     return [
-        WorkerFacts(child.process.name, child.template.generation, child.retire_reason, child.notes.memory.pss)
+        WorkerFacts(
+            child.process.name,
+            child.template.generation,
+            child.retire_reason,
+            child.notes.memory.pss,
+            child.notes.stack_request,
+            short_stack(child, child.notes.stack_request),
+        )
         for child in pool.workers.children
     ]

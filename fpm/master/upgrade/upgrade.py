@@ -17,6 +17,7 @@ from fpm.config.model import Config
 from fpm.errors import ConfigError, StartError
 from fpm.events.master import UpgradeExecuting, UpgradeStarted
 from fpm.master import control
+from fpm.master.lifecycle import State
 from fpm.master.listening.inherited import InheritedFds, dump_listener
 from fpm.master.listening.status_listeners import StatusListeners
 from fpm.master.loop.signals import HANDLED
@@ -25,12 +26,15 @@ from fpm.master.processes.helper_process import OneAnswer
 from fpm.master.reload.reload import Host
 from fpm.master.reload.reloader import Reloader
 from fpm.master.services import Services
+from fpm.master.shutdown import Shutdown
+from fpm.master.status.process import StatusProcess
 from fpm.master.upgrade.handover import VARIABLE, pack
+from fpm.protocol import messages
 from fpm.system.spawn import spawn
 
 PREFLIGHT_TIME = 30.0
 """Seconds that the installed program may take to say that it could go on."""
-STATE_FD = 3
+STATE_FD, READING_FD = 3, 4
 
 
 class UpgradeHost(Host, Protocol):
@@ -42,7 +46,9 @@ class UpgradeHost(Host, Protocol):
     config: Config
     original_rlimit_files: tuple[int, int]
     started: float
+    shutdown: Shutdown
     status_listeners: StatusListeners
+    status_process: StatusProcess
 
 
 class Upgrade:
@@ -69,6 +75,9 @@ class Upgrade:
         self._environ = {name: value for name, value in environ.items() if name not in LISTEN_VARIABLES}
         self._waiter = waiter
         self._finish = finish
+        self._config = host.config
+        self._reading = -1
+        """What the installed program makes of the configuration, for itself."""
 
     def start(self, load: Callable[[], Config]) -> None:
         """Look whether it may be done, then ask the installed program."""
@@ -79,17 +88,18 @@ class Upgrade:
         self._host.services.emit(UpgradeStarted())
         state_fd = -1
         try:
-            state_fd = pack(self._describe(InheritedFds()))
+            state_fd = pack({**self._describe(InheritedFds()), "reading": READING_FD})
+            self._reading = os.memfd_create("pyfpm-reading", os.MFD_CLOEXEC)
             command, environ = [*self._command, "--check"], {**self._environ, VARIABLE: str(STATE_FD)}
             OneAnswer(
                 self._host.services,
                 "it",
-                lambda out: spawn(command, {STATE_FD: state_fd, 1: out, 2: out}, environ),
+                lambda out: spawn(command, {STATE_FD: state_fd, READING_FD: self._reading, 1: out, 2: out}, environ),
                 PREFLIGHT_TIME,
                 self._checked,
             )
         except OSError as error:
-            self._finish(f"the installed program cannot be executed: {error.strerror}")
+            self._fail(f"the installed program cannot be executed: {error.strerror}")
         finally:
             if state_fd >= 0:
                 os.close(state_fd)
@@ -110,12 +120,15 @@ class Upgrade:
 
     def _checked(self, wrong: str | None) -> None:
         if wrong is not None:
-            self._finish(f"the installed program cannot take over, the present one goes on: {wrong}")
+            self._fail(f"the installed program cannot take over, the present one goes on: {wrong}")
+            return
+        if self._host.shutdown.state is not State.NORMAL or self._is_changing or self._host.config is not self._config:
+            self._fail("a stop or a reload has begun meanwhile; try again")
             return
         self._host.services.emit(UpgradeExecuting())
         self._host.services.log.flush()
         kept = InheritedFds()
-        state_fd = pack(self._describe(kept))
+        state_fd = pack({**self._describe(kept), "reading": kept.keep(self._reading)})
         kept.keep(state_fd)
         # What comes between two programs must wait: the default action of SIGTERM would end both.
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
@@ -126,7 +139,16 @@ class Upgrade:
             kept.set_inheritable(False)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
             os.close(state_fd)
-            self._finish(f"the installed program cannot be executed: {error.strerror}")
+            self._fail(f"the installed program cannot be executed: {error.strerror}")
+
+    def _fail(self, reason: str) -> None:
+        if self._reading >= 0:
+            os.close(self._reading)
+        self._finish(reason)
+
+    @property
+    def _is_changing(self) -> bool:
+        return self._host.reloader.busy or bool(self._host.pools.draining)
 
     def _describe(self, kept: InheritedFds) -> dict[str, Any]:
         server = self._host.control
@@ -137,9 +159,12 @@ class Upgrade:
         return {
             "pid": os.getpid(),
             "dump": dump(self._host.config),
+            "given": {section: sorted(names) for section, names in self._host.config.given.items()},
+            "protocol": messages.VERSION,
             "control": dump_listener(server.listener, kept),
             "rlimit_files": list(self._host.original_rlimit_files),
             "status": self._host.status_listeners.dump(kept),
+            "status_process": self._host.status_process.dump(),
             "started": self._host.started,
             "last_reload": asdict(last) if last is not None else None,
             "waiter": kept.keep(waiter) if waiter >= 0 else -1,

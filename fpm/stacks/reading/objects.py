@@ -17,6 +17,8 @@ TABLE_LIMIT = 1 << 20
 UNREADABLE = "???"
 """Stands for the name of a function that could not be read."""
 _ENDIAN = "le" if sys.byteorder == "little" else "be"
+UCS2, UCS4 = f"utf-16-{_ENDIAN}", f"utf-32-{_ENDIAN}"
+"""Encodings of texts in memory. Python reads a codec from a file when it is first used."""
 
 
 class RawCode(NamedTuple):
@@ -51,8 +53,8 @@ class Objects:
         self._forms = {
             layout.str_ascii: (layout.str_ascii_data, 1, "latin-1"),
             layout.str_latin1: (layout.str_data, 1, "latin-1"),
-            layout.str_ucs2: (layout.str_data, 2, f"utf-16-{_ENDIAN}"),
-            layout.str_ucs4: (layout.str_data, 4, f"utf-32-{_ENDIAN}"),
+            layout.str_ucs2: (layout.str_data, 2, UCS2),
+            layout.str_ucs4: (layout.str_data, 4, UCS4),
         }
         self._texts: dict[tuple[int, int], str] = {}
         self._codes: dict[int, RawCode] = {}

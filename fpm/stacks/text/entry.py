@@ -7,9 +7,10 @@ from typing import Literal, get_args
 from fpm.frozen import dataclass
 from fpm.stacks.trace import Trace
 
-Reason = Literal["slow", "interrupt", "terminate", "background", "memory", "stop", "startup", "trace"]
+Reason = Literal["slow", "interrupt", "terminate", "background", "memory", "stop", "startup", "trace", "end"]
 """Why the stack was taken: request_slowlog_timeout, request_interrupt, request_terminate_timeout, background_timeout,
-pm.max_memory_hard, a worker that does not leave in time, one that does not start in time, `pyfpm trace`."""
+pm.max_memory_hard, a worker that does not leave in time, one that does not start in time, `pyfpm trace`. "end" is no
+stack: a request that has an entry is over, and `seconds` is what it has taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Entry:
     """Since the request's variables were there; since the process began if it has no request."""
     stage: str
     """What the worker's slot said, in words: "running", "reading the request's body", "sending the response",
-    "after the response"."""
+    "after the response"; of an end "complete", or "cut off" with the worker."""
     sample: int
     """1 for the first entry of a request, 2 for the next (request_slowlog_interval)."""
     trace: Trace

@@ -118,6 +118,8 @@ def format_entry(entry: Entry, form: Form, depth: int) -> str:
     """
     if form == "json":
         return _one_line(as_object(entry, depth)) + "\n"
+    if entry.reason == "end":
+        return _end_line(entry) + "\n"
     head = f"[{format_log_time(entry.time)}]  [pool {_escape_pool(entry.pool)}] pid {entry.pid}"
     return "\n".join(["", head, *_own_lines(entry), *_stack_lines(entry, depth)]) + "\n"
 
@@ -182,12 +184,23 @@ def _frame_object(frame: Frame) -> dict[str, Any]:
     }
 
 
+def _end_line(entry: Entry) -> str:
+    """One line, no head and no frame: readers of PHP-FPM's logs leave it out as they do our other lines."""
+    pool = _escape_pool(entry.pool).replace(",", "\\x2c")
+    how = f"{entry.stage} after {entry.seconds:.6f} s"
+    return f"-- end {format_log_time(entry.time)}, pid {entry.pid}, {how}, pool {pool}, {_request(entry)}"
+
+
+def _request(entry: Entry) -> str:
+    return f"{escape_text(entry.method, NAME_MAX).replace(' ', _BLANK)} {escape_text(entry.uri)}"
+
+
 def _own_lines(entry: Entry) -> Iterator[str]:
     """`name = value`, as PHP-FPM's script_filename; nothing that a reader of PHP-FPM's takes for a head or a frame."""
     trace = entry.trace
     yield f"script_filename = {escape_text(entry.script)}"
     if entry.method:
-        yield f"request = {escape_text(entry.method, NAME_MAX).replace(' ', _BLANK)} {escape_text(entry.uri)}"
+        yield f"request = {_request(entry)}"
     yield f"age = {entry.seconds:.6f} s"
     yield f"stage = {escape_text(entry.stage)}"
     yield f"reason = {entry.reason}"

@@ -5,7 +5,8 @@ oldest. Lines are counted and do not tell them apart, since samples of one loop 
 depth of a recursion; nor the worker's own frames.
 
 Samples of one request (request_slowlog_interval) are one request. Its time is shared out among the stacks in which it
-was seen, by samples, so that the times of all groups together are those of all requests.
+was seen, by samples, so that the times of all groups together are those of all requests. That is the time that it has
+really taken, where a log tells of its end, and else its age at its last sample.
 """
 
 from __future__ import annotations
@@ -16,26 +17,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from fpm.stacks.text.entry import Entry
+from fpm.stacks.text.sampled import Ends, Key, SampledRequest
+from fpm.stacks.text.uri import uri_pattern
 from fpm.stacks.trace import Frame
-
-PATTERN_MAX = 200
-"""Characters of a pattern."""
-
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-_HEX = re.compile(r"(?<![A-Za-z0-9%])(?=[0-9a-fA-F]*[0-9])(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{8,}(?![A-Za-z0-9])")
-_NUMBER = re.compile(r"(?<![A-Za-z0-9%{])\d+(?![A-Za-z0-9])")
-
-
-def uri_pattern(uri: str) -> str:
-    """Replace what differs between visitors: `/user/{n}/edit?{query}` for `/user/17/edit?tab=2`, or `{hex}`, `{uuid}`.
-
-    A number is one only where no letter touches it: `/v2/` stays. Hexadecimal needs eight digits, a letter among them.
-    """
-    path, question, _ = uri[:4000].partition("?")
-    path = _NUMBER.sub("{n}", _HEX.sub("{hex}", _UUID.sub("{uuid}", path)))
-    shown = path if len(path) <= PATTERN_MAX else path[: PATTERN_MAX - 3] + "..."
-    return shown + "?{query}" * bool(question)
-
 
 _OURS = re.compile(r"/fpm/(?:(?:launcher|template|worker|wsgi|fastcgi)/(?:\w+/)*\w+|library)\.py$|^<pyfpm boot>$")
 _INSTALLED = re.compile(r"/(?:site|dist)-packages/(([^/]+)[^\n]*)")
@@ -127,13 +111,7 @@ NAMES_MAX = 200
 OPEN_MAX = 10_000
 """Requests that may have another sample."""
 OTHER = "(other)"
-SAME_START = 1.5
-"""Seconds by which two samples of one request may differ about its beginning: the text form has whole seconds."""
-
 _DIGITS = re.compile(r"\d+")
-
-Key = tuple[str, ...]
-"""Function and file of each frame, or why there are none."""
 
 
 @dataclass(slots=True)
@@ -154,25 +132,17 @@ class Group:
     total: float = 0.0
     """Seconds."""
     longest: float = 0.0
-    """The greatest age at which a request was seen here, in seconds."""
+    """Seconds: of the longest request that was seen here, or the greatest age at which one was."""
     longest_uri: str = ""
     """Method and URI of that one."""
     ended: int = 0
     """Entries of processes that were ended for it."""
+    unfinished: int = 0
+    """Requests of which no log tells how long they have really taken."""
     uris: Counter[str] = field(default_factory=Counter)
     pools: Counter[str] = field(default_factory=Counter)
     doing: Counter[str] = field(default_factory=Counter)
     """What the main thread was doing, without numbers."""
-
-
-@dataclass(slots=True)
-class _Request:
-    """One request that may be sampled again."""
-
-    name: str
-    start: float
-    seconds: float
-    groups: Counter[Key] = field(default_factory=Counter)
 
 
 class Grouping:
@@ -182,10 +152,14 @@ class Grouping:
         self.groups: dict[Key, Group] = {}
         self.entries = 0
         self.requests = 0
-        self._open: dict[tuple[str, int], _Request] = {}
+        self._open: dict[tuple[str, int], SampledRequest] = {}
+        self._ends = Ends()
 
     def add(self, entry: Entry) -> None:
-        """Count an entry."""
+        """Count an entry, or learn how long a request has taken."""
+        if entry.reason == "end":
+            self._end(entry)
+            return
         self.entries += 1
         frames = _frames(entry)
         key = _key(entry, frames)
@@ -202,9 +176,8 @@ class Grouping:
 
     def finish(self) -> list[Group]:
         """Return the groups, after the last entry."""
-        for request in self._open.values():
-            self._close(request)
-        self._open.clear()
+        while self._open:
+            self._close(next(iter(self._open)))
         return list(self.groups.values())
 
     def _new(self, key: Key, entry: Entry, frames: tuple[Frame, ...]) -> tuple[Key, Group]:
@@ -217,28 +190,44 @@ class Grouping:
             group = self.groups[key] = Group(frames, lines, error, entry.time, entry.time)
         return key, group
 
-    def _request(self, entry: Entry) -> _Request:
+    def _request(self, entry: Entry) -> SampledRequest:
         """Find the request that this entry is a sample of."""
         worker = (entry.pool, entry.pid)
         start = entry.time - entry.seconds
         name = f"{entry.method} {entry.uri}"
         known = self._open.get(worker)
         is_first = entry.reason == "slow" and entry.sample == 1
-        if known is not None and not is_first and known.name == name and abs(known.start - start) < SAME_START:
+        if known is not None and not is_first and known.is_same(name, start):
             known.seconds = max(known.seconds, entry.seconds)
             return known
         if known is not None:
-            self._close(self._open.pop(worker))
+            self._close(worker)
         elif len(self._open) >= OPEN_MAX:
-            self._close(self._open.pop(next(iter(self._open))))
+            self._close(next(iter(self._open)))
         self.requests += 1
-        request = self._open[worker] = _Request(name, start, entry.seconds)
+        request = self._open[worker] = SampledRequest(name, start, entry.seconds)
         return request
 
-    def _close(self, request: _Request) -> None:
+    def _end(self, entry: Entry) -> None:
+        worker, start = (entry.pool, entry.pid), entry.time - entry.seconds
+        name = f"{entry.method} {entry.uri}"
+        known = self._open.get(worker)
+        if known is not None and known.is_same(name, start):
+            known.end(entry.seconds)
+        else:
+            self._ends.add(entry)
+
+    def _close(self, worker: tuple[str, int]) -> None:
+        request = self._open.pop(worker)
+        if not request.is_over:
+            self._ends.look_up(*worker, request)
         samples = request.groups.total()
         for key, count in request.groups.items():
-            self.groups[key].total += request.seconds * count / samples
+            group = self.groups[key]
+            group.total += request.seconds * count / samples
+            group.unfinished += not request.is_over
+            if request.is_over and request.seconds > group.longest:
+                group.longest, group.longest_uri = request.seconds, request.name.strip()
 
 
 def ordered(groups: Iterable[Group], by: str) -> list[Group]:
@@ -269,6 +258,7 @@ def _frames(entry: Entry) -> tuple[Frame, ...]:
 
 
 def _key(entry: Entry, frames: tuple[Frame, ...]) -> Key:
+    # Function and file of each frame, or why there are none.
     if not frames:
         return ("", _DIGITS.sub("N", entry.trace.error))
     return tuple([text for frame in frames for text in (frame.function, frame.file)])

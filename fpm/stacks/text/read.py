@@ -15,7 +15,7 @@ from fpm.stacks.text.entry import Entry
 from fpm.stacks.text.entry_parser import OWN, EntryBuilder
 from fpm.stacks.text.format import FAILED, NATIVE, UNKNOWN, unescape_text
 from fpm.stacks.text.read_json import read_object
-from fpm.stacks.trace import Frame
+from fpm.stacks.trace import Frame, Trace
 
 LINE_MAX = 8 * 1024 * 1024
 """Bytes; what is longer is no line of ours and is left out."""
@@ -51,6 +51,10 @@ HEAD_MAX = 1000
 """Bytes at the end of a line in which a head is looked for."""
 
 _HEAD = re.compile(rb"\[(\d{1,2}-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d)\]  ?\[pool ([^\]]{0,900})\] pid (\d{1,10})$")
+_END = re.compile(
+    r"-- end (\d{1,2}-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d), pid (\d{1,10}), "
+    r"(complete|cut off) after (\d{1,12}\.\d{6}) s, pool ([^,]{0,900}), ([^ ]*) (.*)"
+)
 _THREAD = re.compile(r"-- thread (\d{1,10})(?:, (.*))?", re.DOTALL)
 
 
@@ -79,6 +83,9 @@ class _Reader:
     def take(self, line: bytes) -> Sequence[Entry]:
         """Take a line; returns the entries that have ended with it."""
         builder = self._builder
+        if line.startswith(b"-- end ") and len(line) < TEXT_MAX:
+            end = read_end(line.decode("utf-8", "surrogateescape"))
+            return () if end is None else (*self.finish(), end)
         if line.startswith(b"[0x"):
             frame = self._frame(line)
             if frame is not None:
@@ -117,7 +124,7 @@ class _Reader:
         tail = line[end + 2 :]
         if tail in self._frames:
             return self._frames[tail]
-        frame = _read_frame(tail.decode("utf-8", "surrogateescape"))
+        frame = read_frame(tail.decode("utf-8", "surrogateescape"))
         if len(tail) <= CACHED_MAX:
             if len(self._frames) >= CACHE_MAX:
                 self._frames.clear()
@@ -126,11 +133,23 @@ class _Reader:
 
     def _time(self, text: bytes) -> float | None:
         if self._second[0] != text:
-            self._second = (text, _read_time(text.decode("ascii")))
+            self._second = (text, read_time(text.decode("ascii")))
         return self._second[1]
 
 
-def _read_time(text: str) -> float | None:
+def read_end(line: str) -> Entry | None:
+    """Read the line of the text form that tells of the end of a request; None if it is none."""
+    found = _END.fullmatch(line)
+    time = read_time(found[1]) if found is not None else None
+    if found is None or time is None:
+        return None
+    pool, method, uri = map(unescape_text, (found[5], found[6], found[7]))
+    pid = int(found[2])
+    return Entry(time, pool, pid, "end", "", method, uri, float(found[4]), found[3], 1, Trace(pid, ""))
+
+
+def read_time(text: str) -> float | None:
+    """Read a time such as 29-Nov-2026 14:03:11, local; returns epoch seconds, None if there is no such day."""
     day, month, year, *clock = re.split("[- :]", text)
     try:
         hour, minute, second = map(int, clock)
@@ -139,7 +158,8 @@ def _read_time(text: str) -> float | None:
         return None
 
 
-def _read_frame(text: str) -> Frame | None:
+def read_frame(text: str) -> Frame | None:
+    """Read a frame of the text form, without its address; None if it is none."""
     function, ends, place = text.partition("() ")
     file, colon, line = place.rpartition(":")
     if not ends or not colon or len(line) > 9 or not (line.isascii() and line.isdecimal()):

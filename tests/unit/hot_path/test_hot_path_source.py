@@ -11,7 +11,7 @@ import pytest
 
 from tests.fuzz import sanitized
 
-LINES_MAX = 1000
+LINES_MAX = 1500
 COLUMNS_MAX = 120
 FUNCTION_MAX = 40
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)

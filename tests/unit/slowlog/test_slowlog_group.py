@@ -22,8 +22,8 @@ from fpm.stacks.text.group import (
     ordered,
     relevant_frames,
     short_file,
-    uri_pattern,
 )
+from fpm.stacks.text.uri import uri_pattern
 from fpm.stacks.trace import Frame, ThreadStack, Trace
 from tests.unit.slowlog.entries import CHOOSE, NOON, QUERY, entries, make
 
@@ -217,3 +217,39 @@ def test_since(text: str, when: str) -> None:
 def test_since_that_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="expected 90m, 1h"):
         parse_since(text, NOON)
+
+
+def end(seconds: float, at: float, **values: object) -> Entry:
+    """The end of a request that began `seconds` before `at` seconds after noon."""
+    return make(reason="end", time=NOON + at, seconds=seconds, trace=Trace(123, ""), **values)
+
+
+def test_a_request_counts_with_the_time_that_it_has_really_taken() -> None:
+    first, second = make(time=NOON, seconds=5.0), make(time=NOON + 20, seconds=5.0, uri="/user/8")
+    (one,) = group(first, end(9.5, 4.5), second)
+    assert (one.requests, one.samples, one.unfinished) == (2, 2, 1)
+    assert (one.total, one.longest, one.longest_uri) == (14.5, 9.5, "GET /user/7")
+
+
+def test_the_newer_file_may_be_read_first() -> None:
+    (one,) = group(end(9.5, 4.5), make(time=NOON + 100, seconds=5.0, uri="/next"), make(time=NOON, seconds=5.0))
+    assert (one.total, one.unfinished) == (14.5, 1)
+
+
+def test_ends_are_of_their_own_request_only() -> None:
+    """Of another pool, process, URI or beginning they say nothing; a pid may be another process's later."""
+    others = [end(9.5, 4.5, pool="shop"), end(9.5, 4.5, pid=7), end(9.5, 4.5, uri="/x"), end(9.5, 4000.0)]
+    (one,) = group(*others, make(time=NOON, seconds=5.0), *others)
+    assert (one.requests, one.total, one.unfinished) == (1, 5.0, 1)
+
+
+def test_ends_alone_are_no_entries() -> None:
+    counted = Grouping()
+    counted.add(end(9.5, 4.5))
+    assert (counted.entries, counted.requests, counted.finish()) == (0, 0, [])
+
+
+def test_a_request_that_is_cut_off_after_its_response_has_taken_all_of_that() -> None:
+    background = make(time=NOON + 25, seconds=30.0, reason="background")
+    (one,) = group(make(time=NOON, seconds=5.0), end(9.5, 4.5), background, end(31.0, 26.0))
+    assert (one.requests, one.total, one.unfinished) == (1, 31.0, 0)

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fpm.log.times import format_log_time
 from fpm.stacks.text.entry import Entry
 from fpm.stacks.text.format import EMPTY, Form, bound, format_entry
 from fpm.stacks.text.read import LINE_MAX, read_entries, split_lines
 from fpm.stacks.trace import Frame, ThreadStack, Trace
-from tests.unit.slowlog.entries import QUERY, entries, make
+from tests.unit.slowlog.entries import NOON, QUERY, entries, make, texts
 
 PHP = b"""
 [21-Sep-2025 14:03:11]  [pool www] pid 4711
@@ -146,3 +147,40 @@ def test_an_entry_without_an_end_has_a_bound() -> None:
     (entry,) = read_entries(chain((head,), (frame * 1000 for _ in range(200))))
     parts = len(entry.trace.threads) + sum(len(thread.frames) * 2 for thread in entry.trace.threads)
     assert parts <= 110_000
+
+
+def end(**values: object) -> Entry:
+    """The end of make()'s request."""
+    trace = Trace(123, "")
+    return make(reason="end", script="", stage="complete", seconds=9.5, trace=trace, **values)
+
+
+@given(texts, texts, texts, st.sampled_from(("text", "json")))
+def test_an_end_that_was_written_is_read(pool: str, method: str, uri: str, form: Form) -> None:
+    written = end(pool=pool, method=method, uri=uri)
+    assert list(read_entries([encode(make(), written, make(), form=form)])) == [
+        plain(make(), form),
+        plain(written, form),
+        plain(make(), form),
+    ]
+
+
+def test_an_end_is_one_line_that_is_neither_head_nor_frame() -> None:
+    line = encode(end(pool="a, b]", uri="/[pool x] pid 7\n[0x0] x() y:1")).decode()
+    assert line == (
+        f"-- end {format_log_time(NOON)}, pid 123, complete after 9.500000 s, pool a\\x2c b\\x5d, "
+        "GET /\\x5bpool x] pid 7\\x0a\\x5b0x0] x() y:1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"-- end 31-Feb-2025 12:00:00, pid 123, complete after 9.500000 s, pool a, GET /",
+        b"-- end 21-Nov-2025 12:00:00, pid 123, complete after nan s, pool a, GET /",
+        b"-- end 21-Nov-2025 12:00:00, pid 123, com",
+        b"-- end ",
+    ],
+)
+def test_a_torn_end_is_none(line: bytes) -> None:
+    assert list(read_entries([encode(make()), line])) == [plain(make(), "text")]

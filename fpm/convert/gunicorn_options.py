@@ -1,0 +1,141 @@
+"""The settings of Gunicorn: data. Pure."""
+
+from __future__ import annotations
+
+from fpm.convert.option import Option, Peer
+
+_ONE = "a worker of pyfpm serves one request at a time: workers times threads workers serve as many"
+_WEB = "the web server speaks HTTP, so this is a matter of its site"
+_FASTCGI = "pyfpm speaks FastCGI: the web server needs fastcgi_pass in the place of proxy_pass"
+_TLS = "the web server has the certificate"
+_EXTRA = "pyfpm runs no processes beside the workers; make it a service of its own"
+_HOOK = "there are no hooks in the daemon; fpm.postfork runs a function of the application in each worker"
+_PROXY = "the web server tells the client's address and scheme: REMOTE_ADDR, HTTPS"
+_LOGGING = "the daemon writes the logs; logging of the application is configured in the application"
+
+OPTIONS = (
+    Option("wsgi_app", "app", "module"),
+    Option("bind", "listen", "address", _FASTCGI, ("b",)),
+    Option("backlog", "listen.backlog", "number"),
+    Option("workers", "pm.max_children", "workers", "", ("w",)),
+    Option("threads", "pm.max_children", "threads", _ONE),
+    Option(
+        "worker_class",
+        "",
+        "missing",
+        "workers serve one request at a time (sync); there are no async or ASGI workers",
+        ("k",),
+    ),
+    Option("worker_connections", "", "missing", "only for async workers"),
+    Option("timeout", "request_terminate_timeout", "seconds", "of one request; its stack is logged first", ("t",)),
+    Option("graceful_timeout", "process_control_timeout", "seconds", "for all pools", (), True),
+    Option("keepalive", "", "elsewhere", _WEB, ("keep-alive",)),
+    Option("max_requests", "pm.max_requests", "number"),
+    Option("max_requests_jitter", "pm.max_requests_jitter", "number"),
+    Option("preload_app", "preload", "yes", "the default is auto, which shares memory where it is safe", ("preload",)),
+    Option("command", "venv", "text", "the virtual environment in which gunicorn is"),
+    Option("chdir", "chdir", "text"),
+    Option("pythonpath", "pythonpath", "path_list"),
+    Option("raw_env", "env", "variable", "", ("env", "e")),
+    Option("EnvironmentFile", "env_file", "text", "of the unit; the pool's user must be able to read it"),
+    Option("LimitNOFILE", "rlimit_files", "number", "of the unit"),
+    Option("user", "user", "text", "", ("u",)),
+    Option("group", "group", "text", "", ("g",)),
+    Option("umask", "umask", "umask", "", ("m",)),
+    Option("initgroups", "", "needless", "the user's groups are set; supplementary_groups names others"),
+    Option("accesslog", "access.log", "log", "", ("access-logfile",)),
+    Option("access_log_format", "", "missing", "access.format has placeholders of its own", ("access-logformat",)),
+    Option("errorlog", "error_log", "log", "for all pools", ("error-logfile", "log-file"), True),
+    Option("loglevel", "log_level", "level", "for all pools", ("log-level",), True),
+    Option("capture_output", "catch_workers_output", "yes", "this is the default"),
+    Option("pidfile", "pid", "text", "for the whole daemon", ("pid", "p"), True),
+    Option("daemon", "", "elsewhere", "pyfpm start, or the service manager", ("D",)),
+    Option("proc_name", "", "missing", "a title has the pool's name: pyfpm: pool NAME", ("name", "n")),
+    Option("default_proc_name", "", "missing", "a title has the pool's name"),
+    Option("reload", "", "missing", "pyfpm reload POOL; pyfpm serve reloads while you develop"),
+    Option("reload_engine", "", "missing", "see reload", ("reload_extra_files", "reload-extra-file")),
+    Option("worker_tmp_dir", "", "needless", "no file tells that a worker is alive"),
+    Option("tmp_upload_dir", "", "missing", "env[TMPDIR], or private_tmp = yes"),
+    Option("reuse_port", "", "needless", "workers share one socket"),
+    Option("sendfile", "", "needless", "wsgi.file_wrapper sends what it can", ("no-sendfile",)),
+    Option("control_socket", "control", "text", "for the whole daemon", (), True),
+    Option("control_socket_mode", "", "needless", "it has mode 0600", ("control_socket_disable", "no-control-socket")),
+    Option("root_path", "script_name", "text"),
+    Option("protocol", "", "needless", "the protocol is FastCGI", ("uwsgi_allow_ips", "uwsgi-allow-from")),
+    Option("http_parser", "", "elsewhere", _WEB, ("websocket_max_message_size",)),
+    Option(
+        "http2_cleartext",
+        "",
+        "elsewhere",
+        _WEB,
+        (
+            "http2_max_concurrent_streams",
+            "http2_initial_window_size",
+            "http2_max_frame_size",
+            "http2_max_header_list_size",
+        ),
+    ),
+    Option("asgi_loop", "", "missing", "there is no ASGI", ("asgi_lifespan", "asgi_disconnect_grace_period")),
+    Option("dirty_apps", "", "missing", _EXTRA, ("dirty-app", "dirty_workers", "dirty_timeout", "dirty_threads")),
+    Option("dirty_graceful_timeout", "", "missing", _EXTRA),
+    Option("enable_backlog_metric", "", "needless", "the status has the length of the queue"),
+    Option("limit_request_line", "", "elsewhere", _WEB, ("limit_request_fields", "limit_request_field_size")),
+    Option("forwarded_allow_ips", "", "elsewhere", _PROXY, ("forwarder_headers",)),
+    Option("secure_scheme_headers", "", "elsewhere", _PROXY),
+    Option("proxy_protocol", "", "elsewhere", _PROXY, ("proxy_allow_ips", "proxy_allow_from")),
+    Option("keyfile", "", "elsewhere", _TLS, ("certfile", "ca_certs", "cert_reqs", "ssl_version", "ciphers")),
+    Option("do_handshake_on_connect", "", "elsewhere", _TLS, ("suppress_ragged_eofs",)),
+    Option("header_map", "", "elsewhere", _WEB, ("strip_header_spaces", "casefold_http_method")),
+    Option("permit_obsolete_folding", "", "elsewhere", _WEB, ("permit_unconventional_http_method",)),
+    Option("permit_unconventional_http_version", "", "elsewhere", _WEB, ("http_protocols",)),
+    Option(
+        "logger_class",
+        "",
+        "missing",
+        _LOGGING,
+        ("logconfig", "logconfig_dict", "logconfig_json", "log-config", "log-config-json"),
+    ),
+    Option("syslog", "", "missing", "write error_log = syslog in [global]", ("log-syslog",)),
+    Option("syslog_prefix", "syslog.ident", "text", "for all pools", ("log-syslog-prefix",), True),
+    Option("syslog_facility", "syslog.facility", "text", "for all pools", ("log-syslog-facility",), True),
+    Option("syslog_addr", "", "missing", "the system's syslog is used", ("log-syslog-to",)),
+    Option("disable_redirect_access_to_syslog", "", "needless", "the access log goes to access.log only"),
+    Option("enable_stdio_inheritance", "", "needless", "the workers' output goes to the error log", ("R",)),
+    Option(
+        "statsd_host", "", "missing", "status_listen has /metrics for Prometheus", ("statsd_prefix", "dogstatsd_tags")
+    ),
+    Option("paste", "", "missing", "name a function that loads it: app = module:factory()", ("paster",)),
+    Option("raw_paste_global_conf", "", "missing", "see paste", ("paste-global",)),
+    Option("config", "", "missing", "convert that file as well", ("c",)),
+    Option("check_config", "", "needless", "pyfpm test --import", ("print_config",)),
+    Option("spew", "", "missing", "pyfpm trace POOL shows what a worker does"),
+    Option(
+        "post_fork",
+        "",
+        "missing",
+        _HOOK,
+        (
+            "on_starting",
+            "on_reload",
+            "when_ready",
+            "pre_fork",
+            "post_worker_init",
+            "worker_int",
+            "worker_abort",
+            "pre_exec",
+            "pre_request",
+            "post_request",
+            "child_exit",
+            "worker_exit",
+            "nworkers_changed",
+            "on_exit",
+            "ssl_context",
+            "on_dirty_starting",
+            "dirty_post_fork",
+            "dirty_worker_init",
+            "dirty_worker_exit",
+        ),
+    ),
+)
+
+GUNICORN = Peer("gunicorn", "Gunicorn", OPTIONS)

@@ -1,0 +1,92 @@
+"""The options of mod_wsgi's WSGIDaemonProcess, and its directives: data. Pure."""
+
+from __future__ import annotations
+
+from fpm.convert.option import Option, Peer
+
+_ONE = "a worker of pyfpm serves one request at a time: processes times threads workers serve as many"
+_APACHE = "Apache stays the web server: write it in its site, with mod_proxy_fcgi to the pool's socket"
+_BUFFERS = "mod_proxy_fcgi has its own buffers"
+_EMBEDDED = "only for mod_wsgi in Apache's own processes; pyfpm's are its own"
+
+OPTIONS = (
+    Option("WSGIScriptAlias", "app", "mount", "the prefix becomes script_name, the file app = FILE:application"),
+    Option("WSGICallableObject", "app", "callable"),
+    Option("processes", "pm.max_children", "workers"),
+    Option("threads", "pm.max_children", "threads", f"{_ONE}; mod_wsgi has 15 threads if it is not told"),
+    Option("user", "user", "account"),
+    Option("group", "group", "account"),
+    Option("supplementary-groups", "supplementary_groups", "text"),
+    Option("umask", "umask", "umask"),
+    Option("home", "chdir", "text"),
+    Option("python-home", "venv", "venv"),
+    Option("python-path", "pythonpath", "path_list"),
+    Option("python-eggs", "", "missing", "write env[PYTHON_EGG_CACHE] = DIRECTORY"),
+    Option("lang", "env", "variable", "becomes env[LANG]"),
+    Option("locale", "env", "variable", "becomes env[LC_ALL]"),
+    Option("chroot", "chroot", "text"),
+    Option("maximum-requests", "pm.max_requests", "number"),
+    Option("request-timeout", "request_terminate_timeout", "seconds", "of one request; its stack is logged first"),
+    Option("inactivity-timeout", "pm.process_idle_timeout", "seconds", "with pm = ondemand; idle workers end"),
+    Option("startup-timeout", "startup_timeout", "seconds"),
+    Option("graceful-timeout", "process_control_timeout", "seconds", "for all pools", (), True),
+    Option("shutdown-timeout", "", "needless", "process_control_timeout of [global] is this time"),
+    Option("eviction-timeout", "", "needless", "process_control_timeout of [global] is this time"),
+    Option("restart-interval", "", "missing", "workers have no greatest age; pm.max_requests and pm.max_memory do"),
+    Option("deadlock-timeout", "", "needless", "request_terminate_timeout also ends a worker that holds the GIL"),
+    Option("cpu-time-limit", "", "missing", "cgroup.cpu_max limits the pool's share of the CPUs"),
+    Option("cpu-priority", "process.priority", "number"),
+    Option("memory-limit", "", "missing", "pm.max_memory replaces a worker, cgroup.memory_max limits the pool"),
+    Option("virtual-memory-limit", "rlimit_as", "bytes"),
+    Option("stack-size", "", "needless", "requests run in the main thread"),
+    Option("listen-backlog", "listen.backlog", "number"),
+    Option("socket-user", "listen.owner", "text"),
+    Option("queue-timeout", "", "missing", "requests wait until a worker is free"),
+    Option("connect-timeout", "", "elsewhere", "mod_proxy: connectiontimeout"),
+    Option("socket-timeout", "", "elsewhere", "mod_proxy: ProxyTimeout", ("response-socket-timeout",)),
+    Option("display-name", "", "needless", "processes have titles: pyfpm: pool NAME"),
+    Option("send-buffer-size", "", "elsewhere", _BUFFERS, ("receive-buffer-size", "header-buffer-size")),
+    Option("response-buffer-size", "", "elsewhere", _BUFFERS),
+    Option("server-metrics", "", "needless", "pyfpm status, and status_listen"),
+    Option("script-user", "", "missing", "the user can be set only by the pool", ("script-group",)),
+    Option(
+        "switch-interval", "", "missing", "call sys.setswitchinterval() in the application", ("WSGISwitchInterval",)
+    ),
+    Option("WSGIDaemonProcess", "", "needless", "each becomes a pool"),
+    Option("WSGISlowRequests", "", "missing", "write slowlog = FILE and request_slowlog_timeout"),
+    Option("WSGIServerMetrics", "", "needless", "pyfpm status, and status_listen", ("WSGITelemetryService",)),
+    Option("WSGITelemetryOptions", "", "missing", "status_listen has /metrics for Prometheus"),
+    Option("WSGIPythonEggs", "", "missing", "write env[PYTHON_EGG_CACHE] = DIRECTORY"),
+    Option("WSGIDontWriteBytecode", "", "missing", "write env[PYTHONDONTWRITEBYTECODE] = 1"),
+    Option("WSGIFreeThreading", "", "missing", "python names the interpreter", ("WSGIPerInterpreterGIL",)),
+    Option("WSGIInterpreterOptions", "", "needless", "a process has one interpreter"),
+    Option("WSGIAcceptMutex", "", "needless", "workers do not stampede"),
+    Option("WSGIIgnoreActivity", "", "missing", "every request counts for pm.process_idle_timeout"),
+    Option("WSGIPassApacheRequest", "", "missing", "the application gets the variables of FastCGI only"),
+    Option("WSGIPythonHome", "venv", "venv"),
+    Option("WSGIPythonPath", "pythonpath", "path_list"),
+    Option("WSGIProcessGroup", "", "needless", "a pool is a process group"),
+    Option("WSGIApplicationGroup", "", "needless", "each pool has interpreters of its own"),
+    Option("WSGIImportScript", "", "needless", "the template imports the application at the start"),
+    Option("WSGISocketPrefix", "", "needless", "listen names the socket"),
+    Option("WSGISocketRotation", "", "needless", "the socket stays when the web server reloads"),
+    Option("WSGIRestrictEmbedded", "", "needless", _EMBEDDED, ("WSGILazyInitialization",)),
+    Option("WSGIScriptReloading", "", "missing", "pyfpm reload POOL, after each deploy"),
+    Option("WSGIPassAuthorization", "", "elsewhere", "Apache: CGIPassAuth On"),
+    Option("WSGIChunkedRequest", "request_body_spool", "yes", "the body is read first, so that its length is known"),
+    Option("WSGIEnableSendfile", "", "needless", "wsgi.file_wrapper sends what it can"),
+    Option("WSGIErrorOverride", "", "elsewhere", "Apache: ProxyErrorOverride On"),
+    Option("WSGIMapHEADToGET", "", "needless", "the application gets the method that the client has sent"),
+    Option("WSGITrustedProxies", "", "elsewhere", "Apache: mod_remoteip", ("WSGITrustedProxyHeaders",)),
+    Option("WSGIScriptAliasMatch", "", "missing", "a pool has one application; write a pool for each"),
+    Option("WSGIHandlerScript", "", "missing", _APACHE, ("WSGIDispatchScript",)),
+    Option("WSGIAccessScript", "", "missing", _APACHE, ("WSGIAuthUserScript", "WSGIAuthGroupScript")),
+    Option("WSGIAuthorizationScript", "", "missing", _APACHE, ("WSGIUserAuthoritative", "WSGIGroupAuthoritative")),
+    Option("WSGIPythonOptimize", "", "missing", "write env[PYTHONOPTIMIZE] = 1"),
+    Option("WSGIPythonWarnings", "", "missing", "write env[PYTHONWARNINGS] = VALUE", ("WSGIPythonHashSeed",)),
+    Option("WSGIDestroyInterpreter", "", "needless", _EMBEDDED, ("WSGIRestrictProcess", "WSGIRestrictSignal")),
+    Option("WSGIRestrictStdin", "", "needless", "standard input is empty", ("WSGIRestrictStdout",)),
+    Option("WSGICaseSensitivity", "", "needless", "names of files are compared as they are", ("WSGIVerboseDebugging",)),
+)
+
+MOD_WSGI = Peer("mod_wsgi", "mod_wsgi", OPTIONS)

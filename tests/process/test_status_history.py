@@ -1,0 +1,154 @@
+"""The past of the pools: kept without anybody looking, over an upgrade, a restart and the death of who keeps it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+
+from fpm.client.control import fetch_snapshot
+from fpm.master.status.history_keeper import history_path
+from fpm.status.overview import Pool
+from fpm.status.past.recent import MarkKind, Window
+from fpm.status.trouble import lately
+from tests.support.fpm import Daemon, Start
+from tests.support.held import HOLD, holding
+from tests.support.reloads import reload
+from tests.support.waiting import hold_for, wait_until
+
+STATUS = "pyfpm: status"
+BEGINNINGS = (MarkKind.START, MarkKind.DEPLOY)
+
+
+def look(fpm: Daemon, name: str = "www") -> Pool:
+    """A pool as `pyfpm status` sees it."""
+    (pool,) = fetch_snapshot(str(fpm.control), name, workers=False, past=True).pools
+    return pool
+
+
+def counted(fpm: Daemon, is_right: Callable[[Window], object]) -> Window:
+    """What was counted in the last five minutes, once it is right."""
+    return wait_until(lambda: (window := lately(look(fpm))) is not None and is_right(window) and window, every=0.2)
+
+
+def marks(fpm: Daemon) -> list[MarkKind]:
+    return [mark.kind for mark in look(fpm).marks]
+
+
+def test_the_past_is_kept_whoever_dies(daemon: Start) -> None:
+    pools = {"www": {"pm.max_children": 2}, "quiet": {"pm": "ondemand"}}
+    fpm = daemon(pools, global_={"status_history": "yes"})
+    assert fpm.processes(STATUS) == [], "a daemon that ends soon does not pay for it"
+    requests = [fpm.get("www").status for _ in range(5)]
+    keeper = wait_until(lambda: fpm.processes(STATUS))[0]
+    hold_for(keeper.is_running, 12)  # two samples at least, while nobody looks
+    first = look(fpm)
+    assert len(first.history) >= 2
+    assert sum(one.rate * one.span for one in first.history) == 5 == len(requests)
+    assert [mark.kind for mark in first.marks] == [MarkKind.START]
+    assert not any(one.rate for one in look(fpm, "quiet").history)
+
+    reload(fpm)
+    fpm.wait_notify("READY=1")
+    wait_until(lambda: marks(fpm) == [MarkKind.START, MarkKind.DEPLOY], every=0.2)
+    assert fpm.ask("upgrade")["ok"]
+    fpm.wait_notify("READY=1")
+    assert fpm.get("www").status == 200
+    window = counted(fpm, lambda window: window.requests == 6)
+    assert window.statistics.count == window.statistics.response.count == 6
+    assert window.response_time(0.95)
+    assert marks(fpm) == [MarkKind.START, MarkKind.DEPLOY, MarkKind.UPGRADE]
+
+    fpm.expect_log("the status process exited on signal 9")
+    (keeper,) = fpm.processes(STATUS)
+    keeper.send_signal(signal.SIGKILL)
+    wait_until(lambda: [one.pid for one in fpm.processes(STATUS)] not in ([], [keeper.pid]))
+    # What came after the upgrade was in memory only.
+    assert counted(fpm, lambda window: window.requests >= 5).requests <= 6
+    assert marks(fpm)[:2] == [MarkKind.START, MarkKind.DEPLOY]
+
+    known = counted(fpm, lambda window: True).requests
+    assert [fpm.get("www").status for _ in range(3)] == [200] * 3
+    last = look(fpm).history[-1].at
+    wait_until(lambda: look(fpm).history[-1].at > last, message="the new process takes no sample", every=0.2)
+    restart(fpm)
+    # What was not saved yet, too, and a point for each sample.
+    assert counted(fpm, lambda window: True).requests == known + 3
+    assert len([one for one in look(fpm).history if one.span < 7]) >= 2
+    assert fpm.get("www").status == 200
+    counted(fpm, lambda window: window.requests == known + 4)
+    assert [one for one in marks(fpm) if one in BEGINNINGS] == [MarkKind.START, MarkKind.DEPLOY, MarkKind.START]
+    page = json.loads(fpm.cli("status", "www", "--format", "json").stdout)
+    assert page["requests 5m"] >= 6
+    assert page["p50 5m"] <= page["p95 5m"] <= page["p99 5m"]
+
+    assert os.stat(history_path(str(fpm.control))).st_mode & 0o777 == 0o600
+    assert "REQ/S: of the last 10 seconds" in fpm.cli("status", environ={"COLUMNS": "200"}).stdout
+
+
+def restart(fpm: Daemon) -> None:
+    """Stop the daemon and start it again."""
+    fpm.signal(signal.SIGQUIT)
+    assert fpm.wait() == 0
+    fpm.start()
+    wait_until(lambda: fpm.processes(STATUS))
+
+
+def test_a_process_that_is_not_wanted_any_more_saves_first(daemon: Start) -> None:
+    pools = {"www": {}}
+    fpm = daemon(pools, global_={"status_history": "yes"})
+    keep_some(fpm, 4)
+    fpm.configure(pools, global_={"status_history": "no"})
+    assert fpm.cli("reload").returncode == 0
+    wait_until(lambda: fpm.processes(STATUS) == [])
+    fpm.configure(pools, global_={"status_history": "yes"})
+    assert fpm.cli("reload").returncode == 0
+    assert counted(fpm, lambda window: window.requests).requests == 4
+
+
+def test_a_process_that_hangs_is_killed_while_requests_finish(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "slow:application"}}, global_={"status_history": "yes"})
+    keep_some(fpm, 1)
+    with holding(fpm, HOLD):
+        fpm.processes(STATUS)[0].suspend()
+        fpm.expect_log("the status process does not respond; killing it")
+        fpm.signal(signal.SIGQUIT)
+        wait_until(lambda: fpm.processes(STATUS) == [])
+        assert len(fpm.workers("www")) == 1, "its request goes on"
+    assert fpm.wait() == 0
+
+
+def test_a_process_that_hangs_after_it_has_saved_is_killed(daemon: Start) -> None:
+    fpm = daemon({"www": {"app": "slow:application"}}, global_={"status_history": "yes"})
+    keep_some(fpm, 1)
+    with holding(fpm, HOLD):
+        file = history_path(str(fpm.control))
+        before = os.stat(file).st_mtime_ns
+        fpm.signal(signal.SIGQUIT)
+        wait_until(lambda: os.stat(file).st_mtime_ns != before)
+        fpm.processes(STATUS)[0].suspend()
+    assert fpm.wait() == 0
+
+
+def test_one_that_hangs_in_an_upgrade_leaves_the_file_to_the_next(daemon: Start) -> None:
+    fpm = daemon({"www": {}}, global_={"status_history": "yes"})
+    keep_some(fpm, 2)
+    first = fpm.processes(STATUS)
+    assert fpm.cli("upgrade").returncode == 0
+    (second,) = wait_until(
+        lambda: [one for one in fpm.processes(STATUS) if one not in first and not first[0].is_running()]
+    )
+    assert counted(fpm, lambda window: True).requests == 2
+    second.suspend()
+    assert fpm.cli("upgrade").returncode == 0
+    wait_until(lambda: not second.is_running())
+    assert counted(fpm, lambda window: True).requests == 2
+    assert marks(fpm)[0] == MarkKind.START
+
+
+def keep_some(fpm: Daemon, count: int) -> None:
+    """Send so many requests, and wait until they are in the past."""
+    assert [fpm.get("www", query="0").status for _ in range(count)] == [200] * count
+    wait_until(lambda: fpm.processes(STATUS))
+    counted(fpm, lambda window: window.requests == count)
