@@ -9,12 +9,16 @@ from typing import Any
 BLOCK = 4 << 20
 BURNT = 0.02
 """Seconds of CPU time."""
+NOTICED = 0.003
+"""Seconds after which a request gets an entry of its route for certain: fpm.scoreboard.route_table.PLACE_AFTER."""
 kept: list[bytearray] = []
 
 
 def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     """Do what the first part of the path says."""
     what = environ["PATH_INFO"].split("/")[1]
+    if what in ("leak", "fail", "raise"):
+        time.sleep(NOTICED)
     if what == "leak":
         kept.append(bytearray(b"x") * BLOCK)
     elif what == "burn":

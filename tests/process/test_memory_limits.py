@@ -259,21 +259,21 @@ def test_a_pool_above_its_hard_limit_shrinks_and_serves_on(daemon: Start) -> Non
     fpm = start(daemon, {"pm.max_children": 3, "pm.memory_soft": "200M", "pm.memory_hard": "400M"},
                 process_control_timeout=settings["process_control_timeout"])  # fmt: skip
     fpm.expect_log("more than pm.memory_soft")  # if somebody looks before the third has grown
-    with holding(fpm, "/hold?200", "/hold?150", "/hold?100") as held:  # the largest has grown when they are too many
+    with holding(fpm, "/hold?320", "/hold?60", "/hold?20") as held:  # only the largest one can be it at any time
         sizes = {int(one["request uri"].split("?")[1]): one["pid"] for one in numbers(fpm, "www")["processes"]}
         fpm.wait_log(r"WARNING: \[pool www\] uses \S+ MiB of memory, more than pm.memory_hard \(400 MiB\)")
         # Without the largest it is below: one leaves, the others do not. Nothing is cut off.
         fpm.wait_log(
-            rf"NOTICE: \[pool www\] child {sizes[200]}, which uses \S+ MiB of memory, leaves after request "
-            r'"GET /hold\?200" \(pm.memory_hard\)'
+            rf"NOTICE: \[pool www\] child {sizes[320]}, which uses \S+ MiB of memory, leaves after request "
+            r'"GET /hold\?320" \(pm.memory_hard\)'
         )
         hold_for(lambda: len(fpm.workers("www")) == 3, 4.0)
         assert fpm.log().count("(pm.memory_hard)") == 1
         assert numbers(fpm, "www")["memory limit"] == "above pm.memory_hard"
-    assert [int(one.result().body) for one in held] == [sizes[200], sizes[150], sizes[100]]
-    fpm.wait_log(rf"child {sizes[200]} exited with code 0 after")
+    assert [int(one.result().body) for one in held] == [sizes[320], sizes[60], sizes[20]]
+    fpm.wait_log(rf"child {sizes[320]} exited with code 0 after")
     fpm.wait_log(r"uses \S+ MiB of memory, less than pm.memory_hard \(400 MiB\) again")
-    assert ask(fpm) in (sizes[150], sizes[100])
+    assert ask(fpm) in (sizes[60], sizes[20])
     assert numbers(fpm, "www")["deaths"] == []
     # Without limits the pool is as large as it was.
     fpm.configure({"www": {**POOL, "pm.max_children": 3}})
