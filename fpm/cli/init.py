@@ -128,7 +128,7 @@ def _check(made: Made, options: Options, path: str, texts: dict[str, str], *, re
         raise ConfigError([*verdict.errors, *verdict.obstacles, "nothing has been written"])
     notes = list(made.notes)
     if verdict.others:
-        notes.append(f"other files of the configuration have mistakes, so nothing starts: {options.file}")
+        notes.append(f"other files of the configuration have mistakes, so nothing starts: {verdict.others[0]}")
     return notes + [line.replace(f"user {STAND_IN}", f"user {plan.user}") for line in verdict.obstacles]
 
 

@@ -11,10 +11,11 @@ import click
 from fpm.cli.output import say
 from fpm.cli.questions import Questions
 from fpm.config.invalid_value import InvalidValue
+from fpm.discover.environments import find_venvs
 from fpm.discover.project import NoApplication
 from fpm.init import plan as rules
 from fpm.init.files import has_logs
-from fpm.init.look import find_server, find_venvs, is_installed, look_at_project, web_account
+from fpm.init.look import find_server, is_installed, look_at_project, web_account
 from fpm.init.plan import Plan
 from fpm.init.project import Details, Found, Static
 from fpm.init.servers import SERVERS
@@ -92,10 +93,7 @@ def _found_venv(*directories: str) -> str:
 def _domains(questions: Questions, given: tuple[str, ...], server: str) -> tuple[str, ...]:
     if server == NO_SERVER:
         return ()
-    found = questions.take_several("--domain", "Domains of the site", given, None, rules.check_domain)
-    if not found:
-        raise click.UsageError("--domain is empty: a site needs the name by which clients ask for it.")
-    return found
+    return questions.take_several("--domain", "Domains of the site", given, None, rules.check_domain)
 
 
 def _statics(given: tuple[str, ...], details: Details) -> tuple[tuple[Static, ...], list[str]]:

@@ -34,8 +34,13 @@ class Questions:
             click.UsageError: the option is wrong, or missing where nobody can be asked.
         """
         if given is None and self.asks:
-            shown = None if found is None else escape(found)
-            answer: str = click.prompt(question, default=shown, value_proc=lambda text: _checked(text, check, ""))
+            # Where nothing is offered, the Enter key is an answer as well, so that `check` says what is expected.
+            answer: str = click.prompt(
+                question,
+                default=escape(found or ""),
+                show_default=found is not None,
+                value_proc=lambda text: _checked(text, check, ""),
+            )
             return answer
         if given is None and found is None:
             raise click.UsageError(f"{option} is missing, and there is no terminal on which to ask for it.")
@@ -44,13 +49,13 @@ class Questions:
     def take_several(
         self, option: str, question: str, given: Sequence[str], found: Sequence[str] | None, check: Check
     ) -> tuple[str, ...]:
-        """Return checked answers, on a terminal separated by spaces; see `take`."""
+        """Return checked answers, at least one, on a terminal separated by spaces; see `take`."""
         text = self.take(
             option,
             question,
             " ".join(given) if given else None,
             None if found is None else " ".join(found),
-            lambda words: " ".join(check(word) for word in words.split()),
+            lambda words: " ".join(check(word) for word in words.split() or [""]),
         )
         return tuple(text.split())
 

@@ -195,6 +195,6 @@ def _introduction(project: Project, address: str, reload: bool) -> str:
         address=address,
         reloads=", saved changes are loaded" if reload else "",
         directory=project.directory,
-        python=served_python(),
+        python=served_python(project.directory),
         command=shlex.join(command),
     )

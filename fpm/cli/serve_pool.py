@@ -15,6 +15,7 @@ from fpm.cli.serve_django import FILE, NAME, hide_wrapper, wrapper_text
 from fpm.cli.serve_failure import lacks_module
 from fpm.cli.serve_lines import print_line, print_raw
 from fpm.config.model import UnixAddress
+from fpm.discover.environments import find_venvs
 from fpm.discover.project import NoApplication, Project
 from fpm.errors import EXIT_FAILED, ConfigError, ControlError, FpmError, StartError
 from fpm.events.base import Event
@@ -153,7 +154,7 @@ def pool_directives(project: Project, workers: int) -> dict[str, Any]:
     """Choose directives by the calling user's interpreter, directory and environment."""
     directives: dict[str, Any] = {
         "chdir": project.directory,
-        "python": served_python(),
+        "python": served_python(project.directory),
         "clear_env": False,
         "pm": "dynamic",
         "pm_max_children": workers,
@@ -170,11 +171,16 @@ def pool_directives(project: Project, workers: int) -> dict[str, Any]:
     return directives
 
 
-def served_python() -> str:
-    """Return the interpreter of the active virtual environment, else the one that runs pyfpm."""
+def served_python(directory: str) -> str:
+    """Return the interpreter of the active virtual environment, else of the project's, else the one that runs pyfpm.
+
+    Args:
+        directory: of the project.
+    """
     active = os.environ.get("VIRTUAL_ENV", "")
-    python = os.path.join(active, "bin", "python")
-    return python if active and active != sys.prefix and os.access(python, os.X_OK) else own_python()
+    venv = active if active else next(find_venvs(directory, {}), "")
+    python = os.path.join(venv, "bin", "python")
+    return python if venv and venv != sys.prefix and os.access(python, os.X_OK) else own_python()
 
 
 @contextmanager

@@ -5,8 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from shutil import which
 
 from fpm.discover.project import Project, find_project, read_source
@@ -15,7 +14,6 @@ from fpm.init.project import Details, Found, Static
 from fpm.init.servers import SERVERS, Place, WebServer
 
 UNITS = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-VENVS = ("venv", ".venv", "env")
 FRAMEWORKS = {"django": "Django project", "cherrypy": "CherryPy application", "": "WSGI application"}
 
 
@@ -50,17 +48,6 @@ def _static_of_flask(project: Project) -> Iterator[Static]:
     static = os.path.join(project.directory, os.path.dirname(path), "static")
     if os.path.isdir(static) and not os.path.islink(static):
         yield Static("/static/", static)
-
-
-def find_venvs(directory: str, variables: Mapping[str, str]) -> Iterator[str]:
-    """Yield virtual environments in a directory, and the active one if it is not that of pyfpm itself."""
-    paths = [os.path.join(directory, name) for name in VENVS]
-    active = variables.get("VIRTUAL_ENV", "")
-    if active and os.path.realpath(active) != os.path.realpath(sys.prefix):
-        paths.append(os.path.abspath(active))
-    for path in dict.fromkeys(paths):
-        if os.path.exists(os.path.join(path, "pyvenv.cfg")) and os.path.exists(os.path.join(path, "bin", "python")):
-            yield path
 
 
 def find_server() -> str:

@@ -57,7 +57,9 @@ def check_name(name: str) -> str:
     Raises:
         InvalidValue: says what a name may be.
     """
-    if not NAME.fullmatch(name) or name.lower() == "global":
+    if name.lower() == "global":
+        raise InvalidValue(f"'{name}' is the section of the daemon's own settings. Choose another name")
+    if not NAME.fullmatch(name):
         raise InvalidValue(
             f"'{name}' is no name for a pool with a user and a site of its own. Use up to 31 letters, digits, _ and -, "
             "starting with a letter"

@@ -98,6 +98,12 @@ def test_nothing_is_overwritten_unless_asked_for(project: Path, init: Init) -> N
     twice = init(*given(project), "--server", "none")
     assert (twice.returncode, pool_file(project).exists()) == (78, False)
     assert "this pool is described at" in twice.stderr
+    # A mistake in another file is told with its place.
+    other = pool_file(project).with_name("other.conf")
+    other.write_text("[other]\nno_such_directive = 1\n")
+    done = init(*given(project), "--server", "none", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert f"so nothing starts: {other}:1: [other]" in done.stderr
 
 
 def test_it_asks_on_a_terminal(project: Path) -> None:
@@ -114,7 +120,8 @@ def test_it_asks_on_a_terminal(project: Path) -> None:
             "User of the pool [shop]": "root",
             "'root' is no user for one application": USER,
             "Socket [/run/pyfpm/shop.sock]": "",
-            "Domains of the site": "shop.test www.shop.test",
+            "Domains of the site": "",
+            "'' is no domain. Write it as in shop.example.com": "shop.test www.shop.test",
             "Write ": "y",
         }
         for question, answer in answers.items():

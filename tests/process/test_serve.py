@@ -207,6 +207,23 @@ def test_a_directory_with_modules_named_like_ours(tmp_path: Path) -> None:
         serve.stop(signal.SIGTERM)
 
 
+@pytest.mark.parametrize("active", [False, True])
+def test_the_virtual_environment_of_the_project_is_used_if_none_is_active(tmp_path: Path, active: bool) -> None:
+    (tmp_path / "web.py").write_text(
+        "import sys\n\n\ndef application(environ, start_response):\n"
+        "    start_response('200 OK', [])\n    return [sys.prefix.encode()]\n"
+    )
+    for path in ("venv", "elsewhere"):
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / path], check=True)
+    environ = {"VIRTUAL_ENV": str(tmp_path / "elsewhere") if active else ""}
+    expected = tmp_path / ("elsewhere" if active else "venv")
+    with serving("web.py", cwd=tmp_path, environ=environ) as serve:
+        status, body = serve.request(serve.wait_port(), "/")
+        assert (status, body.decode()) == (200, str(expected)), serve.output()
+        serve.stop(signal.SIGINT)
+        assert f"{tmp_path}, {expected}/bin/python\n" in serve.output()
+
+
 def test_the_port_is_taken() -> None:
     with serving("hello:application") as first:
         port = first.wait_port()

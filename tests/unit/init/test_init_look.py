@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fpm.discover.environments import find_venvs
 from fpm.discover.project import NoApplication
 from fpm.init.django import read_details
-from fpm.init.look import find_venvs, look_at_project
+from fpm.init.look import look_at_project
 from fpm.init.project import Details, Static
 
 SETTINGS = """
