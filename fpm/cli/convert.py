@@ -63,9 +63,10 @@ class FileError(FpmError):
 def convert(source: str, kind: str | None, name: str, output: str | None, execute: bool, form: str) -> None:
     """Print the configuration of another server as a pool file.
 
-    FILE is uWSGI's ini, XML or YAML file, Gunicorn's configuration file, a unit file or script that calls gunicorn, a
-    pool file of PHP-FPM, the JSON of NGINX Unit, or Apache's file with directives of mod_wsgi. Each of its options
-    becomes a directive, or a comment that says why not. A file in Python is read, not run, unless --execute is given.
+    FILE is uWSGI's ini, XML or YAML file, Gunicorn's configuration file, a unit file, script or Dockerfile that calls
+    gunicorn, a pool file of PHP-FPM, the JSON of NGINX Unit, or Apache's file with directives of mod_wsgi. Each of its
+    options becomes a directive, or a comment that says why not. A file in Python is read, not run, unless --execute is
+    given.
     """
     text = _read(source)
     path = os.path.abspath(source)

@@ -26,8 +26,8 @@ Each option of the file becomes a directive, below a comment with its line, or a
 dropped silently. `TO COMPLETE` marks what the file does not say but a pool must have, such as its user. A
 configuration file of Gunicorn is read as data: literals, simple arithmetic, paths from `__file__` and
 `multiprocessing.cpu_count()`. What only running it can tell is a comment; `--execute` runs it, with your rights. Of a
-unit for systemd or a program of supervisord that calls gunicorn, the user, the directory, the environment and the
-virtual environment are taken as well.
+unit for systemd, a program of supervisord, a script of the shell or a Dockerfile that calls gunicorn, the user, the
+directory, the environment and the virtual environment are taken as well, and the variables of a script are replaced.
 
 A socket in `/run/uwsgi` or `/run/php` becomes `/run/pyfpm/shop.sock`, and `listen.group` is the web server's group of
 this machine, unless the file names somebody.

@@ -12,7 +12,8 @@ _FILES = frozenset(
     [
         *("uwsgi", "gunicorn", "config", "conf", "unit", "wsgi", "asgi", "procfile", "app", "application", "vassal"),
         *("pyfpm", "apache2", "gunicorn-conf", "gunicorn-config", "uwsgi-conf", "settings", "production", "prod"),
-        *("server", "service", "start", "run", "default", "project", "deploy", "base"),
+        *("server", "service", "start", "run", "default", "project", "deploy", "base", "gunicorn-start"),
+        *("dockerfile", "containerfile", "compose", "docker-compose", "entrypoint", "docker-entrypoint"),
     ]
 )
 """Names that say nothing of the application."""

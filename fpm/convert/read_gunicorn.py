@@ -10,6 +10,7 @@ from fpm.convert.evaluate import read_settings
 from fpm.convert.given import Given
 from fpm.convert.gunicorn_options import GUNICORN
 from fpm.convert.option import plain
+from fpm.convert.read_script import SHELL, Script, whole_lines
 
 _FLAGS = frozenset(
     [
@@ -39,7 +40,7 @@ NO_SETTING = "a variable of the file, no setting of Gunicorn"
 
 def has_command(text: str) -> bool:
     """Tell whether a text calls gunicorn."""
-    return any(_COMMAND.search(line) and not line.lstrip().startswith(("#", ";")) for line in text.splitlines())
+    return any(_COMMAND.search(line) for _, line in whole_lines(text))
 
 
 def read_gunicorn(text: str, path: str, cores: int) -> list[Given]:
@@ -65,38 +66,42 @@ def _setting(given: Given, *, is_known: bool) -> Given:
 
 
 def read_command(text: str) -> list[Given]:
-    """Return the options of the first command line with gunicorn, and what systemd or supervisord does around it."""
+    """Return the options of the first command line with gunicorn, and what is set around it.
+
+    That is what systemd or supervisord does for the service, or what the script has done before.
+    """
     found: list[Given] = []
-    lines = text.splitlines()
-    around = _SUPERVISOR if "[program:" in text else _UNIT
-    setting = "command" if around is _SUPERVISOR else "ExecStart" if "[Service]" in text else ""
-    done = False
-    number = 0
-    while number < len(lines):
-        begin, line = number + 1, lines[number]
-        while line.endswith("\\") and number + 1 < len(lines):
-            number += 1
-            line = f"{line[:-1]} {lines[number].strip()}"
-        number += 1
-        if line.lstrip().startswith(("#", ";")):
-            continue
+    around = _SUPERVISOR if "[program:" in text else _UNIT if "[Service]" in text else {}
+    setting = "command" if around is _SUPERVISOR else "ExecStart" if around else ""
+    script = Script()
+    is_read = False
+    for number, line in whole_lines(text):
         name, _, value = line.partition("=")
         if name.strip() in around:
-            found += _around(begin, name.strip(), value.strip(), around)
-        elif name.strip() in ("EnvironmentFile", "LimitNOFILE"):
-            found.append(Given(begin, name.strip(), value.strip().removeprefix("-")))
-        elif done or (setting and name.strip() != setting):  # such as Description=gunicorn daemon
+            found += _around(number, name.strip(), value.strip(), around)
+        elif around is _UNIT and name.strip() in ("EnvironmentFile", "LimitNOFILE"):
+            found.append(Given(number, name.strip(), value.strip().removeprefix("-")))
+        elif is_read or (setting and name.strip() != setting):  # such as Description=gunicorn daemon
             continue
         elif match := _COMMAND.search(line):
-            if venv := _VENV.search(line):
-                found.append(Given(begin, "command", venv[1]))
-            found += _options(begin, line[match.end() - 1 :])
-            done = True
+            found += _command(number, line, match.end() - 1, script)
+            is_read = True
+        elif not setting:
+            found += script.read(number, line)
     return found
+
+
+def _command(number: int, line: str, begin: int, script: Script) -> list[Given]:
+    """Return the options of a line, and the virtual environment of its gunicorn."""
+    venv = _VENV.search(script.expand(line)[0])
+    options, note = script.expand(line[begin:])
+    return [*([Given(number, "command", venv[1])] if venv else []), *_options(number, options, note)]
 
 
 def _around(line: int, name: str, value: str, around: Mapping[str, str]) -> list[Given]:
     where = "of the unit" if around is _UNIT else "of supervisord"
+    if around is _SUPERVISOR:
+        value = value.replace("%%", "%")
     if around[name] != "raw_env":
         return [Given(line, around[name], value, note=f"{name}= {where}")]
     words = shlex.shlex(value, posix=True, punctuation_chars=False)
@@ -108,7 +113,7 @@ def _around(line: int, name: str, value: str, around: Mapping[str, str]) -> list
         return [Given(line, name, value, f"its quotes cannot be read ({error})")]
 
 
-def _options(line: int, command: str) -> list[Given]:
+def _options(line: int, command: str, note: str) -> list[Given]:
     try:
         words = shlex.split(command, comments=True)
     except ValueError as error:
@@ -126,7 +131,5 @@ def _options(line: int, command: str) -> list[Given]:
             name, equals, value = name[0], "=", name[1:] + equals + value
         if not equals and name not in _FLAGS and words:
             value = words.pop(0)
-        shown = "$" in value
-        reason = "a variable of the shell: pyfpm has ${NAME} for those of its environment" if shown else ""
-        found.append(Given(line, name, value if equals or value else "true", reason))
+        found.append(Given(line, name, value if equals or value else "true", SHELL if "$" in value else "", note))
     return found

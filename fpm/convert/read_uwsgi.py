@@ -17,6 +17,9 @@ _PLACEHOLDER = re.compile(r"%\(([^()%]*)\)")
 _MAGIC = re.compile(r"%([a-zA-Z0-9%])")
 _XML = re.compile(r"<([\w-]+)(?:\s*/>|>([^<]*)</\1\s*>)")
 _YAML = re.compile(r"\s+(?:-\s+)?([\w-]+)\s*:\s*(.*?)\s*(?:\s#.*)?")
+_ITEM = re.compile(r"\s+-\s+(.*?)\s*")
+_REMARK = re.compile(r"(\d+|true|false|yes|no|on|off)\s+[;#].*", re.IGNORECASE)
+"""A number or a switch that uWSGI reads in spite of what follows (atoi); a text would have that as its end."""
 _RAW = frozenset({"log-format", "logformat"})
 """Options with placeholders of their own, for the values of a request."""
 EXPANSIONS_MAX = 20
@@ -88,7 +91,10 @@ def _sections(text: str) -> dict[str, list[tuple[int, str, str]]]:
             section = head[1]
         elif line and line[0] not in ";#":
             name, equals, value = line.partition("=")
-            sections.setdefault(section, []).append((number, name.strip(), value.strip() if equals else "true"))
+            value = value.strip() if equals else "true"
+            remark = _REMARK.fullmatch(value)
+            value = remark[1] if remark else value
+            sections.setdefault(section, []).append((number, name.strip(), value))
     return sections
 
 
@@ -106,14 +112,22 @@ def _options(
 
 def _yaml(text: str) -> Iterator[tuple[int, str, str]]:
     inside = False
+    above = ""
     for number, line in enumerate(text.splitlines(), 1):
+        item = _ITEM.fullmatch(line)
         if line and not line[0].isspace():
-            inside = line.startswith("uwsgi:")
+            inside, above = line.startswith("uwsgi:"), ""
+        elif inside and above and item:
+            yield number, above, _unquoted(item[1])
         elif inside and (match := _YAML.fullmatch(line)):
-            value = match[2]
-            if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-                value = value[1:-1]
-            yield number, match[1], value
+            above = "" if match[2] else match[1]
+            if not above:
+                yield number, match[1], _unquoted(match[2])
+
+
+def _unquoted(value: str) -> str:
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return value[1:-1] if is_quoted else value
 
 
 def _json(text: str) -> Iterator[tuple[int, str, str]]:

@@ -173,7 +173,9 @@ OPTIONS = (
     Option("cpu-affinity", "", "missing", "cpu_affinity names the CPUs of all the pool's processes, as in 0-3"),
     Option("exec-asap", "", "missing", "the service manager runs commands", _HOOKS),
     Option("optimize", "", "missing", "write env[PYTHONOPTIMIZE] = 1"),
-    Option("py-call-osafterfork", "", "needless", "Python's own functions for a fork are called"),
+    Option(
+        "py-call-osafterfork", "", "needless", "Python's own functions for a fork are called", ("py-callos-afterfork",)
+    ),
     Option("wsgi-env-behaviour", "", "needless", "each request has its own environ", ("wsgi-env-behavior",)),
     Option("ignore-sigpipe", "", "needless", "a client that leaves is no error", ("ignore-write-errors",)),
     Option("disable-write-exception", "", "needless", "a client that leaves is no error"),

@@ -17,6 +17,7 @@ from fpm.convert.convert import Converted, Source, convert_file, guess
 from fpm.convert.hint import hint
 from fpm.convert.option import NOT_CARRIED, plain
 from fpm.convert.page import quote
+from fpm.convert.read_uwsgi import read_uwsgi
 from fpm.convert.words import PEERS
 from fpm.errors import ConfigError
 from tests.support.configuration import Files
@@ -129,6 +130,22 @@ def test_percent_signs_of_uwsgi() -> None:
     assert "\nenv[X] = %nshop%\n" in text
     assert ";     access.format has placeholders of its own" in text
     assert 'log-format = %(addr) "%(uri)"' in text
+
+
+def test_a_remark_behind_a_number_of_uwsgi_is_none(converter: Converter) -> None:
+    text = "[uwsgi]\nmodule = a\nsocket = /tmp/a.sock\nprocesses = 12   ; at most\nharakiri = 60\t# seconds\n"
+    pool = converter.pool(f"{text}vacuum = true ; sockets\nenv = A=1 ; 2\n")
+    assert (pool.pm_max_children, pool.request_terminate_timeout, dict(pool.env)) == (12, 60.0, {"A": "1 ; 2"})
+
+
+def test_lists_of_uwsgi_in_yaml() -> None:
+    text = "uwsgi:\n  env:\n    - A=1\n    - 'B=x: y'\n  module: a\n  - umask: 022\n"
+    assert [(one.line, one.name, one.value) for one in read_uwsgi(text, "/a", 2, lambda name: True)] == [
+        (3, "env", "A=1"),
+        (4, "env", "B=x: y"),
+        (5, "module", "a"),
+        (6, "umask", "022"),
+    ]
 
 
 def test_every_line_is_somewhere() -> None:
@@ -314,9 +331,61 @@ def test_the_command_of_gunicorn_tells_its_environment(line: str, venv: str) -> 
 
 
 def test_variables_of_supervisord_are_separated_by_commas() -> None:
-    text = convert('[program:x]\ncommand=gunicorn a:b\nenvironment=A="x,y",B=z\n', "shop.conf").text
+    text = convert('[program:x]\ncommand=gunicorn a:b\nenvironment=A="x,y",B=z%%\n', "shop.conf").text
     assert "\nenv[A] = x,y\n" in text
-    assert "\nenv[B] = z\n" in text
+    assert "\nenv[B] = z%\n" in text
+
+
+SCRIPT = """\
+#!/bin/bash
+NAME="shop"   # a title
+DIR=/tmp
+SOCKET=$DIR/a.sock
+WORKERS=3
+[ -n "$BIG" ] && WORKERS=30
+if [ -n "$BIG" ]; then
+    TIMEOUT=90
+fi
+RUNDIR=$(dirname $SOCKET)
+echo "Starting $NAME as `whoami`; gunicorn"
+cd $DIR/sub/..
+source venv/bin/activate
+export DJANGO_SETTINGS_MODULE=$NAME.settings  B='x y'
+export PATH=/x:$PATH
+exec ../bin/gunicorn ${NAME}.wsgi:application \\
+  --name $NAME --workers $WORKERS \\
+  --threads ${THREADS:-2} --timeout $TIMEOUT \\
+  --bind=unix:$SOCKET
+WORKERS=7
+"""
+
+
+def test_variables_of_a_script_of_gunicorn_are_replaced(converter: Converter) -> None:
+    text = convert(SCRIPT, "start.sh").text
+    for part in (
+        "\napp = shop.wsgi:application\n",
+        "\nvenv = /tmp/venv\n",
+        "\nchdir = /tmp\n",
+        "\nlisten = /tmp/a.sock\n",
+        "\npm.max_children = 6\n",
+        "the environment variable THREADS may say otherwise",
+        "\nenv[DJANGO_SETTINGS_MODULE] = shop.settings\n",
+        "\nenv[B] = x y\n",
+        "; start.sh:15: raw_env = PATH=/x:$PATH\n;     a variable of the shell",
+        "timeout = $TIMEOUT\n;     a variable of the shell",
+    ):
+        assert part in text, (part, text)
+
+
+@pytest.mark.parametrize(
+    "command", ['CMD ["gunicorn", "-b", "0.0.0.0:80", "-w", "3", "shop.wsgi"]', "CMD gunicorn -w 3 shop.wsgi"]
+)
+def test_gunicorn_in_a_dockerfile(converter: Converter, command: str) -> None:
+    text = f"FROM python\nWORKDIR /tmp\nENV A=1 B=2\nENV C x y\nUSER nobody:nogroup\nRUN pip install x\n{command}\n"
+    pool = converter.pool(text, "Dockerfile")
+    assert (pool.app, pool.pm_max_children, pool.chdir) == ("shop.wsgi:application", 3, "/tmp")
+    assert (pool.name, dict(pool.env)) == ("shop", {"A": "1", "B": "2", "C": "x y"})
+    assert "\nuser = nobody\n" in convert(text, "Dockerfile").text
 
 
 UNIT = """\
