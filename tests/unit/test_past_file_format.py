@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fpm.scoreboard.statistics import Statistics
 from fpm.status.past.file_format import HEAD, pack_copy, pack_track, read_copy, read_tracks
 from fpm.status.past.sample import Counted
-from fpm.status.past.track import Track
+from fpm.status.past.track import SHORTEST, Track
 from tests.unit.test_past_history import START, T, sample, served, tracked
 
 BUSY = [
@@ -58,6 +58,20 @@ def test_the_past_comes_back() -> None:
         again.add(one)
     assert again.recent(sample(END + 1496, 20 * 4299)) == track.recent(sample(END + 1496, 20 * 4299))
     assert len(pack({"shop": again})) < 40_000
+
+
+@given(st.lists(st.tuples(st.floats(0.25, 25.0), st.integers(0, 9)), min_size=1, max_size=60))
+def test_nothing_is_lost_or_counted_twice(steps: list[tuple[float, int]]) -> None:
+    """However short the spans are that the points cover, as where a daemon stops soon after its start."""
+    track, at, requests = Track(), 0.0, 0
+    for passed, more in steps:
+        at, requests = at + passed, requests + more
+        track.add(sample(at, requests, start=T), SHORTEST)
+    again = read_tracks(read_copy(pack({"shop": track})))["shop"]
+    later = sample(at, requests, start=T)
+    for known, found in zip(track.recent(later).windows, again.recent(later).windows, strict=True):
+        assert (found.requests, found.statistics) == (known.requests, known.statistics)
+        assert found.covered == pytest.approx(known.covered, rel=1e-4, abs=1e-3)
 
 
 def test_where_there_is_no_room_for_the_finest_points() -> None:

@@ -124,7 +124,7 @@ class Track:
                 window.add(row, counts)
             self._add_middle(row, counts, merge=row.at > known)
         known = self.middle.row(-1).at if len(self.middle) else 0.0
-        first = fine[0][0].start + TOLERANCE if fine else known
+        first = fine[0][0].start + min(TOLERANCE, fine[0][0].span / 2) if fine else known
         early = [point for point in middle if known - FINE_WINDOW < point[0].at <= first]
         for row, counts in (*early, *fine):
             if row.at > known:
