@@ -36,8 +36,8 @@ class Sampler:
         self._on_saved = on_saved
         self._hurry = threading.Event()
         self._saving = threading.Lock()
-        self._has_news = False
-        """Something is not saved yet."""
+        if file is not None:
+            cache.await_history()
 
     def start(self) -> None:
         """Go on in a thread of its own."""
@@ -46,12 +46,11 @@ class Sampler:
     def save(self) -> None:
         """Save what there is, and is not saved yet."""
         with self._saving:
-            if self._file is not None and self._has_news:
-                self._has_news = False
+            if self._file is not None and self._cache.has_news:
                 self._file.save(self._cache.pack_history())
 
     def save_soon(self) -> None:
-        """Take a last sample and save."""
+        """Take a last sample, in which all is that has been counted until now, and save."""
         self._hurry.set()
 
     def _run(self) -> None:
@@ -62,10 +61,10 @@ class Sampler:
         while True:
             begin, pause = time.monotonic(), EVERY
             is_hurried = self._hurry.is_set()
-            self._hurry.clear()
+            if is_hurried:  # else it may be set just now, and is not to be forgotten
+                self._hurry.clear()
             with suppress(MasterSilent):  # a gap, as long as it is so
-                pause = min(max(self._cache.sample(is_last=is_hurried) / SHARE, EVERY), EVERY_AT_MOST)
-                self._has_news = True
+                pause = min(max(self._sample(is_last=is_hurried) / SHARE, EVERY), EVERY_AT_MOST)
             if begin >= next_save or is_hurried:
                 spent = time.thread_time()
                 self.save()
@@ -74,3 +73,19 @@ class Sampler:
             if is_hurried:
                 self._on_saved()
             self._hurry.wait(max(begin + pause - time.monotonic(), EVERY / 10))
+
+    def _sample(self, *, is_last: bool) -> float:
+        """Take a sample; a last one comes too early if the one before is hardly over, and is taken anew then.
+
+        Returns:
+            CPU seconds that it has cost the master.
+
+        Raises:
+            MasterSilent: the master does not answer.
+        """
+        cost, early = self._cache.sample(is_last=is_last)
+        never = threading.Event()
+        while is_last and early > 0:
+            never.wait(early)
+            cost, early = self._cache.sample(is_last=True)
+        return cost

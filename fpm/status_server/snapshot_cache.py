@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import nullcontext
 
 from fpm.frozen import dataclass
 from fpm.protocol.status import SnapshotTaken, SnapshotWanted, as_message
@@ -43,6 +44,8 @@ class SnapshotCache:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._lock = threading.Lock()
+        self._taking = threading.Lock()
+        """Of the snapshots of all pools: the history takes them in the order in which the master took them."""
         self._number = 0
         self._waiting: dict[int, Future[tuple[bytes, float]]] = {}
         self._kept: dict[tuple[str | None, bool], CachedSnapshot] = {}
@@ -50,6 +53,8 @@ class SnapshotCache:
         self._names: frozenset[str] = frozenset()
         """The names of all pools when they were last seen."""
         self._history = History()
+        self._awaits_history = False
+        """What there was before is still being read: nothing is known of the past until then."""
 
     def read(self, name: str | None, workers: bool) -> Overview:
         """Read a pool or all of them; see fpm.status_server.site.SnapshotReader."""
@@ -65,34 +70,47 @@ class SnapshotCache:
         """Return whether there is such a pool, without a question to the master for each invented name."""
         return name in self._names or name in {pool.name for pool in self._snapshot(None, False).pools}
 
-    def sample(self, *, is_last: bool = False) -> float:
+    def sample(self, *, is_last: bool = False) -> tuple[float, float]:
         """Go on with the history; who looks next still sees a snapshot of its own.
 
         Args:
-            is_last: however short the time since the last one is.
+            is_last: it may come soon after the one before.
 
         Returns:
-            CPU seconds that it has cost the master.
+            CPU seconds that it has cost the master, and seconds until another can add what this one could not.
 
         Raises:
             MasterSilent: the master does not answer.
         """
-        data, cost = self._ask(None, False, memory=False)
-        snapshot = read_snapshot(data)
+        with self._taking:
+            data, cost = self._ask(None, False, memory=False)
+            return cost, self._go_on(read_snapshot(data), is_last=is_last)
+
+    def _go_on(self, snapshot: Snapshot, *, is_last: bool = False) -> float:
         with self._lock:
-            self._history.add(snapshot, is_last=is_last)
-        return cost
+            return 0.0 if self._awaits_history else self._history.add(snapshot, is_last=is_last)
+
+    @property
+    def has_news(self) -> bool:
+        """Return whether the history has gone on since it was packed."""
+        return self._history.has_news
+
+    def await_history(self) -> None:
+        """Begin none, as that of before will come."""
+        self._awaits_history = True
 
     def take_history(self, tracks: dict[str, Track]) -> None:
-        """Go on with a history of before."""
+        """Go on with the history of before."""
         with self._lock:
-            self._history.tracks = {**self._history.tracks, **tracks}
+            self._history.tracks = tracks
+            self._awaits_history = False
 
     def pack_history(self) -> dict[str, bytes]:
         """Pack the past of each pool for the file, with the finest points of as many as there is room for.
 
         Others need not wait until all are packed.
         """
+        self._history.has_news = False
         packed, size = {}, 0
         for name, track in list(self._history.tracks.items()):
             with self._lock:
@@ -133,10 +151,13 @@ class SnapshotCache:
             kept = self._kept.get(key)
             if kept is not None and now < kept.until:
                 return kept.snapshot
-            data, cost = self._ask(name, workers)
-            begin = time.thread_time()
-            snapshot = read_snapshot(data)
-            cost = max(cost, (time.thread_time() - begin) / 4)
+            with self._taking if name is None else nullcontext():
+                data, cost = self._ask(name, workers)
+                begin = time.thread_time()
+                snapshot = read_snapshot(data)
+                cost = max(cost, (time.thread_time() - begin) / 4)
+                if name is None:
+                    self._go_on(snapshot)
             with self._lock:
                 if len(self._kept) > 2 * len(snapshot.pools) + 1000:  # names of pools that are gone
                     self._kept.clear()
@@ -144,7 +165,6 @@ class SnapshotCache:
                 self._kept[key] = CachedSnapshot(now + REST * cost, snapshot)
                 if name is None:
                     self._names = frozenset(pool.name for pool in snapshot.pools)
-                    self._history.add(snapshot)
             return snapshot
 
     def _ask(self, name: str | None, workers: bool, *, memory: bool = True) -> tuple[bytes, float]:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from fpm.client.control import fetch_snapshot
 from fpm.master.status.history_keeper import history_path
@@ -18,7 +19,6 @@ from tests.support.reloads import reload
 from tests.support.waiting import hold_for, wait_until
 
 STATUS = "pyfpm: status"
-BEGINNINGS = (MarkKind.START, MarkKind.DEPLOY)
 
 
 def look(fpm: Daemon, name: str = "www") -> Pool:
@@ -36,29 +36,40 @@ def marks(fpm: Daemon) -> list[MarkKind]:
     return [mark.kind for mark in look(fpm).marks]
 
 
-def test_the_past_is_kept_whoever_dies(daemon: Start) -> None:
+def wait_for_marks(fpm: Daemon, *kinds: MarkKind) -> None:
+    """Wait until these are there, and no others: with the next sample."""
+    wait_until(lambda: marks(fpm) == [*kinds], message=lambda: f"the marks are {marks(fpm)}", every=0.2)
+
+
+def test_the_past_is_kept_while_nobody_looks(daemon: Start) -> None:
     pools = {"www": {"pm.max_children": 2}, "quiet": {"pm": "ondemand"}}
     fpm = daemon(pools, global_={"status_history": "yes"})
     assert fpm.processes(STATUS) == [], "a daemon that ends soon does not pay for it"
     requests = [fpm.get("www").status for _ in range(5)]
     keeper = wait_until(lambda: fpm.processes(STATUS))[0]
-    hold_for(keeper.is_running, 12)  # two samples at least, while nobody looks
+    hold_for(keeper.is_running, 9)  # two samples at least, while nobody looks
     first = look(fpm)
     assert len(first.history) >= 2
     assert sum(one.rate * one.span for one in first.history) == 5 == len(requests)
     assert [mark.kind for mark in first.marks] == [MarkKind.START]
     assert not any(one.rate for one in look(fpm, "quiet").history)
+    assert os.stat(history_path(str(fpm.control))).st_mode & 0o777 == 0o600
+    assert "REQ/S: of the last 10 seconds" in fpm.cli("status", environ={"COLUMNS": "200"}).stdout
 
+
+def test_the_past_is_kept_over_an_upgrade_and_the_death_of_its_keeper(daemon: Start, directory: Path) -> None:
+    fpm = daemon({"www": {"pm.max_children": 2}}, global_=at_once(directory))
+    keep_some(fpm, 5)
     reload(fpm)
     fpm.wait_notify("READY=1")
-    wait_until(lambda: marks(fpm) == [MarkKind.START, MarkKind.DEPLOY], every=0.2)
+    wait_for_marks(fpm, MarkKind.START, MarkKind.DEPLOY)
     assert fpm.ask("upgrade")["ok"]
     fpm.wait_notify("READY=1")
     assert fpm.get("www").status == 200
     window = counted(fpm, lambda window: window.requests == 6)
     assert window.statistics.count == window.statistics.response.count == 6
     assert window.response_time(0.95)
-    assert marks(fpm) == [MarkKind.START, MarkKind.DEPLOY, MarkKind.UPGRADE]
+    wait_for_marks(fpm, MarkKind.START, MarkKind.DEPLOY, MarkKind.UPGRADE)
 
     fpm.expect_log("the status process exited on signal 9")
     (keeper,) = fpm.processes(STATUS)
@@ -68,36 +79,56 @@ def test_the_past_is_kept_whoever_dies(daemon: Start) -> None:
     assert counted(fpm, lambda window: window.requests >= 5).requests <= 6
     assert marks(fpm)[:2] == [MarkKind.START, MarkKind.DEPLOY]
 
-    known = counted(fpm, lambda window: True).requests
-    assert [fpm.get("www").status for _ in range(3)] == [200] * 3
+
+def test_the_past_is_kept_over_a_restart(daemon: Start, directory: Path) -> None:
+    fpm = daemon({"www": {"app": "slow:application"}}, global_=at_once(directory))
+    keep_some(fpm, 5)
+    reload(fpm)
+    fpm.wait_notify("READY=1")
     last = look(fpm).history[-1].at
-    wait_until(lambda: look(fpm).history[-1].at > last, message="the new process takes no sample", every=0.2)
-    restart(fpm)
-    # What was not saved yet, too, and a point for each sample.
-    assert counted(fpm, lambda window: True).requests == known + 3
-    assert len([one for one in look(fpm).history if one.span < 7]) >= 2
-    assert fpm.get("www").status == 200
-    counted(fpm, lambda window: window.requests == known + 4)
-    assert [one for one in marks(fpm) if one in BEGINNINGS] == [MarkKind.START, MarkKind.DEPLOY, MarkKind.START]
-    page = json.loads(fpm.cli("status", "www", "--format", "json").stdout)
-    assert page["requests 5m"] >= 6
-    assert page["p50 5m"] <= page["p95 5m"] <= page["p99 5m"]
-
-    assert os.stat(history_path(str(fpm.control))).st_mode & 0o777 == 0o600
-    assert "REQ/S: of the last 10 seconds" in fpm.cli("status", environ={"COLUMNS": "200"}).stdout
-
-
-def restart(fpm: Daemon) -> None:
-    """Stop the daemon and start it again."""
+    wait_until(lambda: look(fpm).history[-1].at > last, message="the process takes no sample", every=0.2)
+    # The next sample is the last one, and comes soon after the one before.
+    assert [fpm.get("www", query="0").status for _ in range(3)] == [200] * 3
     fpm.signal(signal.SIGQUIT)
     assert fpm.wait() == 0
     fpm.start()
-    wait_until(lambda: fpm.processes(STATUS))
+    assert counted(fpm, lambda window: True).requests == 5 + 3
+    assert len([one for one in look(fpm).history if one.span < 7]) >= 2, "a point for each sample"
+    assert fpm.get("www", query="0").status == 200
+    counted(fpm, lambda window: window.requests == 5 + 3 + 1)
+    wait_for_marks(fpm, MarkKind.START, MarkKind.DEPLOY, MarkKind.START)
+    page = json.loads(fpm.cli("status", "www", "--format", "json").stdout)
+    assert page["requests 5m"] == 5 + 3 + 1
+    assert page["p50 5m"] <= page["p95 5m"] <= page["p99 5m"]
 
 
-def test_a_process_that_is_not_wanted_any_more_saves_first(daemon: Start) -> None:
+def test_a_request_that_ends_while_the_daemon_stops_is_in_the_past(daemon: Start, directory: Path) -> None:
+    fpm = daemon({"www": {"app": "slow:application"}}, global_=at_once(directory))
+    keep_some(fpm, 2)
+    with holding(fpm, HOLD) as replies:
+        stop_and_wait_for_the_file(fpm)
+    assert replies[0].result().status == 200
+    assert fpm.wait() == 0
+    fpm.start()
+    assert counted(fpm, lambda window: True).requests == 3
+
+
+def at_once(directory: Path) -> dict[str, object]:
+    """Settings with which the process begins at once, as it has an address: otherwise it does after five seconds."""
+    return {"status_history": "yes", "status_listen": directory / "status.sock"}
+
+
+def stop_and_wait_for_the_file(fpm: Daemon) -> None:
+    """Begin to stop the daemon; the past is saved then."""
+    file = history_path(str(fpm.control))
+    before = os.stat(file).st_mtime_ns
+    fpm.signal(signal.SIGQUIT)
+    wait_until(lambda: os.stat(file).st_mtime_ns != before)
+
+
+def test_a_process_that_is_not_wanted_any_more_saves_first(daemon: Start, directory: Path) -> None:
     pools = {"www": {}}
-    fpm = daemon(pools, global_={"status_history": "yes"})
+    fpm = daemon(pools, global_=at_once(directory))
     keep_some(fpm, 4)
     fpm.configure(pools, global_={"status_history": "no"})
     assert fpm.cli("reload").returncode == 0
@@ -107,8 +138,8 @@ def test_a_process_that_is_not_wanted_any_more_saves_first(daemon: Start) -> Non
     assert counted(fpm, lambda window: window.requests).requests == 4
 
 
-def test_a_process_that_hangs_is_killed_while_requests_finish(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "slow:application"}}, global_={"status_history": "yes"})
+def test_a_process_that_hangs_is_killed_while_requests_finish(daemon: Start, directory: Path) -> None:
+    fpm = daemon({"www": {"app": "slow:application"}}, global_=at_once(directory))
     keep_some(fpm, 1)
     with holding(fpm, HOLD):
         fpm.processes(STATUS)[0].suspend()
@@ -119,14 +150,11 @@ def test_a_process_that_hangs_is_killed_while_requests_finish(daemon: Start) -> 
     assert fpm.wait() == 0
 
 
-def test_a_process_that_hangs_after_it_has_saved_is_killed(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "slow:application"}}, global_={"status_history": "yes"})
+def test_a_process_that_hangs_after_it_has_saved_is_killed(daemon: Start, directory: Path) -> None:
+    fpm = daemon({"www": {"app": "slow:application"}}, global_=at_once(directory))
     keep_some(fpm, 1)
     with holding(fpm, HOLD):
-        file = history_path(str(fpm.control))
-        before = os.stat(file).st_mtime_ns
-        fpm.signal(signal.SIGQUIT)
-        wait_until(lambda: os.stat(file).st_mtime_ns != before)
+        stop_and_wait_for_the_file(fpm)
         fpm.processes(STATUS)[0].suspend()
     assert fpm.wait() == 0
 

@@ -18,7 +18,7 @@ from fpm.status.past.marks import MARKS, add_mark
 from fpm.status.past.points import Row, Tier
 from fpm.status.past.recent import WINDOWS, Mark, MarkKind, Moment, Recent, Window
 from fpm.status.past.sample import Counted, Landmarks, Sample
-from fpm.status.past.track import COARSE_POINTS, FINE_POINTS, GAP, KEPT, MIDDLE_POINTS, Track
+from fpm.status.past.track import COARSE_POINTS, FINE_POINTS, GAP, KEPT, MIDDLE_POINTS, SHORTEST, Track
 from fpm.status.snapshot import Snapshot
 from tests.support import overviews
 
@@ -172,6 +172,17 @@ def test_looks_of_people_make_no_finer_history() -> None:
     assert window(track.recent(sample(49.9, 105)), 60).requests == 105, "the newest look counts all the same"
 
 
+def test_a_last_sample_says_how_long_its_news_must_wait() -> None:
+    track = tracked([sample(0, 5), sample(5, 7)])
+    assert track.add(sample(5.125, 7), SHORTEST) == 0.0, "it has none"
+    assert track.add(sample(5.125, 9), SHORTEST) == pytest.approx(0.075)
+    assert track.add(sample(5.125, 7, landmarks=replace(START, last_death=T + 5.1)), SHORTEST) > 0, "a mark"
+    assert window(track.recent(sample(5.125, 7)), 60).requests == 2
+    assert track.add(sample(5.25, 9), SHORTEST) == 0.0
+    assert window(track.recent(sample(5.25, 9)), 60).requests == 4
+    assert [round(one.span, 2) for one in track.moments(T + 6)] == [5.0, 0.25]
+
+
 @pytest.mark.parametrize("second", [sample(100, 9), sample(5, 2)])
 def test_a_gap_and_a_new_beginning_make_no_point(second: Sample) -> None:
     track = tracked([sample(0, 5), second])
@@ -297,6 +308,14 @@ def test_a_new_pool_of_an_old_daemon_is_a_deploy() -> None:
 def snapshot(at: float, *names: str) -> Snapshot:
     pools = tuple(overviews.pool(name, recent=None) for name in names)
     return Snapshot(replace(overviews.DAEMON, now=T + at, started=T - 100), pools)
+
+
+def test_history_knows_whether_it_has_gone_on() -> None:
+    history = History()
+    for at, has_news in ((0, True), (3, False), (5, True)):
+        history.has_news = False
+        history.add(snapshot(at, "www", "shop"))
+        assert history.has_news is has_news
 
 
 def test_history_forgets_pools_that_are_gone() -> None:

@@ -82,7 +82,8 @@ class StatusProcess:
         self._on_the_way = 0
         self._is_needed = True
         """The master has not stopped so far that it can do without."""
-        self._is_leaving = False
+        self._has_ended_past = self._is_leaving = False
+        """It has been asked to save what was counted until the last process of a pool ended; it is let go."""
         self._patience = PATIENCE
         self._leave_until = 0.0
 
@@ -91,14 +92,20 @@ class StatusProcess:
         self._patience = PATIENCE_IN_HASTE if in_haste else PATIENCE
         self._leave_until = self._services.loop.now + self._patience
         self.history.save(self._patience, self._give_up)
-        self._is_leaving = False  # if a graceful stop has come to an end, and somebody is in a hurry
+        # If a graceful stop has come to an end, and somebody is in a hurry:
+        self._has_ended_past = self._is_leaving = False
 
     def leave(self) -> None:
         """Let it go, once; what has been counted since it has saved is saved, too. Never waits, see `is_there`."""
         self._is_needed = False
-        if not self._is_leaving and not self.history.is_saving:
+        if self._is_leaving or self.history.is_saving:
+            return
+        left = max(self._leave_until - self._services.loop.now, LAST_PATIENCE * self._patience)
+        if not self._has_ended_past:
+            self._has_ended_past = True
+            self.history.save(left, self._process.kill)
+        if not self.history.is_saving:
             self._is_leaving = True
-            left = max(self._leave_until - self._services.loop.now, LAST_PATIENCE * self._patience)
             self._process.stop(left if self.history.is_kept else 0.0)
 
     @property

@@ -16,14 +16,27 @@ class History:
 
     def __init__(self) -> None:
         self.tracks: dict[str, Track] = {}
+        self.has_news = False
+        """Something was taken; whoever has saved it denies it."""
 
-    def add(self, snapshot: Snapshot, *, is_last: bool = False) -> None:
-        """Take a snapshot of all pools; pools that are gone are forgotten. The last one may come at any time."""
+    def add(self, snapshot: Snapshot, *, is_last: bool = False) -> float:
+        """Take a snapshot of all pools; pools that are gone are forgotten.
+
+        Args:
+            is_last: it may come soon after the one before.
+
+        Returns:
+            Seconds until another can add the news that this one has; 0.0: it has none, or they were taken.
+        """
+        early, spacing = 0.0, SHORTEST if is_last else SPACING
         for pool in snapshot.pools:
+            track = self.tracks.setdefault(pool.name, Track())
             sample = take_sample(pool, snapshot.daemon)
-            self.tracks.setdefault(pool.name, Track()).add(sample, spacing=SHORTEST if is_last else SPACING)
+            early = max(early, track.add(sample, spacing))
+            self.has_news = self.has_news or track.base is sample
         for name in self.tracks.keys() - {pool.name for pool in snapshot.pools}:
             del self.tracks[name]
+        return early
 
     def complete(self, pool: Pool, daemon: Daemon, *, brief: bool = False) -> Pool:
         """Return the pool with its past, as far as it is known.

@@ -62,12 +62,17 @@ class Track:
 
     # ---------------------------------------------------------------- taking
 
-    def add(self, sample: Sample, spacing: float = SPACING) -> None:
-        """Take a sample; one that comes less than `spacing` seconds after the last point adds none."""
+    def add(self, sample: Sample, spacing: float = SPACING) -> float:
+        """Take a sample; one that comes less than `spacing` seconds after the last point adds none.
+
+        Returns:
+            Seconds until the news that it has can be taken; 0.0: it has none, or it was taken.
+        """
         base = self.base
         passed = sample.at - base.at if base is not None else 0.0
         if base is not None and 0 <= passed < spacing:
-            return
+            has_news = (sample.counted, sample.landmarks) != (base.counted, base.landmarks)
+            return spacing - passed if has_news else 0.0
         for mark in find_marks(base, sample):
             add_mark(self.marks, mark)
         self.marks = [mark for mark in self.marks if mark.at > sample.at - KEPT]
@@ -84,6 +89,7 @@ class Track:
             row, counts = difference(origin, sample)
             self.add_point(read_row(row.pack(), 0), counts)
         self.advance(sample.at)
+        return 0.0
 
     def _origin(self, sample: Sample) -> Sample | None:
         """Return what the numbers of a sample go on from: the last one, or the pool's beginning; None after a gap."""
