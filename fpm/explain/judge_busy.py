@@ -73,7 +73,7 @@ def _cause_of(sight: Sight) -> _Cause:
     place = application_place(sight.places)
     function, file = (place.function, place.file) if place is not None else ("", "")
     if sight.stage == BODY:
-        return _Cause(UPLOAD, "reading the request's body from the web server", function, file)
+        return _Cause(UPLOAD, "reading the request's body", function, file)
     if sight.stage == SENDING:
         return _Cause(CLIENT, "sending the response to the web server", function, file)
     if sight.stage == AFTER:
@@ -133,7 +133,7 @@ def _no_details(sight: Sight, facts: Facts) -> str:
 
 
 def _upload_details(sight: Sight, facts: Facts) -> str:
-    return f"of {format_size(sight.content_length)}" if sight.content_length else ""
+    return (f"of {format_size(sight.content_length)} " if sight.content_length else "") + "from the web server"
 
 
 def _recursion_details(sight: Sight, facts: Facts) -> str:

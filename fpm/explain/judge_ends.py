@@ -46,13 +46,13 @@ _LEFT = (
 
 def judge_deaths(facts: Facts) -> Iterable[Finding]:
     """Find why processes have ended of late."""
-    groups: dict[tuple[str, str, str], list[Death]] = {}
+    groups: dict[tuple[str, str, str, str], list[Death]] = {}
     for death in facts.pool.deaths:
         if facts.now - death.at < PAST and not _is_said(death, facts):
             place = place_of(death)
             where = place_words(place, facts.pool.directory) if place is not None else ""
-            groups.setdefault((_kind(death), death.who, where), []).append(death)
-    for (kind, _, where), deaths in groups.items():
+            groups.setdefault((_kind(death), _way(death), death.who, where), []).append(death)
+    for (kind, _, _, where), deaths in groups.items():
         yield _make_finding(kind, where, deaths, facts)
 
 
@@ -83,6 +83,11 @@ def _kind(death: Death) -> str:
     if death.signal in CRASHES:
         return CRASH
     return KILLED if death.signal else EXIT
+
+
+def _way(death: Death) -> str:
+    """Return the signal or the code, where that is what the finding tells."""
+    return "" if _kind(death) in (MEMORY, TIMEOUT) else death.signal or str(death.code)
 
 
 def _make_finding(kind: str, where: str, deaths: Sequence[Death], facts: Facts) -> Finding:

@@ -26,7 +26,8 @@ MANY, MANY_PART = 200, 0.5
 NO_DESCRIPTORS = re.compile(r"\[Errno (?:24|23)\]|[Tt]oo many open files")
 _ADVICE = {
     EXCEPTION: "`pyfpm logs {pool}` has the whole traceback.",
-    EXIT_REQUEST: "Return a response, or raise an exception of the framework: sys.exit() ends the request with 500.",
+    EXIT_REQUEST: "Return a response, or raise an exception of the framework: sys.exit() ends the request with 500, "
+    "or in the middle of its response.",
     MEMORY: "The request wants more memory than the worker may have: see rlimit_as, and the limit of the container.",
     DESCRIPTORS: "Something is opened for each request and not closed: use `with`, and close what is kept in a global. "
     "Until then pm.max_requests replaces workers in time; rlimit_files is the limit.",
@@ -38,6 +39,11 @@ def judge_exceptions(facts: Facts) -> Iterable[Finding]:
     late = [seen for seen in facts.pool.exceptions if facts.now - seen.last < PAST]
     for seen in sorted(late, key=lambda one: -one.count)[:MOST]:
         yield _make_finding(seen, facts)
+    if len(late) > MOST:
+        others = "exceptions are" if len(late) > MOST + 1 else "exception is"
+        command = f"`pyfpm status {facts.pool.name}`"
+        text = f"{len(late) - MOST} other {others} shown by {command}"
+        yield Finding(kind=EXCEPTION, urgency=Urgency.NOTE, sentence=text)
 
 
 def kind_of(seen: SeenException) -> str:
@@ -79,11 +85,11 @@ def _urgency(seen: SeenException, facts: Facts) -> Urgency:
 def _what(kind: str, seen: SeenException) -> str:
     if kind == EXIT_REQUEST:
         return f"calls sys.exit({seen.message})"
-    return f"{'logs' if seen.printed else 'fails with'} {seen.words}"
+    return f"{'logs' if seen.printed else 'fails with'} {seen.words.rstrip('.')}"
 
 
 _WHY = {
-    EXIT_REQUEST: ", which ends the request with 500, not the worker",
+    EXIT_REQUEST: ", which ends the request, not the worker",
     MEMORY: " because the worker may not have more memory",
     DESCRIPTORS: " because the worker has no descriptor left",
 }

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from fpm.explain.facts import Place, Sight
 from fpm.frozen import dataclass
+from fpm.stacks.text.group import OURS
 
 REPEATED = 50
 """Calls of one function on a stack from which it is a recursion."""
@@ -16,9 +17,9 @@ REQUEST_MAX = 200
 
 
 def application_place(places: Sequence[Place]) -> Place | None:
-    """Return the newest call of the application's own code; the newest call of all if there is none."""
+    """Return the newest call of the application's own code, else the newest of a library; None if all are pyfpm's."""
     own = next((place for place in places if not place.library), None)
-    return own or (places[0] if places else None)
+    return own or next((place for place in places if place.library != OURS), None)
 
 
 def short_file(file: str, directory: str) -> str:

@@ -27,6 +27,9 @@ TARGET_MAX = 120
 _LIMIT = re.compile(rb"^Max open files +(\d+|unlimited) ", re.MULTILINE)
 _SOCKET = re.compile(r"socket:\[(\d{1,20})\]")
 _DELETED = " (deleted)"
+_MEMORY = "/memfd:"
+_OWN = "/memfd:pyfpm-"
+"""Of the worker itself, which leaks none."""
 
 
 def count_open_files(pid: int) -> tuple[int, int] | None:
@@ -59,13 +62,13 @@ def group_targets(links: Iterable[str], peers: Mapping[int, str]) -> tuple[str, 
         links: what they are in the words of /proc/PID/fd.
         peers: to what sockets are connected, by inode.
     """
-    names = [_name(link, peers) for link in links]
+    names = [_name(link, peers) for link in links if not link.startswith(_OWN)]
     whole = Counter(names)
     groups: Counter[str] = Counter()
     example: dict[str, str] = {}
     for name, count in whole.items():
         # One path many times is itself the finding; many paths in one directory are named by that.
-        group = name if count > 1 or not name.startswith("/") else f"{name.rpartition('/')[0]}/"
+        group = name if count > 1 or not name.startswith("/") else _directory(name)
         groups[group] += count
         example.setdefault(group, name)
     return tuple(_words(group, count, example[group]) for group, count in groups.most_common(TARGETS_MAX))
@@ -80,11 +83,17 @@ def _name(link: str, peers: Mapping[int, str]) -> str:
     return link.partition(":[")[0] + "s" if ":[" in link else link
 
 
+def _directory(path: str) -> str:
+    """Return the directory of a file; of a file in memory (memfd_create) what all of them begin with."""
+    return _MEMORY if path.startswith(_MEMORY) else f"{path.rpartition('/')[0]}/"
+
+
 def _words(group: str, count: int, example: str) -> str:
     shown = example if len(example) <= TARGET_MAX else f"...{example[-TARGET_MAX:]}"
     if group == example:
         return f"{count} times {shown}" if group.startswith("/") and count > 1 else f"{count} {shown}"
-    return f"{count} files in {group[:TARGET_MAX]} (as {shown})" if count > 1 else f"1 {shown}"
+    where = "memory" if group == _MEMORY else group[:TARGET_MAX]
+    return f"{count} files in {where} (as {shown})" if count > 1 else f"1 {shown}"
 
 
 def _list_descriptors(pid: int, most: int) -> list[str]:

@@ -53,9 +53,11 @@ def format_traceback(error: BaseException, ours: Container[CodeType]) -> str:
     while frames is not None and frames.tb_frame.f_code in ours:
         frames = frames.tb_next
     text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__)).rstrip()
-    address, message = _address_of(error) if isinstance(error, OSError) else "", str(error)
-    # With notes, the end of the text is not that of the message.
-    return f"{text} ({address})" if address and address not in message and text.endswith(message) else text
+    # Where there are notes, the end of the text is not that of the message. str(error) may run the application's code.
+    if not isinstance(error, OSError) or getattr(error, "__notes__", None):
+        return text
+    address = _address_of(error)
+    return f"{text} ({address})" if address and address not in text.rpartition("\n")[2] else text
 
 
 def _address_of(error: BaseException) -> str:

@@ -127,7 +127,7 @@ def test_what_workers_are_stuck_in_is_named(stuck: Daemon) -> None:
         path = re.escape(str(stuck.apps / "shop.sqlite3"))
         check(stuck, "write", rf"{place} waiting for the lock of SQLite's database {path} that pid {keeper} has")
         place = rf"in stuck\.receive \({line_of('the upload')}\)"
-        check(stuck, "upload", rf"{place} reading the request's body from the web server of 1000 B", "POST")
+        check(stuck, "upload", rf"{place} reading the request's body of 1000 B from the web server", "POST")
         check(stuck, "background", rf"in the background work stuck\.rebuild_index in {holder} asleep")
         check_saturation(stuck, database)
 

@@ -118,7 +118,7 @@ def _exits(fpm: Daemon) -> None:
     assert re.search(rf"{wanted}GET /leave\?3 ", said, re.M)
     line = place(fpm, "ends", "sys.exit(int(number))")
     assert re.search(
-        rf"^sys-exit: GET /exit\?4 calls sys\.exit\(4\) in ends\.give_up {line}, which ends the request with 500, "
+        rf"^sys-exit: GET /exit\?4 calls sys\.exit\(4\) in ends\.give_up {line}, which ends the request, "
         rf"not the worker, by pid {other} ",
         said,
         re.M,

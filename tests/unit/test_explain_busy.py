@@ -209,12 +209,15 @@ def test_uploads_and_slow_clients_are_the_web_servers() -> None:
     one = make_pool(upload, client, worker(3))
     process = ProcessStatus(1, "Running", 0, 0, 1, 1, "POST", "/up", 5 << 20, "-", "-", 0.0, 0)
     one = replace(one, status=replace(one.status, processes=(process,)))
-    said = explain_pool(Facts(one, DAEMON, (look(1, SEARCH, stage="reading the request's body"),)))
+    ours = Frame("wait", "/opt/pyfpm/lib/python3.11/site-packages/fpm/worker/socket_io.py", 155)
+    boot = (Frame("<module>", "<pyfpm boot>", 138), Frame("<module>", "<string>", 1))
+    looks = (look(1, SEARCH, stage="reading the request's body"), look(2, ours, *boot, stage="sending the response"))
+    said = explain_pool(Facts(one, DAEMON, looks))
     assert [(one.kind, one.sentence) for one in said.findings] == [
         (
             "slow-upload",
-            "1 worker is in shop.views.search (shop/views.py:41) reading the request's body from the web server "
-            "of 5.0 MiB for 9.0 s (pid 1, POST /up)",
+            "1 worker is in shop.views.search (shop/views.py:41) reading the request's body of 5.0 MiB from the web "
+            "server for 9.0 s (pid 1, POST /up)",
         ),
         ("slow-client", "1 worker is sending the response to the web server for 8.0 s (pid 2, GET /down)"),
     ]

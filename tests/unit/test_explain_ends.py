@@ -128,6 +128,11 @@ def test_ends_at_the_same_place_are_one_finding() -> None:
     assert found.since == LATE - 120
     elsewhere = replace(CRASH, output=(CRASH.output[0], '  File "/srv/shop/other.py", line 2 in f'))
     assert len(list(judge_deaths(facts(deaths=(CRASH, elsewhere))))) == 2
+    killed = replace(CRASH, signal="SIGKILL")
+    terminated = replace(CRASH, signal="SIGTERM", at=LATE - 30)
+    both = list(judge_deaths(facts(deaths=(killed, terminated))))
+    assert len(both) == 2, "a signal is counted with its own kind"
+    assert not any("the last of" in one.sentence for one in both)
 
 
 def test_how_urgent_an_end_is() -> None:
@@ -160,6 +165,14 @@ def of_exception(seen: SeenException, **pool: Any) -> Finding:
     return only(judge_exceptions(facts(exceptions=(seen,), **pool)))
 
 
+def test_exceptions_that_are_not_told_are_counted() -> None:
+    seen = tuple(replace(SEEN, place=f"search (/srv/shop/views.py:{line})") for line in range(8))
+    *told, last = judge_exceptions(facts(exceptions=seen))
+    assert len(told) == 5
+    assert last.sentence == "3 other exceptions are shown by `pyfpm status shop`"
+    assert not last.is_trouble
+
+
 @pytest.mark.parametrize(
     ("seen", "kind", "sentence"),
     [
@@ -171,7 +184,7 @@ def of_exception(seen: SeenException, **pool: Any) -> Finding:
         (
             replace(SEEN, kind="SystemExit", message="3", request=""),
             "sys-exit",
-            "a request calls sys.exit(3) in shop.views.search (shop/views.py:41), which ends the request with 500, not",
+            "a request calls sys.exit(3) in shop.views.search (shop/views.py:41), which ends the request, not",
         ),
         (
             replace(SEEN, kind="MemoryError", message=""),
@@ -188,6 +201,16 @@ def of_exception(seen: SeenException, **pool: Any) -> Finding:
             replace(SEEN, printed=True, place=""),
             "exception",
             "GET /search?q=tea logs KeyError: 'tea', 3 times in 10 min, last by pid 2101 1 min ago",
+        ),
+        (
+            replace(SEEN, message="A sentence. Another one."),
+            "exception",
+            "GET /search?q=tea fails with KeyError: A sentence. Another one in shop.views.search (shop/views.py:41), 3",
+        ),
+        (
+            replace(SEEN, place="_send (/v/lib/python3.11/site-packages/fpm/wsgi/response.py:1)"),
+            "exception",
+            "GET /search?q=tea fails with KeyError: 'tea', 3 times",
         ),
     ],
 )
@@ -269,6 +292,8 @@ def test_what_descriptors_are() -> None:
     )
     assert group_targets(["/tmp/x (deleted)", "pipe:[3]", "pipe:[4]"], {}) == ("2 pipes", "1 /tmp/x")
     assert group_targets([], {}) == ()
+    memory = ["/memfd:pyfpm-index (deleted)", "/memfd:cache1 (deleted)", "/memfd:cache2 (deleted)"]
+    assert group_targets(memory, {}) == ("2 files in memory (as /memfd:cache1)",)
 
 
 # -------------------------------------------------------------------------------------------------- starts

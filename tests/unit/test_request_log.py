@@ -32,6 +32,21 @@ def fail_with_notes() -> None:
         raise
 
 
+class Unspeakable(Exception):
+    """Says nothing of itself, as one with a mistake in it or a translation that fails."""
+
+    def __str__(self) -> str:
+        raise LookupError("no text")
+
+
+class UnspeakableRefusal(Unspeakable, ConnectionRefusedError):
+    pass
+
+
+def fail_without_words(error: Exception) -> None:
+    raise error
+
+
 def raised_by(call: Callable[[], object]) -> str:
     with pytest.raises(Exception) as caught:  # noqa: PT011
         call()
@@ -50,6 +65,8 @@ REFUSED = "ConnectionRefusedError: [Errno 111] Connection refused"
         (lambda: create_connection(()), REFUSED),
         (fail_later, "RuntimeError: no cache"),
         (fail_with_notes, "call the administrator"),
+        (lambda: fail_without_words(Unspeakable()), f"{__name__}.Unspeakable: <exception str() failed>"),
+        (lambda: fail_without_words(UnspeakableRefusal()), f"{__name__}.UnspeakableRefusal: <exception str() failed>"),
         (lambda: os.stat("/no/such/file"), "FileNotFoundError: [Errno 2] No such file or directory: '/no/such/file'"),
     ],
 )

@@ -24,6 +24,7 @@ from fpm.stacks.trace import Frame
 _OURS = re.compile(r"/fpm/(?:(?:launcher|template|worker|wsgi|fastcgi)/(?:\w+/)*\w+|library)\.py$|^<pyfpm boot>$")
 _INSTALLED = re.compile(r"/(?:site|dist)-packages/(([^/]+)[^\n]*)")
 _STANDARD = re.compile(r"/lib(?:64)?/python3[^/]*/(([^/]+)[^\n]*)|^(<frozen ([^>.]+)[^>]*>)$")
+OURS = "fpm"
 _COMMAND = "<string>"
 """The file of `python -c`, by which a template begins."""
 NAMES_MAX = 4
@@ -40,13 +41,14 @@ class Gap:
 
 
 def without_ours(frames: Sequence[Frame]) -> Sequence[Frame]:
-    """Remove the worker's own frames, with which every request begins."""
-    end = len(frames)
-    if end > 1 and frames[-1].file == _COMMAND and is_ours(frames[-2]):
-        end -= 1
+    """Remove the worker's own frames, with which every request begins; if there are no others, only `python -c`."""
+    whole = len(frames)
+    if whole > 1 and frames[-1].file == _COMMAND and is_ours(frames[-2]):
+        whole -= 1
+    end = whole
     while end > 0 and is_ours(frames[end - 1]):
         end -= 1
-    return frames[:end] if end else frames
+    return frames[: end or whole]
 
 
 def is_ours(frame: Frame) -> bool:
@@ -59,7 +61,7 @@ def library_of(frame: Frame) -> str:
     if frame.native:
         return frame.file.rpartition("/")[2].partition(".so")[0] or "C"
     if is_ours(frame):
-        return "fpm"
+        return OURS
     found = _INSTALLED.search(frame.file) or _STANDARD.search(frame.file)
     return (found[2] or found[4]).removesuffix(".py") if found else ""
 
@@ -75,10 +77,10 @@ def short_file(frame: Frame) -> str:
 def relevant_frames(frames: Sequence[Frame]) -> list[Frame | Gap]:
     """Keep the newest frame, those of the application, and the call by which it went into a library.
 
-    Everything, if none is of the application.
+    Everything, if none is of the application; of a stack that is pyfpm's own the newest.
     """
     is_own = [not library_of(frame) for frame in frames]
-    if not any(is_own):
+    if not any(is_own) and not all(map(is_ours, frames)):
         return list(frames)
     kept: list[Frame | Gap] = []
     left_out: list[Frame] = []

@@ -64,6 +64,7 @@ def test_recursion_and_the_workers_own_frames_do_not_tell_stacks_apart() -> None
     assert group(make(QUERY, ours, boot, command), make(QUERY, ours, boot))[0].frames == (QUERY,)
     assert group(make(QUERY, command))[0].frames == (QUERY, command)
     assert group(make(ours))[0].frames == (ours,)
+    assert group(make(ours, boot, command))[0].frames == (ours, boot)
 
 
 def test_native_frames_without_a_symbol_are_their_library() -> None:
@@ -172,6 +173,8 @@ def test_frames_that_tell() -> None:
     assert shown == [lock, Gap(2, ("urllib3", "http")), http[1], QUERY, Gap(5, ("django",))]
     assert relevant_frames([lock, *http]) == [lock, *http]
     assert relevant_frames([]) == []
+    ours = Frame("wait", SITE + "fpm/worker/socket_io.py", 155)
+    assert relevant_frames([ours, ours, ours]) == [ours, Gap(2, ("fpm",))]
     assert relevant_frames([QUERY, django[0]]) == [QUERY, django[0]]
     assert library_of(Frame("f", "<frozen importlib._bootstrap>", 1)) == "importlib"
     assert library_of(Frame("PQexec", "/usr/lib/libpq.so.5", 0, native=True)) == "libpq"
