@@ -9,7 +9,8 @@ from fpm.cli.columns import Cell, Column
 from fpm.cli.status_rows import show_text, warn_cell
 from fpm.cli.top_figures import Sample
 from fpm.frozen import dataclass
-from fpm.status.figures import format_count, format_rate, format_size, format_span
+from fpm.scoreboard.route_table import BEGINS
+from fpm.status.figures import format_count, format_rate, format_size, format_span, is_open
 from fpm.status.overview import Pool, Route
 from fpm.status.routes import routes_since
 
@@ -100,10 +101,14 @@ def route_columns(rows: Sequence[RouteRow], *, with_pool: bool) -> list[Column]:
         Column("TIME", [Cell(format_span(one.time)) for one in routes], 2, right=True),
         Column("TIME%", [Cell(f"{100 * row.share:.0f}") for row in rows], 6, right=True),
         Column("MEAN", [Cell(_duration(one.time / one.requests)) for one in routes], 9, right=True),
-        Column("P95", [Cell("-" if one.p95 is None else _duration(one.p95)) for one in routes], 3, right=True),
+        Column("P95", [Cell(_percentile(one.p95)) for one in routes], 3, right=True),
         Column("CPU", [Cell(format_span(one.cpu)) for one in routes], 5, right=True),
         Column("GROWTH", [Cell(format_size(one.growth) if one.growth else "-") for one in routes], 8, right=True),
     ]
+
+
+def _percentile(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{'> ' if is_open(seconds, BEGINS) else ''}{_duration(seconds)}"
 
 
 def _duration(seconds: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fpm.scoreboard.buckets import BOUNDS
 
 _SIZES = (("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30), ("TiB", 2**40))
@@ -30,9 +32,14 @@ def format_duration(seconds: float | None) -> str:
     return f"{seconds * 1e6:.0f} µs" if 0 < seconds < 0.0009995 else format_span(seconds)
 
 
-def format_percentile(seconds: float | None) -> str:
+def format_percentile(seconds: float | None, bounds: Sequence[int] = BOUNDS) -> str:
     """As `format_duration`; `> 1 min 40 s` where the buckets end, because then only that is known."""
-    return f"{'> ' if seconds is not None and seconds * 1e6 >= BOUNDS[-1] else ''}{format_duration(seconds)}"
+    return f"{'> ' if is_open(seconds, bounds) else ''}{format_duration(seconds)}"
+
+
+def is_open(seconds: float | None, bounds: Sequence[int]) -> bool:
+    """Decide whether a percentile is where the buckets end: it may be any longer time."""
+    return seconds is not None and seconds * 1e6 >= bounds[-1]
 
 
 def format_age(seconds: float) -> str:

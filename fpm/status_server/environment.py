@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from markupsafe import Markup
 from fpm.log.escape import escape
 from fpm.log.times import format_iso, format_iso_offset, local_time
 from fpm.scoreboard.numbers import PoolNumbers
+from fpm.scoreboard.route_table import BEGINS
 from fpm.status.death_text import death_notes, request_words
 from fpm.status.figures import (
     format_age,
@@ -157,6 +158,7 @@ _FILTERS = {
     "rate": format_rate,
     "rate_of": lambda pool: format_rate(rate_of(pool)),
     "percentile": format_percentile,
+    "route_percentile": partial(format_percentile, bounds=BEGINS),
     "seconds": format_duration,
     "size": format_size,
     "span": format_span,

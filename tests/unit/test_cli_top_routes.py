@@ -10,7 +10,7 @@ from fpm.cli.columns import fit
 from fpm.cli.top_figures import BY_NAME, Sample, compare
 from fpm.cli.top_routes import ROUTE_KEYS, RouteRow, compare_routes, route_columns, route_object, sort_routes
 from fpm.cli.top_view import View
-from fpm.scoreboard.route_table import BUCKETS
+from fpm.scoreboard.route_table import BEGINS, BUCKETS
 from fpm.status.overview import Pool, Route
 from fpm.status.snapshot import Snapshot
 from tests.support import overviews
@@ -99,6 +99,13 @@ def test_keys_lead_to_the_routes_and_back() -> None:
     assert names(list(view.select(pools, workers, compare_routes(None, BEFORE, None)))) == [("shop", "(others)")]  # type: ignore[arg-type]
     view.press("w", 10)
     assert (view.urls, view.shows_workers) == (False, True)
+
+
+def test_a_percentile_that_the_buckets_do_not_reach_says_so() -> None:
+    routes = (route("/a", 9, 900.0, p95=BEGINS[-1] / 1e6), route("/b", 9, 9.0, p95=4.0))
+    rows = compare_routes(None, sample(1.0, overviews.pool(routes=routes)), None)
+    (column,) = (one for one in route_columns(rows, with_pool=False) if one.head == "P95")
+    assert [cell.text for cell in column.cells] == ["> 34 s", "4.0 s"]
 
 
 def test_a_narrow_terminal_keeps_what_matters_and_shows_no_control_characters() -> None:
