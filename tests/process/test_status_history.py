@@ -92,7 +92,8 @@ def test_the_past_is_kept_over_a_restart(daemon: Start, directory: Path) -> None
     fpm.signal(signal.SIGQUIT)
     assert fpm.wait() == 0
     fpm.start()
-    assert counted(fpm, lambda window: True).requests == 5 + 3
+    window = counted(fpm, lambda window: True)
+    assert (window.requests, window.statistics.count) == (5 + 3, 5 + 3)
     assert len([one for one in look(fpm).history if one.span < 7]) >= 2, "a point for each sample"
     assert fpm.get("www", query="0").status == 200
     counted(fpm, lambda window: window.requests == 5 + 3 + 1)
@@ -110,7 +111,10 @@ def test_a_request_that_ends_while_the_daemon_stops_is_in_the_past(daemon: Start
     assert replies[0].result().status == 200
     assert fpm.wait() == 0
     fpm.start()
-    assert counted(fpm, lambda window: True).requests == 3
+    window = counted(fpm, lambda window: True)
+    assert (window.requests, window.statistics.count) == (3, 3), (
+        "the former counts what has begun, the latter responses"
+    )
 
 
 def at_once(directory: Path) -> dict[str, object]:
