@@ -282,6 +282,10 @@ class PoolModel:
         while starting := self.in_state(WorkerState.REQUESTED, WorkerState.STARTING):
             self.become_ready(starting[0])
 
+    def hang_up(self, child: Child) -> None:
+        """It closes its channel, whose other end nobody else has here."""
+        self.workers._messages.read_last(child)
+
     def work(self, child: Child, stage: Stage) -> None:
         """Let it say what it does."""
         child.slot.board.stages[child.slot.number] = stage

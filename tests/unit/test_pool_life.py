@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fpm.master.pool.child import Child
-from fpm.master.pool.history import MAX_REQUESTS
+from fpm.master.pool.history import MAX_REQUESTS, STOP
 from fpm.master.pool.worker_state import WorkerEvent, WorkerState
 from fpm.master.processes.exits import Exit
 from fpm.scoreboard.stages import Stage
@@ -203,6 +207,39 @@ class PoolLife(RuleBasedStateMachine):
             assert not self.pool.in_state(WorkerState.GONE)
             for child in self.pool.children:
                 assert child.retire_reason or not child.state.is_leaving or child.state.killed_by_master
+
+
+@pytest.fixture
+def one() -> Iterator[PoolModel]:
+    """A pool with one worker, which has closed its channel."""
+    pool = PoolModel(pm="static", pm__max_children="1")
+    pool.scaler.start()
+    pool.start_all()
+    pool.hang_up(pool.children[0])
+    yield pool
+    pool.close()
+
+
+LEAVING = [WorkerEvent.RETIRE, WorkerEvent.TERMINATE]
+
+
+@pytest.mark.parametrize("event", LEAVING)
+def test_one_that_has_gone_before_it_is_told_to_leave_gets_no_time_for_it(one: PoolModel, event: WorkerEvent) -> None:
+    """Nobody reports its exit: it is learnt within seconds, not after process_control_timeout."""
+    (child,) = one.children
+    process: Any = child.process
+    process.alive = False
+    one.workers.happen(child, event, reason=STOP)
+    one.fire(child)
+    assert child.state is WorkerState.GONE
+
+
+@pytest.mark.parametrize("event", LEAVING)
+def test_one_that_cannot_be_told_to_leave_is_signalled(one: PoolModel, event: WorkerEvent) -> None:
+    (child,) = one.children
+    one.workers.happen(child, event, reason=STOP)
+    one.fire(child)
+    assert child.state is WorkerState.TERMINATING
 
 
 TestPoolLife = PoolLife.TestCase

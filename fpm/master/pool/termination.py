@@ -110,6 +110,8 @@ class WorkerTermination:
         child.channel.send(Quit(final=STOP in (change.reason, child.retire_reason)))
 
     def _limit_leaving(self, child: Child, change: Change) -> None:
+        if not child.is_heard:
+            return  # it has hung up: its end is awaited already, and sooner
         timeout = self._services.settings.process_control_timeout if change.timeout is None else change.timeout
         reason = child.retire_reason if change.event is WorkerEvent.RESTORED else change.reason
         request = read_current_request(child, self._services.loop.now).number
@@ -215,7 +217,7 @@ class WorkerTermination:
     def limit_start(self, child: Child) -> None:
         """Give it startup_timeout to be ready; 0: as long as it takes."""
         seconds = self._stacks.config.startup_timeout
-        if seconds > 0:
+        if seconds > 0 and child.is_heard:  # else its end is awaited already
             child.set_timer(seconds, lambda: self._keeper.happen(child, WorkerEvent.START_TIMEOUT))
 
     def _explain_start(self, child: Child, change: Change) -> None:

@@ -166,7 +166,7 @@ class WorkerAction(Enum):
     NOTE_READY = "note ready"
     """Its time to start is over, its time to be idle begins."""
     LIMIT_LEAVING = "limit leaving"
-    """LATE after the time that it has to leave; its stack is taken shortly before."""
+    """LATE after the time that it has to leave; its stack is taken shortly before. Not for one that has hung up."""
     HURRY = "hurry"
     """LATE a second after a signal."""
     AWAIT_REPORT = "await report"
