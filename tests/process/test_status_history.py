@@ -112,9 +112,8 @@ def test_a_request_that_ends_while_the_daemon_stops_is_in_the_past(daemon: Start
     assert fpm.wait() == 0
     fpm.start()
     window = counted(fpm, lambda window: True)
-    assert (window.requests, window.statistics.count) == (3, 3), (
-        "the former counts what has begun, the latter responses"
-    )
+    # The one counts what has begun, the other what has ended.
+    assert (window.requests, window.statistics.count) == (3, 3)
 
 
 def at_once(directory: Path) -> dict[str, object]:
