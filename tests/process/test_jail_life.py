@@ -120,11 +120,12 @@ def test_a_killed_template_takes_its_workers_along(daemon: Start) -> None:
 
 
 def test_reloads(daemon: Start) -> None:
-    """With a worker that is busy: it finishes, in the former generation's namespaces."""
+    """With a worker that is busy: it finishes in the former namespaces, where it has the pid of another one."""
     fpm = daemon({"www": {}}, started=False)
     write_version(fpm, "one")
     fpm.configure(pools(app="deployed:application", **{"reload.check": "GET /"}))
     fpm.start()
+    former = {jail: set(fpm.wait_workers(jail, 2)) for jail in EACH}
     with ExitStack() as held:
         replies = {jail: held.enter_context(holding(fpm, "/?hold", pool=jail))[0] for jail in EACH}
         write_version(fpm, "two")
@@ -134,6 +135,10 @@ def test_reloads(daemon: Start) -> None:
             wait_until(lambda jail=jail: fpm.get(jail).body.split()[0] == b"two")
             places = {namespace(one.pid, "mnt") for one in fpm.processes(f"template {jail}")}
             assert len(places) == 2
+        for jail in EACH:
+            for victim in wait_until(lambda jail=jail: set(fpm.workers(jail)) - former[jail]):
+                os.kill(victim, signal.SIGKILL)
+                fpm.wait_log(rf"child {victim} exited on signal 9")
     assert {reply.result().body.split()[0] for reply in replies.values()} == {b"one"}
     said, complaints = command.communicate(timeout=60)
     assert command.returncode == 0, said + complaints

@@ -238,8 +238,8 @@ class Templates:
                 self._emit(MessageRefused("template", str(message), pool=self._name, pid=template.pid))
 
     def _worker_exited(self, template: TemplateProcess, message: WorkerExited) -> None:
-        child = self._workers.find(message.pid, reported=True)
-        if child is not None and child.template is template:
+        child = self._workers.find(message.pid, told_by=template)
+        if child is not None:
             usage = Usage(message.user, message.system, message.maxrss << 10)
             self._workers.exited(child, parse_status(message.status), usage)
 

@@ -159,16 +159,18 @@ class Workers:
         for child in _of(self.children, template):
             self.happen(child, WorkerEvent.NOT_FORKED)
 
-    def find(self, pid: int, *, reported: bool = False) -> Child | None:
+    def find(self, pid: int, told_by: TemplateProcess | None = None) -> Child | None:
         """Find the worker with this pid.
 
         Args:
-            reported: it is the pid that its template knows; believe nothing of it that concerns others.
+            told_by: the template that knows it as `pid`; in pid namespaces workers of others have the same one.
         """
-        for child in self.children:
-            if pid and (pid == child.pid or (reported and pid == child.process.reported_pid)):
-                return child
-        return None
+        pids = (
+            ((child.process.pid, child) for child in self.children)
+            if told_by is None
+            else ((child.process.reported_pid, child) for child in _of(self.children, told_by))
+        )
+        return next((child for known, child in pids if pid and known == pid), None)
 
     # ---------------------------------------------------------------- made, told, buried
 
