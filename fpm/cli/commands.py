@@ -10,7 +10,7 @@ import click
 from fpm.cli.options import Options, examples, format_option, timeout_option
 from fpm.cli.output import complain, has_journal, inform, print_json, quote, say
 from fpm.cli.progress import Progress
-from fpm.cli.waiting_for import ReloadSteps, requests_words
+from fpm.cli.waiting_for import ReloadSteps, plan_words, requests_words
 from fpm.client.control import ask, fetch_snapshot, follow, read_step
 from fpm.client.control import stop as stop_and_wait
 from fpm.errors import ControlError
@@ -167,7 +167,8 @@ class _Change:
         self._steps.take(message, time.monotonic())
         if has_journal() or self._form == "json":
             return  # the daemon's own log has the same; a program wants the result
-        for line in message.get("plan", []):
+        plan = message.get("plan", [])
+        for line in plan if self._verbose else plan_words(plan):
             self._progress.erase()
             say(line)
         is_of_pools = "pool" in message or "swapped" in message

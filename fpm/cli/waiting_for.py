@@ -10,6 +10,9 @@ from fpm.status.overview import Pool
 
 NAMED = 1
 """Requests or pools that are named; the others are counted."""
+UNCHANGED = ": unchanged"
+UNCHANGED_MAX = 10
+"""Unchanged pools that are named in a plan."""
 
 
 def requests_words(pools: Sequence[Pool]) -> str:
@@ -29,6 +32,14 @@ def start_words(pools: Sequence[Pool]) -> str:
     if not starting:
         return ""
     return f"waiting for {len(starting)} of {_count(len(pools), 'pool')} ({starting[0]} is starting)"
+
+
+def plan_words(lines: Sequence[str]) -> list[str]:
+    """Return the plan of a reload with many unchanged pools counted, for those that change to be seen."""
+    changes = [line for line in lines if not line.endswith(UNCHANGED)]
+    if len(lines) - len(changes) <= UNCHANGED_MAX:
+        return list(lines)
+    return [*changes, f"{len(lines) - len(changes)} {'other ' if changes else ''}pools{UNCHANGED}"]
 
 
 class ReloadSteps:

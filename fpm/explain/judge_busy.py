@@ -91,7 +91,9 @@ def _make_finding(cause: _Cause, sights: Sequence[Sight], facts: Facts) -> Findi
     details = _DETAILS.get(cause.kind, _wait_details)(oldest, facts)
     who = f"pid {oldest.pid}" + (f", {request_shown(oldest.request)}" if oldest.request else "")
     span = f"{'for up to' if count > 1 else 'for'} {format_span(oldest.seconds)}"
-    order = (cause.words, where, details) if cause.kind == BACKGROUND else (where, cause.words, details)
+    order = (where, cause.words, details)
+    if cause.kind == BACKGROUND:  # the task that is named already is not named as its own place
+        order = (cause.words, where.removeprefix(f"in {oldest.task} ") if oldest.task else where, details)
     what = " ".join(filter(None, (*order, span))) + f" ({who})"
     return Finding(
         kind=cause.kind,

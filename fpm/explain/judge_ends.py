@@ -12,7 +12,17 @@ from fpm.explain.finding import Finding, Judge, Urgency
 from fpm.explain.places import application_place, place_words, request_shown
 from fpm.explain.sights import places_of, read_calls
 from fpm.stacks.text.exception import NEWEST_FIRST, read_frames
-from fpm.status.death_text import AFTER_RESPONSE, FATAL, RUNNING, death_notes, is_worker, lived, request_words
+from fpm.status.death_text import (
+    AFTER_RESPONSE,
+    FATAL,
+    NOT_CHECKED,
+    NOT_STARTED,
+    RUNNING,
+    death_notes,
+    is_worker,
+    lived,
+    request_words,
+)
 from fpm.status.figures import format_age, format_size
 from fpm.status.overview import Death
 from fpm.status.trouble import LATELY
@@ -38,6 +48,7 @@ _ADVICE = {
     KILLED: "Look for who sends the signal: the application itself (os.kill) or a process that it has started, a "
     "monitoring tool, an administrator; the kernel does so only at a limit of CPU time (RLIMIT_CPU).",
 }
+_TRIED = "A reload had tried the new code and was refused; the code that served has not noticed."
 _LEFT = (
     "It was in no request: `pyfpm logs` has what it wrote before. With code 70 pyfpm itself has given it up, as it "
     "does when a worker has no descriptor left."
@@ -86,13 +97,19 @@ def _kind(death: Death) -> str:
 
 
 def _way(death: Death) -> str:
-    """Return the signal or the code, where that is what the finding tells."""
+    """Return what tells ends of one kind apart: the signal or the code, or that a reload has tried it."""
+    if _was_tried(death):
+        return NOT_STARTED
     return "" if _kind(death) in (MEMORY, TIMEOUT) else death.signal or str(death.code)
+
+
+def _was_tried(death: Death) -> bool:
+    return death.next_action in (NOT_STARTED, NOT_CHECKED)
 
 
 def _make_finding(kind: str, where: str, deaths: Sequence[Death], facts: Facts) -> Finding:
     last, now = deaths[0], facts.now
-    is_late = now - last.at < LATELY
+    is_late = now - last.at < LATELY and not _was_tried(last)
     has_lost = any(one.request_state == RUNNING for one in deaths if now - one.at < LATELY)
     urgency = Urgency.NOTE if not is_late else Urgency.FAILING if has_lost else Urgency.ATTENTION
     who = f"{last.who} {last.pid}"
@@ -107,10 +124,16 @@ def _make_finding(kind: str, where: str, deaths: Sequence[Death], facts: Facts) 
         urgency=urgency,
         sentence=" ".join(filter(None, parts)) + often,
         evidence=tuple(_evidence(last)),
-        advice=_LEFT if kind == EXIT and not _has_called(last) else _ADVICE[kind],
+        advice=_advice(kind, last),
         since=deaths[-1].at,
         weight=1000.0 + len(deaths),
     )
+
+
+def _advice(kind: str, last: Death) -> str:
+    if _was_tried(last):
+        return _TRIED
+    return _LEFT if kind == EXIT and not _has_called(last) else _ADVICE[kind]
 
 
 def _how(kind: str, death: Death, who: str) -> str:

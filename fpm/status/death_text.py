@@ -25,6 +25,9 @@ LINE_STACK_MAX = 160
 _FRAME = re.compile(r' *File "(.*)", line (\d+) in (.*)')
 FATAL = "Fatal Python error: "
 """How faulthandler begins (Modules/faulthandler.c)."""
+NOT_STARTED = "its generation has failed to start"
+NOT_CHECKED = "its generation has failed the check"
+"""What happens next where a reload had tried the process and was refused."""
 LINE_CLAUSES = ("core", "oom", "events", "retire", "request", "pending", "served", "memory", "stack", "output")
 """What the error log has between how it ended and what happens next."""
 

@@ -233,6 +233,13 @@ def test_background_work_may_take_longer_unless_it_takes_the_workers() -> None:
         "shop has background work that does not end: 1 of 3 workers busy, 1 of them in the background work "
         "shop.tasks.mail for 1 min 1 s (pid 1, GET /order), queue 0"
     )
+    mail = Frame("mail", f"{DIRECTORY}/shop/tasks.py", 7)
+    (found,) = explain_pool(
+        Facts(make_pool(late, worker(2), **few), DAEMON, (look(1, mail, stage="after the response"),))
+    ).findings
+    assert found.sentence.startswith(
+        "1 worker is in the background work shop.tasks.mail (shop/tasks.py:7) waiting for 10.0.0.5:5432 for 1 min 1 s "
+    )
     assert explain_pool(Facts(make_pool(task, worker(2), **many), DAEMON)).is_trouble
     assert not explain_pool(Facts(make_pool(replace(task, task_age=4.0), worker(2), **many), DAEMON)).is_trouble
 

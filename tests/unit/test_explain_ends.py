@@ -20,6 +20,7 @@ from fpm.scoreboard.stages import DOING, Stage
 from fpm.scoreboard.statistics import Statistics
 from fpm.stacks.text.entry import Entry
 from fpm.stacks.trace import Frame, ThreadStack, Trace
+from fpm.status.death_text import NOT_CHECKED, NOT_STARTED
 from fpm.status.exceptions import SeenException
 from fpm.status.overview import Death, LastReload
 from fpm.system.open_files import group_targets, parse_connections
@@ -150,6 +151,16 @@ def test_the_end_of_an_import_is_told_once() -> None:
     assert not list(judge_deaths(facts(deaths=(template,), daemon={"last_reload": refused})))
     long_ago = replace(refused, at=LATE - 500)
     assert list(judge_deaths(facts(deaths=(template,), daemon={"last_reload": long_ago})))
+
+
+def test_what_a_former_reload_has_tried_is_no_trouble() -> None:
+    tried = replace(CRASH, who="template", code=70, signal="", request="", next_action=NOT_STARTED)
+    found = of_death(tried, replace(tried, code=1))
+    assert (found.urgency, found.is_trouble) == (Urgency.NOTE, False)
+    assert found.sentence.endswith(", the last of 2 in 1 min")
+    assert found.advice.startswith("A reload had tried the new code and was refused")
+    worker = replace(CRASH, next_action=NOT_CHECKED)
+    assert [one.is_trouble for one in judge_deaths(facts(deaths=(worker, CRASH)))] == [False, True]
 
 
 def test_a_worker_that_ends_between_requests_is_not_told_to_return_a_response() -> None:

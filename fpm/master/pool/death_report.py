@@ -17,7 +17,7 @@ from fpm.master.processes.oom_reports import OomVerdict
 from fpm.scoreboard.snapshot import Slot
 from fpm.scoreboard.stages import Stage
 from fpm.stacks.trace import Trace
-from fpm.status.death_text import AFTER_RESPONSE, FATAL, FINISHED, RUNNING, TEXT_MAX
+from fpm.status.death_text import AFTER_RESPONSE, FATAL, FINISHED, NOT_CHECKED, RUNNING, TEXT_MAX
 from fpm.status.overview import Death
 
 REQUEST_MAX = 1024
@@ -175,7 +175,7 @@ def next_step(plan: RestartPlan) -> str:
     if plan.stopping:
         return "not replaced, the pool stops"
     if plan.on_trial:
-        return "its generation has failed the check"
+        return NOT_CHECKED
     if plan.failed_for is not None:
         return f"the pool has failed, next try in {max(plan.failed_for, 0.0):.0f} s"
     if plan.told and not plan.is_missing:

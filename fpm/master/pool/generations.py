@@ -25,6 +25,7 @@ from fpm.master.pool.worker_state import WorkerState
 from fpm.master.pool.workers import Workers
 from fpm.master.processes.path_looks import paths_of
 from fpm.master.services import Services
+from fpm.status.death_text import NOT_STARTED
 
 
 class GenerationsOwner(Protocol):
@@ -203,4 +204,4 @@ class Generations:
     def _on_template_ended(self, template: TemplateProcess, end: TemplateEnd) -> str:
         if self.trial is not None:
             self.trial.template_ended(end)
-        return "its generation has failed to start"
+        return NOT_STARTED
