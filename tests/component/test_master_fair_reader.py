@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -15,6 +16,7 @@ from fpm.master.loop.loop import Loop
 from fpm.master.loop.read_budget import SAVED_MAX, TURN_MAX
 from fpm.protocol.messages import LogText, Serving, pack
 from fpm.protocol.wire import MessageError
+from tests.support.waiting import hold_for
 
 DEBT = SAVED_MAX + 10.0
 """Seconds: far more than is paid during a pause."""
@@ -151,6 +153,48 @@ def test_an_empty_message_is_not_the_end_of_the_channel(loop: Loop, channel: Poo
     assert found == [MessageError, Serving]
     channel.peer.close()
     assert channel.receive(share, found.append) == (0, False)
+
+
+def fill(end: socket.socket) -> int:
+    """Write as many messages as there is room for; returns how many."""
+    end.setblocking(False)
+    for count in range(1_000_000):
+        try:
+            end.send(b"x")
+        except BlockingIOError:
+            return count
+    raise AssertionError("there is no end")
+
+
+def test_all_that_a_dead_process_has_left_is_read_however_long_that_takes(loop: Loop, channel: PoolChannel) -> None:
+    """Its pool is in debt, and the machine so busy that the first message takes longer than a turn of the loop."""
+    share, found = Share(loop), []
+    share.spend(DEBT)
+    count = fill(channel.peer)
+    channel.peer.close()
+
+    def take(received: object) -> None:
+        if not found:
+            hold_for(lambda: True, 0.2)
+            loop.now += 60.0
+        found.append(received)
+
+    assert not channel.receive_last(share, take)
+    assert len(found) == count > 100
+
+
+def test_who_goes_on_writing_for_a_dead_process_is_not_heard_for_ever(loop: Loop, channel: PoolChannel) -> None:
+    share, found = Share(loop), []
+    count = fill(channel.peer)
+
+    def take(received: object) -> None:
+        found.append(received)
+        assert len(found) < 10 * count
+        channel.peer.send(b"x")
+
+    assert channel.receive_last(share, take)
+    assert len(found) >= count
+    assert not share.may_read(), "it is charged"
 
 
 def test_a_pool_in_debt_is_heard_one_message_at_a_time(loop: Loop, channel: PoolChannel) -> None:

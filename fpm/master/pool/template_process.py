@@ -50,9 +50,6 @@ from fpm.system.own_command import own_python
 from fpm.system.proc_stat import parent_of
 from fpm.system.spawn import spawn
 
-LAST_READS = 1000
-"""How often the channel of a template that has ended is read at most; each of its workers' exits may be a message. No
-number of seconds: on a busy machine they are over before all has been read, and nobody else knows how workers ended."""
 STREAMS = ("stdout", "stderr")
 
 
@@ -229,9 +226,8 @@ class TemplateProcess:
 
     def close(self) -> None:
         """Take the last messages and lines, then give all descriptors back."""
-        for _ in range(LAST_READS):
-            if self._reader is None or not self._on_channel():
-                break
+        if self._reader is not None:
+            self.channel.receive_last(self._share, self._take)
         self._forget_channel()
         if self._timer is not None:
             self._timer.cancel()
@@ -260,12 +256,10 @@ class TemplateProcess:
         room = self.services.log.room_beside(beside)
         return OutputReader(self._share, write_line, room, fd)
 
-    def _on_channel(self) -> int:
-        """Take what has come; returns the number of messages."""
-        count, alive = self.channel.receive(self._share, self._take)
+    def _on_channel(self) -> None:
+        _, alive = self.channel.receive(self._share, self._take)
         if not alive:
             self._forget_channel()
-        return count
 
     def _take(self, received: Received[Event | MessageError]) -> None:
         if isinstance(received.message, Entered):

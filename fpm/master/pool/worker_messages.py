@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from fpm.config.model import PoolConfig
 from fpm.events.base import PoolEvent
@@ -40,9 +41,6 @@ from fpm.protocol.messages import (
 )
 from fpm.protocol.wire import MessageError
 
-LAST_READS = 100
-"""How often the channel of a worker that has ended is read at most, however busy the machine is."""
-
 
 class WorkerMessages:
     """Reads what the workers of one pool say."""
@@ -69,17 +67,17 @@ class WorkerMessages:
 
     def read_last(self, child: Child) -> None:
         """Read what is left: an exit may be reported before the worker's own last messages have been read."""
-        for _ in range(LAST_READS):
-            if not (child.is_heard and self._read(child)):
-                break
+        if child.is_heard and not child.channel.receive_last(self._share, partial(self._on_message, child)):
+            self._hang_up(child)
 
-    def _read(self, child: Child) -> int:
-        """Take what has come; returns the number of messages."""
-        count, alive = child.channel.receive(self._share, lambda received: self._on_message(child, received))
+    def _read(self, child: Child) -> None:
+        _, alive = child.channel.receive(self._share, partial(self._on_message, child))
         if not alive:
-            child.forget_channel()
-            self._keeper.happen(child, WorkerEvent.HUNG_UP)
-        return count
+            self._hang_up(child)
+
+    def _hang_up(self, child: Child) -> None:
+        child.forget_channel()
+        self._keeper.happen(child, WorkerEvent.HUNG_UP)
 
     def _on_message(self, child: Child, received: Received[Event | MessageError]) -> None:
         if not child.pid:
