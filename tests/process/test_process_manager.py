@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
+from typing import Any
 
 import psutil
 import pytest
 
 from tests.support.fpm import Daemon, Settings, Start
-from tests.support.held import holding_at_once
-from tests.support.pools import clients, free_port, numbers, together, wait_numbers, wait_state, write_app
+from tests.support.held import HOLD, holding, holding_at_once
+from tests.support.pools import clients, free_port, numbers, wait_numbers, wait_state, write_app
 from tests.support.waiting import wait_until
 
 SLOW = {"app": "slow:application"}
@@ -43,16 +44,18 @@ def fpm(shared_daemon: Start) -> Daemon:
     return shared_daemon(POOLS)
 
 
-def burst(fpm: Daemon, pool: str, count: int, seconds: float) -> float:
-    """`count` requests of `seconds` at once; all must be answered. The time until the last one was."""
-    replies, took = together(count, lambda _: fpm.get(pool, query=str(seconds)))
-    assert [getattr(reply, "status", reply) for reply in replies] == [200] * count
-    return took
+def burst(fpm: Daemon, pool: str, count: int) -> dict[str, Any]:
+    """Ask `count` times at once; each has a worker of its own before the first is answered. The pool's page then."""
+    with holding_at_once(fpm, count, pool=pool) as replies:
+        # Those that are made count as active, too.
+        wait_until(lambda: fpm.stages(pool).count("Running") == count)
+        page = numbers(fpm, pool)
+    assert [reply.result().status for reply in replies] == [200] * count
+    return page
 
 
 def test_static_replaces_the_dead(fpm: Daemon) -> None:
-    first = fpm.workers("static")
-    assert len(first) == 4
+    first = fpm.wait_workers("static", 4)
     fpm.expect_log("exited on signal 15", "exited on signal 9")
     os.kill(first[0], signal.SIGKILL)
     os.kill(first[1], signal.SIGTERM)
@@ -72,41 +75,36 @@ def test_worker_told_to_quit_by_hand_is_replaced(fpm: Daemon) -> None:
 
 def test_dynamic_starts_grows_and_shrinks(fpm: Daemon) -> None:
     assert numbers(fpm, "grows")["idle processes"] == 3
-    with holding_at_once(fpm, 20, pool="grows") as replies:
-        wait_until(lambda: fpm.stages("grows").count("Running") == 20)  # those that are made count as active, too
-    assert [reply.result().status for reply in replies] == [200] * 20
-    grown = wait_numbers(fpm, "grows", active_processes=0)
+    grown = burst(fpm, "grows", 20)
     assert grown["total processes"] >= 20
     assert grown["max active processes"] == 20
     # All surplus goes together when its time is up, down to max_spare_servers.
-    wait_numbers(fpm, "grows", total_processes=4)
+    wait_numbers(fpm, "grows", total_processes=4, max_active_processes=20)
     assert numbers(fpm, "grows")["max children reached"] == 0
 
 
 def test_dynamic_keeps_spare_servers(fpm: Daemon) -> None:
-    with clients(fpm, "spare", query="2", count=2):
+    with holding(fpm, HOLD, HOLD, pool="spare"):
         page = wait_numbers(fpm, "spare", active_processes=2, idle_processes=3)
         assert page["total processes"] == 5
-    assert len(fpm.workers("spare")) == 5
+        assert len(fpm.workers("spare")) == 5
 
 
 def test_dynamic_doubles_its_pace_and_says_that_it_is_busy(daemon: Start) -> None:
     pool = {**DYNAMIC, "pm.min_spare_servers": 16, "pm.start_servers": 16, "pm.max_spare_servers": 30}
     fpm = daemon({"www": {**pool, "pm.max_spawn_rate": 16}})
     fpm.expect_log("seems busy")
-    with clients(fpm, "www", query="5", count=16):
-        wait_numbers(fpm, "www", active_processes=16)
+    with holding_at_once(fpm, 16):
         # 1, 2, 4 and then 8 a second; a burst is another matter.
         fpm.wait_log(r"\[pool www\] seems busy .*, spawning 8 children, there are 7 idle, and 23 total children")
-        wait_numbers(fpm, "www", idle_processes=15, timeout=3.0)
+        # And one more in the next second.
+        wait_numbers(fpm, "www", active_processes=16, idle_processes=16)
 
 
 def test_ondemand_from_nothing_to_nothing(fpm: Daemon) -> None:
     assert fpm.processes("nothing") == []
-    assert fpm.get("nothing", query="0").status == 200
-    assert len(fpm.workers("nothing")) == 1
-    burst(fpm, "nothing", 5, 0.3)
-    assert 5 <= numbers(fpm, "nothing")["total processes"] <= 6
+    assert burst(fpm, "nothing", 1)["total processes"] == 1
+    assert 5 <= burst(fpm, "nothing", 5)["total processes"] <= 6
     wait_until(lambda: fpm.workers("nothing") == [])
     wait_until(lambda: fpm.processes("nothing") == [], message="the template stays")
     wait_state(fpm, "nothing", "idle")
@@ -118,12 +116,9 @@ def test_ondemand_from_nothing_to_nothing(fpm: Daemon) -> None:
 @pytest.mark.parametrize("pool", ["dynamic", "ondemand"])
 def test_burst_is_answered_as_it_comes(fpm: Daemon, pool: str) -> None:
     if pool == "ondemand":
-        burst(fpm, pool, 2, 0.2)
+        burst(fpm, pool, 2)
     wait_numbers(fpm, pool, idle_processes=2)
-    # How long it takes is measured by `make bench`; here each has a worker of its own before the first one is answered.
-    with holding_at_once(fpm, BURST, pool=pool) as replies:
-        wait_numbers(fpm, pool, active_processes=BURST)
-    assert [reply.result().status for reply in replies] == [200] * BURST
+    burst(fpm, pool, BURST)  # how long it takes is measured by `make bench`
     assert numbers(fpm, pool)["max children reached"] == 0
 
 
@@ -154,10 +149,9 @@ def test_max_children_is_kept_and_told_once_an_episode(daemon: Start, pm: str, f
             assert page["listen queue len"] > 5
             wait_until(lambda: len(found.good) >= 12)
             assert len(fpm.workers("www")) == 4
-            page = numbers(fpm, "www")
-            assert page["max children reached"] == episode
-            assert page["max listen queue"] >= 2
-        wait_until(lambda: len(fpm.workers("www")) < 4, timeout=8.0) if pm == "ondemand" else None
+            wait_until(lambda: numbers(fpm, "www")["max listen queue"] >= 2, message="the master has not looked")
+            wait_numbers(fpm, "www", max_children_reached=episode)
+        wait_until(lambda: len(fpm.workers("www")) < 4) if pm == "ondemand" else None
         if pm == "dynamic":
             break
     count = 1 if pm == "dynamic" else 2
@@ -170,7 +164,7 @@ def test_process_max_is_shared_by_all_pools(daemon: Start) -> None:
     fpm.expect_log("The maximum number of processes has been reached", MAX_REACHED)
     with clients(fpm, "one", query="0.2", count=4) as one:
         wait_until(lambda: len(one.good) >= 4)
-        assert len(fpm.workers("one")) == 3
+        fpm.wait_workers("one", 3)
         before = psutil.Process(fpm.pid).cpu_times()
         began = time.monotonic()
         one.stopped.set()

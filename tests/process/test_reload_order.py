@@ -128,19 +128,19 @@ def test_a_reload_does_not_wait_for_ever_for_workers_that_do_not_come(daemon: St
     fpm.configure({"www": pool})
     write_version(fpm, 1)
     fpm.start(wrapper=(sys.executable, "-c", IMPATIENT))
-    former = set(fpm.workers("www"))
+    former = set(fpm.wait_workers("www", 3))
     write_version(fpm, 2, HELD_BUT_FOR_ONE)
     command = fpm.begin("reload")
     fpm.wait_log(
         r"WARNING: \[pool www\] new workers do not become ready; the previous generation keeps serving until they do"
     )
     fpm.wait_log("reload finished")
-    command.communicate(timeout=10)
+    command.communicate(timeout=60)
     assert command.returncode == 0
     wait_until(lambda: len(former & set(fpm.workers("www"))) == 2)
     (marks / "released").touch()
     wait_until(lambda: not former & set(fpm.workers("www")))
-    assert len(fpm.workers("www")) == 3
+    fpm.wait_workers("www", 3)
     assert version_of(fpm, "www") == "2"
 
 
@@ -159,7 +159,7 @@ def test_a_reload_does_not_wait_for_another_pool_that_has_failed(daemon: Start) 
     fpm.start()
     former = set(fpm.wait_workers("good", 2))
     reload(fpm, "good")
-    assert not former & set(fpm.workers("good"))
+    wait_until(lambda: not former & set(fpm.workers("good")), message="a former worker has not left")
     assert fpm.get("www").status == 503
     assert "new workers do not become ready" not in fpm.log()
 
@@ -219,10 +219,10 @@ def test_stop_while_a_reload_is_under_way(daemon: Start, number: signal.Signals)
     assert "waiting for the reload" in waiting.stderr.readline()
     fpm.signal(number)
     assert fpm.wait() == 0
-    said = command.communicate(timeout=20)[1]
+    said = command.communicate(timeout=60)[1]
     assert command.returncode == 1
     assert "the master is stopping" in said
-    waiting.communicate(timeout=20)
+    waiting.communicate(timeout=60)
     assert waiting.returncode == 1
 
 
