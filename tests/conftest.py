@@ -55,7 +55,7 @@ def nothing_left_behind() -> Iterator[None]:
         gc.collect()  # what only cycles hold
         wait_until(
             lambda: not count_kinds(os.getpid()) - kinds,
-            timeout=2.0,
+            timeout=30.0,
             message=lambda: f"descriptors left open, some of {sorted(set(descriptors(os.getpid())) - set(fds))}",
         )
     assert open_directories() <= directories, "directories left behind"

@@ -110,8 +110,8 @@ def test_pythonpath_follows_the_working_directory(serving: Daemon) -> None:
 def test_child_forked_by_the_import_is_no_second_template(serving: Daemon) -> None:
     replies, _ = together(12, lambda _: serving.get("forking"))
     assert [reply.status for reply in replies] == [200] * 12
-    assert len(serving.workers("forking")) == 3
-    assert len(serving.processes("template forking")) == 1
+    serving.wait_workers("forking", 3)
+    wait_until(lambda: len(serving.processes("template forking")) == 1, message="there is a second template")
 
 
 def test_application_imports_fpm_and_its_own_modules(serving: Daemon) -> None:
@@ -242,7 +242,7 @@ def troubled() -> Iterator[Daemon]:
     pools["dying"] = {"app": "dying:application", "pm.max_children": 2}
     for preload, again, hanging in zip(PRELOADS, AGAIN, HANGING, strict=True):
         pools[again] = {"app": "broken_import:application", "preload": preload, "pm.max_children": 4}
-        hang = {"app": "hanging:application", "startup_timeout": "1500ms", "pm.max_children": 2}
+        hang = {"app": "hanging:application", "startup_timeout": "2500ms", "pm.max_children": 2}
         pools[hanging] = {**hang, "preload": preload}
     fpm = Daemon(pools)
     for name in ("missing", "lazy"):
@@ -287,7 +287,7 @@ def test_ondemand_pool_with_a_broken_application(troubled: Daemon) -> None:
 def test_import_that_hangs_is_ended(troubled: Daemon) -> None:
     fpm = troubled
     for pool in HANGING:
-        assert "1.5 s" in wait_state(fpm, pool, "failed")["error"], pool
+        assert "2.5 s" in wait_state(fpm, pool, "failed")["error"], pool
         assert fpm.get(pool).status == 503, pool
     assert fpm.get("good").status == 200
     recovers(fpm, "hanging", *HANGING)

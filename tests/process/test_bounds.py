@@ -119,15 +119,19 @@ def test_every_bound_holds_in_all_processes_and_after_reload_and_upgrade(daemon:
     assert found["cpus"] == os.sched_getaffinity(fpm.pid)
 
 
+def the_two_of(fpm: Daemon, pool: str) -> list[int]:
+    """A pool's processes, once those of a former generation have left."""
+    return wait_until(lambda: len(found := processes_of(fpm, pool)) == 2 and found)
+
+
 def assert_bounds(fpm: Daemon, own: dict[str, Any]) -> None:
     """All bounds hold for the pools that want them, and the master's for the one that wants none."""
     for pool in ("www", "late"):
-        wait_until(lambda pool=pool: len(processes_of(fpm, pool)) == 2)
-        pids = processes_of(fpm, pool)
+        pids = the_two_of(fpm, pool)
         for pid in pids:
             assert_all(pid)
         assert echo(fpm, pool)["pid"] in pids
-    for pid in processes_of(fpm, "plain"):
+    for pid in the_two_of(fpm, "plain"):
         assert bounds_of(pid) == {**own, "groups": bounds_of(pid)["groups"]}
 
 

@@ -70,6 +70,7 @@ def test_a_setuid_program_in_a_workers_place(daemon: Start) -> None:
         fpm.wait_log(f"process {worker} is no longer its pool's user's .it is uid 0")
         traced = fpm.cli("trace", str(worker))
         assert "it is another user's now, not its pool's" in traced.stdout + traced.stderr
+        wait_until(lambda: status_of(worker)["State"].startswith("S"))
         hold_for(lambda: status_of(worker)["State"].startswith("S"), 4.0)
         assert fpm.get("www").body == b"served", "another worker has its place"
     finally:
@@ -93,6 +94,7 @@ def test_of_a_process_group_only_the_pools_own_are_killed() -> None:
         assert leader.stdout is not None
         stranger = int(leader.stdout.readline())
         wait_until(lambda: status_of(stranger)["Uid"].split()[1] == "0")
+        wait_until(lambda: status_of(stranger)["State"].startswith("S"), message="it has not come to its sleep")
         try:
             OwnerCheck(emit, "www", (NOBODY, NOBODY)).kill_group(leader.pid)
             assert leader.wait(20) == -signal.SIGKILL

@@ -18,7 +18,7 @@ import pytest
 from tests.process.test_master_user import run_as
 from tests.support import raw_fastcgi
 from tests.support.directories import opened_directory
-from tests.support.fpm import POOL_USER
+from tests.support.fpm import POOL_USER, title_of
 from tests.support.interpreter import pool_python, pyfpm_command
 from tests.support.looking import fetch, read_pool
 from tests.support.processes import descendants, end_strays
@@ -82,7 +82,7 @@ def is_ready(status: str) -> bool:
 
 
 def sleeping(unshare: int) -> list[psutil.Process]:
-    return [one for one in descendants(unshare) if one.name() == "sleep"]
+    return [one for one in descendants(unshare) if title_of(one).startswith("sleep ")]
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def read_to_the_end(response: http.client.HTTPResponse) -> None:
 
 
 def test_whatever_ends_the_worker(daemon: Start, nginx: StartNginx) -> None:
-    pool = {"app": "endings:application", "pm.max_children": 8, "request_terminate_timeout": "1s"}
+    pool = {"app": "endings:application", "pm.max_children": 8, "request_terminate_timeout": "3s"}
     fpm = daemon({"www": pool, "patient": pool | {"request_terminate_timeout": 0, "pm.max_children": 1}})
     fpm.expect_log(
         "exited (on signal|with code)",

@@ -19,7 +19,7 @@ from tests.process.test_certificates import memory_cgroup
 from tests.process.test_socket_access import may_connect
 from tests.process.test_trace_rights import NO_PTRACE
 from tests.support.doctor import QUICK, WEB, examine, mend, the_problem, the_problems
-from tests.support.fpm import IS_ROOT, POOL_USER, Daemon, Start
+from tests.support.fpm import IS_ROOT, POOL_USER, Daemon, Start, title_of
 from tests.support.hung import hung
 from tests.support.nginx import StartNginx
 from tests.support.pools import write_app
@@ -29,8 +29,8 @@ from tests.support.waiting import wait_until
 def nothing_is_left(fpm: Daemon, place: Path) -> None:
     """Of the masters that have tried the pools, where TMPDIR was `place`: other tests try pools in the usual one."""
     assert not list(place.glob("pyfpm-doctor-*"))
-    titles = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
-    assert not [title for title in titles if f"{fpm.config_file}, tried by doctor" in title]
+    tried = f"{fpm.config_file}, tried by doctor"
+    wait_until(lambda: not [process for process in psutil.process_iter() if tried in title_of(process)])
 
 
 def test_nothing_is_wrong_and_a_service_manager_hears_nothing_of_the_trial(daemon: Start, directory: Path) -> None:

@@ -73,7 +73,8 @@ def test_each_trouble_is_named(daemon: Start) -> None:
     fpm.start(ready=False)
     wait_until(lambda: fpm.control.exists() and fpm.processes("template hang"))
     _an_import_hangs(fpm)
-    assert "crash is fine: 0 of 1 worker busy" in explain(fpm, "crash", status=0)
+    wait_until(lambda: "crash is fine: 0 of 1 worker busy" in fpm.cli("explain", "crash").stdout)
+    assert "crash is fine" in explain(fpm, "crash", status=0)
     _a_crash(fpm)
     _exits(fpm)
     _memory(fpm)
@@ -160,6 +161,7 @@ def _descriptors(fpm: Daemon) -> None:
     assert said.startswith("leak needs attention: "), "before anything fails"
     assert re.search(rf"^descriptors: {counted}", said, re.M)
     assert ask(fpm, "leak", "/export", "35") == pid
+    fpm.wait_log(r"\[Errno 24\]")
     said = explain(fpm, "leak")
     line = place(fpm, "ends", 'KEPT.append(tempfile.NamedTemporaryFile(prefix="export-"))  # noqa: SIM115')
     assert said.startswith("leak is failing requests: ")

@@ -17,7 +17,7 @@ PONG = out(b"Content-Type: text/plain\r\n\r\npong") + end()
 
 def run(command: str, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     line = [sys.executable, "-W", "error", "-c", PROGRAM.format(command), *arguments]
-    return subprocess.run(line, input=stdin, capture_output=True, timeout=20, check=False)
+    return subprocess.run(line, input=stdin, capture_output=True, timeout=60, check=False)
 
 
 def test_ping() -> None:

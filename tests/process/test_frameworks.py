@@ -54,11 +54,12 @@ def test_functions_run_after_the_response_and_its_teardown(daemon: Start, nginx:
     )
 
     def marks(name: str) -> list[str]:
-        return [line.removeprefix(f"{name}: ") for line in (state / name).read_text().splitlines()]
+        text = (state / name).read_text() if (state / name).exists() else ""
+        return [line.removeprefix(f"{name}: ") for line in text.splitlines()]
 
     for name in pools:
         assert server.get(f"/{name}/order?to=you").body == b"Thank you\n"
-        wait_until(lambda name=name: marks(name)[-1] == "begins")
+        wait_until(lambda name=name: marks(name)[-1:] == ["begins"])
         assert marks(name) == BEFORE[name]
         assert fpm.cli("status", name, "--format", "text").stdout.count("background:           1\n") == 1
         (state / f"{name}.go").touch()

@@ -105,7 +105,7 @@ def test_why_plain_python_serves_is_said_once(daemon: Start, other: Path, case: 
     fpm.wait_workers("www", 3)
     assert fpm.get("www").status == 200
     assert in_force(fpm, "www") == "python"
-    (line,) = said(fpm)
+    (line,) = wait_until(lambda: said(fpm))
     assert "NOTICE: [pool www] hot path: python, because " in line
     assert reason in line
 
@@ -123,7 +123,7 @@ def test_a_jail_without_proc_has_plain_python(daemon: Start) -> None:
     assert fpm.get("www").status == 200
     assert in_force(fpm, "www") == "python"
     because = "/proc is not mounted" if BUILT else "the installation has no compiled part"
-    assert [line.partition("because ")[2] for line in said(fpm)] == [because]
+    assert [line.partition("because ")[2] for line in wait_until(lambda: said(fpm))] == [because]
     # Another template of the same generation has nothing new to say.
     (worker, template), *_ = parents(fpm).items()
     fpm.expect_log(rf"(template|child) ({template}|{worker}) exited on signal 9")
@@ -132,7 +132,7 @@ def test_a_jail_without_proc_has_plain_python(daemon: Start) -> None:
     wait_until(lambda: len(set(parents(fpm).values()) - {template, 1, fpm.pid}) == 1)
     assert len(said(fpm)) == 1
     assert fpm.cli("reload").returncode == 0
-    assert len(said(fpm)) == 2
+    wait_until(lambda: len(said(fpm)) == 2)
     assert in_force(fpm, "www") == "python"
 
 

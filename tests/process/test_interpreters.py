@@ -33,7 +33,7 @@ def interpreters() -> list[str]:
             if path is None or f"3.{minor}" in found:
                 continue
             answer = subprocess.run(
-                [path, "-c", "import sys; print(sys.version_info[:2])"], capture_output=True, timeout=20
+                [path, "-c", "import sys; print(sys.version_info[:2])"], capture_output=True, timeout=60
             )
             if answer.stdout.decode().strip() == f"(3, {minor})":
                 found[f"3.{minor}"] = path

@@ -236,5 +236,5 @@ def test_a_server_that_proves_who_it_is(jailed: Daemon) -> None:
         assert inside(jailed, "open", TRUSTED, **values) == "hello"
         unknown = TRUSTED.replace("context.load_verify_locations(certificate)\n", "")
         assert "CERTIFICATE_VERIFY_FAILED" in refused(jailed, "open", unknown, **values)
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()

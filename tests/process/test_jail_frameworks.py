@@ -16,6 +16,7 @@ from tests.support.framework_jail import copy_packages, pages, use_once, write_s
 from tests.support.inside import opened_to_all
 from tests.support.interpreter import interpreters, pool_python
 from tests.support.jail import build_jail
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.root
 
@@ -45,7 +46,7 @@ def serve(fpm: Daemon, pools: dict[str, Settings]) -> None:
     done = fpm.cli("reload", timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {name: pages(fpm, name) for name in pools} == wanted, fpm.log()
-    assert [name for name in pools if set(former[name]) & set(fpm.workers(name))] == []
+    wait_until(lambda: not [name for name in pools if set(former[name]) & set(fpm.workers(name))])
 
 
 def link(packages: Path, target: Path) -> None:

@@ -65,8 +65,8 @@ def test_stacks_and_limits(daemon: Start) -> None:
         here = rf"\[pool {jail}\] "
         with clients(fpm, jail, "/sleep", query="60", count=1):
             (entry,) = wait_until(lambda: [one for one in traced(fpm, jail) if "application" in functions(one)])
-            assert entry["pid"] in fpm.workers(jail)
             assert entry["error"] is None or not entry["error"], entry
+            fpm.wait_log(rf"{here}child {entry['pid']}, script .* execution timed out")
             said = fpm.wait_log(rf"{here}child (\d+), script .* execution timed out .*, terminating")
             fpm.wait_log(rf"{here}child {said[1]} exited on signal 15 \(SIGTERM\)")
         log = (fpm.directory / f"{jail}.slow.log").read_text()
@@ -148,7 +148,7 @@ def test_reloads(daemon: Start) -> None:
     assert fpm.cli("reload").returncode != 0
     for jail in EACH:
         assert version_of(fpm, jail) == "two"
-        assert len(fpm.processes(f"template {jail}")) == 1
+        wait_until(lambda jail=jail: len(fpm.processes(f"template {jail}")) == 1)
 
 
 def test_an_upgrade_keeps_the_jail(daemon: Start) -> None:
@@ -231,7 +231,7 @@ def test_an_import_that_hangs(daemon: Start, preload: str) -> None:
     for jail in EACH:
         wait_until(lambda jail=jail: fpm.get(jail).status == 200)
         wait_until(lambda jail=jail: len(fpm.processes(f"template {jail}")) == 1)
-        assert len(fpm.workers(jail)) == 1
+        fpm.wait_workers(jail, 1)
 
 
 def test_temporary_files_stay_while_an_ondemand_pool_rests(daemon: Start) -> None:

@@ -172,19 +172,21 @@ def test_abstract_sockets_of_the_machine_are_out_of_reach(fpm: Daemon) -> None:
 ORPHAN = """
 import os, time
 said, saying = os.pipe()
+held, holds = os.pipe()
 if (child := os.fork()) == 0:
+    os.close(holds)
     if os.fork() == 0:
         os.write(saying, str(os.getpid()).encode())
         os.setsid()
-        time.sleep(how_long)
+        os.read(held, 1) if goes else time.sleep(600)
         os._exit(0)
     os._exit(0)
 os.waitpid(child, 0)
 pid = int(os.read(said, 16))
-os.close(said)
-os.close(saying)
 while (parent := open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1]) == str(child):
     time.sleep(0.01)
+for fd in (said, saying, held, holds):
+    os.close(fd)
 answer = pid, int(parent)
 """
 
@@ -195,11 +197,11 @@ def test_orphans_are_the_templates_and_end_with_the_pool(daemon: Start) -> None:
     fpm = daemon({pool: {**PLAIN, "namespaces": wanted} for pool, wanted in pools.items()})
     left = []
     for pool in pools:
-        gone, parent = inside(fpm, pool, ORPHAN, how_long=0.2)
+        gone, parent = inside(fpm, pool, ORPHAN, goes=True)
         assert parent == 1
         wait = "import os, time\nwhile os.path.exists(f'/proc/{pid}'):\n time.sleep(0.01)\nanswer = True"
         assert inside(fpm, pool, wait, pid=gone), "it is not a zombie"
-        inside(fpm, pool, ORPHAN, how_long=600)
+        inside(fpm, pool, ORPHAN, goes=False)
         (template,) = fpm.processes(f"template {pool}")
         children = template.children()
         assert len(children) == 2, pool

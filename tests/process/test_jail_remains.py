@@ -92,7 +92,7 @@ def test_a_master_that_is_killed(daemon: Start) -> None:
     family = fpm.processes("pyfpm")
     fpm.signal(signal.SIGKILL)
     assert fpm.wait() == -signal.SIGKILL
-    _, alive = psutil.wait_procs(family, timeout=20)
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert [one for one in alive if not is_zombie(one)] == []
     wait_until(lambda: not users_of(namespaces))
     assert mounts(fpm.directory) == before

@@ -78,7 +78,7 @@ def test_nobody_connects_before_owner_and_mode_are_right(daemon: Start) -> None:
     racer = threading.Thread(target=race, daemon=True)
     racer.start()
     fpm.start()
-    racer.join(10)
+    racer.join(60)
     assert seen == [(0o606, pwd.getpwnam(POOL_USER).pw_uid)]
     found = os.stat(str(fpm.address("grouped")))
     assert stat.S_IMODE(found.st_mode) == 0o640

@@ -63,7 +63,7 @@ def test_following_over_a_rotation(fpm: Daemon) -> None:
     ]
     assert paths == ["/before", "/after"]
     following.send_signal(signal.SIGINT)
-    assert following.wait(timeout=30) == 0
+    assert following.wait(timeout=60) == 0
     following.stdout.close()
     assert following.stderr is not None
     following.stderr.close()

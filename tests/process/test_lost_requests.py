@@ -11,7 +11,7 @@ from fpm.status.overview import Pool
 from fpm.status.snapshot import read_snapshot
 from tests.support.fpm import Daemon, Start
 from tests.support.looking import fetch, read_metrics
-from tests.support.pools import write_app
+from tests.support.pools import together, write_app
 from tests.support.waiting import wait_until
 
 APP = """
@@ -52,7 +52,7 @@ APP = """
         "nothing": lambda: None,
     }
 """
-LIMIT = 1.0
+LIMIT = 4.0
 """Seconds: request_terminate_timeout."""
 LOST = ("/before/sleep", "/before/exit", "/before/kill", "/before/crash")
 """Of these the clients get nothing."""
@@ -89,9 +89,8 @@ def lost(daemon: Start) -> Daemon:
     )
     fpm.expect_log(r"child \d+ exited", "execution timed out", "said into stderr")
     fpm.start()
-    for name in pools:
-        for path in (*LOST, *CUT, *ANSWERED):
-            fpm.get(name, path)
+    asked = [(name, path) for name in pools for path in (*LOST, *CUT, *ANSWERED)]
+    together(len(asked), lambda number: fpm.get(*asked[number]))
     return fpm
 
 
@@ -116,5 +115,5 @@ def test_each_request_is_counted_once_as_what_its_client_has_got(lost: Daemon) -
     metrics = read_metrics(fetch(str(lost.directory / "status.sock"), "/metrics").body)
     assert metrics["pyfpm_responses_total", "plain", "5xx"] == len(LOST)
     assert metrics["pyfpm_aborted_requests_total", "plain"] == len(CUT)
-    assert metrics["pyfpm_request_duration_seconds_bucket", "plain", "1.0"] == 9, "all but the one that timed out"
+    assert metrics["pyfpm_request_duration_seconds_bucket", "plain", "2.5"] == 9, "all but the one that timed out"
     assert metrics["pyfpm_request_duration_seconds_count", "plain"] == 10

@@ -121,7 +121,7 @@ class Browser:
             self._process.signal(signal.SIGKILL)
             self._process.wait(5.0)
         os.close(self._from)
-        end_strays(family)
+        end_strays(family, timeout=2.0)
         close_directory(self.directory)
 
     def _call(self, method: str, **params: Any) -> dict[str, Any]:

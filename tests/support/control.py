@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ANSWER_TIME = 30.0
+ANSWER_TIME = 60.0
 
 
 def connect(path: Path) -> socket.socket:

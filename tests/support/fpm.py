@@ -285,7 +285,7 @@ class Daemon:
         yield
         wait_until(
             lambda: not count_kinds(self.pid) - before,
-            message=f"descriptors of the master before {dict(before)} and after {dict(count_kinds(self.pid))}",
+            message=lambda: f"descriptors of the master before {dict(before)} and after {dict(count_kinds(self.pid))}",
         )
 
     def expect_descriptors(self, **kinds: int) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon
+from tests.support.waiting import wait_until
 
 HOLD = "/?hold"
 """The path and query that the applications `slow` and those of `reloads.write_version` know."""
@@ -18,13 +19,14 @@ REPLY_TIME = 60.0
 def holding(fpm: Daemon, *paths: str, pool: str = "www") -> Iterator[list[Future[raw_fastcgi.Reply]]]:
     """Have a worker busy with each path, in order, until the block ends or `release` is called."""
     (fpm.apps / "hold").touch()
+    before = _begun(fpm, pool)
     with ThreadPoolExecutor(len(paths)) as clients:
-        futures = []
+        futures: list[Future[raw_fastcgi.Reply]] = []
         try:
-            for count, path in enumerate(paths, 1):
+            for path in paths:
                 name, _, query = path.partition("?")
                 futures.append(clients.submit(fpm.get, pool, name, query=query, timeout=REPLY_TIME))
-                fpm.wait_active(pool, count)
+                wait_until(lambda: len(_begun(fpm, pool) - before) + _answered(futures) >= len(futures))
             yield futures
         finally:
             release(fpm)
@@ -39,6 +41,16 @@ def holding_at_once(fpm: Daemon, count: int, *, pool: str = "www") -> Iterator[l
             yield [clients.submit(fpm.get, pool, query="hold", timeout=REPLY_TIME) for _ in range(count)]
         finally:
             release(fpm)
+
+
+def _begun(fpm: Daemon, pool: str) -> set[tuple[int, int]]:
+    """The requests in hand, each by its worker and that worker's count; a worker that starts is busy without one."""
+    return {(one.pid, one.requests) for one in fpm.pool(pool).workers if one.state not in ("Idle", "Creating")}
+
+
+def _answered(requests: Sequence[Future[raw_fastcgi.Reply]]) -> int:
+    """Of those that end their worker, or whose work comes after the response."""
+    return sum(one.done() for one in requests)
 
 
 def release(fpm: Daemon) -> None:

@@ -11,7 +11,7 @@ from tests.support.processes import descendants, descriptors
 from tests.support.waiting import wait_until
 
 STEADY_TIME = 0.5
-SETTLE_TIME = 10.0
+SETTLE_TIME = 30.0
 BOARD = "scoreboard"
 PER_PROCESS = Counter({"socket": 2, "pipe": 2, "anon_inode": 2, "stack": 1})
 """At most: the channel, both outputs, a pidfd, the memory for its own stack."""

@@ -23,7 +23,7 @@ def pool_python() -> str:
     for candidate in CANDIDATES:
         if os.access(candidate, os.X_OK):
             check = [candidate, "-I", "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
-            if subprocess.run(check, check=False, timeout=20).returncode == 0:
+            if subprocess.run(check, check=False, timeout=60).returncode == 0:
                 return candidate
     raise AssertionError("no Python 3.11 or later that other users may execute; looked at " + ", ".join(CANDIDATES))
 
@@ -70,7 +70,7 @@ def interpreters() -> list[str]:
     for place in (Path(sys.executable), *places):
         if os.access(place, os.X_OK):
             code = "import sys; sys.version_info >= (3, 11) and print(sys.version_info[:2], sys.base_prefix)"
-            run = subprocess.run([place, "-I", "-c", code], capture_output=True, text=True, check=False, timeout=20)
+            run = subprocess.run([place, "-I", "-c", code], capture_output=True, text=True, check=False, timeout=60)
             if run.returncode == 0 and run.stdout:
                 found.setdefault(run.stdout, str(place))
     return list(found.values())

@@ -36,7 +36,7 @@ def build_jail(root: Path, python: str, *, is_whole: bool = False) -> None:
 
 def _standard_library(python: str) -> list[str]:
     code = "import json, sys; print(json.dumps(sys.path))"
-    answer = subprocess.run([python, "-I", "-S", "-c", code], capture_output=True, text=True, check=True, timeout=20)
+    answer = subprocess.run([python, "-I", "-S", "-c", code], capture_output=True, text=True, check=True, timeout=60)
     paths: list[str] = json.loads(answer.stdout)
     return [path for path in sorted(paths) if os.path.isdir(path)]
 

@@ -31,7 +31,7 @@ class Load:
     ) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(20)
+            thread.join(90)
 
     def bodies(self) -> set[str]:
         """The different bodies so far."""

@@ -27,7 +27,7 @@ def peer(script: Script) -> Iterator[str]:
             yield path
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive(), "the scripted peer hangs"
 
 
@@ -38,7 +38,7 @@ def _accept(listener: socket.socket, script: Script) -> None:
         except OSError:
             return  # the listener was shut down: the test is over
         with connection:
-            connection.settimeout(10)
+            connection.settimeout(60)
             try:
                 script(connection)
             except (BrokenPipeError, ConnectionResetError):

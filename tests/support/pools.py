@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import socket
 import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon
 from tests.support.waiting import wait_until
 
-JOIN_TIME = 30.0
+JOIN_TIME = 90.0
+LOWEST_PORT = 10_000
+_ports = random.SystemRandom()
+"""Processes of tests that begin with the same seed must not choose the same ones."""
+_given: set[int] = set()
 
 
 def write_app(fpm: Daemon, name: str, source: str) -> None:
@@ -28,11 +37,18 @@ def write_app(fpm: Daemon, name: str, source: str) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody has at this moment; the kernel gives the next caller another one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A TCP port that nobody has at this moment, and that is not given out a second time.
+
+    Nor does the kernel give it to anybody who wants just any port: others connect and listen until it is bound.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = _ports.randrange(LOWEST_PORT, max(first, 2 * LOWEST_PORT))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            if port not in _given:
+                probe.bind(("", port))
+                _given.add(port)
+                return port
 
 
 def echo(fpm: Daemon, pool: str, path: str = "/") -> dict[str, Any]:
@@ -138,5 +154,6 @@ def end_resting(fpm: Daemon, pool: str) -> None:
     """Wait until an ondemand pool has no worker, and end its template, as it does by itself after a long rest."""
     wait_numbers(fpm, pool, total_processes=0)  # not only ended: their template has told how
     for template in fpm.processes(f"template {pool}"):
-        template.terminate()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has rested long enough by itself
+            template.terminate()
     wait_until(lambda: not fpm.processes(f"template {pool}"))

@@ -104,7 +104,7 @@ def is_zombie(process: psutil.Process) -> bool:
         return False
 
 
-def no_zombies(pid: int, *, timeout: float = 2.0) -> None:
+def no_zombies(pid: int, *, timeout: float = 30.0) -> None:
     """Assert that `pid` buries all its dead within `timeout` seconds."""
     wait_until(
         lambda: not [p for p in descendants(pid) if is_zombie(p)],
@@ -113,15 +113,16 @@ def no_zombies(pid: int, *, timeout: float = 2.0) -> None:
     )
 
 
-def end_strays(processes: list[psutil.Process], *, timeout: float = 2.0) -> list[str]:
+def end_strays(processes: list[psutil.Process], *, timeout: float = 30.0) -> list[str]:
     """Wait for processes that ought to be gone; kill those that are not, and describe them."""
     _, left = psutil.wait_procs([p for p in processes if not is_zombie(p)], timeout=timeout)
     strays = []
     for process in left:
         if is_zombie(process):
             continue
-        strays.append(f"{process.pid} {Path(f'/proc/{process.pid}/comm').read_text().strip()} {process.cmdline()}")
-        process.kill()
+        strays.append(describe_process(process))
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since
+            process.kill()
     reap_adopted(processes)
     return strays
 
@@ -136,7 +137,11 @@ def reap_adopted(processes: list[psutil.Process]) -> None:
 
 
 def status_of(pid: int) -> dict[str, str]:
-    """/proc/PID/status, proc(5)."""
+    """/proc/PID/status, proc(5).
+
+    Raises:
+        OSError: it has ended.
+    """
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 

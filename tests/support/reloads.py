@@ -30,7 +30,7 @@ def application(environ, start_response):
     return [body]
 """
 """Answers with its version and pid, after as many seconds as the query says; `?hold`: see tests.support.held."""
-JOIN_TIME = 30.0
+JOIN_TIME = 90.0
 PACE = 0.01
 """Between two requests of a client: faster ones leave nothing of the processors to the reload."""
 LOOK = 0.005

@@ -130,7 +130,7 @@ class StartingServer:
         self, method: str, path: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> HttpReply:
         """One request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30.0)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60.0)
         return HttpReply.ask(connection, method, path, body, headers)
 
     def family(self) -> list[psutil.Process]:
