@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -54,7 +55,8 @@ def check_status(
         limits = parse_limits(warning, critical)
         readings = _from_listener(address, pool) if address else _from_control(options.control_path(), pool)
     except (FpmError, ValueError) as error:
-        text = _line(str(error).partition("\n")[0]) + ("" if address else HINT)
+        is_refused = isinstance(error, FpmError) and not address and os.geteuid() != 0
+        text = _line(str(error).partition("\n")[0]) + (HINT if is_refused else "")
         print_page(f'3 "pyfpm" - {text}' if form == "checkmk" else f"{SERVICE} UNKNOWN: {text}")
         return State.UNKNOWN
     verdicts = worst_first(judge_pool(one, limits) for one in readings)

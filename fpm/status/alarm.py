@@ -177,9 +177,12 @@ def _occupied(values: Values) -> PoolNumbers:
     return numbers
 
 
+SMALL = 0.1
+
+
 def show_value(value: float) -> str:
-    """Return a number with up to three decimals."""
-    return f"{value:.3f}".rstrip("0").rstrip(".")
+    """Return a number with up to three decimals; of a small one microseconds are shown, too."""
+    return f"{value:.{3 if abs(value) >= SMALL else 6}f}".rstrip("0").rstrip(".")
 
 
 def worst_first(verdicts: Iterable[Verdict]) -> list[Verdict]:

@@ -176,6 +176,8 @@ class Response:
 
         Where the application has finished early, it is led to its end: what it does there is work, not output.
         """
+        if result is None:  # a missing `return`, of which Python says only that None is not iterable
+            raise TypeError("the application has returned None, not an iterable of bytes")
         for data in result:
             left = self._left
             if type(data) is bytes and data and self.started and (left is None or len(data) < left):

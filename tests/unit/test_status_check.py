@@ -57,6 +57,12 @@ def test_ranges(text: str, alerts: list[float], fine: list[float]) -> None:
     assert [found.alerts(value) for value in fine] == [False] * len(fine)
 
 
+def test_short_times_are_shown() -> None:
+    verdict = judged(p95_5m=203, warning=("p95=0.0001",))
+    assert (verdict.state, list(verdict.reasons)) == (State.WARNING, ["p95 is 0.000203 s"])
+    assert " 'shop p95'=0.000203s;;;0; " in plugin_line([verdict], DEFAULT, is_one=False)
+
+
 @pytest.mark.parametrize("text", ["", "@", "x", "20:10", "1:2:3", "1.2.3", "~", "10%", ":.", "nan", "1e3"])
 def test_no_ranges(text: str) -> None:
     with pytest.raises(ValueError, match="is no range"):

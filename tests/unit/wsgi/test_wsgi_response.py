@@ -155,6 +155,11 @@ def test_a_body_that_is_not_made_of_bytes(result):
         respond(make(result))
 
 
+def test_a_missing_return_is_named():
+    with pytest.raises(TypeError, match="the application has returned None"):
+        respond(make(None))
+
+
 class Closing:
     """An iterable that counts how often it was closed."""
 
