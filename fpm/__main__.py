@@ -16,11 +16,13 @@ def main() -> None:
     if not sys.flags.isolated and (__name__ == "__main__" or any(name.startswith("PYTHON") for name in os.environ)):
         command = own_command("fpm", *sys.argv[1:])
         os.execv(command[0], command)
-    from fpm.system.streams import open_missing_streams
+    try:
+        from fpm.system.streams import open_missing_streams
 
-    open_missing_streams()  # before anything is opened that would take their numbers
-    from fpm.cli.main import main as run
-
+        open_missing_streams()  # before anything is opened that would take their numbers
+        from fpm.cli.main import main as run
+    except KeyboardInterrupt:  # Ctrl-C in the first moment ends it as quietly as later
+        sys.exit(1)
     run()
 
 

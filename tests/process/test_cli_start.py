@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -183,6 +184,21 @@ def test_ctrl_c_in_the_waiting_parent_stops_the_start(daemon: Start) -> None:
         parent.send_signal(signal.SIGINT)
         assert parent.wait(60) != 0
     nothing_is_left(fpm)
+
+
+def test_ctrl_c_before_there_is_a_command_is_quiet() -> None:
+    program = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'fpm.cli.main':\n"
+        "            raise KeyboardInterrupt\n"
+        "from fpm.__main__ import main\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
 
 def test_the_stale_files_of_a_killed_daemon_do_not_stop_the_next(daemon: Start) -> None:
