@@ -80,7 +80,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(scope="session")
 def command_server() -> Iterator[None]:
-    """For all tests of one process: commands need not start Python."""
+    """For all tests of one process: commands and masters need not start Python."""
     with commands.serving():
         yield
 
@@ -92,7 +92,7 @@ def daemon(request: pytest.FixtureRequest, command_server: None) -> Iterator[Sta
 
 
 @pytest.fixture(scope="module")
-def shared_daemon(request: pytest.FixtureRequest) -> Iterator[Start]:
+def shared_daemon(request: pytest.FixtureRequest, command_server: None) -> Iterator[Start]:
     """The same for daemons of all tests of a file, each of which has a pool of its own."""
     yield from _daemons(request.node)
 

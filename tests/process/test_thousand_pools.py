@@ -32,7 +32,8 @@ def thousand(shared_daemon: Start) -> Thousand:
     port = free_port()
     settings = {"status_listen": f"127.0.0.1:{port}", "status_history": "no", "systemd_interval": 0}
     pool = {"pm": "ondemand", "pm.max_children": 5, "pm.process_idle_timeout": "1s"}
-    fpm = shared_daemon({f"site{number}": pool for number in range(COUNT)}, global_=settings)
+    fpm = shared_daemon({f"site{number}": pool for number in range(COUNT)}, global_=settings, started=False)
+    fpm.start(whole=True)
     return Thousand(fpm, port, cpu_seconds(fpm.pid))
 
 

@@ -1,4 +1,4 @@
-"""Runs commands of `pyfpm`: whole ones, or those of tests.support.command_server, which cost a tenth."""
+"""Runs commands and masters of `pyfpm`: whole ones, or those of tests.support.command_server, which cost a tenth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.interpreter import pyfpm_command
-from tests.support.processes import Child
+from tests.support.processes import Child, spawn_logged
 
 SHORT = {"config", "doctor", "explain", "list", "logs", "ping", "reload", "reopen-logs", "request", "rollback", "slow"}
 SHORT |= {"status", "stop", "test", "trace", "upgrade", "-t", "-tt"}
@@ -49,14 +49,11 @@ def run(
         subprocess.TimeoutExpired: it has not ended in so many seconds, and has been killed.
     """
     command = [pyfpm_command(), *arguments]
-    if _channel is None or any(name.startswith("PYTHON") for name in environ):
+    if not _has_server(environ):
         return run_whole(command, environ, timeout=timeout)
-    request = json.dumps({"arguments": command, "environ": dict(environ), "directory": os.getcwd()})
     outputs = [os.memfd_create("output", os.MFD_CLOEXEC) for _ in range(2)]
     try:
-        with _lock:
-            socket.send_fds(_channel, [request.encode()], outputs)
-            child = Child(int(_channel.recv(20)))
+        child = Child(_fork(command, environ, outputs))
         if (status := child.wait(timeout)) is None:
             child.signal(signal.SIGKILL)
             child.wait(20)
@@ -66,6 +63,32 @@ def run(
     finally:
         for fd in outputs:
             os.close(fd)
+
+
+def spawn(arguments: Sequence[str], environ: Mapping[str, str], log: Path) -> int:
+    """Begin `pyfpm ARGUMENTS`, with both outputs appended to the log; the pid of the child that runs it."""
+    command = [pyfpm_command(), *arguments]
+    if not _has_server(environ):
+        return spawn_logged(command, environ, log)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        return _fork(command, environ, [output, output])
+    finally:
+        os.close(output)
+
+
+def _has_server(environ: Mapping[str, str]) -> bool:
+    """Whether the server can run a command with these variables; with others the command executes itself again."""
+    return _channel is not None and not any(name.startswith("PYTHON") for name in environ)
+
+
+def _fork(command: Sequence[str], environ: Mapping[str, str], outputs: Sequence[int]) -> int:
+    """Have the server make a process for a command; the pid, of a child of this process by then."""
+    request = json.dumps({"arguments": command, "environ": dict(environ), "directory": os.getcwd()})
+    assert _channel is not None, "no server"
+    with _lock:
+        socket.send_fds(_channel, [request.encode()], outputs)
+        return int(_channel.recv(20))
 
 
 def run_whole(

@@ -128,14 +128,22 @@ class Daemon:
         environ: Mapping[str, str] | None = None,
         ready: bool = True,
         wrapper: Sequence[str] = (),
+        whole: bool = False,
     ) -> Daemon:
         """Run `pyfpm -c FILE run` (or other arguments instead of `run`) and wait for READY=1.
 
-        `wrapper` is a command that executes its arguments, such as setpriv(1), with the same pid.
+        A master without arguments, variables or a wrapper of its own comes from the command server, if there is one:
+        half of what a start costs is imports, the same for all. `whole` is for a test that measures the process.
+
+        Args:
+            wrapper: a command that executes its arguments, such as setpriv(1), with the same pid.
         """
         variables = {**os.environ, "NOTIFY_SOCKET": str(self.directory / "notify"), **(environ or {})}
-        command = [*wrapper, pyfpm_command(), "-c", str(self.config_file), *(arguments or ("run",))]
-        self.watch(spawn_logged(command, variables, self.log_file))
+        given = ["-c", str(self.config_file), *(arguments or ("run",))]
+        if whole or arguments or environ or wrapper:
+            self.watch(spawn_logged([*wrapper, pyfpm_command(), *given], variables, self.log_file))
+        else:
+            self.watch(commands.spawn(given, variables, self.log_file))
         if ready:
             self.wait_ready()
         return self
