@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -56,3 +57,16 @@ def does_not_block(action: Callable[[], object], *, timeout: float = 60.0) -> No
     thread.start()
     thread.join(timeout)
     assert not thread.is_alive(), f"it has not returned within {timeout} s"
+
+
+def side_by_side(*checks: Callable[[], object]) -> None:
+    """Make checks that mostly wait at the same time, each in a thread of its own.
+
+    Raises:
+        ExceptionGroup: what those have raised that failed; all have ended.
+    """
+    with ThreadPoolExecutor(len(checks)) as threads:
+        made = [threads.submit(check) for check in checks]
+    errors = [error for one in made if isinstance(error := one.exception(), Exception)]
+    if errors:
+        raise ExceptionGroup("some of the checks have failed", errors)
