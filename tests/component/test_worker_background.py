@@ -54,7 +54,7 @@ class Work:
 
 
 @pytest.fixture(scope="module")
-def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work]:
+def works(served_by: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work]:
     marks = tmp_path_factory.mktemp("work") / "marks"
     marks.write_text("")
     os.environ["WORK_MARKS"] = str(marks)

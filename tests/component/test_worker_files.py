@@ -29,7 +29,7 @@ UPPER = ("own", "replaced", "around")
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[WorkerPool]:
+def pool(served_by: str) -> Iterator[WorkerPool]:
     """One worker for all tests of the file: each of them must leave it able to serve the next."""
     with WorkerPool("files:application") as made:
         yield made

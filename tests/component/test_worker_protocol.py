@@ -18,7 +18,7 @@ from tests.support.worker_process import WorkerPool
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[WorkerPool]:
+def pool(served_by: str) -> Iterator[WorkerPool]:
     """One worker for all tests of the file: each of them must leave it able to serve the next."""
     with WorkerPool("protocol:application") as made:
         yield made
