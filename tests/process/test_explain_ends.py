@@ -35,7 +35,7 @@ POOLS: dict[str, dict[str, Any]] = {
     "leak": {"app": "ends:application", "rlimit_files": 64},
     "deploy": {"app": "deployed:application"},
     "broken": {"app": "broken_import:application"},
-    "hang": {"app": "hanging:application", "startup_timeout": "15s"},
+    "hang": {"app": "hanging:application", "startup_timeout": "9s"},
 }
 
 
@@ -179,7 +179,7 @@ def _imports_fail(fpm: Daemon) -> None:
     line = place(fpm, "hanging", "time.sleep(0.01)")
     assert said.startswith("hang is down: its application does not start (")
     assert re.search(
-        r"^does-not-start: .*, clients get 503: the application was not imported within 15 s \(startup_timeout\) in "
+        r"^does-not-start: .*, clients get 503: the application was not imported within 9 s \(startup_timeout\) in "
         rf"hanging\.connect {line}$",
         said,
         re.M,

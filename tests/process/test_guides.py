@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.guide import NAMESPACES, commands, complain, run_pages
 from tests.support.markdown import DOCUMENTS, TOP, blocks
+from tests.support.waiting import side_by_side
 
 SCENES = {
     "docs/tour.md": "tour.sh",
@@ -26,7 +27,7 @@ OTHERS = [
     if str(path.relative_to(TOP)) not in SCENES
     and any(commands(block) and not block.not_run for block in blocks(path) if block.language == "console")
 ]
-"""They show commands for a daemon that has two pools, and change nothing: one machine serves them all."""
+"""They show commands for a daemon that has two pools, and change nothing: two machines side by side serve them all."""
 
 
 @cache
@@ -61,5 +62,10 @@ def test_the_commands_of_a_page(page: str) -> None:
 @pytest.mark.root
 @pytest.mark.usefixtures("has_world")
 def test_the_commands_of_all_other_pages() -> None:
-    complaints = [line for outcome in run_pages(OTHERS, "shop.sh", writes=False) for line in complain(outcome)]
+    complaints: list[str] = []
+
+    def type_them(pages: list[Path]) -> None:
+        complaints.extend(line for outcome in run_pages(pages, "shop.sh", writes=False) for line in complain(outcome))
+
+    side_by_side(lambda: type_them(OTHERS[::2]), lambda: type_them(OTHERS[1::2]))
     assert not complaints, "\n\n".join(complaints)

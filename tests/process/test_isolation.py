@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fpm import Daemon, open_directory
+from tests.support.held import HOLD, holding
 from tests.support.interpreter import pyfpm_command
 from tests.support.processes import descriptors
 from tests.support.waiting import wait_until
@@ -109,8 +110,8 @@ def configure(fpm: Daemon, **changes: object) -> None:
 def use_it_all(fpm: Daemon, commands: Sequence[Sequence[str]], run: Run) -> None:
     """Have every kind of process made: status process, tracer, check, rehearsal, probe, launchers."""
     fpm.expect_log("executing too slow")
-    assert fpm.get("www", query="3").status == 200
-    wait_until(lambda: (fpm.directory / "slow.log").read_text().count("application()"))
+    with holding(fpm, HOLD):
+        wait_until(lambda: (fpm.directory / "slow.log").read_text().count("application()"))
     assert fpm.processes("pyfpm: tracer")
     configure(fpm, **{"env[COLOUR]": "blue"})  # something to roll back
     for command in commands:

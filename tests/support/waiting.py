@@ -67,6 +67,9 @@ def side_by_side(*checks: Callable[[], object]) -> None:
     """
     with ThreadPoolExecutor(len(checks)) as threads:
         made = [threads.submit(check) for check in checks]
-    errors = [error for one in made if isinstance(error := one.exception(), Exception)]
+    raised = [error for one in made if (error := one.exception()) is not None]
+    errors = [error for error in raised if isinstance(error, Exception)]
     if errors:
         raise ExceptionGroup("some of the checks have failed", errors)
+    if raised:  # pytest.skip()
+        raise raised[0]
