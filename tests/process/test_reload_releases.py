@@ -277,6 +277,27 @@ def test_rollback_then_upgrade(sites: Sites) -> None:
     assert site.version() == "2"
 
 
+def test_an_upgrade_says_what_a_removed_release_lacks(daemon: Start) -> None:
+    """A reload alone would not help where what runs and the files differ, and the files' release is not there."""
+    fpm, (site, _) = start(daemon, "www", "other")
+    site.deploy(2)
+    reload(fpm)
+    back(fpm, "www")
+    shutil.rmtree(site.release(2))
+    assert fpm.cli("upgrade").returncode == 0, "nothing was changed: what runs needs no directory"
+    reload(fpm, "other")  # leaves the pool where it has gone back to
+    done = fpm.cli("upgrade")
+    assert done.returncode == 1
+    lacking = f"[www] chdir: the chdir path '{site.home}/current' does not exist"
+    assert "see to this, then run `pyfpm reload` first" in done.stderr
+    assert lacking in done.stderr.split("first:")[1]
+    expect_told(fpm, done.stderr)
+    site.switch(1)
+    reload(fpm)
+    assert fpm.cli("upgrade").returncode == 0
+    assert site.version() == "1"
+
+
 def test_rollback_to_code_that_has_become_broken(sites: Sites) -> None:
     site = sites["broken"]
     fpm, pool = site.fpm, site.pool

@@ -166,9 +166,8 @@ class Reloader:
         """
         _refuse_unknown(scope.named, {pool.name for pool in config.pools})
         target = make_target(config, {name: pool.config for name, pool in self._host.pools.items()}, scope)
-        lacking = [line for name in target.judged for line in config.obstacles.get(name, ())]
-        if lacking:
-            raise ConfigError(lacking)
+        if target.lacking:
+            raise ConfigError(target.lacking)
         return target
 
     def _rolled_back(self, name: str) -> Target:

@@ -34,6 +34,12 @@ class Target:
     notes: Mapping[str, str] = field(default_factory=dict)
     files: Config | None = None
 
+    @property
+    def lacking(self) -> list[str]:
+        """List what this machine lacks for the pools that are judged: the reload is refused for it."""
+        judged = [pool.name for pool in self.config.pools if pool.name in self.judged]
+        return [line for name in judged for line in self.config.obstacles.get(name, ())]
+
     def refuse(self, name: str, reason: str) -> bool:
         """Note that a pool's address cannot be had; tell whether the whole reload is refused for it."""
         if name in self.judged:

@@ -45,14 +45,10 @@ class HandedListener:
 
 
 @dataclass(frozen=True, slots=True)
-class HandedStatusListener:
+class HandedStatusListener(HandedListener):
     """One at which the status process answers."""
 
     address: str
-    fd: Fd
-    inode: list[int] | None
-    is_ours: bool
-    missing: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,10 @@ from fpm.master.listening.status_listeners import StatusListeners
 from fpm.master.loop.signals import HANDLED
 from fpm.master.notifier import LISTEN_VARIABLES
 from fpm.master.processes.helper_process import OneAnswer
+from fpm.master.reload.plan import ALL
 from fpm.master.reload.reload import Host
 from fpm.master.reload.reloader import Reloader
+from fpm.master.reload.target import make_target
 from fpm.master.services import Services
 from fpm.master.shutdown import Shutdown
 from fpm.master.status.process import StatusProcess
@@ -115,8 +117,19 @@ class Upgrade:
         except ConfigError as error:
             return f"the configuration has mistakes, so no program could start with it:\n{error}"
         if dump(fresh) != dump(self._host.config):
-            return "the configuration has changed since it was last read; run `pyfpm reload` first"
+            return self._what_first(fresh)
         return ""
+
+    def _what_first(self, fresh: Config) -> str:
+        """Say what brings what the files say into force."""
+        running = {name: pool.config for name, pool in self._host.pools.items()}
+        lacking = make_target(fresh, running, ALL).lacking
+        if not lacking:
+            return "the configuration has changed since it was last read; run `pyfpm reload` first"
+        return (
+            "not all pools run by what the files say, and a reload that changes that would be refused; see to this, "
+            "then run `pyfpm reload` first:\n" + "\n".join(lacking)
+        )
 
     def _checked(self, wrong: str | None) -> None:
         if wrong is not None:
