@@ -101,7 +101,6 @@ class SlotWriter:
         self._counter = self._offset // 4
         self._wake_below = self._board[WAKE_BELOW_OFFSET : WAKE_BELOW_OFFSET + WAKE_BELOW.size].cast("H")
         self._sequence = self._sequences[self._counter] & ~1
-        self._idle = -1
         self._peak_active = 0
         self._memory = 0
         self._slow = 0
@@ -176,16 +175,10 @@ class SlotWriter:
         self.requests += 1
         every = stages.tobytes()
         idle = every.count(_IDLE)
-        if idle != self._idle:
-            self._idle = idle
-            self._count_active(every)
-        return idle < self._wake_below[0]
-
-    def _count_active(self, every: bytes) -> None:
-        """Keeps the most workers that were busy at once; looked at when the number of idle ones has changed."""
-        active = len(every) - every.count(_FREE) - every.count(_CREATING) - self._idle
+        active = len(every) - every.count(_FREE) - every.count(_CREATING) - idle
         if active > self._peak_active:
             self._peak_active = active
+        return idle < self._wake_below[0]
 
     def begin(self, now: float, method: str, uri: str, query: str, length: int, user: str, began: float = 0.0) -> None:
         """What the request is; texts are Latin-1 as in environ and are cut to their fields.

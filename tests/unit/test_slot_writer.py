@@ -125,6 +125,20 @@ def test_wake_and_peak():
     board.close()
 
 
+def test_the_peak_is_seen_although_as_many_are_idle_as_before():
+    """A pool has grown since its worker's last request, and all others are busy, as nobody else was then."""
+    board = Scoreboard.create(3)
+    slot = SlotWriter(board, 0, pid=1, started=1.0, script="x")
+    for others, peak in ((Stage.FREE, 1), (Stage.EXECUTING, 3)):
+        slot.set_stage(Stage.ACCEPTING)
+        board.stages[1] = board.stages[2] = others
+        slot.take()
+        slot.begin(1.0, "GET", "/", "", 0, "")
+        assert read_board(board.view, 3).slots[0].max_active == peak
+    slot.close()
+    board.close()
+
+
 def test_an_interrupt_is_for_one_request():
     board = Scoreboard.create(2)
     slot = SlotWriter(board, 1, pid=1, started=1.0, script="x")
