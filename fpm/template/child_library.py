@@ -14,7 +14,6 @@ import re
 import stat
 import sys
 from contextlib import suppress
-from importlib.abc import ResourceLoader
 
 PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 """Where it may be put, after TMPDIR. In a jail there may be none: then other Pythons have no fpm."""
@@ -22,10 +21,10 @@ PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 
 def offer_library() -> None:
     """Let the Pythons that are started from here find fpm."""
-    importer = sys.modules["fpm"].__loader__
-    if not isinstance(importer, ResourceLoader):
+    read_children = getattr(sys.modules["fpm"].__loader__, "read_children", None)
+    if read_children is None:
         return  # an installed fpm, not the bundle's: they have it, too
-    path = _place(importer.get_data(""))
+    path = _place(read_children())
     if path is None:
         return
     atexit.register(_remove, path)  # the first one that is registered, so the last one called
