@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from fpm.cli.completion import add_completion
-from fpm.client.control import ask
+from fpm.client.control import ask, unreadable
 from fpm.config.addresses import parse_address
 from fpm.config.build import refuse_obstacles
 from fpm.config.load import find_control, load, load_with_sections
@@ -116,7 +116,10 @@ class Options:
             ControlError: no daemon answers, or it has no such pool.
         """
         answer = ask(self.control_path(), {"command": "status", "pool": pool})
-        address = parse_address(answer["pools"][0]["listen"])
+        try:
+            address = parse_address(str(answer["pools"][0]["listen"]))
+        except (KeyError, IndexError, TypeError) as error:
+            raise unreadable(error) from error
         if isinstance(address, str):
             raise ControlError(f"the daemon reports an invalid address for pool {pool}: {address}")
         return address

@@ -156,13 +156,24 @@ def _answers(connection: socket.socket, path: str, request: dict[str, Any]) -> I
     try:
         with connection.makefile("rb") as lines:
             for line in lines:
-                yield dict(json.loads(line))
+                yield _read_answer(line, path)
     except ConnectionResetError:
         return
     except TimeoutError as error:
         raise ControlError(f"the master does not answer on {path} within {ANSWER_TIME:g} s; is it stopped?") from error
     except OSError as error:
         raise ControlError(f"the master does not answer on {path}: {error}") from error
+
+
+def _read_answer(line: bytes, path: str) -> dict[str, Any]:
+    """Read a line of an answer, which another program may have written that listens at the path."""
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ControlError(f"what answers on {path} is no master of pyfpm: {error}") from error
+    if not isinstance(answer, dict):
+        raise ControlError(f"what answers on {path} is no master of pyfpm: its answer is no JSON object")
+    return answer
 
 
 def fetch_snapshot(
@@ -183,14 +194,17 @@ def fetch_snapshot(
     answer = ask(path, {"command": "snapshot", "pool": pool, "workers": workers, "routes": routes})
     try:
         snapshot = read_snapshot(base64.b64decode(answer["snapshot"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ControlError(
-            f"the master's answer cannot be read; it may be a different version (pyfpm upgrade): {error!r}"
-        ) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise unreadable(error) from error
     if not past:
         return snapshot
     known = _fetch_past(path, pool)
     return replace(snapshot, pools=tuple(with_past(one, known.get(one.name)) for one in snapshot.pools))
+
+
+def unreadable(error: Exception) -> ControlError:
+    """Return what to raise where an answer lacks what it should have."""
+    return ControlError(f"the master's answer cannot be read; it may be a different version (pyfpm upgrade): {error!r}")
 
 
 def _fetch_past(path: str, pool: str | None) -> dict[str, Past]:
@@ -203,5 +217,5 @@ def _fetch_past(path: str, pool: str | None) -> dict[str, Past]:
         with ExitStack() as stack:
             files = [stack.enter_context(open(fd, "rb", buffering=0)) for fd in fds]
             return read_past(os.pread(files[0].fileno(), PAST_MAX, 0)) if files else {}
-    except (ControlError, OSError, ValueError):
+    except (ControlError, OSError, ValueError, RecursionError):
         return {}  # an older master, or a status process that knows nothing yet

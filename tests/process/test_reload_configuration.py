@@ -118,6 +118,7 @@ def test_a_pool_that_does_not_exist(daemon: Start) -> None:
         done = fpm.ask(command, **arguments)
         assert (done["ok"], done["status"], done["complaints"]) == (False, 1, [there_are])
     expect_told(fpm, there_are)
+    assert last_reload(fpm) is None, "no deploy has failed"
     for command in ("status", "top", "trace", "ping", "request"):
         done = fpm.cli(command, "wwww", *(["/"] if command == "request" else []))
         assert done.returncode == 1

@@ -136,7 +136,9 @@ class Reloader:
             )
         except (ConfigError, StartError) as error:
             status = error.exit_status if isinstance(error, UnknownPool) else EXIT_CONFIG
-            self._finished(request, Outcome(status, tuple(str(error).splitlines())))
+            # A mistake in the call, or nothing to return to, says nothing of the code: no deploy has failed.
+            is_attempt = request.rollback is None and not isinstance(error, UnknownPool)
+            self._finished(request, Outcome(status, tuple(str(error).splitlines())), is_attempt=is_attempt)
             return
         target = target.settle({name: pool.config for name, pool in host.pools.items()})
         plan = self._plan(target, returning)
@@ -198,13 +200,14 @@ class Reloader:
         self._host.emit(ReloadProgressed(step, pool=message.get("pool", "")))
         request.report(message)
 
-    def _finished(self, request: Request, outcome: Outcome) -> None:
+    def _finished(self, request: Request, outcome: Outcome, *, is_attempt: bool = True) -> None:
         ok = outcome.status == EXIT_OK
         self._current = None
-        reason = "; ".join(outcome.reasons)
-        self.last = LastReload(self._clock(), ok, reason, show_calls(read_frames(outcome.traceback)))
-        for pool in self._host.pools.values():
-            pool.header.reloaded(self.last.at, ok=ok)
+        if is_attempt:
+            reason = "; ".join(outcome.reasons)
+            self.last = LastReload(self._clock(), ok, reason, show_calls(read_frames(outcome.traceback)))
+            for pool in self._host.pools.values():
+                pool.header.reloaded(self.last.at, ok=ok)
         ended = ReloadEnded(ok, outcome.reasons, outcome.traceback, outcome.given_up, outcome.partial)
         self._host.emit(ended)
         request.report(_answer(outcome))
