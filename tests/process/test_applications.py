@@ -74,7 +74,7 @@ FORKING = """
 
 
 @pytest.fixture(scope="module")
-def serving() -> Iterator[Daemon]:
+def serving(command_server: None) -> Iterator[Daemon]:
     """One daemon with all that serves."""
     fpm = Daemon({})
     write_app(fpm, "forms", FORMS)
@@ -235,7 +235,7 @@ HANGING = [f"hanging_{preload}" for preload in PRELOADS]
 
 
 @pytest.fixture(scope="module")
-def troubled() -> Iterator[Daemon]:
+def troubled(command_server: None) -> Iterator[Daemon]:
     """One daemon with pools that fail, and are mended: most of what each does is wait for its next try."""
     pools: dict[str, dict[str, object]] = {"good": {}, "missing": {"app": "missing:application"}}
     pools["lazy"] = {"app": "lazy:application", "pm": "ondemand", "pm.max_children": 3}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +48,31 @@ def served(shared_daemon: Start) -> Served:
     pools = {"www": {"pm.max_children": 2}, "shop": {"pm": "ondemand"}, "kept": {}, "busy": {}}
     port = free_port()
     return Served(shared_daemon(pools, global_={"status_listen": f"127.0.0.1:{port}"}), port)
+
+
+class Hanging(NamedTuple):
+    """A daemon whose status process was stopped when the first test of the file began."""
+
+    fpm: Daemon
+    client: http.client.HTTPConnection
+    """Of the master's status page; it waits."""
+    stopped: psutil.Process
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hanging(shared_daemon: Start) -> Iterator[Hanging]:
+    """It takes the master half a minute to find out, which passes while the other tests run."""
+    port = free_port()
+    fpm = shared_daemon({"www": {}}, global_={"status_listen": f"127.0.0.1:{port}"})
+    assert fetch(port, "/livez").status == 200
+    stopped = status_process(fpm)
+    stopped.suspend()
+    fpm.expect_log("the status process does not respond; killing it")
+    fpm.expect_log(r"the status process exited on signal 9 \(SIGKILL\); restarting it")
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    client.request("GET", "/livez")
+    yield Hanging(fpm, client, stopped)
+    client.close()
 
 
 # --------------------------------------------------------------------------------------------------- pm.status_listen
@@ -278,17 +305,6 @@ def test_shares_its_user_with_no_pool(daemon: Start, where: int) -> None:
     assert status_process(fpm).uids() == users_alone == users, "it has been nobody else's all the time"
 
 
-def test_is_replaced_when_it_hangs(served: Served) -> None:
-    fpm, where = served
-    assert fetch(where, "/livez").status == 200
-    first = status_process(fpm)
-    first.suspend()
-    fpm.expect_log(r"the status process exited on signal 9 \(SIGKILL\); restarting it")
-    fpm.wait_log("the status process does not respond; killing it")
-    assert fetch(where, "/livez").status == 200  # who came meanwhile has waited
-    assert status_process(fpm).pid != first.pid
-
-
 def test_starts_anew_when_it_dies(served: Served) -> None:
     fpm, where = served
     assert fetch(where, "/livez").status == 200
@@ -436,3 +452,11 @@ def test_deaths_and_slow_requests_are_listed(daemon: Start, where: int) -> None:
     values = read_pool("", fetch(where, "/status/www").body)
     assert (values["slow requests"], values["deaths by kill"], values["accepted conn"]) == (1, 1, 3)
     assert values["last death cause"] == "on signal 9 (SIGKILL)"
+
+
+def test_is_replaced_when_it_hangs(hanging: Hanging) -> None:
+    fpm, client, stopped = hanging
+    fpm.wait_log("the status process does not respond; killing it")
+    with client.getresponse() as answer:  # who came meanwhile has waited
+        assert answer.status == 200
+    assert status_process(fpm).pid != stopped.pid
