@@ -6,6 +6,7 @@ import re
 import time
 
 from tests.support.fpm import Start
+from tests.support.held import release
 from tests.support.pools import facts
 from tests.support.processes import descendants
 from tests.support.reloads import (
@@ -64,7 +65,6 @@ def test_broken_code_changes_nothing(daemon: Start) -> None:
             assert said.startswith("pool www: "), f"{kind}: {said}"
             wait_until(
                 lambda: {process.pid for process in descendants(fpm.pid)} <= family,
-                timeout=20.0,
                 message=lambda kind=kind: f"{kind}: processes left over: {fpm.processes()}",
             )
         assert {name: fpm.workers(name) for name in workers} == workers, kind
@@ -87,8 +87,9 @@ def pools_for(kind: str) -> dict[str, dict[str, object]]:
 
 
 def test_the_message_shows_where(daemon: Start) -> None:
-    fpm = daemon({"www": {"app": "deployed:application", "startup_timeout": "3s"}}, started=False)
+    fpm = daemon(pools_for("none"), started=False)
     write_version(fpm, 1)
+    write_version(fpm, 1, name="other")
     fpm.start()
     family = {process.pid for process in descendants(fpm.pid)}
     write_version(fpm, 2, "def compute():\n    return 1/0\ncompute()")
@@ -99,6 +100,7 @@ def test_the_message_shows_where(daemon: Start) -> None:
     assert "in compute" in said
     assert not re.search("fpm/(template|worker)", said), "frames of pyfpm itself tell nothing"
     write_version(fpm, 3, HANG)
+    fpm.configure(pools_for("hang"))
     fpm.expect_log("said into")
     said = refused(fpm)
     assert "in wait_for_ever" in said, "the stack of the import that hangs"
@@ -107,6 +109,7 @@ def test_the_message_shows_where(daemon: Start) -> None:
     wait_until(lambda: {process.pid for process in descendants(fpm.pid)} <= family)
     assert version_of(fpm, "www") == "1"
     write_version(fpm, 4)
+    fpm.configure(pools_for("none"))
     reload(fpm)
     assert version_of(fpm, "www") == "4"
     last = last_reload(fpm)
@@ -117,19 +120,22 @@ def test_the_message_shows_where(daemon: Start) -> None:
 def test_the_new_code_serves_nothing_before_the_commit(daemon: Start) -> None:
     pools = {
         "a": {"app": "deployed:application", "pm.max_children": 2},
-        "b": {"app": "late:application", "startup_timeout": "20s"},
+        "b": {"app": "late:application"},
     }
     fpm = daemon(pools, started=False)
     write_version(fpm, 1)
     write_version(fpm, 1, name="late")
     fpm.start()
     write_version(fpm, 2)
-    write_version(fpm, 2, "time.sleep(1)\n1/0", name="late")
+    write_version(fpm, 2, "while os.path.exists('hold'): time.sleep(0.01)\n1/0", name="late")
+    (fpm.apps / "hold").touch()
     answers = []
     process = fpm.begin("reload", "--verbose")
     wait_until(lambda: len(fpm.workers("a")) == 3, message="the worker of the proof")
     while process.poll() is None:
         answers.append(version_of(fpm, "a"))
+        if len(answers) == 30:
+            release(fpm)
     said = process.communicate()[1]
     assert process.returncode == 1, said
     expect_told(fpm, said)
@@ -142,7 +148,8 @@ def test_the_new_code_serves_nothing_before_the_commit(daemon: Start) -> None:
 
 def test_a_worker_that_cannot_start(daemon: Start) -> None:
     """With preload = no it is the worker that imports."""
-    fpm = daemon({"www": {"app": "deployed:application", "preload": "no", "startup_timeout": "3s"}}, started=False)
+    www = {"app": "deployed:application", "preload": "no"}
+    fpm = daemon({"www": www}, started=False)
     write_version(fpm, 1)
     fpm.start()
     workers = fpm.workers("www")
@@ -155,6 +162,7 @@ def test_a_worker_that_cannot_start(daemon: Start) -> None:
     ):
         fpm.expect_log("exited with code 3")
         write_version(fpm, 2, more)
+        fpm.configure({"www": {**www, "startup_timeout": "3s"} if more is HANG else www})
         said = refused(fpm)
         assert words in said, said
         assert ("in wait_for_ever" in said) is (more is HANG)

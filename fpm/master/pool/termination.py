@@ -11,6 +11,7 @@ from collections.abc import Callable
 from signal import Signals
 from typing import Protocol
 
+from fpm.config.model import PoolConfig
 from fpm.events.base import PoolEvent
 from fpm.events.worker import RequestCutOff, RequestTimedOut, SigkillPending, SigtermIgnored, WorkerSignalled
 from fpm.frozen import dataclass
@@ -216,13 +217,13 @@ class WorkerTermination:
 
     def limit_start(self, child: Child) -> None:
         """Give it startup_timeout to be ready; 0: as long as it takes."""
-        seconds = self._stacks.config.startup_timeout
+        seconds = _start_limit(child, self._stacks.config)
         if seconds > 0 and child.is_heard:  # else its end is awaited already
             child.set_timer(seconds, lambda: self._keeper.happen(child, WorkerEvent.START_TIMEOUT))
 
     def _explain_start(self, child: Child, change: Change) -> None:
         """It is not ready in time."""
-        seconds, words = self._stacks.config.startup_timeout, child.notes.last_words
+        seconds, words = _start_limit(child, self._stacks.config), child.notes.last_words
 
         def give_up(stack: str) -> None:
             error = f"its worker was not ready within {seconds:g} s (startup_timeout){stack}"
@@ -236,7 +237,7 @@ class WorkerTermination:
 
     def _end_template(self, child: Child, change: Change) -> None:
         """Its template has not even forked it: a lock that a thread held, or a function of os.register_at_fork."""
-        template, seconds = child.template, self._stacks.config.startup_timeout
+        template, seconds = child.template, _start_limit(child, self._stacks.config)
 
         def came(trace: Trace) -> None:
             if child.state is WorkerState.GONE or not template.state.has_started:
@@ -278,3 +279,9 @@ class WorkerTermination:
     @property
     def _pool(self) -> str:
         return self._stacks.config.name
+
+
+def _start_limit(child: Child, in_force: PoolConfig) -> float:
+    """Return the startup_timeout of a worker; a generation on trial has a configuration of its own."""
+    template = child.template
+    return (template.config if template.state.is_on_trial else in_force).startup_timeout
