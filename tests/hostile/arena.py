@@ -183,7 +183,7 @@ class Arena:
         """Measure the neighbour and the master while the block runs."""
 
         def neighbour() -> None:
-            reply = self.fpm.get("neighbour", timeout=20)
+            reply = self.fpm.get("neighbour")
             assert reply.status == 200, reply
 
         with measuring(neighbour, lambda: void(facts(self.fpm, "neighbour")), self._witness) as waits:
@@ -208,7 +208,7 @@ class Arena:
     def _left(self, descriptors: int, memory: int) -> list[str]:
         found = []
         try:
-            wait_until(lambda: sum(count_kinds(self.fpm.pid).values()) <= descriptors + MORE_DESCRIPTORS, timeout=20)
+            wait_until(lambda: sum(count_kinds(self.fpm.pid).values()) <= descriptors + MORE_DESCRIPTORS)
         except AssertionError:  # what the dead have said has been read by then
             found.append(f"descriptors of the master: {descriptors} before, now {count_kinds(self.fpm.pid)}")
         if (grown := psutil.Process(self.fpm.pid).memory_info().rss - memory) > MORE_MEMORY:

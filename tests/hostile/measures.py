@@ -120,9 +120,9 @@ def measuring(neighbour: Callable[[], None], control: Callable[[], None], witnes
     finally:
         stopped.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(90)
         waits.account = witness.account
-    assert not any(thread.is_alive() for thread in threads), f"no answer within 30 s: {waits.errors}"
+    assert not any(thread.is_alive() for thread in threads), f"no answer within 90 s: {waits.errors}"
 
 
 def listing(directory: Path, leave_out: Iterable[Path]) -> dict[str, str]:

@@ -161,7 +161,7 @@ found += [one.gr_name for one in grp.getgrall() if one.gr_gid not in (0, 65534, 
         "processes and host name of others",
         """
 found = [pid for pid in filter(str.isdecimal, os.listdir("/proc"))
-         if f"Uid:\\t{os.getuid()}\\t" not in open(f"/proc/{pid}/status").read()]
+         if (status := status_of(pid)) and f"Uid:\\t{os.getuid()}\\t" not in status]
 found += [pid for name, pid in given["pids"].items() if os.path.exists(f"/proc/{pid}/ns")
           and b"master" in open(f"/proc/{pid}/cmdline", "rb").read()]
 """,

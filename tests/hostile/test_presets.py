@@ -17,6 +17,8 @@ from tests.hostile.arena import Arena
 from tests.hostile.exhausting import EXHAUSTING
 from tests.hostile.measures import TOLERATED
 from tests.hostile.reaches import PRESETS, REACHES, Reach
+from tests.support.fpm import title_of
+from tests.support.processes import children
 
 pytestmark = pytest.mark.root
 
@@ -47,10 +49,9 @@ def given(arena: Arena) -> dict[str, Any]:
         os.chown(private, others.stat().st_uid, others.stat().st_gid)
         private.chmod(0o600)
     processes = {"master": fpm.pid, "neighbour": fpm.workers("neighbour")[0]}
-    processes["template"] = fpm.processes("template neighbour")[0].pid
-    processes |= {
-        f"helper {one.pid}": one.pid for one in fpm.processes() if "tracer" in one.name() or "status" in one.name()
-    }
+    (processes["template"],) = fpm.templates("neighbour")
+    helpers = ("pyfpm: tracer", "pyfpm: status")
+    processes |= {f"helper {one.pid}": one.pid for one in children(fpm.pid) if title_of(one) in helpers}
     root = arena.directory / "root"
     return {
         "pids": processes,

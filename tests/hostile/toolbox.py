@@ -51,6 +51,15 @@ def sockets(kind):
     return [socket.socket(fileno=os.dup(fd)) for fd in descriptors()[kind]]
 
 
+def status_of(pid):
+    """/proc/PID/status; nothing of a process that has just ended."""
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            return status.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def until(seconds):
     """Yield until so many seconds have passed."""
     end = time.monotonic() + seconds

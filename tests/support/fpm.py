@@ -34,9 +34,9 @@ from fpm.status.reports import report_pool
 from fpm.status.snapshot import Pool, read_snapshot
 from tests.support import commands, control, raw_fastcgi
 from tests.support.directories import close_directory, open_directory
-from tests.support.holdings import Holdings, HoldingsWatch, count_holdings, count_kinds
+from tests.support.holdings import Holdings, HoldingsWatch, count_holdings, count_kinds, steady
 from tests.support.interpreter import pool_python, pyfpm_command
-from tests.support.processes import Child, descendants, describe_process, end_strays, no_zombies, spawn_logged
+from tests.support.processes import Child, children, descendants, describe_process, end_strays, no_zombies, spawn_logged
 from tests.support.waiting import wait_until
 
 APPS = Path(__file__).parent.parent / "apps"
@@ -196,6 +196,12 @@ class Daemon:
         self.wait_notify("READY=1", timeout=timeout)
         self._holdings = HoldingsWatch(self._count_holdings)
 
+    def forget_notify(self) -> None:
+        """Forget all that the master has said so far; it drops what does not fit into the queue of its messages."""
+        self.states.clear()
+        while select.select([self._notify], [], [], 0)[0]:
+            self._notify.recv(65536)
+
     def wait_notify(self, line: str, *, timeout: float = 60.0) -> None:
         """Block until `line` has come in a datagram of its own sending, and forget it."""
         assert self._process is not None, "not started"
@@ -277,19 +283,23 @@ class Daemon:
         """Pids of a pool's workers, by process title."""
         return sorted(p.pid for p in descendants(self.pid) if title_of(p) == f"pyfpm: pool {pool}")
 
+    def templates(self, pool: str) -> list[int]:
+        """Pids of a pool's templates, without what they have forked, which bears their title for a moment."""
+        return [p.pid for p in children(self.pid) if title_of(p) == f"pyfpm: template {pool}"]
+
     def wait_workers(self, pool: str, count: int, *, timeout: float = 60.0) -> list[int]:
-        """Wait until the pool has exactly `count` workers."""
-        wait_until(
-            lambda: len(self.workers(pool)) == count,
+        """Wait until the pool has exactly `count` workers: those."""
+        (found,) = wait_until(
+            lambda: [pids for pids in [self.workers(pool)] if len(pids) == count],
             timeout=timeout,
             message=lambda: f"pool {pool} has not {count} workers; the log:\n{self.log()}",
         )
-        return self.workers(pool)
+        return found
 
     @contextmanager
     def no_descriptor_leak(self) -> Iterator[None]:
         """Assert that the master has no more descriptors of any kind after the block, given time to settle."""
-        before = count_kinds(self.pid)
+        before = steady(lambda: count_kinds(self.pid))
         yield
         wait_until(
             lambda: not count_kinds(self.pid) - before,

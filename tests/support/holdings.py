@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tests.support.processes import descendants, descriptors
 from tests.support.waiting import wait_until
 
 STEADY_TIME = 0.5
 SETTLE_TIME = 30.0
+T = TypeVar("T")
 BOARD = "scoreboard"
 PER_PROCESS = Counter({"socket": 2, "pipe": 2, "anon_inode": 2, "stack": 1})
 """At most: the channel, both outputs, a pidfd, the memory for its own stack."""
@@ -56,22 +59,27 @@ def kinds_of(targets: Iterable[str]) -> Counter[str]:
     return Counter(map(_kind, targets))
 
 
+def steady(count: Callable[[], T]) -> T:
+    """Count until two counts are the same; the last one where things come and go."""
+    found = count()
+
+    def is_steady() -> bool:
+        nonlocal found
+        former, found = found, count()
+        return found == former
+
+    with contextlib.suppress(AssertionError):
+        wait_until(is_steady, timeout=STEADY_TIME)
+    return found
+
+
 class HoldingsWatch:
     """What a master holds when it is ready, compared with what it holds at the end."""
 
     def __init__(self, count: Callable[[], Holdings]) -> None:
-        """Count until two counts are the same: what tells systemd that it is ready is closed by then."""
+        """Count what is steady: what tells systemd that it is ready is closed by then."""
         self._count = count
-        self._before = count()
-
-        def is_steady() -> bool:
-            former, self._before = self._before, count()
-            return self._before == former
-
-        try:
-            wait_until(is_steady, timeout=STEADY_TIME)
-        except AssertionError:
-            return  # pools come and go; the last count is good enough
+        self._before = steady(count)
 
     def leak(self, kept: Counter[str]) -> str:
         """What is left open beyond what there was and `kept`, or ""."""

@@ -9,7 +9,7 @@ import re
 import select
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from glob import glob
 from pathlib import Path
 
@@ -65,15 +65,24 @@ def descendants(pid: int) -> list[psutil.Process]:
     The kernel may leave out a child while another one ends, or gets another parent (proc(5)): asked again until it has
     said the same twice. The parents of all processes of the machine would take a hundred times as long.
     """
-    below = _below(pid)
+    return _twice_the_same(lambda: _below(pid))
+
+
+def children(pid: int) -> list[psutil.Process]:
+    """The living children of `pid` alone, in the same way."""
+    return _twice_the_same(lambda: sorted(_children(pid)))
+
+
+def _twice_the_same(look: Callable[[], list[int]]) -> list[psutil.Process]:
+    pids = look()
     for _ in range(10):
-        former, below = below, _below(pid)
-        if below == former:
+        former, pids = pids, look()
+        if pids == former:
             break
     found = []
-    for child in below:
+    for pid in pids:
         with contextlib.suppress(psutil.NoSuchProcess):
-            found.append(psutil.Process(child))
+            found.append(psutil.Process(pid))
     return found
 
 
@@ -82,9 +91,9 @@ def _below(pid: int) -> list[int]:
     below = {pid}
     new = [pid]
     while new:
-        children = {child for parent in new for child in _children(parent)}
-        new = sorted(children - below)
-        below |= children
+        found = {child for parent in new for child in _children(parent)}
+        new = sorted(found - below)
+        below |= found
     return sorted(below - {pid})
 
 
@@ -104,6 +113,11 @@ def is_zombie(process: psutil.Process) -> bool:
         return False
 
 
+def lives(process: psutil.Process) -> bool:
+    """Whether it has not ended, be it buried or not."""
+    return bool(process.is_running()) and not is_zombie(process)
+
+
 def no_zombies(pid: int, *, timeout: float = 30.0) -> None:
     """Assert that `pid` buries all its dead within `timeout` seconds."""
     wait_until(
@@ -115,13 +129,12 @@ def no_zombies(pid: int, *, timeout: float = 30.0) -> None:
 
 def end_strays(processes: list[psutil.Process], *, timeout: float = 30.0) -> list[str]:
     """Wait for processes that ought to be gone; kill those that are not, and describe them."""
-    _, left = psutil.wait_procs([p for p in processes if not is_zombie(p)], timeout=timeout)
+    with contextlib.suppress(AssertionError):
+        wait_until(lambda: not any(map(lives, processes)), timeout=timeout)
     strays = []
-    for process in left:
-        if is_zombie(process):
-            continue
-        strays.append(describe_process(process))
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since
+    for process in filter(lives, processes):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            strays.append(describe_process(process))
             process.kill()
     reap_adopted(processes)
     return strays

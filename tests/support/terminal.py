@@ -16,6 +16,8 @@ from tests.support.processes import Child
 from tests.support.waiting import wait_until
 
 HOME = b"\x1b[H"
+END = b"\x1b[K"
+"""Of the last line, too."""
 ESCAPES = re.compile(r"\x1b\[[?\d;]*[A-Za-z]")
 ALTERNATE_ON, ALTERNATE_OFF = b"\x1b[?1049h", b"\x1b[?1049l"
 
@@ -27,6 +29,7 @@ class Terminal:
         self, command: Sequence[str], *, columns: int = 80, lines: int = 24, environ: Mapping[str, str] | None = None
     ) -> None:
         self.master, slave = pty.openpty()
+        self._lines = lines
         self.resize(columns, lines)
         self.received = b""
         variables = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **(environ or {})}
@@ -42,6 +45,7 @@ class Terminal:
 
     def resize(self, columns: int, lines: int) -> None:
         """Another size; whoever is in the foreground gets SIGWINCH."""
+        self._lines = lines
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def type(self, keys: str) -> None:
@@ -61,19 +65,21 @@ class Terminal:
         return self.received
 
     def screen(self) -> list[str]:
-        """The lines of the last whole picture, without colours."""
-        pictures = self.read().split(HOME)
-        last = pictures[-1].split(ALTERNATE_OFF)[0].decode()
+        """The lines of the last whole picture, without colours; of one that has come in part there are too few."""
+        pictures = [picture.split(ALTERNATE_OFF)[0] for picture in self.read().split(HOME)]
+        whole = [
+            picture for picture in pictures[-2:] if picture.count(b"\r\n") == self._lines - 1 and END in picture[-3:]
+        ]
+        last = (whole or pictures)[-1].decode(errors="replace")
         return [ESCAPES.sub("", line).rstrip("\r") for line in last.split("\r\n")]
 
     def wait_screen(self, words: str, *, timeout: float = 60.0) -> list[str]:
-        """Wait until `words` are on the screen."""
-        wait_until(
-            lambda: words in "\n".join(self.screen()),
+        """Wait until `words` are on the screen; that picture."""
+        return wait_until(
+            lambda: words in "\n".join(screen := self.screen()) and screen,
             timeout=timeout,
-            message=f"no {words!r} on the screen; the last that came: {self.received[-3000:]!r}",
+            message=lambda: f"no {words!r} on the screen; the last that came: {self.received[-3000:]!r}",
         )
-        return self.screen()
 
     def wait(self, timeout: float = 60.0) -> int | None:
         """The exit code."""

@@ -38,7 +38,7 @@ from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 TRIES = 10
-LATE = re.compile("it took too long to look at it$|the tracer is busy with ")
+LATE = re.compile("it took too long to look at it$|it could not be read within |the tracer is busy with ")
 """What says how busy the machine is, not how well the tracer looks."""
 PRELUDE = """
 import ctypes, json, os, sys
@@ -175,7 +175,7 @@ class Looker:
                 break
         return answers[0]
 
-    def run(self, condition: Callable[[], bool], timeout: float = 30.0) -> None:
+    def run(self, condition: Callable[[], bool], timeout: float = 60.0) -> None:
         """Run the loop, and reap the tracer as the master does, until the condition holds."""
         deadline = time.monotonic() + timeout
         while not condition():

@@ -225,7 +225,7 @@ class WorkerPool:
         codes = []
         for worker in self.workers:
             try:
-                codes.append(worker.process.wait(10))
+                codes.append(worker.process.wait(60))
             except subprocess.TimeoutExpired:
                 worker.process.send_signal(signal.SIGKILL)
                 codes.append(worker.process.wait(10))
