@@ -5,6 +5,7 @@ import os
 import threading
 import time
 
+HOLD = os.path.join(os.path.dirname(__file__), "hold")
 KEPT = [bytearray(os.urandom(1)) * (int(os.environ.get("AT_START", 0)) << 20)]
 
 
@@ -14,7 +15,7 @@ def grow(size):
 
 def hold_on():
     for _ in range(6000):
-        if not os.path.exists(os.path.join(os.path.dirname(__file__), "hold")):
+        if not os.path.exists(HOLD):
             return
         time.sleep(0.01)
 

@@ -86,7 +86,7 @@ def surplus(environ, start_response):
 def sleepy_stream(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     yield b"first"
-    time.sleep(float(environ["QUERY_STRING"]))
+    pause(environ)
     yield b"second"
 
 

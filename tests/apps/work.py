@@ -20,6 +20,9 @@ def mark(text):
 
 
 def work(text="worked", seconds=0.0):
+    """It does not begin while there is a file beside the marks that is named after it."""
+    while os.path.exists(f"{os.environ.get('WORK_MARKS', os.devnull)}.{text}"):
+        time.sleep(0.01)
     time.sleep(seconds)
     mark(text)
 

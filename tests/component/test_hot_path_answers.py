@@ -75,8 +75,9 @@ class Side:
             with raw.Wire(self.pool.address) as wire:
                 wire.send(raw.request_bytes(raw.web_params("/diary", query=DIARY)))
                 diary = read_answer(wire)
+        counted = self._count()
         ended = self._slot("requests", "errors", "slow_requests", "waiting", "released", "background_early")
-        return Outcome(answer, is_open, diary, begun, ended, self._messages(), self.lines(), self._count())
+        return Outcome(answer, is_open, diary, begun, ended, self._messages(), self.lines(), counted)
 
     def _count(self) -> tuple[int, ...]:
         return wait_until(

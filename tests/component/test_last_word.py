@@ -37,7 +37,7 @@ def pair() -> Iterator[Pair]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
-        theirs.settimeout(20)
+        theirs.settimeout(60)
         yield ours, theirs
 
 
@@ -117,7 +117,7 @@ def test_a_peer_that_has_no_time_gets_it_all_the_same(pair: Pair) -> None:
 
 def test_a_full_connection_by_tcp_is_reset() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as theirs:
-        theirs.settimeout(20)
+        theirs.settimeout(60)
         ours, _ = server.accept()
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)

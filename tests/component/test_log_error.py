@@ -23,8 +23,8 @@ from fpm.log.target import BUFFER_MAX, FileTarget
 from tests.support.waiting import wait_until
 
 ENTRY = re.compile(r"\[\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d\] (DEBUG|NOTICE|WARNING|ERROR|ALERT): .*")
-NO_TIME = 2.0
-"""Seconds in which hundreds of lines are written by anybody who does not wait."""
+NO_TIME = 60.0
+"""Seconds in which hundreds of lines are written by anybody who does not wait, however busy the machine is."""
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def test_lines_to_the_journal_have_a_priority_and_no_time(stderr: None) -> None:
     log.raw("<0>printed")
     other = ErrorLog(None, journal_stream=f"{found.st_dev}:{found.st_ino + 1}")
     other.notice("not the journal")
-    journal.settimeout(10)
+    journal.settimeout(60)
     *lines, last = journal.recv(65536).decode().splitlines()
     assert lines == [
         "<4>WARNING: one",

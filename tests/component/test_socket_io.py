@@ -14,7 +14,7 @@ from fpm.worker.socket_io import PeerGone, has_left, send_now, send_records, wai
 from tests.support import raw_fastcgi as raw
 
 LIMIT = 0.05
-PATIENCE = 20.0
+PATIENCE = 60.0
 Pair = tuple[socket.socket, socket.socket]
 
 

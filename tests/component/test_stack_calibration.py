@@ -64,7 +64,7 @@ class Subject:
 
     def close(self) -> None:
         self.process.kill()
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=60)
 
 
 @pytest.fixture(params=interpreters(), ids=lambda path: path.replace("/", "-").strip("-"))
@@ -140,7 +140,7 @@ def test_every_scenario_is_read_as_it_is(subject: Subject) -> None:
         seen += 1
         subject.next()
     assert seen == 21
-    assert subject.process.wait(timeout=20) == 0
+    assert subject.process.wait(timeout=60) == 0
 
 
 def read_under(reader: str, subject: Subject) -> list[list[Any]]:

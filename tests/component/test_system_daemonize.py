@@ -21,7 +21,7 @@ def start(code: str) -> subprocess.Popen[str]:
 
 def run(code: str) -> tuple[int, str, str]:
     process = start(code)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
 
@@ -80,7 +80,7 @@ def test_interrupted_parent_stops_the_start() -> None:
     assert process.stderr is not None
     assert process.stderr.readline() == "waiting\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (1, "stopped\n")
 
 
@@ -96,6 +96,6 @@ def test_parent_that_is_gone_does_not_stop_the_daemon(tmp_path: Path) -> None:
     assert process.stderr is not None
     assert process.stderr.readline() == "up\n"
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     wait_until(done.exists, message="the daemon has died with its parent")
     assert process.returncode == -signal.SIGKILL

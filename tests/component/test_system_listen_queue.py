@@ -11,6 +11,7 @@ import pytest
 
 from fpm.scoreboard.snapshot import ListenQueue
 from fpm.system.listen_queue import UNKNOWN, ListenQueueReader, pack_unix_request, read_listen_queue, unpack_unix_reply
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,7 +41,8 @@ def test_waiting_connections_are_counted(kind: str, tmp_path: Path) -> None:
             if client is None:
                 clients[index] = connected = socket.socket(socket.AF_UNIX)
                 connected.connect(server.getsockname())
-        assert read_listen_queue(server.fileno()) == ListenQueue(3, 7)
+        # By TCP a client is connected a moment before the server's side of it is.
+        wait_until(lambda: read_listen_queue(server.fileno()) == ListenQueue(3, 7))
         server.accept()[0].close()
         assert read_listen_queue(server.fileno()) == ListenQueue(2, 7)
         for client in clients:

@@ -29,7 +29,7 @@ def run() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     yield start
     for process in running:
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
         assert process.returncode == 0
 
 

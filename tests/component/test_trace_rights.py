@@ -83,7 +83,7 @@ print(listen())
 
 def test_an_application_that_uses_faulthandler_itself() -> None:
     """Its own signal goes where it wants it, ours where we do, and a signal that it has taken stays its own."""
-    done = subprocess.run([sys.executable, "-c", OWN_USE], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", OWN_USE], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "[True, False] [False, True] [False, True]",

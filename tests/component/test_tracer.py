@@ -8,18 +8,20 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from fpm.master.processes.self_dump_fd import SelfDumpFd
 from fpm.master.tracing import tracer_process
 from fpm.master.tracing.trace_target import TraceOptions, TraceTarget
 from fpm.stacks.layout import parse_layout
 from fpm.stacks.trace import ThreadStack, Trace
 from fpm.tracer.snapshot import THREADS_ALL
 from tests.support.interpreter import pool_python
-from tests.support.traced import ROOT, Looker, Target
+from tests.support.traced import LATE, ROOT, TRIES, Looker, Target
 from tests.support.waiting import wait_until
 
 NOBODY = 65534
@@ -87,7 +89,7 @@ def test_frames_are_those_of_the_program(looker: Looker) -> None:
     assert short(main) == truth
     assert (main.main, main.tid, main.note) == (True, target.pid, "")
     assert main.doing.startswith("in read(0 <pipe:[")
-    assert 0 < trace.stopped < 5
+    assert 0 < trace.stopped < 30
     assert len(truth) >= 40, "one more before 3.12, where a comprehension has a frame of its own"
 
 
@@ -153,7 +155,7 @@ def test_each_thread_says_what_it_does(looker: Looker) -> None:
         phrases = {tids[name]: phrase for name, phrase in wanted.items()}
         for _ in range(3):  # from the second time on the kernel restarts calls that have a timeout
             # A call that ended with EINTR is made again when the busy thread gives the interpreter away.
-            looker.run(lambda: _doing(looker.trace(target)) == phrases, 20)
+            looker.run(lambda: _doing(looker.trace(target)) == phrases)
         trace = looker.trace(target)
     assert [thread.main for thread in trace.threads] == [True] + [False] * 7
     assert trace.threads[0].tid == target.pid
@@ -220,7 +222,7 @@ def test_five_hundred_threads(looker: Looker) -> None:
             assert len(trace.threads) > 300
             assert trace.threads[0].main
             assert trace.threads[0].frames[-1].file == "<string>"
-        assert target.state == "S"
+        wait_until(lambda: target.state == "S")
 
 
 def test_of_more_threads_only_the_first_is_stopped(looker: Looker) -> None:
@@ -231,7 +233,7 @@ def test_of_more_threads_only_the_first_is_stopped(looker: Looker) -> None:
         assert main.main
         assert main.frames[-1].file == "<string>"
         assert trace.note == f"{THREADS_ALL} other threads are not shown: it has more than {THREADS_ALL}"
-        assert 0 < trace.cost < 5
+        assert 0 < trace.cost < 30
 
 
 URGENT = """
@@ -258,8 +260,8 @@ def test_the_tracer_is_not_urgent_for_long() -> None:
 
 
 def test_a_pool_that_has_used_up_its_time_waits_and_others_do_not(looker: Looker) -> None:
-    stacks, answers = looker.services.stacks, {}
-    with Target("import time; say(); time.sleep(600)") as target:
+    stacks, answers, own_stack = looker.services.stacks, {}, SelfDumpFd.create()
+    with closing(own_stack), Target("import time; say(); time.sleep(600)") as target:
 
         def take(pool: str) -> None:
             asked = SimpleNamespace(
@@ -268,16 +270,21 @@ def test_a_pool_that_has_used_up_its_time_waits_and_others_do_not(looker: Looker
                 ids=(os.geteuid(), os.getegid()),
                 is_gone=lambda: False,
                 is_stranger=lambda: False,
+                is_ready=False,
+                own_stack=own_stack,
                 request_layout=lambda done: done(parse_layout(target.layout)),
             )
             stacks.take(cast(TraceTarget, asked), TraceOptions(20), lambda trace: answers.setdefault(pool, trace))
 
         stacks._spend("greedy", 100.0)
         take("greedy")
-        take("modest")
-        looker.run(lambda: len(answers) == 2)
+        for number in range(TRIES):
+            take(modest := f"modest {number}")
+            looker.run(lambda modest=modest: len(answers) > 1 and modest in answers)
+            if not LATE.search(answers[modest].error):
+                break
         stacks.close()
-    assert answers["modest"].error == ""
+    assert answers[modest].error == ""
     assert answers["greedy"].error == "stacks of its pool have taken more of the processor than its share"
 
 
@@ -285,9 +292,10 @@ def test_a_pool_that_has_used_up_its_time_waits_and_others_do_not(looker: Looker
 def test_a_worker_of_another_user(looker: Looker) -> None:
     """It has given up its rights, so it is not dumpable; the tracer has rights enough."""
     program = (
-        f"import os\nos.setgroups([])\nos.setgid({NOBODY})\nos.setuid({NOBODY})\nsay()\nimport time\ntime.sleep(9)"
+        f"import os\nos.setgroups([])\nos.setgid({NOBODY})\nos.setuid({NOBODY})\nsay()\nimport time\ntime.sleep(600)"
     )
     with Target(program, python=pool_python()) as target:
+        wait_until(lambda: target.state == "S")  # it sleeps
         trace = looker.trace(target)
     assert trace.error == ""
     assert trace.threads[0].frames[0].line == 7
@@ -320,9 +328,9 @@ def test_the_tracer_ends_with_the_master_also_where_warnings_are_errors() -> Non
         [sys.executable, "-P", *command], stdin=theirs, stderr=subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}
     ) as tracer:
         theirs.close()
-        assert select.select([ours], [], [], 20)[0]
+        assert select.select([ours], [], [], 60)[0]
         assert b"TracerReady" in ours.recv(1000)
         ours.close()
-        assert tracer.wait(20) == 0
+        assert tracer.wait(60) == 0
         assert tracer.stderr is not None
         assert tracer.stderr.read() == b""

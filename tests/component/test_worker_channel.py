@@ -36,7 +36,7 @@ def test_a_message_that_must_arrive_waits_for_room(ends: tuple[socket.socket, so
     reader = threading.Timer(0.2, read)
     reader.start()
     assert MasterChannel(worker).send_surely(WorkerReady(True))
-    reader.join(10)
+    reader.join(60)
     assert not reader.is_alive()
     assert len(heard) > 1
 

@@ -75,7 +75,7 @@ def test_a_request_on_a_kept_connection_and_the_end_of_the_pool_at_once(asked: b
             quit_finally(pool.worker)
         assert wire.read_reply().ended == asked
         assert wire.at_end()
-        assert pool.worker.process.wait(10) == 0
+        assert pool.worker.process.wait(60) == 0
 
 
 def test_a_request_that_comes_while_the_last_worker_works_after_its_last_response(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_request_that_comes_while_the_last_worker_works_after_its_last_respons
         (tmp_path / "done").touch()
         assert wire.read_reply().body == b"answered"
         assert wire.at_end()
-        assert pool.worker.process.wait(10) == 0
+        assert pool.worker.process.wait(60) == 0
 
 
 def test_a_connection_that_has_woken_a_worker_which_is_told_to_quit() -> None:
@@ -109,6 +109,6 @@ def test_a_connection_that_has_woken_a_worker_which_is_told_to_quit() -> None:
             with wire:
                 wire.send(raw.request_bytes(raw.web_params("/ignore")))
                 assert wire.read_reply().ended
-            assert leaving.process.wait(10) == 0
+            assert leaving.process.wait(60) == 0
             leaving = pool.workers[-1]  # the first in the kernel's list now
             pool.start_worker()

@@ -33,6 +33,12 @@ def slot(pool: WorkerPool):
     return read_board(pool.board.view, pool.settings.slots).slots[0]
 
 
+def held(pool: WorkerPool) -> Path:
+    """A file; `/sleep?PATH` takes until it has gone."""
+    (hold := pool.directory / "hold").touch()
+    return hold
+
+
 # --- status and ping ------------------------------------------------------------------------------------------------
 
 PAGES = {"pm_status_path": "/status", "ping_path": "/ping"}
@@ -105,14 +111,17 @@ def test_who_may_not_see_status_meets_the_application():
 def test_the_slot_tells_the_story_of_a_request():
     with make_pool() as pool, raw.Wire(pool.address) as wire:
         assert count(pool, "idle") == 1
-        params = {**raw.web_params("/sleep", method="POST", query="0.5", body=b"12345"), "REMOTE_USER": "me"}
+        hold = held(pool)
+        params = {**raw.web_params("/sleep", method="POST", query=str(hold), body=b"12345"), "REMOTE_USER": "me"}
         began = time.monotonic()
         wire.send(raw.request_bytes(params, b"12345"))
         wait_until(lambda: count(pool, "active") == 1)
         wait_until(lambda: slot(pool).uri == "/sleep")
         running = slot(pool)
-        assert (running.method, running.query, running.user, running.content_length) == ("POST", "0.5", "me", 5)
+        assert (running.method, running.query, running.user, running.content_length) == ("POST", str(hold), "me", 5)
         assert (running.pid, running.requests, running.duration) == (pool.worker.pid, 1, 0)
+        wait_until(lambda: time.time() - running.request_start > 0.5)
+        hold.unlink()
         assert wire.read_reply().ended
         wait_until(lambda: count(pool, "idle") == 1)
         done = slot(pool)
@@ -132,10 +141,12 @@ def test_the_worker_that_leaves_too_few_idle_wakes_the_master():
         assert not readable(pool.wake), "one is still idle"
         wait_until(lambda: count(pool, "idle") == 2)
         with raw.Wire(pool.address) as wire:
-            wire.send(raw.request_bytes(raw.web_params("/sleep", query="1.5")))
+            hold = held(pool)
+            wire.send(raw.request_bytes(raw.web_params("/sleep", query=str(hold))))
             wait_until(lambda: count(pool, "idle") == 1)
             raw.get(pool.address, "/ignore")
             assert readable(pool.wake)
+            hold.unlink()
 
 
 def readable(eventfd: int) -> bool:
@@ -156,7 +167,7 @@ def test_the_last_worker_answers_the_listen_queue():
         assert [wire.read_reply().body for wire in wires[1:]] == [b"slept"] * 7
         for wire in wires:
             wire.close()
-        assert pool.worker.process.wait(10) == 0
+        assert pool.worker.process.wait(60) == 0
 
 
 # --- logs -----------------------------------------------------------------------------------------------------------
@@ -201,42 +212,46 @@ def test_max_requests():
             replacement = pool.start_worker()
             assert wire.read_reply().status == 200, "the replacement serves what came in between"
         pool.worker.command(Quit())
-        assert pool.worker.process.wait(5) == 0
+        assert pool.worker.process.wait(60) == 0
         assert replacement.process.poll() is None
 
 
 def test_quit_waits_for_the_request_in_hand():
     with make_pool() as pool, raw.Wire(pool.address) as wire:
-        wire.send(raw.request_bytes(raw.web_params("/sleep", query="0.5")))
+        hold = held(pool)
+        wire.send(raw.request_bytes(raw.web_params("/sleep", query=str(hold))))
         wait_until(lambda: count(pool, "active") == 1)
         pool.worker.command(Quit())
+        hold.unlink()
         assert wire.read_reply().body == b"slept"
-        assert pool.worker.process.wait(5) == 0
+        assert pool.worker.process.wait(60) == 0
 
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_sigquit_is_a_graceful_end(busy):
     with make_pool() as pool, raw.Wire(pool.address) as wire:
+        hold = held(pool)
         if busy:
-            wire.send(raw.request_bytes(raw.web_params("/sleep", query="0.5")))
+            wire.send(raw.request_bytes(raw.web_params("/sleep", query=str(hold))))
             wait_until(lambda: count(pool, "active") == 1)
         pool.worker.process.send_signal(signal.SIGQUIT)
+        hold.unlink()
         if busy:
             assert wire.read_reply().body == b"slept"
-        assert pool.worker.process.wait(5) == 0
+        assert pool.worker.process.wait(60) == 0
 
 
 def test_the_master_is_gone():
     with make_pool() as pool:
         pool.worker.channel.close()
-        assert pool.worker.process.wait(5) == 0
+        assert pool.worker.process.wait(60) == 0
 
 
 def test_a_connection_for_which_somebody_was_woken_who_did_not_take_it():
     """As when a worker is killed between its wake-up and accept(2): EPOLLEXCLUSIVE tells nobody else."""
     with make_pool(workers=0) as pool, select.epoll() as deaf:
         deaf.register(pool.listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
-        sleeper = threading.Thread(target=deaf.poll, args=(10,))
+        sleeper = threading.Thread(target=deaf.poll, args=(60,))
         sleeper.start()
         worker = pool.start_worker()
         with raw.Wire(pool.address) as wire:

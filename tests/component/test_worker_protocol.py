@@ -226,7 +226,7 @@ def test_early_answer_without_reading_the_body(pool):
 
 @pytest.mark.parametrize("size", [0, 1, 65400, 65535, 65536, 1_000_000, 20_000_000])
 def test_answers_of_all_sizes(pool, size):
-    reply = raw.get(pool.address, "/large", query=str(size), timeout=30)
+    reply = raw.get(pool.address, "/large", query=str(size))
     assert len(reply.body) == size
     assert reply.headers["content-length"] == str(size)
 
@@ -286,7 +286,7 @@ def test_fuzz(pool):
             wire.send(data)
             wire.socket.shutdown(socket.SHUT_WR)
             if turn % 2:
-                wire.socket.settimeout(5)
+                wire.socket.settimeout(60)
                 while wire.socket.recv(65536):
                     pass
     assert raw.get(pool.address, "/ignore").status == 200
@@ -305,7 +305,7 @@ def test_a_client_that_goes_away_while_the_answer_comes(pool):
         with raw.Wire(pool.address) as wire:
             wire.send(raw.request_bytes(raw.web_params(path)))
             assert wire.read_record() is not None
-        assert raw.get(pool.address, "/ignore", timeout=20).status == 200
+        assert raw.get(pool.address, "/ignore").status == 200
     assert "Traceback" not in pool.logged()
 
 
@@ -327,9 +327,7 @@ def test_a_silent_connection_occupies_nobody_and_is_dropped(pool):
         assert not select.select(waiting, [], [], 0)[0], "nobody waited for them"
         assert silent.at_end(), "dropped after 5 s"
         # A byte from time to time gains nothing: the whole head has its 10 seconds.
-        wait_until(
-            lambda: peer_closed(slow.socket), timeout=30, every=0.3, message="a slow head is waited for for ever"
-        )
+        wait_until(lambda: peer_closed(slow.socket), every=0.3, message="a slow head is waited for for ever")
         assert half.at_end(), "dropped after 10 s"
 
 

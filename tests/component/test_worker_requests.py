@@ -109,10 +109,10 @@ def test_an_application_may_do_with_its_environ_what_it_likes(change, step, dire
 
 def test_blocks_of_a_generator_go_out_as_they_are_made():
     with make_pool() as pool, raw.Wire(pool.address) as wire:
-        wire.send(raw.request_bytes(raw.web_params("/sleepy", query="1")))
-        wire.socket.settimeout(0.8)
+        (hold := pool.directory / "hold").touch()
+        wire.send(raw.request_bytes(raw.web_params("/sleepy", query=str(hold))))
         assert wire.read_record()[2].endswith(b"first")
-        wire.socket.settimeout(5)
+        hold.unlink()
         assert wire.read_record()[2] == b"second"
 
 
@@ -169,21 +169,23 @@ def test_postfork_functions_have_run():
 
 def test_finish_request_releases_the_web_server():
     with make_pool() as pool, raw.Wire(pool.address) as wire:
-        wire.socket.settimeout(1)
-        wire.send(raw.request_bytes(raw.web_params("/finish", query="1.5")))
+        (hold := pool.directory / "hold").touch()
+        wire.send(raw.request_bytes(raw.web_params("/finish", query=str(hold))))
         reply = wire.read_reply()
         assert (reply.body, reply.ended) == (b"answer", True)
         assert wire.at_end(), "nginx waits for the end of the stream"
+        hold.unlink()
         wait_until(lambda: "after the answer: True False" in pool.worker.output(), message="the code did not go on")
 
 
 def test_finish_request_on_a_kept_connection_lets_another_worker_have_it():
     with make_pool(workers=2) as pool, raw.Wire(pool.address) as wire:
-        wire.socket.settimeout(1)
-        wire.send(raw.request_bytes(raw.web_params("/finish", query="2"), flags=raw.KEEP_CONN))
+        (hold := pool.directory / "hold").touch()
+        wire.send(raw.request_bytes(raw.web_params("/finish", query=str(hold)), flags=raw.KEEP_CONN))
         assert wire.read_reply().body == b"answer"
         wire.send(raw.request_bytes(raw.web_params("/ignore"), flags=raw.KEEP_CONN))
         assert wire.read_reply().body == b"did not look at the body"
+        hold.unlink()
 
 
 def test_an_exception_after_finish_request_is_logged():

@@ -15,12 +15,15 @@ from tests.unit.test_scoreboard_counting import NO_TIMES
 
 
 def ended(pool: WorkerPool) -> Statistics:
-    """What has been counted when no request is in hand."""
+    """What has been counted when no request is in hand, and nobody is about to count."""
+    former: Statistics | None = None
 
     def find() -> Statistics | None:
-        found = read_statistics(pool.board.sum_statistics())
+        nonlocal former
+        last, former = former, read_statistics(pool.board.sum_statistics())
         slots = [read_slot(pool.board.view, pool.settings.slots, index) for index in range(len(pool.workers))]
-        return found if sum(found.classes) + found.aborted == sum(slot.requests for slot in slots) else None
+        is_over = sum(former.classes) + former.aborted == sum(slot.requests for slot in slots)
+        return former if is_over and former == last else None
 
     return wait_until(find)
 
