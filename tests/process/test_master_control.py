@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -24,19 +25,21 @@ ANOTHER_USER = ("/usr/bin/setpriv", f"--reuid={POOL_USER}", "--regid=nogroup", "
 def say(fpm: Daemon, data: bytes) -> bytes:
     """Send bytes, end, and read the answer."""
     with connect(fpm.control) as client:
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may be answered before it has said all
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
+        try:
             return client.makefile("rb").readline()
-        except (BrokenPipeError, ConnectionResetError):
+        except ConnectionResetError:
             return b""
 
 
 @pytest.fixture(scope="module")
 def fpm(shared_daemon: Start) -> Daemon:
-    """One that clients may annoy; it has answered once, which opens what the master keeps."""
+    """One that clients may annoy; it has answered once, and looked at memory, which opens what the master keeps."""
     made = shared_daemon({"www": {}})
-    assert made.ask("status")["ok"]
+    assert made.figures("www")["pool"] == "www"
+    wait_until(lambda: made.processes("pyfpm: memory reader"))
     return made
 
 
@@ -142,7 +145,7 @@ def test_silent_clients_are_sent_away_and_hold_up_nobody(fpm: Daemon) -> None:
         for client in silent[:29]:
             client.close()
         with silent[29] as client:
-            client.settimeout(15)
+            client.settimeout(60)
             assert client.recv(100) == b""
 
 
@@ -178,7 +181,8 @@ def test_clients_that_go_away_at_once(fpm: Daemon) -> None:
         for number in range(200):
             with connect(fpm.control) as client:
                 if number % 2:
-                    client.sendall(b'{"command": "snapshot", "workers": true}\n')
+                    with contextlib.suppress(BrokenPipeError):  # the master has found too many at once
+                        client.sendall(b'{"command": "snapshot", "workers": true}\n')
     assert fpm.ask("status")["ok"]
 
 

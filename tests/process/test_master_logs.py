@@ -80,7 +80,7 @@ def test_a_fifo_that_nobody_reads_holds_up_nobody(daemon: Start) -> None:
     os.mkfifo(fifo)
     fpm.start()
     with Load(fpm.address("www"), clients=4) as load:
-        wait_until(lambda: len(load.replies) > 1500)
+        wait_until(lambda: len(load.replies) > 1500, timeout=180)
     load.no_loss()
     for replacement in ("fifo", "file"):
         fifo.rename(fpm.directory / f"before the {replacement}")

@@ -31,8 +31,13 @@ def fpm(shared_daemon: Start) -> Daemon:
 
 def settled(fpm: Daemon, *former: int) -> list[int]:
     """The pool's workers, once none of the former ones and one template is left."""
-    wait_until(lambda: not set(former) & set(fpm.workers("www")) and len(fpm.processes("template www")) == 1)
+    wait_until(lambda: not set(former) & set(fpm.workers("www")) and len(fpm.templates("www")) == 1)
     return fpm.wait_workers("www", 2)
+
+
+def in_order(fpm: Daemon, former: list[int]) -> list[int]:
+    """The pool's workers, the former ones first."""
+    return sorted(fpm.workers("www"), key=lambda pid: pid not in former)
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGHUP])
@@ -69,7 +74,7 @@ def test_a_long_request_finishes_in_its_old_worker(fpm: Daemon) -> None:
     former = settled(fpm)
     with holding(fpm, "/?hold") as (request,):
         reload(fpm)
-        new = wait_until(lambda: set(fpm.workers("www")) - set(former))
+        [(_, *new)] = wait_until(lambda: [pids for pids in [in_order(fpm, former)] if len(pids) == 3])
         assert int(fpm.get("www").body.split()[1]) in new
     assert int(request.result().body.split()[1]) in former
     settled(fpm, *former)
@@ -86,7 +91,8 @@ def test_reload_says_what_is_wrong_and_the_former_configuration_serves(fpm: Daem
         assert re.search("ERROR: reload failed, nothing has changed: .*" + pattern, fpm.log())
     assert "reload failed, nothing has changed" in found.stderr
     fpm.signal(signal.SIGUSR2)
-    wait_until(lambda: fpm.log().count("Reloading in progress") == begun + 2)
+    wait_until(lambda: len(re.findall(r"failed, nothing has changed: .*\[shop\] app: ", fpm.log())) == 2)
+    assert fpm.log().count("Reloading in progress") == begun + 2
     assert fpm.get("www").status == 200
     fpm.configure({"www": WWW})
     fpm.config_file.rename(fpm.directory / "away")

@@ -17,9 +17,10 @@ from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon, Settings, Start
 from tests.support.held import HOLD, holding
 from tests.support.pools import write_app
+from tests.support.processes import lives, status_of
 from tests.support.waiting import wait_until
 
-QUICK = {"process_control_timeout": "1s"}
+QUICK = {"process_control_timeout": "2s"}
 STUBBORN = """
 import signal, threading
 def application(environ, start_response):
@@ -27,7 +28,10 @@ def application(environ, start_response):
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     threading.Event().wait()
 """
+LONG = "600"
+"""Seconds of a request that is cut off."""
 HANG = "import threading\nthreading.Event().wait()\n"
+ONDEMAND: Settings = {"pm": "ondemand", "pm.process_idle_timeout": "1h"}
 PARENT = """
 import subprocess
 def application(environ, start_response):
@@ -110,33 +114,39 @@ def test_a_request_that_waits_on_a_kept_connection_is_answered(daemon: Start) ->
 
 def test_stop_now_lets_nothing_finish(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "slow:application"}})
-    (request,) = busy(fpm, "www", query="30")
+    (request,) = busy(fpm, "www", query=LONG)
     assert fpm.cli("stop", "--now").returncode == 0
-    assert not request.result(1).ended
+    assert not request.result(60).ended
     assert fpm.wait() == 0
 
 
 def test_an_interrupt_ends_it_at_once(daemon: Start) -> None:
     slow = {"app": "slow:application", "pm.max_children": 3}
-    fpm = daemon({"www": slow, "shop": {"pm": "ondemand"}, "fresh": {"preload": "no"}})
+    fpm = daemon({"www": slow, "shop": ONDEMAND, "fresh": {"preload": "no"}})
     assert fpm.get("shop").status == 200
-    (request,) = busy(fpm, "www", query="30")
+    (request,) = busy(fpm, "www", query=LONG)
     family = fpm.processes()
     assert len(family) >= 8
     fpm.signal(signal.SIGINT)
     ended(fpm, family)
     assert "NOTICE: Terminating ..." in fpm.log()
-    assert not request.result(1).ended
+    assert not request.result(60).ended
 
 
 def test_a_second_signal_makes_it_faster(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "slow:application"}}, global_={"process_control_timeout": "60s"})
-    busy(fpm, "www", query="30")
+    busy(fpm, "www", query=LONG)
     fpm.signal(signal.SIGQUIT)
     fpm.wait_log("Finishing")
     fpm.signal(signal.SIGTERM)
     assert fpm.wait() == 0
     assert "Terminating ..." in fpm.log()
+
+
+def wait_deaf(pids: list[int]) -> None:
+    """Wait until the stubborn ones ignore the signals; a request is in hand before that."""
+    deaf = 1 << signal.SIGTERM - 1 | 1 << signal.SIGQUIT - 1
+    wait_until(lambda: all(int(status_of(pid)["SigIgn"], 16) & deaf == deaf for pid in pids))
 
 
 def stop_two(fpm: Daemon, pool: str) -> list[int]:
@@ -158,6 +168,7 @@ def test_what_does_not_leave_after_sigterm_is_killed(daemon: Start) -> None:
     write_app(fpm, "stubborn", STUBBORN)
     fpm.start()
     busy(fpm, "stubborn")
+    wait_deaf(fpm.workers("stubborn"))
     fpm.expect_log("has not exited in time", "exited on signal", "in an unknown way", "SIGKILL", "SIGTERM")
     stop_two(fpm, "stopped")
     assert fpm.ask("status")["ok"]
@@ -180,16 +191,17 @@ def test_what_does_not_finish_in_time_is_terminated_and_then_killed(daemon: Star
     fpm = daemon(pools, global_=QUICK, started=False)
     write_app(fpm, "stubborn", STUBBORN)
     fpm.start()
-    (request,) = busy(fpm, "slow", query="30")
+    (request,) = busy(fpm, "slow", query=LONG)
     busy(fpm, "stubborn", count=2)
     (slow,), stubborn, stopped = fpm.workers("slow"), fpm.workers("stubborn"), stop_two(fpm, "stopped")
+    wait_deaf(stubborn)
     fpm.expect_log("has not exited in time", "exited on signal", "in an unknown way")
     assert fpm.ask("status")["ok"]
     fpm.signal(signal.SIGQUIT)
     assert fpm.wait() == 0
-    assert not request.result(1).ended
+    assert not request.result(60).ended
     log = fpm.log()
-    assert re.search(rf"child {slow}, request \"GET /\?30\" has not exited in time \(stop\), sending SIGTERM", log)
+    assert re.search(rf"child {slow}, request \"GET /\?{LONG}\" has not exited in time \(stop\), sending SIGTERM", log)
     assert re.search(rf"child {slow} exited on signal 15", log)
     assert re.findall(rf"child {slow}.* sending (\w+)", log) == ["SIGTERM"], log
     for pid in stubborn:
@@ -215,9 +227,7 @@ def test_workers_finish_and_leave_when_the_master_is_killed(daemon: Start) -> No
         fpm.signal(signal.SIGKILL)
         assert fpm.wait() == -signal.SIGKILL
     assert request.result().status == 200
-    _, left = psutil.wait_procs(family, timeout=20)
-    left = [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
-    assert not left, f"outlive their master: {[process.cmdline() for process in left]}"
+    wait_until(lambda: not any(map(lives, family)), message="they outlive their master")
     for command in ("status", "stop"):
         found = fpm.cli(command)
         assert found.returncode == 1

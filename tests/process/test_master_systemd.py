@@ -90,7 +90,7 @@ def test_what_the_manager_is_told(told: Daemon) -> None:
     assert "STATUS=Ready to handle connections" in told.states
     assert f"MAINPID={told.pid}" in told.states
     told.wait_notify("STATUS=Processes active: 0, idle: 2")
-    told.states.clear()
+    told.forget_notify()
     for _ in range(5):
         told.wait_notify("STATUS=Processes active: 0, idle: 2")
     assert "WATCHDOG=1" not in told.states, "the watchdog of another process is not ours"
@@ -113,11 +113,12 @@ def test_reloads_and_the_stop_are_told(told: Daemon) -> None:
     told.expect_log("reload failed")
     for children in (0, 2):
         told.configure({"www": {**POOLS["www"], "pm.max_children": children}}, global_={"systemd_interval": "100ms"})
-        told.states.clear()
+        told.forget_notify()
         told.signal(signal.SIGHUP)
         told.wait_notify("RELOADING=1")
         told.wait_notify("READY=1")
         assert re.search(r"^MONOTONIC_USEC=\d+$", "\n".join(told.states), re.MULTILINE)
+    told.forget_notify()
     told.signal(signal.SIGQUIT)
     told.wait_notify("STOPPING=1")
     assert told.wait() == 0

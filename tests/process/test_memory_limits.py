@@ -52,8 +52,8 @@ def successor_of(fpm: Daemon, pool: str) -> tuple[int, int]:
 
 def test_a_request_that_may_take_its_time_may_do_so_after_an_upgrade(daemon: Start) -> None:
     fpm = start_growing(daemon, SOFT, process_control_timeout="200ms")
+    (pid,) = fpm.workers("www")
     with holding(fpm, "/hold?120") as (held,):
-        (pid,) = fpm.workers("www")
         fpm.wait_log(r"it is replaced after request")
         fpm.wait_workers("www", 2)
         done = fpm.cli("upgrade")
@@ -65,8 +65,8 @@ def test_a_request_that_may_take_its_time_may_do_so_after_an_upgrade(daemon: Sta
 
 def test_a_reload_gives_such_a_request_as_much_time_as_the_others(daemon: Start) -> None:
     fpm = start_growing(daemon, SOFT, process_control_timeout="200ms")
+    (pid,) = fpm.workers("www")
     with holding(fpm, "/hold?120") as (held,):
-        (pid,) = fpm.workers("www")
         fpm.wait_log(r"it is replaced after request")
         fpm.wait_workers("www", 2)
         fpm.expect_log(rf"child {pid}")
@@ -133,7 +133,7 @@ def test_pids_of_a_namespace_are_no_hindrance(daemon: Start) -> None:
         assert held.result().stdout == b""
     died = fpm.wait_log(rf"child {killed[1]} exited on signal 9 \(SIGKILL\) after.*")[0]
     assert "terminated by the master (pm.max_memory_hard)" in died
-    assert "hold_on (" in died
+    assert re.search(r"in (?:hold_on|exists) \(", died), "hold_on, or what it calls"
 
 
 def test_idle_workers(daemon: Start) -> None:
@@ -177,10 +177,18 @@ def stays_if_it_is_large_from_the_start(fpm: Daemon, pool: str) -> None:
     hold_for(lambda: fpm.workers(pool) == [pid], 7.0, message="it has been replaced")
 
 
+def is_pause(fpm: Daemon, pool: str) -> bool:
+    """Whether there is no worker for 0.2 s; one that has just left may be replaced at once."""
+    try:
+        hold_for(lambda: not fpm.workers(pool), 0.2)
+    except AssertionError:
+        return False
+    return True
+
+
 def does_not_come_again_and_again(fpm: Daemon, pool: str) -> None:
     replaced = rf"\[pool {pool}\] child \d+ uses .* it is idle and is replaced"
     wait_until(lambda: len(re.findall(replaced, fpm.log())) >= 4)
     fpm.expect_log(replaced)
-    wait_until(lambda: not fpm.workers(pool))
-    hold_for(lambda: not fpm.workers(pool), 0.2, message="there is no pause")
+    wait_until(lambda: is_pause(fpm, pool), message="there is no pause")
     wait_until(lambda: fpm.workers(pool), message="the pause has no end")

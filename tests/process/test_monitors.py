@@ -266,6 +266,7 @@ def looking_port(shared_daemon: Start) -> int:
     made.wait_workers("www", 2)
     for _ in range(SERVED):
         assert made.get("www").status == 200
+    wait_numbers(made, "www", idle_processes=2)
     return number
 
 

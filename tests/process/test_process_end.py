@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.fpm import Daemon, Start
 from tests.support.pools import free_port, write_app
+from tests.support.processes import lives
 from tests.support.waiting import wait_until
 
 ORDINARY = """
@@ -64,14 +65,6 @@ def application(environ, start_response):
     start_response("200 OK", [])
     return []
 """
-
-
-def lives(process: psutil.Process) -> bool:
-    """A zombie does not, whoever should wait for it."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def shared(fpm: Daemon) -> set[Path]:

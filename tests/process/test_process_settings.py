@@ -79,6 +79,7 @@ def test_no_setting_of_an_application_reaches_fpm(daemon: Start) -> None:
     here = time.strftime("%z")
     for preload in ("yes", "no"):
         zone, system = log / f"zone_{preload}", log / f"system_{preload}"
+        # A worker writes the line after the response.
         wait_until(lambda zone=zone: zone.read_text().count("\n") >= 2)
+        wait_until(lambda system=system: system.read_text().count(" 200") >= 2)
         assert set(re.findall(r" ([+-]\d{4}) ", zone.read_text())) == {here}, preload
-        assert system.read_text().count(" 200") >= 2, preload

@@ -76,12 +76,13 @@ class Site:
 
     def kill_template(self) -> None:
         """Kill the template and wait for the next."""
-        title = f"template {self.pool}"
-        wait_until(lambda: len(self.fpm.processes(title)) == 1, message="a former template stays")
-        (template,) = [process.pid for process in self.fpm.processes(title)]
+        (template,) = wait_until(
+            lambda: [pid for pids in [self.fpm.templates(self.pool)] if len(pids) == 1 for pid in pids],
+            message="a former template stays",
+        )
         self.fpm.expect_log(f"template {template} exited on signal 9")
         os.kill(template, signal.SIGKILL)
-        wait_until(lambda: [one.pid for one in self.fpm.processes(title) if one.pid != template])
+        wait_until(lambda: [pid for pid in self.fpm.templates(self.pool) if pid != template])
 
 
 def start(daemon: Start, *pools: str, **settings: object) -> tuple[Daemon, list[Site]]:
@@ -147,6 +148,7 @@ def test_without_a_name_every_pool_that_runs_gets_the_code(daemon: Start) -> Non
     for line in plan:
         assert f"NOTICE: reload: {line}\n" in fpm.log()
     assert [version_of(fpm, pool) for pool in ("www", "blog", "sleeper")] == ["2", "2", "2"]
+    fpm.wait_workers("www", 1)
     fpm.wait_workers("blog", 2)
     wait_until(lambda: not fpm.processes("pool sleeper") + fpm.processes("template sleeper"))
     # Now the same once more: none differs.
@@ -218,7 +220,7 @@ def test_rollback(sites: Sites) -> None:
     assert site.version() == "3"
     with load(single(fpm, pool)) as found:
         back(fpm, pool)
-        assert site.version() == "2"
+        wait_until(lambda: site.version() == "2")
     assert found.bad == []
     assert facts(fpm, pool)["directory"].endswith("/releases/2")
     fpm.wait_workers(pool, 1)

@@ -28,8 +28,8 @@ POOL: dict[str, object] = {
     "pm": "static",
     "pm.max_children": 2,
     "pm.status_path": "/status",
-    "request_terminate_timeout": "2s",
-    "request_slowlog_timeout": "500ms",
+    "request_terminate_timeout": "4s",
+    "request_slowlog_timeout": "2s",
     "slowlog": "slow.log",
 }
 LATE = "GET /late?token=secret"
@@ -114,7 +114,9 @@ def test_no_request_is_lost_over_reload_failure_death_and_upgrade(daemon: Start)
 def check_cut_off(fpm: Daemon, port: int) -> None:
     """The slow log tells of the end of the request that was cut off, and so do the status and the metrics."""
     path = fpm.directory / "slow.log"
-    *stacks, end = wait_until(lambda: (read := list(read_entries([path.read_bytes()])))[-1].reason == "end" and read)
+    *stacks, end = wait_until(
+        lambda: (read := list(read_entries([path.read_bytes()]))) and read[-1].reason == "end" and read
+    )
     assert [entry.reason for entry in stacks] == ["slow", "terminate"]
     assert {(entry.pool, entry.pid, entry.method, entry.uri) for entry in stacks} == {
         (end.pool, end.pid, end.method, end.uri)
@@ -135,10 +137,11 @@ def check_numbers(fpm: Daemon, port: int) -> None:
     assert (classes(page), page["aborted"], page["timeouts"]) == ([0, 2, 1, 2, 3], 1, 1)
     page = wait_numbers(fpm, "bad", responses_2xx=1)
     assert (classes(page), page["unavailable"]) == ([0, 1, 0, 0, 3], 3)
-    metrics = read_metrics(fetch(port, "/metrics").body)
+    count = "pyfpm_request_duration_seconds_count", "www"
+    metrics = wait_until(lambda: (read := read_metrics(fetch(port, "/metrics").body))[count] == 9 and read)
     assert metrics["pyfpm_responses_total", "www", "4xx"] == 2
     assert metrics["pyfpm_unavailable_responses_total", "bad"] == 3
-    assert metrics["pyfpm_request_duration_seconds_count", "www"] == 9, "eight responses and one that was aborted"
+    # Eight responses and one that was aborted.
     assert metrics["pyfpm_request_duration_seconds_bucket", "www", "+Inf"] == 9
     assert metrics["pyfpm_request_cpu_seconds_count", "www"] == 8, "of the one that was cut off nobody knows"
 

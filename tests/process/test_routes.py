@@ -87,6 +87,7 @@ def test_who_burns_and_who_leaks_is_named_over_deaths_and_reloads(daemon: Start)
     fpm.expect_log(r"ERROR: \[pool (www|plain)\]", "exited on signal 9")
     for pool in ("www", "plain"):
         send(fpm, pool)
+        wait_rows(fpm, pool, 1)
     lines = fpm.cli("top", "--by", "url", "--once", "--sort", "growth").stdout.splitlines()
     assert lines[3].split()[:2] == ["POOL", "ROUTE"]
     assert [line.split()[1] for line in lines[4:6]] == ["/leak/<n>"] * 2
@@ -106,7 +107,7 @@ def test_who_burns_and_who_leaks_is_named_over_deaths_and_reloads(daemon: Start)
     fpm.configure({**pools, "www": {**POOL, "pm.max_children": 3}}, global_=site)  # a larger scoreboard
     reload(fpm, "www")
     fpm.wait_workers("www", 3)
-    check(top(fpm, "www")["www"], 2)
+    check(wait_rows(fpm, "www", 2), 2)
     assert "/leak/&lt;n&gt;" in fetch(port, "/pool/www").body.decode()
     hide_and_switch_off(fpm, pools, port)
 
@@ -117,7 +118,7 @@ def hide_and_switch_off(fpm: Daemon, pools: dict[str, dict[str, object]], port: 
     fpm.configure(switched, global_={"status_listen": f"127.0.0.1:{port}"})
     reload(fpm, changed=True)
     assert fpm.get("www", "/orders/1/items").status == 200
-    assert list(top(fpm)) == ["plain"]
+    wait_until(lambda: list(top(fpm)) == ["plain"])
     wait_until(lambda: "&lt;n&gt;" not in fetch(port, "/pool/plain").body.decode())
     assert "--sort busy is not for these rows" in fpm.cli("top", "--by", "url", "--sort", "busy").stderr
 

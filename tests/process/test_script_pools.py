@@ -37,7 +37,6 @@ def test_a_script_is_run_up_to_its_run(daemon: Start, directory: Path) -> None:
     assert json.loads(fpm.get("file", "/who").body)["loaded"] == loaded["file"], "from memory"
     wait_until(
         lambda: json.loads(fpm.get("each", "/who").body)["loaded"] > loaded["each"],
-        timeout=20.0,
         message="each worker runs the script by itself",
     )
     # A reload runs the script anew, of course.

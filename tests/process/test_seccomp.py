@@ -297,11 +297,11 @@ def test_it_holds_in_template_and_workers_and_after_the_template_has_executed_it
     fpm.start()
     for pool in pools:
         assert fpm.get(pool).status == 200
-        for title in ("template", "pool"):
-            for process in fpm.processes(f"{title} {pool}"):
-                status = status_of(process.pid)
+        for title, pids in (("template", fpm.templates(pool)), ("pool", fpm.workers(pool))):
+            assert pids, (pool, title)
+            for pid in pids:
                 # In a container there may be one already.
-                assert int(status["Seccomp_filters"]) - OWN_FILTERS == (pool != "off"), (pool, title)
+                assert int(status_of(pid)["Seccomp_filters"]) - OWN_FILTERS == (pool != "off"), (pool, title)
     assert int(status_of(fpm.pid)["Seccomp_filters"]) == OWN_FILTERS
 
 

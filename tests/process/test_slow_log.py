@@ -15,6 +15,7 @@ from fpm.stacks.text.read import read_entries
 from tests.support.fpm import APPS, Daemon, Start
 from tests.support.processes import descriptors
 from tests.support.reloads import reload
+from tests.support.traces import traced
 from tests.support.waiting import wait_until
 
 SLOW = {"app": "slow:application", "slowlog": "slow.log", "request_slowlog_timeout": "200ms", "pm.max_children": 2}
@@ -76,9 +77,9 @@ def entries_of(path: Path, *, ends: bool = False) -> list[Entry]:
 
 
 def slowly(fpm: Daemon, *pools: str) -> list[int]:
-    """The statuses of requests that take 1.5 s, all at once."""
+    """The statuses of requests that take 2.5 s, all at once."""
     with ThreadPoolExecutor(len(pools)) as clients:
-        return [reply.status for reply in clients.map(lambda pool: fpm.get(pool, "/user/7", query="1.5"), pools)]
+        return [reply.status for reply in clients.map(lambda pool: fpm.get(pool, "/user/7", query="2.5"), pools)]
 
 
 def test_entries_of_real_requests_and_files_in_trouble(daemon: Start) -> None:
@@ -97,13 +98,15 @@ def test_entries_of_real_requests_and_files_in_trouble(daemon: Start) -> None:
     fpm.start()
     log = fpm.directory / "slow.log"
 
+    for pool in ("www", "shop"):
+        traced(fpm, pool, idle=True)  # the tracer runs, and knows their Python
     assert slowly(fpm, "www", "shop", "full", "full", "fifo") == [200] * 5
     shop, www = sorted(wait_until(lambda: len(read := entries_of(log)) > 1 and read), key=POOL)
     for entry, pool in ((www, "www"), (shop, "shop")):
         assert (entry.pool, entry.pid in fpm.workers(pool), entry.reason) == (pool, True, "slow")
         assert (entry.method, entry.uri, entry.stage, entry.script) == (
             "GET",
-            "/user/7?1.5",
+            "/user/7?2.5",
             "running",
             "slow:application",
         )
@@ -113,11 +116,11 @@ def test_entries_of_real_requests_and_files_in_trouble(daemon: Start) -> None:
     ends = wait_until(lambda: len(read := entries_of(log, ends=True)) > 1 and sorted(read, key=POOL))
     for entry, end in zip((shop, www), ends, strict=True):
         assert (end.pool, end.pid, end.method, end.uri) == (entry.pool, entry.pid, entry.method, entry.uri)
-        assert (end.stage, end.seconds >= 1.5, end.seconds > entry.seconds) == ("complete", True, True)
+        assert (end.stage, end.seconds >= 2.5, end.seconds > entry.seconds) == ("complete", True, True)
     said = json.loads(fpm.cli("slow", "--pool", "www", "--pool", "shop", "--json").stdout)
     (group,) = said["groups"]
     assert (group["count"], group["pools"], group["unfinished"]) == (2, {"www": 1, "shop": 1}, 0)
-    assert group["total"] >= 3.0, "requests take 1.5 s, and became slow after 0.2 s"
+    assert group["total"] >= 5.0, "requests take 2.5 s, and became slow after 0.2 s"
     assert group["uris"] == {"GET /user/{n}?{query}": 2}
     assert len(group["frames"]) == 1, "the frames of the worker itself are shown"
 
@@ -133,5 +136,5 @@ def test_entries_of_real_requests_and_files_in_trouble(daemon: Start) -> None:
     assert next(read_entries([os.read(reader, 65536)])).pool == "fifo"
     os.close(reader)
 
-    fpm.wait_log(r"NOTICE: \[pool bare\] +request = GET /user/7\?1.5$")
+    fpm.wait_log(r"NOTICE: \[pool bare\] +request = GET /user/7\?2.5$")
     fpm.wait_log(rf"NOTICE: \[pool bare\] +\[0x[0-9a-f]{{16}}\] application\(\) .*/slow.py:{LINE}$")

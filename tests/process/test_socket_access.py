@@ -16,6 +16,7 @@ from fpm.paths.access_lists import ATTRIBUTE
 from tests.support import raw_fastcgi
 from tests.support.fpm import Daemon, Start
 from tests.support.held import HOLD, holding
+from tests.support.processes import lives
 from tests.support.reloads import reload
 from tests.support.waiting import wait_until
 
@@ -144,8 +145,10 @@ def test_an_abstract_socket_stays_through_reload_upgrade_and_kill(daemon: Start)
             assert fpm.get("www", query="0").status == 200
     assert request.result().status == 200
     fpm.expected_exit = -signal.SIGKILL
+    family = fpm.processes()
     os.kill(fpm.pid, signal.SIGKILL)
     fpm.wait()
+    wait_until(lambda: not any(map(lives, family)))  # they have the socket until they have ended
     later = daemon({"www": pool})
     wait_until(lambda: later.get("www", query="0").status == 200)
 

@@ -41,6 +41,7 @@ def test_a_plugin_for_monitors(daemon: Start) -> None:
     assert data.startswith("busy=0%;;;0;100 queue=0;;;0;")
     for _ in range(10):
         assert fpm.get("shop", "/500").status == 500
+    wait_numbers(fpm, "shop", responses_5xx=10, idle_processes=1)  # a worker counts when the response is out
     failing = check(fpm, "shop")
     assert failing.returncode == 2
     said = "PYFPM CRITICAL: pool shop: 50 % of its responses are 5xx (10 of 10, which count as 20)"

@@ -19,7 +19,7 @@ from tests.support import raw_fastcgi as raw
 from tests.support.fpm import Daemon, Start
 from tests.support.looking import fetch, read_metrics, read_pool
 from tests.support.pools import clients, free_port, wait_state, write_app
-from tests.support.processes import quiet
+from tests.support.processes import lives, quiet
 from tests.support.reloads import refused, reload
 from tests.support.waiting import wait_until
 
@@ -215,15 +215,18 @@ def test_readiness_of_failed_and_stopping(daemon: Start, where: int) -> None:
     metrics = read_metrics(fetch(where, "/metrics").body)
     assert (metrics["pyfpm_failed", "bad"], metrics["pyfpm_ready", "www"]) == (1, 1)
     values = read_pool("json", fetch(where, "/status/bad?json").body)
-    assert (values["failed"], values["start failures"]) == (1, 1)
-    assert 0 <= int(values["failed since"]) - time.time() + 20 <= 21
+    assert (values["failed"], int(values["start failures"]) >= 1) == (1, True)  # it is tried again
+    assert 0 <= int(values["failed since"]) - time.time() + 60 <= 61
+    hold = fpm.apps / "hold"
+    hold.touch()
     with raw.Wire(fpm.address("www")) as wire:
-        wire.send(raw.request_bytes(raw.web_params("/", query="1.5")))
+        wire.send(raw.request_bytes(raw.web_params("/", query="hold")))
         wait_until(lambda: read_pool("", fetch(where, "/status/www").body)["active processes"] == 1)
         fpm.signal(signal.SIGQUIT)
         page = wait_until(lambda: (found := fetch(where, "/readyz/www")).status == 503 and found)
         assert page.body.startswith(b"the daemon is stopping\n")
         assert fetch(where, "/livez").status == 200
+        hold.unlink()
         assert wire.read_reply().ended
     assert fpm.wait() == 0
 
@@ -260,7 +263,7 @@ def test_a_tcp_port_shows_no_query_strings_and_no_tracebacks(daemon: Start, wher
     assert asked == HOSTS
     fpm.configure(pools, global_={"status_listen": f"127.0.0.1:{where}", **names, "status_listen.details": True})
     reload(fpm, "www")
-    assert b"token=geheim" in wait_until(lambda: fetch(where, "/pool/bad").body)
+    wait_until(lambda: b"token=geheim" in fetch(where, "/pool/bad").body)
 
 
 HOSTS = {
@@ -290,7 +293,7 @@ def test_shares_its_user_with_no_pool(daemon: Start, where: int) -> None:
     assert first.username() == "nobody"
     fpm.configure({**other, **www}, global_=listen)
     reload(fpm, changed=True)
-    wait_until(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: not lives(first))
     assert fetch(where, "/livez").status == 200
     nobody = fpm.workers("www")[0]
     former = status_process(fpm)
@@ -348,7 +351,7 @@ def test_addresses_come_and_go_with_reloads(daemon: Start, where: int) -> None:
     assert fetch(where, "/readyz").status == 200
     assert raw.get(private, "/status").status == 200
     values = read_pool("json", fetch(where, "/status/www?json").body)
-    assert (values["last reload failed"], int(values["last reload"]) > time.time() - 20) == (0, True)
+    assert (values["last reload failed"], int(values["last reload"]) > time.time() - 60) == (0, True)
     process = status_process(fpm)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -357,7 +360,7 @@ def test_addresses_come_and_go_with_reloads(daemon: Start, where: int) -> None:
         fpm.expect_log("reload failed")
         fpm.configure({"www": {"pm.status_path": "/new"}}, global_={"status_listen": f"127.0.0.1:{other}"})
         assert "status_listen" in refused(fpm, status=78)
-    assert read_pool("json", fetch(where, "/status/www?json").body)["last reload failed"] == 1
+    wait_until(lambda: read_pool("json", fetch(where, "/status/www?json").body)["last reload failed"] == 1)
     fpm.configure(
         {"www": {"pm.status_listen": private, "pm.status_path": "/new"}},
         global_={"status_listen": f"127.0.0.1:{where}"},
@@ -434,20 +437,20 @@ def test_deaths_and_slow_requests_are_listed(daemon: Start, where: int) -> None:
             return [b"done"]
         """,
     )
-    slow = {"request_slowlog_timeout": "300ms", "slowlog": fpm.directory / "slow.log"}
+    slow = {"request_slowlog_timeout": "1s", "slowlog": fpm.directory / "slow.log"}
     fpm.configure(
         {"www": {"app": "mixed:application", **slow}},
         global_={"status_listen": f"127.0.0.1:{where}", "status_listen.details": True},
     )
     fpm.start()
     fpm.expect_log("exited on signal 9", "executing too slow")
-    assert fpm.get("www", "/<late>", query="0.5").status == 200
+    assert fpm.get("www", "/<late>", query="1.2").status == 200
     assert fpm.get("www", "/quick").status == 200
     assert not fpm.get("www", "/die").stdout
     wait_until(lambda: b"SIGKILL" in fetch(where, "/pool/www").body)
     page = fetch(where, "/pool/www").body
     assert b"GET /die" in page
-    assert b"/&lt;late&gt;?0.5" in page
+    assert b"/&lt;late&gt;?1.2" in page
     assert b"<late>" not in page
     values = read_pool("", fetch(where, "/status/www").body)
     assert (values["slow requests"], values["deaths by kill"], values["accepted conn"]) == (1, 1, 3)

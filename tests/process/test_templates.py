@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 
-import psutil
 import pytest
 
 from tests.support.fpm import Daemon, Start
-from tests.support.pools import clients, echo, facts, numbers, wait_numbers, write_app
-from tests.support.processes import is_zombie
+from tests.support.pools import clients, echo, facts, numbers, wait_numbers, wait_state, write_app
+from tests.support.processes import is_zombie, lives
 from tests.support.waiting import wait_until
 
 WHERE_IMPORTED = """
@@ -28,8 +27,8 @@ CONNECTION = "import socket\na, b = socket.socketpair()\n"
 
 def template_of(fpm: Daemon, pool: str) -> int:
     """The pid of the pool's only template."""
-    (template,) = fpm.processes(f"template {pool}")
-    return template.pid
+    (template,) = fpm.templates(pool)
+    return template
 
 
 def imported_in(fpm: Daemon, pool: str) -> str:
@@ -104,7 +103,7 @@ def test_killed_template_leaves_its_workers_serving(fpm: Daemon) -> None:
     fpm.expect_log(f"template {former} exited on signal 9")
     with clients(fpm, pool, query="0.01", count=3) as found:
         os.kill(former, signal.SIGKILL)
-        wait_until(lambda: [one.pid for one in fpm.processes(f"template {pool}") if one.pid != former])
+        wait_until(lambda: [pid for pid in fpm.templates(pool) if pid != former])
         begun = len(found.good)
         wait_until(lambda: len(found.good) > begun + 20)
     assert found.bad == []
@@ -163,7 +162,7 @@ def test_template_killed_while_it_imports(daemon: Start) -> None:
         """,
     )
     fpm.start(ready=False)
-    wait_until(lambda: fpm.processes("template www"))
+    wait_until(lambda: fpm.templates("www"))
     fpm.expect_log(r"\[pool www\] failed to start: its template exited on signal 9")
     os.kill(template_of(fpm, "www"), signal.SIGKILL)
     fpm.wait_ready()
@@ -193,7 +192,7 @@ def test_a_template_that_ends_at_its_first_fork_has_not_started(daemon: Start) -
     assert facts(fpm, "www")["error"] == "its template exited with code 3 before it had forked a worker"
     (fpm.apps / "go").touch()
     wait_until(lambda: fpm.get("www").status == 200)
-    assert facts(fpm, "www")["state"] == "running"
+    wait_state(fpm, "www", "running")
     assert len(fpm.wait_workers("www", 2)) == 2
 
 
@@ -212,7 +211,7 @@ def test_nobody_outlives_a_killed_master(daemon: Start) -> None:
     pools = {
         "www": {"app": "slow:application", "pm.max_children": 3},
         "broken": {"app": "broken_import:application"},
-        "ondemand": {"app": "slow:application", "pm": "ondemand"},
+        "ondemand": {"app": "slow:application", "pm": "ondemand", "pm.process_idle_timeout": "1h"},
     }
     fpm = daemon(pools, started=False)
     fpm.expect_log(r"\[pool broken\]")
@@ -226,8 +225,7 @@ def test_nobody_outlives_a_killed_master(daemon: Start) -> None:
         # The requests in hand are finished.
         wait_until(lambda: len(found.good) >= 2)
         found.stopped.set()
-    _, alive = psutil.wait_procs(family, timeout=20)
-    assert [p for p in alive if not is_zombie(p)] == []
+    wait_until(lambda: not any(map(lives, family)), message="they outlive their master")
     assert fpm.wait() == -signal.SIGKILL
     for path in fpm.directory.glob("*.sock"):
         path.unlink()
@@ -261,7 +259,7 @@ def test_emergency_restart_is_the_pools_alone(daemon: Start) -> None:
         wait_until(lambda number=number: fpm.log().count("exited on signal 11 (SIGSEGV") == number)
         assert fpm.get("www").status == 200
     fpm.wait_log(r"\[pool www\] failed processes threshold \(3 in 60 sec\) is reached, restarting the template")
-    wait_until(lambda: former not in [process.pid for process in fpm.processes("template www")])
+    wait_until(lambda: former not in fpm.templates("www"))
     assert facts(fpm, "www")["generation"] == 2
     assert fpm.get("www").body == b"alive"
     assert facts(fpm, "good")["generation"] == 1

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tests.support.control import connect
-from tests.support.fpm import Daemon, Start
+from tests.support.fpm import Daemon, Start, title_of
 from tests.support.held import holding
+from tests.support.processes import children
 from tests.support.traces import ask, functions, traced
 from tests.support.waiting import wait_until
 
@@ -35,7 +36,7 @@ def fpm(shared_daemon: Start) -> Daemon:
 
 def test_busy_workers_are_shown(fpm: Daemon) -> None:
     with holding(fpm, "/nap?first\x1b[2J", "/lock"):
-        wait_until(lambda: [functions(one)[0] for one in traced(fpm, "www")] == ["nap", "wait_for_lock"])
+        wait_placed(fpm)
         shown = fpm.cli("trace", "www")
         assert shown.returncode == 0, shown.stderr
         assert "\x1b" not in shown.stdout
@@ -51,9 +52,7 @@ def test_busy_workers_are_shown(fpm: Daemon) -> None:
         )
         assert re.search(r"^pool www: 2 idle workers \(\d+ \d+\); --idle shows", shown.stderr, re.MULTILINE)
 
-        nap, lock = traced(fpm, "www")
-        assert functions(nap)[:2] == ["nap", "application"]
-        assert functions(lock)[:2] == ["wait_for_lock", "application"]
+        nap, _ = wait_placed(fpm)
         assert (nap["method"], nap["uri"], nap["pool"], nap["how"]) == ("GET", "/nap?first\x1b[2J", "www", "ptrace")
         assert str(nap["pid"]) == heads[0]
         assert isinstance(nap["seconds"], float)
@@ -78,6 +77,15 @@ def test_busy_workers_are_shown(fpm: Daemon) -> None:
         assert "0.05" in values
 
 
+def wait_placed(fpm: Daemon) -> list[dict[str, Any]]:
+    """The stacks of both requests, once each shows where it stays."""
+    places = [["nap", "application"], ["wait_for_lock", "application"]]
+    (found,) = wait_until(
+        lambda: [found for found in [traced(fpm, "www")] if [functions(one)[:2] for one in found] == places]
+    )
+    return found
+
+
 def _who_can_wait_looks_with_others(fpm: Daemon) -> None:
     """Three who ask together for two stacks, one in a while, are two looks; one who asks at once gets another."""
     pace = 1.5
@@ -93,7 +101,7 @@ def _who_can_wait_looks_with_others(fpm: Daemon) -> None:
 
 def test_processes_by_number(fpm: Daemon) -> None:
     worker = fpm.workers("two")[0]
-    template = fpm.processes("template two")[0].pid
+    (template,) = fpm.templates("two")
     (idle,) = traced(fpm, str(worker))
     assert (idle["stage"], idle["method"], idle["reason"]) == ("idle", "", "trace")
     assert "WorkerLoop.run" in functions(idle)
@@ -142,15 +150,15 @@ def test_clients_that_go_and_a_master_that_stops(daemon: Start) -> None:
     fpm.signal(signal.SIGTERM)
     assert fpm.wait() == 0
     for one in asking:
-        one.communicate(timeout=20)
+        one.communicate(timeout=60)
         assert one.returncode in (0, 1)
     wait_until(lambda: not fpm.processes("tracer"))
 
 
 def test_a_tracer_that_hangs(fpm: Daemon) -> None:
     """Whoever asks is answered all the same, by the process itself, and the next one has a tracer again."""
-    assert {entry["how"] for entry in traced(fpm, "three", idle=True)} == {"ptrace"}
-    (tracer,) = fpm.processes("pyfpm: tracer")
+    wait_until(lambda: {entry["how"] for entry in traced(fpm, "three", idle=True)} == {"ptrace"})
+    (tracer,) = [one for one in children(fpm.pid) if title_of(one) == "pyfpm: tracer"]  # not those that it has forked
     tracer.suspend()
     fpm.expect_log("WARNING: the tracer does not respond; killing it", "WARNING: the tracer exited")
     entries = traced(fpm, "three", idle=True)

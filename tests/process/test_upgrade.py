@@ -90,10 +90,10 @@ def test_the_new_program_does_all_that_the_old_one_did(daemon):
     fpm.wait_log(rf"child {victim} exited on signal 9 \(SIGKILL\)")
     workers = fpm.wait_workers("www", 2)
     # the template of before the upgrade still forks; a reload makes a new one
-    template = fpm.processes("pyfpm: template www")[0].pid
+    (template,) = fpm.templates("www")
     assert fpm.cli("reload").returncode == 0
     wait_until(lambda: not set(workers) & set(fpm.workers("www")))
-    wait_until(lambda: [p.pid for p in fpm.processes("pyfpm: template www")] != [template])
+    wait_until(lambda: template not in fpm.templates("www"))
     fpm.signal(signal.SIGUSR1)
     fpm.wait_log("log file re-opened")
 
@@ -126,10 +126,10 @@ def test_workers_whose_template_is_gone_are_kept(daemon):
     fpm = daemon({"www": {"pm.max_children": 2}})
     workers = fpm.wait_workers("www", 2)
     fpm.expect_log("template .* exited on signal 9", "exited on signal 9")
-    template = fpm.processes("pyfpm: template www")[0]
-    template.kill()
+    (template,) = fpm.templates("www")
+    os.kill(template, signal.SIGKILL)
     fpm.wait_log("a new template is started")
-    wait_until(lambda: [p.pid for p in fpm.processes("pyfpm: template www")] not in ([], [template.pid]))
+    wait_until(lambda: fpm.templates("www") not in ([], [template]))
     assert fpm.cli("upgrade").returncode == 0
     assert fpm.workers("www") == workers
     os.kill(workers[0], signal.SIGKILL)

@@ -58,8 +58,8 @@ def application(environ, start_response):
 
 def template_of(fpm: Daemon, pool: str) -> int:
     """The pid of the pool's only template."""
-    (template,) = fpm.processes(f"template {pool}")
-    return template.pid
+    (template,) = fpm.templates(pool)
+    return template
 
 
 def seen(fpm: Daemon, pool: str, path: str = "/seen") -> list[dict[str, Any]]:
@@ -122,7 +122,7 @@ def test_workers_share_what_the_first_requests_have_made(fpm: Daemon) -> None:
     assert numbers(fpm, "www")["accepted conn"] == 1
     former = template_of(fpm, "www")
     reload(fpm, "www")
-    wait_until(lambda: len(fpm.processes("template www")) == 1)
+    wait_until(lambda: len(fpm.templates("www")) == 1)
     (first, *_) = seen(fpm, "www")
     assert first["pid"] == template_of(fpm, "www") != former
 

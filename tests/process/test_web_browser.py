@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-
 from tests.support.browser import Browser
 from tests.support.fpm import Start
-from tests.support.pools import free_port, wait_numbers, wait_state
+from tests.support.held import holding
+from tests.support.pools import free_port, wait_state
 from tests.support.waiting import wait_until
 
 
@@ -18,18 +17,15 @@ def test_a_daemon(browser: Browser, daemon: Start) -> None:
     fpm.expect_log("pool bad")
     fpm.start()
     wait_state(fpm, "bad", "failed")
-    thread = threading.Thread(target=fpm.get, args=("www", "/<b>bold"), kwargs={"query": "2"}, daemon=True)
-    thread.start()
-    wait_numbers(fpm, "www", active_processes=1)
-    browser.view(1280, 900)
-    browser.open(f"http://127.0.0.1:{port}/")
-    assert "bad has failed: ModuleNotFoundError" in browser.evaluate("document.body.innerText")
-    browser.keep("daemon")
-    browser.evaluate("[...document.querySelectorAll('td.name a')].find(link => link.text == 'www').click()")
-    browser.wait_event("Page.loadEventFired")
-    assert "GET /<b>bold?2" in browser.evaluate("document.querySelector('main').innerText")
-    assert browser.evaluate("document.querySelectorAll('td b').length") == 0
-    thread.join(20.0)
+    with holding(fpm, "/<b>bold?hold"):
+        browser.view(1280, 900)
+        browser.open(f"http://127.0.0.1:{port}/")
+        assert "bad has failed: ModuleNotFoundError" in browser.evaluate("document.body.innerText")
+        browser.keep("daemon")
+        browser.evaluate("[...document.querySelectorAll('td.name a')].find(link => link.text == 'www').click()")
+        browser.wait_event("Page.loadEventFired")
+        assert "GET /<b>bold?hold" in browser.evaluate("document.querySelector('main').innerText")
+        assert browser.evaluate("document.querySelectorAll('td b').length") == 0
     idle = "[...document.querySelectorAll('.badge')].filter(one => one.textContent == 'Idle').length"
     wait_until(lambda: browser.evaluate(idle) == 2, message="the page does not see that it is over")
     browser.keep("daemon-pool")
