@@ -97,7 +97,7 @@ def test_of_a_process_group_only_the_pools_own_are_killed() -> None:
         wait_until(lambda: status_of(stranger)["State"].startswith("S"), message="it has not come to its sleep")
         try:
             OwnerCheck(emit, "www", (NOBODY, NOBODY)).kill_group(leader.pid)
-            assert leader.wait(20) == -signal.SIGKILL
+            assert leader.wait(60) == -signal.SIGKILL
             assert status_of(stranger)["State"].startswith("S")
             assert said == [IdentityChanged(0, NOBODY, pool="www", pid=stranger)]
         finally:

@@ -208,7 +208,7 @@ def test_serve_gives_the_directory_to_the_pool_alone(hostile: Hostile, tmp_path:
     try:
         wait_until(lambda: "on http://" in log.read_text() or process.poll() is not None, timeout=60)
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0, log.read_text()
+        assert process.wait(60) == 0, log.read_text()
     finally:
         process.kill()
         process.wait()

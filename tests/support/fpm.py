@@ -140,6 +140,9 @@ class Daemon:
         """
         variables = {**os.environ, "NOTIFY_SOCKET": str(self.directory / "notify"), **(environ or {})}
         given = ["-c", str(self.config_file), *(arguments or ("run",))]
+        while select.select([self._notify], [], [], 0)[0]:  # what a former master has said last
+            self._hear()
+        self.states = [state for state in self.states if state != "READY=1"]
         if whole or arguments or environ or wrapper:
             self.watch(spawn_logged([*wrapper, pyfpm_command(), *given], variables, self.log_file))
         else:
@@ -211,10 +214,13 @@ class Daemon:
             waiting = [self._notify] if self._process.status is not None else [self._notify, self._process.pidfd]
             readable = select.select(waiting, [], [], left)[0]
             if self._notify in readable:
-                self.states += self._notify.recv(65536).decode().splitlines()
+                self._hear()
             elif not readable or self._process.wait(0) is not None:
                 raise AssertionError(f"no {line} (exit code {self._process.status}); the log:\n{self.log()}")
         self.states.remove(line)
+
+    def _hear(self) -> None:
+        self.states += self._notify.recv(65536).decode().splitlines()
 
     # --- what a test asks -------------------------------------------------------------------------------------------
 

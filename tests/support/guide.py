@@ -96,7 +96,7 @@ def _typed(command: Command) -> str:
         text = command.text.replace(EXAMPLE_PID, "$(pgrep -of '^pyfpm: pool ')")
         return f"{{ {text}\n}} </dev/null 2>&1"
     text = re.sub(r"\s+#.*", "", command.text)
-    wait = f"for _ in $(seq 500); do grep -qE '{READY}' /tmp/foreground && break; sleep 0.02; done"
+    wait = f"for _ in $(seq 3000); do grep -qE '{READY}' /tmp/foreground && break; sleep 0.02; done"
     return f"{text} </dev/null >/tmp/foreground 2>&1 &\n{wait}; cat /tmp/foreground; grep -qE '{READY}' /tmp/foreground"
 
 

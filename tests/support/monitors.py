@@ -45,7 +45,7 @@ def need(what: str | Path) -> str:
 
 
 def run(
-    command: Sequence[str], *, environ: dict[str, str] | None = None, feed: str = "", timeout: float = 30.0
+    command: Sequence[str], *, environ: dict[str, str] | None = None, feed: str = "", timeout: float = 60.0
 ) -> subprocess.CompletedProcess[str]:
     """Run a monitor to its end."""
     variables = {"PATH": PATH, "LC_ALL": "C", **(environ or {})}
@@ -56,11 +56,11 @@ def run(
 
 @contextmanager
 def prometheus(directory: Path, jobs: Sequence[Mapping[str, Any]]) -> Iterator[Query]:
-    """A Prometheus with these scrape_configs, five times a second; the value asks it for an expression."""
+    """A Prometheus with these scrape_configs, twice a second; the value asks it for an expression."""
     directory.mkdir()
     port = free_port()
     configuration = directory / "prometheus.yml"
-    timing = {"scrape_interval": "200ms", "scrape_timeout": "200ms"}
+    timing = {"scrape_interval": "500ms", "scrape_timeout": "500ms"}
     configuration.write_text(yaml.safe_dump({"global": timing, "scrape_configs": [dict(job) for job in jobs]}))
     command = [
         need(PROMETHEUS),
