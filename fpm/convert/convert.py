@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from posixpath import dirname
 from typing import Literal
 
 from fpm.convert.draft import Draft
@@ -128,7 +129,7 @@ def _sections(peer: Peer, source: Source) -> list[Section]:
     if drafts:
         for one in others:
             drafts[0].take(one)
-    return [draft.finish(source.web_group) for draft in drafts]
+    return [draft.finish(source.web_group, dirname(source.path)) for draft in drafts]
 
 
 def _read(peer: Peer, source: Source) -> tuple[Mapping[str, Sequence[Given]], Sequence[Given]]:
@@ -174,6 +175,8 @@ def _php_fpm(source: Source) -> list[Section]:
     names = [name for name in drafts if name != "global"]
     if source.name and len(names) == 1:
         drafts[names[0]].name = source.name
+    directory = dirname(source.path)
     return [
-        draft.finish_global() if name == "global" else draft.finish(source.web_group) for name, draft in drafts.items()
+        draft.finish_global() if name == "global" else draft.finish(source.web_group, directory)
+        for name, draft in drafts.items()
     ]

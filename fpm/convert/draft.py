@@ -162,14 +162,18 @@ class Draft:
         """Return [global]."""
         return Section(self.name, self._directives, left=tuple(self._left))
 
-    def finish(self, web_group: str) -> Section:
+    def finish(self, web_group: str, directory: str) -> Section:
         """Return the pool with everything that it must have.
 
         Args:
             web_group: the web server's group on this machine; "" if none was found.
+            directory: of the file.
         """
         to_complete: dict[str, str] = {}
         self._finish_application(to_complete)
+        if "chdir" not in self._directives and self._has_relative_path():
+            to_complete["chdir"] = "paths are relative to where the other server was started: is it this directory?"
+            self._directives["chdir"] = Carried(directory, ())
         self._finish_processes()
         listening, missing = settle(self.name, self._directives, web_group)
         self._directives |= listening
@@ -200,6 +204,13 @@ class Draft:
             if "(" in app and not app.endswith("()"):
                 reason = "a factory takes no arguments here: write a function that calls it with them"
             self.leave(where, reason)
+
+    def _has_relative_path(self) -> bool:
+        values = {name: one.value for name, one in self._directives.items() if not one.raw}
+        file = values.get("app", "").partition(":")[0]
+        paths = [file] if file.endswith((".py", ".wsgi")) and ("/" in file or file.endswith(".py")) else []
+        paths += [*values.get("pythonpath", "").split(":"), values.get("venv", "")]
+        return any(path and path[0] not in "/$" for path in paths)
 
     def _application(self) -> tuple[Given | None, str]:
         given = self.parts.get("module") or self.parts.get("file")

@@ -25,7 +25,7 @@ _ADVICE = {
     waits.INTERPRETER: "`pyfpm trace {pid} --full` shows which of its threads computes.",
     waits.NETWORK: f"Check {{service}}. The client should have a timeout of its own; {_LIMIT}.",
     waits.CHILD: f"`ps --ppid {{pid}}` shows its child processes. Give subprocess calls a timeout; {_LIMIT}.",
-    waits.FILE: "Check the disk or the network file system under this path.",
+    waits.FILE: "Check the disk or the network file system under this path. A FIFO waits for its other end.",
     waits.ASLEEP: "The application sleeps while a client waits: look for time.sleep() or a retry loop.",
     waits.SQLITE: "SQLite has one writer at a time: keep transactions short, and set `PRAGMA journal_mode = WAL`, so "
     "that readers need not wait. The wait ends with 'database is locked' after the timeout of sqlite3.connect().",

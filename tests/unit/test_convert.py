@@ -178,15 +178,23 @@ def test_how_many_workers(converter: Converter, lines: str, expected: tuple[obje
         ("module = a.b\ncallable = app", "a.b:app", None),
         ("wsgi = a.b:make()", "a.b:make()", None),
         ("wsgi-file = /srv/a.py\ncallable = x", "/srv/a.py:x", None),
-        ("wsgi-file = a.wsgi", "/BASE/a.wsgi:application", None),
+        ("wsgi-file = a.wsgi", "/srv/site/a.wsgi:application", None),
         ("mount = /shop=/srv/shop.py\nmanage-script-name = true", "/srv/shop.py:application", "/shop"),
     ],
 )
-def test_where_the_application_is(
-    converter: Converter, tmp_path: Path, text: str, app: str, script_name: str | None
-) -> None:
+def test_where_the_application_is(converter: Converter, text: str, app: str, script_name: str | None) -> None:
     pool = converter.pool(f"[uwsgi]\nsocket = /tmp/a.sock\n{text}\n")
-    assert (pool.app, pool.script_name) == (app.replace("/BASE", str(tmp_path)), script_name)
+    assert (pool.app, pool.script_name) == (app, script_name)
+
+
+@pytest.mark.parametrize("line", ["wsgi-file = app.py", "module = a\nvenv = venv", "module = a\npp = /srv/a\npp = .."])
+def test_the_directory_of_relative_paths_is_to_complete(line: str) -> None:
+    (section,) = convert(f"[uwsgi]\n{line}\n").sections
+    assert section.directives["chdir"].value == "/srv/site"
+    assert "is it this directory?" in section.to_complete["chdir"]
+    for known in (f"{line}\nchdir = /srv/shop", "wsgi-file = /srv/app.py\nvenv = /srv/venv\npp = /a", "module = a"):
+        (section,) = convert(f"[uwsgi]\n{known}\n").sections
+        assert "chdir" not in section.to_complete, known
 
 
 def test_a_factory_with_arguments_is_to_complete() -> None:
