@@ -9,6 +9,8 @@ import select
 import socket
 import struct
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -23,6 +25,30 @@ def pool(served_by: str) -> Iterator[WorkerPool]:
     with WorkerPool("protocol:application") as made:
         yield made
         assert raw.get(made.address, "/ignore").status == 200
+
+
+@pytest.fixture(scope="module", autouse=True)
+def dropped(served_by: str) -> Iterator[Future[None]]:
+    """Connections without a request: that they are dropped takes ten seconds, in which the other tests run."""
+    with WorkerPool("protocol:application") as own, ExitStack() as open_ones:
+        silent, half, slow = (open_ones.enter_context(raw.Wire(own.address)) for _ in range(3))
+        half.send(raw.begin())
+        slow.send(raw.begin() + raw.record(raw.PARAMS, bytes(1000))[:100])
+        assert raw.get(own.address, "/ignore").status == 200
+        waiting = [silent.socket, half.socket, slow.socket]
+        assert not select.select(waiting, [], [], 0)[0], "nobody waited for them"
+        with ThreadPoolExecutor(1) as thread:
+            yield thread.submit(are_dropped, silent, half, slow)
+            for one in waiting:  # whoever looks at them still need not wait for it
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+
+
+def are_dropped(silent: raw.Wire, half: raw.Wire, slow: raw.Wire) -> None:
+    assert silent.at_end(), "dropped after 5 s"
+    # A byte from time to time gains nothing: the whole head has its 10 seconds.
+    wait_until(lambda: peer_closed(slow.socket), timeout=30, every=0.3, message="a slow head is waited for for ever")
+    assert half.at_end(), "dropped after 10 s"
 
 
 def seen(reply: raw.Reply) -> dict:
@@ -318,19 +344,6 @@ def test_a_client_that_goes_away_in_the_middle_of_its_body(pool, path):
     assert "Traceback" not in pool.logged()
 
 
-def test_a_silent_connection_occupies_nobody_and_is_dropped(pool):
-    with raw.Wire(pool.address) as silent, raw.Wire(pool.address) as half, raw.Wire(pool.address) as slow:
-        half.send(raw.begin())
-        slow.send(raw.begin() + raw.record(raw.PARAMS, bytes(1000))[:100])
-        assert raw.get(pool.address, "/ignore").status == 200
-        waiting = [silent.socket, half.socket, slow.socket]
-        assert not select.select(waiting, [], [], 0)[0], "nobody waited for them"
-        assert silent.at_end(), "dropped after 5 s"
-        # A byte from time to time gains nothing: the whole head has its 10 seconds.
-        wait_until(lambda: peer_closed(slow.socket), every=0.3, message="a slow head is waited for for ever")
-        assert half.at_end(), "dropped after 10 s"
-
-
 def test_a_half_sent_head_survives_other_requests(pool):
     data = raw.request_bytes(raw.web_params("/x"))
     with raw.Wire(pool.address) as wire:
@@ -353,6 +366,10 @@ def test_a_peer_that_never_closes_does_not_hold_the_worker(pool):
             assert raw.get(pool.address, "/ignore").status == 200
             served += 1
         assert served > 1, "the next one waited for the end of the lingering"
+
+
+def test_a_silent_connection_occupies_nobody_and_is_dropped(dropped: Future[None]) -> None:
+    dropped.result(60)
 
 
 def peer_closed(sock: socket.socket) -> bool:

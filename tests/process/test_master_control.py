@@ -10,13 +10,17 @@ import re
 import socket
 import stat
 import subprocess
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import pytest
 
 from tests.support.control import connect
 from tests.support.fpm import POOL_USER, Daemon, Start
 from tests.support.held import HOLD, holding
+from tests.support.holdings import count_kinds
 from tests.support.waiting import wait_until
 
 ANOTHER_USER = ("/usr/bin/setpriv", f"--reuid={POOL_USER}", "--regid=nogroup", "--clear-groups", "--")
@@ -34,13 +38,40 @@ def say(fpm: Daemon, data: bytes) -> bytes:
             return b""
 
 
-@pytest.fixture(scope="module")
-def fpm(shared_daemon: Start) -> Daemon:
-    """One that clients may annoy; it has answered once, and looked at memory, which opens what the master keeps."""
-    made = shared_daemon({"www": {}})
+def start_settled(start: Start) -> Daemon:
+    """One that has answered once, and looked at memory, which opens what the master keeps."""
+    made = start({"www": {}})
     assert made.figures("www")["pool"] == "www"
     wait_until(lambda: made.processes("pyfpm: memory reader"))
     return made
+
+
+@pytest.fixture(scope="module")
+def fpm(shared_daemon: Start) -> Daemon:
+    """One that clients may annoy."""
+    return start_settled(shared_daemon)
+
+
+class Silent(NamedTuple):
+    """A daemon with clients that have said nothing since the first test of the file began."""
+
+    fpm: Daemon
+    before: Counter[str]
+    last: socket.socket
+    """The only one of them that has not gone away by itself."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def silent(shared_daemon: Start) -> Iterator[Silent]:
+    """That they are sent away takes ten seconds, in which the other tests run."""
+    fpm = start_settled(shared_daemon)
+    before = count_kinds(fpm.pid)
+    clients = [connect(fpm.control) for _ in range(30)]
+    assert fpm.ask("status")["ok"]
+    for client in clients[:29]:
+        client.close()
+    with clients[29] as last:
+        yield Silent(fpm, before, last)
 
 
 def test_the_socket_is_the_owners_alone(fpm: Daemon) -> None:
@@ -138,17 +169,6 @@ def test_a_question_byte_by_byte(fpm: Daemon) -> None:
         assert json.loads(client.makefile("rb").readline())["ok"] is True
 
 
-def test_silent_clients_are_sent_away_and_hold_up_nobody(fpm: Daemon) -> None:
-    with fpm.no_descriptor_leak():
-        silent = [connect(fpm.control) for _ in range(30)]
-        assert fpm.ask("status")["ok"]
-        for client in silent[:29]:
-            client.close()
-        with silent[29] as client:
-            client.settimeout(60)
-            assert client.recv(100) == b""
-
-
 def test_a_client_that_does_not_read_its_answer(daemon: Start) -> None:
     pools = {f"p{number:03}": {"pm": "ondemand"} for number in range(300)}
     fpm = daemon(pools)
@@ -199,3 +219,10 @@ def test_two_may_wait_for_the_end_and_one_for_a_while(daemon: Start) -> None:
         waiting = re.sub(r"^waiting for 1 request \(.*\)\n", "", complaints)
         assert (said, waiting, command.returncode) == ("", "", 0)
     assert request.result().status == 200
+
+
+def test_silent_clients_are_sent_away_and_hold_up_nobody(silent: Silent) -> None:
+    fpm, before, last = silent
+    last.settimeout(60)
+    assert last.recv(100) == b""
+    wait_until(lambda: not count_kinds(fpm.pid) - before, message="the master keeps their descriptors")
