@@ -54,7 +54,7 @@ def shared(shared_daemon: Start) -> Daemon:
 @pytest.fixture
 def fpm(shared: Daemon) -> Daemon:
     """The daemon, once the former generation has left."""
-    wait_until(lambda: len(shared.processes("template www")) == len(shared.workers("www")) == 1)
+    wait_until(lambda: len(shared.templates("www")) == len(shared.workers("www")) == 1)
     return shared
 
 
@@ -69,7 +69,7 @@ def test_five_at_once(fpm: Daemon) -> None:
         (fpm.apps / "hold").touch()
         write_version(fpm, "five", HELD_IMPORT)
         commands = [fpm.begin("reload", "--verbose")]
-        wait_until(lambda: len(fpm.processes("template www")) == 2, message="the first is not under way")
+        wait_until(lambda: len(fpm.templates("www")) == 2, message="the first is not under way")
         commands += [begin_waiting(fpm) for _ in range(4)]
         release(fpm)
         said = [command.communicate(timeout=60)[1] for command in commands]
@@ -89,7 +89,7 @@ def test_a_reload_that_waits_takes_what_has_come_meanwhile(fpm: Daemon) -> None:
     (fpm.apps / "hold").touch()
     write_version(fpm, "early", HELD_IMPORT)
     first = fpm.begin("reload")
-    wait_until(lambda: len(fpm.processes("template www")) == 2, message="the first is not under way")
+    wait_until(lambda: len(fpm.templates("www")) == 2, message="the first is not under way")
     second = begin_waiting(fpm)
     write_version(fpm, "meanwhile")
     release(fpm)
@@ -107,7 +107,7 @@ def test_a_reload_that_supersedes_another_covers_the_pools_that_it_named(daemon:
     (fpm.apps / "hold").touch()
     write_version(fpm, 2, HELD_IMPORT)
     first = fpm.begin("reload", "a")
-    wait_until(lambda: len(fpm.processes("template a")) == 2)
+    wait_until(lambda: len(fpm.templates("a")) == 2)
     second, third = (begin_waiting(fpm, name) for name in "bc")
     release(fpm)
     said = [command.communicate(timeout=60)[1] for command in (first, second, third)]
@@ -179,7 +179,7 @@ def test_a_client_that_goes_away_does_not_end_its_reload(fpm: Daemon) -> None:
     (fpm.apps / "hold").touch()
     write_version(fpm, "left", HELD_IMPORT)
     command = fpm.begin("reload")
-    wait_until(lambda: len(fpm.processes("template www")) == 2)
+    wait_until(lambda: len(fpm.templates("www")) == 2)
     command.kill()
     command.communicate()
     release(fpm)
@@ -213,7 +213,7 @@ def test_stop_while_a_reload_is_under_way(daemon: Start, number: signal.Signals)
     write_version(fpm, 2, "time.sleep(60)")
     command = fpm.begin("reload")
     waiting = None
-    wait_until(lambda: len(fpm.processes("template www")) == 2)
+    wait_until(lambda: len(fpm.templates("www")) == 2)
     waiting = fpm.begin("reload")
     assert waiting.stderr is not None
     assert "waiting for the reload" in waiting.stderr.readline()
