@@ -17,7 +17,7 @@ from tests.support.interpreter import pyfpm_command
 from tests.support.processes import Child, spawn_logged
 
 SHORT = {"config", "doctor", "explain", "list", "logs", "ping", "reload", "reopen-logs", "request", "rollback", "slow"}
-SHORT |= {"status", "stop", "test", "trace", "upgrade", "-t", "-tt"}
+SHORT |= {"status", "stop", "test", "top", "trace", "upgrade", "-t", "-tt"}
 """Those that ask, and end."""
 _lock = threading.Lock()
 _channel: socket.socket | None = None
