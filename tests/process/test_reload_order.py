@@ -19,6 +19,8 @@ while os.path.exists("hold"):
     time.sleep(0.01)
 """
 """Goes on when a held request would, see tests.support.held."""
+PATIENT = {"startup_timeout": "10m"}
+"""An import is held while several commands start, one after the other."""
 HELD_BUT_FOR_ONE = """
 marks = os.environ["MARKS"]
 try:
@@ -40,7 +42,7 @@ sys.exit(main())
 
 
 def start(daemon: Start) -> Daemon:
-    fpm = daemon({"www": {"app": "deployed:application"}}, started=False)
+    fpm = daemon({"www": {"app": "deployed:application", **PATIENT}}, started=False)
     write_version(fpm, 1)
     return fpm.start()
 
@@ -101,7 +103,7 @@ def test_a_reload_that_waits_takes_what_has_come_meanwhile(fpm: Daemon) -> None:
 
 
 def test_a_reload_that_supersedes_another_covers_the_pools_that_it_named(daemon: Start) -> None:
-    fpm = daemon({name: {"app": "deployed:application"} for name in "abcd"}, started=False)
+    fpm = daemon({name: {"app": "deployed:application", **PATIENT} for name in "abcd"}, started=False)
     write_version(fpm, 1)
     fpm.start()
     (fpm.apps / "hold").touch()
@@ -189,7 +191,8 @@ def test_a_client_that_goes_away_does_not_end_its_reload(fpm: Daemon) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
 def test_by_signal(fpm: Daemon, number: signal.Signals) -> None:
-    finished, failed = outcomes(fpm), outcomes(fpm, "failed")
+    broken = "failed, nothing has changed: pool www: ZeroDivisionError"
+    finished, failed = outcomes(fpm), outcomes(fpm, broken)
     write_version(fpm, number.name)
     with load(single(fpm, "www")) as found:
         fpm.signal(number)
@@ -198,7 +201,7 @@ def test_by_signal(fpm: Daemon, number: signal.Signals) -> None:
         write_version(fpm, 3, "1/0")
         expect_broken(fpm, "www", "ZeroDivisionError: division by zero")
         fpm.signal(number)
-        wait_until(lambda: outcomes(fpm, "failed, nothing has changed: pool www: ZeroDivisionError") == failed + 1)
+        wait_until(lambda: outcomes(fpm, broken) == failed + 1)
     assert found.bad == []
     assert version_of(fpm, "www") == number.name
     last = last_reload(fpm)
