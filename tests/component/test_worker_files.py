@@ -14,14 +14,12 @@ from urllib.parse import quote
 
 import pytest
 
-from fpm.scoreboard.stages import Stage
 from fpm.worker.plain_file import read_part
 from tests.support import raw_fastcgi as raw
 from tests.support.waiting import wait_until
 from tests.support.worker_process import WorkerPool
 
 PAGE = 4096
-SENDING = int(Stage.SENDING)
 FULL = 15 * PAGE
 """Bytes of a file in one record, where the kernel sends them."""
 BY_KERNEL = ("buffered", "raw", "random", "temporary", "named", "named and used")
@@ -167,7 +165,7 @@ def test_a_file_that_becomes_shorter_is_cut_off(pool: WorkerPool, tmp_path: Path
     with raw.Wire(pool.address) as wire:
         wire.send(raw.request_bytes(raw.web_params("/", query=ask(tmp_path / "file", length=3_000_000))))
         first = wire.read_record()
-        wait_until(lambda: pool.board.stages[0] == SENDING, message="it does not wait for us")
+        wait_until(pool.is_held_up, message="it does not wait for us")
         os.truncate(tmp_path / "file", shrunk)
         _, reply = read_records(wire)
     assert first is not None

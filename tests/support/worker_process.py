@@ -22,6 +22,7 @@ from fpm.protocol.spec import WorkerSettings
 from fpm.scoreboard.memory import Scoreboard, mark_creating
 from fpm.scoreboard.stages import Stage
 from tests.support.directories import close_directory, open_directory
+from tests.support.processes import status_of
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -114,10 +115,11 @@ class WorkerProcess:
 
     def memory_peak(self) -> int:
         """VmHWM in bytes."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-        raise AssertionError("no VmHWM")
+        return int(status_of(self.pid)["VmHWM"].split()[0]) * 1024
+
+    def sleeps(self) -> bool:
+        """Whether it waits for somebody: one that has only lost its processor does not."""
+        return status_of(self.pid)["State"].startswith("S")
 
 
 class WorkerPool:
@@ -212,6 +214,10 @@ class WorkerPool:
     def is_reading_body(self) -> bool:
         """Whether the first worker waits for the body of its request."""
         return self.board.stages[0] == Stage.READING_BODY
+
+    def is_held_up(self) -> bool:
+        """Whether the first worker waits until somebody takes more of its response."""
+        return self.board.stages[0] == Stage.SENDING and self.worker.sleeps()
 
     def logged(self) -> str:
         """All texts that the workers have sent for the error log."""
