@@ -48,6 +48,10 @@ _ADVICE = {
     KILLED: "Look for who sends the signal: the application itself (os.kill) or a process that it has started, a "
     "monitoring tool, an administrator; the kernel does so only at a limit of CPU time (RLIMIT_CPU).",
 }
+_SLOW_START = (
+    "startup_timeout is what a process may take until it serves. An import should wait for nothing that may not "
+    "answer; one that needs longer gets a longer limit."
+)
 _TRIED = "A reload had tried the new code and was refused; the code that served has not noticed."
 _LEFT = (
     "It was in no request: `pyfpm logs` has what it wrote before. With code 70 pyfpm itself has given it up, as it "
@@ -133,6 +137,8 @@ def _make_finding(kind: str, where: str, deaths: Sequence[Death], facts: Facts) 
 def _advice(kind: str, last: Death) -> str:
     if _was_tried(last):
         return _TRIED
+    if kind == TIMEOUT and last.retire_reason == "startup_timeout":
+        return _SLOW_START
     return _LEFT if kind == EXIT and not _has_called(last) else _ADVICE[kind]
 
 

@@ -121,6 +121,12 @@ def test_each_end_is_named(death: Death, kind: str, sentence: str) -> None:
     assert found.evidence[0].startswith(f"pid {death.pid} ended {death.cause}")
 
 
+def test_the_advice_is_about_the_limit_that_has_ended_it() -> None:
+    cut_off = replace(CRASH, signal="SIGTERM", killed_by_master=True, output=(), request="")
+    assert "startup_timeout" in of_death(replace(cut_off, retire_reason="startup_timeout")).advice
+    assert "request_terminate_timeout" in of_death(replace(cut_off, retire_reason="request_terminate_timeout")).advice
+
+
 def test_ends_at_the_same_place_are_one_finding() -> None:
     others = replace(CRASH, at=LATE - 30, pid=4000), replace(CRASH, at=LATE - 120, pid=3000)
     found = of_death(CRASH, *others)
