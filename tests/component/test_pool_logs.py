@@ -116,6 +116,7 @@ def test_what_is_late_or_not_wanted_any_more_is_dropped(place: Place, monkeypatc
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.root
 def test_lines_are_copied_whole_and_harmless(place: Place) -> None:
     path = place.top / "copy.log"
     pipe = LogPipe(place.loop, ReadBudget())
@@ -148,6 +149,7 @@ def test_an_ordinary_line_stays_as_it_is() -> None:
     assert make_harmless(b'{"a":"level"}\n{}\n"level":') == b'{"a":"level"}\n{}\n"level":'
 
 
+@pytest.mark.root
 def test_nobody_waits_for_a_log_that_is_not_read(place: Place) -> None:
     os.mkfifo(place.top / "fifo")
     target = find_target(str(place.top / "fifo"))

@@ -114,6 +114,7 @@ def test_child_forked_by_the_import_is_no_second_template(serving: Daemon) -> No
     wait_until(lambda: len(serving.processes("template forking")) == 1, message="there is a second template")
 
 
+@pytest.mark.root
 def test_application_imports_fpm_and_its_own_modules(serving: Daemon) -> None:
     with module_of_ours() as name:
         answer = json.loads(serving.get("imports", query=name).body)

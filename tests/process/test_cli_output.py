@@ -13,6 +13,7 @@ import click
 import pytest
 
 from fpm.cli.main import cli
+from tests.support.doctor import QUICK
 from tests.support.fpm import Daemon, Start
 from tests.support.held import holding, release
 from tests.support.interpreter import pyfpm_command
@@ -76,7 +77,7 @@ def test_every_result_is_json_for_programs(fpm: Daemon) -> None:
     assert (pool["pool"], pool["max_children"], worker["pid"] in fpm.workers("www")) == ("www", 2, True)
     assert [one["pool"] for one in document(fpm, "status")] == ["www", "calm"]
     assert document(fpm, "trace", str(fpm.workers("www")[0]))["pool"] == "www"
-    assert {"ok", "pools", "machine"} <= set(document(fpm, "doctor", "--no-import", "calm"))
+    assert {"ok", "pools", "machine"} <= set(document(fpm, "doctor", *QUICK, "calm"))
     plan = document(fpm, "reload", "--dry-run")["pools"]
     assert [(one["pool"], one["action"]) for one in plan] == [("www", "generation"), ("calm", "wake")]
     fpm.expect_log("there is nothing to go back to", "ZeroDivisionError", "ERROR:")

@@ -85,6 +85,7 @@ def test_virtual_environment(daemon: Start) -> None:
     assert str(Path(__file__).parents[2]) not in told["path"]
 
 
+@pytest.mark.root
 def test_site_packages_of_the_master_are_not_the_applications(daemon: Start) -> None:
     fpm = daemon({"www": {"app": "wants_it:application"}}, started=False)
     fpm.expect_log(r"\[pool www\]")

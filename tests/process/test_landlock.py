@@ -135,7 +135,9 @@ def test_only_what_is_allowed_is_reached(daemon: Start, places: Any) -> None:
     assert attempts(fpm, "www", *[(what, read / name) for what, name in everything[4:]]) == [DENIED] * 6
     assert attempts(fpm, "www", *[(what, write / name) for what, name in everything]) == ["done"] * 10
     assert attempts(fpm, "www", ("list", "/"), ("list", "/root"), ("read", "/etc/passwd")) == [DENIED, DENIED, "done"]
-    assert attempts(fpm, "www", ("write", fpm.apps / "hello.py"), ("read", fpm.apps / "hello.py")) == [DENIED, "done"]
+    assert attempts(fpm, "www", ("read", fpm.apps / "hello.py")) == ["done"]
+    if IS_ROOT:  # else they are the pool's user's own, in /tmp
+        assert attempts(fpm, "www", ("write", fpm.apps / "hello.py")) == [DENIED]
     # Neither a link nor /proc leads out.
     (write / "out").symlink_to(outside)
     ways = [write / "out" / "file", f"/proc/self/root{outside}/file", f"/proc/self/cwd/../../../../{outside}/file"]

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
 
+import pytest
+
 from fpm.stacks.text.entry import Entry
 from fpm.stacks.text.read import read_entries
 from tests.support.fpm import APPS, Daemon, Start
@@ -57,6 +59,7 @@ def test_the_file_is_made_at_the_start_and_follows_rotation_and_reload(daemon: S
     assert fpm.get("shop", query="0").status == 200
 
 
+@pytest.mark.root
 def test_a_file_that_cannot_be_opened_is_a_reason_not_to_start_the_pool(daemon: Start) -> None:
     fpm = daemon({"www": {**SLOW, "slowlog": "/proc/self/slow.log"}}, started=False)
     fpm.expect_log("failed to start: Unable to create or open", "started with --strict")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
@@ -9,10 +10,11 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tests.support.fpm import Daemon
+from tests.support.fpm import IS_ROOT, Daemon
 from tests.support.interpreter import pyfpm_command
 
-WEB = ("--web-user", "daemon")
+WEB = ("--web-user", "daemon" if IS_ROOT else getpass.getuser())
+"""An ordinary user's sockets can be opened by himself alone."""
 QUICK = ("--no-import", *WEB)
 """Where it is not the application that is looked at: to start one costs more than all the rest."""
 Found = dict[str, Any]

@@ -168,6 +168,7 @@ MOUNTS: dict[str, tuple[dict[str, object], str]] = {
 }
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("line", MOUNTS)
 def test_what_a_mount_lacks_on_this_machine(tmp_path: Path, line: str) -> None:
     settings, part = MOUNTS[line]

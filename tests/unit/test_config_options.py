@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -17,6 +18,8 @@ from fpm.errors import ConfigError
 
 APP = "wsgiref.simple_server:demo_app"
 BASE = {"PYFPM_APP": APP, "PYFPM_LISTEN": "127.0.0.1:9000"}
+AS_ROOT = {"PYFPM_USER": "root"} if os.geteuid() == 0 else {}
+"""For others a user is a notice."""
 
 
 def load(directory: Path, variables: dict[str, str], *settings: str, name: str | None = None) -> Config:
@@ -34,7 +37,6 @@ def complaints(directory: Path, variables: dict[str, str], *settings: str) -> li
 def test_variables_make_a_pool(tmp_path: Path) -> None:
     variables = {
         "PYFPM_NAME": "shop",
-        "PYFPM_USER": "root",
         "PYFPM_PM_MAX_CHILDREN": "7",
         "PYFPM_REQUEST_TERMINATE_TIMEOUT": "5s",
         "PYFPM_STATUS_LISTEN": "9001",
@@ -44,7 +46,7 @@ def test_variables_make_a_pool(tmp_path: Path) -> None:
         "PYFPM_PORT_80_TCP": "tcp://10.0.0.1:80",
         "PYFPM_SERVICE_HOST": "10.0.0.1",
     }
-    config = load(tmp_path, BASE | variables)
+    config = load(tmp_path, BASE | AS_ROOT | variables)
     (pool,) = config.pools
     assert (pool.name, pool.app, pool.pm_max_children, pool.chdir) == ("shop", APP, 7, str(tmp_path))
     assert (pool.pm, pool.clear_env, pool.request_terminate_timeout) == ("static", False, 5.0)
@@ -79,7 +81,7 @@ def test_what_is_missing_is_asked_for_as_an_option(tmp_path: Path) -> None:
 
 
 def test_an_unknown_variable_is_named_and_ignored(tmp_path: Path) -> None:
-    config = load(tmp_path, BASE | {"PYFPM_USER": "root", "PYFPM_PM_MAX_CHIDREN": "1"})
+    config = load(tmp_path, BASE | {"PYFPM_PM_MAX_CHIDREN": "1"} | AS_ROOT)
     (notice,) = config.notices
     assert notice.startswith("PYFPM_PM_MAX_CHIDREN: [global] no directive has this name, so it is ignored")
 
