@@ -134,6 +134,7 @@ def look_at_the_others(fpm: Daemon, document: Callable[..., Any]) -> None:
     (left,) = section["not_carried_over"]
     assert (left["line"], left["option"]) == (4, "mule = jobs.py")
     given = ("--app", "deployed:application", "--directory", str(fpm.apps), "--server", "none")
+    given += ("--listen", str(fpm.directory / "shop.sock"))  # an ordinary user may not write to /run/pyfpm
     made = document(fpm, "init", "shop", *given, "--output", str(fpm.directory / "made"))
     assert (made["app"], made["written"], made["site"]) == ("deployed:application", True, None)
     assert {path: Path(path).read_text() for path in made["files"]} == made["files"]

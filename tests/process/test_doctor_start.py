@@ -76,7 +76,7 @@ class Broken:
         for name in ("gone", "older"):
             command = [pool_python(), "-m", "venv", "--without-pip", self.place / name]
             subprocess.run(command, check=True, timeout=120)
-        python = self.place / "gone" / "bin" / "python3"
+        python = self.place / "gone" / "bin" / "python"
         python.unlink()
         python.symlink_to("/opt/gone/bin/python3.9")
         (library,) = (self.place / "older" / "lib").iterdir()

@@ -58,7 +58,8 @@ def pool_file(project: Path) -> Path:
 
 
 def given(project: Path) -> list[str]:
-    return ["--domain", "shop.test", "--user", USER, "--output", str(project.parent / "pools.d")]
+    made = ["--domain", "shop.test", "--user", USER, "--output", str(project.parent / "pools.d")]
+    return made if IS_ROOT else [*made, "--listen", str(project.parent / "shop.sock")]  # not /run/pyfpm
 
 
 def test_a_script_gets_files_or_reasons(project: Path, init: Init) -> None:
