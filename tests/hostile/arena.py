@@ -29,7 +29,7 @@ from tests.support.fpm import APPS, Daemon
 from tests.support.holdings import count_kinds
 from tests.support.interpreter import pool_python
 from tests.support.pools import facts, wait_state
-from tests.support.processes import descendants, reap_adopted
+from tests.support.processes import descendants, own_memory, reap_adopted
 from tests.support.reloads import reload
 from tests.support.waiting import wait_until
 
@@ -193,7 +193,7 @@ class Arena:
         """Let the attacker do all of these at once; everything that it has reached and must not."""
         fpm, usual = self.fpm, self.before
         good = (fpm.workers("neighbour"), facts(fpm, "neighbour")["generation"])
-        kinds, memory = count_kinds(fpm.pid), psutil.Process(fpm.pid).memory_info().rss
+        kinds, memory = count_kinds(fpm.pid), own_memory(fpm.pid)
         before = listing(self.directory, self._may_change())
         with self.measuring() as waits:
             together([lambda attack=attack: self._run(attack) for attack in attacks])
@@ -211,7 +211,7 @@ class Arena:
             wait_until(lambda: sum(count_kinds(self.fpm.pid).values()) <= descriptors + MORE_DESCRIPTORS)
         except AssertionError:  # what the dead have said has been read by then
             found.append(f"descriptors of the master: {descriptors} before, now {count_kinds(self.fpm.pid)}")
-        if (grown := psutil.Process(self.fpm.pid).memory_info().rss - memory) > MORE_MEMORY:
+        if (grown := own_memory(self.fpm.pid) - memory) > MORE_MEMORY:
             found.append(f"the master has grown by {grown} bytes")
         if "internal error" in self.fpm.log():
             found.append("an internal error is in the log")

@@ -58,8 +58,8 @@ def test_versions_with_other_directives(daemon, tmp_path):
             fpm.wait_workers("www", 3)
             count = len(load.replies)
             wait_until(lambda count=count: len(load.replies) > count + 20)
-    # A worker that is killed takes its request with it, if it has one.
-    assert [error for error in load.errors if "cut off" not in error] == []
+    # Each of the two workers that are killed takes its request with it, if it has one, be it read or not.
+    assert len(load.errors) <= 2, load.errors
     assert {reply.status for reply in load.replies} == {200}
 
 

@@ -159,6 +159,11 @@ def status_of(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
+def own_memory(pid: int) -> int:
+    """Bytes that a process has in memory beside files: pages of these come and go as the kernel needs room."""
+    return int(status_of(pid)["RssAnon"].split()[0]) * 1024
+
+
 def descriptors(pid: int) -> list[str]:
     """What the open descriptors of a process point at, sorted."""
     found = []
