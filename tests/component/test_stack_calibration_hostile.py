@@ -113,14 +113,16 @@ def run(python: str, application: str) -> tuple[dict[str, Any], str]:
     done = subprocess.run(
         command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60
     )
-    *output, last = done.stdout.strip().splitlines() or [""]
-    assert last.startswith("{"), done.stdout
-    message: dict[str, Any] = json.loads(last)
+    # What the application has changed may speak at any time, also when all is over.
+    begin = done.stdout.find('\n{"answers"')
+    assert begin >= 0, done.stdout
+    message: dict[str, Any]
+    message, end = json.JSONDecoder().raw_decode(done.stdout, begin + 1)
     assert message["left"] == []
     assert message["fd"] == -1
     assert len(message["answers"]) > 1, "the second question gets the answer of the first"
     assert all(answer == message["answers"][0] for answer in message["answers"])
-    return message, "\n".join(output)
+    return message, done.stdout[:begin] + done.stdout[end:]
 
 
 def error_of(application: str) -> str:
